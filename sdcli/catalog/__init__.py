@@ -1,0 +1,1 @@
+"""Tables: every name that users type for schedulers, and what is known of models. No torch."""

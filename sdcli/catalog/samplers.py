@@ -1,0 +1,290 @@
+"""The sampler table: one row a sampler, one row a schedule. `schedulers` looks names up in it.
+
+Names and their classes follow A1111, ComfyUI, InvokeAI, kohya and the Diffusers overview of
+schedulers; the numbers (UNet calls, limits) were measured and are held by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Calls = Literal["N", "N+1", "2N-1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How the noise levels are spread over the steps, and the constructor options that ask for it."""
+
+    name: str
+    aliases: tuple[str, ...]
+    config: Mapping[str, object] = field(default_factory=dict)
+    package: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """One sampler: A1111's name where it has one, and how Diffusers makes it.
+
+    `schedules` names the rows of SCHEDULES that the class honours; `automatic` is A1111's own pick.
+    `calls` is the number of UNet calls for N steps. `seed_option` is the constructor option that
+    wants the image's seed because the class ignores the pipeline's generator.
+    """
+
+    name: str
+    class_name: str
+    aliases: tuple[str, ...] = ()
+    config: Mapping[str, object] = field(default_factory=dict)
+    schedules: tuple[str, ...] = ()
+    automatic: str = "Normal"
+    calls: Calls = "N"
+    stochastic: bool = False
+    takes_eta: bool = False
+    max_steps: int = 1000
+    package: str | None = None
+    seed_option: str | None = None
+    note: str = ""
+
+    def unet_calls(self, num_inference_steps: int) -> int:
+        """UNet calls for that many steps (each twice as large with guidance)."""
+        match self.calls:
+            case "N":
+                return num_inference_steps
+            case "N+1":
+                return num_inference_steps + 1 if num_inference_steps > 1 else 1
+            case "2N-1":
+                return 2 * num_inference_steps - 1
+
+
+SCHEDULES: Final = (
+    Schedule(name="Normal", aliases=("uniform", "discrete")),
+    Schedule(name="Karras", aliases=("k",), config={"use_karras_sigmas": True}),
+    Schedule(name="Exponential", aliases=("exp",), config={"use_exponential_sigmas": True}),
+    Schedule(name="Beta", aliases=(), config={"use_beta_sigmas": True}, package="scipy"),
+    Schedule(name="Lu", aliases=("lu lambdas",), config={"use_lu_lambdas": True}),
+    Schedule(
+        name="SGM Uniform",
+        aliases=("simple", "trailing"),
+        config={"timestep_spacing": "trailing"},
+    ),
+    Schedule(
+        name="DDIM Uniform",
+        aliases=("leading",),
+        config={"timestep_spacing": "leading", "steps_offset": 1},
+    ),
+)
+
+_SPACED: Final = ("Normal", "SGM Uniform", "DDIM Uniform")
+_SIGMAS: Final = ("Normal", "Karras", "Exponential", "Beta")
+_ALL: Final = (*_SIGMAS, "SGM Uniform", "DDIM Uniform")
+_EVEN: Final = {"timestep_spacing": "linspace"}
+# What Stable Diffusion was trained to be sampled with; the classes' own defaults clip the latents.
+_LDM: Final = {"timestep_spacing": "leading", "steps_offset": 1}
+_DISTILLED: Final = "for models distilled for it (LCM, TCD); 1 to 8 steps, guidance up to 2"
+
+SAMPLERS: Final = (
+    Sampler(
+        name="DPM++ 2M",
+        class_name="DPMSolverMultistepScheduler",
+        aliases=("dpmpp_2m", "dpmsolver++", "dpm++"),
+        config={**_EVEN, "algorithm_type": "dpmsolver++", "solver_order": 2}
+        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        schedules=(*_ALL, "Lu"),
+        automatic="Karras",
+    ),
+    Sampler(
+        name="DPM++ 3M",
+        class_name="DPMSolverMultistepScheduler",
+        aliases=("dpmpp_3m",),
+        config={**_EVEN, "algorithm_type": "dpmsolver++", "solver_order": 3}
+        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        schedules=(*_ALL, "Lu"),
+        automatic="Karras",
+    ),
+    Sampler(
+        name="DPM++ 2M SDE",
+        class_name="DPMSolverMultistepScheduler",
+        aliases=("dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
+        config={**_EVEN, "algorithm_type": "sde-dpmsolver++", "solver_order": 2}
+        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        schedules=(*_ALL, "Lu"),
+        automatic="Exponential",
+        stochastic=True,
+    ),
+    Sampler(
+        name="DPM++ 2M SDE Heun",
+        class_name="DPMSolverMultistepScheduler",
+        aliases=("dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"),
+        config={**_EVEN, "algorithm_type": "sde-dpmsolver++", "solver_order": 2}
+        | {"solver_type": "heun", "final_sigmas_type": "zero"},
+        schedules=(*_ALL, "Lu"),
+        automatic="Exponential",
+        stochastic=True,
+    ),
+    Sampler(
+        name="DPM++ 3M SDE",
+        class_name="DPMSolverMultistepScheduler",
+        aliases=("dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
+        config={**_EVEN, "algorithm_type": "sde-dpmsolver++", "solver_order": 3}
+        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        schedules=(*_ALL, "Lu"),
+        automatic="Exponential",
+        stochastic=True,
+    ),
+    Sampler(
+        name="DPM++ 2S",
+        class_name="DPMSolverSinglestepScheduler",
+        aliases=("dpmpp_2s", "dpmsingle"),
+        config={"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
+        | {"final_sigmas_type": "zero", "lower_order_final": True},
+        schedules=_SIGMAS,
+        automatic="Karras",
+    ),
+    Sampler(
+        name="DPM++ SDE",
+        class_name="DPMSolverSDEScheduler",
+        aliases=("dpmpp_sde", "dpmpp_sde_gpu"),
+        config=_EVEN,
+        schedules=_ALL,
+        automatic="Karras",
+        calls="2N-1",
+        stochastic=True,
+        package="torchsde",
+        seed_option="noise_sampler_seed",
+    ),
+    Sampler(
+        name="DPM2",
+        class_name="KDPM2DiscreteScheduler",
+        aliases=("dpm_2", "k_dpm_2", "kdpm_2"),
+        config=_EVEN,
+        schedules=_ALL,
+        automatic="Karras",
+        calls="2N-1",
+    ),
+    Sampler(
+        name="DPM2 a",
+        class_name="KDPM2AncestralDiscreteScheduler",
+        aliases=("dpm_2_a", "dpm_2_ancestral", "k_dpm_2_a", "kdpm_2_a"),
+        config=_EVEN,
+        schedules=_ALL,
+        automatic="Karras",
+        calls="2N-1",
+        stochastic=True,
+        note="poor below 8 steps",
+    ),
+    Sampler(
+        name="Euler",
+        class_name="EulerDiscreteScheduler",
+        aliases=("k_euler",),
+        config={**_EVEN, "final_sigmas_type": "zero"},
+        schedules=_ALL,
+    ),
+    Sampler(
+        name="Euler a",
+        class_name="EulerAncestralDiscreteScheduler",
+        aliases=("euler_ancestral", "k_euler_a", "k_euler_ancestral"),
+        config=_EVEN,
+        schedules=_SPACED,
+        stochastic=True,
+    ),
+    Sampler(
+        name="Heun",
+        class_name="HeunDiscreteScheduler",
+        aliases=("k_heun",),
+        config=_EVEN,
+        schedules=_ALL,
+        calls="2N-1",
+    ),
+    Sampler(
+        name="LMS",
+        class_name="LMSDiscreteScheduler",
+        aliases=("k_lms",),
+        config=_EVEN,
+        schedules=_ALL,
+        package="scipy",
+    ),
+    Sampler(
+        name="DDIM",
+        class_name="DDIMScheduler",
+        config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
+        takes_eta=True,
+    ),
+    Sampler(
+        name="DDPM",
+        class_name="DDPMScheduler",
+        config={**_LDM, "clip_sample": False},
+        stochastic=True,
+        note="made for hundreds of steps",
+    ),
+    Sampler(
+        name="PLMS",
+        class_name="PNDMScheduler",
+        aliases=("pndm",),
+        config={**_LDM, "set_alpha_to_one": False, "skip_prk_steps": True},
+        calls="N+1",
+    ),
+    Sampler(
+        name="UniPC",
+        class_name="UniPCMultistepScheduler",
+        aliases=("uni_pc", "uni_pc_bh2"),
+        # Its other solver, bh1, ends in NaN whenever the last sigma is zero.
+        config={**_EVEN, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "zero"},
+        schedules=_ALL,
+    ),
+    Sampler(
+        name="DEIS",
+        class_name="DEISMultistepScheduler",
+        config={**_EVEN, "solver_order": 2, "algorithm_type": "deis", "solver_type": "logrho"},
+        schedules=_ALL,
+    ),
+    Sampler(
+        name="SA-Solver",
+        class_name="SASolverScheduler",
+        # Karras and beta sigmas diverge in this class below some 10 steps, so they are not offered.
+        config={**_EVEN, "algorithm_type": "data_prediction"},
+        schedules=_SPACED,
+        stochastic=True,
+    ),
+    Sampler(
+        name="LCM",
+        class_name="LCMScheduler",
+        config={"timestep_spacing": "leading", "clip_sample": False},
+        stochastic=True,
+        max_steps=50,
+        note=_DISTILLED,
+    ),
+    Sampler(
+        name="TCD",
+        class_name="TCDScheduler",
+        config={"timestep_spacing": "leading", "clip_sample": False},
+        stochastic=True,
+        takes_eta=True,
+        max_steps=50,
+        note=_DISTILLED,
+    ),
+)
+
+# Names that people know and Diffusers cannot do: why, and the nearest that it can.
+IMPOSSIBLE: Final[Mapping[str, tuple[str, str]]] = {
+    "DPM++ 2S a": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
+    "dpmpp_2s_ancestral": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
+    "DPM fast": ("Diffusers does not have it", "DPM++ 2S"),
+    "DPM adaptive": ("Diffusers has no adaptive step size", "DPM++ 2M"),
+    "Restart": ("Diffusers does not have it", "Heun"),
+    "HeunPP2": ("Diffusers does not have it", "Heun"),
+    "ER SDE": ("Diffusers does not have it", "DPM++ 2M SDE"),
+    "SEEDS 2": ("Diffusers does not have it", "DPM++ SDE"),
+    "SEEDS 3": ("Diffusers does not have it", "DPM++ 3M SDE"),
+    "res_multistep": ("Diffusers does not have it", "DPM++ 2M"),
+    "gradient_estimation": ("Diffusers does not have it", "Euler"),
+    "euler_cfg_pp": ("Diffusers has no CFG++", "Euler"),
+    "euler_ancestral_cfg_pp": ("Diffusers has no CFG++", "Euler a"),
+    "dpmsolver": ("Diffusers is giving up its first form", "DPM++ 2M"),
+    "IPNDM": ("its class is not made for Stable Diffusion's timesteps", "DEIS"),
+    "IPNDMScheduler": ("its timesteps are not Stable Diffusion's", "DEIS"),
+    "EDMEulerScheduler": ("it expects a model with EDM preconditioning", "Euler"),
+    "EDMDPMSolverMultistepScheduler": ("it expects a model with EDM preconditioning", "DPM++ 2M"),
+    "FlowMatchEulerDiscreteScheduler": ("it expects a flow-matching model", "Euler"),
+    "FlowMatchHeunDiscreteScheduler": ("it expects a flow-matching model", "Heun"),
+}

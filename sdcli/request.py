@@ -1,0 +1,132 @@
+"""What was asked: requests as a person, a prompt file or a record states them. None is "you choose"."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final
+
+from sdcli.errors import UsageError, did_you_mean
+
+EMBEDDED: Final = "embedded"
+DTYPES: Final = ("float32", "float16", "bfloat16")
+MAX_SEED: Final = 2**63 - 1
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_LIMITS: Final[Mapping[str, tuple[float, float]]] = {
+    "num_inference_steps": (1, 1000),
+    "guidance_scale": (0, 1000),
+    "guidance_rescale": (0, 1),
+    "eta": (0, 1),
+    "clip_skip": (0, 100),
+    "width": (8, 16384),
+    "height": (8, 16384),
+    "seed": (0, MAX_SEED),
+    "count": (1, 1_000_000),
+}
+_FRACTIONS: Final = frozenset({"guidance_scale", "guidance_rescale", "eta"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSpec:
+    """What must be loaded: equal specs share one pipeline.
+
+    `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
+    small VAE). `dtype` None lets the device decide. Raises UsageError on what cannot be meant.
+    """
+
+    model: str = EMBEDDED
+    vae: str | None = None
+    dtype: str | None = None
+    device: str = "auto"
+    variant: str | None = None
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("model", "vae", "dtype", "device", "variant"):
+            _check_text(name, getattr(self, name), optional=name not in ("model", "device"))
+        if not isinstance(self.offline, bool):
+            raise _refusal("offline", self.offline, "is not true or false")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise _refusal("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+        if not _DEVICE.fullmatch(self.device):
+            raise _refusal("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """One prompt and everything about its pictures that was said; image *i* of `count` uses seed + i.
+
+    Sizes are pixels, `clip_skip` counts skipped text encoder layers as Diffusers does (A1111's
+    "Clip skip" minus one). The constructor is the one gate: an instance is valid, or it raises
+    UsageError. What depends on the model (its size grid, its scheduler) is checked by `plan`.
+    """
+
+    prompt: str
+    negative_prompt: str | None = None
+    spec: PipelineSpec = field(default_factory=PipelineSpec)
+    scheduler: str | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    guidance_rescale: float | None = None
+    eta: float | None = None
+    clip_skip: int | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _check_text("prompt", self.prompt, optional=False, empty=True)
+        _check_text("negative_prompt", self.negative_prompt, optional=True, empty=True)
+        _check_text("scheduler", self.scheduler, optional=True)
+        for name in _LIMITS:
+            _check_number(name, getattr(self, name), optional=name != "count")
+        if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
+            raise _refusal("seed", self.seed, f"leaves no room for {self.count} images")
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat JSON object, the spec's fields beside the others."""
+        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
+        return flat | asdict(self.spec)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> GenerationRequest:
+        """The inverse of `to_dict`; fields may be left out. Raises UsageError for unknown ones."""
+        spec_names = {f.name for f in fields(PipelineSpec)}
+        names = ({f.name for f in fields(cls)} | spec_names) - {"spec"}
+        for name in data:
+            if name not in names:
+                raise UsageError(
+                    f"unknown field {name!r}", code="usage.field", hint=did_you_mean(name, names)
+                )
+        if "prompt" not in data:
+            raise UsageError("a request needs a prompt", code="usage.prompt")
+        spec = PipelineSpec(**{k: v for k, v in data.items() if k in spec_names})
+        return cls(spec=spec, **{k: v for k, v in data.items() if k not in spec_names})
+
+
+def _check_text(name: str, value: object, *, optional: bool, empty: bool = False) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, str):
+        raise _refusal(name, value, "is not text")
+    if not value and not empty:
+        raise _refusal(name, value, "is empty")
+
+
+def _check_number(name: str, value: object, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    low, high = _LIMITS[name]
+    kinds = (int, float) if name in _FRACTIONS else (int,)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise _refusal(name, value, "is not a number" if float in kinds else "is not a whole number")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise _refusal(name, value, f"is not between {low:g} and {high:g}")
+
+
+def _refusal(name: str, value: object, why: str) -> UsageError:
+    return UsageError(f"{name}: {value!r} {why}", code=f"usage.{name}")

@@ -14,6 +14,8 @@ EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
 MAX_SEED: Final = 2**63 - 1
 
+_LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back
+
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "num_inference_steps": (1, 1000),
@@ -115,6 +117,10 @@ def _check_text(name: str, value: object, *, optional: bool, empty: bool = False
         raise _refusal(name, value, "is not text")
     if not value and not empty:
         raise _refusal(name, value, "is empty")
+    if len(value) > _LONGEST_TEXT:
+        raise _refusal(name, value[:20] + "…", f"is longer than {_LONGEST_TEXT} characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise _refusal(name, value, "is not valid Unicode")
 
 
 def _check_number(name: str, value: object, *, optional: bool) -> None:

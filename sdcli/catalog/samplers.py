@@ -1,4 +1,4 @@
-"""The sampler table: one row a sampler, one row a schedule. `schedulers` looks names up in it.
+"""The sampler table: one row a sampler. `schedulers` looks names up in it.
 
 Names and their classes follow A1111, ComfyUI, InvokeAI, kohya and the Diffusers overview of
 schedulers; the numbers (UNet calls, limits) were measured and are held by tests.
@@ -14,22 +14,11 @@ Calls = Literal["N", "N+1", "2N-1"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How the noise levels are spread over the steps, and the constructor options that ask for it."""
-
-    name: str
-    aliases: tuple[str, ...]
-    config: Mapping[str, object] = field(default_factory=dict)
-    package: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Sampler:
     """One sampler: A1111's name where it has one, and how Diffusers makes it.
 
     `schedules` names the rows of SCHEDULES that the class honours; `automatic` is A1111's own pick.
-    `calls` is the number of UNet calls for N steps. `seed_option` is the constructor option that
-    wants the image's seed because the class ignores the pipeline's generator.
+    `calls` is the number of UNet calls for N steps, `package` one that the class needs besides.
     """
 
     name: str
@@ -43,7 +32,6 @@ class Sampler:
     takes_eta: bool = False
     max_steps: int = 1000
     package: str | None = None
-    seed_option: str | None = None
     note: str = ""
 
     def unet_calls(self, num_inference_steps: int) -> int:
@@ -57,24 +45,6 @@ class Sampler:
                 return 2 * num_inference_steps - 1
 
 
-SCHEDULES: Final = (
-    Schedule(name="Normal", aliases=("uniform", "discrete")),
-    Schedule(name="Karras", aliases=("k",), config={"use_karras_sigmas": True}),
-    Schedule(name="Exponential", aliases=("exp",), config={"use_exponential_sigmas": True}),
-    Schedule(name="Beta", aliases=(), config={"use_beta_sigmas": True}, package="scipy"),
-    Schedule(name="Lu", aliases=("lu lambdas",), config={"use_lu_lambdas": True}),
-    Schedule(
-        name="SGM Uniform",
-        aliases=("simple", "trailing"),
-        config={"timestep_spacing": "trailing"},
-    ),
-    Schedule(
-        name="DDIM Uniform",
-        aliases=("leading",),
-        config={"timestep_spacing": "leading", "steps_offset": 1},
-    ),
-)
-
 _SPACED: Final = ("Normal", "SGM Uniform", "DDIM Uniform")
 _SIGMAS: Final = ("Normal", "Karras", "Exponential", "Beta")
 _ALL: Final = (*_SIGMAS, "SGM Uniform", "DDIM Uniform")
@@ -83,13 +53,23 @@ _EVEN: Final = {"timestep_spacing": "linspace"}
 _LDM: Final = {"timestep_spacing": "leading", "steps_offset": 1}
 _DISTILLED: Final = "for models distilled for it (LCM, TCD); 1 to 8 steps, guidance up to 2"
 
+
+def _multistep(algorithm: str, *, order: int, solver: str = "midpoint") -> Mapping[str, object]:
+    return {
+        "timestep_spacing": "linspace",
+        "algorithm_type": algorithm,
+        "solver_order": order,
+        "solver_type": solver,
+        "final_sigmas_type": "zero",
+    }
+
+
 SAMPLERS: Final = (
     Sampler(
         name="DPM++ 2M",
         class_name="DPMSolverMultistepScheduler",
         aliases=("dpmpp_2m", "dpmsolver++", "dpm++"),
-        config={**_EVEN, "algorithm_type": "dpmsolver++", "solver_order": 2}
-        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        config=_multistep("dpmsolver++", order=2),
         schedules=(*_ALL, "Lu"),
         automatic="Karras",
     ),
@@ -97,8 +77,7 @@ SAMPLERS: Final = (
         name="DPM++ 3M",
         class_name="DPMSolverMultistepScheduler",
         aliases=("dpmpp_3m",),
-        config={**_EVEN, "algorithm_type": "dpmsolver++", "solver_order": 3}
-        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        config=_multistep("dpmsolver++", order=3),
         schedules=(*_ALL, "Lu"),
         automatic="Karras",
     ),
@@ -106,8 +85,7 @@ SAMPLERS: Final = (
         name="DPM++ 2M SDE",
         class_name="DPMSolverMultistepScheduler",
         aliases=("dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
-        config={**_EVEN, "algorithm_type": "sde-dpmsolver++", "solver_order": 2}
-        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        config=_multistep("sde-dpmsolver++", order=2),
         schedules=(*_ALL, "Lu"),
         automatic="Exponential",
         stochastic=True,
@@ -116,8 +94,7 @@ SAMPLERS: Final = (
         name="DPM++ 2M SDE Heun",
         class_name="DPMSolverMultistepScheduler",
         aliases=("dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"),
-        config={**_EVEN, "algorithm_type": "sde-dpmsolver++", "solver_order": 2}
-        | {"solver_type": "heun", "final_sigmas_type": "zero"},
+        config=_multistep("sde-dpmsolver++", order=2, solver="heun"),
         schedules=(*_ALL, "Lu"),
         automatic="Exponential",
         stochastic=True,
@@ -126,8 +103,7 @@ SAMPLERS: Final = (
         name="DPM++ 3M SDE",
         class_name="DPMSolverMultistepScheduler",
         aliases=("dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
-        config={**_EVEN, "algorithm_type": "sde-dpmsolver++", "solver_order": 3}
-        | {"solver_type": "midpoint", "final_sigmas_type": "zero"},
+        config=_multistep("sde-dpmsolver++", order=3),
         schedules=(*_ALL, "Lu"),
         automatic="Exponential",
         stochastic=True,
@@ -151,7 +127,6 @@ SAMPLERS: Final = (
         calls="2N-1",
         stochastic=True,
         package="torchsde",
-        seed_option="noise_sampler_seed",
     ),
     Sampler(
         name="DPM2",
@@ -264,27 +239,3 @@ SAMPLERS: Final = (
         note=_DISTILLED,
     ),
 )
-
-# Names that people know and Diffusers cannot do: why, and the nearest that it can.
-IMPOSSIBLE: Final[Mapping[str, tuple[str, str]]] = {
-    "DPM++ 2S a": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
-    "dpmpp_2s_ancestral": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
-    "DPM fast": ("Diffusers does not have it", "DPM++ 2S"),
-    "DPM adaptive": ("Diffusers has no adaptive step size", "DPM++ 2M"),
-    "Restart": ("Diffusers does not have it", "Heun"),
-    "HeunPP2": ("Diffusers does not have it", "Heun"),
-    "ER SDE": ("Diffusers does not have it", "DPM++ 2M SDE"),
-    "SEEDS 2": ("Diffusers does not have it", "DPM++ SDE"),
-    "SEEDS 3": ("Diffusers does not have it", "DPM++ 3M SDE"),
-    "res_multistep": ("Diffusers does not have it", "DPM++ 2M"),
-    "gradient_estimation": ("Diffusers does not have it", "Euler"),
-    "euler_cfg_pp": ("Diffusers has no CFG++", "Euler"),
-    "euler_ancestral_cfg_pp": ("Diffusers has no CFG++", "Euler a"),
-    "dpmsolver": ("Diffusers is giving up its first form", "DPM++ 2M"),
-    "IPNDM": ("its class is not made for Stable Diffusion's timesteps", "DEIS"),
-    "IPNDMScheduler": ("its timesteps are not Stable Diffusion's", "DEIS"),
-    "EDMEulerScheduler": ("it expects a model with EDM preconditioning", "Euler"),
-    "EDMDPMSolverMultistepScheduler": ("it expects a model with EDM preconditioning", "DPM++ 2M"),
-    "FlowMatchEulerDiscreteScheduler": ("it expects a flow-matching model", "Euler"),
-    "FlowMatchHeunDiscreteScheduler": ("it expects a flow-matching model", "Heun"),
-}

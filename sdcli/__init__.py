@@ -1,0 +1,39 @@
+"""Stable Diffusion on the command line, and the same from Python:
+
+    from sdcli import GenerationRequest, generate
+
+    [result] = generate(GenerationRequest(prompt="a cat and a guitar", seed=7))
+    result.pixels  # (height, width, 3) uint8
+
+`generate` takes one request or several and returns a result for each image; nothing is written.
+Importing sdcli is cheap: torch comes in with the first image.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdcli.errors import SdcliError as SdcliError
+    from sdcli.request import GenerationRequest as GenerationRequest
+    from sdcli.request import PipelineSpec as PipelineSpec
+    from sdcli.result import GenerationResult as GenerationResult
+    from sdcli.run import generate as generate
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "GenerationRequest": "sdcli.request",
+    "GenerationResult": "sdcli.result",
+    "PipelineSpec": "sdcli.request",
+    "SdcliError": "sdcli.errors",
+    "generate": "sdcli.run",
+}
+__all__ = ["GenerationRequest", "GenerationResult", "PipelineSpec", "SdcliError", "generate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

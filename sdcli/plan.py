@@ -1,0 +1,126 @@
+"""From what was asked to what will be done: every open choice is made here, and nowhere later."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sdcli.catalog.models import ModelDefaults
+from sdcli.catalog.schedulers import SchedulerChoice as SchedulerChoice
+from sdcli.catalog.schedulers import Selection, resolve, shipped
+from sdcli.errors import UsageError
+from sdcli.request import GenerationRequest, PipelineSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One image to be made, with nothing left to choose. `index` counts from 0 over the run.
+
+    `scheduler_label` names the scheduler for people and resolves to it again.
+    """
+
+    index: int
+    prompt: str
+    negative_prompt: str
+    spec: PipelineSpec
+    scheduler: SchedulerChoice
+    scheduler_label: str
+    num_inference_steps: int
+    guidance_scale: float
+    guidance_rescale: float
+    eta: float
+    clip_skip: int | None
+    width: int
+    height: int
+    seed: int
+
+
+def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) -> Iterator[Job]:
+    """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
+
+    Raises UsageError for what the model or its scheduler could only ignore.
+    """
+    selection = _selection(request, defaults)
+    job = Job(
+        index=first_index,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt or "",
+        spec=request.spec,
+        scheduler=selection.choice,
+        scheduler_label=selection.label,
+        num_inference_steps=_or(request.num_inference_steps, defaults.num_inference_steps),
+        guidance_scale=_or(request.guidance_scale, defaults.guidance_scale),
+        guidance_rescale=_or(request.guidance_rescale, 0.0),
+        eta=_or(request.eta, 0.0),
+        clip_skip=request.clip_skip,
+        width=_or(request.width, defaults.width),
+        height=_or(request.height, defaults.height),
+        seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
+    )
+    _check_size(job, defaults)
+    _check_scheduler(job, selection)
+    _check_prompt(job, defaults)
+    for i in range(request.count):
+        yield replace(job, index=first_index + i, seed=job.seed + i)
+
+
+def batch_key(job: Job) -> Hashable:
+    """Jobs with equal keys may be denoised in one batch."""
+    return replace(job, index=0, prompt="", negative_prompt="", seed=0)
+
+
+def _or(asked: T | None, default: T) -> T:
+    return default if asked is None else asked
+
+
+def _selection(request: GenerationRequest, defaults: ModelDefaults) -> Selection:
+    name = request.scheduler or defaults.scheduler
+    return resolve(name) if name else shipped(defaults.scheduler_class)
+
+
+def _check_size(job: Job, defaults: ModelDefaults) -> None:
+    grid = defaults.vae_scale_factor
+    for name, size in (("width", job.width), ("height", job.height)):
+        if size % grid:
+            near = max(grid, round(size / grid) * grid)
+            raise UsageError(
+                f"{name}: {size} is not a multiple of {grid}, as this model needs",
+                code=f"usage.{name}",
+                hint=f"the nearest is {near}",
+            )
+
+
+def _check_scheduler(job: Job, selection: Selection) -> None:
+    sampler = selection.sampler
+    if sampler and job.num_inference_steps > sampler.max_steps:
+        raise UsageError(
+            f"num_inference_steps: {job.scheduler_label} takes at most {sampler.max_steps} steps",
+            code="usage.num_inference_steps",
+        )
+    if job.eta and not (sampler and sampler.takes_eta):
+        raise UsageError(
+            f"eta: {job.scheduler_label} has no eta, it would be ignored",
+            code="usage.eta",
+            hint="use -s DDIM, or leave --eta out",
+        )
+
+
+def _check_prompt(job: Job, defaults: ModelDefaults) -> None:
+    if job.guidance_scale <= 1 and (job.negative_prompt or job.guidance_rescale):
+        ignored = "a negative prompt" if job.negative_prompt else "guidance_rescale"
+        raise UsageError(
+            f"{ignored} does nothing at guidance {job.guidance_scale:g}",
+            code="usage.guidance_scale",
+            hint="use a --guidance above 1, or leave it out",
+        )
+    layers = defaults.text_encoder_layers
+    if job.clip_skip is not None and layers is not None and job.clip_skip >= layers:
+        raise UsageError(
+            f"clip_skip: {job.clip_skip} skips all {layers} layers of the text encoder",
+            code="usage.clip_skip",
+            hint=f"at most {layers - 1}",
+        )

@@ -1,0 +1,59 @@
+"""Torch and Diffusers: jobs in, images out. The only room that imports them, and it never writes.
+
+The names below import their module, and with it seconds of libraries, when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdcli.engine.devices import Device, list_devices
+    from sdcli.engine.loading import LoadedPipeline, load
+    from sdcli.engine.memory import auto_batch_size
+    from sdcli.engine.sampling import generate
+    from sdcli.engine.stack import versions
+
+__all__ = [
+    "Device",
+    "LoadedPipeline",
+    "auto_batch_size",
+    "generate",
+    "list_devices",
+    "load",
+    "versions",
+]
+
+_HOMES = {
+    "Device": "devices",
+    "LoadedPipeline": "loading",
+    "auto_batch_size": "memory",
+    "generate": "sampling",
+    "list_devices": "devices",
+    "load": "loading",
+    "versions": "stack",
+}
+
+import_seconds = 0.0
+"""Time that the imports behind these names have taken so far."""
+
+# These are read when the libraries are imported, so they must be set before. What the user set wins.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+if not sys.stderr or not sys.stderr.isatty():
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def __getattr__(name: str) -> Any:
+    global import_seconds
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    started = time.perf_counter()
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    import_seconds += time.perf_counter() - started
+    globals()[name] = value
+    return value

@@ -1,0 +1,131 @@
+"""Where a model lies: a folder, the embedded one, or the Hugging Face cache. No torch here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from sdcli.engine import weights
+from sdcli.errors import ModelError, SdcliError, UnsafeError
+from sdcli.request import EMBEDDED, PipelineSpec
+
+EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
+TINY_VAE = "tiny"
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
+_TEXT_FILES = re.compile(
+    r"model_index\.json|config\.json"
+    r"|(unet|vae|text_encoder)/config\.json|(scheduler|tokenizer)/[\w.-]+\.(json|txt)"
+)
+
+
+def fetch(spec: PipelineSpec) -> Path:
+    """The local folder of the spec's model; a hub id is downloaded unless cached or offline.
+
+    Raises ModelError (missing, gated, unreachable, not a folder) and UnsafeError (a pickle file).
+    """
+    if spec.model == EMBEDDED:
+        return EMBEDDED_FOLDER
+    return _locate(spec.model, spec, "model")
+
+
+def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:
+    """The folder with the config.json of the VAE to use: the model's own, or the one asked for."""
+    if spec.vae is None:
+        return model_folder / "vae"
+    if spec.vae == TINY_VAE:
+        folder = model_folder / "vae_tiny"
+        if not folder.is_dir():
+            raise ModelError(
+                f"{spec.model} has no small VAE of its own",
+                code="model.no_tiny_vae",
+                hint="--vae madebyollin/taesd fits Stable Diffusion 1 and 2",
+            )
+        return folder
+    folder = _locate(spec.vae, spec, "VAE")
+    return folder / "vae" if (folder / "vae" / "config.json").is_file() else folder
+
+
+def _locate(name: str, spec: PipelineSpec, what: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise _single_file(path, what)
+    if _HUB_ID.fullmatch(name):
+        return _from_hub(name, spec, what)
+    raise ModelError(
+        f"no {what} at {name!r}",
+        code="model.not_found",
+        hint="give a folder, a Hugging Face id such as owner/name, or leave it out",
+    )
+
+
+def _single_file(path: Path, what: str) -> SdcliError:
+    if path.suffix in weights.PICKLE_SUFFIXES:
+        return UnsafeError(
+            f"{path} is a pickle, which can run code when loaded",
+            code="unsafe.pickle",
+            hint="use a folder or repository with .safetensors files",
+        )
+    return ModelError(
+        f"{path} is a file; a {what} is a folder in Diffusers' layout",
+        code="model.not_a_folder",
+        hint="convert it: StableDiffusionPipeline.from_single_file(...).save_pretrained(...)",
+    )
+
+
+def _from_hub(repo: str, spec: PipelineSpec, what: str) -> Path:
+    # huggingface_hub costs little, but nothing needs it for the embedded model.
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        if not spec.offline:
+            try:
+                names = wanted(HfApi().list_repo_files(repo), spec.variant)
+                return Path(snapshot_download(repo, allow_patterns=names))
+            except (GatedRepoError, RepositoryNotFoundError):
+                raise
+            except (HfHubHTTPError, OSError):  # unreachable: what is cached may do
+                pass
+        return Path(snapshot_download(repo, local_files_only=True))
+    except GatedRepoError as error:
+        raise ModelError(
+            f"{what} {repo} is gated",
+            code="model.gated",
+            hint=f"accept its licence at https://huggingface.co/{repo}, then `hf auth login`",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"no {what} {repo} on the hub, or it is private",
+            code="model.not_found",
+            hint="check the spelling; for a private one `hf auth login`",
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{what} {repo} is not in the local cache and the hub "
+            + ("was not asked (--offline)" if spec.offline else "cannot be reached"),
+            code="model.offline",
+            hint=f"once, with a network: hf download {repo}",
+        ) from error
+
+
+def wanted(names: Iterable[str], variant: str | None) -> list[str]:
+    """The files of a repository that loading will read: configs, tokenizer, one weight file each."""
+    names = list(names)
+    chosen = [name for name in names if _TEXT_FILES.fullmatch(name)]
+    homes = {f"{component}/": stem for component, stem in weights.STEMS.items()}
+    if "model_index.json" not in names:  # a repository that is one VAE
+        homes[""] = weights.STEMS["vae"]
+    for home, stem in homes.items():
+        inside = [name.removeprefix(home) for name in names if name.startswith(home)]
+        if file := weights.choose(inside, stem, variant):
+            chosen.append(home + file)
+    return chosen

@@ -1,0 +1,256 @@
+"""Jobs to images: encode, denoise by the real Diffusers pipeline, decode."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from sdcli.engine import memory, schedulers
+from sdcli.engine.decode import decode
+from sdcli.engine.loading import LoadedPipeline
+from sdcli.engine.recorders import LatentsRecorder, Recorder
+from sdcli.errors import DeviceError, NumericsError, UsageError
+from sdcli.plan import Job, batch_key
+from sdcli.result import GenerationResult, StepEvent
+
+OnStep = Callable[[StepEvent], None]
+
+
+def generate(
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    *,
+    on_step: OnStep | None = None,
+    save_latents: Literal["final", "all"] | None = None,
+) -> list[GenerationResult]:
+    """One image a job, all in one batch; they must agree in all but prompts and seeds.
+
+    A batch of one equals `StableDiffusionPipeline(...)` bit for bit; in a larger one each image
+    has the noise it would have alone, and equals that image to rounding. A batch that does not
+    fit into memory is halved. Raises UsageError for what the scheduler or the model cannot do,
+    DeviceError when memory runs out, NumericsError naming the part whose numbers went wrong.
+    """
+    if len({batch_key(job) for job in jobs}) != 1:
+        raise ValueError("the jobs of a batch must share all but prompts and seeds")
+    try:
+        with _quiet_numpy():
+            return _generate(loaded, jobs, on_step, save_latents)
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        out_of_memory = error
+    if len(jobs) == 1:
+        raise _no_memory(loaded, jobs[0]) from out_of_memory
+    memory.release()
+    half = len(jobs) // 2
+    event = f"out of memory with a batch of {len(jobs)}, halved"
+    return [
+        replace(result, events=(event, *result.events))
+        for part in (jobs[:half], jobs[half:])
+        for result in generate(loaded, part, on_step=on_step, save_latents=save_latents)
+    ]
+
+
+def _generate(
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    on_step: OnStep | None,
+    save_latents: Literal["final", "all"] | None,
+) -> list[GenerationResult]:
+    first = jobs[0]
+    _check_size(loaded, first)
+    scheduler = schedulers.build(
+        loaded.base_scheduler,
+        first.scheduler,
+        steps=first.num_inference_steps,
+        seeds=[job.seed for job in jobs],
+    )
+    schedulers.check_eta(scheduler, first.eta)
+    loaded.pipeline.scheduler = scheduler
+    clock = _Clock()
+    conditioning = _encode(loaded, jobs)
+    clock.lap("encode")
+    recorders: list[Recorder] = [LatentsRecorder(save_latents)] if save_latents else []
+    latents = _denoise(loaded, jobs, conditioning, recorders, on_step)
+    _check_finite(latents, loaded)
+    clock.lap("denoise")
+    pixels, rungs = decode(loaded.pipeline, latents)
+    clock.lap("decode")
+    shared = GenerationResult(
+        job=first,
+        pixels=pixels[0],
+        timesteps=schedulers.timesteps(scheduler),
+        sigmas=schedulers.sigmas(scheduler),
+        scheduler_class=type(scheduler).__name__,
+        scheduler_config=schedulers.public_config(scheduler),
+        batch_size=len(jobs),
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        device=str(loaded.device),
+        weights=loaded.hashes.result(),
+        seconds=clock.seconds,
+    )
+    return [
+        replace(
+            shared,
+            job=job,
+            pixels=pixels[image],
+            latents=_recorded(recorders, image),
+            events=(*conditioning.events[image], *rungs),
+        )
+        for image, job in enumerate(jobs)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Conditioning:
+    """What steers the UNet: embeddings (batch, 77, width); without guidance no negative ones."""
+
+    prompt_embeds: torch.Tensor
+    negative_prompt_embeds: torch.Tensor | None
+    events: list[tuple[str, ...]]
+
+
+def _encode(loaded: LoadedPipeline, jobs: Sequence[Job]) -> _Conditioning:
+    clip_skip = jobs[0].clip_skip
+    positive = [loaded.encoder.encode(job.prompt, clip_skip) for job in jobs]
+    guided = jobs[0].guidance_scale > 1  # as Diffusers decides it
+    # Diffusers skips layers for the prompt only, never for the negative one.
+    negative = [loaded.encoder.encode(job.negative_prompt) for job in jobs] if guided else []
+    events = []
+    for image, job in enumerate(jobs):
+        told = [_lost("prompt", positive[image].lost)]
+        if guided:
+            told.append(_lost("negative prompt", negative[image].lost))
+        elif job.negative_prompt:
+            told.append("the negative prompt does nothing at a guidance of 1 or less")
+        events.append(tuple(filter(None, told)))
+    return _Conditioning(
+        prompt_embeds=torch.cat([encoding.embeds for encoding in positive]),
+        negative_prompt_embeds=torch.cat([e.embeds for e in negative]) if guided else None,
+        events=events,
+    )
+
+
+def _denoise(
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    conditioning: _Conditioning,
+    recorders: Sequence[Recorder],
+    on_step: OnStep | None,
+) -> torch.Tensor:
+    """Run the pipeline's own loop; latents (batch, 4, height/8, width/8)."""
+    first = jobs[0]
+    # CPU generators: the same seed is the same noise on every device.
+    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
+    noise = _draw_noise(loaded, jobs, generators, conditioning.prompt_embeds.dtype)
+    indices = tuple(job.index for job in jobs)
+
+    def on_step_end(pipeline: Any, step: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
+        for recorder in recorders:
+            recorder.on_step(step + 1, state["latents"])
+        if on_step:
+            on_step(
+                StepEvent(
+                    job_indices=indices,
+                    step=step + 1,
+                    steps=pipeline.num_timesteps,
+                    timestep=float(timestep),
+                )
+            )
+        return {}  # nothing changed; None would be an error
+
+    with ExitStack() as entered:
+        for recorder in recorders:
+            entered.enter_context(recorder)
+            recorder.on_step(0, noise)
+        output = loaded.pipeline(
+            prompt_embeds=conditioning.prompt_embeds,
+            negative_prompt_embeds=conditioning.negative_prompt_embeds,
+            height=first.height,
+            width=first.width,
+            num_inference_steps=first.num_inference_steps,
+            guidance_scale=first.guidance_scale,
+            guidance_rescale=first.guidance_rescale,
+            eta=first.eta,
+            generator=generators,
+            latents=noise,
+            output_type="latent",
+            callback_on_step_end=on_step_end,
+        )
+    latents: torch.Tensor = output.images
+    return latents
+
+
+def _draw_noise(
+    loaded: LoadedPipeline, jobs: Sequence[Job], generators: list[torch.Generator], dtype: torch.dtype
+) -> torch.Tensor:
+    """Draw as the pipeline would have: image by image, and each generator goes on from there."""
+    pipeline, scale = loaded.pipeline, loaded.pipeline.vae_scale_factor
+    channels = pipeline.unet.config.in_channels
+    shape = (len(jobs), channels, jobs[0].height // scale, jobs[0].width // scale)
+    return randn_tensor(shape, generator=generators, device=loaded.device, dtype=dtype)
+
+
+def _recorded(recorders: Sequence[Recorder], image: int) -> dict[str, Any] | None:
+    arrays = {name: a for recorder in recorders for name, a in recorder.results(image).items()}
+    return arrays or None
+
+
+def _check_size(loaded: LoadedPipeline, job: Job) -> None:
+    grid = max(8, loaded.pipeline.vae_scale_factor)
+    if job.width % grid or job.height % grid:
+        raise UsageError(
+            f"size: {job.width}x{job.height}, but sides must be multiples of {grid}",
+            code="usage.size",
+        )
+
+
+def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
+    if torch.isfinite(latents).all():
+        return
+    wider = loaded.dtype == torch.float16
+    raise NumericsError(
+        "UNet: the latents are not finite",
+        code="numerics.unet",
+        hint="try --dtype float32 or bfloat16" if wider else "try another --scheduler or more --steps",
+    )
+
+
+def _no_memory(loaded: LoadedPipeline, job: Job) -> DeviceError:
+    return DeviceError(
+        f"out of memory on {loaded.device} for one image of {job.width}x{job.height}",
+        code="device.memory",
+        hint="use a smaller --size, --dtype float16, or --device cpu",
+    )
+
+
+def _lost(what: str, text: str) -> str:
+    return f"{what}: CLIP reads 77 tokens, this was cut off: {text!r}" if text else ""
+
+
+@contextmanager
+def _quiet_numpy() -> Iterator[None]:
+    """Several Diffusers schedulers convert tensors the way numpy 2 deprecates, hundreds of times."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
+        yield
+
+
+class _Clock:
+    """Laps of wall time by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now

@@ -1,0 +1,103 @@
+"""Schedulers, built anew for every batch from the model's pristine configuration.
+
+Never from the current scheduler's: `from_config` hands hidden entries on, so that Karras sigmas
+would survive a detour over DDIM. Diffusers' `compatibles` is no registry either: it misses LCM,
+TCD and SA-Solver.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import diffusers
+import torch
+
+from sdcli.errors import ModelError, UsageError
+from sdcli.catalog.schedulers import SchedulerChoice
+
+
+def scheduler_class(name: str) -> Any:
+    """The Diffusers class of that name. Raises ModelError when it is not a scheduler."""
+    found = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    if found is None:
+        raise ModelError(f"Diffusers has no scheduler {name!r}", code="model.scheduler")
+    return found
+
+
+def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int]) -> Any:
+    """A scheduler of the chosen class and options over `base`'s configuration, ready for `steps`.
+
+    `base` is the model's own scheduler and stays untouched. `seeds` has one seed an image.
+    Raises UsageError for an option the class lacks, a missing package, impossible steps.
+    """
+    cls = scheduler_class(choice.class_name) if choice.class_name else type(base)
+    options = dict(choice.config)
+    _check_options(cls, options)
+    if "noise_sampler_seed" in _parameters(cls):  # DPMSolverSDE never asks the generator
+        options["noise_sampler_seed"] = list(seeds)
+    try:
+        scheduler = cls.from_config(base.config, **options)
+        scheduler.set_timesteps(steps)
+    except ImportError as error:
+        raise UsageError(
+            f"{cls.__name__} needs a package that is not installed: {error}".splitlines()[0],
+            code="usage.scheduler",
+            hint="pip install scipy torchsde",
+        ) from error
+    except (ValueError, ZeroDivisionError, IndexError) as error:
+        raise UsageError(
+            f"{cls.__name__} cannot do {steps} steps so: {error}", code="usage.scheduler"
+        ) from error
+    return scheduler
+
+
+def check_eta(scheduler: Any, eta: float) -> None:
+    """Raise UsageError for an eta that the scheduler would silently ignore."""
+    if eta and "eta" not in inspect.signature(scheduler.step).parameters:
+        raise UsageError(
+            f"eta: {type(scheduler).__name__} has none",
+            code="usage.eta",
+            hint="eta means something to DDIM and TCD",
+        )
+
+
+def timesteps(scheduler: Any) -> tuple[float, ...]:
+    """Trained times that the UNet is asked at, first to last."""
+    return tuple(float(t) for t in scheduler.timesteps)
+
+
+def sigmas(scheduler: Any) -> tuple[float, ...] | None:
+    """Noise levels of the steps and the one after them; None for classes that keep none."""
+    levels = getattr(scheduler, "sigmas", None)
+    return None if levels is None else tuple(float(s) for s in levels)
+
+
+def public_config(scheduler: Any) -> dict[str, object]:
+    """The scheduler's configuration as JSON can hold it, without Diffusers' own bookkeeping."""
+    return {
+        key: _plain(value) for key, value in scheduler.config.items() if not key.startswith("_")
+    }
+
+
+def _check_options(cls: Any, options: Mapping[str, object]) -> None:
+    unknown = options.keys() - _parameters(cls)
+    if unknown:
+        raise UsageError(
+            f"{cls.__name__} has no option {', '.join(sorted(unknown))}", code="usage.scheduler"
+        )
+
+
+def _parameters(cls: Any) -> set[str]:
+    return set(inspect.signature(cls.__init__).parameters) - {"self"}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if hasattr(value, "tolist"):  # a numpy array or number
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,20 @@
+"""The libraries below us, by name and version, without importing them."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("diffusers", "transformers", "accelerate", "torch", "numpy", "safetensors")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Package name -> installed version, for the record; what is not installed is left out."""
+    found = {}
+    for package in ("sdcli", *PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,137 @@
+"""Weight files as files: which one to load, whether it is whole, and its hash. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from threading import Thread
+
+from sdcli.errors import CorruptError, ModelError, UnsafeError
+
+STEMS: Mapping[str, str] = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    "text_encoder": "model",
+}
+"""What Diffusers and Transformers call the weight file of a component."""
+
+PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LFS_POINTER = b"version https://git-lfs"
+
+
+def choose(names: Iterable[str], stem: str, variant: str | None) -> str | None:
+    """The safetensors file to load among a component's file names, or None.
+
+    The asked variant first, then the plain file (Diffusers' rule for partial variants); a
+    component that has only variants gives its first, so that an fp16-only repository just works.
+    """
+    named = sorted(n for n in names if n.startswith(stem) and n.endswith(".safetensors"))
+    wanted = [f"{stem}.{variant}.safetensors"] if variant else []
+    for name in (*wanted, f"{stem}.safetensors"):
+        if name in named:
+            return name
+    variants = [n for n in named if n.count(".") == 2 and "non_ema" not in n]
+    return variants[0] if variants else None
+
+
+def variant_of(name: str) -> str | None:
+    """`model.fp16.safetensors` -> `fp16`; None for the plain name."""
+    parts = name.split(".")
+    return parts[1] if len(parts) == 3 else None
+
+
+def find(folder: Path, component: str, variant: str | None) -> Path:
+    """The weight file of the component in `folder`.
+
+    Raises UnsafeError when only pickles are there, ModelError when nothing is.
+    """
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    chosen = choose(names, STEMS[component], variant)
+    if chosen:
+        return folder / chosen
+    pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
+    if pickles:
+        raise UnsafeError(
+            f"{component}: {folder / pickles[0]} is a pickle, which can run code when loaded",
+            code="unsafe.pickle",
+            hint="use a model that has .safetensors files, or convert it where you trust it",
+        )
+    raise ModelError(
+        f"{component}: no .safetensors file in {folder}",
+        code="model.incomplete",
+        hint="download the model again",
+    )
+
+
+def check(component: str, path: Path) -> None:
+    """Prove from the header alone that the file is whole. Raises CorruptError saying what is not."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if _LFS_POINTER.startswith(start) and start:
+            raise _corrupt(component, path, "is a Git LFS pointer", hint="run `git lfs pull`")
+        header_size = int.from_bytes(start, "little")
+        if len(start) < 8 or 8 + header_size > size:
+            raise _corrupt(component, path, f"is cut off in its header ({size} bytes)")
+        header = file.read(header_size)
+    try:
+        tensors = {k: v for k, v in json.loads(header).items() if k != "__metadata__"}
+        end = 8 + header_size + max(v["data_offsets"][1] for v in tensors.values())
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise _corrupt(component, path, "has no readable safetensors header") from error
+    if end != size:
+        raise _corrupt(component, path, f"has {size} bytes where its header tells of {end}")
+
+
+def _corrupt(component: str, path: Path, what: str, *, hint: str | None = None) -> CorruptError:
+    return CorruptError(
+        f"{component}: {path} {what}",
+        code="corrupt.weights",
+        hint=hint or "download or copy the file again",
+    )
+
+
+class WeightHashes:
+    """SHA-256 of weight files, computed in a thread beside the denoising.
+
+    A file in the Hugging Face cache is a link to a blob that is named by its hash, so those cost
+    nothing; others are hashed once a process.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._digests: dict[str, str] = {}
+        self._files = files
+        self._thread = Thread(target=self._run, name="sdcli-hashes", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        for component, path in self._files.items():
+            try:
+                self._digests[component] = sha256(path)
+            except OSError:  # gone since it was loaded: the record then says nothing of it
+                continue
+
+    def result(self) -> dict[str, str]:
+        """Component -> hash, waiting for the thread when need be."""
+        self._thread.join()
+        return dict(self._digests)
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of the file; cached by path, size and time of change. Raises OSError."""
+    blob = path.resolve()
+    if _SHA256.fullmatch(blob.name):
+        return blob.name
+    stat = blob.stat()
+    return _sha256(blob, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,111 @@
+"""The oracle: `generate` equals the plain `StableDiffusionPipeline` call, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from sdcli import engine
+from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.plan import Job
+from tests.engine.conftest import make_job
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
+SCHEDULERS: dict[str, dict[str, Any]] = {
+    "DDIMScheduler": {},
+    "PNDMScheduler": {"skip_prk_steps": True},
+    "EulerDiscreteScheduler": {"timestep_spacing": "linspace", "use_karras_sigmas": True},
+    "EulerAncestralDiscreteScheduler": {},
+    "HeunDiscreteScheduler": {},
+    "DPMSolverMultistepScheduler": {"use_karras_sigmas": True},
+    "UniPCMultistepScheduler": {},
+    "DDPMScheduler": {},
+    "LCMScheduler": {},
+    "TCDScheduler": {},
+    "SASolverScheduler": {},
+}
+
+
+def expected(plain: Any, job: Job) -> np.ndarray:
+    """The pixels (height, width, 3) of the call that a Diffusers user would write."""
+    pristine = diffusers.DDIMScheduler.from_pretrained(plain.config._name_or_path, subfolder="scheduler")
+    cls = getattr(diffusers, job.scheduler.class_name or "DDIMScheduler")
+    plain.scheduler = cls.from_config(pristine.config, **dict(job.scheduler.config))
+    image = plain(
+        job.prompt,
+        negative_prompt=job.negative_prompt or None,
+        height=job.height,
+        width=job.width,
+        num_inference_steps=job.num_inference_steps,
+        guidance_scale=job.guidance_scale,
+        guidance_rescale=job.guidance_rescale,
+        eta=job.eta,
+        clip_skip=job.clip_skip,
+        generator=torch.Generator("cpu").manual_seed(job.seed),
+        output_type="pil",
+    ).images[0]
+    return np.asarray(image)
+
+
+@pytest.mark.parametrize("class_name", SCHEDULERS)
+def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: str) -> None:
+    config = tuple(SCHEDULERS[class_name].items())
+    job = make_job(scheduler=SchedulerChoice(class_name=class_name, config=config))
+    [result] = engine.generate(loaded, [job])
+    assert np.array_equal(result.pixels, expected(plain, job))
+    assert result.scheduler_class == class_name
+    assert result.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 0.0},
+        {"negative_prompt": "a red background"},
+        {"guidance_rescale": 0.7},
+        {"eta": 1.0},
+        {"width": 128, "height": 96},
+        {"prompt": ""},
+        {"prompt": "a cat " * 60},
+        {"seed": 2**63 - 1},
+    ],
+    ids=lambda changes: next(iter(changes)) + "=" + str(next(iter(changes.values())))[:8],
+)
+def test_every_argument_equals_diffusers(loaded: Any, plain: Any, changes: dict[str, Any]) -> None:
+    job = make_job(**changes)
+    [result] = engine.generate(loaded, [job])
+    assert np.array_equal(result.pixels, expected(plain, job))
+
+
+def test_clip_skip_equals_what_diffusers_means(
+    loaded: Any, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Diffusers 0.42 looks for `.text_model`, which transformers >= 5.6 has dropped: lend it one."""
+    if not hasattr(plain.text_encoder, "text_model"):
+        cls = type(plain.text_encoder)
+        monkeypatch.setattr(cls, "text_model", property(lambda self: self), raising=False)
+    job = make_job(clip_skip=1)
+    [result] = engine.generate(loaded, [job])
+    assert np.array_equal(result.pixels, expected(plain, job))
+    [unskipped] = engine.generate(loaded, [make_job()])
+    assert not np.array_equal(result.pixels, unskipped.pixels)
+
+
+def test_a_swapped_vae_equals_diffusers(plain: Any) -> None:
+    from dataclasses import replace
+
+    job = make_job(spec=replace(make_job().spec, vae="tiny"))
+    [result] = engine.generate(engine.load(job.spec), [job])
+    folder = plain.config._name_or_path
+    tiny = diffusers.AutoencoderTiny.from_pretrained(f"{folder}/vae_tiny", dtype=torch.float32)
+    parts = {**plain.components, "vae": tiny}
+    swapped = diffusers.StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    swapped.set_progress_bar_config(disable=True)
+    swapped.config._name_or_path = folder
+    assert np.array_equal(result.pixels, expected(swapped, job))

@@ -11,7 +11,7 @@ from sdcli.catalog.models import ModelDefaults
 from sdcli.catalog.schedulers import SchedulerChoice as SchedulerChoice
 from sdcli.catalog.schedulers import Selection, resolve, shipped
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest, PipelineSpec, spelled
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def _check_size(job: Job, defaults: ModelDefaults) -> None:
         if size % grid:
             near = max(grid, round(size / grid) * grid)
             raise UsageError(
-                f"{name}: {size} is not a multiple of {grid}, as this model needs",
+                f"{spelled(name)}: {size} is not a multiple of {grid}, as this model needs",
                 code=f"usage.{name}",
                 hint=f"the nearest is {near}",
             )
@@ -98,7 +98,7 @@ def _check_scheduler(job: Job, selection: Selection) -> None:
     sampler = selection.sampler
     if sampler and job.num_inference_steps > sampler.max_steps:
         raise UsageError(
-            f"num_inference_steps: {job.scheduler_label} takes at most {sampler.max_steps} steps",
+            f"{spelled('num_inference_steps')}: {job.scheduler_label} takes at most {sampler.max_steps} steps",
             code="usage.num_inference_steps",
         )
     if job.eta and not (sampler and sampler.takes_eta):

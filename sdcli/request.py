@@ -16,6 +16,14 @@ MAX_SEED: Final = 2**63 - 1
 
 _LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back
 
+# What a field is called on the command line, where that differs.
+_FLAGS: Final[Mapping[str, str]] = {
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+    "negative_prompt": "--negative",
+    "width": "--size",
+    "height": "--size",
+}
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "num_inference_steps": (1, 1000),
@@ -129,10 +137,18 @@ def _check_number(name: str, value: object, *, optional: bool) -> None:
     low, high = _LIMITS[name]
     kinds = (int, float) if name in _FRACTIONS else (int,)
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise _refusal(name, value, "is not a number" if float in kinds else "is not a whole number")
+        raise _refusal(
+            name, value, "is not a number" if float in kinds else "is not a whole number"
+        )
     if not math.isfinite(value) or not low <= value <= high:
         raise _refusal(name, value, f"is not between {low:g} and {high:g}")
 
 
 def _refusal(name: str, value: object, why: str) -> UsageError:
-    return UsageError(f"{name}: {value!r} {why}", code=f"usage.{name}")
+    return UsageError(f"{spelled(name)}: {value!r} {why}", code=f"usage.{name}")
+
+
+def spelled(field_name: str) -> str:
+    """A field as a message names it: for Python, and for the command line beside it."""
+    flag = _FLAGS.get(field_name)
+    return f"{field_name} ({flag})" if flag else field_name

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sdcli.errors import SdcliError
 from sdcli.plan import Job
 
 if TYPE_CHECKING:
@@ -53,3 +54,11 @@ class Written:
 
     path: str
     result: GenerationResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Jobs that came to nothing, and why."""
+
+    jobs: tuple[Job, ...]
+    error: SdcliError

@@ -176,7 +176,9 @@ def _unknown(name: str, key: str) -> UsageError:
                 hint=f"the nearest is -s {nearest!r}",
             )
     for schedule in IMPOSSIBLE_SCHEDULES:
-        if key.endswith(_key(schedule)) and (found := _rows().get(key.removesuffix(_key(schedule)))):
+        if key.endswith(_key(schedule)) and (
+            found := _rows().get(key.removesuffix(_key(schedule)))
+        ):
             return _unsupported(found.sampler, schedule)
     names = ", ".join(row.name for row in SAMPLERS)
     return UsageError(

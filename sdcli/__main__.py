@@ -1,0 +1,7 @@
+"""`python -m sdcli`."""
+
+import sys
+
+from sdcli.cli import main
+
+sys.exit(main())

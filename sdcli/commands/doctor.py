@@ -1,0 +1,88 @@
+"""`sdcli doctor`: what is here, and what would be chosen."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
+from sdcli.commands import options
+from sdcli.commands.inspect import describe
+from sdcli.errors import SdcliError
+
+
+def doctor(json: options.Json = False) -> None:
+    """Show what is here, and what would be chosen and why.
+
+    \b
+    Examples:
+      sdcli doctor
+      sdcli doctor --json
+    """
+    from sdcli.output import events, tables
+
+    document = _examine()
+    if json:
+        events.emit(document)
+    else:
+        tables.show(_facts(document))
+
+
+def _examine() -> dict[str, Any]:
+    from sdcli import engine
+
+    devices = engine.list_devices()
+    chosen = next(device for device in devices if device.is_default)
+    return {
+        "schema": "sdcli/doctor/1",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": engine.versions(),
+        "devices": [{"name": d.name, "description": d.description} for d in devices],
+        "cache": _cache(),
+        "embedded": _embedded(),
+        "chosen": {
+            "device": chosen.name,
+            "device_why": "the fastest that accelerate finds here",
+            **_chosen_dtype(chosen.name),
+        },
+    }
+
+
+def _chosen_dtype(device: str) -> dict[str, str]:
+    if device == "cpu":
+        return {"dtype": "float32", "dtype_why": "a CPU is exact and no slower in it"}
+    return {"dtype": "float16", "dtype_why": "half the memory and faster on this device"}
+
+
+def _cache() -> dict[str, object]:
+    """Where the Hugging Face libraries keep models, by the rule of their documentation."""
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    folder = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+    models = sorted(p.name[8:].replace("--", "/") for p in folder.glob("models--*"))
+    return {"path": str(folder), "models": models}
+
+
+def _embedded() -> dict[str, object]:
+    try:
+        defaults = describe(read_defaults(EMBEDDED_FOLDER))
+    except SdcliError as error:
+        return {"path": str(EMBEDDED_FOLDER), "present": False, "why": error.message}
+    return {"path": str(EMBEDDED_FOLDER), "present": True, "defaults": defaults}
+
+
+def _facts(document: dict[str, Any]) -> dict[str, object]:
+    embedded, chosen, cache = document["embedded"], document["chosen"], document["cache"]
+    return {
+        "python": f"{document['python']} on {document['platform']}",
+        **document["versions"],
+        **{d["name"]: d["description"] for d in document["devices"]},
+        "cache": f"{cache['path']} ({', '.join(cache['models']) or 'no models'})",
+        "embedded model": f"{embedded['path']} ({'whole' if embedded['present'] else 'missing'})",
+        **{f"  {name}": value for name, value in embedded.get("defaults", {}).items()},
+        "  why": embedded.get("why"),
+        "device": f"{chosen['device']}: {chosen['device_why']}",
+        "dtype": f"{chosen['dtype']}: {chosen['dtype_why']}",
+    }

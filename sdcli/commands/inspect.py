@@ -1,0 +1,109 @@
+"""`sdcli inspect`: what an image or a model says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.catalog.models import ModelDefaults, read_defaults
+from sdcli.catalog.parts import Part, read_parts
+from sdcli.commands import options
+from sdcli.errors import UsageError
+from sdcli.request import EMBEDDED, PipelineSpec
+
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+Target = Annotated[
+    str, typer.Argument(metavar="IMAGE|MODEL", help="An image, a model folder, or 'embedded'.")
+]
+
+
+def inspect(target: Target = EMBEDDED, json: options.Json = False) -> None:
+    """Show what an image or a model says of itself.
+
+    \b
+    Examples:
+      sdcli inspect outputs/0001-a-cat-7.png
+      sdcli inspect embedded --json
+      sdcli inspect ./my-model
+    """
+    from sdcli.output import events, tables
+
+    path = Path(target).expanduser()
+    if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
+        document, facts = _image(path)
+    else:
+        document, facts = _model(target)
+    if json:
+        events.emit(document)
+    else:
+        tables.show(facts)
+
+
+def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
+    from sdcli.output.encode import read
+
+    if path.suffix.lower() not in _IMAGE_SUFFIXES:
+        raise UsageError(
+            f"{path}: not an image and not a model folder",
+            code="usage.file",
+            hint=f"images end in {', '.join(_IMAGE_SUFFIXES)}",
+        )
+    document = read(path)
+    facts: dict[str, object] = {
+        "file": f"{document['path']} ({document['format']})",
+        "size": f"{document['width']}x{document['height']}",
+        "pixels sha256": document["pixels_sha256"],
+    }
+    if record := document["record"]:
+        return document, facts | _record_facts(record)
+    return document, facts | {"record": document["parameters"] or "none in this image"}
+
+
+def _record_facts(record: Mapping[str, Any]) -> dict[str, object]:
+    """A record in its own order, its nested parts on one line each."""
+    nested = {name: value for name, value in record.items() if name not in ("request", "pixels")}
+    same = record.get("pixels", {}).get("sha256")
+    facts = dict(record.get("request", {})) | {"recorded sha256": same}
+    return facts | {name: _flat(value) for name, value in nested.items()}
+
+
+def _flat(value: object) -> object:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    return value
+
+
+def _model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
+    from sdcli.engine.fetch import fetch
+
+    folder = fetch(PipelineSpec(model=target, offline=True))
+    defaults, parts = read_defaults(folder), read_parts(folder)
+    document = {
+        "schema": "sdcli/model/1",
+        "path": str(folder),
+        "defaults": describe(defaults),
+        "parts": [asdict(part) | {"has_pickle": part.has_pickle} for part in parts],
+    }
+    facts: dict[str, object] = {"model": folder, **describe(defaults)}
+    return document, facts | {part.name: _part_line(part) for part in parts}
+
+
+def describe(defaults: ModelDefaults) -> dict[str, Any]:
+    """A model's defaults as JSON, its words as their number."""
+    facts = asdict(defaults) | {"words": None if defaults.words is None else len(defaults.words)}
+    return facts | {"scheduler": defaults.scheduler or defaults.scheduler_class}
+
+
+def _part_line(part: Part) -> str:
+    if not part.files:
+        return part.class_name
+    size = f"{part.parameters / 1e6:.2f} M parameters, {part.bytes / 1e6:.1f} MB"
+    risk = ", a pickle: it could run code" if part.has_pickle else ""
+    return f"{part.class_name}, {size}, {' '.join(part.dtypes)}{risk}"

@@ -1,0 +1,174 @@
+"""Every option that means the same everywhere, once; and the values that are more than one word."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import typer
+
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.errors import UsageError
+from sdcli.request import DTYPES, PipelineSpec
+
+_SHORT_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+def _complete_scheduler(incomplete: str) -> list[str]:
+    return [row.name for row in SAMPLERS if row.name.lower().startswith(incomplete.lower())]
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Hub id or folder of a Stable Diffusion model.",
+        metavar="MODEL",
+    ),
+]
+Vae = Annotated[
+    str | None,
+    typer.Option("--vae", help="Another VAE: hub id, folder, or 'tiny' for the model's small one."),
+]
+Variant = Annotated[
+    str | None, typer.Option("--variant", help="Which weight files to take, as in fp16.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        "-s",
+        help="Any name of A1111, ComfyUI, InvokeAI or Diffusers, with its schedule: "
+        "'DPM++ 2M Karras', dpmpp_2m_k, EulerDiscreteScheduler.",
+        autocompletion=_complete_scheduler,
+    ),
+]
+Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps.")]
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance", "-g", help="How hard to follow the prompt; 1 and below is not."),
+]
+GuidanceRescale = Annotated[
+    float | None,
+    typer.Option("--guidance-rescale", help="0 to 1: tame the contrast of a high guidance."),
+]
+Eta = Annotated[
+    float | None,
+    typer.Option("--eta", help="0 to 1: noise that DDIM or TCD adds at every step."),
+]
+ClipSkip = Annotated[
+    int | None,
+    typer.Option("--clip-skip", help="Last text encoder layers to skip (A1111's number minus 1)."),
+]
+Negative = Annotated[
+    str | None, typer.Option("--negative", "-n", help="What the picture should not show.")
+]
+Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Pixels, as in 512x768.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", help="Image i of a prompt uses SEED + i; drawn if left out.")
+]
+Count = Annotated[int, typer.Option("--count", help="Images of each prompt.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype", help="float32, float16 or bfloat16; by the device if left out.", metavar="DTYPE"
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
+]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        help="A folder, an image file (numbered when there are several), or - for stdout.",
+        metavar="PATH",
+    ),
+]
+BatchSize = Annotated[
+    str,
+    typer.Option(
+        "--batch-size",
+        help="Images denoised together: 1 is exact, more is faster and equal to rounding.",
+        metavar="N|auto",
+    ),
+]
+SaveLatents = Annotated[
+    Literal["final", "all"] | None,
+    typer.Option("--save-latents", help="Write the last latents, or every step's, beside it."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use the network for nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print a JSON line an image.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[
+    int, typer.Option("--verbose", "-v", count=True, help="Say more.", show_default=False)
+]
+NoMetadata = Annotated[
+    bool, typer.Option("--no-metadata", help="Leave the record out of the image.")
+]
+Sidecar = Annotated[
+    bool, typer.Option("--sidecar", help="Write the record beside the image, too, as .json.")
+]
+
+
+def parse_size(text: str | None) -> tuple[int | None, int | None]:
+    """ "512x768" to (width, height)."""
+    if text is None:
+        return None, None
+    if not (match := re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())):
+        raise UsageError(
+            f"--size: {text!r} is not WIDTHxHEIGHT", code="usage.size", hint="as in --size 512x768"
+        )
+    return int(match[1]), int(match[2])
+
+
+def parse_batch_size(text: str) -> int | None:
+    """ "auto" to None, else a whole number of at least 1."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise UsageError(
+            f"--batch-size: {text!r} is neither a whole number above 0 nor auto",
+            code="usage.batch_size",
+        )
+    return int(text)
+
+
+def parse_dtype(text: str | None) -> str | None:
+    """A dtype's long name; fp16, bf16 and fp32 are understood."""
+    dtype = _SHORT_DTYPES.get(text, text) if text else text
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"--dtype: {text!r} is not one of {', '.join(DTYPES)}", code="usage.dtype")
+    return dtype
+
+
+def spec(
+    model: str, vae: str | None, variant: str | None, dtype: str | None, device: str, offline: bool
+) -> PipelineSpec:
+    """What the options of a pipeline ask to load."""
+    return PipelineSpec(
+        model=model,
+        vae=vae,
+        variant=variant,
+        dtype=parse_dtype(dtype),
+        device=device,
+        offline=offline,
+    )
+
+
+def report_form(json: bool, jsonl: bool) -> Literal["paths", "json", "jsonl"]:
+    """What stdout is to carry."""
+    if json and jsonl:
+        raise UsageError("--json and --jsonl exclude each other", code="usage.json")
+    return "json" if json else "jsonl" if jsonl else "paths"
+
+
+def verbosity(quiet: bool, verbose: int) -> int:
+    """-1 for quiet, else how often -v was said."""
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict each other", code="usage.quiet")
+    return -1 if quiet else verbose

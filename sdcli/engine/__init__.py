@@ -41,7 +41,7 @@ _HOMES = {
 import_seconds = 0.0
 """Time that the imports behind these names have taken so far."""
 
-# These are read when the libraries are imported, so they must be set before. What the user set wins.
+# Read when the libraries are imported, so they must be set before. What the user set wins.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 if not sys.stderr or not sys.stderr.isatty():

@@ -57,9 +57,7 @@ class PromptEncoder:
             embeds = text_encoder(ids)[0]
         else:
             hidden_states = text_encoder(ids, output_hidden_states=True).hidden_states
-            # transformers >= 5.6 has no `.text_model` around the layers any more
-            layers = getattr(text_encoder, "text_model", text_encoder)
-            embeds = layers.final_layer_norm(hidden_states[-(clip_skip + 1)])
+            embeds = text_encoder.final_layer_norm(hidden_states[-(clip_skip + 1)])
         return Encoding(embeds=embeds.to(text_encoder.dtype), lost=self._lost(prompt, length))
 
     def _lost(self, prompt: str, length: int) -> str:

@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.engine import weights
 from sdcli.errors import ModelError, SdcliError, UnsafeError
 from sdcli.request import EMBEDDED, PipelineSpec
 
-EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
 TINY_VAE = "tiny"
 
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 _TEXT_FILES = re.compile(
-    r"model_index\.json|config\.json"
+    r"(model_index|config|sdcli)\.json"
     r"|(unet|vae|text_encoder)/config\.json|(scheduler|tokenizer)/[\w.-]+\.(json|txt)"
 )
 
@@ -66,7 +66,7 @@ def _single_file(path: Path, what: str) -> SdcliError:
     if path.suffix in weights.PICKLE_SUFFIXES:
         return UnsafeError(
             f"{path} is a pickle, which can run code when loaded",
-            code="unsafe.pickle",
+            code="model.pickle",
             hint="use a folder or repository with .safetensors files",
         )
     return ModelError(
@@ -118,7 +118,7 @@ def _from_hub(repo: str, spec: PipelineSpec, what: str) -> Path:
 
 
 def wanted(names: Iterable[str], variant: str | None) -> list[str]:
-    """The files of a repository that loading will read: configs, tokenizer, one weight file each."""
+    """The files of a repository that will be read: configs, tokenizer, one weight file each."""
     names = list(names)
     chosen = [name for name in names if _TEXT_FILES.fullmatch(name)]
     homes = {f"{component}/": stem for component, stem in weights.STEMS.items()}

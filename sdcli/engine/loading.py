@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline, U
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdcli import engine
+from sdcli.catalog.models import read_defaults, read_json
 from sdcli.engine import devices, memory, schedulers, weights
 from sdcli.engine.encode import PromptEncoder
 from sdcli.engine.fetch import fetch, fetch_vae
@@ -56,7 +56,7 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> LoadedPipeline:
     dtype = devices.resolve_dtype(spec.dtype, device)
     folder = folder or fetch(spec)
     started = time.perf_counter()
-    _check_pipeline_class(folder)
+    read_defaults(folder)  # refuses what is no model of ours before anything large is read
     vae_folder = fetch_vae(spec, folder)
     homes = {"unet": folder / "unet", "text_encoder": folder / "text_encoder", "vae": vae_folder}
     files = _weight_files(homes, spec)
@@ -90,26 +90,12 @@ def _silence() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _check_pipeline_class(folder: Path) -> None:
-    if not folder.is_dir() or not (folder / "model_index.json").is_file():
-        raise ModelError(
-            f"no model_index.json in {folder}: not a Diffusers model",
-            code="model.not_a_model",
-            hint="give the folder that holds unet/, vae/ and text_encoder/",
-        )
-    name = _read_json(folder / "model_index.json").get("_class_name")
-    if name != "StableDiffusionPipeline":
-        raise ModelError(
-            f"{folder} is a {name}; sdcli runs StableDiffusionPipeline models",
-            code="model.unsupported",
-        )
-
-
 def _weight_files(homes: Mapping[str, Path], spec: PipelineSpec) -> dict[str, Path]:
     files = {part: weights.find(home, part, spec.variant) for part, home in homes.items()}
     for part, path in files.items():
         weights.check(part, path)
-    if spec.variant and spec.variant not in map(weights.variant_of, (p.name for p in files.values())):
+    variants = {weights.variant_of(path.name) for path in files.values()}
+    if spec.variant and spec.variant not in variants:
         raise ModelError(
             f"{spec.model} has no variant {spec.variant!r}",
             code="model.no_variant",
@@ -120,7 +106,7 @@ def _weight_files(homes: Mapping[str, Path], spec: PipelineSpec) -> dict[str, Pa
 
 def _check_vae(folder: Path, vae_folder: Path) -> tuple[str, ...]:
     """Compare the VAE's configuration with the model's before anything large is read."""
-    vae, unet = _read_json(vae_folder / "config.json"), _read_json(folder / "unet" / "config.json")
+    vae, unet = read_json(vae_folder / "config.json"), read_json(folder / "unet" / "config.json")
     if vae.get("_class_name") not in VAE_CLASSES:
         raise ModelError(
             f"VAE: {vae_folder} is a {vae.get('_class_name')}",
@@ -134,7 +120,7 @@ def _check_vae(folder: Path, vae_folder: Path) -> tuple[str, ...]:
             code="model.vae",
             hint="use a VAE made for this model",
         )
-    own = _read_json(folder / "vae" / "config.json") if (folder / "vae").is_dir() else vae
+    own = read_json(folder / "vae" / "config.json") if (folder / "vae").is_dir() else vae
     factors = (own.get("scaling_factor"), vae.get("scaling_factor"))
     if own.get("_class_name") == vae["_class_name"] and factors[0] != factors[1]:
         return (f"VAE: its scaling factor is {factors[1]}, the model's own {factors[0]}",)
@@ -151,7 +137,7 @@ def _build(
     classes = {
         "unet": UNet2DConditionModel,
         "text_encoder": CLIPTextModel,
-        "vae": VAE_CLASSES[_read_json(homes["vae"] / "config.json")["_class_name"]],
+        "vae": VAE_CLASSES[read_json(homes["vae"] / "config.json")["_class_name"]],
     }
     parts = {
         part: _load_part(part, classes[part], homes[part], files[part], dtype).to(device)
@@ -203,22 +189,8 @@ def _load_tokenizer(folder: Path) -> Any:
 
 
 def _load_scheduler(folder: Path) -> Any:
-    config = _read_json(folder / "scheduler" / "scheduler_config.json")
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
     return schedulers.scheduler_class(str(config.get("_class_name"))).from_config(config)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{path} is missing", code="model.incomplete", hint="download the model again"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise _corrupt("config", path, str(error)) from error
-    if not isinstance(value, dict):
-        raise _corrupt("config", path, "not a JSON object")
-    return value
 
 
 def _and_more(names: list[str]) -> str:
@@ -228,6 +200,6 @@ def _and_more(names: list[str]) -> str:
 def _corrupt(part: str, path: Path, what: str) -> CorruptError:
     return CorruptError(
         f"{part}: {path}: {what}",
-        code="corrupt.weights",
-        hint="download or copy the file again",
+        code="model.corrupt",
+        hint="fetch the file again",
     )

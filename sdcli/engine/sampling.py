@@ -6,13 +6,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from sdcli.engine import memory, schedulers
+from sdcli.engine.conditioning import Conditioning, condition
 from sdcli.engine.decode import decode
 from sdcli.engine.loading import LoadedPipeline
 from sdcli.engine.recorders import LatentsRecorder, Recorder
@@ -75,7 +76,7 @@ def _generate(
     schedulers.check_eta(scheduler, first.eta)
     loaded.pipeline.scheduler = scheduler
     clock = _Clock()
-    conditioning = _encode(loaded, jobs)
+    conditioning = condition(loaded.encoder, jobs)
     clock.lap("encode")
     recorders: list[Recorder] = [LatentsRecorder(save_latents)] if save_latents else []
     latents = _denoise(loaded, jobs, conditioning, recorders, on_step)
@@ -108,40 +109,10 @@ def _generate(
     ]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Conditioning:
-    """What steers the UNet: embeddings (batch, 77, width); without guidance no negative ones."""
-
-    prompt_embeds: torch.Tensor
-    negative_prompt_embeds: torch.Tensor | None
-    events: list[tuple[str, ...]]
-
-
-def _encode(loaded: LoadedPipeline, jobs: Sequence[Job]) -> _Conditioning:
-    clip_skip = jobs[0].clip_skip
-    positive = [loaded.encoder.encode(job.prompt, clip_skip) for job in jobs]
-    guided = jobs[0].guidance_scale > 1  # as Diffusers decides it
-    # Diffusers skips layers for the prompt only, never for the negative one.
-    negative = [loaded.encoder.encode(job.negative_prompt) for job in jobs] if guided else []
-    events = []
-    for image, job in enumerate(jobs):
-        told = [_lost("prompt", positive[image].lost)]
-        if guided:
-            told.append(_lost("negative prompt", negative[image].lost))
-        elif job.negative_prompt:
-            told.append("the negative prompt does nothing at a guidance of 1 or less")
-        events.append(tuple(filter(None, told)))
-    return _Conditioning(
-        prompt_embeds=torch.cat([encoding.embeds for encoding in positive]),
-        negative_prompt_embeds=torch.cat([e.embeds for e in negative]) if guided else None,
-        events=events,
-    )
-
-
 def _denoise(
     loaded: LoadedPipeline,
     jobs: Sequence[Job],
-    conditioning: _Conditioning,
+    conditioning: Conditioning,
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
 ) -> torch.Tensor:
@@ -152,7 +123,7 @@ def _denoise(
     noise = _draw_noise(loaded, jobs, generators, conditioning.prompt_embeds.dtype)
     indices = tuple(job.index for job in jobs)
 
-    def on_step_end(pipeline: Any, step: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
+    def on_step_end(pipe: Any, step: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
         for recorder in recorders:
             recorder.on_step(step + 1, state["latents"])
         if on_step:
@@ -160,7 +131,7 @@ def _denoise(
                 StepEvent(
                     job_indices=indices,
                     step=step + 1,
-                    steps=pipeline.num_timesteps,
+                    steps=pipe.num_timesteps,
                     timestep=float(timestep),
                 )
             )
@@ -189,13 +160,19 @@ def _denoise(
 
 
 def _draw_noise(
-    loaded: LoadedPipeline, jobs: Sequence[Job], generators: list[torch.Generator], dtype: torch.dtype
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    generators: list[torch.Generator],
+    dtype: torch.dtype,
 ) -> torch.Tensor:
     """Draw as the pipeline would have: image by image, and each generator goes on from there."""
     pipeline, scale = loaded.pipeline, loaded.pipeline.vae_scale_factor
     channels = pipeline.unet.config.in_channels
     shape = (len(jobs), channels, jobs[0].height // scale, jobs[0].width // scale)
-    return randn_tensor(shape, generator=generators, device=loaded.device, dtype=dtype)
+    noise: torch.Tensor = randn_tensor(
+        shape, generator=generators, device=loaded.device, dtype=dtype
+    )
+    return noise
 
 
 def _recorded(recorders: Sequence[Recorder], image: int) -> dict[str, Any] | None:
@@ -215,11 +192,11 @@ def _check_size(loaded: LoadedPipeline, job: Job) -> None:
 def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
     if torch.isfinite(latents).all():
         return
-    wider = loaded.dtype == torch.float16
+    narrow = loaded.dtype == torch.float16
     raise NumericsError(
         "UNet: the latents are not finite",
         code="numerics.unet",
-        hint="try --dtype float32 or bfloat16" if wider else "try another --scheduler or more --steps",
+        hint="try " + ("--dtype float32" if narrow else "another --scheduler or more --steps"),
     )
 
 
@@ -231,13 +208,9 @@ def _no_memory(loaded: LoadedPipeline, job: Job) -> DeviceError:
     )
 
 
-def _lost(what: str, text: str) -> str:
-    return f"{what}: CLIP reads 77 tokens, this was cut off: {text!r}" if text else ""
-
-
 @contextmanager
 def _quiet_numpy() -> Iterator[None]:
-    """Several Diffusers schedulers convert tensors the way numpy 2 deprecates, hundreds of times."""
+    """Several schedulers convert tensors as numpy 2 deprecates, hundreds of times a run."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
         yield

@@ -14,8 +14,8 @@ from typing import Any
 import diffusers
 import torch
 
-from sdcli.errors import ModelError, UsageError
 from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.errors import ModelError, UsageError
 
 
 def scheduler_class(name: str) -> Any:

@@ -58,7 +58,7 @@ def find(folder: Path, component: str, variant: str | None) -> Path:
     if pickles:
         raise UnsafeError(
             f"{component}: {folder / pickles[0]} is a pickle, which can run code when loaded",
-            code="unsafe.pickle",
+            code="model.pickle",
             hint="use a model that has .safetensors files, or convert it where you trust it",
         )
     raise ModelError(
@@ -69,7 +69,7 @@ def find(folder: Path, component: str, variant: str | None) -> Path:
 
 
 def check(component: str, path: Path) -> None:
-    """Prove from the header alone that the file is whole. Raises CorruptError saying what is not."""
+    """Prove from the header alone that the file is whole. Raises CorruptError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -91,8 +91,8 @@ def check(component: str, path: Path) -> None:
 def _corrupt(component: str, path: Path, what: str, *, hint: str | None = None) -> CorruptError:
     return CorruptError(
         f"{component}: {path} {what}",
-        code="corrupt.weights",
-        hint=hint or "download or copy the file again",
+        code="model.corrupt",
+        hint=hint or "fetch the file again",
     )
 
 

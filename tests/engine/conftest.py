@@ -9,33 +9,8 @@ from typing import Any
 
 import pytest
 
-from sdcli.catalog.schedulers import SchedulerChoice
-from sdcli.engine.fetch import EMBEDDED_FOLDER
-from sdcli.plan import Job
-from sdcli.request import PipelineSpec
-
-CPU = PipelineSpec(device="cpu", dtype="float32")
-
-
-def make_job(**changes: Any) -> Job:
-    """A quick job: 4 steps at 64 x 64 with the model's own scheduler."""
-    job = {
-        "index": 0,
-        "prompt": "a cat and a guitar on a blue background",
-        "negative_prompt": "",
-        "spec": CPU,
-        "scheduler": SchedulerChoice(),
-        "scheduler_label": "DDIMScheduler",
-        "num_inference_steps": 4,
-        "guidance_scale": 3.0,
-        "guidance_rescale": 0.0,
-        "eta": 0.0,
-        "clip_skip": None,
-        "width": 64,
-        "height": 64,
-        "seed": 7,
-    }
-    return Job(**{**job, **changes})
+from sdcli.catalog.models import EMBEDDED_FOLDER
+from tests.jobs import CPU
 
 
 @pytest.fixture(scope="session")

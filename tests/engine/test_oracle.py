@@ -12,7 +12,7 @@ import torch
 from sdcli import engine
 from sdcli.catalog.schedulers import SchedulerChoice
 from sdcli.plan import Job
-from tests.engine.conftest import make_job
+from tests.jobs import make_job
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 
@@ -33,7 +33,8 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 
 def expected(plain: Any, job: Job) -> np.ndarray:
     """The pixels (height, width, 3) of the call that a Diffusers user would write."""
-    pristine = diffusers.DDIMScheduler.from_pretrained(plain.config._name_or_path, subfolder="scheduler")
+    folder = plain.config._name_or_path
+    pristine = diffusers.DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
     cls = getattr(diffusers, job.scheduler.class_name or "DDIMScheduler")
     plain.scheduler = cls.from_config(pristine.config, **dict(job.scheduler.config))
     image = plain(
@@ -86,7 +87,7 @@ def test_every_argument_equals_diffusers(loaded: Any, plain: Any, changes: dict[
 def test_clip_skip_equals_what_diffusers_means(
     loaded: Any, plain: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Diffusers 0.42 looks for `.text_model`, which transformers >= 5.6 has dropped: lend it one."""
+    """Diffusers 0.42 looks for `.text_model`, which transformers 5.6 dropped: lend it one."""
     if not hasattr(plain.text_encoder, "text_model"):
         cls = type(plain.text_encoder)
         monkeypatch.setattr(cls, "text_model", property(lambda self: self), raising=False)

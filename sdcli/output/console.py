@@ -1,0 +1,112 @@
+"""Talk on stderr: warnings, hints, progress. Never data, never a raw control character."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sdcli.errors import SdcliError
+from sdcli.output.text import one_line, printable
+from sdcli.result import StepEvent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+_PATIENCE = 1.0
+"""Seconds of work before a progress bar appears."""
+
+
+class Console:
+    """The talking side of a run; `verbosity` is -1 (errors only), 0, 1 or 2."""
+
+    def __init__(self, *, verbosity: int = NORMAL, stream: TextIO | None = None) -> None:
+        self.verbosity = verbosity
+        self._stream = stream or sys.stderr
+
+    def warn(self, text: str) -> None:
+        """Something the user should know of a result that was made all the same."""
+        if self.verbosity >= NORMAL:
+            self._say(f"sdcli: warning: {one_line(text)}")
+
+    def note(self, text: str, level: int = VERBOSE) -> None:
+        """Detail, shown from that verbosity on."""
+        if self.verbosity >= level:
+            self._say(f"sdcli: {one_line(text)}")
+
+    def summary(self, text: str) -> None:
+        """The last line of a run."""
+        self.note(text, level=NORMAL)
+
+    def error(self, error: SdcliError) -> None:
+        """One line with what, value and where; one with the next thing to type. Never silenced."""
+        self._say(f"sdcli: error: {one_line(error.message)}")
+        if error.hint:
+            self._say(f"sdcli: hint: {one_line(error.hint)}")
+
+    @contextmanager
+    def progress(self, jobs: int | None) -> Iterator[Bar]:
+        """A bar over the images of a run (None: how many is not known), on a terminal only."""
+        shown = self.verbosity >= NORMAL and self._stream.isatty()
+        bar = Bar(jobs, self._stream if shown else None)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+    def _say(self, text: str) -> None:
+        self._stream.write(printable(text) + "\n")
+        self._stream.flush()
+
+
+class Bar:
+    """Images done, and steps of the batch at work. Appears after a second of work."""
+
+    def __init__(self, jobs: int | None, stream: TextIO | None) -> None:
+        self._jobs = jobs
+        self._stream = stream
+        self._started = time.monotonic()
+        self._done = 0.0
+        self._progress: Progress | None = None
+        self._task: Any = None
+
+    def on_step(self, event: StepEvent) -> None:
+        """Move by one step of a batch."""
+        self._show(self._done + len(event.job_indices) * event.step / event.steps)
+
+    def done(self, jobs: int) -> None:
+        """Count finished images."""
+        self._done += jobs
+        self._show(self._done)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+    def _show(self, completed: float) -> None:
+        if self._stream is None or time.monotonic() - self._started < _PATIENCE:
+            return
+        if self._progress is None:
+            self._progress = _rich_progress(self._stream)
+            self._task = self._progress.add_task("images", total=self._jobs)
+            self._progress.start()
+        self._progress.update(self._task, completed=completed)
+
+
+def _rich_progress(stream: TextIO) -> Progress:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.1f}/{task.total}"),
+        TimeRemainingColumn(),
+        console=RichConsole(file=stream),
+        transient=True,
+    )

@@ -1,0 +1,78 @@
+"""What programs read on stdout: JSON documents and lines. Keys are only ever added."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sdcli.errors import SdcliError
+from sdcli.output import files
+from sdcli.output.record import pixels_sha256
+from sdcli.result import StepEvent, Written
+
+IMAGE_SCHEMA = "sdcli/image/1"
+STEP_SCHEMA = "sdcli/step/1"
+RUN_SCHEMA = "sdcli/run/1"
+ERROR_SCHEMA = "sdcli/error/1"
+
+
+def image_document(written: Written, *, latents: str | None = None) -> dict[str, Any]:
+    """One finished image; `seconds` are of the whole batch it was part of."""
+    result, job = written.result, written.result.job
+    return {
+        "schema": IMAGE_SCHEMA,
+        "index": job.index,
+        "path": written.path,
+        "latents": latents,
+        "prompt": job.prompt,
+        "seed": job.seed,
+        "width": job.width,
+        "height": job.height,
+        "pixels_sha256": pixels_sha256(result.pixels),
+        "batch_size": result.batch_size,
+        "device": result.device,
+        "dtype": result.dtype,
+        "seconds": {phase: round(seconds, 4) for phase, seconds in result.seconds.items()},
+        "events": list(result.events),
+    }
+
+
+def step_document(event: StepEvent) -> dict[str, Any]:
+    """One denoising step of a batch."""
+    return {
+        "schema": STEP_SCHEMA,
+        "indices": list(event.job_indices),
+        "step": event.step,
+        "steps": event.steps,
+        "timestep": event.timestep,
+    }
+
+
+def error_document(error: SdcliError) -> dict[str, Any]:
+    """An error as a program reads it: `code` is stable, `message` and `hint` are for people."""
+    return {
+        "schema": ERROR_SCHEMA,
+        "error": {"code": error.code, "message": error.message, "hint": error.hint},
+        "exit_code": int(error.exit_code),
+    }
+
+
+def run_document(
+    images: Sequence[Mapping[str, Any]], errors: Sequence[SdcliError] = ()
+) -> dict[str, Any]:
+    """A whole run: its image documents and what failed, in job order."""
+    return {
+        "schema": RUN_SCHEMA,
+        "images": list(images),
+        "errors": [error_document(error)["error"] for error in errors],
+    }
+
+
+def emit(document: Mapping[str, Any]) -> None:
+    """One document on one line of stdout, at once. Raises BrokenPipeError when nobody reads."""
+    # ASCII: whatever the terminal's encoding, and control characters come out as escapes.
+    with files.translated("stdout"):
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()

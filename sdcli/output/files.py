@@ -1,0 +1,155 @@
+"""Whole files or none: write beside, flush, then take the name in one step."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sdcli.errors import OutputError, UsageError
+
+STDOUT = "-"
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder and prove that files can be written there. Raises OutputError."""
+    with translated(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _temporary(folder, b""):
+            pass
+
+
+def beside(image_path: str, suffix: str) -> Path:
+    """The path with another suffix. Raises UsageError when the image went to stdout."""
+    if image_path == STDOUT:
+        raise UsageError(
+            f"a {suffix} file lies beside its image, and this one goes to stdout",
+            code="usage.out",
+            hint="give --out a file or a folder",
+        )
+    return Path(image_path).with_suffix(suffix)
+
+
+def write(path: Path, data: bytes, *, force: bool) -> None:
+    """Write the file, whole or not at all. Raises OutputError, also when it exists unforced."""
+    with translated(path), _temporary(path.parent, data) as temporary:
+        if force:
+            os.replace(temporary, path)
+        else:
+            _claim(temporary, path)
+        _flush_folder(path.parent)
+
+
+def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
+    """Write `{before}{number:04d}{after}`, the number being the next one free in the folder.
+
+    Several processes may do this at once. Raises OutputError.
+    """
+    with translated(folder), _temporary(folder, data) as temporary, _locked(folder):
+        number = _last_number(folder, before)
+        while True:
+            number += 1
+            path = folder / f"{before}{number:04d}{after}"
+            with suppress(FileExistsError):
+                _claim(temporary, path)
+                _flush_folder(folder)
+                return path
+
+
+@contextmanager
+def translated(path: Path | str) -> Iterator[None]:
+    """Raise what the system says about `path` as an OutputError with what to do.
+
+    A closed pipe is no error of ours and passes.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except FileExistsError as error:
+        raise OutputError(
+            f"{path} exists", code="output.exists", hint="choose another name, or add --force"
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"{path}: {error.strerror or error}",
+            code=_CODES.get(error.errno or 0, "output.failed"),
+            hint=_HINTS.get(error.errno or 0, "choose another --out"),
+        ) from error
+
+
+_CODES = {
+    errno.ENOSPC: "output.full",
+    errno.EDQUOT: "output.full",
+    errno.EFBIG: "output.full",
+    errno.EACCES: "output.unwritable",
+    errno.EPERM: "output.unwritable",
+    errno.EROFS: "output.unwritable",
+}
+_HINTS = {
+    errno.ENOSPC: "free some space, or choose an --out on another disk",
+    errno.EDQUOT: "free some of your quota, or choose an --out on another disk",
+    errno.ENAMETOOLONG: "choose a shorter --out",
+}
+
+
+@contextmanager
+def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
+    """A flushed file in the same folder, gone again unless it was renamed."""
+    temporary = folder / f".sdcli-{os.getpid()}-{secrets.token_hex(4)}.part"
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    """Give the file its name, or raise FileExistsError: a link never overwrites, a rename would."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        # No hard links here (exFAT, some network disks): reserve the name, then rename over it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        os.replace(temporary, path)
+
+
+def _last_number(folder: Path, before: str) -> int:
+    pattern = re.compile(re.escape(before) + r"(\d{4,})(?!\d)")
+    numbers = (pattern.match(entry.name) for entry in os.scandir(folder))
+    return max((int(match[1]) for match in numbers if match), default=0)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's advisory lock, so that two processes do not take one number twice."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a disk without locks: names stay unique all the same
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut, where the system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,101 @@
+"""Results to image files: where they go, what they are called, and that they are whole."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sdcli.errors import OutputError, UsageError
+from sdcli.output import files, record
+from sdcli.output.encode import FORMATS, encode
+from sdcli.output.text import slug
+from sdcli.result import GenerationResult, Written
+
+_OTHER_FORMATS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """Where images go: `path` is a folder, one file, the pattern of numbered files, or "-"."""
+
+    kind: Literal["stdout", "file", "numbered", "folder"]
+    path: Path
+    force: bool = False
+
+    @property
+    def suffix(self) -> str:
+        """The image format, as a file name tells it."""
+        return self.path.suffix.lower() if self.kind in ("file", "numbered") else ".png"
+
+
+def destination(out: str, *, several: bool, force: bool) -> Destination:
+    """Understand `--out`, and fail now rather than after the work.
+
+    Makes the folder. Raises UsageError for an image format that is not written, OutputError when
+    the file exists (without `force`) or the folder cannot be made or written to.
+    """
+    path = Path(out).expanduser()
+    if out == files.STDOUT and several:
+        raise UsageError(
+            "--out -: stdout takes one image",
+            code="usage.out",
+            hint="give a folder, or --count 1 and one prompt",
+        )
+    if out == files.STDOUT:
+        return Destination(kind="stdout", path=path)
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_FORMATS:
+        raise UsageError(
+            f"--out {out}: {suffix} is not written",
+            code="usage.out",
+            hint=f"one of {', '.join(FORMATS)}, or a folder",
+        )
+    if suffix not in FORMATS or path.is_dir():
+        files.prepare(path)
+        return Destination(kind="folder", path=path, force=force)
+    files.prepare(path.parent)
+    if several:
+        return Destination(kind="numbered", path=path, force=force)
+    if path.exists() and not force:
+        raise OutputError(
+            f"{path} exists", code="output.exists", hint="choose another name, or add --force"
+        )
+    return Destination(kind="file", path=path, force=force)
+
+
+def write(
+    result: GenerationResult,
+    destination: Destination,
+    *,
+    versions: Mapping[str, str],
+    metadata: bool = True,
+) -> Written:
+    """Write the image, whole or not at all, with its record unless `metadata` is False.
+
+    Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
+    """
+    facts = record.make(result, versions) if metadata else None
+    data = encode(result.pixels, destination.suffix, facts)
+    return Written(path=_put(result, destination, data), result=result)
+
+
+def _put(result: GenerationResult, destination: Destination, data: bytes) -> str:
+    path = destination.path
+    match destination.kind:
+        case "stdout":
+            with files.translated("stdout"):
+                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.flush()
+            return files.STDOUT
+        case "file":
+            files.write(path, data, force=destination.force)
+            return str(path)
+        case "numbered":
+            before, after = f"{path.stem}-", path.suffix
+            return str(files.write_numbered(path.parent, before, after, data))
+        case "folder":
+            after = f"-{slug(result.job.prompt)}-{result.job.seed}{destination.suffix}"
+            return str(files.write_numbered(path, "", after, data))

@@ -1,0 +1,124 @@
+"""The record of what made an image: JSON of our own, and the text that A1111's tools read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdcli.catalog.schedulers import a1111_names
+from sdcli.output import files
+from sdcli.request import GenerationRequest
+from sdcli.result import GenerationResult, Written
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = "sdcli/record/1"
+
+
+def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
+    """The record of a result: JSON-able, and the same for the same picture made twice.
+
+    "request" is valid for `GenerationRequest.from_dict` and leaves nothing open.
+    """
+    job = result.job
+    request = GenerationRequest(
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt or None,
+        spec=job.spec,
+        scheduler=job.scheduler_label,
+        num_inference_steps=job.num_inference_steps,
+        guidance_scale=job.guidance_scale,
+        guidance_rescale=job.guidance_rescale,
+        eta=job.eta,
+        clip_skip=job.clip_skip,
+        width=job.width,
+        height=job.height,
+        seed=job.seed,
+    )
+    return {
+        "schema": SCHEMA,
+        "request": request.to_dict(),
+        "scheduler": {"class": result.scheduler_class, "config": dict(result.scheduler_config)},
+        "timesteps": list(result.timesteps),
+        "sigmas": None if result.sigmas is None else list(result.sigmas),
+        "batch_size": result.batch_size,
+        "dtype": result.dtype,
+        "device": result.device,
+        "weights": dict(result.weights),
+        "events": list(result.events),
+        "versions": dict(versions),
+        "pixels": {
+            "width": job.width,
+            "height": job.height,
+            "sha256": pixels_sha256(result.pixels),
+        },
+    }
+
+
+def write_sidecar(written: Written, versions: Mapping[str, str], *, force: bool = False) -> str:
+    """Write the record beside its image, as `cat.json` for `cat.png`, and return the path.
+
+    Raises OutputError; UsageError when there is no file to be beside.
+    """
+    path = files.beside(written.path, ".json")
+    text = json.dumps(make(written.result, versions), ensure_ascii=False, indent=2)
+    files.write(path, f"{text}\n".encode(), force=force)
+    return str(path)
+
+
+def pixels_sha256(pixels: NDArray[np.uint8]) -> str:
+    """SHA-256 of "RGB <width> <height>\\n" and then the pixels (height, width, 3), row by row."""
+    height, width, _ = pixels.shape
+    digest = hashlib.sha256(f"RGB {width} {height}\n".encode("ascii"))
+    digest.update(pixels.tobytes())
+    return digest.hexdigest()
+
+
+def a1111_text(record: Mapping[str, Any]) -> str:
+    """The record as A1111's "parameters" text: prompts, then one line of names and values."""
+    request = record["request"]
+    lines = [request["prompt"]]
+    if request["negative_prompt"]:
+        lines.append(f"Negative prompt: {request['negative_prompt']}")
+    fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields))
+    return "\n".join(lines)
+
+
+def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
+    request, weights = record["request"], record["weights"]
+    scheduler = record["scheduler"]
+    sampler, schedule = a1111_names(scheduler["class"], scheduler["config"])
+    clip_skip = request["clip_skip"]
+    return [
+        ("Steps", request["num_inference_steps"]),
+        ("Sampler", sampler),
+        ("Schedule type", schedule),
+        ("CFG scale", f"{request['guidance_scale']:g}"),
+        ("Seed", request["seed"]),
+        ("Size", f"{request['width']}x{request['height']}"),
+        ("Model hash", weights.get("unet", "")[:10]),
+        ("Model", Path(request["model"]).name),
+        ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
+        ("VAE", Path(request["vae"]).name if request["vae"] else None),
+        ("CFG Rescale phi", request["guidance_rescale"] or None),
+        ("Eta", request["eta"] or None),
+        ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
+        ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
+    ]
+
+
+def _quoted(value: object) -> str:
+    """A1111's rule: JSON quotes around a value that would end early."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
+
+
+def dumps(record: Mapping[str, Any]) -> str:
+    """The record as it stands in an image: short, and readable in every script."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

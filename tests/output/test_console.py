@@ -1,0 +1,99 @@
+"""Talk goes to its stream, clean; a bar only to a terminal, only for long work."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdcli.errors import ModelError
+from sdcli.output import console, events
+from sdcli.output.text import one_line, printable
+from sdcli.result import StepEvent, Written
+from tests.jobs import make_result
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def step(number: int, steps: int = 4) -> StepEvent:
+    return StepEvent(job_indices=(0,), step=number, steps=steps, timestep=1.0)
+
+
+def test_an_error_is_a_line_and_a_hint_even_when_quiet() -> None:
+    stream = io.StringIO()
+    error = ModelError("no model at 'x'", code="model.not_found", hint="give a folder")
+    console.Console(verbosity=-1, stream=stream).error(error)
+    assert stream.getvalue() == "sdcli: error: no model at 'x'\nsdcli: hint: give a folder\n"
+
+
+def test_verbosity_decides_what_is_said() -> None:
+    said = {}
+    for verbosity in (-1, 0, 1, 2):
+        stream = io.StringIO()
+        talk = console.Console(verbosity=verbosity, stream=stream)
+        talk.warn("w")
+        talk.summary("s")
+        talk.note("n")
+        talk.note("nn", level=2)
+        said[verbosity] = [line.split()[-1] for line in stream.getvalue().splitlines()]
+    assert said == {-1: [], 0: ["w", "s"], 1: ["w", "s", "n"], 2: ["w", "s", "n", "nn"]}
+
+
+@given(st.text())
+def test_nothing_that_acts_reaches_the_terminal(text: str) -> None:
+    clean = one_line(text)
+    assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in clean)
+    assert "\u202e" not in clean
+    assert "\n" not in clean
+    clean.encode("utf-8")
+    assert printable(clean) == clean
+
+
+def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_PATIENCE", 0.0)
+    stream = io.StringIO()
+    with console.Console(stream=stream).progress(2) as bar:
+        bar.on_step(step(1))
+        bar.done(1)
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick, slow = Terminal(), Terminal()
+    with console.Console(stream=quick).progress(2) as bar:
+        bar.on_step(step(1))
+    assert quick.getvalue() == ""
+    monkeypatch.setattr(console, "_PATIENCE", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.Console(stream=slow).progress(None) as bar:
+        bar.on_step(step(2))
+        bar.done(1)
+    assert "images" in slow.getvalue()
+
+
+def test_documents_are_single_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    result = make_result(prompt="a\n\x1b[31m猫", seconds={"encode": 0.123456})
+    image = events.image_document(Written(path="a.png", result=result))
+    error = ModelError("gone", code="model.not_found")
+    for document in (
+        image,
+        events.step_document(step(1)),
+        events.error_document(error),
+        events.run_document([image], [error]),
+    ):
+        events.emit(document)
+    lines = capsys.readouterr().out.splitlines()
+    documents = [json.loads(line) for line in lines]
+    assert [d["schema"] for d in documents] == [
+        "sdcli/image/1", "sdcli/step/1", "sdcli/error/1", "sdcli/run/1",
+    ]  # fmt: skip
+    assert documents[0]["prompt"] == "a\n\x1b[31m猫"
+    assert documents[2]["error"] == {"code": "model.not_found", "message": "gone", "hint": None}
+    assert documents[3]["images"] == [documents[0]]
+    assert "\x1b" not in "".join(lines)

@@ -1,0 +1,103 @@
+"""The record, and A1111's text as another tool reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sd_parsers import ParserManager
+
+from sdcli.errors import OutputError, UsageError
+from sdcli.output import images, record, tensors
+from sdcli.request import GenerationRequest
+from sdcli.result import Written
+from tests.jobs import make_job, make_result
+
+VERSIONS = {"sdcli": "0.1.0"}
+DPM_KARRAS = {
+    "scheduler_class": "DPMSolverMultistepScheduler",
+    "scheduler_config": {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True},
+}
+
+
+def test_the_request_of_a_record_leaves_nothing_open() -> None:
+    result = make_result(clip_skip=1, eta=0.5)
+    request = GenerationRequest.from_dict(record.make(result, VERSIONS)["request"])
+    job = make_job(clip_skip=1, eta=0.5)
+    for name in ("prompt", "spec", "num_inference_steps", "guidance_scale", "eta", "clip_skip"):
+        assert getattr(request, name) == getattr(job, name)
+    assert (request.seed, request.scheduler) == (job.seed, job.scheduler_label)
+
+
+def test_a_record_is_json_and_tells_the_pixels() -> None:
+    result = make_result()
+    facts = record.make(result, VERSIONS)
+    assert json.loads(record.dumps(facts)) == facts
+    changed = result.pixels.copy()
+    changed[0, 0, 0] ^= 1
+    assert record.pixels_sha256(changed) != facts["pixels"]["sha256"]
+    assert record.pixels_sha256(result.pixels.reshape(32, 128, 3)) != facts["pixels"]["sha256"]
+
+
+def test_a1111_text_in_full() -> None:
+    result = make_result(
+        **DPM_KARRAS, prompt="a cat", negative_prompt="a dog", guidance_scale=7.0, clip_skip=1
+    )
+    assert record.a1111_text(record.make(result, VERSIONS)) == (
+        "a cat\n"
+        "Negative prompt: a dog\n"
+        "Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 7, Size: 64x64, "
+        "Model hash: ababababab, Model: embedded, Clip skip: 2, Version: sdcli 0.1.0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "quoted"),
+    [("plain", "plain"), ("a, b", '"a, b"'), ("a: b", '"a: b"'), ('a "b", c', r'"a \"b\", c"')],
+)
+def test_values_that_would_end_early_are_quoted(value: str, quoted: str) -> None:
+    facts = record.make(make_result(), VERSIONS)
+    facts["request"]["model"] = value
+    assert f"Model: {quoted}, Version" in record.a1111_text(facts)
+
+
+def test_another_tool_reads_it(tmp_path: Path) -> None:
+    result = make_result(**DPM_KARRAS, prompt="a cat, a guitar", negative_prompt="a dog")
+    destination = images.destination(str(tmp_path / "cat.png"), several=False, force=False)
+    path = images.write(result, destination, versions=VERSIONS).path
+    info: Any = ParserManager().parse(path)
+    [sampler] = info.samplers
+    assert sampler.name == "DPM++ 2M"
+    assert sampler.parameters["seed"] == "7"
+    assert sampler.parameters["steps"] == "4"
+    assert sampler.parameters["scheduler"] == "Karras"
+    assert [prompt.value for prompt in info.prompts] == ["a cat, a guitar"]
+    assert [prompt.value for prompt in info.negative_prompts] == ["a dog"]
+    assert info.metadata["Size"] == "64x64"
+
+
+def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:
+    written = Written(path=str(tmp_path / "cat.png"), result=make_result(prompt="猫"))
+    path = Path(record.write_sidecar(written, VERSIONS))
+    assert path == tmp_path / "cat.json"
+    assert json.loads(path.read_text("utf-8")) == record.make(written.result, VERSIONS)
+    with pytest.raises(OutputError, match="exists"):
+        record.write_sidecar(written, VERSIONS)
+    with pytest.raises(UsageError, match="stdout"):
+        record.write_sidecar(Written(path="-", result=written.result), VERSIONS)
+
+
+def test_latents_come_back_with_their_record(tmp_path: Path) -> None:
+    import numpy as np
+    from safetensors import safe_open
+
+    latents = {"final": np.arange(256, dtype=np.float32).reshape(4, 8, 8)}
+    result = make_result(latents=latents)
+    path = tensors.write_latents(Written(path=str(tmp_path / "a.png"), result=result), VERSIONS)
+    assert path == str(tmp_path / "a.latents.safetensors")
+    with safe_open(path, framework="numpy") as file:
+        assert np.array_equal(file.get_tensor("final"), latents["final"])
+        assert json.loads(file.metadata()["record"]) == record.make(result, VERSIONS)
+        assert file.metadata()["image"] == "a.png"

@@ -52,6 +52,8 @@ def test_numbers_grow_past_four_digits(tmp_path: Path) -> None:
     assert files.write_numbered(tmp_path, "cat-", ".png", b"1").name == "cat-10001.png"
 
 
+ROOT = Path(__file__).parents[2]
+
 _WRITER = """
 import sys
 from pathlib import Path
@@ -63,7 +65,8 @@ for i in range(25):
 
 def test_several_processes_never_take_one_number_twice(tmp_path: Path) -> None:
     writers = [
-        subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), name]) for name in "abc"
+        subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path), name], cwd=ROOT)
+        for name in "abc"
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     names = sorted(os.listdir(tmp_path))

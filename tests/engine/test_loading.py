@@ -1,0 +1,203 @@
+"""Every way in which a model can be broken is an error that names the part."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from sdcli import engine
+from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli.engine import weights
+from sdcli.errors import CorruptError, DeviceError, ModelError, SdcliError, UnsafeError
+from sdcli.request import PipelineSpec
+from tests.jobs import make_job
+
+WEIGHTS = {
+    "unet": "unet/diffusion_pytorch_model.safetensors",
+    "vae": "vae/diffusion_pytorch_model.safetensors",
+    "text_encoder": "text_encoder/model.safetensors",
+}
+
+Copy = Callable[[], Path]
+
+
+def load(folder: Path | str, **changes: Any) -> Any:
+    return engine.load(PipelineSpec(**{"model": str(folder), "device": "cpu", **changes}))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def edit(path: Path, changes: Mapping[str, object]) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_the_whole_model_loads_in_the_dtype_asked_for() -> None:
+    loaded = load(EMBEDDED_FOLDER, dtype="bfloat16")
+    parts = (loaded.pipeline.unet, loaded.pipeline.vae, loaded.pipeline.text_encoder)
+    assert {part.dtype for part in parts} == {torch.bfloat16}
+    [result] = engine.generate(loaded, [make_job(spec=loaded.spec)], save_latents="final")
+    assert result.dtype == "bfloat16"
+    assert result.pixels.std() > 0
+    assert result.latents is not None
+    assert result.latents["final"].dtype == np.float32
+    assert loaded.seconds["load"] > 0
+
+
+def test_weights_are_hashed(loaded: Any) -> None:
+    import hashlib
+
+    [result] = engine.generate(loaded, [make_job()])
+    assert dict(result.weights) == {
+        part: hashlib.sha256((EMBEDDED_FOLDER / path).read_bytes()).hexdigest()
+        for part, path in WEIGHTS.items()
+    }
+
+
+def test_a_blob_of_the_hub_cache_is_named_by_its_hash(tmp_path: Path) -> None:
+    blob = tmp_path / ("ab" * 32)
+    blob.write_bytes(b"not read")
+    (tmp_path / "model.safetensors").symlink_to(blob)
+    assert weights.sha256(tmp_path / "model.safetensors") == "ab" * 32
+
+
+@pytest.mark.parametrize("part", WEIGHTS)
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_truncated_weights(model_copy: Copy, part: str, keep: int) -> None:
+    folder = model_copy()
+    path = folder / WEIGHTS[part]
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CorruptError, match=WEIGHTS[part]) as caught:
+        load(folder)
+    assert caught.value.exit_code == 7
+
+
+@pytest.mark.parametrize("part", WEIGHTS)
+def test_a_missing_tensor(model_copy: Copy, part: str) -> None:
+    """Diffusers leaves it on the meta device and transformers draws it at random, both silently."""
+    folder = model_copy()
+    lost = sorted(load_file(folder / WEIGHTS[part]))[3]
+    rewrite(folder / WEIGHTS[part], lambda tensors: tensors.pop(lost))
+    with pytest.raises(CorruptError, match="lacks") as caught:
+        load(folder)
+    assert part in caught.value.message
+    assert not torch.empty(1).is_meta
+
+
+@pytest.mark.parametrize("part", WEIGHTS)
+def test_a_tensor_of_another_shape(model_copy: Copy, part: str) -> None:
+    folder = model_copy()
+
+    def shrink(tensors: dict[str, Any]) -> None:
+        name = max(tensors, key=lambda name: tensors[name].size)
+        tensors[name] = np.ascontiguousarray(tensors[name][:-1])
+
+    rewrite(folder / WEIGHTS[part], shrink)
+    with pytest.raises(CorruptError) as caught:
+        load(folder)
+    assert caught.value.message.startswith(part)
+
+
+def test_garbage_in_a_header_and_a_git_lfs_pointer(model_copy: Copy) -> None:
+    folder = model_copy()
+    path = folder / WEIGHTS["unet"]
+    path.write_bytes(struct.pack("<Q", 9) + b"not json!" + b"data")
+    with pytest.raises(CorruptError, match="header"):
+        load(folder)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n")
+    with pytest.raises(CorruptError, match="LFS") as caught:
+        load(folder)
+    assert "git lfs pull" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "error"),
+    [
+        ("model_index.json", "{", CorruptError),
+        ("unet/config.json", "[]", CorruptError),
+        ("vae/config.json", None, ModelError),
+        ("model_index.json", None, ModelError),
+        ("model_index.json", '{"_class_name": "FluxPipeline"}', ModelError),
+        ("tokenizer/tokenizer.json", "{", CorruptError),
+        (WEIGHTS["unet"], None, ModelError),
+        ("scheduler/scheduler_config.json", '{"_class_name": "os"}', ModelError),
+    ],
+)
+def test_broken_and_missing_files(
+    model_copy: Copy, file: str, content: str | None, error: type[SdcliError]
+) -> None:
+    folder = model_copy()
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_text(content)
+    with pytest.raises(error):
+        load(folder)
+
+
+def test_pickles_are_refused(model_copy: Copy, tmp_path: Path) -> None:
+    folder = model_copy()
+    path = folder / WEIGHTS["unet"]
+    path.rename(path.with_suffix(".bin"))
+    with pytest.raises(UnsafeError, match="unet"):
+        load(folder)
+    checkpoint = tmp_path / "model.ckpt"
+    checkpoint.touch()
+    with pytest.raises(UnsafeError):
+        load(checkpoint)
+
+
+def test_a_model_that_has_only_a_variant_just_loads(model_copy: Copy) -> None:
+    folder = model_copy()
+    for path in WEIGHTS.values():
+        (folder / path).rename((folder / path).with_suffix(".fp16.safetensors"))
+    load(folder)
+    load(folder, variant="fp16")
+    with pytest.raises(ModelError, match="bf16"):
+        load(folder, variant="bf16")
+
+
+def test_the_vae_must_fit(model_copy: Copy, tmp_path: Path) -> None:
+    vae = Path(shutil.copytree(EMBEDDED_FOLDER / "vae", tmp_path / "other"))
+    edit(vae / "config.json", {"latent_channels": 16})
+    with pytest.raises(ModelError, match="16 latent channels"):
+        load(EMBEDDED_FOLDER, vae=str(vae))
+    edit(vae / "config.json", {"latent_channels": 4, "scaling_factor": 0.5})
+    [note] = load(EMBEDDED_FOLDER, vae=str(vae)).notes
+    assert "scaling factor is 0.5" in note
+    edit(vae / "config.json", {"_class_name": "AutoencoderDC"})
+    with pytest.raises(ModelError, match="AutoencoderDC"):
+        load(EMBEDDED_FOLDER, vae=str(vae))
+    folder = model_copy()
+    shutil.rmtree(folder / "vae_tiny")
+    with pytest.raises(ModelError, match="small VAE"):
+        load(folder, vae="tiny")
+
+
+def test_the_vae_of_another_model_may_be_named_by_the_model() -> None:
+    load(EMBEDDED_FOLDER, vae=str(EMBEDDED_FOLDER))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_a_device_that_is_not_there(device: str) -> None:
+    with pytest.raises(DeviceError, match=device) as caught:
+        load(EMBEDDED_FOLDER, device=device)
+    assert "cpu" in (caught.value.hint or "")
+
+
+def test_one_device_is_the_default() -> None:
+    devices = engine.list_devices()
+    assert "cpu" in [device.name for device in devices]
+    assert [device.is_default for device in devices].count(True) == 1

@@ -1,4 +1,4 @@
-"""The command table, and `main`: the one place where an error becomes a message and an exit code."""
+"""The command table, and `main`: where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import sdcli
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
+from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
 
 
-class Verbs(TyperGroup):
+class Root(Verbs):
     """Ends a run whose reader went away, or that was interrupted, before typer would in its way."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -33,14 +33,14 @@ class Verbs(TyperGroup):
 
 app = typer.Typer(
     name="sdcli",
-    cls=Verbs,
+    cls=Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (generate, inspect, doctor):
-    app.command()(verb)
+    app.command(cls=Verb)(verb)
 
 
 def _print_version(wanted: bool) -> None:

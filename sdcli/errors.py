@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as exceptions that know their exit code and the next thing to type."""
+"""All that can go wrong: exceptions that know their exit code and the next thing to type."""
 
 from __future__ import annotations
 

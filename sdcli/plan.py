@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -59,7 +59,7 @@ def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) 
         clip_skip=request.clip_skip,
         width=_or(request.width, defaults.width),
         height=_or(request.height, defaults.height),
-        seed=secrets.randbelow(2**32) if request.seed is None else request.seed,
+        seed=int.from_bytes(os.urandom(4), "big") if request.seed is None else request.seed,
     )
     _check_size(job, defaults)
     _check_scheduler(job, selection)
@@ -98,7 +98,8 @@ def _check_scheduler(job: Job, selection: Selection) -> None:
     sampler = selection.sampler
     if sampler and job.num_inference_steps > sampler.max_steps:
         raise UsageError(
-            f"{spelled('num_inference_steps')}: {job.scheduler_label} takes at most {sampler.max_steps} steps",
+            f"{spelled('num_inference_steps')}: {job.num_inference_steps} is more than the "
+            f"{sampler.max_steps} that {job.scheduler_label} takes",
             code="usage.num_inference_steps",
         )
     if job.eta and not (sampler and sampler.takes_eta):

@@ -1,4 +1,4 @@
-"""What was asked: requests as a person, a prompt file or a record states them. None is "you choose"."""
+"""What was asked, as a person, a prompt file or a record states it. None is "you choose"."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class PipelineSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """One prompt and everything about its pictures that was said; image *i* of `count` uses seed + i.
+    """One prompt and all that was said of its pictures; image *i* of `count` uses seed + i.
 
     Sizes are pixels, `clip_skip` counts skipped text encoder layers as Diffusers does (A1111's
     "Clip skip" minus one). The constructor is the one gate: an instance is valid, or it raises

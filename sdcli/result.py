@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StepEvent:
-    """One scheduler step of a batch. `step` counts from 1; `timestep` is the trained time, 999…0."""
+    """One scheduler step of a batch. `step` counts from 1, `timestep` is the trained time."""
 
     job_indices: tuple[int, ...]
     step: int

@@ -75,13 +75,18 @@ def outcomes(
         pipeline = _pipeline(held[0].spec, planner.warn)
         limit = batch_size or engine.auto_batch_size(pipeline, held[0])
         held += planner.jobs(source.take(max(0, limit - len(held)), wait=False))
-        key = batch_key(held[0])
-        batch = list(takewhile(lambda job, key=key: batch_key(job) == key, held[:limit]))
+        batch = _leading(held[:limit])
         try:
             yield from engine.generate(pipeline, batch, on_step=on_step, save_latents=save_latents)
         except SdcliError as error:
             yield Failure(jobs=tuple(batch), error=error)
         held = held[len(batch) :] or planner.jobs(source.take(1, wait=True))
+
+
+def _leading(jobs: Sequence[Job]) -> list[Job]:
+    """The first jobs, as far as they may share a batch."""
+    key = batch_key(jobs[0])
+    return list(takewhile(lambda job: batch_key(job) == key, jobs))
 
 
 class _Planner:
@@ -130,7 +135,7 @@ def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where images go and what goes with them; `images` is how many will come, None for a stream."""
+    """Where images go and what goes with them; `images` is how many come, None for a stream."""
 
     out: str
     images: int | None
@@ -153,7 +158,7 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
     several = delivery.images != 1
     destination = images.destination(delivery.out, several=several, force=delivery.force)
     talk = console.Console(verbosity=delivery.verbosity)
-    report = reports.FORMS[delivery.report](talk)
+    report = reports.of_form(delivery.report, talk)
     errors: list[SdcliError] = []
     made = 0
     try:

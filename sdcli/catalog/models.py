@@ -92,7 +92,7 @@ def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """One JSON object of a model folder. Raises ModelError when missing, CorruptError when broken."""
+    """A JSON object of a model folder. Raises ModelError when missing, CorruptError when broken."""
     try:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""From any name that users type for a scheduler to a Diffusers class and its constructor options."""
+"""From any name that users type for a scheduler to a Diffusers class and its options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 
 from sdcli.catalog.impossible import IMPOSSIBLE, IMPOSSIBLE_SCHEDULES
 from sdcli.catalog.samplers import SAMPLERS, Sampler
@@ -29,7 +28,7 @@ class SchedulerChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """A name understood. `label` is its canonical spelling and resolves to an equal selection."""
+    """A name understood. `label` is its canonical spelling, and resolves to the same again."""
 
     label: str
     choice: SchedulerChoice
@@ -37,7 +36,7 @@ class Selection:
 
 
 def resolve(name: str) -> Selection:
-    """The scheduler that `name` asks for, its schedule included; case, spaces, _ and + are forgiven.
+    """The scheduler that `name` asks for, its schedule too; case, spaces, _, + are forgiven.
 
     A name of A1111, ComfyUI, InvokeAI or kohya sets all that the name implies; a Diffusers class
     name is that class with the model's own config and nothing added. Raises UsageError for names
@@ -148,6 +147,8 @@ def _schedule(name: str) -> Schedule:
 
 
 def _require(package: str, row: Sampler) -> None:
+    from importlib.util import find_spec
+
     if find_spec(package) is None:
         raise UsageError(
             f"scheduler {row.name!r} needs the package {package}, which is not installed",

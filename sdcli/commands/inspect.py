@@ -16,6 +16,7 @@ from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_OTHERWISE_SHOWN = ("schema", "request", "pixels", "scheduler")
 
 Target = Annotated[
     str, typer.Argument(metavar="IMAGE|MODEL", help="An image, a model folder, or 'embedded'.")
@@ -65,11 +66,12 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
 
 
 def _record_facts(record: Mapping[str, Any]) -> dict[str, object]:
-    """A record in its own order, its nested parts on one line each."""
-    nested = {name: value for name, value in record.items() if name not in ("request", "pixels")}
-    same = record.get("pixels", {}).get("sha256")
-    facts = dict(record.get("request", {})) | {"recorded sha256": same}
-    return facts | {name: _flat(value) for name, value in nested.items()}
+    """A record in its own order, its nested parts on one line each; --json has the whole."""
+    shown = {name: value for name, value in record.items() if name not in _OTHERWISE_SHOWN}
+    built = {"scheduler class": record.get("scheduler", {}).get("class")}
+    recorded = {"recorded sha256": record.get("pixels", {}).get("sha256")}
+    facts = dict(record.get("request", {})) | built | recorded
+    return facts | {name: _flat(value) for name, value in shown.items()}
 
 
 def _flat(value: object) -> object:
@@ -92,7 +94,7 @@ def _model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
         "parts": [asdict(part) | {"has_pickle": part.has_pickle} for part in parts],
     }
     facts: dict[str, object] = {"model": folder, **describe(defaults)}
-    return document, facts | {part.name: _part_line(part) for part in parts}
+    return document, facts | {f"{part.name}/": _part_line(part) for part in parts}
 
 
 def describe(defaults: ModelDefaults) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sdcli.errors import SdcliError
 from sdcli.output import events
@@ -39,8 +39,7 @@ class Paths:
 class Document:
     """One JSON document at the end: the run, or the error when that is all there is."""
 
-    def __init__(self, console: Console) -> None:
-        del console  # the document says it all
+    def __init__(self) -> None:
         self._images: list[dict[str, Any]] = []
         self._errors: list[SdcliError] = []
 
@@ -60,9 +59,6 @@ class Document:
 class Lines:
     """A JSON line an outcome, as it comes."""
 
-    def __init__(self, console: Console) -> None:
-        del console
-
     def image(self, written: Written, latents: str | None) -> None:
         events.emit(events.image_document(written, latents=latents))
 
@@ -73,4 +69,12 @@ class Lines:
         pass
 
 
-FORMS = {"paths": Paths, "json": Document, "jsonl": Lines}
+def of_form(form: Literal["paths", "json", "jsonl"], console: Console) -> Report:
+    """The report that --json, --jsonl or neither asks for."""
+    match form:
+        case "paths":
+            return Paths(console)
+        case "json":
+            return Document()
+        case "jsonl":
+            return Lines()

@@ -1,0 +1,59 @@
+"""The command line through its real `main()`, in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdcli.cli import main
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(line) for line in self.stdout.splitlines()]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+
+RunCli = Callable[..., Ran]
+
+
+@pytest.fixture
+def run_cli(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> RunCli:
+    """`run_cli(*argv, stdin="")` in an empty folder, which is where outputs/ appears."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+
+    def run(*argv: str, stdin: str | bytes = "") -> Ran:
+        capfd.readouterr()
+        reader, writer = os.pipe()
+        os.write(writer, stdin.encode() if isinstance(stdin, str) else stdin)
+        os.close(writer)
+        with os.fdopen(reader) as source, monkeypatch.context() as patch:
+            patch.setattr("sys.stdin", source)
+            code = main(argv)
+        out, err = capfd.readouterr()
+        return Ran(code, out, err)
+
+    return run

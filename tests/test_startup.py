@@ -1,0 +1,67 @@
+"""What must be quick stays quick: no verb imports the heavy libraries before it needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
+HELP_FREE = HEAVY | {"PIL", "numpy", "rich.console", "rich.table", "pydantic.main", "safetensors"}
+
+PROBE = """
+import json, sys
+from sdcli.cli import main
+code = main(sys.argv[1:])
+print(json.dumps([int(code), sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def probe(*argv: str, cwd: object = None) -> tuple[int, set[str]]:
+    """The exit code of a fresh process, and the modules that it had imported."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE, *argv], capture_output=True, text=True, env=env, cwd=cwd
+    )
+    code, modules = json.loads(ran.stderr.splitlines()[-1])
+    return code, set(modules)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["--help"], 0),
+        (["generate", "--help"], 0),
+        (["--version"], 0),
+        (["generate", "a cat", "--stpes", "3"], 2),
+        (["generate", "a cat", "--size", "12"], 2),
+        (["generate", "a cat", "--steps", "0"], 2),
+    ],
+)
+def test_talk_imports_nothing_heavy(argv, code):
+    got, modules = probe(*argv)
+    assert got == code
+    assert not HELP_FREE & modules
+
+
+def test_a_scheduler_nobody_knows_is_refused_without_torch(tmp_path):
+    code, modules = probe("generate", "a cat", "-s", "eulr", cwd=tmp_path)
+    assert code == 2
+    assert not HEAVY & modules
+
+
+def test_inspecting_an_image_needs_no_torch(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    code, modules = probe("inspect", str(tmp_path / "plain.png"))
+    assert code == 0
+    assert not HEAVY & modules
+
+
+def test_inspecting_a_model_needs_no_torch():
+    code, modules = probe("inspect", "embedded")
+    assert code == 0
+    assert not HEAVY & modules

@@ -13,6 +13,9 @@ from sdcli.request import EMBEDDED, PipelineSpec
 
 TINY_VAE = "tiny"
 
+_PATIENCE = 10.0
+"""Seconds to wait for the hub before using what is cached."""
+
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 _TEXT_FILES = re.compile(
     r"(model_index|config|sdcli)\.json"
@@ -79,23 +82,15 @@ def _single_file(path: Path, what: str) -> SdcliError:
 def _from_hub(repo: str, spec: PipelineSpec, what: str) -> Path:
     # huggingface_hub costs little, but nothing needs it for the embedded model.
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever it uses
 
+    if spec.offline:
+        return _cached(repo, what, "the hub was not asked (--offline)")
     try:
-        if not spec.offline:
-            try:
-                names = wanted(HfApi().list_repo_files(repo), spec.variant)
-                return Path(snapshot_download(repo, allow_patterns=names))
-            except (GatedRepoError, RepositoryNotFoundError):
-                raise
-            except (HfHubHTTPError, OSError):  # unreachable: what is cached may do
-                pass
-        return Path(snapshot_download(repo, local_files_only=True))
+        siblings = HfApi().model_info(repo, timeout=_PATIENCE).siblings or ()
+        names = wanted([sibling.rfilename for sibling in siblings], spec.variant)
+        return Path(snapshot_download(repo, allow_patterns=names))
     except GatedRepoError as error:
         raise ModelError(
             f"{what} {repo} is gated",
@@ -108,13 +103,24 @@ def _from_hub(repo: str, spec: PipelineSpec, what: str) -> Path:
             code="model.not_found",
             hint="check the spelling; for a private one `hf auth login`",
         ) from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{what} {repo} is not in the local cache and the hub "
-            + ("was not asked (--offline)" if spec.offline else "cannot be reached"),
-            code="model.offline",
-            hint=f"once, with a network: hf download {repo}",
-        ) from error
+    except (httpx.HTTPError, OSError) as error:
+        return _cached(repo, what, f"the hub cannot be reached ({error})".splitlines()[0])
+
+
+def _cached(repo: str, what: str, why: str) -> Path:
+    """The folder of what was downloaded before. `snapshot_download` cannot tell offline: it takes
+    our choice of files for an incomplete download."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("model_index.json", "config.json"):
+        path = try_to_load_from_cache(repo, name)
+        if isinstance(path, str):
+            return Path(path).parent
+    raise ModelError(
+        f"{what} {repo} is not in the local cache, and {why}",
+        code="model.offline",
+        hint=f"once, with a network: hf download {repo}",
+    )
 
 
 def wanted(names: Iterable[str], variant: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,14 +144,17 @@ def _build(
         part: _load_part(part, classes[part], homes[part], files[part], dtype).to(device)
         for part in classes
     }
-    pipeline = StableDiffusionPipeline(
-        **parts,
-        tokenizer=_load_tokenizer(folder),
-        scheduler=_load_scheduler(folder),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    with warnings.catch_warnings():
+        # Of scheduler files older than 2023, which the constructor mends itself.
+        warnings.filterwarnings("ignore", "The configuration file of th", FutureWarning)
+        pipeline = StableDiffusionPipeline(
+            **parts,
+            tokenizer=_load_tokenizer(folder),
+            scheduler=_load_scheduler(folder),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

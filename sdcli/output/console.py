@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sdcli.errors import SdcliError
-from sdcli.output.text import one_line, printable
+from sdcli.output.text import one_line
 from sdcli.result import StepEvent
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Console:
     def __init__(self, *, verbosity: int = NORMAL, stream: TextIO | None = None) -> None:
         self.verbosity = verbosity
         self._stream = stream or sys.stderr
+        self._bar: Bar | None = None
 
     def warn(self, text: str) -> None:
         """Something the user should know of a result that was made all the same."""
@@ -51,15 +52,17 @@ class Console:
     def progress(self, jobs: int | None) -> Iterator[Bar]:
         """A bar over the images of a run (None: how many is not known), on a terminal only."""
         shown = self.verbosity >= NORMAL and self._stream.isatty()
-        bar = Bar(jobs, self._stream if shown else None)
+        self._bar = bar = Bar(jobs, self._stream if shown else None)
         try:
             yield bar
         finally:
             bar.close()
+            self._bar = None
 
     def _say(self, text: str) -> None:
-        self._stream.write(printable(text) + "\n")
-        self._stream.flush()
+        if self._bar is None or not self._bar.print_above(text):
+            self._stream.write(text + "\n")
+            self._stream.flush()
 
 
 class Bar:
@@ -81,6 +84,12 @@ class Bar:
         """Count finished images."""
         self._done += jobs
         self._show(self._done)
+
+    def print_above(self, text: str) -> bool:
+        """Print a line without tearing the bar; False when none is shown."""
+        if self._progress:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return self._progress is not None
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -109,4 +118,7 @@ def _rich_progress(stream: TextIO) -> Progress:
         TimeRemainingColumn(),
         console=RichConsole(file=stream),
         transient=True,
+        # Rich would send stdout, our data, to stderr: right only where both are the terminal.
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=False,
     )

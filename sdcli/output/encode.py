@@ -71,7 +71,7 @@ def read(path: Path | str) -> dict[str, Any]:
         raise UsageError(f"no file at {path}", code="usage.file")
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # a bomb warning is an error below its limit only
+            warnings.simplefilter("ignore")  # of odd metadata; what matters raises
             image.load()
             parameters, record_text = _texts(image)
             pixels = image.convert("RGB")

@@ -38,13 +38,8 @@ def destination(out: str, *, several: bool, force: bool) -> Destination:
     the file exists (without `force`) or the folder cannot be made or written to.
     """
     path = Path(out).expanduser()
-    if out == files.STDOUT and several:
-        raise UsageError(
-            "--out -: stdout takes one image",
-            code="usage.out",
-            hint="give a folder, or --count 1 and one prompt",
-        )
     if out == files.STDOUT:
+        _check_stdout(several)
         return Destination(kind="stdout", path=path)
     suffix = path.suffix.lower()
     if suffix in _OTHER_FORMATS:
@@ -64,6 +59,21 @@ def destination(out: str, *, several: bool, force: bool) -> Destination:
             f"{path} exists", code="output.exists", hint="choose another name, or add --force"
         )
     return Destination(kind="file", path=path, force=force)
+
+
+def _check_stdout(several: bool) -> None:
+    if several:
+        raise UsageError(
+            "--out -: stdout takes one image",
+            code="usage.out",
+            hint="give a folder, or --count 1 and one prompt",
+        )
+    if sys.stdout.isatty():
+        raise UsageError(
+            "--out -: image bytes would upset the terminal",
+            code="usage.out",
+            hint="redirect them, as in `--out - > cat.png`",
+        )
 
 
 def write(

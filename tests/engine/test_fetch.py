@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha1
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -87,23 +94,122 @@ def test_single_files(tmp_path: Path) -> None:
             fetch(PipelineSpec(model=str(tmp_path / name)))
 
 
-def test_an_id_comes_from_the_cache_when_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hugging Face cache, and a hub that nobody can reach."""
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    spec = PipelineSpec(model="someone/emoji", offline=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    return tmp_path / "hub"
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_without_the_hub_an_id_comes_from_the_cache(cache: Path, offline: bool) -> None:
+    spec = PipelineSpec(model="someone/emoji", offline=offline)
     with pytest.raises(ModelError) as caught:
         fetch(spec)
     assert caught.value.code == "model.offline"
     assert "hf download someone/emoji" in (caught.value.hint or "")
-    home = tmp_path / "models--someone--emoji"
+    home = cache / "models--someone--emoji"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text("0" * 40)
     snapshot = home / "snapshots" / ("0" * 40)
     shutil.copytree(EMBEDDED_FOLDER, snapshot)
     assert fetch(spec) == snapshot
+
+
+COMMIT = "1" * 40
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download asks for: what a repository holds, and its files."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/api/models/someone/emoji/tree/"):
+            self._send(json.dumps([self._entry(name) for name in self._names()]).encode())
+        elif path.startswith("/api/models/someone/emoji"):
+            siblings = [{"rfilename": name} for name in self._names()]
+            info = {"id": "someone/emoji", "sha": COMMIT, "siblings": siblings}
+            self._send(json.dumps(info).encode())
+        elif path.startswith("/someone/emoji/resolve/"):
+            name = path.split("/", 5)[5]
+            Hub.asked.append(name)
+            self._send((EMBEDDED_FOLDER / name).read_bytes())
+        else:
+            code = "GatedRepo" if "gated" in path else "RepoNotFound"
+            self._send(b"{}", status=403 if "gated" in path else 404, **{"X-Error-Code": code})
+
+    do_HEAD = do_GET  # noqa: N815 - the parent's name
+
+    def _names(self) -> list[str]:
+        files = (path for path in EMBEDDED_FOLDER.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(EMBEDDED_FOLDER)) for path in files)
+
+    def _entry(self, name: str) -> dict[str, object]:
+        size = (EMBEDDED_FOLDER / name).stat().st_size
+        return {"type": "file", "path": name, "oid": sha1(name.encode()).hexdigest(), "size": size}
+
+    def _send(self, data: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        name = self.path.partition("?")[0].split("/", 5)[-1]
+        facts = {
+            "Content-Length": str(len(data)),
+            "ETag": f'"{sha1(name.encode()).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            **headers,
+        }
+        for key, value in facts.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+    """A hub on this machine that holds the embedded model."""
+    from huggingface_hub import constants
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            address + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        monkeypatch.setattr(Hub, "asked", [])
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield Hub
+        server.shutdown()
+
+
+def test_an_id_is_downloaded_once_and_only_what_is_needed(hub: type[Hub]) -> None:
+    spec = PipelineSpec(model="someone/emoji")
+    folder = fetch(spec)
+    for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors"):
+        assert (folder / name).read_bytes() == (EMBEDDED_FOLDER / name).read_bytes()
+    assert not any(name.startswith("vae_tiny/") for name in hub.asked)
+    hub.asked.clear()
+    assert fetch(spec) == folder
+    assert fetch(replace(spec, offline=True)) == folder
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("model", "code"), [("someone/gated", "model.gated"), ("someone/gone", "model.not_found")]
+)
+def test_what_the_hub_refuses(hub: type[Hub], model: str, code: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        fetch(PipelineSpec(model=model))
+    assert caught.value.code == code
 
 
 _PROBE = """

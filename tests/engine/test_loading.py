@@ -185,6 +185,15 @@ def test_the_vae_must_fit(model_copy: Copy, tmp_path: Path) -> None:
         load(folder, vae="tiny")
 
 
+def test_an_outdated_scheduler_file_is_mended_quietly(model_copy: Copy) -> None:
+    folder = model_copy()
+    edit(folder / "scheduler/scheduler_config.json", {"steps_offset": 0, "clip_sample": True})
+    loaded = load(folder)
+    [result] = engine.generate(loaded, [make_job(spec=loaded.spec)])
+    assert result.scheduler_config["steps_offset"] == 1
+    assert result.scheduler_config["clip_sample"] is False
+
+
 def test_the_vae_of_another_model_may_be_named_by_the_model() -> None:
     load(EMBEDDED_FOLDER, vae=str(EMBEDDED_FOLDER))
 

@@ -77,6 +77,22 @@ def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch)
     assert "images" in slow.getvalue()
 
 
+def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rich redirects stdout to its console, here stderr, unless it is told not to."""
+    monkeypatch.setattr(console, "_PATIENCE", 0.0)
+    stream = Terminal()
+    talk = console.Console(stream=stream)
+    with talk.progress(2) as bar:
+        bar.on_step(step(2))
+        print("cat.png")
+        talk.warn("[bold]cut off[/bold]")
+    assert capsys.readouterr().out == "cat.png\n"
+    assert "cat.png" not in stream.getvalue()
+    assert "sdcli: warning: [bold]cut off[/bold]" in stream.getvalue()
+
+
 def test_documents_are_single_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     result = make_result(prompt="a\n\x1b[31m猫", seconds={"encode": 0.123456})
     image = events.image_document(Written(path="a.png", result=result))

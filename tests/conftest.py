@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from sdcli.cli import main
+
+# A busy machine is no error.
+settings.register_profile("sdcli", deadline=None)
+settings.load_profile("sdcli")
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,8 @@ def doctor(json: options.Json = False) -> None:
       sdcli doctor
       sdcli doctor --json
     """
-    from sdcli.output import events, tables
-
     document = _examine()
-    if json:
-        events.emit(document)
-    else:
-        tables.show(_facts(document))
+    options.show(document if json else _facts(document), json)
 
 
 def _examine() -> dict[str, Any]:

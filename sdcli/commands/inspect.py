@@ -32,17 +32,12 @@ def inspect(target: Target = EMBEDDED, json: options.Json = False) -> None:
       sdcli inspect embedded --json
       sdcli inspect ./my-model
     """
-    from sdcli.output import events, tables
-
     path = Path(target).expanduser()
     if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
         document, facts = _image(path)
     else:
         document, facts = _model(target)
-    if json:
-        events.emit(document)
-    else:
-        tables.show(facts)
+    options.show(document if json else facts, json)
 
 
 def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import typer
@@ -165,6 +166,18 @@ def report_form(json: bool, jsonl: bool) -> Literal["paths", "json", "jsonl"]:
     if json and jsonl:
         raise UsageError("--json and --jsonl exclude each other", code="usage.json")
     return "json" if json else "jsonl" if jsonl else "paths"
+
+
+def show(content: Mapping[str, object], json: bool) -> None:
+    """Print a JSON document, or facts for people."""
+    if json:
+        from sdcli.output import events
+
+        events.emit(content)
+    else:
+        from sdcli.output import tables
+
+        tables.show(content)
 
 
 def verbosity(quiet: bool, verbose: int) -> int:

@@ -31,14 +31,10 @@ def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:
     return max(1, min(_LARGEST_BATCH, fitting))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether the error says that memory ran out: CPU and MPS raise plain RuntimeErrors for it."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in text or "out of memory" in text
-    )
+    told = ("DefaultCPUAllocator", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
 
 
 def release() -> None:

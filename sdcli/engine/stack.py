@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+import sdcli
+
 PACKAGES = ("diffusers", "transformers", "accelerate", "torch", "numpy", "safetensors")
 
 
 @cache
 def versions() -> dict[str, str]:
     """Package name -> installed version, for the record; what is not installed is left out."""
-    found = {}
-    for package in ("sdcli", *PACKAGES):
+    found = {"sdcli": sdcli.__version__}
+    for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

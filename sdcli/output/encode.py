@@ -83,7 +83,7 @@ def read(path: Path | str) -> dict[str, Any]:
         "format": str(image.format),
         "width": pixels.width,
         "height": pixels.height,
-        "pixels_sha256": _sha256(pixels),
+        "pixels_sha256": records.rgb_sha256(*pixels.size, pixels.tobytes()),
         "record": None if record_text is None else _record(path, record_text),
         "parameters": parameters,
     }
@@ -142,12 +142,6 @@ def _record(path: Path, text: str) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         raise _corrupt(path, "its record holds no request")
     return record
-
-
-def _sha256(image: Image) -> str:
-    import numpy as np
-
-    return records.pixels_sha256(np.asarray(image))
 
 
 def _corrupt(path: Path, what: str) -> CorruptError:

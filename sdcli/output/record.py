@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any
     request = GenerationRequest(
         prompt=job.prompt,
         negative_prompt=job.negative_prompt or None,
-        spec=job.spec,
+        spec=replace(job.spec, dtype=result.dtype),
         scheduler=job.scheduler_label,
         num_inference_steps=job.num_inference_steps,
         guidance_scale=job.guidance_scale,
@@ -72,11 +73,14 @@ def write_sidecar(written: Written, versions: Mapping[str, str], *, force: bool 
 
 
 def pixels_sha256(pixels: NDArray[np.uint8]) -> str:
-    """SHA-256 of "RGB <width> <height>\\n" and then the pixels (height, width, 3), row by row."""
+    """`rgb_sha256` of an array (height, width, 3)."""
     height, width, _ = pixels.shape
-    digest = hashlib.sha256(f"RGB {width} {height}\n".encode("ascii"))
-    digest.update(pixels.tobytes())
-    return digest.hexdigest()
+    return rgb_sha256(width, height, pixels.tobytes())
+
+
+def rgb_sha256(width: int, height: int, data: bytes) -> str:
+    """SHA-256 of the line "RGB <width> <height>" and then the pixels, three bytes each."""
+    return hashlib.sha256(f"RGB {width} {height}\n".encode("ascii") + data).hexdigest()
 
 
 def a1111_text(record: Mapping[str, Any]) -> str:

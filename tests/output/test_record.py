@@ -11,7 +11,7 @@ from sd_parsers import ParserManager
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import images, record, tensors
-from sdcli.request import GenerationRequest
+from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Written
 from tests.jobs import make_job, make_result
 
@@ -29,6 +29,11 @@ def test_the_request_of_a_record_leaves_nothing_open() -> None:
     for name in ("prompt", "spec", "num_inference_steps", "guidance_scale", "eta", "clip_skip"):
         assert getattr(request, name) == getattr(job, name)
     assert (request.seed, request.scheduler) == (job.seed, job.scheduler_label)
+
+
+def test_a_dtype_that_the_device_chose_is_part_of_the_request() -> None:
+    result = make_result(spec=PipelineSpec(), dtype="float16")
+    assert record.make(result, VERSIONS)["request"]["dtype"] == "float16"
 
 
 def test_a_record_is_json_and_tells_the_pixels() -> None:

@@ -1,0 +1,121 @@
+"""Noise → latents, guided by words: the UNet's training.
+
+The forward process mixes clean latents x₀ with noise ε: x_t = √ᾱ_t·x₀ + √(1−ᾱ_t)·ε (Ho et al., 2020).
+The UNet sees x_t, t and the caption, and predicts v = √ᾱ_t·ε − √(1−ᾱ_t)·x₀ (Salimans & Ho, 2022): a
+target that stays meaningful at both ends, so that flat backgrounds follow the words. A tenth of the
+captions is empty: the same network learns what pictures look like without words, and guidance
+(Ho & Salimans, 2022) later steps away from that. An exponential moving average of the weights is kept.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from sdcli.training.autoencoder import load_kl, to_tensor
+from sdcli.training.captions import caption
+from sdcli.training.loop import Draw
+from sdcli.training.scenes import Scene, render, sample_for_training
+from sdcli.training.sprites import Sprites
+from sdcli.training.text import SHORT, WIDTH, Ids, load_text_encoder
+from sdcli.training.tokenizer import LENGTH
+
+SCENES = 28_000
+SCENES_SEED = 5
+
+
+def make_unet() -> UNet2DConditionModel:
+    """(batch, 4, 16, 16) noisy latents, timesteps and (batch, 77, 128) words → predicted v."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 96, 128),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,  # Diffusers' old name for the number of heads
+        norm_num_groups=8,
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Stable Diffusion's noise schedule, predicting v."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        num_train_timesteps=1000,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+    )
+
+
+def training_scenes() -> list[Scene]:
+    """The scenes whose latents are kept; their captions are drawn anew each time."""
+    return [sample_for_training(np.random.default_rng([SCENES_SEED, i])) for i in range(SCENES)]
+
+
+@torch.no_grad()
+def encode_scenes(folder: Path) -> Path:
+    """Encode all training scenes once, to ``latents.pt``: (scenes, 4, 16, 16) half precision."""
+    target = folder / "latents.pt"
+    if not target.exists():
+        vae, sprites = load_kl(folder), Sprites(folder)
+        scenes = training_scenes()
+        parts = []
+        for start in range(0, len(scenes), 16):
+            x = to_tensor([render(scene, sprites) for scene in scenes[start : start + 16]])
+            parts.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mean.half())
+        torch.save(torch.cat(parts), target)
+    return target
+
+
+def embed(encoder: CLIPTextModel, ids: Tensor) -> Tensor:
+    """(batch, 77, 128) words; short ids are continued with their last padding, which is cheap and close."""
+    words: Tensor = encoder(ids).last_hidden_state
+    missing = LENGTH - words.shape[1]
+    return torch.cat([words, words[:, -1:].expand(-1, missing, -1)], dim=1) if missing else words
+
+
+class DiffusionStage:
+    """Trains the UNet, and the text encoder with it."""
+
+    name = "diffusion"
+    muon_lr, adamw_lr, weight_decay, ema_decay = 4e-3, 1.5e-3, 0.01, 0.998
+    batch = 32
+    short_until = 0.87  # then captions are encoded at their full 77 tokens
+
+    def __init__(self, folder: Path) -> None:
+        """Load latents, captions and the taught text encoder; compile the UNet."""
+        self.latents = torch.load(folder / "latents.pt", weights_only=True)
+        self.scenes = training_scenes()
+        self.ids = Ids(folder)
+        self.encoder = load_text_encoder(folder)
+        self.unet = make_unet().to(memory_format=torch.channels_last)
+        self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
+        self.predict = torch.compile(self.unet)
+        alphas = make_scheduler().alphas_cumprod
+        self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
+
+    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+        """The mean square error of v on a batch of every noise level."""
+        chosen = draw.numpy.integers(0, len(self.scenes), self.batch)
+        texts = [caption(draw.numpy, self.scenes[i]) for i in chosen]
+        words = embed(self.encoder, self.ids(texts, SHORT if progress < self.short_until else LENGTH))
+        clean = self.latents[torch.from_numpy(chosen)].float()
+        noise = draw.normal(*clean.shape)
+        slots = (np.arange(self.batch) + draw.numpy.random(self.batch)) / self.batch
+        timesteps = torch.from_numpy((slots * 1000).astype(np.int64))  # one of every noise level
+        signal, sigma = (table[timesteps][:, None, None, None] for table in (self.signal, self.noise))
+        noisy = (signal * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
+        target = signal * noise - sigma * clean
+        error = (self.predict(noisy, timesteps, words).sample - target).square().mean((1, 2, 3))
+        thirds = error.detach().view(-1)[: self.batch // 3 * 3].view(3, -1).mean(1).tolist()
+        return error.mean(), dict(zip(("low", "middle", "high"), thirds, strict=True))

@@ -1,0 +1,94 @@
+"""The shipped folder: half-precision safetensors in the layout that old and new stacks read.
+
+transformers 5 would write ``tokenizer.json`` alone and text-encoder keys without their prefix; older
+Diffusers tools need ``vocab.json``, ``merges.txt`` and ``text_model.…`` keys, and newer ones take both.
+"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextModel
+
+from sdcli.training.autoencoder import load_kl, load_tiny
+from sdcli.training.captions import caption
+from sdcli.training.diffusion import make_scheduler, make_unet
+from sdcli.training.loop import result
+from sdcli.training.text import SHORT, make_text_encoder
+from sdcli.training.tokenizer import load_tokenizer
+
+DEFAULTS = {
+    "family": "tiny-emoji-128",
+    "num_inference_steps": 20,
+    "guidance_scale": 3.0,
+    "width": 128,
+    "height": 128,
+    "scheduler": "DPM++ 2M",
+}
+
+
+def words_known(seed: int = 11, count: int = 60_000) -> list[str]:
+    """Every word that captions use, from many of them."""
+    import numpy as np
+
+    from sdcli.training.scenes import sample
+
+    rng = np.random.default_rng(seed)
+    words: set[str] = set()
+    for _ in range(count):
+        words.update(re.findall(r"[a-z]+", caption(rng, sample(rng)).lower()))
+    return sorted(words)
+
+
+def _text_encoder(folder: Path) -> CLIPTextModel:
+    encoder = make_text_encoder(folder)
+    encoder.load_state_dict(torch.load(result(folder, "diffusion"), weights_only=True)["text_encoder"])
+    with torch.no_grad():  # positions that shared an embedding in training get their copies of it
+        table = encoder.embeddings.position_embedding.weight
+        table[SHORT:] = table[SHORT - 1]
+    encoder.embeddings.position_ids.copy_(torch.arange(len(table))[None])
+    return encoder
+
+
+def _old_layout(target: Path, folder: Path) -> None:
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(folder / "tokenizer" / name, target / "tokenizer" / name)
+    end = "<|endoftext|>"
+    special = {"bos_token": "<|startoftext|>", "eos_token": end, "pad_token": end, "unk_token": end}
+    (target / "tokenizer" / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special, "do_lower_case": True,
+              "add_prefix_space": False, "errors": "replace"}
+    (target / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    weights = target / "text_encoder" / "model.safetensors"
+    tensors = load_file(weights)
+    prefixed = {key if key.startswith("text_model.") else f"text_model.{key}": t for key, t in tensors.items()}
+    save_file(prefixed, weights, metadata={"format": "pt"})
+
+
+def export(folder: Path, target: Path) -> None:
+    """Write the pipeline of the finished stages in ``folder`` to ``target``, and ``sdcli.json`` beside it."""
+    unet = make_unet()
+    unet.load_state_dict(torch.load(result(folder, "diffusion"), weights_only=True)["unet"])
+    pipeline = StableDiffusionPipeline(
+        vae=load_kl(folder),
+        text_encoder=_text_encoder(folder),
+        tokenizer=load_tokenizer(folder / "tokenizer"),
+        unet=unet,
+        scheduler=make_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+        part.half()
+    shutil.rmtree(target, ignore_errors=True)
+    pipeline.save_pretrained(target)
+    if result(folder, "vae_tiny").exists():
+        load_tiny(folder).half().save_pretrained(target / "vae_tiny")
+    _old_layout(target, folder)
+    own = {**DEFAULTS, "words": words_known()}
+    (target / "sdcli.json").write_text(json.dumps(own, indent=1) + "\n")

@@ -1,0 +1,164 @@
+"""Scenes: which things stand where on which background, drawn at random and rendered to pixels.
+
+Boxes lie on the 8-pixel grid of the latents, and sizes are few: a thing moved by a cell has the same
+latents moved by a cell, so that a small network can learn to draw every thing sharply. A tenth of all
+pairs of things and a tenth of all thing–background pairs are held out: training never sees them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from sdcli.training.backgrounds import SIZE, paint
+from sdcli.training.sprites import Sprites
+from sdcli.training.world import COLORED_SHAPES, COLORS, CONCEPTS, OBJECTS, SCENERY, can_be_many
+
+CELL = 8
+SINGLE_SIZES = (80, 96)
+SMALL, PAIR, BIG, TRIPLE = 56, 56, 112, 40
+MARGIN = 4  # a picture is this much smaller than its box, so that neighbours do not touch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A thing in its square box: left and top edge and side in pixels."""
+
+    concept: str
+    left: int
+    top: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What is to be seen. ``layout`` is single, small, big, row, column, many or triple."""
+
+    placements: tuple[Placement, ...]
+    layout: str
+    background: str
+    flipped: bool = False
+    shade: tuple[int, int, int] = (0, 0, 0)
+
+
+def _held_out(*names: str) -> bool:
+    digest = hashlib.sha256("|".join(sorted(names)).encode()).digest()
+    return digest[0] % 10 == 0
+
+
+def is_held_out(scene: Scene) -> bool:
+    """True where a pair of its things, or a thing on its background, is kept from training."""
+    names = sorted({p.concept for p in scene.placements})
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    return any(_held_out(*pair) for pair in pairs) or any(
+        _held_out(name, "background " + scene.background) for name in names
+    )
+
+
+def _cells(rng: Generator, low: int, high: int) -> int:
+    """A random edge in pixels, on the grid, from ``low`` to ``high`` cells."""
+    return CELL * int(rng.integers(low, high + 1))
+
+
+def _centred(rng: Generator, size: int) -> tuple[int, int]:
+    free = (SIZE - size) // CELL
+    low, high = max(0, free // 2 - 1), min(free, (free + 1) // 2 + 1)
+    return _cells(rng, low, high), _cells(rng, low, high)
+
+
+def arrange(rng: Generator, names: list[str], layout: str) -> tuple[Placement, ...]:
+    """Boxes for ``names`` in the order in which a caption names them, left to right or top down."""
+    if layout in ("single", "small", "big"):
+        size = {"small": SMALL, "big": BIG}.get(layout) or int(rng.choice(SINGLE_SIZES))
+        left, top = _centred(rng, size)
+        return (Placement(concept=names[0], left=left, top=top, size=size),)
+    size = TRIPLE if len(names) == 3 else PAIR
+    step = CELL * (size // CELL)
+    across = _cells(rng, 4, 5)
+    if len(names) == 3:
+        start = _cells(rng, 0, 1)
+        along = [start + i * step for i in range(3)]
+    else:
+        along = [_cells(rng, 0, 1), _cells(rng, 8, 9)]
+    if layout == "column":
+        return tuple(Placement(concept=n, left=across, top=a, size=size) for n, a in zip(names, along, strict=True))
+    return tuple(Placement(concept=n, left=a, top=across, size=size) for n, a in zip(names, along, strict=True))
+
+
+def _thing(rng: Generator) -> str:
+    pool = OBJECTS if rng.random() < 0.66 else COLORED_SHAPES
+    return pool[int(rng.integers(len(pool)))].name
+
+
+def _things(rng: Generator, layout: str) -> list[str]:
+    if layout == "many":
+        while not can_be_many(CONCEPTS[name := _thing(rng)]):
+            pass
+        return [name] * (2 if rng.random() < 0.7 else 3)
+    count = {"row": 2, "column": 2, "triple": 3}.get(layout, 1)
+    names: list[str] = []
+    while len(names) < count:
+        if (name := _thing(rng)) not in names:
+            names.append(name)
+    return names
+
+
+def _background(rng: Generator) -> str:
+    chance = rng.random()
+    if chance < 0.3:
+        return "white"
+    if chance < 0.48:
+        return SCENERY[int(rng.integers(len(SCENERY)))]
+    return list(COLORS)[int(rng.integers(len(COLORS)))]
+
+
+LAYOUTS = {"single": 0.34, "small": 0.05, "big": 0.06, "row": 0.24, "column": 0.13, "many": 0.08, "triple": 0.10}
+
+
+def sample(rng: Generator, *, layout: str | None = None, background: str | None = None) -> Scene:
+    """Any scene, held out or not, whose things can be seen against its background."""
+    layout = layout or str(rng.choice(list(LAYOUTS), p=list(LAYOUTS.values())))
+    ground = background or _background(rng)
+    names = _things(rng, layout)
+    while any(CONCEPTS[name].color == ground for name in names):
+        names = _things(rng, layout)
+    red, green, blue = (int(v) for v in rng.integers(-2, 3, 3))
+    return Scene(
+        placements=arrange(rng, names, layout),
+        layout=layout,
+        background=ground,
+        flipped=bool(rng.random() < 0.5),
+        shade=(red, green, blue),
+    )
+
+
+def sample_for_training(rng: Generator) -> Scene:
+    """A scene that holds nothing held out."""
+    while is_held_out(scene := sample(rng)):
+        pass
+    return scene
+
+
+def sample_held_out(rng: Generator, *, layout: str) -> Scene:
+    """A scene of ``layout`` that training has never seen."""
+    while not is_held_out(scene := sample(rng, layout=layout)):
+        pass
+    return scene
+
+
+def render(scene: Scene, sprites: Sprites) -> NDArray[np.uint8]:
+    """The scene as (128, 128, 3) levels."""
+    pixels = paint(scene.background, flipped=scene.flipped, shade=scene.shade)
+    for box in scene.placements:
+        sprite = sprites(box.concept, box.size - MARGIN)
+        height, width = sprite.shape[:2]
+        top, left = box.top + (box.size - height) // 2, box.left + (box.size - width) // 2
+        region = pixels[top : top + height, left : left + width]
+        region *= 1 - sprite[..., 3:]
+        region += sprite[..., :3]
+    levels: NDArray[np.uint8] = (pixels * 255).round().clip(0, 255).astype(np.uint8)
+    return levels
+
+

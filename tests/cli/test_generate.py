@@ -1,0 +1,143 @@
+"""`sdcli generate` through the real main(), on the embedded model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sdcli import GenerationRequest, generate
+from sdcli.output.encode import read
+
+QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
+
+
+def test_a_prompt_becomes_a_picture_whose_path_is_printed(run_cli):
+    ran = run_cli("generate", "a cat", *QUICK)
+    assert ran.code == 0
+    [path] = ran.paths
+    assert path.name == "0001-a-cat-7.png"
+    with Image.open(path) as image:
+        assert image.size == (128, 128)
+    assert ran.stderr == ""
+
+
+def test_several_prompts_and_counts_come_in_order_with_counted_seeds(run_cli):
+    ran = run_cli("generate", "a cat", "a dog", "--count", "2", *QUICK, "--jsonl")
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [(line["prompt"], line["seed"]) for line in lines] == [
+        ("a cat", 7),
+        ("a cat", 8),
+        ("a dog", 7),
+        ("a dog", 8),
+    ]
+    assert [line["index"] for line in lines] == [0, 1, 2, 3]
+
+
+def test_an_image_of_a_count_is_the_same_alone(run_cli):
+    hashes = [
+        read(run_cli("generate", "a cat", *argv, "--device", "cpu", "--steps", "2").paths[-1])
+        for argv in (("--seed", "7", "--count", "2"), ("--seed", "8"))
+    ]
+    assert hashes[0]["pixels_sha256"] == hashes[1]["pixels_sha256"]
+
+
+def test_prompts_on_stdin_share_a_batch_when_they_have_arrived(run_cli):
+    ran = run_cli(
+        "generate", "-", "--batch-size", "4", "--json", *QUICK, stdin="a cat\n# no\n\na dog\n"
+    )
+    images = ran.document["images"]
+    assert [image["prompt"] for image in images] == ["a cat", "a dog"]
+    assert [image["batch_size"] for image in images] == [2, 2]
+    assert ran.document["errors"] == []
+
+
+def test_an_empty_stdin_is_nothing_to_do(run_cli):
+    ran = run_cli("generate", "-", stdin="")
+    assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_json_is_one_document_and_names_whole_files(run_cli):
+    ran = run_cli("generate", "a cat", *QUICK, "--json", "-o", "cat.png")
+    assert ran.document["schema"] == "sdcli/run/1"
+    [image] = ran.document["images"]
+    assert read(image["path"])["pixels_sha256"] == image["pixels_sha256"]
+
+
+def test_out_dash_is_the_image_itself(run_cli, tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "sdcli", "generate", "a cat", "--steps", "1", "-o", "-"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+    )
+    assert ran.stdout.startswith(b"\x89PNG")
+    assert ran.stderr == b""
+
+
+def test_words_of_another_world_are_told_once(run_cli):
+    ran = run_cli("generate", "a zebrafish", "a zebrafish and a dodecahedron", *QUICK)
+    assert ran.code == 0
+    assert ran.stderr.count("zebrafish") == 1
+    assert ran.stderr.count("dodecahedron") == 1
+    assert ran.stderr.count("-m ") == 1
+
+
+def test_quiet_is_quiet(run_cli):
+    ran = run_cli("generate", "a zebrafish", *QUICK, "-q")
+    assert (ran.code, ran.stderr) == (0, "")
+
+
+def test_the_record_is_in_the_image_beside_it_or_nowhere(run_cli):
+    run_cli("generate", "a cat", *QUICK, "-o", "with.png", "--sidecar")
+    run_cli("generate", "a cat", *QUICK, "-o", "without.png", "--no-metadata")
+    with_record, without = read("with.png"), read("without.png")
+    assert with_record["pixels_sha256"] == without["pixels_sha256"]
+    assert without["record"] is None
+    assert json.loads(Path("with.json").read_text("utf-8")) == with_record["record"]
+    request = GenerationRequest.from_dict(with_record["record"]["request"])
+    assert (request.prompt, request.seed, request.num_inference_steps) == ("a cat", 7, 2)
+
+
+def test_a_record_makes_the_same_picture_again(run_cli):
+    run_cli("generate", "a cat", "--steps", "3", "-s", "euler_a simple", "-o", "cat.png")
+    document = read("cat.png")
+    [again] = generate(GenerationRequest.from_dict(document["record"]["request"]))
+    from sdcli.output.record import pixels_sha256
+
+    assert pixels_sha256(again.pixels) == document["pixels_sha256"]
+
+
+@pytest.mark.parametrize(("which", "names"), [("final", {"final"}), ("all", None)])
+def test_latents_are_written_beside_the_image(run_cli, which, names):
+    from safetensors.numpy import load_file
+
+    ran = run_cli("generate", "a cat", *QUICK, "--save-latents", which, "--json")
+    latents = load_file(ran.document["images"][0]["latents"])
+    assert names is None or set(latents) == names
+    assert len(latents) >= 1
+    assert {value.shape for value in latents.values()} == {(4, 16, 16)}
+
+
+def test_another_vae_gives_another_picture_from_the_same_latents(run_cli):
+    documents = [
+        run_cli("generate", "a cat", *QUICK, *vae, "--json").document["images"][0]
+        for vae in ((), ("--vae", "tiny"))
+    ]
+    assert documents[0]["pixels_sha256"] != documents[1]["pixels_sha256"]
+
+
+def test_python_gets_results_and_no_files(run_cli, tmp_path):
+    results = generate(
+        [GenerationRequest(prompt=p, num_inference_steps=1, seed=1) for p in ("a cat", "a dog")]
+    )
+    assert [result.job.prompt for result in results] == ["a cat", "a dog"]
+    assert results[0].pixels.shape == (128, 128, 3)
+    assert list(tmp_path.glob("*.png")) == []

@@ -5,8 +5,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-STAGES = ("tokenizer", "vae", "text", "latents", "diffusion", "vae_tiny", "export")
-SECONDS = {"vae": 1200.0, "text": 180.0, "diffusion": 4500.0, "vae_tiny": 240.0}
+STAGES = ("tokenizer", "vae", "text", "latents", "diffusion", "vae_decoder", "vae_tiny", "judge", "export")
+SECONDS = {
+    "vae": 1200.0,
+    "text": 180.0,
+    "diffusion": 4200.0,
+    "vae_decoder": 400.0,
+    "vae_tiny": 240.0,
+    "judge": 120.0,
+}
 """The budget of each stage on two cores; all together, with what lies between, about two hours."""
 
 
@@ -44,6 +51,20 @@ def _diffusion(folder: Path, seconds: float) -> None:
     train("diffusion", DiffusionStage, folder, seconds=seconds, seed=4)
 
 
+def _vae_decoder(folder: Path, seconds: float) -> None:
+    from sdcli.training.autoencoder import DecoderStage
+    from sdcli.training.loop import train
+
+    train("vae_decoder", DecoderStage, folder, seconds=seconds, seed=8)
+
+
+def _judge(folder: Path, seconds: float) -> None:
+    from sdcli.training.judge import JudgeStage
+    from sdcli.training.loop import train
+
+    train("judge", JudgeStage, folder, seconds=seconds, seed=9)
+
+
 def _vae_tiny(folder: Path, seconds: float) -> None:
     from sdcli.training.autoencoder import TinyStage
     from sdcli.training.loop import train
@@ -63,7 +84,9 @@ _WORK: dict[str, Callable[[Path, float], None]] = {
     "text": _text,
     "latents": _latents,
     "diffusion": _diffusion,
+    "vae_decoder": _vae_decoder,
     "vae_tiny": _vae_tiny,
+    "judge": _judge,
     "export": _export,
 }
 
@@ -71,12 +94,15 @@ _WORK: dict[str, Callable[[Path, float], None]] = {
 def main() -> None:
     """Parse the arguments and train."""
     parser = argparse.ArgumentParser(prog="python -m sdcli.training", description=__doc__)
-    parser.add_argument("stages", nargs="*", default=STAGES, choices=[*STAGES, []], help="default: all, in order")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"some of {', '.join(STAGES)} (default: all)")
     parser.add_argument("--folder", type=Path, default=Path(".training"), help="where work is kept (default: .training)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on all budgets; 0.01 tries the code in minutes")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for stage in arguments.stages:
+    unknown = sorted(set(arguments.stages) - set(STAGES))
+    if unknown:
+        parser.error(f"no stage {', '.join(unknown)}")
+    for stage in arguments.stages or STAGES:
         started = time.monotonic()
         _WORK[stage](arguments.folder, SECONDS.get(stage, 0.0) * arguments.scale)
         print(f"{stage}: {time.monotonic() - started:.0f} s", flush=True)

@@ -1,0 +1,241 @@
+"""``python -m sdcli.training.evaluate``: does the model draw what it is asked, and how well?
+
+Prompts are the held-out list of ``heldout``; pictures come from a plain Diffusers pipeline with the
+model's own defaults. Prints a table, and writes the figures as JSON on request.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from numpy.typing import NDArray
+
+from sdcli.training.autoencoder import psnr, to_tensor
+from sdcli.training.drawn import best_psnr
+from sdcli.training.heldout import TEST, TUNING, Case, cases, name, where
+from sdcli.training.judge import Judge, JudgeStage
+from sdcli.training.loop import train
+from sdcli.training.scenes import render, sample
+from sdcli.training.sprites import Sprites
+from sdcli.training.world import COLORS, CONCEPTS
+
+BATCH = 8
+SHEET_SEED = 24
+Levels = NDArray[np.uint8]
+
+GOALS = {
+    "single": 0.99,
+    "scenery": 0.99,
+    "and": 0.98,
+    "left/right": 0.97,
+    "above/below": 0.97,
+    "binding": 0.98,
+    "unnamed": 0.95,
+    "plural": 0.95,
+    "three": 0.80,
+    "named background": 0.99,
+}
+
+
+@dataclass
+class Report:
+    """Counts of right and asked by kind; PSNR by class; misses in words."""
+
+    right: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    misses: list[str] = field(default_factory=list)
+    drawn: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def count(self, kind: str, right: bool) -> None:
+        """One more answer of ``kind``."""
+        self.asked[kind] += 1
+        self.right[kind] += right
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        shares = {k: {"right": self.right[k], "asked": self.asked[k]} for k in self.asked}
+        drawn = dict(sorted(self.drawn.items(), key=lambda item: item[1]))
+        return {"judged": shares, "figures": self.figures, "psnr_by_class": drawn, "misses": self.misses}
+
+
+class Artist:
+    """The model under test."""
+
+    def __init__(self, model: Path, steps: int, guidance: float) -> None:
+        """Load ``model`` with DPM++ 2M."""
+        pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
+        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+        pipeline.set_progress_bar_config(disable=True)
+        self.pipeline, self.steps, self.guidance = pipeline, steps, guidance
+
+    def draw(self, prompts: list[str], seed: int) -> list[Levels]:
+        """One picture a prompt, (128, 128, 3); picture i has seed ``seed`` + i."""
+        made: list[Levels] = []
+        for start in range(0, len(prompts), BATCH):
+            part = prompts[start : start + BATCH]
+            generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
+            images = self.pipeline(part, num_inference_steps=self.steps, guidance_scale=self.guidance,
+                                   generator=generators).images
+            made += [np.asarray(image) for image in images]
+        return made
+
+
+def judge_cases(report: Report, judge: Judge, asked: list[Case], pictures: list[Levels]) -> None:
+    """Hold every picture against its case."""
+    for case, picture in zip(asked, pictures, strict=True):
+        wanted = [p.concept for p in case.scene.placements]
+        seen, ground = judge.things(picture, case.scene), judge.background(picture)
+        if case.named:
+            report.count("named background", ground == case.scene.background)
+        if case.kind == "unnamed":
+            report.count("unnamed", ground == "white")
+        else:
+            report.count(case.kind, seen == wanted)
+        if seen != wanted or ground != case.scene.background:
+            report.misses.append(f"{case.prompt}: {', '.join(seen)} / {ground}")
+
+
+def measure_drawing(report: Report, artist: Artist, sprites: Sprites) -> None:
+    """The best PSNR of every class alone, each on a plain colour in turn."""
+    grounds = list(COLORS)
+    prompts = []
+    for index, concept in enumerate(CONCEPTS.values()):
+        free = [g for g in grounds[index % len(grounds) :] + grounds if g != concept.color]
+        prompts.append(f"{name(concept)} {where(free[0])}")
+    for concept, picture in zip(CONCEPTS.values(), artist.draw(prompts, seed=900_000), strict=True):
+        report.drawn[concept.name] = best_psnr(picture, concept.name, sprites)
+    emoji = [value for key, value in report.drawn.items() if CONCEPTS[key].icon]
+    shapes = [value for key, value in report.drawn.items() if CONCEPTS[key].shape]
+    report.figures |= {
+        "psnr_emoji": float(np.mean(emoji)),
+        "psnr_shapes": float(np.mean(shapes)),
+        "psnr_worst": min(report.drawn.values()),
+    }
+
+
+def measure_vaes(report: Report, artist: Artist, model: Path, sprites: Sprites) -> None:
+    """PSNR of both autoencoders on 64 scenes of no training run."""
+    rng = np.random.default_rng(64_000)
+    x = to_tensor([render(sample(rng), sprites) for _ in range(64)])
+    vae, tiny = artist.pipeline.vae, AutoencoderTiny.from_pretrained(model / "vae_tiny", dtype=torch.float32)
+    with torch.no_grad():
+        z = vae.encode(x).latent_dist.mean
+        report.figures["psnr_vae"] = float(psnr(vae.decode(z).sample, x).mean())
+        report.figures["psnr_vae_tiny"] = float(psnr(tiny.decode(z).sample, x).mean())
+
+
+def validate_judge(report: Report, judge: Judge, artist: Artist, sprites: Sprites) -> None:
+    """The judge on 500 scenes: rendered, and through the VAE."""
+    rng = np.random.default_rng(65_000)
+    scenes = [sample(rng) for _ in range(500)]
+    clean = [render(scene, sprites) for scene in scenes]
+    with torch.no_grad():
+        vae = artist.pipeline.vae
+        coded = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in to_tensor(clean).split(16)]
+    levels = ((torch.cat(coded).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    for label, pictures in (("judge_clean", clean), ("judge_through_vae", list(levels))):
+        answers = [(judge.things(picture, scene), scene) for picture, scene in zip(pictures, scenes, strict=True)]
+        pairs = [(a, p.concept) for seen, scene in answers for a, p in zip(seen, scene.placements, strict=True)]
+        report.figures[label] = float(np.mean([a == b for a, b in pairs]))
+    grounds = [judge.background(picture) == scene.background for picture, scene in zip(clean, scenes, strict=True)]
+    report.figures["judge_background"] = float(np.mean(grounds))
+
+
+def measure_speed(report: Report, artist: Artist) -> None:
+    """Seconds a picture, one at a time and in batches of eight: the best of three."""
+    for label, count in (("seconds_single", 1), ("seconds_in_batch", BATCH)):
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            artist.draw(["a cat and a guitar on a blue background"] * count, seed=1)
+            times.append((time.perf_counter() - started) / count)
+        report.figures[label] = min(times)
+
+
+def table(report: Report) -> str:
+    """The figures as a Markdown table."""
+    lines = ["| what | measured | goal |", "|---|--:|--:|"]
+    for kind, goal in GOALS.items():
+        right, asked = report.right[kind], report.asked[kind]
+        lines.append(f"| {kind} | {right / max(1, asked):.3f} ({right}/{asked}) | ≥ {goal:.2f} |")
+    goals = {"psnr_emoji": "≥ 24", "psnr_shapes": "≥ 28", "psnr_worst": "≥ 19", "psnr_vae_tiny": "≥ 28",
+             "seconds_single": "≤ 0.50", "seconds_in_batch": "≤ 0.25"}
+    lines += [f"| {key} | {value:.3f} | {goals.get(key, '')} |" for key, value in report.figures.items()]
+    return "\n".join(lines)
+
+
+def contact_sheet(pictures: list[tuple[str, Levels]], target: Path, columns: int = 6) -> None:
+    """Pictures with their prompts below, as one PNG."""
+    from PIL import Image, ImageDraw
+
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * 136, rows * 164), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (prompt, picture) in enumerate(pictures):
+        left, top = index % columns * 136 + 4, index // columns * 164 + 4
+        sheet.paste(Image.fromarray(picture), (left, top))
+        words, line, lines = prompt.split(), "", []
+        for word in words:
+            if len(line) + len(word) > 22:
+                lines.append(line)
+                line = ""
+            line = f"{line} {word}".strip()
+        draw.multiline_text((left, top + 130), "\n".join([*lines, line]), fill="black", font_size=10, spacing=1)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sheet.quantize(255).save(target, optimize=True)
+
+
+def evaluate(model: Path, folder: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None) -> Report:
+    """Everything but printing."""
+    train("judge", JudgeStage, folder, seconds=120.0, seed=9)
+    sprites, judge, report = Sprites(folder), Judge(folder), Report()
+    artist = Artist(model, steps, guidance)
+    asked = cases(TEST)
+    if tuning:
+        published = {case.prompt for case in asked}
+        asked = [case for case in cases(TUNING) if case.prompt not in published]
+    pictures = artist.draw([case.prompt for case in asked], seed=100_000)
+    judge_cases(report, judge, asked, pictures)
+    if not tuning:
+        validate_judge(report, judge, artist, sprites)
+        measure_vaes(report, artist, model, sprites)
+        measure_drawing(report, artist, sprites)
+        measure_speed(report, artist)
+    if sheet:
+        chosen = np.random.default_rng(SHEET_SEED).choice(len(asked), 36, replace=False)
+        contact_sheet([(asked[i].prompt, pictures[i]) for i in sorted(chosen)], sheet)
+    return report
+
+
+def main() -> None:
+    """Parse the arguments, evaluate, print."""
+    own = Path(__file__).parents[1] / "models" / "tiny-emoji-128"
+    parser = argparse.ArgumentParser(prog="python -m sdcli.training.evaluate", description=__doc__)
+    parser.add_argument("--model", type=Path, default=own, help="a Diffusers folder (default: the embedded model)")
+    parser.add_argument("--folder", type=Path, default=Path(".training"), help="where the judge and the emoji are kept")
+    parser.add_argument("--tuning", action="store_true", help="use the list that settings may be chosen on")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of 36 prompts, chosen by a fixed seed")
+    parser.add_argument("--json", type=Path, help="write all figures, per class, and the misses")
+    a = parser.parse_args()
+    a.folder.mkdir(parents=True, exist_ok=True)
+    report = evaluate(a.model, a.folder, tuning=a.tuning, steps=a.steps, guidance=a.guidance, sheet=a.sheet)
+    print(table(report))
+    worst = sorted(report.drawn.items(), key=lambda item: item[1])[:12]
+    print("\nworst drawn:", ", ".join(f"{key} {value:.1f}" for key, value in worst))
+    print("\nmisses:", *report.misses[:60], sep="\n  ")
+    if a.json:
+        a.json.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

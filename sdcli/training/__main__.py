@@ -1,11 +1,21 @@
-"""``python -m sdcli.training [STAGE…]``: train the stages in order, each where the last run left it."""
+"""``python -m sdcli.training [STAGE…]``: train the stages in order; a stopped run goes on."""
 
 import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-STAGES = ("tokenizer", "vae", "text", "latents", "diffusion", "vae_decoder", "vae_tiny", "judge", "export")
+STAGES = (
+    "tokenizer",
+    "vae",
+    "text",
+    "latents",
+    "diffusion",
+    "vae_decoder",
+    "vae_tiny",
+    "judge",
+    "export",
+)
 SECONDS = {
     "vae": 1200.0,
     "text": 180.0,
@@ -94,9 +104,21 @@ _WORK: dict[str, Callable[[Path, float], None]] = {
 def main() -> None:
     """Parse the arguments and train."""
     parser = argparse.ArgumentParser(prog="python -m sdcli.training", description=__doc__)
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"some of {', '.join(STAGES)} (default: all)")
-    parser.add_argument("--folder", type=Path, default=Path(".training"), help="where work is kept (default: .training)")
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on all budgets; 0.01 tries the code in minutes")
+    parser.add_argument(
+        "stages", nargs="*", metavar="STAGE", help=f"some of {', '.join(STAGES)} (default: all)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(".training"),
+        help="where work is kept (default: .training)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        help="factor on all budgets; 0.01 tries the code in minutes",
+    )
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     unknown = sorted(set(arguments.stages) - set(STAGES))

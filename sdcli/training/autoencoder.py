@@ -1,22 +1,24 @@
 """Pictures ⇄ latents: the AutoencoderKL, and the smaller AutoencoderTiny of the same latents.
 
-Latent diffusion (Rombach et al., 2022) denoises not pixels but the code of an autoencoder, 48 numbers
-of a picture to one of the code here. A faint Gaussian prior (the KL term) keeps the code smooth.
+Latent diffusion (Rombach et al., 2022) denoises not pixels but the code of an autoencoder, 48
+numbers of a picture to one of the code here. A faint Gaussian prior (the KL term) keeps the code
+smooth.
 """
 
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 from diffusers import AutoencoderKL, AutoencoderTiny
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdcli.training.loop import Draw, result
 from sdcli.training.scenes import CELL, Placement, Scene, render, sample_for_training
-from sdcli.training.sprites import Sprites
+from sdcli.training.sprites import Sprites, load_sprites
 
-LOOSE = 0.25  # share of pictures off the grid and at any size, so that the code serves other pictures too
+LOOSE = 0.25  # share of pictures off the grid and at any size: other pictures have no grid
 
 
 def make_kl() -> AutoencoderKL:
@@ -49,7 +51,7 @@ def make_tiny() -> AutoencoderTiny:
     )
 
 
-def to_tensor(pictures: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
+def to_tensor(pictures: list[NDArray[np.uint8]]) -> Tensor:
     """Levels (height, width, 3) → (batch, 3, height, width) in −1…1."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -57,20 +59,33 @@ def to_tensor(pictures: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
 def _loosen(scene: Scene, rng: np.random.Generator) -> Scene:
     def move(box: Placement) -> Placement:
         size = max(24, box.size - int(rng.integers(0, 12)))
-        left, top = (int(v) for v in rng.integers(-CELL, CELL + 1, 2) + (box.left, box.top))
-        return Placement(concept=box.concept, size=size, left=min(max(left, 0), 128 - size),
-                         top=min(max(top, 0), 128 - size))
+        left, top = (
+            int(v) for v in np.array([box.left, box.top]) + rng.integers(-CELL, CELL + 1, 2)
+        )
+        return Placement(
+            concept=box.concept,
+            size=size,
+            left=min(max(left, 0), 128 - size),
+            top=min(max(top, 0), 128 - size),
+        )
 
     placements = tuple(move(box) for box in scene.placements)
-    return Scene(placements=placements, layout=scene.layout, background=scene.background,
-                 flipped=scene.flipped, shade=scene.shade)
+    return Scene(
+        placements=placements,
+        layout=scene.layout,
+        background=scene.background,
+        flipped=scene.flipped,
+        shade=scene.shade,
+    )
 
 
 def pictures(rng: np.random.Generator, sprites: Sprites, count: int) -> Tensor:
     """A batch of training pictures, (count, 3, 128, 128) in −1…1."""
     scenes = [sample_for_training(rng) for _ in range(count)]
     scenes = [_loosen(scene, rng) if rng.random() < LOOSE else scene for scene in scenes]
-    return to_tensor([render(scene, sprites) for scene in scenes]).contiguous(memory_format=torch.channels_last)
+    return to_tensor([render(scene, sprites) for scene in scenes]).contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def crops(rng: np.random.Generator, x: Tensor, size: int = 64) -> Tensor:
@@ -105,12 +120,14 @@ class KlStage:
 
     name = "vae"
     muon_lr, adamw_lr, weight_decay, ema_decay = 4e-3, 2e-3, 0.0, 0.995
-    crops_until = 0.62  # many small crops first, whole pictures (of their own statistics) to the end
+    crops_until = (
+        0.62  # many small crops first, whole pictures (of their own statistics) to the end
+    )
     kl_weight = 4e-4
 
     def __init__(self, folder: Path) -> None:
         """Render the sprites and make the VAE."""
-        self.sprites = Sprites(folder)
+        self.sprites = load_sprites(folder)
         self.vae = make_kl().to(memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
 
@@ -133,7 +150,7 @@ def whiten(vae: AutoencoderKL, sample: Tensor) -> None:
 
     The code then has mean 0 and deviation 1, and ``scaling_factor`` is 1: pictures are the same.
     """
-    z = torch.cat([vae.encode(part).latent_dist.mean for part in sample.split(16)])
+    z = torch.cat([vae.encode(part).latent_dist.mean for part in torch.split(sample, 16)])
     mean, deviation = z.mean((0, 2, 3)), z.std((0, 2, 3))
     into, out = vae.quant_conv, vae.post_quant_conv
     into.weight[:4] /= deviation[:, None, None, None]
@@ -148,7 +165,7 @@ def load_kl(folder: Path) -> AutoencoderKL:
     vae = make_kl()
     vae.load_state_dict(torch.load(result(folder, "vae"), weights_only=True)["vae"])
     vae.eval().requires_grad_(False)
-    whiten(vae, pictures(np.random.default_rng(77), Sprites(folder), 256))
+    whiten(vae, pictures(np.random.default_rng(77), load_sprites(folder), 256))
     refined = result(folder, DecoderStage.name)
     if refined.exists():
         state = torch.load(refined, weights_only=True)
@@ -167,7 +184,7 @@ class DecoderStage:
 
     def __init__(self, folder: Path) -> None:
         """Load the trained VAE; its encoder stays as it is."""
-        self.sprites = Sprites(folder)
+        self.sprites = load_sprites(folder)
         self.vae = load_kl(folder)
         self.vae.decoder.requires_grad_(True)
         self.vae.post_quant_conv.requires_grad_(True)
@@ -194,13 +211,13 @@ class TinyStage:
 
     def __init__(self, folder: Path) -> None:
         """Load the big VAE, which stays as it is."""
-        self.sprites = Sprites(folder)
+        self.sprites = load_sprites(folder)
         self.teacher = load_kl(folder)
         self.tiny = make_tiny().to(memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"vae_tiny": self.tiny}
 
     def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
-        """Decode the teacher's latents to the picture; encode the picture to the teacher's latents."""
+        """Decode the teacher's latents to the picture, and encode the picture to them."""
         x = pictures(draw.numpy, self.sprites, self.batch)
         with torch.no_grad():
             z = self.teacher.encode(x).latent_dist.mean

@@ -18,7 +18,12 @@ def _polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], fill:
 
 
 def _disk(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: str) -> None:
-    box = [(x - radius) * _SCALE, (y - radius) * _SCALE, (x + radius) * _SCALE, (y + radius) * _SCALE]
+    box = [
+        (x - radius) * _SCALE,
+        (y - radius) * _SCALE,
+        (x + radius) * _SCALE,
+        (y + radius) * _SCALE,
+    ]
     draw.ellipse(box, fill=fill)
 
 
@@ -29,14 +34,34 @@ def _mountain(draw: ImageDraw.ImageDraw) -> None:
         snow = (112 - top) * 0.32
         slope_left, slope_right = (peak - left) / (112 - top), (right - peak) / (112 - top)
         foot = top + snow
-        _polygon(draw, [(peak, top), (peak + snow * slope_right, foot), (peak + 4, foot - 7),
-                        (peak - 5, foot + 2), (peak - snow * slope_left, foot)], "#ffffff")
+        _polygon(
+            draw,
+            [
+                (peak, top),
+                (peak + snow * slope_right, foot),
+                (peak + 4, foot - 7),
+                (peak - 5, foot + 2),
+                (peak - snow * slope_left, foot),
+            ],
+            "#ffffff",
+        )
     _polygon(draw, [(0, 104), (128, 104), (128, 128), (0, 128)], "#5aa864")
 
 
 def _snow(draw: ImageDraw.ImageDraw) -> None:
     _polygon(draw, [(0, 0), (128, 0), (128, 128), (0, 128)], "#b7c9e6")
-    for x, y in ((10, 12), (34, 30), (58, 8), (84, 24), (112, 10), (20, 56), (6, 84), (106, 48), (122, 72), (72, 46)):
+    for x, y in (
+        (10, 12),
+        (34, 30),
+        (58, 8),
+        (84, 24),
+        (112, 10),
+        (20, 56),
+        (6, 84),
+        (106, 48),
+        (122, 72),
+        (72, 46),
+    ):
         _disk(draw, x, y, 3, "#ffffff")
     box = [-40 * _SCALE, 92 * _SCALE, 168 * _SCALE, 190 * _SCALE]
     draw.ellipse(box, fill="#f4f8ff")
@@ -52,8 +77,22 @@ def _beach(draw: ImageDraw.ImageDraw) -> None:
 
 def _night_sky(draw: ImageDraw.ImageDraw) -> None:
     _polygon(draw, [(0, 0), (128, 0), (128, 128), (0, 128)], "#1b2450")
-    stars = ((8, 10, 2), (30, 22, 1.5), (52, 6, 2), (78, 14, 1.5), (104, 8, 2), (120, 30, 1.5), (6, 48, 1.5),
-             (16, 82, 2), (4, 112, 1.5), (36, 120, 2), (66, 112, 1.5), (96, 121, 2), (122, 104, 1.5), (114, 64, 2))
+    stars = (
+        (8, 10, 2),
+        (30, 22, 1.5),
+        (52, 6, 2),
+        (78, 14, 1.5),
+        (104, 8, 2),
+        (120, 30, 1.5),
+        (6, 48, 1.5),
+        (16, 82, 2),
+        (4, 112, 1.5),
+        (36, 120, 2),
+        (66, 112, 1.5),
+        (96, 121, 2),
+        (122, 104, 1.5),
+        (114, 64, 2),
+    )
     for x, y, radius in stars:
         _disk(draw, x, y, radius, "#fff4c2")
 
@@ -65,7 +104,9 @@ _LANDSCAPES = {"mountain": _mountain, "snow": _snow, "beach": _beach, "night sky
 def _landscape(name: str, flipped: bool) -> Pixels:
     image = Image.new("RGB", (SIZE * _SCALE, SIZE * _SCALE))
     _LANDSCAPES[name](ImageDraw.Draw(image))
-    pixels = np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX), np.float32) / 255
+    pixels: Pixels = np.asarray(
+        image.resize((SIZE, SIZE), Image.Resampling.BOX), np.float32
+    ) / np.float32(255)
     return np.ascontiguousarray(pixels[:, ::-1]) if flipped else pixels
 
 
@@ -76,5 +117,5 @@ def paint(name: str, *, flipped: bool = False, shade: tuple[int, int, int] = (0,
     """
     if name in _LANDSCAPES:
         return _landscape(name, flipped).copy()
-    color = (np.asarray(COLORS[name], np.float32) + np.asarray(shade, np.float32)) / 255
+    color = (np.asarray(COLORS[name], np.float32) + np.asarray(shade, np.float32)) / np.float32(255)
     return np.broadcast_to(color.clip(0, 1), (SIZE, SIZE, 3)).copy()

@@ -1,13 +1,15 @@
 """Noise → latents, guided by words: the UNet's training.
 
-The forward process mixes clean latents x₀ with noise ε: x_t = √ᾱ_t·x₀ + √(1−ᾱ_t)·ε (Ho et al., 2020).
-The UNet sees x_t, t and the caption, and predicts v = √ᾱ_t·ε − √(1−ᾱ_t)·x₀ (Salimans & Ho, 2022): a
-target that stays meaningful at both ends, so that flat backgrounds follow the words. A tenth of the
-captions is empty: the same network learns what pictures look like without words, and guidance
-(Ho & Salimans, 2022) later steps away from that. An exponential moving average of the weights is kept.
+The forward process mixes clean latents x₀ with noise ε: x_t = √ᾱ_t·x₀ + √(1−ᾱ_t)·ε (Ho et al.,
+2020). The UNet sees x_t, t and the caption, and predicts v = √ᾱ_t·ε − √(1−ᾱ_t)·x₀ (Salimans & Ho,
+2022): a target that stays meaningful at both ends, so that flat backgrounds follow the words. A
+tenth of the captions is empty: the same network learns what pictures look like without words, and
+guidance (Ho & Salimans, 2022) later steps away from that. An exponential moving average of the
+weights is kept.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from sdcli.training.autoencoder import load_kl, to_tensor
 from sdcli.training.captions import caption
 from sdcli.training.loop import Draw
 from sdcli.training.scenes import Scene, render, sample_for_training
-from sdcli.training.sprites import Sprites
+from sdcli.training.sprites import load_sprites
 from sdcli.training.text import SHORT, WIDTH, Ids, load_text_encoder
 from sdcli.training.tokenizer import LENGTH
 
@@ -67,18 +69,20 @@ def encode_scenes(folder: Path) -> Path:
     """Encode all training scenes once, to ``latents.pt``: (scenes, 4, 16, 16) half precision."""
     target = folder / "latents.pt"
     if not target.exists():
-        vae, sprites = load_kl(folder), Sprites(folder)
+        vae, sprites = load_kl(folder), load_sprites(folder)
         scenes = training_scenes()
         parts = []
         for start in range(0, len(scenes), 16):
             x = to_tensor([render(scene, sprites) for scene in scenes[start : start + 16]])
-            parts.append(vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mean.half())
+            parts.append(
+                vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mean.half()
+            )
         torch.save(torch.cat(parts), target)
     return target
 
 
 def embed(encoder: CLIPTextModel, ids: Tensor) -> Tensor:
-    """(batch, 77, 128) words; short ids are continued with their last padding, which is cheap and close."""
+    """(batch, 77, 128) words; short ids go on with their last padding: cheap, and close."""
     words: Tensor = encoder(ids).last_hidden_state
     missing = LENGTH - words.shape[1]
     return torch.cat([words, words[:, -1:].expand(-1, missing, -1)], dim=1) if missing else words
@@ -100,7 +104,7 @@ class DiffusionStage:
         self.encoder = load_text_encoder(folder)
         self.unet = make_unet().to(memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
-        self.predict = torch.compile(self.unet)
+        self.predict: Any = torch.compile(self.unet)
         alphas = make_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
@@ -108,12 +112,16 @@ class DiffusionStage:
         """The mean square error of v on a batch of every noise level."""
         chosen = draw.numpy.integers(0, len(self.scenes), self.batch)
         texts = [caption(draw.numpy, self.scenes[i]) for i in chosen]
-        words = embed(self.encoder, self.ids(texts, SHORT if progress < self.short_until else LENGTH))
+        words = embed(
+            self.encoder, self.ids(texts, SHORT if progress < self.short_until else LENGTH)
+        )
         clean = self.latents[torch.from_numpy(chosen)].float()
         noise = draw.normal(*clean.shape)
         slots = (np.arange(self.batch) + draw.numpy.random(self.batch)) / self.batch
         timesteps = torch.from_numpy((slots * 1000).astype(np.int64))  # one of every noise level
-        signal, sigma = (table[timesteps][:, None, None, None] for table in (self.signal, self.noise))
+        signal, sigma = (
+            table[timesteps][:, None, None, None] for table in (self.signal, self.noise)
+        )
         noisy = (signal * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
         target = signal * noise - sigma * clean
         error = (self.predict(noisy, timesteps, words).sample - target).square().mean((1, 2, 3))

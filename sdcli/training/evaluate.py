@@ -23,7 +23,7 @@ from sdcli.training.heldout import TEST, TUNING, Case, cases, name, where
 from sdcli.training.judge import Judge, JudgeStage
 from sdcli.training.loop import train
 from sdcli.training.scenes import render, sample
-from sdcli.training.sprites import Sprites
+from sdcli.training.sprites import Sprites, load_sprites
 from sdcli.training.world import COLORS, CONCEPTS
 
 BATCH = 8
@@ -63,7 +63,12 @@ class Report:
         """All of it, for JSON."""
         shares = {k: {"right": self.right[k], "asked": self.asked[k]} for k in self.asked}
         drawn = dict(sorted(self.drawn.items(), key=lambda item: item[1]))
-        return {"judged": shares, "figures": self.figures, "psnr_by_class": drawn, "misses": self.misses}
+        return {
+            "judged": shares,
+            "figures": self.figures,
+            "psnr_by_class": drawn,
+            "misses": self.misses,
+        }
 
 
 class Artist:
@@ -82,8 +87,12 @@ class Artist:
         for start in range(0, len(prompts), BATCH):
             part = prompts[start : start + BATCH]
             generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
-            images = self.pipeline(part, num_inference_steps=self.steps, guidance_scale=self.guidance,
-                                   generator=generators).images
+            images = self.pipeline(
+                part,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                generator=generators,
+            ).images
             made += [np.asarray(image) for image in images]
         return made
 
@@ -125,7 +134,10 @@ def measure_vaes(report: Report, artist: Artist, model: Path, sprites: Sprites) 
     """PSNR of both autoencoders on 64 scenes of no training run."""
     rng = np.random.default_rng(64_000)
     x = to_tensor([render(sample(rng), sprites) for _ in range(64)])
-    vae, tiny = artist.pipeline.vae, AutoencoderTiny.from_pretrained(model / "vae_tiny", dtype=torch.float32)
+    vae, tiny = (
+        artist.pipeline.vae,
+        AutoencoderTiny.from_pretrained(model / "vae_tiny", dtype=torch.float32),
+    )
     with torch.no_grad():
         z = vae.encode(x).latent_dist.mean
         report.figures["psnr_vae"] = float(psnr(vae.decode(z).sample, x).mean())
@@ -139,13 +151,28 @@ def validate_judge(report: Report, judge: Judge, artist: Artist, sprites: Sprite
     clean = [render(scene, sprites) for scene in scenes]
     with torch.no_grad():
         vae = artist.pipeline.vae
-        coded = [vae.decode(vae.encode(part).latent_dist.mean).sample for part in to_tensor(clean).split(16)]
-    levels = ((torch.cat(coded).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        coded = [
+            vae.decode(vae.encode(part).latent_dist.mean).sample
+            for part in torch.split(to_tensor(clean), 16)
+        ]
+    levels = (
+        ((torch.cat(coded).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    )
     for label, pictures in (("judge_clean", clean), ("judge_through_vae", list(levels))):
-        answers = [(judge.things(picture, scene), scene) for picture, scene in zip(pictures, scenes, strict=True)]
-        pairs = [(a, p.concept) for seen, scene in answers for a, p in zip(seen, scene.placements, strict=True)]
+        answers = [
+            (judge.things(picture, scene), scene)
+            for picture, scene in zip(pictures, scenes, strict=True)
+        ]
+        pairs = [
+            (a, p.concept)
+            for seen, scene in answers
+            for a, p in zip(seen, scene.placements, strict=True)
+        ]
         report.figures[label] = float(np.mean([a == b for a, b in pairs]))
-    grounds = [judge.background(picture) == scene.background for picture, scene in zip(clean, scenes, strict=True)]
+    grounds = [
+        judge.background(picture) == scene.background
+        for picture, scene in zip(clean, scenes, strict=True)
+    ]
     report.figures["judge_background"] = float(np.mean(grounds))
 
 
@@ -166,9 +193,17 @@ def table(report: Report) -> str:
     for kind, goal in GOALS.items():
         right, asked = report.right[kind], report.asked[kind]
         lines.append(f"| {kind} | {right / max(1, asked):.3f} ({right}/{asked}) | ≥ {goal:.2f} |")
-    goals = {"psnr_emoji": "≥ 24", "psnr_shapes": "≥ 28", "psnr_worst": "≥ 19", "psnr_vae_tiny": "≥ 28",
-             "seconds_single": "≤ 0.50", "seconds_in_batch": "≤ 0.25"}
-    lines += [f"| {key} | {value:.3f} | {goals.get(key, '')} |" for key, value in report.figures.items()]
+    goals = {
+        "psnr_emoji": "≥ 24",
+        "psnr_shapes": "≥ 28",
+        "psnr_worst": "≥ 19",
+        "psnr_vae_tiny": "≥ 28",
+        "seconds_single": "≤ 0.50",
+        "seconds_in_batch": "≤ 0.25",
+    }
+    lines += [
+        f"| {key} | {value:.3f} | {goals.get(key, '')} |" for key, value in report.figures.items()
+    ]
     return "\n".join(lines)
 
 
@@ -188,15 +223,19 @@ def contact_sheet(pictures: list[tuple[str, Levels]], target: Path, columns: int
                 lines.append(line)
                 line = ""
             line = f"{line} {word}".strip()
-        draw.multiline_text((left, top + 130), "\n".join([*lines, line]), fill="black", font_size=10, spacing=1)
+        draw.multiline_text(
+            (left, top + 130), "\n".join([*lines, line]), fill="black", font_size=10, spacing=1
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     sheet.quantize(255).save(target, optimize=True)
 
 
-def evaluate(model: Path, folder: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None) -> Report:
+def evaluate(
+    model: Path, folder: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None
+) -> Report:
     """Everything but printing."""
     train("judge", JudgeStage, folder, seconds=120.0, seed=9)
-    sprites, judge, report = Sprites(folder), Judge(folder), Report()
+    sprites, judge, report = load_sprites(folder), Judge(folder), Report()
     artist = Artist(model, steps, guidance)
     asked = cases(TEST)
     if tuning:
@@ -219,16 +258,29 @@ def main() -> None:
     """Parse the arguments, evaluate, print."""
     own = Path(__file__).parents[1] / "models" / "tiny-emoji-128"
     parser = argparse.ArgumentParser(prog="python -m sdcli.training.evaluate", description=__doc__)
-    parser.add_argument("--model", type=Path, default=own, help="a Diffusers folder (default: the embedded model)")
-    parser.add_argument("--folder", type=Path, default=Path(".training"), help="where the judge and the emoji are kept")
-    parser.add_argument("--tuning", action="store_true", help="use the list that settings may be chosen on")
+    parser.add_argument(
+        "--model", type=Path, default=own, help="a Diffusers folder (default: the embedded model)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(".training"),
+        help="where the judge and the emoji are kept",
+    )
+    parser.add_argument(
+        "--tuning", action="store_true", help="use the list that settings may be chosen on"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet of 36 prompts, chosen by a fixed seed")
+    parser.add_argument(
+        "--sheet", type=Path, help="write a contact sheet of 36 prompts, chosen by a fixed seed"
+    )
     parser.add_argument("--json", type=Path, help="write all figures, per class, and the misses")
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
-    report = evaluate(a.model, a.folder, tuning=a.tuning, steps=a.steps, guidance=a.guidance, sheet=a.sheet)
+    report = evaluate(
+        a.model, a.folder, tuning=a.tuning, steps=a.steps, guidance=a.guidance, sheet=a.sheet
+    )
     print(table(report))
     worst = sorted(report.drawn.items(), key=lambda item: item[1])[:12]
     print("\nworst drawn:", ", ".join(f"{key} {value:.1f}" for key, value in worst))

@@ -1,7 +1,8 @@
 """The shipped folder: half-precision safetensors in the layout that old and new stacks read.
 
-transformers 5 would write ``tokenizer.json`` alone and text-encoder keys without their prefix; older
-Diffusers tools need ``vocab.json``, ``merges.txt`` and ``text_model.…`` keys, and newer ones take both.
+transformers 5 would write ``tokenizer.json`` alone and text-encoder keys without their prefix;
+older Diffusers tools need ``vocab.json``, ``merges.txt`` and ``text_model.…`` keys, and newer ones
+take both.
 """
 
 import json
@@ -46,7 +47,9 @@ def words_known(seed: int = 11, count: int = 60_000) -> list[str]:
 
 def _text_encoder(folder: Path) -> CLIPTextModel:
     encoder = make_text_encoder(folder)
-    encoder.load_state_dict(torch.load(result(folder, "diffusion"), weights_only=True)["text_encoder"])
+    encoder.load_state_dict(
+        torch.load(result(folder, "diffusion"), weights_only=True)["text_encoder"]
+    )
     with torch.no_grad():  # positions that shared an embedding in training get their copies of it
         table = encoder.embeddings.position_embedding.weight
         table[SHORT:] = table[SHORT - 1]
@@ -59,18 +62,29 @@ def _old_layout(target: Path, folder: Path) -> None:
         shutil.copy(folder / "tokenizer" / name, target / "tokenizer" / name)
     end = "<|endoftext|>"
     special = {"bos_token": "<|startoftext|>", "eos_token": end, "pad_token": end, "unk_token": end}
-    (target / "tokenizer" / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special, "do_lower_case": True,
-              "add_prefix_space": False, "errors": "replace"}
+    (target / "tokenizer" / "special_tokens_map.json").write_text(
+        json.dumps(special, indent=2) + "\n"
+    )
+    config = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        **special,
+        "do_lower_case": True,
+        "add_prefix_space": False,
+        "errors": "replace",
+    }
     (target / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
     weights = target / "text_encoder" / "model.safetensors"
     tensors = load_file(weights)
-    prefixed = {key if key.startswith("text_model.") else f"text_model.{key}": t for key, t in tensors.items()}
+    prefixed = {
+        key if key.startswith("text_model.") else f"text_model.{key}": t
+        for key, t in tensors.items()
+    }
     save_file(prefixed, weights, metadata={"format": "pt"})
 
 
 def export(folder: Path, target: Path) -> None:
-    """Write the pipeline of the finished stages in ``folder`` to ``target``, and ``sdcli.json`` beside it."""
+    """Write the pipeline of the finished stages in ``folder`` to ``target``, and ``sdcli.json``."""
     unet = make_unet()
     unet.load_state_dict(torch.load(result(folder, "diffusion"), weights_only=True)["unet"])
     pipeline = StableDiffusionPipeline(

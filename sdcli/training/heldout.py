@@ -1,7 +1,7 @@
 """The prompts of the evaluation: only combinations that training never saw.
 
-The list is a function of a seed. ``TEST`` is for the figures that are published and for nothing else;
-settings (guidance, steps, scheduler) are chosen on ``TUNING``.
+The list is a function of a seed. ``TEST`` is for the figures that are published and for nothing
+else; settings (guidance, steps, scheduler) are chosen on ``TUNING``.
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,17 @@ COUNTS = {
     "plural": 40,
     "three": 40,
 }
-_SCENERY_WORDS = {"mountain": "on a snowy mountain", "snow": "in the snow", "beach": "on a beach",
-                  "night sky": "in the night sky"}
+_SCENERY_WORDS = {
+    "mountain": "on a snowy mountain",
+    "snow": "in the snow",
+    "beach": "on a beach",
+    "night sky": "in the night sky",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A prompt and the scene it asks for. ``named`` is False where the prompt names no background."""
+    """A prompt and the scene it asks for; ``named`` is whether it names the background."""
 
     kind: str
     prompt: str
@@ -76,8 +80,14 @@ def _wanted(kind: str, scene: Scene) -> bool:
     return True
 
 
-_LAYOUTS = {"and": "row", "left/right": "row", "above/below": "column", "binding": "row",
-            "plural": "many", "three": "triple"}
+_LAYOUTS = {
+    "and": "row",
+    "left/right": "row",
+    "above/below": "column",
+    "binding": "row",
+    "plural": "many",
+    "three": "triple",
+}
 
 
 def _sentence(rng: Generator, kind: str, scene: Scene) -> str:
@@ -103,7 +113,9 @@ def _scenes(rng: Generator, kind: str) -> Iterator[Scene]:
         layout = _LAYOUTS.get(kind, "single")
         if kind in ("unnamed", "scenery"):
             layout = "single" if rng.random() < 0.5 else "row"
-        scene = sample_held_out(rng, layout=layout) if kind != "unnamed" else sample(rng, layout=layout)
+        scene = (
+            sample_held_out(rng, layout=layout) if kind != "unnamed" else sample(rng, layout=layout)
+        )
         if _wanted(kind, scene) and (kind != "plural" or len(scene.placements) == 2):
             yield scene
 

@@ -1,22 +1,24 @@
 """The judge: says which thing is in a square of a picture, and which background is behind it all.
 
 A small classifier, trained on clean renderings and validated on scenes it never saw and on what the
-VAE makes of them. It is closed-set: it measures what and where, not how well drawn (``evaluate`` does).
+VAE makes of them. It is closed-set: it measures what and where, not how well drawn (``evaluate``
+does).
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sdcli.training.backgrounds import paint
+from sdcli.training.backgrounds import SIZE, paint
 from sdcli.training.loop import Draw, result
-from sdcli.training.scenes import SIZE, Scene
-from sdcli.training.sprites import Sprites
+from sdcli.training.scenes import Scene
+from sdcli.training.sprites import Sprites, load_sprites
 from sdcli.training.world import BACKGROUNDS, CLASS_INDEX, SCENERY
 
 SIDE = 40  # the judge looks at squares of 40 × 40 pixels
@@ -33,9 +35,16 @@ class Classifier(nn.Module):
         super().__init__()
         widths = (3, 32, 64, 128)
         stages = [
-            nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(8, b), nn.ReLU(),
-                          nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.ReLU(), nn.MaxPool2d(2))
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Sequential(
+                nn.Conv2d(a, b, 3, padding=1),
+                nn.GroupNorm(8, b),
+                nn.ReLU(),
+                nn.Conv2d(b, b, 3, padding=1),
+                nn.GroupNorm(8, b),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            )
+            for a, b in pairwise(widths)
         ]
         self.body = nn.Sequential(*stages)
         self.head = nn.Linear(128 * 25, NOTHING + 1)
@@ -52,7 +61,8 @@ def _ground(rng: Generator) -> Pixels:
     size = int(rng.integers(SIDE, SIZE + 1))
     top, left = (int(v) for v in rng.integers(0, SIZE - size + 1, 2))
     steps = (np.arange(SIDE) * size // SIDE).astype(int)
-    return whole[top + steps][:, left + steps]
+    part: Pixels = whole[top + steps][:, left + steps]
+    return part
 
 
 def _paste(pixels: Pixels, sprite: Pixels, top: int, left: int) -> None:
@@ -92,7 +102,7 @@ class JudgeStage:
 
     def __init__(self, folder: Path) -> None:
         """Render the sprites."""
-        self.sprites = Sprites(folder)
+        self.sprites = load_sprites(folder)
         self.classifier = Classifier()
         self.modules: dict[str, nn.Module] = {"judge": self.classifier}
 
@@ -102,14 +112,16 @@ class JudgeStage:
         x = torch.from_numpy(np.stack([pixels for pixels, _ in made])).permute(0, 3, 1, 2)
         label = torch.tensor([wanted for _, wanted in made])
         half = self.batch // 2
-        x = torch.cat([F.avg_pool2d(F.pad(x[:half], (1, 1, 1, 1), mode="replicate"), 3, 1), x[half:]])
+        x = torch.cat(
+            [F.avg_pool2d(F.pad(x[:half], (1, 1, 1, 1), mode="replicate"), 3, 1), x[half:]]
+        )
         logits = self.classifier(x + 0.02 * draw.normal(*x.shape))
         right = (logits.argmax(1) == label).float().mean().item()
         return F.cross_entropy(logits, label), {"right": right}
 
 
 def views(scene: Scene) -> list[tuple[int, int, int]]:
-    """(left, top, side) of the square in which each thing must be, wherever its layout may put it."""
+    """(left, top, side) of the square in which each thing must be."""
     across = 64
     if scene.layout == "row" or (scene.layout == "many" and len(scene.placements) == 2):
         return [(0, 32, 64), (64, 32, 64)]
@@ -124,7 +136,9 @@ def views(scene: Scene) -> list[tuple[int, int, int]]:
 
 def squares(pictures: Tensor, scene: Scene) -> Tensor:
     """(things, 3, 40, 40): the squares of one (3, 128, 128) picture in 0…1."""
-    parts = [pictures[None, :, top : top + side, left : left + side] for left, top, side in views(scene)]
+    parts = [
+        pictures[None, :, top : top + side, left : left + side] for left, top, side in views(scene)
+    ]
     return torch.cat([F.interpolate(p, size=(SIDE, SIDE), mode="area") for p in parts])
 
 
@@ -134,11 +148,16 @@ class Judge:
     def __init__(self, folder: Path) -> None:
         """Load the finished classifier."""
         self.classifier = Classifier()
-        self.classifier.load_state_dict(torch.load(result(folder, "judge"), weights_only=True)["judge"])
+        self.classifier.load_state_dict(
+            torch.load(result(folder, "judge"), weights_only=True)["judge"]
+        )
         self.classifier.eval()
         self._names = [*CLASS_INDEX, "nothing"]
-        self._grounds = [(name, _ring(paint(name, flipped=flipped))) for name in BACKGROUNDS
-                         for flipped in ((False, True) if name in SCENERY else (False,))]
+        self._grounds = [
+            (name, _ring(paint(name, flipped=flipped)))
+            for name in BACKGROUNDS
+            for flipped in ((False, True) if name in SCENERY else (False,))
+        ]
 
     @torch.no_grad()
     def things(self, picture: NDArray[np.uint8], scene: Scene) -> list[str]:
@@ -148,8 +167,10 @@ class Judge:
 
     def background(self, picture: NDArray[np.uint8]) -> str:
         """The background whose border is nearest, by the median pixel."""
-        ring = _ring(picture.astype(np.float32) / 255)
-        return min(self._grounds, key=lambda ground: float(np.median(np.abs(ring - ground[1]).sum(1))))[0]
+        ring = _ring(picture.astype(np.float32) / np.float32(255))
+        return min(
+            self._grounds, key=lambda ground: float(np.median(np.abs(ring - ground[1]).sum(1)))
+        )[0]
 
 
 def _ring(pixels: Pixels) -> Pixels:

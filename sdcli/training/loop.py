@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 
 from sdcli.training.optimizer import MuonAdamW
 
@@ -54,7 +55,9 @@ class Stage(Protocol):
 
 def schedule(progress: float, step: int, *, warmup: int = 60) -> float:
     """Warm-up by steps, then a cosine over the budget down to 1 %."""
-    return min(1.0, (step + 1) / warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    return min(1.0, (step + 1) / warmup) * (
+        0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    )
 
 
 class _Run:
@@ -63,10 +66,18 @@ class _Run:
     def __init__(self, stage: Stage, folder: Path, seconds: float, rank: int, world: int) -> None:
         self.stage, self.seconds, self.rank, self.world = stage, seconds, rank, world
         self.file = folder / f"{stage.name}.checkpoint.pt"
-        self.parameters = [p for m in stage.modules.values() for p in m.parameters() if p.requires_grad]
+        self.parameters = [
+            p for m in stage.modules.values() for p in m.parameters() if p.requires_grad
+        ]
         named = [(f"{k}.{n}", p) for k, m in stage.modules.items() for n, p in m.named_parameters()]
-        self.optimizer = MuonAdamW(named, muon_lr=stage.muon_lr, adamw_lr=stage.adamw_lr,
-                                   weight_decay=stage.weight_decay, rank=rank, world=world)
+        self.optimizer = MuonAdamW(
+            named,
+            muon_lr=stage.muon_lr,
+            adamw_lr=stage.adamw_lr,
+            weight_decay=stage.weight_decay,
+            rank=rank,
+            world=world,
+        )
         self.elapsed, self.step, self.wall = 0.0, 0, 0.0
         self._resume()
         if not self.step:
@@ -148,12 +159,21 @@ def _pin(rank: int) -> None:
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
 
 
-def _work(rank: int, world: int, meeting: str, make: Callable[[Path], Stage], folder: Path, seconds: float,
-          seed: int) -> None:
+def _work(
+    rank: int,
+    world: int,
+    meeting: str,
+    make: Callable[[Path], Stage],
+    folder: Path,
+    seconds: float,
+    seed: int,
+) -> None:
     if world > 1:
         torch.set_num_threads(1)
         _pin(rank)
-        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world
+        )
     torch.manual_seed(seed)
     run = _Run(make(folder), folder, seconds, rank, world)
     saved = reported = time.monotonic()
@@ -163,15 +183,22 @@ def _work(rank: int, world: int, meeting: str, make: Callable[[Path], Stage], fo
         if rank == 0 and (now - reported > REPORT_SECONDS or run.step < 3):
             reported = now
             text = "  ".join(f"{key} {value:.4f}" for key, value in figures.items())
-            print(f"{run.stage.name}  {run.elapsed:6.0f}/{seconds:.0f} s  step {run.step}  {text}", flush=True)
+            print(
+                f"{run.stage.name}  {run.elapsed:6.0f}/{seconds:.0f} s  step {run.step}  {text}",
+                flush=True,
+            )
         if rank == 0 and now - saved > CHECKPOINT_SECONDS:
             saved = now
             run.save()
     if rank == 0:
         run.save()
         run.finish()
-        torch.save({name: module.state_dict() for name, module in run.stage.modules.items()}, result(folder, run.stage.name))
-        print(f"{run.stage.name}: {run.step} steps, {run.elapsed:.0f} s of budget, {run.wall:.0f} s of wall time", flush=True)
+        torch.save(
+            {name: module.state_dict() for name, module in run.stage.modules.items()},
+            result(folder, run.stage.name),
+        )
+        spent = f"{run.elapsed:.0f} s, {run.wall:.0f} s with compiling"
+        print(f"{run.stage.name}: {run.step} steps in {spent}", flush=True)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
@@ -182,9 +209,16 @@ def result(folder: Path, name: str) -> Path:
     return folder / f"{name}.pt"
 
 
-def train(name: str, make: Callable[[Path], Stage], folder: Path, *, seconds: float, seed: int,
-          workers: int = WORKERS) -> None:
-    """Train the stage that ``make(folder)`` builds, or go on with it; nothing to do once its result exists."""
+def train(
+    name: str,
+    make: Callable[[Path], Stage],
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int,
+    workers: int = WORKERS,
+) -> None:
+    """Train the stage that ``make(folder)`` builds, or go on with it; done is done."""
     if result(folder, name).exists():
         print(f"{name}: done before", flush=True)
         return
@@ -193,4 +227,4 @@ def train(name: str, make: Callable[[Path], Stage], folder: Path, *, seconds: fl
         if workers == 1:
             _work(0, *arguments)
         else:
-            torch.multiprocessing.spawn(_work, arguments, nprocs=workers)  # type: ignore[no-untyped-call]
+            spawn(_work, arguments, nprocs=workers)  # type: ignore[no-untyped-call]

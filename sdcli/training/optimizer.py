@@ -15,9 +15,9 @@ _NOT_MATRICES = ("token_embedding", "position_embedding", "conv_in", "conv_out")
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix to ``matrix`` (rows, columns), roughly: singular values near 1."""
+    """Roughly the nearest semi-orthogonal matrix to ``matrix`` (rows, columns)."""
     a, b, c = _COEFFICIENTS
-    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    x: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.T
@@ -34,21 +34,33 @@ def _cost(p: Tensor) -> int:
 class MuonAdamW:
     """One optimiser for a model on several workers that hold the same weights and gradients."""
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], *, muon_lr: float, adamw_lr: float,
-                 weight_decay: float, rank: int, world: int) -> None:
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        *,
+        muon_lr: float,
+        adamw_lr: float,
+        weight_decay: float,
+        rank: int,
+        world: int,
+    ) -> None:
         """Learning rates are peaks: ``step`` takes the factor of the schedule."""
         parameters = [(name, p) for name, p in named if p.requires_grad]
-        self.matrices = [p for name, p in parameters if p.ndim >= 2 and not any(w in name for w in _NOT_MATRICES)]
+        self.matrices = [
+            p for name, p in parameters if p.ndim >= 2 and not any(w in name for w in _NOT_MATRICES)
+        ]
         chosen = {id(p) for p in self.matrices}
         rest = [p for _, p in parameters if id(p) not in chosen]
-        self.adamw = torch.optim.AdamW(rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True)
+        self.adamw = torch.optim.AdamW(
+            rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
+        )
         self.momentum = [torch.zeros_like(p) for p in self.matrices]
         self.muon_lr, self.adamw_lr, self.weight_decay = muon_lr, adamw_lr, weight_decay
         self.rank, self.world = rank, world
         self.owner = self._share()
 
     def _share(self) -> list[int]:
-        """Which worker orthogonalises which matrix: the costliest first, each to the idlest worker."""
+        """Which worker orthogonalises which matrix: the costliest first, to the idlest worker."""
         load = [0] * self.world
         owner = [0] * len(self.matrices)
         for index in sorted(range(len(owner)), key=lambda i: -_cost(self.matrices[i])):

@@ -1,8 +1,9 @@
 """Scenes: which things stand where on which background, drawn at random and rendered to pixels.
 
-Boxes lie on the 8-pixel grid of the latents, and sizes are few: a thing moved by a cell has the same
-latents moved by a cell, so that a small network can learn to draw every thing sharply. A tenth of all
-pairs of things and a tenth of all thing–background pairs are held out: training never sees them.
+Boxes lie on the 8-pixel grid of the latents, and sizes are few: a thing moved by a cell has the
+same latents moved by a cell, so that a small network can learn to draw every thing sharply. A tenth
+of all pairs of things and a tenth of all thing–background pairs are held out: training never sees
+them.
 """
 
 import hashlib
@@ -83,8 +84,14 @@ def arrange(rng: Generator, names: list[str], layout: str) -> tuple[Placement, .
     else:
         along = [_cells(rng, 0, 1), _cells(rng, 8, 9)]
     if layout == "column":
-        return tuple(Placement(concept=n, left=across, top=a, size=size) for n, a in zip(names, along, strict=True))
-    return tuple(Placement(concept=n, left=a, top=across, size=size) for n, a in zip(names, along, strict=True))
+        return tuple(
+            Placement(concept=n, left=across, top=a, size=size)
+            for n, a in zip(names, along, strict=True)
+        )
+    return tuple(
+        Placement(concept=n, left=a, top=across, size=size)
+        for n, a in zip(names, along, strict=True)
+    )
 
 
 def _thing(rng: Generator) -> str:
@@ -114,7 +121,15 @@ def _background(rng: Generator) -> str:
     return list(COLORS)[int(rng.integers(len(COLORS)))]
 
 
-LAYOUTS = {"single": 0.34, "small": 0.05, "big": 0.06, "row": 0.24, "column": 0.13, "many": 0.08, "triple": 0.10}
+LAYOUTS = {
+    "single": 0.34,
+    "small": 0.05,
+    "big": 0.06,
+    "row": 0.24,
+    "column": 0.13,
+    "many": 0.08,
+    "triple": 0.10,
+}
 
 
 def sample(rng: Generator, *, layout: str | None = None, background: str | None = None) -> Scene:
@@ -160,5 +175,3 @@ def render(scene: Scene, sprites: Sprites) -> NDArray[np.uint8]:
         region += sprite[..., :3]
     levels: NDArray[np.uint8] = (pixels * 255).round().clip(0, 255).astype(np.uint8)
     return levels
-
-

@@ -9,14 +9,14 @@ import json
 import math
 import subprocess
 import tarfile
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sdcli.training.world import COLORS, CONCEPTS, Concept
+from sdcli.training.world import COLORED_SHAPES, COLORS, OBJECTS
 
 PACKAGE = "@iconify-json/fluent-emoji-flat"
 VERSION = "1.2.6"
@@ -36,7 +36,11 @@ def fetch_icons(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         spec = f"{PACKAGE}@{VERSION}"
         packed = subprocess.run(
-            ["npm", "pack", "--silent", spec], cwd=folder, capture_output=True, text=True, check=False
+            ["npm", "pack", "--silent", spec],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if packed.returncode:
             raise RuntimeError(f"npm could not fetch {spec}: {packed.stderr.strip()}")
@@ -108,26 +112,41 @@ class Sprites:
     ``sprites(name, size)`` is the premultiplied RGBA picture whose longer side is ``size`` pixels.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Fetch and render everything once; ``folder`` keeps the downloaded set."""
-        icons = json.loads(fetch_icons(folder).read_text())["icons"]
-        self._masters = {c.name: self._master(c, icons) for c in CONCEPTS.values()}
+    def __init__(self, masters: Mapping[str, Image.Image]) -> None:
+        """``masters`` are the RGBA pictures by name, larger than any size asked for."""
+        self._masters = masters
+        self._reduced: dict[tuple[str, int], Rgba] = {}
 
-    @staticmethod
-    def _master(concept: Concept, icons: dict[str, dict[str, str]]) -> Image.Image:
-        if concept.icon is not None:
-            picture = _render_icon(concept.icon, icons)
-        else:
-            assert concept.shape and concept.color
-            picture = _draw_shape(concept.shape, concept.color)
-        return picture.crop(picture.getchannel("A").getbbox())
-
-    @lru_cache(maxsize=4096)  # noqa: B019 (one instance lives as long as the process)
     def __call__(self, name: str, size: int) -> Rgba:
         """Premultiplied float RGBA in 0…1, its longer side ``size`` pixels."""
-        master = self._masters[name]
-        scale = size / max(master.size)
-        shape = tuple(max(1, round(side * scale)) for side in master.size)
-        reduced = master.resize((shape[0], shape[1]), Image.Resampling.HAMMING)
-        pixels = np.asarray(reduced, np.float32) / 255
-        return np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1)
+        if (name, size) not in self._reduced:
+            self._reduced[name, size] = _reduce(self._masters[name], size)
+        return self._reduced[name, size]
+
+
+def _reduce(master: Image.Image, size: int) -> Rgba:
+    scale = size / max(master.size)
+    width, height = (max(1, round(side * scale)) for side in master.size)
+    reduced = master.resize((width, height), Image.Resampling.HAMMING)
+    pixels = np.asarray(reduced, np.float32) / np.float32(255)
+    return np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1)
+
+
+def _trimmed(picture: Image.Image) -> Image.Image:
+    return picture.crop(picture.getchannel("A").getbbox())
+
+
+def draw_shapes() -> dict[str, Image.Image]:
+    """The coloured shapes by name, as ``Sprites`` takes them."""
+    return {
+        c.name: _trimmed(_draw_shape(c.shape, c.color))
+        for c in COLORED_SHAPES
+        if c.shape and c.color
+    }
+
+
+def load_sprites(folder: Path) -> Sprites:
+    """Everything in the world; ``folder`` keeps the downloaded emoji."""
+    icons = json.loads(fetch_icons(folder).read_text())["icons"]
+    objects = {c.name: _trimmed(_render_icon(c.icon, icons)) for c in OBJECTS if c.icon}
+    return Sprites({**objects, **draw_shapes()})

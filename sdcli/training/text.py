@@ -1,14 +1,14 @@
 """Words → vectors: a small CLIP text encoder, first taught where things stand.
 
 Before the UNet ever asks it, a light head must paint from the caption the map of the scene: which
-thing, or which background, is in which of 8 × 8 cells. It learns in minutes what the words mean, and
-the UNet's training starts with words that already say what and where.
+thing, or which background, is in which of 8 × 8 cells. It learns in minutes what the words mean,
+and the UNet's training starts with words that already say what and where.
 """
 
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -24,7 +24,7 @@ GRID = 8
 
 
 def make_text_encoder(folder: Path) -> CLIPTextModel:
-    """(batch, tokens) ids → (batch, tokens, 128) vectors; positions from ``SHORT`` on share one embedding."""
+    """(batch, tokens) ids → (batch, tokens, 128); from ``SHORT`` on all share a position."""
     size = len(load_tokenizer(folder / "tokenizer"))
     config = CLIPTextConfig(
         vocab_size=size,
@@ -51,7 +51,9 @@ class Ids:
 
     def __call__(self, texts: list[str], length: int = SHORT) -> Tensor:
         """(batch, length) ids."""
-        encoded = self._tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+        encoded = self._tokenizer(
+            texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
         ids: Tensor = encoded.input_ids
         return ids
 
@@ -76,10 +78,16 @@ class Painter(nn.Module):
         """Two rounds of cross-attention over learned cells."""
         super().__init__()
         self.cells = nn.Parameter(torch.randn(GRID * GRID, WIDTH) * 0.5)
-        self.attention = nn.ModuleList(nn.MultiheadAttention(WIDTH, 4, batch_first=True) for _ in range(2))
+        self.attention = nn.ModuleList(
+            nn.MultiheadAttention(WIDTH, 4, batch_first=True) for _ in range(2)
+        )
         self.norm = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(2))
-        self.think = nn.ModuleList(nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 256), nn.GELU(),
-                                                 nn.Linear(256, WIDTH)) for _ in range(2))
+        self.think = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 256), nn.GELU(), nn.Linear(256, WIDTH)
+            )
+            for _ in range(2)
+        )
         self.name = nn.Linear(WIDTH, len(CLASS_INDEX) + len(BACKGROUNDS))
 
     def forward(self, words: Tensor) -> Tensor:

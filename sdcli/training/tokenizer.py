@@ -1,12 +1,13 @@
 """Words → ids: byte-pair encoding (Sennrich et al., 2016) in CLIP's format, learned from captions.
 
-Every pair of neighbouring symbols is a candidate; the commonest is merged into a new symbol, again and
-again. Bytes are the base, so that any text has ids; ``</w>`` marks the end of a word.
+Every pair of neighbouring symbols is a candidate; the commonest is merged into a new symbol, again
+and again. Bytes are the base, so that any text has ids; ``</w>`` marks the end of a word.
 """
 
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +21,26 @@ MERGES = 700
 LENGTH = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORD = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]+")  # CLIP's rule, on the ASCII that captions use
-COMMON = (
-    "the of in at by for from with without and or not no near behind front under over inside outside between "
-    "beautiful realistic photo photograph painting sketch drawing portrait landscape style art light dark soft "
-    "bright colorful simple old young new happy sad wearing holding sitting standing running flying playing man "
-    "woman person people girl boy child face hand eyes hair city street forest river sea lake field garden room "
-    "table window door wall sky water stone wood metal glass gold silver one four five many some very highly "
-    "quality resolution sharp focus detailed masterpiece best studio lighting sunset sunrise winter summer spring "
-    "autumn bad ugly blurry low worst distorted text watermark nude crowd"
-).split()
+_COMMON = """
+the of in at by for from with without and or not no near behind front under over inside outside
+between beautiful realistic photo photograph painting sketch drawing portrait landscape style art
+light dark soft bright colorful simple old young new happy sad wearing holding sitting standing
+running flying playing man woman person people girl boy child face hand eyes hair city street
+forest river sea lake field garden room table window door wall sky water stone wood metal glass
+gold silver one four five many some very highly quality resolution sharp focus detailed
+masterpiece best studio lighting sunset sunrise winter summer spring autumn bad ugly blurry low
+worst distorted text watermark nude crowd
+"""
 """Words that people type and captions lack: they get ids of their own, though no meaning."""
 
 
 def byte_symbols() -> list[str]:
     """One printable character for each byte, in CLIP's order."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [b for b in range(256) if b not in printable]
     return [chr(b) for b in printable] + [chr(256 + n) for n in range(len(others))]
 
@@ -46,7 +52,7 @@ def learn_merges(words: Counter[str], count: int) -> list[tuple[str, str]]:
     while len(merges) < count:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, symbols in spelled.items():
-            for pair in zip(symbols, symbols[1:], strict=False):
+            for pair in pairwise(symbols):
                 pairs[pair] += words[word]
         if not pairs:
             break
@@ -72,7 +78,7 @@ def train_tokenizer(folder: Path, seed: int) -> None:
     words: Counter[str] = Counter()
     for _ in range(CAPTIONS):
         words.update(_WORD.findall(caption(rng, sample_for_training(rng)).lower()))
-    words.update({word: 20 for word in COMMON})
+    words.update(dict.fromkeys(_COMMON.split(), 20))
     merges = learn_merges(words, MERGES)
     symbols = byte_symbols()
     vocabulary = [*symbols, *(s + "</w>" for s in symbols), *(a + b for a, b in merges), START, END]

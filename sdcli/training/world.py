@@ -138,7 +138,9 @@ def _object(line: str) -> Concept:
 def _shape(color: str, shape: str) -> Concept:
     name = f"{color} {shape}"
     words = (name, name.replace("gray", "grey")) if color == "gray" else (name,)
-    return Concept(name=name, plural=f"{color} {plural(shape)}", words=words, shape=shape, color=color)
+    return Concept(
+        name=name, plural=f"{color} {plural(shape)}", words=words, shape=shape, color=color
+    )
 
 
 OBJECTS: tuple[Concept, ...] = tuple(_object(line) for line in _OBJECTS.split("\n") if line)

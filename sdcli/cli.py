@@ -24,8 +24,6 @@ class Root(Verbs):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The interpreter flushes stdout once more when it ends; let that go nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.CLOSED_PIPE
         except KeyboardInterrupt:
             raise Interrupted("interrupted", code="interrupted") from None
@@ -34,7 +32,6 @@ class Root(Verbs):
 app = typer.Typer(
     name="sdcli",
     cls=Root,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -73,11 +70,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
-        return int(code or ExitCode.OK)
     except typer.TyperException as error:
-        return _report(_usage_error(error), arguments)
+        code = _report(_usage_error(error), arguments)
     except SdcliError as error:
-        return _report(error, arguments)
+        code = _report(error, arguments)
+    _leave_stdout_flushed()
+    return int(code or ExitCode.OK)
+
+
+def _leave_stdout_flushed() -> None:
+    """What a closed or full stdout did not take goes nowhere, or the interpreter would complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:

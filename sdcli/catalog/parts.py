@@ -12,6 +12,7 @@ from sdcli.catalog.models import read_json
 from sdcli.errors import CorruptError
 
 _WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".ckpt")
+_LFS_POINTER: Final = b"version https://git-lfs"
 _LARGEST_HEADER: Final = 100_000_000  # the safetensors format's own limit
 
 
@@ -41,7 +42,7 @@ def read_parts(folder: Path) -> list[Part]:
 
 def _part(folder: Path, class_name: str) -> Part:
     files = sorted(p for p in folder.glob("*") if p.suffix in _WEIGHTS)
-    tensors = [t for p in files if p.suffix == ".safetensors" for t in _header(p).values()]
+    tensors = [t for p in files if p.suffix == ".safetensors" for t in read_header(p).values()]
     return Part(
         name=folder.name,
         class_name=class_name,
@@ -52,17 +53,27 @@ def _part(folder: Path, class_name: str) -> Part:
     )
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """A safetensors header: eight bytes of length, then JSON of name → dtype, shape, offsets."""
+def read_header(path: Path) -> dict[str, Any]:
+    """A safetensors header: eight bytes of length, then JSON of name → dtype, shape, offsets.
+
+    Raises CorruptError for anything else, and when the file is not as long as its header says.
+    """
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        start = file.read(8)
+        if start == _LFS_POINTER[:8]:
+            raise CorruptError(
+                f"{path} is a Git LFS pointer, not the weights",
+                code="model.corrupt",
+                hint="run `git lfs pull` in its repository",
+            )
+        length = int.from_bytes(start, "little")
         if not 2 <= length <= _LARGEST_HEADER:
             raise CorruptError(f"{path}: not a safetensors file", code="model.corrupt")
         raw = file.read(length)
     try:
         header: dict[str, Any] = json.loads(raw)
         header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        end = max(tensor["data_offsets"][1] for tensor in header.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptError(f"{path}: broken safetensors header", code="model.corrupt") from error
     if path.stat().st_size != 8 + length + end:

@@ -92,9 +92,11 @@ def generate(
         report=options.report_form(json, jsonl),
         verbosity=options.verbosity(quiet, verbose),
     )
-    if out == STDOUT:
-        _check_stdout(
-            one=delivery.images == 1, alone=not (json or jsonl or sidecar or save_latents)
+    if out == STDOUT and (json or jsonl or sidecar or save_latents):
+        raise UsageError(
+            "--out -: stdout is the image itself, with no room for JSON, latents or a sidecar",
+            code="usage.out",
+            hint="give --out a file or a folder",
         )
     limit = options.parse_batch_size(batch_size)
     return deliver(_source(prompts, request), delivery, batch_size=limit)
@@ -110,17 +112,3 @@ def _source(prompts: list[str], template: GenerationRequest) -> Arrivals:
             hint="put them all on stdin, or all on the command line",
         )
     return Given([replace(template, prompt=prompt) for prompt in prompts])
-
-
-def _check_stdout(*, one: bool, alone: bool) -> None:
-    """Refuse what would mix image bytes with anything else on stdout, or leave it homeless."""
-    if not one:
-        why, hint = "stdout takes one image, not several", "give --out a folder"
-    elif not alone:
-        why = "stdout is the image itself, with no room for JSON, latents or a sidecar"
-        hint = "give --out a file or a folder"
-    elif sys.stdout.isatty():
-        why, hint = "a terminal cannot show the bytes of an image", "redirect it: -o - > cat.png"
-    else:
-        return
-    raise UsageError(f"--out -: {why}", code="usage.out", hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Protocol
 
 from sdcli.errors import SdcliError
-from sdcli.output import events
+from sdcli.output import events, files
 from sdcli.output.console import Console
 from sdcli.result import Written
 
@@ -27,7 +27,8 @@ class Paths:
     def image(self, written: Written, latents: str | None) -> None:
         del latents  # beside the image, with its name
         if written.path != "-":
-            print(written.path, flush=True)
+            with files.translated("stdout"):
+                print(written.path, flush=True)
 
     def failed(self, error: SdcliError) -> None:
         self._console.error(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from sdcli.output import files
 from sdcli.output.text import printable
 
 
@@ -13,10 +14,11 @@ def show(facts: Mapping[str, object]) -> None:
     rows = [
         (name, printable(str(value))) for name, value in facts.items() if value not in (None, "")
     ]
-    if sys.stdout.isatty():
-        _table(rows)
-    else:
-        print("\n".join(f"{name}: {value}" for name, value in rows))
+    with files.translated("stdout"):
+        if sys.stdout.isatty():
+            _table(rows)
+        else:
+            print("\n".join(f"{name}: {value}" for name, value in rows), flush=True)
 
 
 def _table(rows: list[tuple[str, str]]) -> None:

@@ -108,5 +108,3 @@ def test_a_run_of_failures_has_their_code(run_cli, failing):
 def test_a_lone_failure_is_the_document(run_cli, failing):
     ran = run_cli("generate", "a dog", "--steps", "1", "--json")
     assert ran.document["error"]["code"] == "numerics.unet"
-
-

@@ -17,8 +17,7 @@ def model(folder: Path, *, unet=None, vae=None, index=None, own=None, scheduler=
     files = {
         "model_index.json": index or {"_class_name": "StableDiffusionPipeline"},
         "unet/config.json": {"sample_size": 64, "cross_attention_dim": 768} | (unet or {}),
-        "vae/config.json": {"block_out_channels": [1, 2, 4, 4], "latent_channels": 4}
-        | (vae or {}),
+        "vae/config.json": {"block_out_channels": [1, 2, 4, 4], "latent_channels": 4} | (vae or {}),
         "scheduler/scheduler_config.json": {"_class_name": "PNDMScheduler"} | (scheduler or {}),
         "text_encoder/config.json": {"num_hidden_layers": 12},
     }
@@ -158,6 +157,8 @@ def test_a_pickle_is_told(tmp_path):
         tensors(ONE, b"\0" * 7),
         tensors(ONE, b"\0" * 9),
         tensors({"x": 3}, b""),
+        tensors({}, b""),
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
         (5).to_bytes(8, "little") + b"{oops",
     ],
 )

@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _report(_usage_error(error), arguments)
     except SdcliError as error:
         code = _report(error, arguments)
+    except SystemExit as done:  # how typer ends what it does for the shell's completion
+        code = done.code
     _leave_stdout_flushed()
     return int(code or ExitCode.OK)
 

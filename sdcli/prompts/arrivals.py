@@ -37,7 +37,8 @@ class Lines:
     """The lines of an open file descriptor, a prompt each; empty ones and # comments are skipped.
 
     Each prompt takes the place of the template's. Reads the descriptor itself: a buffered reader
-    would hide from `select` what it holds, and raises UsageError with the line number.
+    would hide from `select` what it holds. Raises UsageError with the line number, but only when
+    waited for: what came before a bad line is not lost with it.
     """
 
     def __init__(self, descriptor: int, template: GenerationRequest) -> None:
@@ -51,7 +52,15 @@ class Lines:
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         taken: list[GenerationRequest] = []
         while len(taken) < limit and self._fill(wait and not taken):
-            if request := self._request(self._lines.pop(0)):
+            try:
+                request = self._request(self._lines[0], self._number + 1)
+            except UsageError:
+                if taken or not wait:
+                    break  # what came before the bad line is made first
+                raise
+            self._lines.pop(0)
+            self._number += 1
+            if request:
                 taken.append(request)
         return taken
 
@@ -68,16 +77,15 @@ class Lines:
     def _readable(self, wait: bool) -> bool:
         return bool(select.select([self._descriptor], [], [], None if wait else 0)[0])
 
-    def _request(self, line: bytes) -> GenerationRequest | None:
-        self._number += 1
+    def _request(self, line: bytes, number: int) -> GenerationRequest | None:
         try:
-            text = line.decode("utf-8-sig" if self._number == 1 else "utf-8").strip()
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if not text or text.startswith("#"):
                 return None
             return replace(self._template, prompt=text)
         except UnicodeDecodeError as error:
-            raise UsageError(f"stdin:{self._number}: not UTF-8", code="usage.prompt") from error
+            raise UsageError(f"stdin:{number}: not UTF-8", code="usage.prompt") from error
         except UsageError as error:
             raise UsageError(
-                f"stdin:{self._number}: {error.message}", code=error.code, hint=error.hint
+                f"stdin:{number}: {error.message}", code=error.code, hint=error.hint
             ) from error

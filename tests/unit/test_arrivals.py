@@ -82,8 +82,11 @@ def test_a_bad_line_is_named(pipe):
     reader, writer = pipe
     os.write(writer, b"a cat\n\xff\xfe\n")
     os.close(writer)
+    lines = Lines(reader, TEMPLATE)
+    assert prompts(lines.take(9, wait=True)) == ["a cat"]
+    assert lines.take(9, wait=False) == []
     with pytest.raises(UsageError, match="stdin:2: not UTF-8"):
-        Lines(reader, TEMPLATE).take(9, wait=True)
+        lines.take(9, wait=True)
 
 
 def test_a_line_longer_than_a_read(pipe):

@@ -60,7 +60,7 @@ def schedule(progress: float, step: int, *, warmup: int = 60) -> float:
     )
 
 
-class _Run:
+class Run:
     """A stage's state while it trains on one worker."""
 
     def __init__(self, stage: Stage, folder: Path, seconds: float, rank: int, world: int) -> None:
@@ -175,7 +175,7 @@ def _work(
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world
         )
     torch.manual_seed(seed)
-    run = _Run(make(folder), folder, seconds, rank, world)
+    run = Run(make(folder), folder, seconds, rank, world)
     saved = reported = time.monotonic()
     while run.elapsed < seconds:
         figures = run.advance(seed)

@@ -7,22 +7,24 @@ model's own defaults. Prints a table, and writes the figures as JSON on request.
 import argparse
 import json
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import diffusers
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from numpy.typing import NDArray
 
+from sdcli.catalog.schedulers import resolve
 from sdcli.training.autoencoder import psnr, to_tensor
 from sdcli.training.drawn import best_psnr
+from sdcli.training.export import DEFAULTS
 from sdcli.training.heldout import TEST, TUNING, Case, cases, name, where
 from sdcli.training.judge import Judge, JudgeStage
 from sdcli.training.loop import train
+from sdcli.training.report import Report, per_class, put_into_card, table
 from sdcli.training.scenes import render, sample
+from sdcli.training.sheet import contact_sheet
 from sdcli.training.sprites import Sprites, load_sprites
 from sdcli.training.world import COLORS, CONCEPTS
 
@@ -30,54 +32,16 @@ BATCH = 8
 SHEET_SEED = 24
 Levels = NDArray[np.uint8]
 
-GOALS = {
-    "single": 0.99,
-    "scenery": 0.99,
-    "and": 0.98,
-    "left/right": 0.97,
-    "above/below": 0.97,
-    "binding": 0.98,
-    "unnamed": 0.95,
-    "plural": 0.95,
-    "three": 0.80,
-    "named background": 0.99,
-}
-
-
-@dataclass
-class Report:
-    """Counts of right and asked by kind; PSNR by class; misses in words."""
-
-    right: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    misses: list[str] = field(default_factory=list)
-    drawn: dict[str, float] = field(default_factory=dict)
-    figures: dict[str, float] = field(default_factory=dict)
-
-    def count(self, kind: str, right: bool) -> None:
-        """One more answer of ``kind``."""
-        self.asked[kind] += 1
-        self.right[kind] += right
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        shares = {k: {"right": self.right[k], "asked": self.asked[k]} for k in self.asked}
-        drawn = dict(sorted(self.drawn.items(), key=lambda item: item[1]))
-        return {
-            "judged": shares,
-            "figures": self.figures,
-            "psnr_by_class": drawn,
-            "misses": self.misses,
-        }
-
 
 class Artist:
     """The model under test."""
 
     def __init__(self, model: Path, steps: int, guidance: float) -> None:
-        """Load ``model`` with DPM++ 2M."""
+        """Load ``model`` with the scheduler that it names as its own."""
         pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
-        pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+        choice = resolve(str(DEFAULTS["scheduler"])).choice
+        scheduler = getattr(diffusers, str(choice.class_name))
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **dict(choice.config))
         pipeline.set_progress_bar_config(disable=True)
         self.pipeline, self.steps, self.guidance = pipeline, steps, guidance
 
@@ -187,49 +151,6 @@ def measure_speed(report: Report, artist: Artist) -> None:
         report.figures[label] = min(times)
 
 
-def table(report: Report) -> str:
-    """The figures as a Markdown table."""
-    lines = ["| what | measured | goal |", "|---|--:|--:|"]
-    for kind, goal in GOALS.items():
-        right, asked = report.right[kind], report.asked[kind]
-        lines.append(f"| {kind} | {right / max(1, asked):.3f} ({right}/{asked}) | ≥ {goal:.2f} |")
-    goals = {
-        "psnr_emoji": "≥ 24",
-        "psnr_shapes": "≥ 28",
-        "psnr_worst": "≥ 19",
-        "psnr_vae_tiny": "≥ 28",
-        "seconds_single": "≤ 0.50",
-        "seconds_in_batch": "≤ 0.25",
-    }
-    lines += [
-        f"| {key} | {value:.3f} | {goals.get(key, '')} |" for key, value in report.figures.items()
-    ]
-    return "\n".join(lines)
-
-
-def contact_sheet(pictures: list[tuple[str, Levels]], target: Path, columns: int = 6) -> None:
-    """Pictures with their prompts below, as one PNG."""
-    from PIL import Image, ImageDraw
-
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * 136, rows * 164), "white")
-    draw = ImageDraw.Draw(sheet)
-    for index, (prompt, picture) in enumerate(pictures):
-        left, top = index % columns * 136 + 4, index // columns * 164 + 4
-        sheet.paste(Image.fromarray(picture), (left, top))
-        words, line, lines = prompt.split(), "", []
-        for word in words:
-            if len(line) + len(word) > 22:
-                lines.append(line)
-                line = ""
-            line = f"{line} {word}".strip()
-        draw.multiline_text(
-            (left, top + 130), "\n".join([*lines, line]), fill="black", font_size=10, spacing=1
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(255).save(target, optimize=True)
-
-
 def evaluate(
     model: Path, folder: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None
 ) -> Report:
@@ -270,21 +191,23 @@ def main() -> None:
     parser.add_argument(
         "--tuning", action="store_true", help="use the list that settings may be chosen on"
     )
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, default=DEFAULTS["num_inference_steps"])
+    parser.add_argument("--guidance", type=float, default=DEFAULTS["guidance_scale"])
     parser.add_argument(
         "--sheet", type=Path, help="write a contact sheet of 36 prompts, chosen by a fixed seed"
     )
     parser.add_argument("--json", type=Path, help="write all figures, per class, and the misses")
+    parser.add_argument("--card", type=Path, help="put the figures into this model card")
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
     report = evaluate(
         a.model, a.folder, tuning=a.tuning, steps=a.steps, guidance=a.guidance, sheet=a.sheet
     )
     print(table(report))
-    worst = sorted(report.drawn.items(), key=lambda item: item[1])[:12]
-    print("\nworst drawn:", ", ".join(f"{key} {value:.1f}" for key, value in worst))
+    print("\nPSNR by class:", per_class(report))
     print("\nmisses:", *report.misses[:60], sep="\n  ")
+    if a.card:
+        put_into_card(report, a.card)
     if a.json:
         a.json.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
 

@@ -99,10 +99,13 @@ def export(folder: Path, target: Path) -> None:
     )
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         part.half()
+    card = (target / "README.md").read_text() if (target / "README.md").exists() else None
     shutil.rmtree(target, ignore_errors=True)
     pipeline.save_pretrained(target)
     if result(folder, "vae_tiny").exists():
         load_tiny(folder).half().save_pretrained(target / "vae_tiny")
     _old_layout(target, folder)
+    if card:
+        (target / "README.md").write_text(card)
     own = {**DEFAULTS, "words": words_known()}
     (target / "sdcli.json").write_text(json.dumps(own, indent=1) + "\n")

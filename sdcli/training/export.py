@@ -10,6 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
@@ -19,8 +20,10 @@ from sdcli.training.autoencoder import load_kl, load_tiny
 from sdcli.training.captions import caption
 from sdcli.training.diffusion import make_scheduler, make_unet
 from sdcli.training.loop import result
+from sdcli.training.scenes import sample
 from sdcli.training.text import SHORT, make_text_encoder
 from sdcli.training.tokenizer import load_tokenizer
+from sdcli.training.world import CONCEPTS
 
 DEFAULTS = {
     "family": "tiny-emoji-128",
@@ -32,17 +35,12 @@ DEFAULTS = {
 }
 
 
-def words_known(seed: int = 11, count: int = 60_000) -> list[str]:
-    """Every word that captions use, from many of them."""
-    import numpy as np
-
-    from sdcli.training.scenes import sample
-
+def words_known(seed: int = 11, count: int = 20_000) -> list[str]:
+    """Every word that captions use: the names of things, and what many captions say around them."""
     rng = np.random.default_rng(seed)
-    words: set[str] = set()
-    for _ in range(count):
-        words.update(re.findall(r"[a-z]+", caption(rng, sample(rng)).lower()))
-    return sorted(words)
+    texts = [caption(rng, sample(rng)) for _ in range(count)]
+    texts += [text for c in CONCEPTS.values() for text in (*c.words, c.plural)]
+    return sorted(set(re.findall(r"[a-z]+", " ".join(texts).lower())))
 
 
 def _text_encoder(folder: Path) -> CLIPTextModel:

@@ -113,7 +113,13 @@ ghost ghost
 
 _MASS = {"cherry": "cherries", "grape": "grapes"}  # named in the plural even when alone
 _SINGULAR_ONLY = {"sunglasses", "fire"}
-_PLURALS = {"fish": "fish", "cactus": "cacti", "sunglasses": "sunglasses", "fire": "fires"}
+_PLURALS = {
+    "fish": "fish",
+    "cactus": "cacti",
+    "snowman": "snowmen",
+    "sunglasses": "sunglasses",
+    "fire": "fires",
+}
 
 
 def plural(noun: str) -> str:

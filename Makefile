@@ -1,0 +1,54 @@
+# Every target sets up what it needs. PYTHON is the interpreter to start from, 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PROMPT := a cat and a guitar on a blue background
+MODEL := sdcli/models/tiny-emoji-128
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types docs bench train evaluate clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing sdcli and its libraries into $(VENV) (a minute or two)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,train]'
+	@touch $@
+
+setup: $(VENV)/dev.stamp ## install everything for development into .venv
+
+demo: $(VENV)/run.stamp ## draw a cat and a guitar, and show where the picture is
+	$(BIN)/sdcli generate "$(PROMPT)" --seed 7 --out outputs/demo.png --force
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -q
+
+lint: setup ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## check types
+	$(BIN)/mypy
+
+docs: setup ## write the README's help blocks anew
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cog -r README.md
+
+bench: setup ## time sdcli beside a plain Diffusers script
+	$(BIN)/python tests/bench.py
+
+train: setup ## train the embedded model anew into .training (about two hours on two cores)
+	$(BIN)/python -m sdcli.training --folder .training
+
+evaluate: setup ## measure the embedded model on its held-out prompts
+	$(BIN)/python -m sdcli.training.evaluate --folder .training --model $(MODEL)
+
+clean: ## remove what the other targets made, but for .training
+	rm -rf $(VENV) outputs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -116,7 +116,7 @@ _SINGULAR_ONLY = {"sunglasses", "fire"}
 _PLURALS = {
     "fish": "fish",
     "cactus": "cacti",
-    "snowman": "snowmen",
+   
     "sunglasses": "sunglasses",
     "fire": "fires",
 }

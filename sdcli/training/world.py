@@ -116,7 +116,6 @@ _SINGULAR_ONLY = {"sunglasses", "fire"}
 _PLURALS = {
     "fish": "fish",
     "cactus": "cacti",
-   
     "sunglasses": "sunglasses",
     "fire": "fires",
 }

@@ -17,10 +17,10 @@ STAGES = (
     "export",
 )
 SECONDS = {
-    "vae": 1200.0,
-    "text": 180.0,
+    "vae": 1000.0,
+    "text": 240.0,
     "diffusion": 4200.0,
-    "vae_decoder": 400.0,
+    "vae_decoder": 300.0,
     "vae_tiny": 240.0,
     "judge": 120.0,
 }
@@ -124,6 +124,9 @@ def main() -> None:
     unknown = sorted(set(arguments.stages) - set(STAGES))
     if unknown:
         parser.error(f"no stage {', '.join(unknown)}")
+    from sdcli.training.sprites import fetch_icons
+
+    fetch_icons(arguments.folder)  # before the workers, who would both fetch them
     for stage in arguments.stages or STAGES:
         started = time.monotonic()
         _WORK[stage](arguments.folder, SECONDS.get(stage, 0.0) * arguments.scale)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
 from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sdcli.training.loop import Draw, result
+from sdcli.training.loop import Draw, half_precision, result
 from sdcli.training.scenes import CELL, Placement, Scene, render, sample_for_training
 from sdcli.training.sprites import Sprites, load_sprites
 
@@ -137,8 +138,12 @@ class KlStage:
             x = crops(draw.numpy, pictures(draw.numpy, self.sprites, 8))
         else:
             x = pictures(draw.numpy, self.sprites, 2)
-        code = self.vae.encode(x).latent_dist
-        output = self.vae.decode(code.mean + code.std * draw.normal(*code.mean.shape)).sample
+        with half_precision():
+            code = self.vae.encode(x).latent_dist
+        code = DiagonalGaussianDistribution(code.parameters.float())
+        with half_precision():
+            noise = draw.normal(*code.mean.shape)
+            output = self.vae.decode(code.mean + code.std * noise).sample.float()
         kl = code.kl().mean() / code.mean[0].numel()
         loss = reconstruction_loss(output, x) + self.kl_weight * min(1.0, 10 * progress) * kl
         return loss, {"kl": kl.item(), "psnr": psnr(output.detach(), x).mean().item()}
@@ -198,7 +203,8 @@ class DecoderStage:
         x = pictures(draw.numpy, self.sprites, self.batch)
         with torch.no_grad():
             z = self.vae.encode(x).latent_dist.mean
-        output = self.vae.decode(z + self.noise * draw.normal(*z.shape)).sample
+        with half_precision():
+            output = self.vae.decode(z + self.noise * draw.normal(*z.shape)).sample.float()
         return reconstruction_loss(output, x), {"psnr": psnr(output.detach(), x).mean().item()}
 
 
@@ -221,8 +227,10 @@ class TinyStage:
         x = pictures(draw.numpy, self.sprites, self.batch)
         with torch.no_grad():
             z = self.teacher.encode(x).latent_dist.mean
-        output = self.tiny.decode(z + 0.03 * draw.normal(*z.shape)).sample
-        latents = F.l1_loss(self.tiny.encode(x).latents, z)
+        with half_precision():
+            output = self.tiny.decode(z + 0.03 * draw.normal(*z.shape)).sample.float()
+            encoded = self.tiny.encode(x).latents.float()
+        latents = F.l1_loss(encoded, z)
         loss = reconstruction_loss(output, x) + 0.5 * latents
         return loss, {"latents": latents.item(), "psnr": psnr(output.detach(), x).mean().item()}
 

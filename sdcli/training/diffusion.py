@@ -9,23 +9,23 @@ weights is kept.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from sdcli.training.autoencoder import load_kl, to_tensor
 from sdcli.training.captions import caption
-from sdcli.training.loop import Draw
+from sdcli.training.loop import Draw, half_precision
 from sdcli.training.scenes import Scene, render, sample_for_training
 from sdcli.training.sprites import load_sprites
 from sdcli.training.text import SHORT, WIDTH, Ids, load_text_encoder
 from sdcli.training.tokenizer import LENGTH
 
-SCENES = 28_000
+SCENES = 36_000
 SCENES_SEED = 5
 
 
@@ -93,18 +93,18 @@ class DiffusionStage:
 
     name = "diffusion"
     muon_lr, adamw_lr, weight_decay, ema_decay = 4e-3, 1.5e-3, 0.01, 0.998
-    batch = 32
+    batch = 48
     short_until = 0.87  # then captions are encoded at their full 77 tokens
 
     def __init__(self, folder: Path) -> None:
-        """Load latents, captions and the taught text encoder; compile the UNet."""
+        """Load latents, captions and the taught text encoder."""
         self.latents = torch.load(folder / "latents.pt", weights_only=True)
         self.scenes = training_scenes()
         self.ids = Ids(folder)
         self.encoder = load_text_encoder(folder)
         self.unet = make_unet().to(memory_format=torch.channels_last)
+        self.unet.set_attn_processor(AttnProcessor())  # the fused one is slow backwards in bfloat16
         self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
-        self.predict: Any = torch.compile(self.unet)
         alphas = make_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
@@ -124,6 +124,8 @@ class DiffusionStage:
         )
         noisy = (signal * clean + sigma * noise).contiguous(memory_format=torch.channels_last)
         target = signal * noise - sigma * clean
-        error = (self.predict(noisy, timesteps, words).sample - target).square().mean((1, 2, 3))
+        with half_precision():
+            predicted = self.unet(noisy, timesteps, words).sample.float()
+        error = (predicted - target).square().mean((1, 2, 3))
         thirds = error.detach().view(-1)[: self.batch // 3 * 3].view(3, -1).mean(1).tolist()
         return error.mean(), dict(zip(("low", "middle", "high"), thirds, strict=True))

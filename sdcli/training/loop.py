@@ -23,7 +23,16 @@ from sdcli.training.optimizer import MuonAdamW
 WORKERS = 2
 CHECKPOINT_SECONDS = 120.0
 REPORT_SECONDS = 30.0
-SLOWEST_STEP = 4.0  # a slower step is a compilation, and not charged to the budget
+SLOWEST_STEP = 4.0  # a slower step was held up by something else, and is charged no more
+
+
+def half_precision() -> torch.autocast:
+    """Run the networks in bfloat16 where the processor has it: twice as fast; else change nothing.
+
+    Processors without the instructions emulate it, fifteen times slower than single precision.
+    """
+    able = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return torch.autocast("cpu", torch.bfloat16, enabled=able)
 
 
 class Draw:
@@ -197,7 +206,7 @@ def _work(
             {name: module.state_dict() for name, module in run.stage.modules.items()},
             result(folder, run.stage.name),
         )
-        spent = f"{run.elapsed:.0f} s, {run.wall:.0f} s with compiling"
+        spent = f"{run.elapsed:.0f} s, {run.wall:.0f} s by the clock"
         print(f"{run.stage.name}: {run.step} steps in {spent}", flush=True)
     if world > 1:
         dist.barrier()

@@ -122,12 +122,12 @@ def _background(rng: Generator) -> str:
 
 
 LAYOUTS = {
-    "single": 0.34,
-    "small": 0.05,
-    "big": 0.06,
+    "single": 0.33,
+    "small": 0.04,
+    "big": 0.05,
     "row": 0.24,
-    "column": 0.13,
-    "many": 0.08,
+    "column": 0.14,
+    "many": 0.10,
     "triple": 0.10,
 }
 

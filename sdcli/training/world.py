@@ -118,6 +118,7 @@ _PLURALS = {
     "cactus": "cacti",
     "sunglasses": "sunglasses",
     "fire": "fires",
+    "snowman": "snowmen",
 }
 
 

@@ -6,7 +6,7 @@ PROMPT := a cat and a guitar on a blue background
 MODEL := sdcli/models/tiny-emoji-128
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types docs train evaluate clean
+.PHONY: help setup demo test lint types docs bench train evaluate clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ types: setup ## check types
 
 docs: setup ## write the README's help blocks anew
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cog -r README.md
+
+bench: $(VENV)/run.stamp ## time sdcli beside plain Diffusers scripts (five minutes, on an idle machine)
+	$(BIN)/sdcli bench
 
 train: setup ## train the embedded model anew into .training (about two hours on two cores)
 	$(BIN)/python -m sdcli.training --folder .training

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import sdcli
+from sdcli.commands.bench import bench
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (generate, inspect, doctor):
+for verb in (generate, inspect, bench, doctor):
     app.command(cls=Verb)(verb)
 
 

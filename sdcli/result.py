@@ -30,7 +30,8 @@ class GenerationResult:
 
     `pixels` is (height, width, 3) uint8. `latents` maps "final" or "step_0003" to arrays of
     (4, height/8, width/8). `weights` maps a component to the SHA-256 of its file, `seconds` a phase
-    (encode, denoise, decode) to its time for the whole batch, `events` tells the rungs taken.
+    to its time: import and load once for the pipeline, encode, denoise and decode for the whole
+    batch. `events` tells the rungs taken.
     """
 
     job: Job
@@ -50,10 +51,11 @@ class GenerationResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Written:
-    """A result whose file is whole on disk at `path` ("-" is stdout)."""
+    """A result whose file is whole on disk at `path` ("-" is stdout); saving it took `seconds`."""
 
     path: str
     result: GenerationResult
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

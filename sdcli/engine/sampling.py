@@ -95,7 +95,7 @@ def _generate(
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
         weights=loaded.hashes.result(),
-        seconds=clock.seconds,
+        seconds={**loaded.seconds, **clock.seconds},
     )
     return [
         replace(

@@ -34,7 +34,10 @@ def image_document(written: Written, *, latents: str | None = None) -> dict[str,
         "batch_size": result.batch_size,
         "device": result.device,
         "dtype": result.dtype,
-        "seconds": {phase: round(seconds, 4) for phase, seconds in result.seconds.items()},
+        "seconds": {
+            phase: round(seconds, 4)
+            for phase, seconds in {**result.seconds, "save": written.seconds}.items()
+        },
         "events": list(result.events),
     }
 

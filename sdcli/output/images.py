@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +88,11 @@ def write(
 
     Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
     """
+    started = time.perf_counter()
     facts = record.make(result, versions) if metadata else None
     data = encode(result.pixels, destination.suffix, facts)
-    return Written(path=_put(result, destination, data), result=result)
+    path = _put(result, destination, data)
+    return Written(path=path, result=result, seconds=time.perf_counter() - started)
 
 
 def _put(result: GenerationResult, destination: Destination, data: bytes) -> str:

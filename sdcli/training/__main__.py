@@ -19,7 +19,7 @@ STAGES = (
 SECONDS = {
     "vae": 1000.0,
     "text": 240.0,
-    "diffusion": 4200.0,
+    "diffusion": 4500.0,
     "vae_decoder": 300.0,
     "vae_tiny": 240.0,
     "judge": 120.0,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
 from sdcli.training.diffusion import embed, make_scheduler, make_unet
-from sdcli.training.drawn import best_psnr
+from sdcli.training.drawn import best_psnr, errors
 from sdcli.training.export import _text_encoder
 from sdcli.training.judge import squares, views
 from sdcli.training.loop import Draw, Run, result, schedule, train
@@ -227,3 +227,18 @@ def test_the_map_of_a_scene_names_thing_and_ground() -> None:
     cells = layout(red_circle()).view(8, 8)
     assert cells[4, 4] != cells[0, 0]
     assert (cells == cells[4, 4]).sum() == 25
+
+
+def test_the_best_match_is_the_least_of_all_errors(shapes: Sprites) -> None:
+    rng = np.random.default_rng(3)
+    picture = rng.random((128, 128, 3), np.float32)
+    ground = np.array([0.2, 0.5, 0.7], np.float32)
+    sprite = shapes("red star", 70)
+    height, width = sprite.shape[:2]
+    found = errors(picture, ground, sprite)
+    for top, left in ((0, 0), (20, 31), (128 - height, 128 - width)):
+        drawn = np.broadcast_to(ground, picture.shape).copy()
+        region = drawn[top : top + height, left : left + width]
+        region *= 1 - sprite[..., 3:]
+        region += sprite[..., :3]
+        assert found[top, left] == pytest.approx(np.square(drawn - picture).mean(), rel=1e-4)

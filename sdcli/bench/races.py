@@ -1,0 +1,156 @@
+"""The three races: how fast a command answers, one picture from cold, and many pictures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.bench import rivals
+from sdcli.bench.measure import Contestant, Timing, beside_python, measure, python, sdcli
+from sdcli.catalog.models import ModelDefaults, read_defaults
+from sdcli.catalog.schedulers import resolve, shipped
+
+PROMPT: Final = "a cat and a guitar on a blue background"
+SEED: Final = 7
+HAND_BATCH: Final = 8
+
+Document = dict[str, Any]
+
+
+def start(rounds: int) -> Document:
+    """Commands that need no model, beside an import of typer, which all of them need."""
+    with tempfile.TemporaryDirectory() as out:
+        picture = f"{out}/star.png"
+        subprocess.run(
+            sdcli("generate", "a red star", "--steps", "1", "--out", picture),
+            capture_output=True,
+            check=True,
+        )
+        contestants = [
+            Contestant(name="python -c 'import typer'", argv=python("-c", "import typer")),
+            Contestant(name="sdcli --help", argv=sdcli("--help")),
+            Contestant(name="sdcli --version", argv=sdcli("--version")),
+            Contestant(
+                name="sdcli generate, mistyped", argv=sdcli("generate", "--stpes"), exit_code=2
+            ),
+            Contestant(name="sdcli inspect", argv=sdcli("inspect", picture)),
+        ]
+        return _document("start", measure(contestants, rounds=rounds), {})
+
+
+def one(folder: Path, model: str, rounds: int) -> Document:
+    """One picture, from the shell's prompt to the file, each time in a new process."""
+    with tempfile.TemporaryDirectory() as out:
+        defaults = read_defaults(folder)
+        ask = _ask(folder, defaults) | {"prompt": PROMPT, "out": f"{out}/plain.png"}
+        draw = ["generate", PROMPT, "--model", model, "--seed", str(SEED), "--dtype", "float32"]
+        draw += ["--device", "cpu", "--force", "--json", "--out", f"{out}/sdcli.png"]
+        contestants = [
+            Contestant(name="plain Diffusers script", argv=_script(rivals.ONE, ask)),
+            Contestant(name="sdcli generate", argv=sdcli(*draw)),
+        ]
+        if command := beside_python("diffusers-cli"):
+            contestants.append(_diffusers_cli(command, ask, out))
+        timings = measure(contestants, rounds=rounds)
+    plain, ours = (json.loads(timing.stdout[-1]) for timing in timings[:2])
+    image = ours["images"][0]
+    seconds = {"plain Diffusers script": plain["seconds"], "sdcli generate": image["seconds"]}
+    return _document("one", timings, seconds) | {
+        "same_pixels": plain["pixels_sha256"] == [image["pixels_sha256"]],
+    }
+
+
+def many(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Document:
+    """A picture a prompt, in one process each: a loop, batches by hand, and sdcli's pipe."""
+    with tempfile.TemporaryDirectory() as out:
+        ask = _ask(folder, read_defaults(folder)) | {"prompts": list(prompts), "out": out}
+        pipe = ["generate", "-", "--model", model, "--seed", str(SEED), "--dtype", "float32"]
+        pipe += ["--device", "cpu", "--json", "--out", out, "--batch-size"]
+        text = "".join(f"{prompt}\n" for prompt in prompts)
+        contestants = [
+            Contestant(
+                name="plain script, one by one", argv=_script(rivals.MANY, ask | {"batch_size": 1})
+            ),
+            Contestant(
+                name=f"plain script, batches of {HAND_BATCH}",
+                argv=_script(rivals.MANY, ask | {"batch_size": HAND_BATCH}),
+            ),
+            Contestant(name="sdcli generate -", argv=sdcli(*pipe, "1"), stdin=text),
+            Contestant(
+                name="sdcli generate - --batch-size auto", argv=sdcli(*pipe, "auto"), stdin=text
+            ),
+        ]
+        timings = measure(contestants, rounds=rounds)
+    plain, _, exact, _ = (json.loads(timing.stdout[-1]) for timing in timings)
+    digests = [image["pixels_sha256"] for image in exact["images"]]
+    return _document("many", timings, {}) | {
+        "prompts": len(prompts),
+        "same_pixels": plain["pixels_sha256"] == digests,
+    }
+
+
+def prompts_of_shapes(count: int) -> list[str]:
+    """The first of 450 prompts that the embedded model can draw."""
+    colors = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black")
+    shapes = ("star", "heart", "circle", "square", "triangle")
+    made = [
+        f"a {color} {shape} on a {ground} background"
+        for ground in (*colors, "white", "gray")
+        for shape in shapes
+        for color in colors
+        if color != ground
+    ]
+    return made[:count]
+
+
+def _ask(folder: Path, defaults: ModelDefaults) -> Document:
+    """What a script must be told to draw as sdcli does."""
+    name = defaults.scheduler
+    choice = (resolve(name) if name else shipped(defaults.scheduler_class)).choice
+    return {
+        "model": str(folder),
+        "scheduler_class": choice.class_name or defaults.scheduler_class,
+        "scheduler_config": dict(choice.config),
+        "steps": defaults.num_inference_steps,
+        "guidance": defaults.guidance_scale,
+        "width": defaults.width,
+        "height": defaults.height,
+        "seed": SEED,
+    }
+
+
+def _script(text: str, ask: Mapping[str, object]) -> list[str]:
+    return python("-c", text, json.dumps(ask))
+
+
+def _diffusers_cli(command: str, ask: Document, out: str) -> Contestant:
+    keywords = {
+        "prompt": PROMPT,
+        "num_inference_steps": ask["steps"],
+        "guidance_scale": ask["guidance"],
+    }
+    argv = [command, "run", "-m", ask["model"], "--dtype", "float32", "--device-map", "cpu"]
+    argv += ["--pipeline-kwargs", json.dumps(keywords), "--output", f"{out}/diffusers-cli.png"]
+    return Contestant(name="diffusers-cli run", argv=argv)
+
+
+def _document(race: str, timings: Sequence[Timing], split: Mapping[str, object]) -> Document:
+    """What was measured; ratios are to the first, round by round."""
+    return {
+        "schema": f"sdcli/bench-{race}/1",
+        "rounds": len(timings[0].seconds),
+        "contestants": [
+            {
+                "name": timing.name,
+                "median_seconds": round(timing.median, 3),
+                "ratio": round(timing.ratio(timings[0]), 3),
+                "seconds": [round(value, 3) for value in timing.seconds],
+                "split": split.get(timing.name),
+            }
+            for timing in timings
+        ],
+    }

@@ -1,0 +1,99 @@
+"""`sdcli bench`: how long it takes, beside what one would otherwise run."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.commands import options
+from sdcli.errors import UsageError
+from sdcli.request import EMBEDDED, PipelineSpec
+
+
+class Race(StrEnum):
+    """What can be timed."""
+
+    START = "start"
+    ONE = "one"
+    MANY = "many"
+
+
+def bench(
+    races: Annotated[
+        list[Race] | None,
+        typer.Argument(help="start: no model; one: a picture; many: a hundred. All if left out."),
+    ] = None,
+    model: options.Model = EMBEDDED,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=1, help="Counted rounds, after one that is not.")
+    ] = 3,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="A prompt a line, for many.", metavar="FILE"),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many prompts, for many.")] = 100,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Time sdcli beside plain Diffusers scripts and diffusers-cli, all on the CPU in float32.
+
+    Every run is a new process, and all take turns. Times mean something on an idle machine only.
+
+    \b
+    Examples:
+      sdcli bench
+      sdcli bench one --rounds 5 --json
+      sdcli bench many --prompts prompts/demo.txt
+    """
+    asked = _read(prompts)[:count] if prompts else None
+    documents = []
+    for race in races or list(Race):
+        if not quiet:
+            print(f"sdcli: {race}: {rounds + 1} rounds …", file=sys.stderr, flush=True)
+        document = _run(race, model, asked, count, rounds)
+        documents.append(document)
+        if not json:
+            _show(race, document)
+    if json:
+        options.show({"schema": "sdcli/bench/1", "races": documents}, json=True)
+
+
+def _run(
+    race: Race, model: str, prompts: list[str] | None, count: int, rounds: int
+) -> dict[str, Any]:
+    from sdcli.bench import races
+    from sdcli.engine.fetch import fetch
+
+    if race is Race.START:
+        return races.start(rounds)
+    folder = fetch(PipelineSpec(model=model))
+    if race is Race.ONE:
+        return races.one(folder, model, rounds)
+    return races.many(folder, model, prompts or races.prompts_of_shapes(count), rounds)
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--prompts: cannot read {path}: {error}", code="usage.prompts") from error
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise UsageError(f"--prompts: {path} holds no prompt", code="usage.prompts")
+    return found
+
+
+def _show(race: Race, document: dict[str, Any]) -> None:
+    facts: dict[str, object] = {}
+    for row in document["contestants"]:
+        facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
+        for phase, seconds in (row["split"] or {}).items():
+            facts[f"  {row['name']}: {phase}"] = f"{seconds:.3f} s"
+    if "same_pixels" in document:
+        facts["the same pixels"] = "yes" if document["same_pixels"] else "NO"
+    print(f"{race}, median of {document['rounds']}, × to the first line")
+    options.show(facts, json=False)

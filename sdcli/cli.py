@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
 import sdcli
+from sdcli import config
 from sdcli.commands.bench import bench
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
@@ -49,6 +50,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", help="Take the settings of [profile.NAME] in sdcli.toml.", metavar="NAME"
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -63,7 +71,76 @@ def root(
       sdcli generate "a cat and a guitar on a blue background"
       sdcli inspect outputs/0001-a-cat-and-a-guitar.png
       sdcli doctor
+
+    Defaults of options can stand in sdcli.toml, here or in ~/.config/sdcli, and in variables like
+    SDCLI_STEPS; what is typed wins.
     """
+    context.obj = Settings(context.command, profile or os.environ.get("SDCLI_PROFILE"))
+    context.default_map = context.obj.default_map()
+
+
+class Settings:
+    """The settings that hold in this folder, by command, and where each is from."""
+
+    def __init__(self, group: Any, profile: str | None) -> None:
+        self._verbs = dict(_verbs(group))
+        options = {path: frozenset(params) for path, params in self._verbs.items()}
+        self.found = config.settings(options, profile)
+
+    def of(self, command: str) -> dict[str, config.Setting]:
+        """The settings of one command by option."""
+        return config.of_command(self.found, command, frozenset(self._verbs[command]))
+
+    def default_map(self) -> dict[str, Any]:
+        """Defaults as typer takes them: by command, and a group's commands inside its own."""
+        found: dict[str, Any] = {}
+        for path, params in self._verbs.items():
+            inner = found
+            for name in path.split():
+                inner = inner.setdefault(name, {})
+            for option, setting in self.of(path).items():
+                inner[option] = _as_typed(setting, params[option])
+        return found
+
+
+def _verbs(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every command's path and its options."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _verbs(command, f"{path}{name} ")
+        else:
+            options = {p.name: p for p in command.params if p.param_type_name == "option"}
+            yield f"{path}{name}", options
+
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _as_typed(setting: config.Setting, param: Any) -> Any:
+    """A value as the command line would have brought it."""
+    value = setting.value
+    if param.is_flag:
+        if (known := _BOOLEANS.get(str(value).lower())) is not None:
+            return known
+        raise UsageError(
+            f"{setting.source}: {setting.option}: {value!r} is not true or false",
+            code="usage.config",
+        )
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return str(value)
+
+
+def _where_set(context: Any, param: Any) -> str | None:
+    """Where a setting came from that was not typed."""
+    if context is None or param is None or not isinstance(context.find_root().obj, Settings):
+        return None
+    source = context.get_parameter_source(param.name)
+    if source is None or source.name != "DEFAULT_MAP":
+        return None
+    path = context.command_path.partition(" ")[2]
+    found: str = context.find_root().obj.of(path)[param.name].source
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,8 +172,11 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "sdcli"
     message = (error.message if near else error.format_message()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    if source := _where_set(context, getattr(error, "param", None)):
+        message = f"{source}: {message}"
     return UsageError(
-        message[:1].lower() + message[1:],
+        message,
         code="usage.argument",
         hint=f"did you mean {' or '.join(sorted(near))}?" if near else f"{command} --help",
     )

@@ -7,13 +7,15 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
 from sdcli.commands import options
 from sdcli.commands.inspect import describe
 from sdcli.errors import SdcliError
 
 
-def doctor(json: options.Json = False) -> None:
+def doctor(context: typer.Context, json: options.Json = False) -> None:
     """Show what is here, and what would be chosen and why.
 
     \b
@@ -21,7 +23,7 @@ def doctor(json: options.Json = False) -> None:
       sdcli doctor
       sdcli doctor --json
     """
-    document = _examine()
+    document = _examine() | {"settings": _settings(context)}
     options.show(document if json else _facts(document), json)
 
 
@@ -46,6 +48,14 @@ def _examine() -> dict[str, Any]:
     }
 
 
+def _settings(context: typer.Context) -> list[dict[str, object]]:
+    """The defaults that files and variables set, the weakest first."""
+    return [
+        {"option": s.option, "value": s.value, "command": s.command, "source": s.source}
+        for s in context.find_root().obj.found
+    ]
+
+
 def _chosen_dtype(device: str) -> dict[str, str]:
     if device == "cpu":
         return {"dtype": "float32", "dtype_why": "a CPU is exact and no slower in it"}
@@ -68,6 +78,13 @@ def _embedded() -> dict[str, object]:
     return {"path": str(EMBEDDED_FOLDER), "present": True, "defaults": defaults}
 
 
+def _setting_facts(settings: list[dict[str, object]]) -> dict[str, object]:
+    return {
+        f"setting {s['option']}": f"{s['value']} for {s['command'] or 'all'}, from {s['source']}"
+        for s in settings
+    }
+
+
 def _facts(document: dict[str, Any]) -> dict[str, object]:
     embedded, chosen, cache = document["embedded"], document["chosen"], document["cache"]
     return {
@@ -78,6 +95,7 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         "embedded model": f"{embedded['path']} ({'whole' if embedded['present'] else 'missing'})",
         **{f"  {name}": value for name, value in embedded.get("defaults", {}).items()},
         "  why": embedded.get("why"),
+        **_setting_facts(document["settings"]),
         "device": f"{chosen['device']}: {chosen['device_why']}",
         "dtype": f"{chosen['dtype']}: {chosen['dtype_why']}",
     }

@@ -65,10 +65,12 @@ def encode_image(
 @torch.no_grad()
 def _encode(vae: Any, image: torch.Tensor, generators: Generators) -> torch.Tensor:
     encoded = vae.encode(image.to(vae.device, vae.dtype))
+    latents: torch.Tensor
     if isinstance(vae, AutoencoderTiny):
-        latents: torch.Tensor = encoded.latents
+        latents = encoded.latents
     elif generators is None:
         latents = encoded.latent_dist.mean
     else:
         latents = encoded.latent_dist.sample(generators[0])
-    return latents * vae.config.scaling_factor  # (batch, 4, height/8, width/8)
+    scale: float = vae.config.scaling_factor
+    return latents * scale  # (batch, 4, height/8, width/8)

@@ -108,9 +108,9 @@ def _on(vae: Any, rung: _Rung) -> Iterator[None]:
 def _sliced(work: Work, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
     """One image at a time, the results gathered on the CPU, which has room for them."""
     pieces = []
-    for image, one in enumerate(batch.split(1)):
+    for image in range(len(batch)):
         own = None if generators is None else [generators[image]]
-        pieces.append(work(one, own).cpu())
+        pieces.append(work(batch[image : image + 1], own).cpu())
     return torch.cat(pieces)
 
 

@@ -12,6 +12,7 @@ import typer
 import sdcli
 from sdcli import config
 from sdcli.commands.bench import bench
+from sdcli.commands import vae
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 for verb in (generate, inspect, bench, doctor):
     app.command(cls=Verb)(verb)
+app.add_typer(vae.app, name="vae")
 
 
 def _print_version(wanted: bool) -> None:

@@ -17,24 +17,29 @@ if TYPE_CHECKING:
     from sdcli.engine.memory import auto_batch_size
     from sdcli.engine.sampling import generate
     from sdcli.engine.stack import versions
+    from sdcli.engine.vaes import LoadedVae, load_vae
 
 __all__ = [
     "Device",
     "LoadedPipeline",
+    "LoadedVae",
     "auto_batch_size",
     "generate",
     "list_devices",
     "load",
+    "load_vae",
     "versions",
 ]
 
 _HOMES = {
     "Device": "devices",
     "LoadedPipeline": "loading",
+    "LoadedVae": "vaes",
     "auto_batch_size": "memory",
     "generate": "sampling",
     "list_devices": "devices",
     "load": "loading",
+    "load_vae": "vaes",
     "versions": "stack",
 }
 

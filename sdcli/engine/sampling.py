@@ -79,10 +79,12 @@ def _generate(
     conditioning = condition(loaded.encoder, jobs)
     clock.lap("encode")
     recorders: list[Recorder] = [LatentsRecorder(save_latents)] if save_latents else []
-    latents = _denoise(loaded, jobs, conditioning, recorders, on_step)
+    # CPU generators: the same seed is the same noise on every device.
+    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
+    latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators)
     _check_finite(latents, loaded)
     clock.lap("denoise")
-    pixels, rungs = decode(loaded.pipeline, latents)
+    pixels, rungs = decode(loaded.pipeline, latents, tiling=first.vae_tiling, generators=generators)
     clock.lap("decode")
     shared = GenerationResult(
         job=first,
@@ -103,7 +105,7 @@ def _generate(
             job=job,
             pixels=pixels[image],
             latents=_recorded(recorders, image),
-            events=(*conditioning.events[image], *rungs),
+            events=(*loaded.notes, *conditioning.events[image], *rungs),
         )
         for image, job in enumerate(jobs)
     ]
@@ -115,11 +117,10 @@ def _denoise(
     conditioning: Conditioning,
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
+    generators: list[torch.Generator],
 ) -> torch.Tensor:
     """Run the pipeline's own loop; latents (batch, 4, height/8, width/8)."""
     first = jobs[0]
-    # CPU generators: the same seed is the same noise on every device.
-    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     noise = _draw_noise(loaded, jobs, generators, conditioning.prompt_embeds.dtype)
     indices = tuple(job.index for job in jobs)
 

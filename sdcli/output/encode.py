@@ -1,4 +1,4 @@
-"""Pixels and their record to the bytes of an image file, and back. Pillow lives here alone."""
+"""Pixels and their record to the bytes of an image file, and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE_SCHEMA = "sdcli/file/1"
 
 _USER_COMMENT, _EXIF_IFD, _IMAGE_DESCRIPTION = 0x9286, 0x8769, 0x010E
 _UNICODE = b"UNICODE\0"
-_UNREADABLE = (
+UNREADABLE = (
     OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, AttributeError,
     EOFError, OverflowError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
@@ -75,7 +75,7 @@ def read(path: Path | str) -> dict[str, Any]:
             image.load()
             parameters, record_text = _texts(image)
             pixels = image.convert("RGB")
-    except (*_UNREADABLE, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise _corrupt(path, f"not a readable image ({error})") from error
     return {
         "schema": FILE_SCHEMA,
@@ -94,7 +94,8 @@ def _png_info(record: Mapping[str, Any] | None) -> Any:
 
     info = PngInfo()
     if record is not None:
-        info.add_text("parameters", records.a1111_text(record))  # iTXt when not Latin-1
+        if record["request"]:  # latents of another tool have none, but a record all the same
+            info.add_text("parameters", records.a1111_text(record))  # iTXt when not Latin-1
         info.add_itxt("sdcli", records.dumps(record))
     return info
 
@@ -104,8 +105,9 @@ def _exif(record: Mapping[str, Any] | None) -> Exif:
 
     exif = Exif()
     if record is not None:
-        text = records.a1111_text(record)
-        exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
+        if record["request"]:
+            text = records.a1111_text(record)
+            exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
         exif[_IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))  # must be ASCII
     return exif
 

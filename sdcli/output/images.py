@@ -91,11 +91,16 @@ def write(
     started = time.perf_counter()
     facts = record.make(result, versions) if metadata else None
     data = encode(result.pixels, destination.suffix, facts)
-    path = _put(result, destination, data)
+    name = f"{slug(result.job.prompt)}-{result.job.seed}"
+    path = put(data, destination, name)
     return Written(path=path, result=result, seconds=time.perf_counter() - started)
 
 
-def _put(result: GenerationResult, destination: Destination, data: bytes) -> str:
+def put(data: bytes, destination: Destination, name: str) -> str:
+    """Write the bytes, whole or not at all; in a folder with a number before the name. The path.
+
+    Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
+    """
     path = destination.path
     match destination.kind:
         case "stdout":
@@ -110,5 +115,5 @@ def _put(result: GenerationResult, destination: Destination, data: bytes) -> str
             before, after = f"{path.stem}-", path.suffix
             return str(files.write_numbered(path.parent, before, after, data))
         case "folder":
-            after = f"-{slug(result.job.prompt)}-{result.job.seed}{destination.suffix}"
+            after = f"-{name}{destination.suffix}"
             return str(files.write_numbered(path, "", after, data))

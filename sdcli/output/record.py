@@ -40,6 +40,7 @@ def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any
         width=job.width,
         height=job.height,
         seed=job.seed,
+        vae_tiling=job.vae_tiling,
     )
     return {
         "schema": SCHEMA,

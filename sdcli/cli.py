@@ -16,6 +16,7 @@ from sdcli.commands import vae
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
+from sdcli.commands.schedulers import schedulers
 from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
 
@@ -42,6 +43,7 @@ app = typer.Typer(
 for verb in (generate, inspect, bench, doctor):
     app.command(cls=Verb)(verb)
 app.add_typer(vae.app, name="vae")
+app.add_typer(schedulers)
 
 
 def _print_version(wanted: bool) -> None:

@@ -64,7 +64,7 @@ def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) 
         vae_tiling=_or(request.vae_tiling, "auto"),
     )
     _check_size(job, defaults)
-    _check_scheduler(job, selection)
+    _check_scheduler(job, selection, defaults)
     _check_prompt(job, defaults)
     for i in range(request.count):
         yield replace(job, index=first_index + i, seed=job.seed + i)
@@ -96,7 +96,7 @@ def _check_size(job: Job, defaults: ModelDefaults) -> None:
             )
 
 
-def _check_scheduler(job: Job, selection: Selection) -> None:
+def _check_scheduler(job: Job, selection: Selection, defaults: ModelDefaults) -> None:
     sampler = selection.sampler
     if sampler and job.num_inference_steps > sampler.max_steps:
         raise UsageError(
@@ -104,11 +104,30 @@ def _check_scheduler(job: Job, selection: Selection) -> None:
             f"{sampler.max_steps} that {job.scheduler_label} takes",
             code="usage.num_inference_steps",
         )
+    if sampler and job.num_inference_steps < sampler.min_steps:
+        raise UsageError(
+            f"{spelled('num_inference_steps')}: {job.scheduler_label} breaks below "
+            f"{sampler.min_steps} steps",
+            code="usage.num_inference_steps",
+            hint=f"--steps {sampler.min_steps}, or another --scheduler",
+        )
+    _check_zero_snr(job, defaults)
     if job.eta and not (sampler and sampler.takes_eta):
         raise UsageError(
             f"eta: {job.scheduler_label} has no eta, it would be ignored",
             code="usage.eta",
             hint="use -s DDIM, or leave --eta out",
+        )
+
+
+def _check_zero_snr(job: Job, defaults: ModelDefaults) -> None:
+    config = dict(job.scheduler.config)
+    prediction_type = config.get("prediction_type", defaults.prediction_type)
+    if config.get("rescale_betas_zero_snr") and prediction_type == "epsilon":
+        raise UsageError(
+            "rescale_betas_zero_snr: this model predicts noise, which tells nothing in pure noise",
+            code="scheduler.options",
+            hint="leave it out, or give a model trained for it, with prediction_type=v_prediction",
         )
 
 

@@ -18,11 +18,13 @@ class Sampler:
     """One sampler: A1111's name where it has one, and how Diffusers makes it.
 
     `schedules` names the rows of SCHEDULES that the class honours; `automatic` is A1111's own pick.
-    `calls` is the number of UNet calls for N steps, `package` one that the class needs besides.
+    `order` is the solver's. `calls` is the number of UNet calls for N steps, `min_steps` the fewest
+    that the class survives, `package` one that it needs besides.
     """
 
     name: str
     class_name: str
+    order: int
     aliases: tuple[str, ...] = ()
     config: Mapping[str, object] = field(default_factory=dict)
     schedules: tuple[str, ...] = ()
@@ -30,6 +32,7 @@ class Sampler:
     calls: Calls = "N"
     stochastic: bool = False
     takes_eta: bool = False
+    min_steps: int = 1
     max_steps: int = 1000
     package: str | None = None
     note: str = ""
@@ -68,6 +71,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ 2M",
         class_name="DPMSolverMultistepScheduler",
+        order=2,
         aliases=("dpmpp_2m", "dpmsolver++", "dpm++"),
         config=_multistep("dpmsolver++", order=2),
         schedules=(*_ALL, "Lu"),
@@ -76,6 +80,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ 3M",
         class_name="DPMSolverMultistepScheduler",
+        order=3,
         aliases=("dpmpp_3m",),
         config=_multistep("dpmsolver++", order=3),
         schedules=(*_ALL, "Lu"),
@@ -84,6 +89,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ 2M SDE",
         class_name="DPMSolverMultistepScheduler",
+        order=2,
         aliases=("dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
         config=_multistep("sde-dpmsolver++", order=2),
         schedules=(*_ALL, "Lu"),
@@ -93,6 +99,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ 2M SDE Heun",
         class_name="DPMSolverMultistepScheduler",
+        order=2,
         aliases=("dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"),
         config=_multistep("sde-dpmsolver++", order=2, solver="heun"),
         schedules=(*_ALL, "Lu"),
@@ -102,6 +109,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ 3M SDE",
         class_name="DPMSolverMultistepScheduler",
+        order=3,
         aliases=("dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
         config=_multistep("sde-dpmsolver++", order=3),
         schedules=(*_ALL, "Lu"),
@@ -111,6 +119,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ 2S",
         class_name="DPMSolverSinglestepScheduler",
+        order=2,
         aliases=("dpmpp_2s", "dpmsingle"),
         config={"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
         | {"final_sigmas_type": "zero", "lower_order_final": True},
@@ -120,6 +129,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM++ SDE",
         class_name="DPMSolverSDEScheduler",
+        order=2,
         aliases=("dpmpp_sde", "dpmpp_sde_gpu"),
         config=_EVEN,
         schedules=_ALL,
@@ -131,6 +141,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM2",
         class_name="KDPM2DiscreteScheduler",
+        order=2,
         aliases=("dpm_2", "k_dpm_2", "kdpm_2"),
         config=_EVEN,
         schedules=_ALL,
@@ -140,6 +151,7 @@ SAMPLERS: Final = (
     Sampler(
         name="DPM2 a",
         class_name="KDPM2AncestralDiscreteScheduler",
+        order=2,
         aliases=("dpm_2_a", "dpm_2_ancestral", "k_dpm_2_a", "kdpm_2_a"),
         config=_EVEN,
         schedules=_ALL,
@@ -151,6 +163,7 @@ SAMPLERS: Final = (
     Sampler(
         name="Euler",
         class_name="EulerDiscreteScheduler",
+        order=1,
         aliases=("k_euler",),
         config={**_EVEN, "final_sigmas_type": "zero"},
         schedules=_ALL,
@@ -158,6 +171,7 @@ SAMPLERS: Final = (
     Sampler(
         name="Euler a",
         class_name="EulerAncestralDiscreteScheduler",
+        order=1,
         aliases=("euler_ancestral", "k_euler_a", "k_euler_ancestral"),
         config=_EVEN,
         schedules=_SPACED,
@@ -166,6 +180,7 @@ SAMPLERS: Final = (
     Sampler(
         name="Heun",
         class_name="HeunDiscreteScheduler",
+        order=2,
         aliases=("k_heun",),
         config=_EVEN,
         schedules=_ALL,
@@ -174,6 +189,7 @@ SAMPLERS: Final = (
     Sampler(
         name="LMS",
         class_name="LMSDiscreteScheduler",
+        order=4,
         aliases=("k_lms",),
         config=_EVEN,
         schedules=_ALL,
@@ -182,19 +198,38 @@ SAMPLERS: Final = (
     Sampler(
         name="DDIM",
         class_name="DDIMScheduler",
+        order=1,
         config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
         takes_eta=True,
     ),
     Sampler(
+        name="DDIM Parallel",
+        class_name="DDIMParallelScheduler",
+        order=1,
+        config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
+        takes_eta=True,
+        note="DDIM, made for solving all steps at once; alone it is the same",
+    ),
+    Sampler(
         name="DDPM",
         class_name="DDPMScheduler",
+        order=1,
         config={**_LDM, "clip_sample": False},
         stochastic=True,
         note="made for hundreds of steps",
     ),
     Sampler(
+        name="DDPM Parallel",
+        class_name="DDPMParallelScheduler",
+        order=1,
+        config={**_LDM, "clip_sample": False},
+        stochastic=True,
+        note="DDPM, made for solving all steps at once; alone it is the same",
+    ),
+    Sampler(
         name="PLMS",
         class_name="PNDMScheduler",
+        order=4,
         aliases=("pndm",),
         config={**_LDM, "set_alpha_to_one": False, "skip_prk_steps": True},
         calls="N+1",
@@ -202,6 +237,7 @@ SAMPLERS: Final = (
     Sampler(
         name="UniPC",
         class_name="UniPCMultistepScheduler",
+        order=2,
         aliases=("uni_pc", "uni_pc_bh2"),
         # Its other solver, bh1, ends in NaN whenever the last sigma is zero.
         config={**_EVEN, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "zero"},
@@ -210,12 +246,14 @@ SAMPLERS: Final = (
     Sampler(
         name="DEIS",
         class_name="DEISMultistepScheduler",
+        order=2,
         config={**_EVEN, "solver_order": 2, "algorithm_type": "deis", "solver_type": "logrho"},
         schedules=_ALL,
     ),
     Sampler(
         name="SA-Solver",
         class_name="SASolverScheduler",
+        order=2,
         # Karras and beta sigmas diverge in this class below some 10 steps, so they are not offered.
         config={**_EVEN, "algorithm_type": "data_prediction"},
         schedules=_SPACED,
@@ -224,7 +262,8 @@ SAMPLERS: Final = (
     Sampler(
         name="LCM",
         class_name="LCMScheduler",
-        config={"timestep_spacing": "leading", "clip_sample": False},
+        order=1,
+        config={"clip_sample": False},
         stochastic=True,
         max_steps=50,
         note=_DISTILLED,
@@ -232,7 +271,7 @@ SAMPLERS: Final = (
     Sampler(
         name="TCD",
         class_name="TCDScheduler",
-        config={"timestep_spacing": "leading", "clip_sample": False},
+        order=1,
         stochastic=True,
         takes_eta=True,
         max_steps=50,

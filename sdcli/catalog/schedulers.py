@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from sdcli.catalog import overrides
+from sdcli.catalog.constructors import CONSTRUCTORS
 from sdcli.catalog.impossible import IMPOSSIBLE, IMPOSSIBLE_SCHEDULES
 from sdcli.catalog.samplers import SAMPLERS, Sampler
 from sdcli.catalog.schedules import SCHEDULES, Schedule
@@ -28,33 +30,46 @@ class SchedulerChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """A name understood. `label` is its canonical spelling, and resolves to the same again."""
+    """A name understood. `label` is its canonical spelling, and resolves to the same again.
+
+    `schedule` is a row of SCHEDULES; "Normal" too where nothing was said of it.
+    """
 
     label: str
     choice: SchedulerChoice
     sampler: Sampler | None
+    schedule: str = "Normal"
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether it adds noise at its steps, eta aside."""
+        algorithm = dict(self.choice.config).get("algorithm_type", "")
+        return (self.sampler is not None and self.sampler.stochastic) or "sde" in str(algorithm)
 
 
 def resolve(name: str) -> Selection:
     """The scheduler that `name` asks for, its schedule too; case, spaces, _, + are forgiven.
 
     A name of A1111, ComfyUI, InvokeAI or kohya sets all that the name implies; a Diffusers class
-    name is that class with the model's own config and nothing added. Raises UsageError for names
-    nobody knows, that Diffusers cannot do, or whose schedule the class would ignore.
+    name is that class on the model's own config with nothing added. Constructor options may follow
+    ("DPM++ 2M Karras;solver_order=3"). Raises UsageError for names nobody knows, that Diffusers
+    cannot do, and for a schedule or an option that the class would ignore.
     """
-    if ";" in name:
-        raise UsageError(
-            f"scheduler {name!r}: options after ';' are not understood",
-            code="scheduler.options",
-            hint="say the schedule in words, as in 'DPM++ 2M Karras'",
-        )
+    bare, pairs = overrides.split(name)
+    found, schedule = _find(bare)
+    said = overrides.read(found.sampler, pairs)
+    return _select(found, *overrides.split_schedule(found.sampler, schedule, said))
+
+
+def _find(name: str) -> tuple[_Found, str | None]:
+    """The row, and the schedule if one was said. Raises UsageError."""
     key = _key(name)
     if found := _rows().get(key):
-        return _select(found, None)
+        return found, None
     for ending, schedule in _endings():
         if key.endswith(ending) and (found := _rows().get(key.removesuffix(ending))):
             automatic = schedule == AUTOMATIC
-            return _select(found, found.sampler.automatic if automatic else schedule)
+            return found, found.sampler.automatic if automatic else schedule
     raise _unknown(name, key)
 
 
@@ -98,7 +113,7 @@ class _Found:
     bare: bool  # the class was named, not the sampler: "EulerDiscrete" is one, "Euler" the other
 
 
-def _select(found: _Found, schedule: str | None) -> Selection:
+def _select(found: _Found, schedule: str | None, said: Mapping[str, object]) -> Selection:
     row, bare = found.sampler, found.bare
     if schedule is not None and schedule not in row.schedules:
         raise _unsupported(row, schedule)
@@ -110,12 +125,18 @@ def _select(found: _Found, schedule: str | None) -> Selection:
         # Off unless asked for: a model's own config may have another schedule switched on.
         flags = (key for name in row.schedules for key in _schedule(name).config)
         config |= {key: False for key in flags if key.startswith("use_")} | dict(chosen.config)
+    overrides.check(row, {**CONSTRUCTORS[row.class_name], **config}, said, chosen.name)
+    options = [
+        f"{k}={overrides.spell(v)}" for k, v in sorted(said.items()) if (k, v) not in config.items()
+    ]
+    config |= said
     name = row.class_name if bare else row.name
     shown = schedule if schedule != "Normal" or bare else None
     return Selection(
-        label=f"{name} {shown}" if shown else name,
+        label=";".join([f"{name} {shown}" if shown else name, *options]),
         choice=SchedulerChoice(class_name=row.class_name, config=tuple(sorted(config.items()))),
         sampler=row,
+        schedule=chosen.name,
     )
 
 

@@ -211,8 +211,10 @@ def _no_memory(loaded: LoadedPipeline, job: Job) -> DeviceError:
 
 @contextmanager
 def _quiet_numpy() -> Iterator[None]:
-    """Several schedulers convert tensors as numpy 2 deprecates, hundreds of times a run."""
+    """Several schedulers convert tensors as numpy 2 deprecates, hundreds of times a run; torchsde
+    tells of every rounding of its times."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Should have t[ab]", UserWarning)
         warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
         yield
 

@@ -8,8 +8,10 @@ TCD and SA-Solver.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
 
 import diffusers
 import torch
@@ -38,8 +40,12 @@ def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int
     if "noise_sampler_seed" in _parameters(cls):  # DPMSolverSDE never asks the generator
         options["noise_sampler_seed"] = list(seeds)
     try:
-        scheduler = cls.from_config(base.config, **options)
-        scheduler.set_timesteps(steps)
+        with warnings.catch_warnings():
+            # Of algorithm_type=dpmsolver, which works all the same.
+            warnings.filterwarnings("ignore", "algorithm_type", FutureWarning)
+            warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
+            scheduler = cls.from_config(base.config, **options)
+            scheduler.set_timesteps(steps)
     except ImportError as error:
         raise UsageError(
             f"{cls.__name__} needs a package that is not installed: {error}".splitlines()[0],
@@ -51,6 +57,40 @@ def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int
             f"{cls.__name__} cannot do {steps} steps so: {error}", code="usage.scheduler"
         ) from error
     return scheduler
+
+
+def schedule(choice: SchedulerChoice, steps: int) -> list[tuple[float, float]]:
+    """(timestep, sigma) of each UNet call, on the configuration of Stable Diffusion 1.
+
+    Sigma is √((1-ᾱ)/ᾱ), the noise per signal. Raises UsageError as `build` does.
+    """
+    scheduler = build(SimpleNamespace(config=_STABLE_DIFFUSION), choice, steps=steps, seeds=[0])
+    between = getattr(scheduler, "sigmas_interpol", None)  # DPM2's second call of a step
+    levels = getattr(scheduler, "sigmas", None)
+    pairs = []
+    for i, t in enumerate(scheduler.timesteps):
+        if between is not None and i % 2:
+            sigma = between[i]
+        elif levels is not None:
+            sigma = levels[i]
+        else:
+            alpha = scheduler.alphas_cumprod[int(t)]
+            sigma = ((1 - alpha) / alpha) ** 0.5
+        pairs.append((float(t), float(sigma)))
+    return pairs
+
+
+_STABLE_DIFFUSION: Final[Mapping[str, object]] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "clip_sample": False,
+}
 
 
 def check_eta(scheduler: Any, eta: float) -> None:

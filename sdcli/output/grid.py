@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdcli.output.text import one_line
+from sdcli.output.encode import encode
+from sdcli.output.images import Destination, put
+from sdcli.output.text import one_line, slug
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +53,15 @@ def labelled_grid(
                 offset = (layout.width - width) // 2, (layout.height - height) // 2
                 sheet.paste(Image.fromarray(cell), (left + offset[0], top + offset[1]))
     return np.array(sheet)
+
+
+def write(pixels: NDArray[np.uint8], target: Destination, words: str, seed: int) -> str:
+    """Write a sheet where `--out` said, whole or not at all; the path. Raises OutputError.
+
+    In a folder it takes the next number, and a name of the words and the seed.
+    """
+    data = encode(pixels, target.suffix, None)
+    return put(data, target, f"grid-{slug(words)}-{seed}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,152 @@
+"""Options that a class takes and then silently ignores beside its other options.
+
+Diffusers raises nothing for these. A test runs every option of every row both ways, so that a rule
+is missing or idle only until the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sdcli.catalog.samplers import Sampler
+from sdcli.errors import UsageError
+
+Config = Mapping[str, Any]
+
+_SIGMA_SCHEDULES: Final = ("Karras", "Exponential", "Beta", "Lu")
+_ALL_LEVELS: Final = (
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "SASolverScheduler",
+)
+"""Classes that spread Karras and other noise levels over all trained ones, whatever the spacing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """One scheduler as it would be: its class, all options, and the schedule's name."""
+
+    class_name: str
+    config: Config
+    schedule: str
+
+    def spaced(self) -> bool:
+        """Whether the timestep spacing decides anything."""
+        return self.class_name not in _ALL_LEVELS or self.schedule not in _SIGMA_SCHEDULES
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """`keys` do something when `heeded`; `needs` tells how to make it so."""
+
+    keys: tuple[str, ...]
+    heeded: Callable[[_Said], bool]
+    needs: str
+
+
+_RULES: Final = (
+    _Rule(
+        keys=("timestep_spacing", "steps_offset"),
+        heeded=_Said.spaced,
+        needs="leave out either it or the schedule",
+    ),
+    _Rule(
+        keys=("steps_offset",),
+        heeded=lambda said: said.config["timestep_spacing"] == "leading",
+        needs="add timestep_spacing=leading",
+    ),
+    _Rule(
+        keys=("dynamic_thresholding_ratio", "sample_max_value"),
+        heeded=lambda said: bool(said.config["thresholding"]),
+        needs="add thresholding=true",
+    ),
+    _Rule(
+        keys=("thresholding",),
+        heeded=lambda said: (
+            said.config.get("algorithm_type")
+            in (None, "dpmsolver++", "sde-dpmsolver++", "deis", "data_prediction")
+        ),
+        needs="it is for algorithms that solve for the clean latents, as dpmsolver++ does",
+    ),
+    _Rule(
+        keys=("clip_sample_range",),
+        heeded=lambda said: bool(said.config["clip_sample"]),
+        needs="add clip_sample=true",
+    ),
+    _Rule(
+        keys=("euler_at_final",),
+        heeded=lambda said: said.config["final_sigmas_type"] != "zero",
+        needs="the last step is Euler's as it is; add final_sigmas_type=sigma_min for another",
+    ),
+    _Rule(
+        keys=("lower_order_final",),
+        heeded=lambda said: (
+            said.config.get("final_sigmas_type") != "zero"
+            or (
+                said.class_name == "DPMSolverMultistepScheduler" and said.config["solver_order"] > 2
+            )
+            or said.class_name == "UniPCMultistepScheduler"
+        ),
+        needs="the last step is of the first order as it is; "
+        "add final_sigmas_type=sigma_min for another",
+    ),
+    _Rule(
+        keys=("sigma_min", "sigma_max"),
+        heeded=lambda said: said.schedule in _SIGMA_SCHEDULES,
+        needs="add a schedule, as in Karras",
+    ),
+    _Rule(
+        keys=("solver_type",),
+        heeded=lambda said: said.config["solver_order"] > 1,
+        needs="it is for a solver_order of 2 or more",
+    ),
+)
+
+
+def refuse_ignored(row: Sampler, config: Config, said: Config, schedule: str) -> None:
+    """Raise UsageError for the first option of `said` that would do nothing in `config`."""
+    whole = _Said(class_name=row.class_name, config=config, schedule=schedule)
+    for rule in _RULES:
+        for key in rule.keys:
+            if key in said and not rule.heeded(whole):
+                raise UsageError(
+                    f"--scheduler: {row.name} would ignore {key} so",
+                    code="scheduler.options",
+                    hint=rule.needs,
+                )
+    refuse_broken(row, config, schedule)
+
+
+def refuse_broken(row: Sampler, config: Config, schedule: str) -> None:
+    """Raise UsageError for options that end in NaN or an error together."""
+    for broken, why, hint in _BROKEN:
+        if broken(_Said(class_name=row.class_name, config=config, schedule=schedule)):
+            raise UsageError(f"--scheduler: {row.name}: {why}", code="scheduler.options", hint=hint)
+
+
+_BROKEN: Final[tuple[tuple[Callable[[_Said], bool], str, str], ...]] = (
+    (
+        lambda said: (
+            said.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")
+            and said.config["final_sigmas_type"] == "zero"
+        ),
+        "without ++ it cannot end at a noise level of zero",
+        "add final_sigmas_type=sigma_min",
+    ),
+    (
+        lambda said: (
+            said.config.get("solver_type") == "bh1" and said.config["final_sigmas_type"] == "zero"
+        ),
+        "bh1 ends in NaN at a noise level of zero",
+        "add final_sigmas_type=sigma_min, or take solver_type=bh2",
+    ),
+    (
+        lambda said: bool(said.config.get("rescale_betas_zero_snr")) and said.schedule == "Beta",
+        "rescale_betas_zero_snr breaks on the Beta schedule",
+        "leave out one of them",
+    ),
+)

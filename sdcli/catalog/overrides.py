@@ -1,0 +1,136 @@
+"""`NAME;key=value;…`: constructor options said by hand. Strict, and never ignored."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from sdcli.catalog.combinations import refuse_ignored
+from sdcli.catalog.constructors import CONSTRUCTORS, Option, option
+from sdcli.catalog.samplers import SAMPLERS, Sampler
+from sdcli.catalog.schedules import SCHEDULES
+from sdcli.errors import UsageError, did_you_mean
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def split(text: str) -> tuple[str, dict[str, str]]:
+    """The name, and the options after it as they were typed. Raises UsageError for no key=value."""
+    name, *parts = text.split(";")
+    pairs: dict[str, str] = {}
+    for part in filter(None, map(str.strip, parts)):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        key = re.sub(r"[-\s]+", "_", key.lower())
+        if not (key and equals and value):
+            raise _refusal(f"{part!r} is not key=value", "as in -s 'DPM++ 2M;solver_order=3'")
+        if key in pairs:
+            raise _refusal(f"{key} is said twice", "say it once")
+        pairs[key] = value
+    return name.strip(), pairs
+
+
+def read(row: Sampler, pairs: Mapping[str, str]) -> dict[str, object]:
+    """The options as values. Raises UsageError for what the class does not know or take."""
+    known = CONSTRUCTORS[row.class_name]
+    for key in pairs:
+        if key not in known:
+            raise _unknown(row, key)
+    return {key: _value(row, key, text) for key, text in pairs.items()}
+
+
+def split_schedule(
+    row: Sampler, schedule: str | None, said: Mapping[str, object]
+) -> tuple[str | None, dict[str, object]]:
+    """A flag like use_karras_sigmas is the schedule's word by another name: make it that word.
+
+    Raises UsageError when the word and the flags contradict each other.
+    """
+    flags = {key: s.name for s in SCHEDULES for key in s.config if key.startswith("use_")}
+    rest = {key: value for key, value in said.items() if key not in flags}
+    for key in said.keys() & flags.keys():
+        wanted, on = flags[key], bool(said[key])
+        if (on and schedule not in (None, wanted)) or (not on and schedule == wanted):
+            raise _refusal(
+                f"{key}={spell(said[key])} contradicts the {schedule} schedule",
+                f"say one of them, as in -s '{row.name} {wanted}'",
+            )
+        if on:
+            schedule = wanted
+        else:
+            rest[key] = False
+    return schedule, rest
+
+
+def check(
+    row: Sampler, base: Mapping[str, object], said: Mapping[str, object], schedule: str
+) -> None:
+    """Refuse what the class would silently ignore beside its other options. Raises UsageError.
+
+    `base` is the class's options before what was said.
+    """
+    said = {key: value for key, value in said.items() if base.get(key) != value}
+    refuse_ignored(row, {**base, **said}, said, schedule)
+
+
+def spell(value: object) -> str:
+    """A value as it is typed."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
+
+
+def spelled_takes(known: Option) -> str:
+    """What an option takes, in words."""
+    if known.fixed:
+        return f"cannot be set: {known.fixed}"
+    if isinstance(known.takes[0], str):
+        return ", ".join(map(str, known.takes))
+    low, high = known.takes
+    return f"a {'whole ' if isinstance(low, int) else ''}number from {low:g} to {high:g}"
+
+
+def _value(row: Sampler, key: str, text: str) -> object:
+    known = option(row.class_name, key)
+    if known.fixed:
+        raise _refusal(f"{row.class_name}: {key} cannot be set: {known.fixed}", None)
+    value = _parsed(known.takes, text)
+    if value is None:
+        takes = spelled_takes(known)
+        near = did_you_mean(text, map(str, known.takes)) if "," in takes else None
+        raise _refusal(f"{row.class_name}: {key} is {takes}; not {text!r}", near)
+    return value
+
+
+def _parsed(takes: Sequence[object], text: str) -> object:
+    """The value, or None for what is not taken."""
+    word = text.lower()
+    if takes == ("true", "false"):
+        return True if word in _TRUE else False if word in _FALSE else None
+    if isinstance(takes[0], str):
+        return word if word in takes else None
+    low, high = takes
+    assert isinstance(low, int | float)
+    assert isinstance(high, int | float)
+    try:
+        number = int(text) if isinstance(low, int) else float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and low <= number <= high else None
+
+
+def _unknown(row: Sampler, key: str) -> UsageError:
+    known = CONSTRUCTORS[row.class_name]
+    near = did_you_mean(key, known)
+    others = [other.name for other in SAMPLERS if key in CONSTRUCTORS[other.class_name]]
+    hint = f"{key} works with {', '.join(others)}" if others else near
+    return _refusal(
+        f"{row.class_name} has no option {key}",
+        hint or f"sdcli schedulers show {row.class_name!r} lists its options",
+    )
+
+
+def _refusal(what: str, hint: str | None) -> UsageError:
+    return UsageError(f"--scheduler: {what}", code="scheduler.options", hint=hint)

@@ -1,0 +1,200 @@
+"""`sdcli schedulers compare`: the same noise under several schedulers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdcli.commands import options
+from sdcli.errors import ExitCode, UsageError
+from sdcli.request import EMBEDDED, GenerationRequest
+
+if TYPE_CHECKING:
+    from sdcli.comparison import Comparison, Run
+
+SCHEMA = "sdcli/comparison/1"
+_MOST_STEPS = 1000
+
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")]
+Schedulers = Annotated[
+    str,
+    typer.Option("--schedulers", help="Names as of --scheduler, with commas.", metavar="A,B,C"),
+]
+StepsList = Annotated[
+    str, typer.Option("--steps", help="Numbers of steps, with commas.", metavar="N,N")
+]
+ReferenceSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--reference-steps",
+        help="Steps of the reference, DPM++ 2M; 4 times the most, and at least 100, if left out.",
+    ),
+]
+
+
+def compare(
+    prompt: Prompt,
+    schedulers: Schedulers = "DDIM,Euler,Heun,DPM++ 2M,DPM++ 2M Karras,UniPC",
+    steps: StepsList = "4,8,16,32",
+    reference_steps: ReferenceSteps = None,
+    model: options.Model = EMBEDDED,
+    vae: options.Vae = None,
+    variant: options.Variant = None,
+    guidance: options.Guidance = None,
+    negative: options.Negative = None,
+    size: options.Size = None,
+    seed: options.Seed = None,
+    dtype: options.Dtype = None,
+    device: options.Device = "auto",
+    out: options.Out = "outputs",
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> ExitCode:
+    """Draw one prompt under several schedulers.
+
+    All start from the same noise; the result is a labelled grid and a table. Distances
+    are to a run of many steps of the same model from that noise.
+
+    \b
+    Examples:
+      sdcli schedulers compare "a cat and a guitar" --seed 7 -o grid.png
+      sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
+      sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
+    """
+    width, height = options.parse_size(size)
+    request = GenerationRequest(
+        prompt=prompt,
+        negative_prompt=negative,
+        spec=options.spec(model, vae, variant, dtype, device, offline),
+        guidance_scale=guidance,
+        width=width,
+        height=height,
+        seed=seed,
+    )
+    numbers = _numbers(steps)
+    names = [name.strip() for name in schedulers.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--schedulers: none named", code="usage.schedulers")
+    many = reference_steps or min(max(4 * numbers[-1], 100), _MOST_STEPS)
+    from sdcli import comparison
+    from sdcli.output import grid, images
+    from sdcli.output.console import Console
+
+    _check_out(out)
+    destination = images.destination(out, several=False, force=force)
+    talk = Console(verbosity=options.verbosity(quiet, verbose))
+    with talk.progress(None) as bar:
+        compared = comparison.compare(
+            request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=talk.warn
+        )
+    path = grid.write(_grid(compared), destination, prompt, compared.seed)
+    _report(compared, path, json)
+    return ExitCode.PARTIAL if any(run.error for run in compared.runs) else ExitCode.OK
+
+
+def _numbers(text: str) -> list[int]:
+    """ "16,4,8" to [4, 8, 16]."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(
+        word.isascii() and word.isdigit() and 1 <= int(word) <= _MOST_STEPS for word in words
+    ):
+        raise UsageError(
+            f"--steps: {text!r} is not numbers from 1 to {_MOST_STEPS} with commas between",
+            code="usage.steps",
+            hint="as in --steps 4,8,16",
+        )
+    return sorted(set(map(int, words)))
+
+
+def _check_out(out: str) -> None:
+    if out == "-":
+        raise UsageError(
+            "--out -: stdout is the table's", code="usage.out", hint="give a file or a folder"
+        )
+
+
+def _grid(compared: Comparison) -> Any:
+    from sdcli.output.grid import labelled_grid
+
+    names = list(dict.fromkeys(run.scheduler for run in compared.runs))
+    steps = sorted({run.steps for run in compared.runs})
+    by_place = {(run.scheduler, run.steps): run.pixels for run in compared.runs}
+    rows = [[by_place[name, n] for n in steps] for name in names]
+    reference = compared.reference
+    blank = [None] * (len(steps) - 1)
+    return labelled_grid(
+        [*rows, [reference.pixels, *blank]],
+        rows=[*names, f"reference: {reference.scheduler}, {reference.steps} steps"],
+        columns=[f"{n} steps" for n in steps],
+    )
+
+
+def _report(compared: Comparison, path: str, json: bool) -> None:
+    if json:
+        from sdcli.output import events
+
+        events.emit(_document(compared, path))
+        return
+    from sdcli.output.columns import show_columns, show_lines
+
+    header = ("scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB")
+    show_columns(header, [_cells(run) for run in (*compared.runs, compared.reference)])
+    show_lines(["", *_verdict(compared), f"seed: {compared.seed}", f"grid: {path}"])
+
+
+def _cells(run: Run) -> tuple[object, ...]:
+    name = f"{run.scheduler} *" if run.stochastic else run.scheduler
+    if run.error:
+        return (name, run.steps, "failed", None, None, None)
+    psnr = "inf" if run.psnr is None else f"{run.psnr:.1f}"
+    return (name, run.steps, run.unet_calls, f"{run.seconds:.2f}", f"{run.latent_rmse:.4f}", psnr)
+
+
+def _verdict(compared: Comparison) -> list[str]:
+    from sdcli.comparison import CONVERGED_DB
+
+    lines = [
+        f"{run.scheduler}, {run.steps} steps: {run.error}" for run in compared.runs if run.error
+    ]
+    if any(run.stochastic for run in compared.runs):
+        lines.append("* adds noise at every step, so it goes to a picture of its own")
+    fastest = compared.fastest
+    if fastest is None:
+        return [*lines, f"fastest: none came within {CONVERGED_DB:g} dB; try more --steps"]
+    return [
+        *lines,
+        f"fastest: {fastest.scheduler}, within {CONVERGED_DB:g} dB of the reference after "
+        f"{fastest.unet_calls} UNet calls ({fastest.steps} steps)",
+    ]
+
+
+def _document(compared: Comparison, path: str) -> dict[str, Any]:
+    fastest = compared.fastest
+    return {
+        "schema": SCHEMA,
+        "prompt": compared.prompt,
+        "seed": compared.seed,
+        "grid": path,
+        "reference": _run_document(compared.reference),
+        "runs": [_run_document(run) for run in compared.runs],
+        "fastest": {"scheduler": fastest.scheduler, "steps": fastest.steps} if fastest else None,
+    }
+
+
+def _run_document(run: Run) -> dict[str, Any]:
+    """PSNR null with an RMSE of 0 is equality."""
+    return {
+        "scheduler": run.scheduler,
+        "stochastic": run.stochastic,
+        "steps": run.steps,
+        "unet_calls": run.unet_calls,
+        "seconds": None if run.seconds is None else round(run.seconds, 4),
+        "latent_rmse": run.latent_rmse,
+        "psnr_db": run.psnr,
+        "converged": run.is_converged,
+        "error": None if run.error is None else {"code": run.error.code, "message": str(run.error)},
+    }

@@ -1,0 +1,54 @@
+"""Rows and columns for people on stdout: fitted on a terminal, aligned plain text anywhere else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+
+from sdcli.output import files
+from sdcli.output.text import one_line
+
+_NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
+
+
+def show_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print the rows under their header; columns of numbers align to the right, None is "-"."""
+    cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+    right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
+    with files.translated("stdout"):
+        if sys.stdout.isatty():
+            _table(header, cells, right)
+        else:
+            print("\n".join(aligned([list(header), *cells], right)), flush=True)
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Print lines as they are, such as those of a plot."""
+    with files.translated("stdout"):
+        print("\n".join(lines), flush=True)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Lines with two blanks between columns as wide as their widest cell."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(right))]
+    return [
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name, to_right in zip(header, right, strict=True):
+        table.add_column(Text(name), justify="right" if to_right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)

@@ -13,6 +13,7 @@ import sdcli
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
+from sdcli.commands.replay import replay
 from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (generate, inspect, doctor):
+for verb in (generate, replay, inspect, doctor):
     app.command(cls=Verb)(verb)
 
 

@@ -1,4 +1,4 @@
-"""A picture made again beside the recorded one: identical, close or different, and why it may be."""
+"""A picture made again beside the recorded one: how near it is, and what has changed since."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def compare(
 ) -> dict[str, Any]:
     """What `--check` says of one image; `document` is what `encode.read` read from it.
 
-    "verdict" is identical (SHA-256 of the pixels), close (`CLOSE`) or different. Identical needs the
-    file's own pixels, too, so an image that was edited after it was recorded is none.
+    "verdict" is identical (SHA-256 of the pixels), close (`CLOSE`) or different. Identical needs
+    the file's own pixels, too: an image that was edited after it was recorded is not.
     """
     record = document["record"]
     recorded = record.get("pixels", {}).get("sha256")

@@ -95,7 +95,7 @@ def full(out, limit, padding):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    assert ended(start(out)) == 5
+    assert ended(start(out)) in (5, 9)  # 9 where some were whole before
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert ended(start(out)) == 0
 

@@ -86,9 +86,10 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     if reading is None:
         return document, facts | {"record": document["parameters"] or "none in this image"}
     taken, left = again.understood(reading)
-    told = {"generator": reading.generator, "request": taken, "left": left | {**reading.other}}
+    left |= reading.other
+    told = {"generator": reading.generator, "request": taken, "left": left}
     facts |= {"made by": reading.generator, **taken}
-    return document | {"foreign": told}, facts | {f"({k})": v for k, v in told["left"].items()}
+    return document | {"foreign": told}, facts | {f"({k})": v for k, v in left.items()}
 
 
 def _print_again(path: Path, as_command: bool) -> None:
@@ -98,9 +99,9 @@ def _print_again(path: Path, as_command: bool) -> None:
     from sdcli.output.encode import read
 
     document = read(path)
-    record = document["record"]
-    if record:
-        request, left = record["request"], {}
+    left: dict[str, object] = {}
+    if record := document["record"]:
+        request = record["request"]
     elif reading := foreign.read(path, document["parameters"]):
         request, left = again.understood(reading)
     else:

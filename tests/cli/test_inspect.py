@@ -155,16 +155,16 @@ def test_a_command_is_one_word_a_value(prompt, negative):
     assert "\n" not in command
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
-    max_leaves=20,
-)
 KEYS = st.sampled_from(
     ["request", "schema", "scheduler", "pixels", "prompt", "seed", "class_type", "inputs", "text",
      "sampler_name", "steps", "cfg", "positive", "model", "mflux_version", "width", "1", "2",
      "image", "base_model", "sampler", "version", "versions", "weights"]
 ) | st.text(max_size=4)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=20,
+)
 CHUNKS = st.sampled_from(
     ["sdcli", "parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream",
      "DgenerateConfig", "UserComment", "Comment", "Description", "Software"]

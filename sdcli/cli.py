@@ -17,6 +17,7 @@ from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
 from sdcli.commands.schedulers import schedulers
+from sdcli.commands.replay import replay
 from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
 
@@ -40,7 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (generate, inspect, bench, doctor):
+for verb in (generate, replay, inspect, bench, doctor):
     app.command(cls=Verb)(verb)
 app.add_typer(vae.app, name="vae")
 app.add_typer(schedulers)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Final, TypeVar
 
 from sdcli.catalog.models import ModelDefaults
 from sdcli.catalog.schedulers import SchedulerChoice as SchedulerChoice
@@ -20,7 +22,9 @@ T = TypeVar("T")
 class Job:
     """One image to be made, with nothing left to choose. `index` counts from 0 over the run.
 
-    `scheduler_label` names the scheduler for people and resolves to it again.
+    `scheduler_label` names the scheduler for people and resolves to it again. `fingerprint` tells
+    the model's and VAE's files apart, "" when nobody asked. `occurrence` counts equal jobs of one
+    run from 0.
     """
 
     index: int
@@ -38,12 +42,48 @@ class Job:
     height: int
     seed: int
     vae_tiling: str = "auto"
+    fingerprint: str = ""
+    occurrence: int = 0
 
 
-def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) -> Iterator[Job]:
+_NO_PIXELS: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
+"""Fields of a job that do not decide its pixels, or (the spec) not as they are written."""
+
+
+def job_id(job: Job) -> str:
+    """32 hex digits of all that decides the pixels: an edited job is another, a moved one is not.
+
+    Models count by their files where `fingerprint` is known, never by path; `dtype` counts as asked
+    for, and the device not at all, so that a run may go on elsewhere.
+    """
+    facts = {f.name: getattr(job, f.name) for f in fields(job) if f.name not in _NO_PIXELS}
+    choice = job.scheduler
+    facts["scheduler"] = [choice.class_name, choice.config]
+    facts["dtype"] = job.spec.dtype
+    if not job.fingerprint:
+        facts["files"] = [job.spec.model, job.spec.vae, job.spec.variant]
+    text = json.dumps(facts, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def draw_seed(job: Job) -> int:
+    """A seed of the system's randomness, 32 bits."""
+    del job  # others draw by it
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def plan(
+    request: GenerationRequest,
+    defaults: ModelDefaults,
+    first_index: int,
+    *,
+    fingerprint: str = "",
+    draw: Callable[[Job], int] = draw_seed,
+) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
-    Raises UsageError for what the model or its scheduler could only ignore.
+    `draw` gives the seed where none was asked for, and sees the job with seed 0. Raises UsageError
+    for what the model or its scheduler could only ignore.
     """
     selection = _selection(request, defaults)
     job = Job(
@@ -60,19 +100,22 @@ def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) 
         clip_skip=request.clip_skip,
         width=_or(request.width, defaults.width),
         height=_or(request.height, defaults.height),
-        seed=int.from_bytes(os.urandom(4), "big") if request.seed is None else request.seed,
         vae_tiling=_or(request.vae_tiling, "auto"),
+        seed=_or(request.seed, 0),
+        fingerprint=fingerprint,
     )
     _check_size(job, defaults)
     _check_scheduler(job, selection, defaults)
     _check_prompt(job, defaults)
+    if request.seed is None:
+        job = replace(job, seed=draw(job))
     for i in range(request.count):
         yield replace(job, index=first_index + i, seed=job.seed + i)
 
 
 def batch_key(job: Job) -> Hashable:
     """Jobs with equal keys may be denoised in one batch."""
-    return replace(job, index=0, prompt="", negative_prompt="", seed=0)
+    return replace(job, index=0, prompt="", negative_prompt="", seed=0, occurrence=0)
 
 
 def _or(asked: T | None, default: T) -> T:

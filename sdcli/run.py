@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
+from sdcli import groups
+from sdcli.beside import Beside
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
-from sdcli.errors import ExitCode, Interrupted, SdcliError
-from sdcli.plan import Job, batch_key, plan
+from sdcli.counter import Counter
+from sdcli.errors import ExitCode, SdcliError
+from sdcli.interrupts import Patience
+from sdcli.plan import Job, batch_key, draw_seed, plan
 from sdcli.prompts.arrivals import Arrivals, Given
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.result import Failure, GenerationResult, StepEvent, Written
+from sdcli.result import Failure, GenerationResult, StepEvent
+from sdcli.shelf import Delivery as Delivery
+from sdcli.shelf import SaveLatents, Shelf
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
-    from sdcli.output.images import Destination
+    from sdcli.output.ledger import Ledger
 
-SaveLatents = Literal["final", "all"]
-ReportForm = Literal["paths", "json", "jsonl"]
 Warn = Callable[[str], None]
 
 _REAL_CHECKPOINT: Final = (
     "it draws a small world; for any other give a real checkpoint, "
     "as in -m stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
+
+_FINISHING: Final = "the images in flight are finished first; Ctrl-C again stops at once"
 
 _loaded: dict[PipelineSpec, LoadedPipeline] = {}
 
@@ -61,26 +69,53 @@ def outcomes(
     save_latents: SaveLatents | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Warn | None = None,
+    ledger: Ledger | None = None,
+    order: groups.Order | None = None,
+    patience: Patience | None = None,
 ) -> Iterator[GenerationResult | Failure]:
     """What becomes of each request, in order: its images, or the failure of the batch it was in.
 
-    A batch is what has already arrived, up to `batch_size` (None: as many as fit). Raises
-    SdcliError for what no later job could survive: a bad request, a model that does not load.
+    A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a `ledger`
+    only what is missing is drawn, group by group; `order` hears what to expect. Raises SdcliError
+    for what no later job could survive: a bad request, a model that does not load.
     """
     from sdcli import engine
 
-    planner = _Planner(warn or (lambda text: None))
-    held = planner.jobs(source.take(1, wait=True))
+    planner = _Planner(warn or (lambda text: None), ledger.draw_seed if ledger else draw_seed)
+
+    def limit(job: Job) -> int:
+        pipeline = _pipeline(job.spec, planner.warn)
+        return batch_size or engine.auto_batch_size(pipeline, job)
+
+    if ledger and order:
+        batches = groups.batches(source, planner.jobs, ledger, limit, order)
+    else:
+        batches = _batches(source, planner.jobs, limit)
+    patience = patience or Patience(lambda: None)
+    for batch in batches:
+        pipeline = _pipeline(batch[0].spec, planner.warn)
+        with patience.busy():
+            try:
+                yield from engine.generate(
+                    pipeline, batch, on_step=on_step, save_latents=save_latents
+                )
+            except SdcliError as error:
+                yield Failure(jobs=tuple(batch), error=error)
+        patience.check()
+
+
+def _batches(
+    source: Arrivals,
+    plan: Callable[[Sequence[GenerationRequest]], list[Job]],
+    limit: Callable[[Job], int],
+) -> Iterator[list[Job]]:
+    held = plan(source.take(1, wait=True))
     while held:
-        pipeline = _pipeline(held[0].spec, planner.warn)
-        limit = batch_size or engine.auto_batch_size(pipeline, held[0])
-        held += planner.jobs(source.take(max(0, limit - len(held)), wait=False))
-        batch = _leading(held[:limit])
-        try:
-            yield from engine.generate(pipeline, batch, on_step=on_step, save_latents=save_latents)
-        except SdcliError as error:
-            yield Failure(jobs=tuple(batch), error=error)
-        held = held[len(batch) :] or planner.jobs(source.take(1, wait=True))
+        size = limit(held[0])
+        held += plan(source.take(max(0, size - len(held)), wait=False))
+        batch = _leading(held[:size])
+        yield batch
+        held = held[len(batch) :] or plan(source.take(1, wait=True))
 
 
 def _leading(jobs: Sequence[Job]) -> list[Job]:
@@ -92,20 +127,32 @@ def _leading(jobs: Sequence[Job]) -> list[Job]:
 class _Planner:
     """Requests to jobs, numbered over the whole run. Each word a model never saw is told once."""
 
-    def __init__(self, warn: Warn) -> None:
+    def __init__(self, warn: Warn, draw: Callable[[Job], int]) -> None:
         self.warn = warn
+        self._draw = draw
         self._planned = 0
+        self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._told: set[str] = set()
 
     def jobs(self, requests: Iterable[GenerationRequest]) -> list[Job]:
         jobs: list[Job] = []
         for request in requests:
-            defaults = _defaults(request.spec)
-            jobs += plan(request, defaults, self._planned + len(jobs))
+            defaults, files = self._model(request.spec)
+            first = self._planned + len(jobs)
+            jobs += plan(request, defaults, first, fingerprint=files, draw=self._draw)
             if defaults.words is not None:
                 self._tell(unknown_words(request.prompt, defaults.words))
         self._planned += len(jobs)
         return jobs
+
+    def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
+        """What a model wants and which files it is, looked up once a run."""
+        from sdcli.engine.fetch import fetch
+        from sdcli.engine.fingerprint import fingerprint
+
+        if spec not in self._known:
+            self._known[spec] = (read_defaults(fetch(spec)), fingerprint(spec))
+        return self._known[spec]
 
     def _tell(self, words: Iterable[str]) -> None:
         if new := [word for word in words if word not in self._told]:
@@ -113,12 +160,6 @@ class _Planner:
             if not self._told:
                 self.warn(_REAL_CHECKPOINT)
             self._told.update(new)
-
-
-def _defaults(spec: PipelineSpec) -> ModelDefaults:
-    from sdcli.engine.fetch import fetch
-
-    return read_defaults(fetch(spec))
 
 
 def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
@@ -133,85 +174,80 @@ def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
     return _loaded[spec]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """Where images go and what goes with them; `images` is how many come, None for a stream."""
-
-    out: str
-    images: int | None
-    force: bool = False
-    metadata: bool = True
-    sidecar: bool = False
-    save_latents: SaveLatents | None = None
-    report: ReportForm = "paths"
-    verbosity: int = 0
-
-
 def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1) -> ExitCode:
     """Draw what arrives, write every image and report it at once. A failed job stops no other.
 
     Returns PARTIAL when only some of the images were made, else the first failure's own code.
     Raises OutputError or UsageError before anything is loaded when `out` cannot be.
     """
-    from sdcli.output import console, images, reports
+    from sdcli.output import console, reports
 
-    several = delivery.images != 1
-    destination = images.destination(delivery.out, several=several, force=delivery.force)
+    started = time.monotonic()
+    shelf = Shelf(delivery)
     talk = console.Console(verbosity=delivery.verbosity)
     report = reports.of_form(delivery.report, talk)
-    errors: list[SdcliError] = []
-    made = 0
+    patience = Patience(lambda: talk.warn(_FINISHING))
+    with talk.progress(delivery.images) as progress:
+        counter = Counter(shelf=shelf, report=report, progress=progress, warn=talk.warn)
+        try:
+            report.started(delivery.images)
+            with patience.installed() if shelf.ledger else nullcontext():
+                _hand_in(source, counter, delivery, batch_size, patience)
+        except (SdcliError, KeyboardInterrupt) as stop:
+            counter.stopped(stop)
+        finally:
+            shelf.close()
+    if delivery.journal:
+        talk.summary(counter.summary())
+    seconds = round(time.monotonic() - started, 3)
+    report.close({**counter.counts(), "exit_code": int(counter.exit_code()), "seconds": seconds})
+    return counter.exit_code()
+
+
+def _hand_in(
+    source: Arrivals,
+    counter: Counter,
+    delivery: Delivery,
+    batch_size: int | None,
+    patience: Patience,
+) -> None:
+    """Draw here, and write beside it; what was drawn is written whatever happens."""
+    beside = Beside()
+
+    def on_step(event: StepEvent) -> None:
+        counter.progress.on_step(event)
+        counter.report.step(event)
+
     try:
-        with talk.progress(delivery.images) as progress:
-            for outcome in outcomes(
-                source,
-                batch_size=batch_size,
-                save_latents=delivery.save_latents,
-                on_step=progress.on_step,
-                warn=talk.warn,
-            ):
-                if isinstance(outcome, Failure):
-                    errors.append(outcome.error)
-                    report.failed(outcome.error)
-                    progress.done(len(outcome.jobs))
-                    continue
-                for event in outcome.events:
-                    talk.warn(event)
-                report.image(*_write(outcome, destination, delivery))
-                progress.done(1)
-                made += 1
-    except (SdcliError, KeyboardInterrupt) as stop:
-        error = stop if isinstance(stop, SdcliError) else _interrupted(made)
-        errors.append(error)
-        report.failed(error)
-    report.close()
-    return _exit_code(made, errors)
+        for outcome in outcomes(
+            source,
+            batch_size=batch_size,
+            save_latents=delivery.save_latents,
+            on_step=on_step,
+            warn=counter.warn,
+            ledger=counter.shelf.ledger,
+            order=_InTurn(beside, counter),
+            patience=patience,
+        ):
+            beside.do(partial(counter.take, outcome))
+    except (SdcliError, KeyboardInterrupt):
+        with patience.busy():
+            beside.finish()
+        raise
+    else:
+        beside.finish()
+    finally:
+        counter.close()
 
 
-def _write(
-    result: GenerationResult, destination: Destination, delivery: Delivery
-) -> tuple[Written, str | None]:
-    """The image, all that goes beside it, and the path of its latents."""
-    from sdcli.engine import versions
-    from sdcli.output import images, record, tensors
+class _InTurn:
+    """Tells the counter which jobs come, in its own thread."""
 
-    facts = versions()
-    written = images.write(result, destination, versions=facts, metadata=delivery.metadata)
-    if delivery.sidecar:
-        record.write_sidecar(written, facts)
-    if not delivery.save_latents:
-        return written, None
-    return written, tensors.write_latents(written, versions=facts, force=delivery.force)
+    def __init__(self, beside: Beside, counter: Counter) -> None:
+        self._beside, self._counter = beside, counter
 
+    def expect(self, jobs: Sequence[Job]) -> None:
+        self._beside.do(partial(self._counter.expect, jobs))
 
-def _interrupted(made: int) -> Interrupted:
-    finished = "1 image is" if made == 1 else f"{made} images are"
-    return Interrupted(f"interrupted; {finished} finished and whole", code="interrupted")
-
-
-def _exit_code(made: int, errors: Sequence[SdcliError]) -> ExitCode:
-    if not errors:
-        return ExitCode.OK
-    if any(isinstance(error, Interrupted) for error in errors):
-        return ExitCode.INTERRUPTED
-    return ExitCode.PARTIAL if made else errors[0].exit_code
+    def skip(self, jobs: Sequence[Job]) -> None:
+        self._beside.do(partial(self._counter.skip, jobs))

@@ -13,7 +13,7 @@ from sdcli.errors import ExitCode, UsageError
 from sdcli.prompts.arrivals import Arrivals, Given, Lines
 from sdcli.request import EMBEDDED, GenerationRequest
 
-STDIN = STDOUT = "-"
+STDIN = "-"
 
 Prompts = Annotated[
     list[str],
@@ -43,6 +43,7 @@ def generate(
     dtype: options.Dtype = None,
     device: options.Device = "auto",
     out: options.Out = "outputs",
+    format: options.Format = None,  # noqa: A002 - the option's name
     batch_size: options.BatchSize = "1",
     save_latents: options.SaveLatents = None,
     sidecar: options.Sidecar = False,
@@ -94,13 +95,8 @@ def generate(
         save_latents=save_latents,
         report=options.report_form(json, jsonl),
         verbosity=options.verbosity(quiet, verbose),
+        archive=format == "tar",
     )
-    if out == STDOUT and (json or jsonl or sidecar or save_latents):
-        raise UsageError(
-            "--out -: stdout is the image itself, with no room for JSON, latents or a sidecar",
-            code="usage.out",
-            hint="give --out a file or a folder",
-        )
     limit = options.parse_batch_size(batch_size)
     return deliver(_source(prompts, request), delivery, batch_size=limit)
 

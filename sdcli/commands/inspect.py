@@ -23,16 +23,39 @@ Target = Annotated[
 ]
 
 
-def inspect(target: Target = EMBEDDED, json: options.Json = False) -> None:
+AsLine = Annotated[
+    bool, typer.Option("--as-prompt-line", help="Print a line of a .jsonl prompt file.")
+]
+AsCommand = Annotated[bool, typer.Option("--as-command", help="Print a command that makes it.")]
+
+
+def inspect(
+    target: Target = EMBEDDED,
+    json: options.Json = False,
+    as_prompt_line: AsLine = False,
+    as_command: AsCommand = False,
+) -> None:
     """Show what an image or a model says of itself.
+
+    Images of A1111, ComfyUI, InvokeAI, Fooocus, NovelAI, mflux, dgenerate and
+    stable-diffusion.cpp are read, too.
 
     \b
     Examples:
       sdcli inspect outputs/0001-a-cat-7.png
+      sdcli inspect outputs/0001-a-cat-7.png --as-command
+      sdcli inspect from-a1111.png --as-prompt-line >> prompts.jsonl
       sdcli inspect embedded --json
       sdcli inspect ./my-model
     """
     path = Path(target).expanduser()
+    if as_prompt_line or as_command:
+        if json or (as_prompt_line and as_command):
+            raise UsageError(
+                "--json, --as-prompt-line and --as-command exclude each other", code="usage.json"
+            )
+        _print_again(path, as_command)
+        return
     if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
         document, facts = _image(path)
     else:
@@ -57,7 +80,39 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     }
     if record := document["record"]:
         return document, facts | _record_facts(record)
-    return document, facts | {"record": document["parameters"] or "none in this image"}
+    from sdcli.output import again, foreign
+
+    reading = foreign.read(path, document["parameters"])
+    if reading is None:
+        return document, facts | {"record": document["parameters"] or "none in this image"}
+    taken, left = again.understood(reading)
+    left |= reading.other
+    told = {"generator": reading.generator, "request": taken, "left": left}
+    facts |= {"made by": reading.generator, **taken}
+    return document | {"foreign": told}, facts | {f"({k})": v for k, v in left.items()}
+
+
+def _print_again(path: Path, as_command: bool) -> None:
+    """The image's request, one line; what a stranger's record has besides goes to stderr."""
+    from sdcli.output import again, foreign
+    from sdcli.output.console import Console
+    from sdcli.output.encode import read
+
+    document = read(path)
+    left: dict[str, object] = {}
+    if record := document["record"]:
+        request = record["request"]
+    elif reading := foreign.read(path, document["parameters"]):
+        request, left = again.understood(reading)
+    else:
+        raise UsageError(
+            f"{path}: it does not say how it was made",
+            code="inspect.no_record",
+            hint="only images that a generator wrote, and nobody saved anew, do",
+        )
+    for name, value in left.items():
+        Console().warn(f"left out: {name} {value}")
+    typer.echo(again.command(request) if as_command else again.prompt_line(request))
 
 
 def _record_facts(record: Mapping[str, Any]) -> dict[str, object]:

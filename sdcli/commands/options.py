@@ -102,6 +102,12 @@ Out = Annotated[
         metavar="PATH",
     ),
 ]
+Format = Annotated[
+    Literal["tar"] | None,
+    typer.Option("--format", help="tar: several images on stdout (--out -) as one archive."),
+]
+Redo = Annotated[bool, typer.Option("--redo", help="Make what is done already again.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")]
 BatchSize = Annotated[
     str,
     typer.Option(
@@ -117,7 +123,7 @@ SaveLatents = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use the network for nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print a JSON line an image.")]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="Print a JSON line an event.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[
     int, typer.Option("--verbose", "-v", count=True, help="Say more.", show_default=False)
@@ -187,6 +193,11 @@ def report_form(json: bool, jsonl: bool) -> Literal["paths", "json", "jsonl"]:
     if json and jsonl:
         raise UsageError("--json and --jsonl exclude each other", code="usage.json")
     return "json" if json else "jsonl" if jsonl else "paths"
+
+
+def again(redo: bool, retry_failed: bool) -> Literal["failed", "all"] | None:
+    """Which jobs of a batch are made though the journal has them."""
+    return "all" if redo else "failed" if retry_failed else None
 
 
 def show(content: Mapping[str, object], json: bool) -> None:

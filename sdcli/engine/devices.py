@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -58,4 +59,7 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 
 def _default() -> str:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Not PartialState: it waits for all ranks, and one with nothing to do never comes here.
+        return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
     return str(PartialState().default_device.type)

@@ -143,7 +143,16 @@ def _record(path: Path, text: str) -> dict[str, Any]:
         raise _corrupt(path, f"its record is not JSON ({error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         raise _corrupt(path, "its record holds no request")
+    parts = ("scheduler", "pixels", "versions", "weights")
+    if any(not isinstance(record.get(part, {}), dict) for part in parts) or _is_deep(record):
+        raise _corrupt(path, "its record is not laid out as sdcli does")
     return record
+
+
+def _is_deep(value: object, levels: int = 20) -> bool:
+    """Whether a JSON value nests deeper than any record of ours."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deep(item, levels - 1) for item in inner)
 
 
 def _corrupt(path: Path, what: str) -> CorruptError:

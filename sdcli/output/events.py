@@ -15,6 +15,8 @@ from sdcli.result import StepEvent, Written
 IMAGE_SCHEMA = "sdcli/image/1"
 STEP_SCHEMA = "sdcli/step/1"
 RUN_SCHEMA = "sdcli/run/1"
+STARTED_SCHEMA = "sdcli/started/1"
+DONE_SCHEMA = "sdcli/done/1"
 ERROR_SCHEMA = "sdcli/error/1"
 
 

@@ -7,7 +7,9 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,9 +37,16 @@ def beside(image_path: str, suffix: str) -> Path:
     return Path(image_path).with_suffix(suffix)
 
 
-def write(path: Path, data: bytes, *, force: bool) -> None:
-    """Write the file, whole or not at all. Raises OutputError, also when it exists unforced."""
+def write(
+    path: Path, data: bytes, *, force: bool, announce: Callable[[], None] | None = None
+) -> None:
+    """Write the file, whole or not at all. Raises OutputError, also when it exists unforced.
+
+    `announce` is called when all bytes are on disk and only the name is missing.
+    """
     with translated(path), _temporary(path.parent, data) as temporary:
+        if announce:
+            announce()
         if force:
             os.replace(temporary, path)
         else:
@@ -50,7 +59,7 @@ def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
 
     Several processes may do this at once. Raises OutputError.
     """
-    with translated(folder), _temporary(folder, data) as temporary, _locked(folder):
+    with translated(folder), _temporary(folder, data) as temporary, locked(folder):
         number = _last_number(folder, before)
         while True:
             number += 1
@@ -59,6 +68,34 @@ def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
                 _claim(temporary, path)
                 _flush_folder(folder)
                 return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that dead processes left in the folder."""
+    for entry in os.scandir(folder):
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match and _left_behind(entry, owner=match[1], pid=int(match[2])):
+            with suppress(OSError):
+                os.unlink(entry.path)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine has that id; one of another user counts."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _left_behind(entry: os.DirEntry[str], *, owner: str, pid: int) -> bool:
+    if owner == host():
+        return not is_alive(pid)
+    with suppress(OSError):
+        return time.time() - entry.stat().st_mtime > _LONG_AGO
+    return False
 
 
 @contextmanager
@@ -83,6 +120,10 @@ def translated(path: Path | str) -> Iterator[None]:
         ) from error
 
 
+_TEMPORARY = re.compile(r"\.sdcli-(.+)-(\d+)-[0-9a-f]{8}\.part")
+_LONG_AGO = 24 * 3600.0
+"""Seconds after which a temporary file of another machine is nobody's."""
+
 _CODES = {
     errno.ENOSPC: "output.full",
     errno.EDQUOT: "output.full",
@@ -101,7 +142,7 @@ _HINTS = {
 @contextmanager
 def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
     """A flushed file in the same folder, gone again unless it was renamed."""
-    temporary = folder / f".sdcli-{os.getpid()}-{secrets.token_hex(4)}.part"
+    temporary = folder / f".sdcli-{host()}-{os.getpid()}-{secrets.token_hex(4)}.part"
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -134,7 +175,7 @@ def _last_number(folder: Path, before: str) -> int:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's advisory lock, so that two processes do not take one number twice."""
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -143,6 +184,11 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def host() -> str:
+    """This machine's name, fit for a file name."""
+    return re.sub(r"[^\w.]", "_", socket.gethostname())
 
 
 def _flush_folder(folder: Path) -> None:

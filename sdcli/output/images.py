@@ -11,8 +11,10 @@ from typing import Literal
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import files, record
+from sdcli.output.archive import Archive
 from sdcli.output.encode import FORMATS, encode
 from sdcli.output.text import slug
+from sdcli.plan import Job
 from sdcli.result import GenerationResult, Written
 
 _OTHER_FORMATS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl"})
@@ -20,11 +22,15 @@ _OTHER_FORMATS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", "
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where images go: `path` is a folder, one file, the pattern of numbered files, or "-"."""
+    """Where images go: `path` is a folder, one file, the pattern of numbered files, or "-".
+
+    `archive` is the tar that stdout is, or None.
+    """
 
     kind: Literal["stdout", "file", "numbered", "folder"]
     path: Path
     force: bool = False
+    archive: Archive | None = None
 
     @property
     def suffix(self) -> str:
@@ -32,16 +38,17 @@ class Destination:
         return self.path.suffix.lower() if self.kind in ("file", "numbered") else ".png"
 
 
-def destination(out: str, *, several: bool, force: bool) -> Destination:
+def destination(out: str, *, several: bool, force: bool, archive: bool = False) -> Destination:
     """Understand `--out`, and fail now rather than after the work.
 
-    Makes the folder. Raises UsageError for an image format that is not written, OutputError when
-    the file exists (without `force`) or the folder cannot be made or written to.
+    Makes the folder. With `archive`, "-" takes several images. Raises UsageError for an image
+    format that is not written, OutputError when the file exists (without `force`) or the folder
+    cannot be made or written to.
     """
     path = Path(out).expanduser()
     if out == files.STDOUT:
-        _check_stdout(several)
-        return Destination(kind="stdout", path=path)
+        _check_stdout(several and not archive)
+        return Destination(kind="stdout", path=path, archive=Archive() if archive else None)
     suffix = path.suffix.lower()
     if suffix in _OTHER_FORMATS:
         raise UsageError(
@@ -67,7 +74,7 @@ def _check_stdout(several: bool) -> None:
         raise UsageError(
             "--out -: stdout takes one image",
             code="usage.out",
-            hint="give a folder, or --count 1 and one prompt",
+            hint="add --format tar, or give a folder",
         )
     if sys.stdout.isatty():
         raise UsageError(
@@ -89,11 +96,28 @@ def write(
     Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
     """
     started = time.perf_counter()
-    facts = record.make(result, versions) if metadata else None
-    data = encode(result.pixels, destination.suffix, facts)
-    name = f"{slug(result.job.prompt)}-{result.job.seed}"
-    path = put(data, destination, name)
+    data = encoded(result, destination, versions=versions, metadata=metadata)
+    path = put(data, destination, f"{slug(result.job.prompt)}-{result.job.seed}")
     return Written(path=path, result=result, seconds=time.perf_counter() - started)
+
+
+def encoded(
+    result: GenerationResult,
+    destination: Destination,
+    *,
+    versions: Mapping[str, str],
+    metadata: bool = True,
+) -> bytes:
+    """The bytes that `write` writes."""
+    facts = record.make(result, versions) if metadata else None
+    return encode(result.pixels, destination.suffix, facts)
+
+
+def name_of(job: Job, destination: Destination) -> str:
+    """The file name of a job in a folder that keeps a journal: by its place in the run."""
+    if destination.kind in ("folder", "stdout"):
+        return f"{job.index + 1:04d}-{slug(job.prompt)}-{job.seed}{destination.suffix}"
+    return f"{destination.path.stem}-{job.index + 1:04d}{destination.path.suffix}"
 
 
 def put(data: bytes, destination: Destination, name: str) -> str:
@@ -104,6 +128,9 @@ def put(data: bytes, destination: Destination, name: str) -> str:
     path = destination.path
     match destination.kind:
         case "stdout":
+            if destination.archive:
+                destination.archive.add(name_of(result.job, destination), data)
+                return files.STDOUT
             with files.translated("stdout"):
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.catalog.schedulers import a1111_names
 from sdcli.output import files
-from sdcli.request import GenerationRequest
+from sdcli.plan import job_id
+from sdcli.request import EMBEDDED, GenerationRequest
 from sdcli.result import GenerationResult, Written
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any
     )
     return {
         "schema": SCHEMA,
+        "job": job_id(job),
         "request": request.to_dict(),
         "scheduler": {"class": result.scheduler_class, "config": dict(result.scheduler_config)},
         "timesteps": list(result.timesteps),
@@ -107,8 +110,9 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("CFG scale", f"{request['guidance_scale']:g}"),
         ("Seed", request["seed"]),
         ("Size", f"{request['width']}x{request['height']}"),
-        ("Model hash", weights.get("unet", "")[:10]),
-        ("Model", Path(request["model"]).name),
+        # A1111 hashes checkpoint files; a folder of parts has no such hash.
+        ("Model hash", weights.get("checkpoint", "")[:10]),
+        ("Model", _model_name(request["model"])),
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
         ("CFG Rescale phi", request["guidance_rescale"] or None),
@@ -116,6 +120,14 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
     ]
+
+
+def _model_name(model: str) -> str:
+    """What A1111 calls a model: the name of its file or folder, without the ending of a file."""
+    if model == EMBEDDED:
+        return EMBEDDED_FOLDER.name
+    path = Path(model)
+    return path.stem if path.suffix in (".safetensors", ".ckpt") else path.name
 
 
 def _quoted(value: object) -> str:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol
 
 from sdcli.errors import SdcliError
 from sdcli.output import events, files
 from sdcli.output.console import Console
-from sdcli.result import Written
+from sdcli.result import StepEvent, Written
+
+Line = str | Mapping[str, Any] | None
+"""An image as a report will tell it: no pixels are in it, so it may wait for its turn."""
+
+STEP_INTERVAL: Final = 0.5
+"""Seconds between two step events; the last step of a batch is always told."""
 
 
 class Report(Protocol):
     """Told of every outcome as it comes, and of the end."""
 
-    def image(self, written: Written, latents: str | None) -> None: ...
-    def failed(self, error: SdcliError) -> None: ...
-    def close(self) -> None: ...
+    def started(self, images: int | None) -> None: ...
+    def step(self, event: StepEvent) -> None: ...
+    def line(self, written: Written, latents: str | None) -> Line: ...
+    def image(self, line: Line) -> None: ...
+    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None: ...
+    def close(self, summary: Mapping[str, Any]) -> None: ...
 
 
 class Paths:
@@ -24,16 +35,25 @@ class Paths:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def image(self, written: Written, latents: str | None) -> None:
-        del latents  # beside the image, with its name
-        if written.path != "-":
-            with files.translated("stdout"):
-                print(written.path, flush=True)
+    def started(self, images: int | None) -> None:
+        pass
 
-    def failed(self, error: SdcliError) -> None:
+    def step(self, event: StepEvent) -> None:
+        pass
+
+    def line(self, written: Written, latents: str | None) -> Line:
+        del latents  # beside the image, with its name
+        return None if written.path == "-" else written.path
+
+    def image(self, line: Line) -> None:
+        if line is not None:
+            with files.translated("stdout"):
+                print(line, flush=True)
+
+    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
         self._console.error(error)
 
-    def close(self) -> None:
+    def close(self, summary: Mapping[str, Any]) -> None:
         pass
 
 
@@ -41,33 +61,60 @@ class Document:
     """One JSON document at the end: the run, or the error when that is all there is."""
 
     def __init__(self) -> None:
-        self._images: list[dict[str, Any]] = []
+        self._images: list[Mapping[str, Any]] = []
         self._errors: list[SdcliError] = []
 
-    def image(self, written: Written, latents: str | None) -> None:
-        self._images.append(events.image_document(written, latents=latents))
+    def started(self, images: int | None) -> None:
+        pass
 
-    def failed(self, error: SdcliError) -> None:
+    def step(self, event: StepEvent) -> None:
+        pass
+
+    def line(self, written: Written, latents: str | None) -> Line:
+        return events.image_document(written, latents=latents)
+
+    def image(self, line: Line) -> None:
+        if isinstance(line, Mapping):
+            self._images.append(line)
+
+    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
         self._errors.append(error)
 
-    def close(self) -> None:
+    def close(self, summary: Mapping[str, Any]) -> None:
         if len(self._errors) == 1 and not self._images:
             events.emit(events.error_document(self._errors[0]))
         else:
-            events.emit(events.run_document(self._images, self._errors))
+            events.emit({**events.run_document(self._images, self._errors), **summary})
 
 
 class Lines:
-    """A JSON line an outcome, as it comes."""
+    """A JSON line an event, as it comes: started, step, image, failed, done."""
 
-    def image(self, written: Written, latents: str | None) -> None:
-        events.emit(events.image_document(written, latents=latents))
+    def __init__(self) -> None:
+        self._last_step = 0.0
 
-    def failed(self, error: SdcliError) -> None:
-        events.emit(events.error_document(error))
+    def started(self, images: int | None) -> None:
+        events.emit({"schema": events.STARTED_SCHEMA, "event": "started", "images": images})
 
-    def close(self) -> None:
-        pass
+    def step(self, event: StepEvent) -> None:
+        now = time.monotonic()
+        if event.step == event.steps or now - self._last_step >= STEP_INTERVAL:
+            self._last_step = now
+            events.emit({**events.step_document(event), "event": "step"})
+
+    def line(self, written: Written, latents: str | None) -> Line:
+        return {**events.image_document(written, latents=latents), "event": "image"}
+
+    def image(self, line: Line) -> None:
+        if isinstance(line, Mapping):
+            events.emit(line)
+
+    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
+        told = {"event": "failed", "indices": list(indices)}
+        events.emit(events.error_document(error) | told)
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        events.emit({"schema": events.DONE_SCHEMA, "event": "done", **summary})
 
 
 def of_form(form: Literal["paths", "json", "jsonl"], console: Console) -> Report:

@@ -26,7 +26,10 @@ def test_a_prompt_becomes_a_picture_whose_path_is_printed(run_cli):
 
 def test_several_prompts_and_counts_come_in_order_with_counted_seeds(run_cli):
     ran = run_cli("generate", "a cat", "a dog", "--count", "2", *QUICK, "--jsonl")
-    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert (events[0]["event"], events[-1]["event"]) == ("started", "done")
+    assert [event["step"] for event in events if event["event"] == "step"][-1] == 2
+    lines = [event for event in events if event["event"] == "image"]
     assert [(line["prompt"], line["seed"]) for line in lines] == [
         ("a cat", 7),
         ("a cat", 8),

@@ -54,7 +54,7 @@ def test_a1111_text_in_full() -> None:
         "a cat\n"
         "Negative prompt: a dog\n"
         "Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 7, Size: 64x64, "
-        "Model hash: ababababab, Model: embedded, Clip skip: 2, Version: sdcli 0.1.0"
+        "Model: tiny-emoji-128, Clip skip: 2, Version: sdcli 0.1.0"
     )
 
 

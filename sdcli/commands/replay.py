@@ -1,0 +1,99 @@
+"""`sdcli replay`: images made again from their own records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.commands import options
+from sdcli.errors import ExitCode
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="An image that sdcli made.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a field, as in --set steps=40."),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Compare with the image; exit 10 when it is another.")
+]
+CheckedOut = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Where the new images go: outputs, or with --check nowhere.",
+        metavar="PATH",
+        show_default=False,
+    ),
+]
+
+
+def replay(
+    images: Images,
+    set_: Set = None,
+    check: Check = False,
+    out: CheckedOut = None,
+    force: options.Force = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> ExitCode:
+    """Make images again from their own records.
+
+    --check says identical (every pixel), close (no eye tells) or different, and what has changed.
+
+    \b
+    Examples:
+      sdcli replay outputs/0001-a-cat-7.png --check
+      sdcli replay outputs/*.png --check --json
+      sdcli replay outputs/0001-a-cat-7.png --set steps=40 --set scheduler="Euler a" -o cat.png
+    """
+    from sdcli import replay as replays
+
+    recorded = replays.read(images, set_ or [])
+    if check:
+        return _check(recorded, out, force, json)
+    from sdcli.run import Delivery, deliver
+
+    delivery = Delivery(
+        out=out or "outputs",
+        images=len(recorded),
+        force=force,
+        report=options.report_form(json, False),
+        verbosity=options.verbosity(quiet, verbose),
+    )
+    return deliver(replays.source(recorded), delivery)
+
+
+def _check(recorded: Any, out: str | None, force: bool, json: bool) -> ExitCode:
+    from sdcli import replay as replays
+    from sdcli.output import events
+    from sdcli.output.console import Console
+
+    shelf = replays.open_shelf(out, images=len(recorded), force=force)
+    checks = []
+    for image in recorded:
+        checks.append(found := replays.check(image, shelf))
+        if not json:
+            _tell(found)
+            if error := replays.complaint(found):
+                Console().error(error)
+    if json:
+        events.emit({"schema": replays.SCHEMA, "checks": checks})
+    return replays.verdict(checks)
+
+
+def _tell(check: Mapping[str, Any]) -> None:
+    measured = ""
+    if check["psnr"] is not None:
+        measured = (
+            f" (PSNR {check['psnr']} dB, at most {check['max_difference']} of 255, "
+            f"{100 * check['moved']:.2f} % of the pixels)"
+        )
+    typer.echo(f"{check['path']}: {check['verdict']}{measured}")
+    if check["altered"]:
+        typer.echo("  the file was altered after it was made")
+    for name, (then, now) in check["differences"].items():
+        typer.echo(f"  {name}: {then} when recorded, {now} now")

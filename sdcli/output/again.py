@@ -1,0 +1,109 @@
+"""How to make an image again: as a line of a prompt file, and as a command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from sdcli.catalog.schedulers import resolve
+from sdcli.errors import UsageError
+from sdcli.output.foreign import Reading
+from sdcli.output.text import printable
+from sdcli.request import GenerationRequest, PipelineSpec
+
+_FLAGS: Final = {
+    "negative_prompt": "--negative",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance",
+}
+_NUMBERS: Final = {
+    name: kind
+    for kind, names in (
+        (int, ("num_inference_steps", "seed", "width", "height", "clip_skip")),
+        (float, ("guidance_scale", "guidance_rescale", "eta")),
+    )
+    for name in names
+}
+
+
+def understood(reading: Reading) -> tuple[dict[str, Any], dict[str, object]]:
+    """(the fields that our own requests can take, what was left out) of a stranger's record.
+
+    A model's name there is no path or hub id here, so models and VAEs are always left out.
+    """
+    taken: dict[str, Any] = {"prompt": ""}
+    left: dict[str, object] = {}
+    for name, value in reading.found.items():
+        if value in (None, ""):
+            continue
+        if name in ("model", "vae") or not _takes(name, number := _number(name, value)):
+            left[name] = value
+        else:
+            taken[name] = number
+    return taken, left
+
+
+def prompt_line(request: Mapping[str, Any]) -> str:
+    """One line of a .jsonl prompt file, with nothing in it that would be so anyway."""
+    return json.dumps(_said(request))  # ASCII: no terminal acts on it
+
+
+def command(request: Mapping[str, Any]) -> str:
+    """A `sdcli generate` command, quoted for a shell."""
+    said = _said(request)
+    prompt = said.pop("prompt")
+    words = ["sdcli", "generate"]
+    if "width" in said and "height" in said:
+        said["size"] = f"{said.pop('width')}x{said.pop('height')}"
+    for name, value in said.items():
+        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        words += [flag] if value is True else [f"{flag}={value}"]
+    words += ["--", prompt] if prompt.startswith("-") else [prompt]
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    """One word for a shell; bash's $'…' keeps from the terminal what would act on it."""
+    if printable(word) == word and "\n" not in word:
+        return shlex.quote(word)
+    return "$'" + "".join(_escaped(char) for char in word) + "'"
+
+
+def _escaped(char: str) -> str:
+    if char in "\\'":
+        return f"\\{char}"
+    if char == "\n" or printable(char) != char:
+        return f"\\u{ord(char):04x}"
+    return char
+
+
+def _said(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The request without what is the default anyway. Raises UsageError for one that is none."""
+    plain = GenerationRequest(prompt="").to_dict()
+    full = GenerationRequest.from_dict(request).to_dict()
+    return {k: v for k, v in full.items() if k == "prompt" or v != plain[k]}
+
+
+def _number(name: str, value: object) -> object:
+    kind = _NUMBERS.get(name)
+    try:
+        return kind(str(value)) if kind else value
+    except ValueError:
+        return value
+
+
+def _takes(name: str, value: object) -> bool:
+    """Whether a request can have that value of that field."""
+    names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
+    if name not in names:
+        return False
+    try:
+        GenerationRequest.from_dict({"prompt": "", name: value})
+        if name == "scheduler":
+            resolve(str(value))
+    except UsageError:
+        return False
+    return True

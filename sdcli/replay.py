@@ -1,0 +1,124 @@
+"""Images made again from their own records, and compared with what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
+from sdcli.prompts.arrivals import Given
+from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.run import generate
+from sdcli.shelf import Delivery, Shelf
+
+SCHEMA: Final = "sdcli/replay/1"
+_SHORT: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"} | {
+    "negative": "negative_prompt"
+}
+_NUMBERS: Final = {"float": float, "int": int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """An image that says how it was made: what `encode.read` read, and its request."""
+
+    path: Path
+    document: Mapping[str, Any]
+    request: GenerationRequest
+
+
+def read(paths: Sequence[str], changes: Sequence[str]) -> list[Recorded]:
+    """The images with their requests, each `name=value` of `changes` laid over them.
+
+    Raises UsageError for an image without a record of ours, CorruptError for a broken one.
+    """
+    from sdcli.output import encode
+
+    overlay = parse_changes(changes)
+    found = []
+    for path in map(Path, paths):
+        document = encode.read(path)
+        if document["record"] is None:
+            raise UsageError(
+                f"{path}: it does not say how it was made, or not as sdcli does",
+                code="replay.no_record",
+                hint=f"sdcli inspect {path} --as-command",
+            )
+        request = GenerationRequest.from_dict({**document["record"]["request"], **overlay})
+        found.append(Recorded(path=path, document=document, request=request))
+    return found
+
+
+def source(images: Sequence[Recorded]) -> Given:
+    """The requests, for `run.deliver`."""
+    return Given([image.request for image in images])
+
+
+def check(image: Recorded, shelf: Shelf | None) -> dict[str, Any]:
+    """Make the image again, at batch size 1, and compare; with a shelf, keep the new one."""
+    from sdcli.engine import versions
+    from sdcli.output.compare import compare
+
+    [result] = generate(image.request)
+    if shelf:
+        shelf.put(result)
+    return compare(image.path, image.document, result, versions())
+
+
+def open_shelf(out: str | None, *, images: int, force: bool) -> Shelf | None:
+    """Where checked images go, if anywhere."""
+    return Shelf(Delivery(out=out, images=images, force=force)) if out else None
+
+
+def verdict(checks: Sequence[Mapping[str, Any]]) -> ExitCode:
+    """DIFFERENT when any image is."""
+    return ExitCode.DIFFERENT if any(c["verdict"] == "different" for c in checks) else ExitCode.OK
+
+
+def complaint(check: Mapping[str, Any]) -> SdcliError | None:
+    """The error to tell of an image that came out different."""
+    if check["verdict"] != "different":
+        return None
+    return DifferentError(
+        f"{check['path']}: another picture, PSNR {check['psnr']} dB",
+        code="replay.different",
+        hint="the lines above name what has changed" if check["differences"] else None,
+    )
+
+
+def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """`steps=40` and the like as fields of a request. Raises UsageError."""
+    overlay: dict[str, Any] = {}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--set {change}: not NAME=VALUE", code="usage.set", hint="as in --set steps=40"
+            )
+        if name == "size":
+            overlay["width"], overlay["height"] = _size(value)
+        else:
+            field = _SHORT.get(name, name.replace("-", "_"))
+            overlay[field] = _value(field, value)
+    return overlay
+
+
+def _size(text: str) -> tuple[Any, Any]:
+    width, _, height = text.partition("x")
+    return _value("width", width), _value("height", height)
+
+
+def _value(field: str, text: str) -> object:
+    """The text as the field's type; what cannot be is left for the request's own check."""
+    annotations = {
+        f.name: str(f.type) for c in (GenerationRequest, PipelineSpec) for f in fields(c)
+    }
+    kind = annotations.get(field, "str").split(" |")[0]
+    if kind == "bool":
+        return {"true": True, "false": False}.get(text, text)
+    try:
+        return _NUMBERS.get(kind, str)(text)
+    except ValueError:
+        return text

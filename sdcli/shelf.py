@@ -1,0 +1,134 @@
+"""Where the images of a run go: files, a journalled folder, or stdout."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sdcli.errors import UsageError
+from sdcli.result import GenerationResult, Written
+
+if TYPE_CHECKING:
+    from sdcli.output.images import Destination
+    from sdcli.output.ledger import Ledger, Part
+
+SaveLatents = Literal["final", "all"]
+ReportForm = Literal["paths", "json", "jsonl"]
+Again = Literal["failed", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Where images go and what goes with them; `images` is how many come, None for a stream.
+
+    With `journal` what is done already is not made again, except what `again` names. `archive`
+    lets stdout ("-") be a tar of several images.
+    """
+
+    out: str
+    images: int | None
+    force: bool = False
+    metadata: bool = True
+    sidecar: bool = False
+    save_latents: SaveLatents | None = None
+    report: ReportForm = "paths"
+    verbosity: int = 0
+    archive: bool = False
+    journal: bool = False
+    again: Again | None = None
+
+
+class Shelf:
+    """An open destination. Raises OutputError or UsageError when it cannot be one."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        from sdcli.output import images
+        from sdcli.output.ledger import Ledger
+
+        _check_stdout(delivery)
+        self._delivery = delivery
+        several = delivery.journal or delivery.images != 1
+        self._destination: Destination = images.destination(
+            delivery.out, several=several, force=delivery.force, archive=delivery.archive
+        )
+        self.ledger: Ledger | None = None
+        if delivery.journal and self._destination.kind in ("folder", "numbered"):
+            self.ledger = Ledger(self._destination, again=delivery.again, part=part())
+
+    def put(self, result: GenerationResult) -> tuple[Written, str | None]:
+        """Write the image and all that goes beside it; the path of its latents."""
+        if self.ledger:
+            return self._put_journalled(result, self.ledger)
+        from sdcli.engine import versions
+        from sdcli.output import images
+
+        facts, metadata = versions(), self._delivery.metadata
+        written = images.write(result, self._destination, versions=facts, metadata=metadata)
+        _, latents = self._put_beside(written, force=self._delivery.force)
+        return written, latents
+
+    def close(self) -> None:
+        """End what was begun: the archive, the claims."""
+        if self.ledger:
+            self.ledger.close()
+        if self._destination.archive:
+            self._destination.archive.close()
+
+    def _put_journalled(
+        self, result: GenerationResult, ledger: Ledger
+    ) -> tuple[Written, str | None]:
+        """What is beside comes first: the image with its line in the journal ends the job."""
+        from sdcli.engine import versions
+        from sdcli.output import images
+
+        data = images.encoded(
+            result, self._destination, versions=versions(), metadata=self._delivery.metadata
+        )
+        written = Written(path=str(ledger.path(result.job)), result=result)
+        sidecar, latents = self._put_beside(written, force=True)
+        names = [Path(path).name for path in (sidecar, latents) if path]
+        return Written(path=str(ledger.write(result, data, names)), result=result), latents
+
+    def _put_beside(self, written: Written, *, force: bool) -> tuple[str | None, str | None]:
+        from sdcli.engine import versions
+        from sdcli.output import record, tensors
+
+        sidecar = latents = None
+        if self._delivery.sidecar:
+            sidecar = record.write_sidecar(written, versions(), force=force)
+        if self._delivery.save_latents:
+            latents = tensors.write_latents(written, versions=versions(), force=force)
+        return sidecar, latents
+
+
+def part() -> Part:
+    """This process's share under torchrun or `accelerate launch`, which tell it by environment."""
+    from sdcli.output.ledger import Part
+
+    rank, of = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not (rank.isdigit() and of.isdigit() and int(rank) < int(of)):
+        raise UsageError(
+            f"RANK={rank} and WORLD_SIZE={of} are no share of a run",
+            code="usage.rank",
+            hint="torchrun sets both; unset them otherwise",
+        )
+    return Part(rank=int(rank), of=int(of))
+
+
+def _check_stdout(delivery: Delivery) -> None:
+    if delivery.archive and delivery.out != "-":
+        raise UsageError(
+            f"--format tar: --out is {delivery.out}, and a tar goes to stdout",
+            code="usage.format",
+            hint="add `--out -`",
+        )
+    if delivery.out == "-" and (
+        delivery.report != "paths" or delivery.sidecar or delivery.save_latents
+    ):
+        raise UsageError(
+            "--out -: stdout is the image itself, with no room for JSON, latents or a sidecar",
+            code="usage.out",
+            hint="give --out a file or a folder",
+        )

@@ -1,0 +1,110 @@
+"""Pipes as people lay them: tar, xargs, jq, head; interrupts; two ranks of torchrun."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.batch.conftest import clutter, pictures
+
+ROOT = Path(__file__).parents[2]
+TINY = "--steps 1 --size 64x64 --device cpu --seed 7"
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+    "PYTHONWARNINGS": "ignore",
+    "OMP_NUM_THREADS": "1",
+}
+BATCH = """
+import sys
+from sdcli import run
+from sdcli.prompts.arrivals import Given
+from tests.batch.conftest import asked
+
+images = [asked(f"a cat {i}", **eval(sys.argv[2])) for i in range(int(sys.argv[1]))]
+delivery = run.Delivery(out="outputs", images=len(images), journal=True)
+sys.exit(run.deliver(Given(images), delivery))
+"""
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = command.replace("sdcli ", f"{sys.executable} -m sdcli ")
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True, text=True, cwd=folder, env=ENVIRONMENT, check=False,
+    )  # fmt: skip
+
+
+def needs(tool: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} here")
+
+
+def test_several_images_are_a_tar_on_stdout_and_xargs_takes_paths(tmp_path: Path) -> None:
+    ran = shell(f"sdcli generate 'a cat' 'a dog' {TINY} -o - --format tar | tar xv", tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.split() == ["0001-a-cat-7.png", "0002-a-dog-7.png"]
+    assert len(pictures(tmp_path)) == 2
+    ran = shell("ls *.png | xargs -n 1 basename -s .png", tmp_path)
+    assert ran.stdout.split() == ["0001-a-cat-7", "0002-a-dog-7"]
+
+
+@needs("jq")
+def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+    made = f"printf 'a cat\\na dog\\n' | sdcli generate - {TINY} --jsonl"
+    ran = shell(f"{made} | jq -r 'select(.event==\"image\") | .path'", tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert [Path(line).name for line in ran.stdout.split()] == [
+        "0001-a-cat-7.png", "0002-a-dog-7.png",
+    ]  # fmt: skip
+    ran = shell(f"{made} | head -1", tmp_path)
+    assert json.loads(ran.stdout)["event"] == "started"
+    assert ran.stderr == ""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_finishes_what_is_in_flight_and_the_second_does_not(
+    tmp_path: Path, times: int
+) -> None:
+    argv = [sys.executable, "-c", BATCH, "8", "{'num_inference_steps': 300}"]
+    running = subprocess.Popen(
+        argv, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert running.stdout
+    assert running.stdout.readline()  # the first image is there, the second in flight
+    time.sleep(0.1)
+    for _ in range(times):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    _, stderr = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "Ctrl-C again stops at once" in stderr
+    assert "sdcli: hint: the same command goes on from here" in stderr
+    assert len(pictures(tmp_path / "outputs")) == (2 if times == 1 else 1)
+    assert clutter(tmp_path / "outputs") == []
+
+
+def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
+    (tmp_path / "batch.py").write_text(BATCH)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    ran = subprocess.run(
+        [*torchrun, "batch.py", "6", "{}"],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    told = [line for line in ran.stderr.splitlines() if "images made" in line]
+    assert [line.split("sdcli: ")[1] for line in told] == ["3 images made"] * 2
+    together = pictures(tmp_path / "outputs")
+    assert clutter(tmp_path / "outputs") == []
+    shutil.rmtree(tmp_path / "outputs")
+    alone = [sys.executable, "batch.py", "6", "{}"]
+    subprocess.run(alone, cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
+    assert pictures(tmp_path / "outputs") == together

@@ -1,0 +1,214 @@
+"""A second start makes what is missing, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sdcli.errors import ExitCode, NumericsError
+from sdcli.output.encode import read
+from tests.batch.conftest import CPU, RunBatch, asked, clutter, pictures
+
+THREE = [asked("a cat"), asked("a dog"), asked("a red star")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+def test_a_second_start_makes_nothing(run_batch: RunBatch, folder: Path) -> None:
+    first = run_batch(THREE)
+    assert [path.name for path in first.paths] == [
+        "0001-a-cat-7.png", "0002-a-dog-7.png", "0003-a-red-star-7.png",
+    ]  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in first.paths}
+    second = run_batch(THREE)
+    assert (second.code, second.paths) == (0, [])
+    assert (second.done["made"], second.done["skipped"]) == (0, 3)
+    assert "0 images made, 3 done before" in second.stderr
+    assert {path: path.stat().st_mtime_ns for path in first.paths} == before
+    assert clutter(folder) == []
+
+
+def test_what_is_missing_is_made_under_its_own_name(run_batch: RunBatch, folder: Path) -> None:
+    run_batch(THREE)
+    whole = pictures(folder)
+    (folder / "0002-a-dog-7.png").unlink()
+    second = run_batch(THREE)
+    assert (second.done["made"], second.done["skipped"]) == (1, 2)
+    assert pictures(folder) == whole
+
+
+def test_an_edited_line_is_a_new_job_and_a_moved_one_is_not(
+    run_batch: RunBatch, folder: Path
+) -> None:
+    run_batch(THREE)
+    edited = [asked("a fish"), THREE[0], asked("a dog", num_inference_steps=2), THREE[2]]
+    second = run_batch(edited)
+    assert (second.done["made"], second.done["skipped"]) == (2, 2)
+    assert len(pictures(folder)) == 5
+    third = run_batch([asked("a cat", guidance_scale=2.0)])
+    assert third.paths[0].name.startswith("0001-a-cat-7-")  # the first name is another job's
+    assert run_batch([asked("a cat", guidance_scale=2.0)]).done["made"] == 0
+
+
+def test_equal_lines_are_different_jobs(run_batch: RunBatch, folder: Path) -> None:
+    run_batch([THREE[0]])
+    second = run_batch([THREE[0]] * 3)
+    assert (second.done["made"], second.done["skipped"]) == (2, 1)
+    assert len(set(pictures(folder).values())) == 1
+    assert run_batch([THREE[0]] * 3).done["made"] == 0
+
+
+def test_seeds_that_nobody_chose_stay(run_batch: RunBatch, folder: Path, tmp_path: Path) -> None:
+    unseeded = [asked("a cat", seed=None), asked("a cat", seed=None, count=2)]
+    first = run_batch(unseeded)
+    assert len({event["seed"] for event in first.events if event["event"] == "image"}) == 3
+    whole = pictures(folder)
+    first.paths[1].unlink()
+    assert run_batch(unseeded).done["made"] == 1
+    assert pictures(folder) == whole
+    elsewhere = run_batch(unseeded, out=str(tmp_path / "other"))
+    assert set(pictures(tmp_path / "other").values()).isdisjoint(whole.values())
+    assert elsewhere.done["made"] == 3
+
+
+def test_an_altered_file_is_kept_and_its_image_made_again(
+    run_batch: RunBatch, folder: Path
+) -> None:
+    from PIL import Image
+
+    run_batch(THREE)
+    whole = pictures(folder)
+    mine = folder / "0002-a-dog-7.png"
+    with Image.open(mine) as image:
+        image.rotate(90).save(mine)
+    second = run_batch(THREE)
+    assert second.done["made"] == 1
+    assert second.paths[0] != mine
+    assert pictures(folder)[second.paths[0].name] == whole[mine.name]
+    assert "1 made anew for a lost or altered file" in second.stderr
+
+
+def test_a_file_saved_anew_with_the_same_pixels_is_done(run_batch: RunBatch, folder: Path) -> None:
+    from PIL import Image
+
+    [path] = run_batch(THREE[:1]).paths
+    with Image.open(path) as image:
+        image.copy().save(path, optimize=True)
+    assert run_batch(THREE[:1]).done["made"] == 0
+
+
+def test_redo_makes_all_again_in_place(run_batch: RunBatch, folder: Path) -> None:
+    run_batch(THREE)
+    whole = pictures(folder)
+    again = run_batch(THREE, again="all")
+    assert again.done["made"] == 3
+    assert pictures(folder) == whole
+    assert run_batch(THREE).done["made"] == 0
+
+
+def test_a_lost_folder_is_a_new_start(run_batch: RunBatch, folder: Path) -> None:
+    run_batch(THREE)
+    whole = pictures(folder)
+    shutil.rmtree(folder)
+    assert run_batch(THREE).done["made"] == 3
+    assert pictures(folder) == whole
+
+
+def test_a_lost_journal_is_written_again_from_the_images(run_batch: RunBatch, folder: Path) -> None:
+    run_batch(THREE)
+    (folder / "sdcli-journal.jsonl").unlink()
+    second = run_batch(THREE)
+    assert (second.done["made"], second.done["skipped"]) == (0, 3)
+    assert run_batch(THREE).done["skipped"] == 3
+
+
+def test_without_records_the_journal_is_enough(run_batch: RunBatch, folder: Path) -> None:
+    run_batch(THREE, metadata=False)
+    assert run_batch(THREE, metadata=False).done["made"] == 0
+
+
+def test_a_torn_line_costs_only_its_own_image(run_batch: RunBatch, folder: Path) -> None:
+    run_batch(THREE)
+    journal = folder / "sdcli-journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    second = run_batch(THREE)
+    assert (second.done["made"], second.done["skipped"]) == (0, 3)  # its file tells
+    lines = journal.read_text().splitlines()
+    torn = [line for line in lines if not line.endswith("}")]
+    assert len(torn) == 1
+    assert all(
+        json.loads(line)["schema"] == "sdcli/journal/1" for line in lines if line not in torn
+    )
+
+
+def test_numbered_files_beside_their_records_and_latents(
+    run_batch: RunBatch, tmp_path: Path
+) -> None:
+    more = {"out": str(tmp_path / "x" / "cat.webp"), "sidecar": True, "save_latents": "final"}
+    first = run_batch(THREE[:2], **more)
+    assert [path.name for path in first.paths] == ["cat-0001.webp", "cat-0002.webp"]
+    assert run_batch(THREE[:2], **more).done["made"] == 0
+    (tmp_path / "x" / "cat-0002.latents.safetensors").unlink()
+    assert run_batch(THREE[:2], **more).done["made"] == 1
+    names = sorted(path.name for path in (tmp_path / "x").iterdir())
+    assert names == [
+        "cat-0001.json", "cat-0001.latents.safetensors", "cat-0001.webp",
+        "cat-0002.json", "cat-0002.latents.safetensors", "cat-0002.webp", "sdcli-journal.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_job_that_failed_waits_for_retry_failed(
+    run_batch: RunBatch, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdcli import engine
+
+    draw = engine.generate
+
+    def generate(loaded, jobs, **options):
+        if "dog" in jobs[0].prompt:
+            raise NumericsError("the UNet gave NaN", code="numerics.unet")
+        return draw(loaded, jobs, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "generate", generate)
+        first = run_batch(THREE)
+    assert first.code == ExitCode.PARTIAL
+    [failed] = [event for event in first.events if event["event"] == "failed"]
+    assert failed["indices"] == [1]
+    second = run_batch(THREE)
+    assert (second.code, second.done["made"], second.done["failed"]) == (ExitCode.PARTIAL, 0, 1)
+    assert "--retry-failed" in second.stderr
+    third = run_batch(THREE, again="failed")
+    assert (third.code, third.done["made"], third.done["skipped"]) == (0, 1, 2)
+    assert len(pictures(folder)) == 3
+
+
+def test_groups_load_once_and_come_out_in_the_file_s_order(
+    run_batch: RunBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sdcli import engine, run
+
+    load, loads = engine.load, []
+    monkeypatch.setattr(run, "_loaded", {})
+    monkeypatch.setattr(engine, "load", lambda spec: (loads.append(spec), load(spec))[1])
+    tiny = replace(CPU, vae="tiny")
+    mixed = [asked(f"a cat {i}", spec=(CPU, tiny)[i % 2]) for i in range(6)]
+    first = run_batch(mixed, batch_size=4)
+    assert len(loads) == 2
+    assert [path.name[:4] for path in first.paths] == [f"000{i}" for i in range(1, 7)]
+    sizes = [event["batch_size"] for event in first.events if event["event"] == "image"]
+    assert sizes == [3] * 6
+
+
+def test_the_job_is_told_in_the_record(run_batch: RunBatch, folder: Path) -> None:
+    [path] = run_batch(THREE[:1]).paths
+    line = json.loads((folder / "sdcli-journal.jsonl").read_text().splitlines()[-1])
+    assert line["job"] == read(path)["record"]["job"]
+    assert line["name"] == path.name

@@ -1,0 +1,160 @@
+"""Several processes on one folder, and processes that are killed: each image once, and whole.
+
+Processes are forked from one child that has imported torch and loaded the model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.batch.conftest import clutter, pictures
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = """
+import os, random, resource, signal, sys, time
+from pathlib import Path
+from sdcli import run
+from sdcli.prompts.arrivals import Given
+from tests.batch.conftest import CPU, asked
+import torch
+torch.set_num_threads(1)
+from sdcli import engine
+engine.versions()
+run._loaded[CPU] = engine.load(CPU)
+
+PROMPTS = [asked(f"a cat {i}", seed=None if i % 2 else i) for i in range(12)]
+
+def start(out, **more):
+    pid = os.fork()
+    if pid:
+        return pid
+    sys.stdout = open(os.devnull, "w")
+    sys.stderr = open(out + ".log", "a")
+    code = 99
+    try:
+        delivery = run.Delivery(out=out, images=len(PROMPTS), journal=True, **more)
+        code = run.deliver(Given(PROMPTS), delivery)
+    except BaseException:
+        import traceback
+        traceback.print_exc(file=sys.stderr)
+    sys.stderr.flush()
+    os._exit(code)
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def kills(out, whole):
+    begun = time.monotonic()
+    assert ended(start(whole)) == 0
+    alone = time.monotonic() - begun
+    random.seed(5)
+    killed = 0
+    os.mkdir(out)
+    while killed < 30:
+        pid = start(out)
+        time.sleep(random.uniform(0, alone / 8))
+        os.kill(pid, signal.SIGKILL)
+        killed += ended(pid) == -signal.SIGKILL
+        names = [name for name in os.listdir(out) if name.endswith(".png")]
+        if len(names) == len(PROMPTS):  # all there: the next ones are killed while they mend it
+            os.unlink(os.path.join(out, random.choice(names)))
+    assert ended(start(out)) == 0
+
+def two(out):
+    assert [ended(pid) for pid in [start(out), start(out)]] == [0, 0]
+
+def survivor(out):
+    from sdcli.output import ledger
+    from sdcli.output.images import Destination
+    os.mkdir(out)
+    reader, writer = os.pipe()
+    victim = os.fork()
+    if not victim:
+        mine = ledger.Ledger(Destination(kind="folder", path=Path(out)))
+        planner = run._Planner(print, mine.draw_seed)
+        claimed, _ = mine.claim(mine.wanted(planner.jobs(PROMPTS[:4])))
+        os.write(writer, bytes([len(claimed)]))
+        time.sleep(600)
+    assert os.read(reader, 1) == bytes([4])
+    other = start(out)
+    time.sleep(0.5)
+    os.kill(victim, signal.SIGKILL)
+    ended(victim)
+    assert ended(other) == 0
+
+def full(out, limit, padding):
+    os.mkdir(out)
+    Path(out, "sdcli-journal.jsonl").write_bytes(b"x" * padding + b"\\n")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    assert ended(start(out)) in (5, 9)  # 9 where some were whole before
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ended(start(out)) == 0
+
+os.chdir(sys.argv[1])
+kills("killed", "whole")
+two("shared")
+survivor("survived")
+full("full-image", 2_000, 0)
+full("full-journal", 40_000, 38_500)
+"""
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders that all those processes left behind."""
+    path = tmp_path_factory.mktemp("field")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(path)],
+        capture_output=True, text=True, cwd=ROOT, env=environment, check=False,
+    )  # fmt: skip
+    logs = "".join(log.read_text()[-2000:] for log in path.glob("*.log"))
+    assert ran.returncode == 0, ran.stderr + logs
+    return path
+
+
+def journalled(folder: Path) -> Counter[tuple[str, int]]:
+    lines = (folder / "sdcli-journal.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    return Counter((e["job"], e["occurrence"]) for e in events if e["event"] == "image")
+
+
+def test_thirty_kills_lose_nothing_and_make_nothing_twice(field: Path) -> None:
+    # Seeds that nobody chose differ from folder to folder; all else is the same picture.
+    mine, theirs = pictures(field / "killed"), pictures(field / "whole")
+    assert len(mine) == len(theirs) == len(set(mine.values())) == 12
+    chosen = [name for name in theirs if int(name[:4]) % 2]
+    assert {name: mine[name] for name in chosen} == {name: theirs[name] for name in chosen}
+    assert clutter(field / "killed") == []
+
+
+def test_two_processes_share_a_folder(field: Path) -> None:
+    assert len(pictures(field / "shared")) == 12
+    assert set(journalled(field / "shared").values()) == {1}
+    assert clutter(field / "shared") == []
+    told = (field / "shared.log").read_text().splitlines()
+    made = [int(line.split()[1]) for line in told if " made" in line]
+    assert len(made) == 2
+    assert sum(made) == 12
+
+
+def test_the_survivor_makes_what_a_killed_one_had_claimed(field: Path) -> None:
+    assert len(pictures(field / "survived")) == 12
+    assert clutter(field / "survived") == []
+
+
+@pytest.mark.parametrize("name", ["full-image", "full-journal"])
+def test_a_full_disk_leaves_no_half_file(field: Path, name: str) -> None:
+    """A limit on the size of files is what a full disk is to a writer."""
+    assert len(pictures(field / name)) == 12
+    assert clutter(field / name) == []
+    assert set(journalled(field / name).values()) == {1}

@@ -1,0 +1,206 @@
+"""`sdcli inspect` of images: ours as a command again, strangers' as data, anything without harm."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from sdcli.cli import main
+from sdcli.output import a1111, again
+from sdcli.output.encode import read
+from sdcli.request import GenerationRequest
+
+A1111 = """a cat, (masterpiece:1.2), <lora:x:0.5>
+on two lines
+Negative prompt: blurry, "bad"
+Steps: 22, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 42, Size: 512x768, \
+Model hash: 6ce0161689, Model: v1-5-pruned, VAE: "a, b.safetensors", Clip skip: 2, \
+Lora hashes: "x: 1234, y: 5678", Version: v1.9.4"""
+CPP = """a cat
+Steps: 20, CFG scale: 7.000000, Guidance: 3.500000, Seed: 42, Size: 512x512, Model: sd15.gguf, \
+RNG: cuda, Sampler: euler_a, Version: stable-diffusion.cpp"""
+COMFY = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["1", 1]}},
+    "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog", "clip": ["1", 1]}},
+    "4": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512}},
+    "5": {
+        "class_type": "KSampler",
+        "inputs": {
+            "seed": 5, "steps": 20, "cfg": 8.0, "sampler_name": "dpmpp_2m", "scheduler": "karras",
+            "denoise": 1.0, "model": ["1", 0], "positive": ["2", 0], "negative": ["3", 0],
+            "latent_image": ["4", 0],
+        },
+    },
+}  # fmt: skip
+INVOKE = {
+    "positive_prompt": "a cat", "negative_prompt": "a dog", "seed": 5, "steps": 20,
+    "cfg_scale": 7.5, "scheduler": "euler", "width": 512, "height": 640,
+    "model": {"model_name": "sd-1", "model_hash": "ab"}, "app_version": "4.2",
+}  # fmt: skip
+FOOOCUS = {
+    "base_model": "sd", "base_model_hash": "ab", "guidance_scale": 4.0, "prompt": "a cat",
+    "negative_prompt": "a dog", "sampler": "dpmpp_2m", "scheduler": "karras", "seed": 5,
+    "steps": 30, "version": "Fooocus v2.5",
+}  # fmt: skip
+MFLUX = {"mflux_version": "0.10", "model": "dev", "seed": 5, "steps": 20, "guidance": 3.5,
+         "prompt": "a cat", "width": 512, "height": 512}  # fmt: skip
+DGENERATE = """#! /usr/bin/env dgenerate --file
+#! dgenerate 4.5.1
+
+stable-diffusion-v1-5/stable-diffusion-v1-5 \\
+--inference-steps 20 \\
+--guidance-scales 7.5 \\
+--seeds 5 --output-size 512x640 \\
+--prompts "a cat; a dog" \\
+--output-path `rm -rf /`
+"""
+
+
+def png(path: Path, **texts: str) -> Path:
+    info = PngInfo()
+    for key, value in texts.items():
+        info.add_itxt(key, value)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    return path
+
+
+SAMPLES = {
+    "A1111": ({"parameters": A1111}, "DPM++ 2M Karras"),
+    "stable-diffusion.cpp": ({"parameters": CPP}, "euler_a"),
+    "ComfyUI": ({"prompt": json.dumps(COMFY), "workflow": '{"links": []}'}, "dpmpp_2m karras"),
+    "InvokeAI": ({"invokeai_metadata": json.dumps(INVOKE)}, "euler"),
+    "Fooocus": ({"parameters": json.dumps(FOOOCUS)}, "dpmpp_2m karras"),
+    "mflux": ({"UserComment": json.dumps(MFLUX)}, None),
+    "dgenerate": ({"DgenerateConfig": DGENERATE}, None),
+}
+
+
+@pytest.mark.parametrize("generator", SAMPLES)
+def test_a_stranger_s_image_is_read(run_cli, tmp_path, generator):
+    texts, scheduler = SAMPLES[generator]
+    path = str(png(tmp_path / "x.png", **texts))
+    told = run_cli("inspect", path, "--json").document["foreign"]
+    assert told["generator"] == generator
+    request = GenerationRequest.from_dict(told["request"])
+    assert request.prompt.startswith("a cat")
+    assert request.seed in (5, 42)
+    assert request.num_inference_steps in (20, 22, 30)
+    assert request.guidance_scale in (3.5, 4.0, 6.5, 7.0, 7.5, 8.0)
+    assert request.scheduler == scheduler
+    if generator != "Fooocus":
+        assert request.width == 512
+    assert "a cat" in run_cli("inspect", path).stdout
+    ran = run_cli("inspect", path, "--as-prompt-line")
+    assert GenerationRequest.from_dict(json.loads(ran.stdout)) == request
+    assert shlex.split(run_cli("inspect", path, "--as-command").stdout)[:2] == ["sdcli", "generate"]
+
+
+def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
+    prompt, negative, fields = a1111.parse(A1111)
+    assert prompt == "a cat, (masterpiece:1.2), <lora:x:0.5>\non two lines"
+    assert negative == 'blurry, "bad"'
+    assert fields["VAE"] == "a, b.safetensors"
+    assert fields["Lora hashes"] == "x: 1234, y: 5678"
+    assert fields["Version"] == "v1.9.4"
+    path = png(tmp_path / "x.png", parameters=A1111)
+    ran = run_cli("inspect", str(path), "--as-prompt-line")
+    assert json.loads(ran.stdout)["clip_skip"] == 1
+    assert "left out: model v1-5-pruned" in ran.stderr
+
+
+def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
+    argv = ("-n", "a dog", "--steps", "2", "--size", "64x72", "-s", "Euler a", "--device", "cpu")
+    run_cli("generate", 'a cat\'s "hat"', *argv, "-o", "cat.png")
+    command = shlex.split(run_cli("inspect", "cat.png", "--as-command").stdout)
+    run_cli(*command[1:], "-o", "again.png")
+    assert read("again.png")["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+    line = json.loads(run_cli("inspect", "cat.png", "--as-prompt-line").stdout)
+    assert line["prompt"] == 'a cat\'s "hat"'
+    asked = GenerationRequest.from_dict(read("cat.png")["record"]["request"])
+    assert GenerationRequest.from_dict(line) == asked
+
+
+def test_our_own_a1111_text_reads_back(run_cli):
+    argv = ("-n", "a: b", "--steps", "2", "-s", "dpmpp_2m karras", "--clip-skip", "1")
+    run_cli("generate", "a cat", *argv, "--seed", "3", "-g", "2.5", "-o", "cat.png")
+    document = read("cat.png")
+    prompt, negative, fields = a1111.parse(document["parameters"])
+    assert (prompt, negative) == ("a cat", "a: b")
+    assert fields | {"Version": ""} == {
+        "Steps": "2", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "2.5",
+        "Seed": "3", "Size": "128x128", "Model": "tiny-emoji-128", "Clip skip": "2", "Version": "",
+    }  # fmt: skip
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_a_command_is_one_word_a_value(prompt, negative):
+    from hypothesis import assume
+
+    assume("\0" not in prompt + negative)
+    command = again.command({"prompt": prompt, "negative_prompt": negative or None})
+    if "$'" not in command:
+        assert prompt in shlex.split(command)
+    assert "\x1b" not in command
+    assert "\n" not in command
+
+
+KEYS = st.sampled_from(
+    ["request", "schema", "scheduler", "pixels", "prompt", "seed", "class_type", "inputs", "text",
+     "sampler_name", "steps", "cfg", "positive", "model", "mflux_version", "width", "1", "2",
+     "image", "base_model", "sampler", "version", "versions", "weights"]
+) | st.text(max_size=4)  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=20,
+)
+CHUNKS = st.sampled_from(
+    ["sdcli", "parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream",
+     "DgenerateConfig", "UserComment", "Comment", "Description", "Software"]
+)  # fmt: skip
+TEXTS = st.one_of(
+    JSON.map(lambda value: json.dumps(value, default=str)),
+    st.text(max_size=80),
+    st.sampled_from([A1111, CPP, DGENERATE, json.dumps(COMFY), json.dumps(INVOKE), "[" * 5000]),
+    st.text(max_size=20).map(lambda text: f"a\nSteps: {text}, Size: {text}, Clip skip: {text}"),
+)
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(st.dictionaries(CHUNKS, TEXTS, max_size=4), st.sampled_from(["", "line", "command", "json"]))
+def test_no_record_makes_a_traceback(texts, mode):
+    argv = {"": [], "json": ["--json"]}.get(mode, [f"--as-{'prompt-' * (mode == 'line')}{mode}"])
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = png(Path(folder, "x.png"), **texts)
+        except UnicodeEncodeError:
+            return  # surrogates are no text of a PNG
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(["inspect", str(path), *argv])
+    assert code in (0, 2, 7)
+    assert "\x1b" not in out.getvalue()
+
+
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=200), st.sampled_from([".png", ".jpg", ".webp"]), st.integers(0, 400))
+def test_no_bytes_make_a_traceback(data, suffix, at):
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG", pnginfo=None)
+    whole = buffer.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"x{suffix}")
+        path.write_bytes(whole[:at] + data + whole[at + len(data) :])
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert main(["inspect", str(path)]) in (0, 7)

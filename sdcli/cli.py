@@ -11,13 +11,13 @@ import typer
 
 import sdcli
 from sdcli import config
-from sdcli.commands.bench import bench
 from sdcli.commands import vae
+from sdcli.commands.bench import bench
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
-from sdcli.commands.schedulers import schedulers
 from sdcli.commands.replay import replay
+from sdcli.commands.schedulers import schedulers
 from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
 

@@ -97,7 +97,11 @@ def write(
     """
     started = time.perf_counter()
     data = encoded(result, destination, versions=versions, metadata=metadata)
-    path = put(data, destination, f"{slug(result.job.prompt)}-{result.job.seed}")
+    if destination.archive:
+        destination.archive.add(name_of(result.job, destination), data)
+        path = files.STDOUT
+    else:
+        path = put(data, destination, f"{slug(result.job.prompt)}-{result.job.seed}")
     return Written(path=path, result=result, seconds=time.perf_counter() - started)
 
 
@@ -128,9 +132,6 @@ def put(data: bytes, destination: Destination, name: str) -> str:
     path = destination.path
     match destination.kind:
         case "stdout":
-            if destination.archive:
-                destination.archive.add(name_of(result.job, destination), data)
-                return files.STDOUT
             with files.translated("stdout"):
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()

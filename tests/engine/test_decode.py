@@ -164,5 +164,4 @@ def test_tiles_and_the_whole_agree(name: str) -> None:
     whole, _ = decode(loaded, latents, tiling="off")
     tiled, _ = decode(loaded, latents, tiling="on")
     assert not np.array_equal(tiled, whole)
-    print("PSNR tiled", name, psnr(tiled[0], whole[0]), "trip", psnr(whole[0], picture))
     assert psnr(tiled[0], whole[0]) > 25

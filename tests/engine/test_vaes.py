@@ -1,4 +1,4 @@
-"""VAEs from elsewhere: one file in the old layout, the consistency decoder, those that do not fit."""
+"""VAEs from elsewhere: one file in the old layout, the consistency decoder, misfits."""
 
 from __future__ import annotations
 

@@ -118,7 +118,9 @@ def read_vae(home: Path, weights: Path, own: Mapping[str, Any]) -> VaeFacts:
             code="model.vae",
             hint=f"it must be one of {', '.join(CLASSES)}",
         )
-    blocks = config.get("encoder_block_out_channels") or config.get("block_out_channels") or (0,)
+    blocks = (
+        config.get("encoder_block_out_channels") or config.get("block_out_channels") or (0,) * 4
+    )
     return VaeFacts(
         home=home,
         weights=weights,

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from sdcli.engine import ladder
 from sdcli.engine.decode import decode
 from sdcli.errors import DeviceError, NumericsError
+from sdcli.output.likeness import psnr
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_slices_come_first_and_change_nothing(
     one_by_one = np.concatenate([decode(pipeline, latent[None])[0] for latent in latents])
     _cramp(pipeline.vae, monkeypatch, most=4 * 8 * 8)
     pixels, events = decode(pipeline, latents)
-    assert [event.split(", ")[1] for event in events] == ["decoded one image at a time"]
+    assert events == ["VAE: out of memory, one image at a time"]
     assert np.array_equal(pixels, one_by_one)
     assert not pipeline.vae.use_slicing
 
@@ -88,3 +90,78 @@ def test_after_the_last_rung_it_is_a_device_error(
     with pytest.raises(DeviceError) as caught:
         decode(pipeline, latents)
     assert caught.value.hint
+
+
+def test_without_tiles_it_is_a_device_error(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _cramp(pipeline.vae, monkeypatch, most=4 * 32 * 32)
+    latents = torch.zeros((1, 4, 48, 48))
+    with pytest.raises(DeviceError):
+        decode(pipeline, latents, tiling="off")
+    _, events = decode(pipeline, latents, tiling="on")
+    assert events == []
+
+
+def test_the_cpu_comes_last(
+    pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device is too small for anything; on this machine the CPU is told by its float32."""
+    monkeypatch.setattr(ladder, "has_cpu_to_go_to", lambda vae: True)
+    whole, _ = decode(pipeline, latents)
+    pipeline.vae.to(torch.bfloat16)
+    forward = pipeline.vae.decoder.forward
+
+    def cramped(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if sample.dtype != torch.float32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(pipeline.vae.decoder, "forward", cramped)
+    pixels, events = decode(pipeline, latents)
+    assert [event.removeprefix("VAE: out of memory, ") for event in events] == [
+        "one image at a time",
+        "in tiles (seams may differ)",
+        "on the CPU, in float32",
+    ]
+    assert psnr(pixels[0], whole[0]) > 40  # its weights were rounded
+    assert pipeline.vae.dtype == torch.bfloat16
+
+
+def test_a_black_picture_is_decoded_again_and_then_believed(
+    pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = decode(pipeline, latents.bfloat16())
+    pipeline.vae.to(torch.bfloat16)
+    forward = pipeline.vae.decoder.forward
+
+    def darkened(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        image = forward(sample, *args, **kwargs)
+        return image - 1000 if sample.dtype == torch.bfloat16 else image
+
+    monkeypatch.setattr(pipeline.vae.decoder, "forward", darkened)
+    pixels, events = decode(pipeline, latents.bfloat16())
+    assert events == ["VAE: black in bfloat16, decoded in float32"]
+    assert psnr(pixels[0], whole[0]) > 30
+    with torch.no_grad():
+        pipeline.vae.decoder.conv_out.bias -= 1000
+    pixels, events = decode(pipeline, latents.bfloat16())
+    assert events[-1] == "VAE: the picture is black"
+    assert not pixels.any()
+
+
+@pytest.mark.parametrize("name", ["own", "tiny"])
+def test_tiles_and_the_whole_agree(name: str) -> None:
+    """On a picture of the model's kind, at four times its size and in several tiles."""
+    from sdcli.engine.encode_image import encode_image
+    from sdcli.engine.vaes import load_vae
+    from sdcli.request import PipelineSpec
+
+    loaded = load_vae(PipelineSpec(vae=name, device="cpu"))
+    across, down = np.meshgrid(np.linspace(0, 12, 512), np.linspace(0, 9, 512))
+    waves = np.stack([np.sin(across), np.cos(down), np.sin(across + down)], axis=-1)
+    picture = ((waves + 1) * 127).astype(np.uint8)
+    array, _ = encode_image(loaded, picture)
+    latents = torch.from_numpy(array)[None]
+    whole, _ = decode(loaded, latents, tiling="off")
+    tiled, _ = decode(loaded, latents, tiling="on")
+    assert not np.array_equal(tiled, whole)
+    assert psnr(tiled[0], whole[0]) > 25

@@ -174,8 +174,13 @@ def test_the_vae_must_fit(model_copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="16 latent channels"):
         load(EMBEDDED_FOLDER, vae=str(vae))
     edit(vae / "config.json", {"latent_channels": 4, "scaling_factor": 0.5})
-    [note] = load(EMBEDDED_FOLDER, vae=str(vae)).notes
-    assert "scaling factor is 0.5" in note
+    with pytest.raises(ModelError, match=r"scaling factor is 0\.5") as caught:
+        load(EMBEDDED_FOLDER, vae=str(vae))
+    assert "--force-vae" in (caught.value.hint or "")
+    forced = load(EMBEDDED_FOLDER, vae=str(vae), force_vae=True)
+    assert "scaling factor is 0.5" in forced.notes[-1]
+    [result] = engine.generate(forced, [make_job(spec=forced.spec)])
+    assert forced.notes[-1] in result.events
     edit(vae / "config.json", {"_class_name": "AutoencoderDC"})
     with pytest.raises(ModelError, match="AutoencoderDC"):
         load(EMBEDDED_FOLDER, vae=str(vae))

@@ -155,9 +155,7 @@ class _Comparison:
         from sdcli.output.encode import encode
         from sdcli.output.grid import labelled_grid
 
-        labels = [
-            " ".join(f"{value}" for value in _line(row).values() if value) for row in self.rows
-        ]
+        labels = [_label(_line(row)) for row in self.rows]
         pictures = self.pictures
         if self._pixels is not None:
             labels, pictures = ["input", *labels], [self._pixels, *pictures]
@@ -193,6 +191,11 @@ def _line(row: dict[str, Any]) -> dict[str, str | None]:
         "psnr": "equal" if row["identical"] else decibels,
         "ssim": None if row["ssim"] is None else f"{row['ssim']:.3f}",
     }
+
+
+def _label(line: dict[str, str | None]) -> str:
+    told = line | {"ssim": line["ssim"] and f"SSIM {line['ssim']}"}
+    return ", ".join(value for value in told.values() if value)
 
 
 def _tell(document: dict[str, Any], *, json: bool, quiet: bool) -> None:

@@ -43,7 +43,6 @@ IMPOSSIBLE: Final[Mapping[str, tuple[str, str]]] = {
     "gradient_estimation": ("Diffusers does not have it", "Euler"),
     "euler_cfg_pp": ("Diffusers has no CFG++", "Euler"),
     "euler_ancestral_cfg_pp": ("Diffusers has no CFG++", "Euler a"),
-    "dpmsolver": ("without ++ it ends elsewhere", "DPM++ 2M"),
     "IPNDM": ("its timesteps are not Stable Diffusion's", "DEIS"),
     "EDMEulerScheduler": ("it expects a model with EDM preconditioning", "Euler"),
     "EDMDPMSolverMultistepScheduler": ("it expects a model with EDM preconditioning", "DPM++ 2M"),

@@ -27,6 +27,7 @@ def all_packages(monkeypatch):
         ("dpmpp_2m+karras", "DPM++ 2M Karras", "DPMSolverMultistepScheduler"),
         ("dpm 2m", "DPM++ 2M", "DPMSolverMultistepScheduler"),
         ("dpmsolver++", "DPM++ 2M", "DPMSolverMultistepScheduler"),
+        ("dpmsolver", "DPM-Solver", "DPMSolverMultistepScheduler"),
         ("DPM++ 2M SDE Heun Exponential", "DPM++ 2M SDE Heun Exponential", None),
         ("dpmpp_sde_gpu", "DPM++ SDE", "DPMSolverSDEScheduler"),
         ("EULER", "Euler", "EulerDiscreteScheduler"),

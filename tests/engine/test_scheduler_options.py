@@ -39,6 +39,7 @@ COMPANIONS = {
     "lower_order_final": "final_sigmas_type=sigma_min",
     "algorithm_type": "final_sigmas_type=sigma_min",
     "solver_type": "final_sigmas_type=sigma_min",
+    "predict_x0": "final_sigmas_type=sigma_min",
 }
 NUMBERS = {
     "beta_start": 0.001,

@@ -38,6 +38,19 @@ class _Said:
         """Whether the timestep spacing decides anything."""
         return self.class_name not in _ALL_LEVELS or self.schedule not in _SIGMA_SCHEDULES
 
+    def order(self) -> int:
+        """The highest order of its solver."""
+        names = ("solver_order", "predictor_order", "corrector_order")
+        return max(self.config.get(name, 1) for name in names)
+
+    def lowers_last_steps(self) -> bool:
+        """Whether lower_order_final decides it: a last noise level of zero may do so already."""
+        if self.config.get("final_sigmas_type") != "zero":
+            return True
+        if self.class_name == "DPMSolverMultistepScheduler":
+            return self.order() > 2
+        return self.class_name == "UniPCMultistepScheduler"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
@@ -66,11 +79,13 @@ _RULES: Final = (
     ),
     _Rule(
         keys=("thresholding",),
-        heeded=lambda said: (
-            said.config.get("algorithm_type")
-            in (None, "dpmsolver++", "sde-dpmsolver++", "deis", "data_prediction")
-        ),
-        needs="it is for algorithms that solve for the clean latents, as dpmsolver++ does",
+        heeded=lambda said: bool(said.config.get("predict_x0", True)),
+        needs="it needs predict_x0=true",
+    ),
+    _Rule(
+        keys=("lambda_min_clipped",),
+        heeded=lambda said: said.schedule not in _SIGMA_SCHEDULES,
+        needs="leave out either it or the schedule",
     ),
     _Rule(
         keys=("clip_sample_range",),
@@ -84,13 +99,12 @@ _RULES: Final = (
     ),
     _Rule(
         keys=("lower_order_final",),
-        heeded=lambda said: (
-            said.config.get("final_sigmas_type") != "zero"
-            or (
-                said.class_name == "DPMSolverMultistepScheduler" and said.config["solver_order"] > 2
-            )
-            or said.class_name == "UniPCMultistepScheduler"
-        ),
+        heeded=lambda said: said.order() > 1,
+        needs="it is for a solver of order 2 or more",
+    ),
+    _Rule(
+        keys=("lower_order_final",),
+        heeded=lambda said: said.lowers_last_steps(),
         needs="the last step is of the first order as it is; "
         "add final_sigmas_type=sigma_min for another",
     ),
@@ -143,6 +157,13 @@ _BROKEN: Final[tuple[tuple[Callable[[_Said], bool], str, str], ...]] = (
         ),
         "bh1 ends in NaN at a noise level of zero",
         "add final_sigmas_type=sigma_min, or take solver_type=bh2",
+    ),
+    (
+        lambda said: (
+            said.config.get("predict_x0") is False and said.config["final_sigmas_type"] == "zero"
+        ),
+        "predict_x0=false ends in NaN at a noise level of zero",
+        "add final_sigmas_type=sigma_min",
     ),
     (
         lambda said: bool(said.config.get("rescale_betas_zero_snr")) and said.schedule == "Beta",

@@ -117,6 +117,15 @@ SAMPLERS: Final = (
         stochastic=True,
     ),
     Sampler(
+        name="DPM-Solver",
+        class_name="DPMSolverMultistepScheduler",
+        order=2,
+        aliases=("dpmsolver", "dpm_solver"),
+        config={**_multistep("dpmsolver", order=2), "final_sigmas_type": "sigma_min"},
+        schedules=(*_ALL, "Lu"),
+        note="the first form, without ++; Diffusers means to drop it",
+    ),
+    Sampler(
         name="DPM++ 2S",
         class_name="DPMSolverSinglestepScheduler",
         order=2,

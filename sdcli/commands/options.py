@@ -55,7 +55,8 @@ Scheduler = Annotated[
         "--scheduler",
         "-s",
         help="Any name of A1111, ComfyUI, InvokeAI or Diffusers, with its schedule: "
-        "'DPM++ 2M Karras', dpmpp_2m_k, EulerDiscreteScheduler.",
+        "'DPM++ 2M Karras', dpmpp_2m_k, EulerDiscreteScheduler; options after it: "
+        "'euler;timestep_spacing=trailing'.",
         autocompletion=_complete_scheduler,
     ),
 ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.catalog.schedulers import SchedulerChoice, resolve
 from sdcli.plan import Job
 from tests.jobs import make_job
 
@@ -61,6 +61,39 @@ def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: s
     assert np.array_equal(result.pixels, expected(plain, job))
     assert result.scheduler_class == class_name
     assert result.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "DPMSolverMultistepScheduler;solver_order=3": {"solver_order": 3},
+    "DPMSolverMultistepScheduler;algorithm_type=sde-dpmsolver++": {
+        "algorithm_type": "sde-dpmsolver++"
+    },
+    "DPMSolverMultistepScheduler Lu": {
+        **dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), False),
+        "use_lu_lambdas": True,
+    },
+    "DDIMScheduler;timestep_spacing=trailing;rescale_betas_zero_snr=true": {
+        "timestep_spacing": "trailing",
+        "rescale_betas_zero_snr": True,
+    },
+    "EulerDiscreteScheduler;final_sigmas_type=sigma_min": {"final_sigmas_type": "sigma_min"},
+    "EulerDiscreteScheduler;use_beta_sigmas=true": {
+        **dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas"), False),
+        "use_beta_sigmas": True,
+    },
+    "UniPCMultistepScheduler;prediction_type=epsilon": {"prediction_type": "epsilon"},
+    "LMSDiscreteScheduler": {},
+    "DPMSolverSDEScheduler": {"noise_sampler_seed": 7},
+}
+
+
+@pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning")
+@pytest.mark.parametrize("typed", OPTIONS)
+def test_options_said_in_a_name_are_the_constructors(loaded: Any, plain: Any, typed: str) -> None:
+    choice = resolve(typed).choice
+    [result] = engine.generate(loaded, [make_job(scheduler=choice)])
+    by_hand = SchedulerChoice(class_name=choice.class_name, config=tuple(OPTIONS[typed].items()))
+    assert np.array_equal(result.pixels, expected(plain, make_job(scheduler=by_hand)))
 
 
 @pytest.mark.parametrize(

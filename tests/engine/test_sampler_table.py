@@ -12,6 +12,11 @@ import pytest
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.catalog.schedules import SCHEDULES
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning"),
+]
+
 BASE = {
     "beta_start": 0.00085,
     "beta_end": 0.012,

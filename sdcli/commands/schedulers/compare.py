@@ -79,7 +79,7 @@ def compare(
     names = [name.strip() for name in schedulers.split(",") if name.strip()]
     if not names:
         raise UsageError("--schedulers: none named", code="usage.schedulers")
-    many = reference_steps or min(max(4 * numbers[-1], 100), _MOST_STEPS)
+    many = _reference_steps(reference_steps, numbers[-1])
     from sdcli import comparison
     from sdcli.output import grid, images
     from sdcli.output.console import Console
@@ -110,6 +110,17 @@ def _numbers(text: str) -> list[int]:
     return sorted(set(map(int, words)))
 
 
+def _reference_steps(asked: int | None, most: int) -> int:
+    if asked is None:
+        return min(max(4 * most, 100), _MOST_STEPS)
+    if not 1 <= asked <= _MOST_STEPS:
+        raise UsageError(
+            f"--reference-steps: {asked} is not between 1 and {_MOST_STEPS}",
+            code="usage.reference_steps",
+        )
+    return asked
+
+
 def _check_out(out: str) -> None:
     if out == "-":
         raise UsageError(
@@ -127,7 +138,7 @@ def _grid(compared: Comparison) -> Any:
     reference = compared.reference
     blank = [None] * (len(steps) - 1)
     return labelled_grid(
-        [*rows, [reference.pixels, *blank]],
+        [*rows, [*blank, reference.pixels]],
         rows=[*names, f"reference: {reference.scheduler}, {reference.steps} steps"],
         columns=[f"{n} steps" for n in steps],
     )

@@ -1,0 +1,218 @@
+"""`schedulers list`, `show` and `compare` through the real `main()`."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.errors import ExitCode
+from tests.test_startup import HEAVY, probe
+
+PROMPT = "a cat and a guitar on a blue background"
+
+
+@pytest.mark.parametrize("verb", ["list", "show", "compare"])
+def test_every_verb_has_help_with_examples(run_cli, verb):
+    ran = run_cli("schedulers", verb, "--help")
+    assert ran.code == 0
+    assert f"    sdcli schedulers {verb}" in ran.stdout
+    assert max(map(len, ran.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("argv", [["list"], ["show", "Euler Karras"], ["list", "--json"]])
+def test_the_catalogue_needs_no_torch(argv, tmp_path):
+    code, modules = probe("schedulers", *argv, cwd=tmp_path)
+    assert code == 0
+    assert not HEAVY & modules
+    assert "numpy" not in modules
+
+
+def test_list_has_a_line_for_every_row(run_cli):
+    lines = run_cli("schedulers", "list").stdout.splitlines()
+    assert len(lines) == len(SAMPLERS) + 1
+    for row, line in zip(SAMPLERS, lines[1:], strict=True):
+        assert line.startswith(row.name)
+        assert row.class_name.removesuffix("Scheduler") in line
+
+
+def test_list_filters_by_words(run_cli):
+    ran = run_cli("schedulers", "list", "Karras", "stochastic", "--json").document
+    assert ran["schema"] == "sdcli/schedulers/1"
+    names = {row["name"] for row in ran["schedulers"]}
+    assert names == {row.name for row in SAMPLERS if row.stochastic and "Karras" in row.schedules}
+    by_name = {row["name"]: row for row in ran["schedulers"]}
+    assert by_name["DPM++ SDE"]["package"] == "torchsde"
+    assert by_name["DPM2 a"]["unet_calls"] == "2N-1"
+
+
+def test_list_of_nothing_is_an_error(run_cli):
+    ran = run_cli("schedulers", "list", "quux")
+    assert ran.code == ExitCode.USAGE
+    assert "no scheduler has all of: quux" in ran.stderr
+
+
+def test_show_tells_every_option(run_cli):
+    out = run_cli("schedulers", "show", "dpmpp_2m_k;solver_order=3").stdout
+    assert "scheduler: DPM++ 2M Karras;solver_order=3" in out
+    assert "Automatic means: Karras" in out
+    line = next(line for line in out.splitlines() if line.startswith("solver_order"))
+    assert line.split()[1:3] == ["3", "2"]
+    assert "timestep by" not in out
+
+
+def test_show_as_json(run_cli):
+    document = run_cli("schedulers", "show", "DDIM", "--json").document
+    assert document["schema"] == "sdcli/scheduler/1"
+    assert document["steps"] is document["schedule"] is None
+    options = {row["name"]: row for row in document["options"]}
+    assert options["steps_offset"]["set"] == 1
+    assert options["steps_offset"]["default"] == 0
+    assert options["thresholding"]["set"] is None
+    assert options["trained_betas"]["fixed"]
+
+
+def test_show_with_steps_is_what_diffusers_does(run_cli):
+    from diffusers import EulerDiscreteScheduler
+
+    run = run_cli("schedulers", "show", "Euler Karras", "--steps", "6", "--json")
+    calls = run.document["schedule"]
+    theirs = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", use_karras_sigmas=True
+    )
+    theirs.set_timesteps(6)
+    assert [c["timestep"] for c in calls] == pytest.approx(theirs.timesteps.tolist())
+    assert [c["sigma"] for c in calls] == pytest.approx(theirs.sigmas[:-1].tolist())
+    out = run_cli("schedulers", "show", "Euler Karras", "--steps", "6").stdout
+    assert "sigma by UNet call (log)" in out
+    assert out.count("*") == 12
+
+
+@pytest.mark.parametrize("name", [row.name for row in SAMPLERS])
+def test_show_of_every_row_has_as_many_calls_as_promised(run_cli, name):
+    row = next(row for row in SAMPLERS if row.name == name)
+    calls = run_cli("schedulers", "show", name, "--steps", "5", "--json").document["schedule"]
+    assert len(calls) == row.unet_calls(5)
+    assert all(call["sigma"] > 0 for call in calls)
+    if name != "PLMS":  # which asks twice at its second timestep
+        sigmas = [call["sigma"] for call in calls]
+        assert all(later < earlier * 1.0001 for earlier, later in pairwise(sigmas))
+
+
+def test_show_refuses_too_many_steps(run_cli):
+    ran = run_cli("schedulers", "show", "LCM", "--steps", "51")
+    assert ran.code == ExitCode.USAGE
+    assert "takes 1 to 50, not 51" in ran.stderr
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """One small comparison, its document, its table and its grid."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    from sdcli.cli import main
+
+    grid = tmp_path_factory.mktemp("grid") / "grid.png"
+    argv = ["schedulers", "compare", PROMPT, "--schedulers", "ddim,heun,euler a", "--seed", "7"]
+    argv += ["--steps", "8,2", "--reference-steps", "24", "--size", "64x64", "-q"]
+    outs = []
+    for extra in (["--json"], ["--force"]):
+        with redirect_stdout(StringIO()) as out:
+            assert main([*argv, "-o", str(grid), *extra]) == 0
+        outs.append(out.getvalue())
+    return json.loads(outs[0]), outs[1], grid
+
+
+def test_compare_measures_against_the_reference(compared):
+    document, _, grid = compared
+    assert document["schema"] == "sdcli/comparison/1"
+    assert document["grid"] == str(grid)
+    runs = {(run["scheduler"], run["steps"]): run for run in document["runs"]}
+    assert list(runs) == [(s, n) for s in ("DDIM", "Heun", "Euler a") for n in (2, 8)]
+    assert runs["Heun", 8]["unet_calls"] == 15
+    assert runs["Heun", 8]["latent_rmse"] < runs["Heun", 2]["latent_rmse"]
+    assert runs["DDIM", 8]["psnr_db"] > runs["DDIM", 2]["psnr_db"]
+    assert [runs[s, 8]["stochastic"] for s in ("DDIM", "Euler a")] == [False, True]
+    assert document["reference"]["latent_rmse"] == 0
+    assert document["reference"]["psnr_db"] is None
+
+
+def test_the_fastest_is_the_converged_run_of_the_fewest_calls(compared):
+    document, table, _ = compared
+    converged = [run for run in document["runs"] if run["converged"]]
+    if document["fastest"]:
+        calls = {(r["scheduler"], r["steps"]): r["unet_calls"] for r in converged}
+        fastest = document["fastest"]
+        assert calls[fastest["scheduler"], fastest["steps"]] == min(calls.values())
+        assert f"fastest: {fastest['scheduler']}" in table
+    else:
+        assert not converged
+        assert "fastest: none came within 30 dB" in table
+
+
+def test_compare_draws_a_grid_and_a_table(compared):
+    _, table, grid = compared
+    with Image.open(grid) as image:
+        assert image.width > 2 * 64
+        assert image.height > 4 * 64
+        assert np.asarray(image).std() > 10
+    lines = table.splitlines()
+    assert lines[0].split()[:2] == ["scheduler", "steps"]
+    assert len([line for line in lines if line.startswith(("DDIM", "Heun", "Euler a *"))]) == 6
+    assert f"grid: {grid}" in lines
+
+
+def test_a_cell_of_the_grid_is_the_image_that_generate_makes(compared, run_cli):
+    _, _, grid = compared
+    ran = run_cli(
+        *("generate", PROMPT, "-s", "heun", "--steps", "8", "--seed", "7"),
+        *("--size", "64x64", "-o", "one.png"),
+    )
+    assert ran.code == 0
+    with Image.open(grid) as sheet, Image.open(ran.paths[0]) as one:
+        pixels, cell = np.asarray(sheet), np.asarray(one)
+    starts = np.argwhere((pixels == cell[0, 0]).all(-1))
+    assert any(np.array_equal(pixels[y : y + 64, x : x + 64], cell) for y, x in starts)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--schedulers", "ddim,eulr"], "no scheduler is called 'eulr'"),
+        (["--schedulers", "ddim,DDIM"], "are both DDIM"),
+        (["--schedulers", ","], "none named"),
+        (["--steps", "4,x"], "not numbers from 1 to 1000"),
+        (["--schedulers", "lcm", "--steps", "60"], "more than the 50 that LCM takes"),
+        (["-o", "-"], "stdout is the table's"),
+        (["--reference-steps", "0"], "--reference-steps"),
+    ],
+)
+def test_compare_refuses_before_it_draws(run_cli, tmp_path, argv, message):
+    ran = run_cli("schedulers", "compare", PROMPT, *argv)
+    assert ran.code == ExitCode.USAGE
+    assert message in ran.stderr
+    assert not list(tmp_path.glob("**/*.png"))
+
+
+def test_compare_keeps_what_failed_as_a_hole(run_cli, monkeypatch):
+    from sdcli.engine import sampling
+    from sdcli.errors import NumericsError
+
+    whole = sampling._check_finite
+
+    def failing(latents, loaded):
+        if type(loaded.pipeline.scheduler).__name__ == "HeunDiscreteScheduler":
+            raise NumericsError("UNet: the latents are not finite", code="numerics.unet")
+        whole(latents, loaded)
+
+    monkeypatch.setattr(sampling, "_check_finite", failing)
+    argv = ("--schedulers", "ddim,heun", "--steps", "1", "--reference-steps", "2")
+    ran = run_cli("schedulers", "compare", PROMPT, *argv, "--size", "64x64")
+    assert ran.code == ExitCode.PARTIAL
+    assert "failed" in ran.stdout
+    assert "Heun, 1 steps: UNet: the latents are not finite" in ran.stdout

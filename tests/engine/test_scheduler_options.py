@@ -1,0 +1,152 @@
+"""The option table against Diffusers, and every option that is taken does something."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import product
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+from sdcli.catalog.constructors import CONSTRUCTORS, OPTIONS, option
+from sdcli.catalog.impossible import IMPOSSIBLE
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers import resolve
+from sdcli.engine import schedulers
+from sdcli.errors import UsageError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning"),
+]
+
+BASE = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "prediction_type": "v_prediction",
+}
+# What an option needs beside it to do anything, by the hints of its refusals.
+COMPANIONS = {
+    "clip_sample_range": "clip_sample=true",
+    "dynamic_thresholding_ratio": "thresholding=true",
+    "sample_max_value": "thresholding=true",
+    "steps_offset": "timestep_spacing=leading",
+    "euler_at_final": "final_sigmas_type=sigma_min",
+    "lower_order_final": "final_sigmas_type=sigma_min",
+    "algorithm_type": "final_sigmas_type=sigma_min",
+    "solver_type": "final_sigmas_type=sigma_min",
+    "predict_x0": "final_sigmas_type=sigma_min",
+}
+NUMBERS = {
+    "beta_start": 0.001,
+    "beta_end": 0.02,
+    "clip_sample_range": 0.4,
+    "dynamic_thresholding_ratio": 0.3,
+    "sample_max_value": 1.2,
+    "sigma_min": 0.2,
+    "sigma_max": 8.0,
+    "lambda_min_clipped": -1.0,
+    "original_inference_steps": 100,
+    "timestep_scaling": 0.1,
+}
+STEPS = (5, 16, 2)
+
+
+@pytest.mark.parametrize("class_name", CONSTRUCTORS)
+def test_the_table_is_the_constructors(class_name: str) -> None:
+    parameters = inspect.signature(getattr(diffusers, class_name).__init__).parameters
+    theirs = {name: p.default for name, p in parameters.items() if name != "self"}
+    ours = {k: [] if v == () else v for k, v in CONSTRUCTORS[class_name].items()}
+    assert ours == theirs
+
+
+def test_every_class_has_options_and_every_option_a_meaning() -> None:
+    assert {row.class_name for row in SAMPLERS} == set(CONSTRUCTORS)
+    assert {key for options in CONSTRUCTORS.values() for key in options} == set(OPTIONS)
+    for class_name, options in CONSTRUCTORS.items():
+        for key in options:
+            known = option(class_name, key)
+            assert known.meaning
+            assert bool(known.takes) != bool(known.fixed), (class_name, key)
+
+
+def test_every_scheduler_of_diffusers_is_in_the_table_or_refused_with_a_reason() -> None:
+    theirs = {
+        name
+        for name in dir(diffusers)
+        if name.endswith("Scheduler") and "Flax" not in name and name != "SchedulerMixin"
+    }
+    refused = {name for name in IMPOSSIBLE if name.endswith("Scheduler")}
+    assert theirs == set(CONSTRUCTORS) | refused
+
+
+def denoise(text: str, steps: int) -> torch.Tensor:
+    """A run from fixed noise with a stand-in for the UNet that reads both latents and time."""
+    choice = resolve(text).choice
+    cls = schedulers.scheduler_class(choice.class_name or "")
+    seeds = {"noise_sampler_seed": 3} if cls.__name__ == "DPMSolverSDEScheduler" else {}
+    scheduler = cls.from_config({**BASE, **dict(choice.config), **seeds})
+    scheduler.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randn(1, 4, 4, 4, generator=generator) * scheduler.init_noise_sigma
+    takes = inspect.signature(scheduler.step).parameters
+    extra = {"generator": generator} if "generator" in takes else {}
+    for t in scheduler.timesteps:
+        seen = scheduler.scale_model_input(sample, t)
+        out = torch.tanh(seen.roll(1, 1) + 0.001 * float(t)) - 0.3 * seen
+        sample = scheduler.step(out, t, sample, **extra)[0]
+    return sample
+
+
+def values(class_name: str, key: str) -> list[object]:
+    takes = option(class_name, key).takes
+    if not takes:
+        return []
+    if isinstance(takes[0], str):
+        return list(takes)
+    return [NUMBERS[key]] if key in NUMBERS else list(range(int(takes[0]), int(takes[1]) + 1))
+
+
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+@pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning")
+def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
+    ran: dict[tuple[str, int], torch.Tensor] = {}
+
+    def run(text: str, steps: int) -> torch.Tensor:
+        if (text, steps) not in ran:
+            ran[text, steps] = denoise(text, steps)
+            assert torch.isfinite(ran[text, steps]).all(), text
+        return ran[text, steps]
+
+    taken = 0
+    for key, schedule in product(CONSTRUCTORS[row.class_name], row.schedules[:2] or [""]):
+        name = f"{row.name} {schedule}".strip()
+        for companion in {"", COMPANIONS.get(key, "")}:
+            before = f"{name};{companion}"
+            for value in values(row.class_name, key):
+                if key.startswith("use_"):
+                    continue
+                try:
+                    base = resolve(before)
+                    after = resolve(f"{before};{key}={value}")
+                except UsageError:
+                    continue
+                if (
+                    base.choice == after.choice
+                    or value
+                    in (
+                        CONSTRUCTORS[row.class_name][key],
+                        str(CONSTRUCTORS[row.class_name][key]).lower(),
+                    )
+                    or BASE.get(key) == value
+                ):
+                    continue
+                taken += 1
+                assert any(not torch.equal(run(before, n), run(after.label, n)) for n in STEPS), (
+                    after.label
+                )
+    assert taken >= 3

@@ -1,14 +1,12 @@
-"""Pipes as people lay them: tar, xargs, jq, head; interrupts; two ranks of torchrun."""
+"""Pipes as people lay them: tar, xargs, jq, head; and two ranks of torchrun."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,29 +65,6 @@ def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     ran = shell(f"{made} | head -1", tmp_path)
     assert json.loads(ran.stdout)["event"] == "started"
     assert ran.stderr == ""
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_finishes_what_is_in_flight_and_the_second_does_not(
-    tmp_path: Path, times: int
-) -> None:
-    argv = [sys.executable, "-c", BATCH, "8", "{'num_inference_steps': 300}"]
-    running = subprocess.Popen(
-        argv, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    assert running.stdout
-    assert running.stdout.readline()  # the first image is there, the second in flight
-    time.sleep(0.1)
-    for _ in range(times):
-        running.send_signal(signal.SIGINT)
-        time.sleep(0.1)
-    _, stderr = running.communicate(timeout=120)
-    assert running.returncode == 130
-    assert "Ctrl-C again stops at once" in stderr
-    assert "sdcli: hint: the same command goes on from here" in stderr
-    assert len(pictures(tmp_path / "outputs")) == (2 if times == 1 else 1)
-    assert clutter(tmp_path / "outputs") == []
 
 
 def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -212,3 +216,27 @@ def test_the_job_is_told_in_the_record(run_batch: RunBatch, folder: Path) -> Non
     line = json.loads((folder / "sdcli-journal.jsonl").read_text().splitlines()[-1])
     assert line["job"] == read(path)["record"]["job"]
     assert line["name"] == path.name
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_finishes_what_is_in_flight_and_the_second_does_not_wait(
+    run_batch: RunBatch, folder: Path, times: int
+) -> None:
+    def interrupt() -> None:
+        while not list(folder.glob("*.png")):
+            time.sleep(0.01)
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+
+    many = [asked(f"a cat {i}", num_inference_steps=60) for i in range(6)]
+    Thread(target=interrupt, daemon=True).start()
+    ran = run_batch(many)
+    assert ran.code == ran.done["exit_code"] == ExitCode.INTERRUPTED
+    assert "Ctrl-C again stops at once" in ran.stderr
+    [failed] = [event for event in ran.events if event["event"] == "failed"]
+    assert failed["error"]["hint"] == "the same command goes on from here"
+    assert 1 <= len(pictures(folder)) == ran.done["made"] < 6
+    assert clutter(folder) == []
+    assert run_batch(many).done["skipped"] == ran.done["made"]
+    assert len(pictures(folder)) == 6

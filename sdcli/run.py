@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal
 
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
-from sdcli.errors import ExitCode, Interrupted, SdcliError
+from sdcli.dump import LatentsSink, LatentsWanted
+from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError
 from sdcli.plan import Job, batch_key, plan
 from sdcli.prompts.arrivals import Arrivals, Given
 from sdcli.request import GenerationRequest, PipelineSpec
@@ -17,8 +19,8 @@ from sdcli.result import Failure, GenerationResult, StepEvent, Written
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
     from sdcli.output.images import Destination
+    from sdcli.output.tensors import Dumps
 
-SaveLatents = Literal["final", "all"]
 ReportForm = Literal["paths", "json", "jsonl"]
 Warn = Callable[[str], None]
 
@@ -34,13 +36,14 @@ def generate(
     requests: GenerationRequest | Iterable[GenerationRequest],
     *,
     batch_size: int | None = 1,
-    save_latents: SaveLatents | None = None,
+    save_latents: LatentsWanted | str | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> list[GenerationResult]:
     """Draw the images of one or several requests, in their order, and write nothing.
 
     At batch size 1 every image is exact; larger ones are faster and equal to rounding; None lets
-    the memory decide. The pipeline stays loaded for the next call with an equal spec. Raises the
+    the memory decide. `save_latents` ("final", "all", "every:5", "steps:1,5") fills the results'
+    `latents`. The pipeline stays loaded for the next call with an equal spec. Raises the
     first SdcliError that any of the images meets.
     """
     given = [requests] if isinstance(requests, GenerationRequest) else requests
@@ -58,7 +61,8 @@ def outcomes(
     source: Arrivals,
     *,
     batch_size: int | None = 1,
-    save_latents: SaveLatents | None = None,
+    save_latents: LatentsWanted | str | None = None,
+    sink: LatentsSink | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Warn | None = None,
 ) -> Iterator[GenerationResult | Failure]:
@@ -77,7 +81,9 @@ def outcomes(
         held += planner.jobs(source.take(max(0, limit - len(held)), wait=False))
         batch = _leading(held[:limit])
         try:
-            yield from engine.generate(pipeline, batch, on_step=on_step, save_latents=save_latents)
+            yield from engine.generate(
+                pipeline, batch, on_step=on_step, save_latents=save_latents, sink=sink
+            )
         except SdcliError as error:
             yield Failure(jobs=tuple(batch), error=error)
         held = held[len(batch) :] or planner.jobs(source.take(1, wait=True))
@@ -142,7 +148,7 @@ class Delivery:
     force: bool = False
     metadata: bool = True
     sidecar: bool = False
-    save_latents: SaveLatents | None = None
+    save_latents: LatentsWanted | None = None
     report: ReportForm = "paths"
     verbosity: int = 0
 
@@ -161,52 +167,79 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
     report = reports.of_form(delivery.report, talk)
     errors: list[SdcliError] = []
     made = 0
-    try:
-        with talk.progress(delivery.images) as progress:
+    with (
+        _dumps(destination, delivery) as dumps,
+        talk.progress(delivery.images) as progress,
+    ):
+        try:
             for outcome in outcomes(
                 source,
                 batch_size=batch_size,
-                save_latents=delivery.save_latents,
+                sink=dumps,
                 on_step=progress.on_step,
                 warn=talk.warn,
             ):
                 if isinstance(outcome, Failure):
-                    errors.append(outcome.error)
-                    report.failed(outcome.error)
+                    errors.append(_rescued(outcome, dumps))
+                    report.failed(errors[-1])
                     progress.done(len(outcome.jobs))
                     continue
                 for event in outcome.events:
                     talk.warn(event)
-                report.image(*_write(outcome, destination, delivery))
+                report.image(*_write(outcome, destination, delivery, dumps))
                 progress.done(1)
                 made += 1
-    except (SdcliError, KeyboardInterrupt) as stop:
-        error = stop if isinstance(stop, SdcliError) else _interrupted(made)
-        errors.append(error)
-        report.failed(error)
+        except (SdcliError, KeyboardInterrupt) as stop:
+            if isinstance(stop, KeyboardInterrupt):
+                stop = _interrupted(made, dumps.rescue_all())
+            errors.append(stop)
+            report.failed(stop)
     report.close()
     return _exit_code(made, errors)
 
 
+def _dumps(destination: Destination, delivery: Delivery) -> Dumps:
+    from sdcli.engine import versions
+    from sdcli.output.tensors import Dumps
+
+    return Dumps(destination.folder, delivery.save_latents, versions())
+
+
+def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
+    """The failure's error, with where its latents are when they were whole already."""
+    error = failure.error
+    if isinstance(error, OutputError):  # no room for them either
+        return error
+    paths = [path for job in failure.jobs if (path := dumps.rescue(job.index))]
+    if not paths:
+        return error
+    return type(error)(
+        f"{error.message}; its latents are kept in {', '.join(paths)}",
+        code=error.code,
+        hint=f"sdcli latents decode {' '.join(map(shlex.quote, paths))} --vae tiny"
+        if "VAE" in error.message
+        else error.hint,
+    )
+
+
 def _write(
-    result: GenerationResult, destination: Destination, delivery: Delivery
+    result: GenerationResult, destination: Destination, delivery: Delivery, dumps: Dumps
 ) -> tuple[Written, str | None]:
     """The image, all that goes beside it, and the path of its latents."""
     from sdcli.engine import versions
-    from sdcli.output import images, record, tensors
+    from sdcli.output import images, record
 
     facts = versions()
     written = images.write(result, destination, versions=facts, metadata=delivery.metadata)
     if delivery.sidecar:
         record.write_sidecar(written, facts)
-    if not delivery.save_latents:
-        return written, None
-    return written, tensors.write_latents(written, versions=facts, force=delivery.force)
+    return written, dumps.finish(written, force=delivery.force)
 
 
-def _interrupted(made: int) -> Interrupted:
+def _interrupted(made: int, latents: Sequence[str]) -> Interrupted:
     finished = "1 image is" if made == 1 else f"{made} images are"
-    return Interrupted(f"interrupted; {finished} finished and whole", code="interrupted")
+    kept = f"; the steps so far are in {', '.join(latents)}" if latents else ""
+    return Interrupted(f"interrupted; {finished} finished and whole{kept}", code="interrupted")
 
 
 def _exit_code(made: int, errors: Sequence[SdcliError]) -> ExitCode:

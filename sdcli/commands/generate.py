@@ -43,6 +43,7 @@ def generate(
     out: options.Out = "outputs",
     batch_size: options.BatchSize = "1",
     save_latents: options.SaveLatents = None,
+    latents_kinds: options.LatentsKinds = None,
     sidecar: options.Sidecar = False,
     no_metadata: options.NoMetadata = False,
     force: options.Force = False,
@@ -88,7 +89,7 @@ def generate(
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
-        save_latents=save_latents,
+        save_latents=options.parse_latents(save_latents, latents_kinds),
         report=options.report_form(json, jsonl),
         verbosity=options.verbosity(quiet, verbose),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,16 @@ class Destination:
     def suffix(self) -> str:
         """The image format, as a file name tells it."""
         return self.path.suffix.lower() if self.kind in ("file", "numbered") else ".png"
+
+    @property
+    def folder(self) -> Path:
+        """Where files beside the images lie; for stdout, the system's temporary folder."""
+        match self.kind:
+            case "folder":
+                return self.path
+            case "stdout":
+                return Path(tempfile.gettempdir())
+        return self.path.parent
 
 
 def destination(out: str, *, several: bool, force: bool) -> Destination:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 
+from sdcli.catalog.headers import read_header
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
 STEMS: Mapping[str, str] = {
@@ -21,7 +21,6 @@ STEMS: Mapping[str, str] = {
 
 PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LFS_POINTER = b"version https://git-lfs"
 
 
 def choose(names: Iterable[str], stem: str, variant: str | None) -> str | None:
@@ -70,30 +69,12 @@ def find(folder: Path, component: str, variant: str | None) -> Path:
 
 def check(component: str, path: Path) -> None:
     """Prove from the header alone that the file is whole. Raises CorruptError."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if _LFS_POINTER.startswith(start) and start:
-            raise _corrupt(component, path, "is a Git LFS pointer", hint="run `git lfs pull`")
-        header_size = int.from_bytes(start, "little")
-        if len(start) < 8 or 8 + header_size > size:
-            raise _corrupt(component, path, f"is cut off in its header ({size} bytes)")
-        header = file.read(header_size)
     try:
-        tensors = {k: v for k, v in json.loads(header).items() if k != "__metadata__"}
-        end = 8 + header_size + max(v["data_offsets"][1] for v in tensors.values())
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _corrupt(component, path, "has no readable safetensors header") from error
-    if end != size:
-        raise _corrupt(component, path, f"has {size} bytes where its header tells of {end}")
-
-
-def _corrupt(component: str, path: Path, what: str, *, hint: str | None = None) -> CorruptError:
-    return CorruptError(
-        f"{component}: {path} {what}",
-        code="model.corrupt",
-        hint=hint or "fetch the file again",
-    )
+        read_header(path)
+    except CorruptError as error:
+        raise CorruptError(
+            f"{component}: {error.message}", code=error.code, hint=error.hint
+        ) from error
 
 
 class WeightHashes:

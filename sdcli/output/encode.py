@@ -1,4 +1,4 @@
-"""Pixels and their record to the bytes of an image file, and back. Pillow lives here alone."""
+"""Pixels and their record to the bytes of an image file, and back."""
 
 from __future__ import annotations
 

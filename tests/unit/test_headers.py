@@ -1,0 +1,87 @@
+"""Safetensors headers: what the library writes is read, and nothing else is believed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from sdcli.catalog.headers import read_header
+from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli.errors import CorruptError
+
+SHAPES = st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=5)
+DTYPES = st.sampled_from([np.float32, np.float16, np.uint8, np.int64])
+ONE = {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("headers") / "a.safetensors"
+
+
+def packed(header: object, payload: bytes) -> bytes:
+    raw = json.dumps(header).encode()
+    return len(raw).to_bytes(8, "little") + raw + payload
+
+
+@given(shapes=SHAPES, dtype=DTYPES, metadata=st.dictionaries(st.text(), st.text(), max_size=3))
+def test_what_the_library_writes_is_read(path, shapes, dtype, metadata):
+    arrays = {f"t{i}": np.full(shape, i, dtype) for i, shape in enumerate(shapes)}
+    data = save(arrays, metadata=metadata)
+    path.write_bytes(data)
+    header = read_header(path)
+    assert dict(header.metadata) == metadata
+    assert {name: info.shape for name, info in header.tensors.items()} == {
+        name: array.shape for name, array in arrays.items()
+    }
+    for name, info in header.tensors.items():
+        assert data[info.begin : info.end] == arrays[name].tobytes()
+
+
+@given(keep=st.integers(0, 10**6))
+def test_every_truncation_is_corrupt(path, keep):
+    data = save({"a": np.ones((3, 5), np.float32), "b": np.ones(7, np.uint8)}, metadata={"k": "v"})
+    path.write_bytes(data[: keep % len(data)])
+    with pytest.raises(CorruptError) as caught:
+        read_header(path)
+    assert caught.value.exit_code == 7
+    assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff" * 20,
+        (2**63).to_bytes(8, "little") + b"{}",
+        (90_000_000).to_bytes(8, "little") + b"{}",
+        packed(ONE, b"\0" * 9),
+        packed({}, b""),
+        packed([], b""),
+        packed({"x": 3}, b""),
+        packed({"__metadata__": {"a": 1}} | ONE, b"\0" * 8),
+        packed({"x": ONE["x"] | {"shape": [3]}}, b"\0" * 8),
+        packed({"x": ONE["x"] | {"shape": [-2]}}, b"\0" * 8),
+        packed({"x": ONE["x"] | {"shape": [2.0]}}, b"\0" * 8),
+        packed({"x": ONE["x"] | {"data_offsets": [8, 0]}}, b"\0" * 8),
+        packed({"x": ONE["x"], "y": ONE["x"]}, b"\0" * 8),
+        packed({"x": ONE["x"] | {"data_offsets": [4, 12]}}, b"\0" * 12),
+        packed({"x": ONE["x"] | {"dtype": ["F32"]}}, b"\0" * 8),
+        (10_000).to_bytes(8, "little") + b"[" * 10_000,
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    ],
+)
+def test_nothing_else_is_believed(path, data):
+    path.write_bytes(data)
+    with pytest.raises(CorruptError):
+        read_header(path)
+
+
+def test_the_embedded_weights_are_whole():
+    for file in EMBEDDED_FOLDER.rglob("*.safetensors"):
+        assert read_header(file).tensors

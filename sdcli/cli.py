@@ -13,6 +13,7 @@ import sdcli
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
+from sdcli.commands.latents import app as latents
 from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 for verb in (generate, inspect, doctor):
     app.command(cls=Verb)(verb)
+app.add_typer(latents)
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sdcli.errors import UsageError, did_you_mean
@@ -145,7 +146,8 @@ class Start:
     to the bit; or, with none, `latents` at noise level `sigma` begin at the step nearest to it.
 
     Arrays are (4, height/8, width/8); `noise` and `outputs` as the dump has them. `latents` have
-    variance 1 (x / sqrt(1 + sigma²)), `direction` is the predicted noise in them.
+    variance 1 (x / sqrt(1 + sigma²)), `direction` is the predicted noise in them. `notes` are
+    sentences for the record of the image.
     """
 
     outputs: tuple[NDArray[Any], ...] = ()
@@ -153,3 +155,25 @@ class Start:
     latents: NDArray[Any] | None = None
     direction: NDArray[Any] | None = None
     sigma: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class Recorded(Protocol):
+    """A dump as who goes on from it needs it."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    @property
+    def steps(self) -> int:
+        """The scheduler's steps of its whole run."""
+
+    def steps_of(self, kind: str) -> list[int]:
+        """The steps of which it has that kind."""
+
+    def array(self, kind: str, step: int) -> NDArray[Any]:
+        """One tensor (4, height/8, width/8). Raises UsageError when it is not there."""
+
+    def named(self, name: str) -> NDArray[Any]:
+        """The tensor of that name, which must be there."""

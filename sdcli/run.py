@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal
 
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
-from sdcli.dump import LatentsSink, LatentsWanted
+from sdcli.dump import LatentsSink, LatentsWanted, Recorded, Start
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError
 from sdcli.plan import Job, batch_key, plan
 from sdcli.prompts.arrivals import Arrivals, Given
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ReportForm = Literal["paths", "json", "jsonl"]
 Warn = Callable[[str], None]
+Begin = Callable[["LoadedPipeline", Job], Start]
 
 _REAL_CHECKPOINT: Final = (
     "it draws a small world; for any other give a real checkpoint, "
@@ -63,13 +64,15 @@ def outcomes(
     batch_size: int | None = 1,
     save_latents: LatentsWanted | str | None = None,
     sink: LatentsSink | None = None,
+    begin: Begin | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Warn | None = None,
 ) -> Iterator[GenerationResult | Failure]:
     """What becomes of each request, in order: its images, or the failure of the batch it was in.
 
-    A batch is what has already arrived, up to `batch_size` (None: as many as fit). Raises
-    SdcliError for what no later job could survive: a bad request, a model that does not load.
+    A batch is what has already arrived, up to `batch_size` (None: as many as fit). With `begin`
+    each goes on from where that says. Raises SdcliError for what no later job could survive: a bad
+    request, a model that does not load.
     """
     from sdcli import engine
 
@@ -82,7 +85,12 @@ def outcomes(
         batch = _leading(held[:limit])
         try:
             yield from engine.generate(
-                pipeline, batch, on_step=on_step, save_latents=save_latents, sink=sink
+                pipeline,
+                batch,
+                on_step=on_step,
+                save_latents=save_latents,
+                sink=sink,
+                start=begin(pipeline, batch[0]) if begin else None,
             )
         except SdcliError as error:
             yield Failure(jobs=tuple(batch), error=error)
@@ -153,7 +161,13 @@ class Delivery:
     verbosity: int = 0
 
 
-def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1) -> ExitCode:
+def deliver(
+    source: Arrivals,
+    delivery: Delivery,
+    *,
+    batch_size: int | None = 1,
+    begin: Begin | None = None,
+) -> ExitCode:
     """Draw what arrives, write every image and report it at once. A failed job stops no other.
 
     Returns PARTIAL when only some of the images were made, else the first failure's own code.
@@ -176,6 +190,7 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
                 source,
                 batch_size=batch_size,
                 sink=dumps,
+                begin=begin,
                 on_step=progress.on_step,
                 warn=talk.warn,
             ):
@@ -196,6 +211,18 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
             report.failed(stop)
     report.close()
     return _exit_code(made, errors)
+
+
+def going_on(dump: Recorded, was: GenerationRequest, step: int) -> Begin:
+    """How to go on after `step` steps of the run that `was` asked for and `dump` recorded."""
+
+    def begin(pipeline: LoadedPipeline, job: Job) -> Start:
+        from sdcli import engine
+
+        [before] = plan(was, _defaults(job.spec), 0)
+        return engine.start_from(pipeline, job, before, dump, step)
+
+    return begin
 
 
 def _dumps(destination: Destination, delivery: Delivery) -> Dumps:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sdcli.engine.devices import Device, list_devices
     from sdcli.engine.loading import LoadedPipeline, load
     from sdcli.engine.memory import auto_batch_size
+    from sdcli.engine.resume import start_from
     from sdcli.engine.sampling import generate
     from sdcli.engine.stack import versions
 
@@ -25,6 +26,7 @@ __all__ = [
     "generate",
     "list_devices",
     "load",
+    "start_from",
     "versions",
 ]
 
@@ -35,6 +37,7 @@ _HOMES = {
     "generate": "sampling",
     "list_devices": "devices",
     "load": "loading",
+    "start_from": "resume",
     "versions": "stack",
 }
 

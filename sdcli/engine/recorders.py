@@ -143,7 +143,7 @@ class _Copies:
         self.finish()
         self._travelling = [(name, _copy(tensor)) for name, tensor in tensors]
         if any(tensor.is_cuda for _, tensor in tensors):
-            self._arrived = torch.cuda.Event()
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._arrived.record()
         else:
             self.finish()

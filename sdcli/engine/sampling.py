@@ -109,7 +109,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds=clock.seconds,
             latents=_recorded(recorders, image),
-            events=(*conditioning.events[image], *rungs),
+            events=(*(start.notes if start else ()), *conditioning.events[image], *rungs),
         )
         for image, course in enumerate(courses)
     ]

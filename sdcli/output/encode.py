@@ -7,7 +7,8 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,19 +65,10 @@ def read(path: Path | str) -> dict[str, Any]:
     Nothing in it is executed. Raises UsageError when there is no file, CorruptError when it is no
     image or a broken one, or holds a record that cannot be read.
     """
-    from PIL import Image
-
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of odd metadata; what matters raises
-            image.load()
-            parameters, record_text = _texts(image)
-            pixels = image.convert("RGB")
-    except (*_UNREADABLE, Image.DecompressionBombError) as error:
-        raise _corrupt(path, f"not a readable image ({error})") from error
+    with _opened(path) as image:
+        parameters, record_text = _texts(image)
+        pixels = image.convert("RGB")
     return {
         "schema": FILE_SCHEMA,
         "path": str(path),
@@ -87,6 +79,29 @@ def read(path: Path | str) -> dict[str, Any]:
         "record": None if record_text is None else _record(path, record_text),
         "parameters": parameters,
     }
+
+
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    """The pixels (height, width, 3) of an image file. Raises what `read` raises."""
+    import numpy as np
+
+    with _opened(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    from PIL import Image
+
+    if not path.is_file():
+        raise UsageError(f"no file at {path}", code="usage.file")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # of odd metadata; what matters raises
+            image.load()
+            yield image
+    except (*_UNREADABLE, Image.DecompressionBombError) as error:
+        raise _corrupt(path, f"not a readable image ({error})") from error
 
 
 def _png_info(record: Mapping[str, Any] | None) -> Any:

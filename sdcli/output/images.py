@@ -7,13 +7,17 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import files, record
 from sdcli.output.encode import FORMATS, encode
 from sdcli.output.text import slug
 from sdcli.result import GenerationResult, Written
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _OTHER_FORMATS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl"})
 
@@ -100,10 +104,25 @@ def write(
     """
     facts = record.make(result, versions) if metadata else None
     data = encode(result.pixels, destination.suffix, facts)
-    return Written(path=_put(result, destination, data), result=result)
+    name = f"{slug(result.job.prompt)}-{result.job.seed}"
+    return Written(path=put(data, destination, name), result=result)
 
 
-def _put(result: GenerationResult, destination: Destination, data: bytes) -> str:
+def write_pixels(
+    pixels: NDArray[np.uint8],
+    destination: Destination,
+    name: str,
+    record: Mapping[str, Any] | None = None,
+) -> str:
+    """Write an image (height, width, 3) that is no run's own; in a folder it is called `name`.
+
+    The path, as it is for `write`, which says what is raised.
+    """
+    return put(encode(pixels, destination.suffix, record), destination, name)
+
+
+def put(data: bytes, destination: Destination, name: str) -> str:
+    """Write the bytes of an image where the destination says, and return the path."""
     path = destination.path
     match destination.kind:
         case "stdout":
@@ -118,5 +137,4 @@ def _put(result: GenerationResult, destination: Destination, data: bytes) -> str
             before, after = f"{path.stem}-", path.suffix
             return str(files.write_numbered(path.parent, before, after, data))
         case "folder":
-            after = f"-{slug(result.job.prompt)}-{result.job.seed}{destination.suffix}"
-            return str(files.write_numbered(path, "", after, data))
+            return str(files.write_numbered(path, "", f"-{name}{destination.suffix}", data))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import sdcli
+from sdcli.commands import vae
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
@@ -40,6 +41,7 @@ app = typer.Typer(
 for verb in (generate, inspect, doctor):
     app.command(cls=Verb)(verb)
 app.add_typer(latents)
+app.add_typer(vae.app, name="vae")
 
 
 def _print_version(wanted: bool) -> None:

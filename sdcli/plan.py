@@ -37,6 +37,7 @@ class Job:
     width: int
     height: int
     seed: int
+    vae_tiling: str = "auto"
 
 
 def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) -> Iterator[Job]:
@@ -60,6 +61,7 @@ def plan(request: GenerationRequest, defaults: ModelDefaults, first_index: int) 
         width=_or(request.width, defaults.width),
         height=_or(request.height, defaults.height),
         seed=int.from_bytes(os.urandom(4), "big") if request.seed is None else request.seed,
+        vae_tiling=_or(request.vae_tiling, "auto"),
     )
     _check_size(job, defaults)
     _check_scheduler(job, selection)

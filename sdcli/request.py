@@ -12,6 +12,7 @@ from sdcli.errors import UsageError, did_you_mean
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
+VAE_TILINGS: Final = ("auto", "on", "off")
 MAX_SEED: Final = 2**63 - 1
 
 _LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back
@@ -44,7 +45,8 @@ class PipelineSpec:
     """What must be loaded: equal specs share one pipeline.
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
-    small VAE). `dtype` None lets the device decide. Raises UsageError on what cannot be meant.
+    small VAE), `vae` also one file. `dtype` None lets the device decide. `force_vae` takes a VAE
+    whose latents are not the model's. Raises UsageError on what cannot be meant.
     """
 
     model: str = EMBEDDED
@@ -53,12 +55,14 @@ class PipelineSpec:
     device: str = "auto"
     variant: str | None = None
     offline: bool = False
+    force_vae: bool = False
 
     def __post_init__(self) -> None:
         for name in ("model", "vae", "dtype", "device", "variant"):
             _check_text(name, getattr(self, name), optional=name not in ("model", "device"))
-        if not isinstance(self.offline, bool):
-            raise _refusal("offline", self.offline, "is not true or false")
+        for name in ("offline", "force_vae"):
+            if not isinstance(getattr(self, name), bool):
+                raise _refusal(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise _refusal("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
         if not _DEVICE.fullmatch(self.device):
@@ -70,8 +74,9 @@ class GenerationRequest:
     """One prompt and all that was said of its pictures; image *i* of `count` uses seed + i.
 
     Sizes are pixels, `clip_skip` counts skipped text encoder layers as Diffusers does (A1111's
-    "Clip skip" minus one). The constructor is the one gate: an instance is valid, or it raises
-    UsageError. What depends on the model (its size grid, its scheduler) is checked by `plan`.
+    "Clip skip" minus one). `vae_tiling` is on, off, or auto (when memory runs out). The constructor
+    is the one gate: an instance is valid, or it raises UsageError. What depends on the model (its
+    size grid, its scheduler) is checked by `plan`.
     """
 
     prompt: str
@@ -87,11 +92,14 @@ class GenerationRequest:
     height: int | None = None
     seed: int | None = None
     count: int = 1
+    vae_tiling: str | None = None
 
     def __post_init__(self) -> None:
         _check_text("prompt", self.prompt, optional=False, empty=True)
         _check_text("negative_prompt", self.negative_prompt, optional=True, empty=True)
         _check_text("scheduler", self.scheduler, optional=True)
+        if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
+            raise _refusal("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
         for name in _LIMITS:
             _check_number(name, getattr(self, name), optional=name != "count")
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:

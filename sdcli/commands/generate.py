@@ -27,6 +27,8 @@ def generate(
     prompts: Prompts,
     model: options.Model = EMBEDDED,
     vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     variant: options.Variant = None,
     scheduler: options.Scheduler = None,
     steps: options.Steps = None,
@@ -69,7 +71,7 @@ def generate(
     request = GenerationRequest(
         prompt=prompts[0],
         negative_prompt=negative,
-        spec=options.spec(model, vae, variant, dtype, device, offline),
+        spec=options.spec(model, vae, variant, dtype, device, offline, force_vae),
         scheduler=scheduler,
         num_inference_steps=steps,
         guidance_scale=guidance,
@@ -80,6 +82,7 @@ def generate(
         height=height,
         seed=seed,
         count=count,
+        vae_tiling=vae_tiling,
     )
     from sdcli.run import Delivery, deliver
 

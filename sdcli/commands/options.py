@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -31,7 +32,20 @@ Model = Annotated[
 ]
 Vae = Annotated[
     str | None,
-    typer.Option("--vae", help="Another VAE: hub id, folder, or 'tiny' for the model's small one."),
+    typer.Option(
+        "--vae",
+        help="Another VAE: a name of `sdcli vae list`, a hub id, a folder or a .safetensors file.",
+        metavar="VAE",
+    ),
+]
+ForceVae = Annotated[
+    bool, typer.Option("--force-vae", help="Take a VAE made for another model's latents.")
+]
+VaeTiling = Annotated[
+    Literal["auto", "on", "off"] | None,
+    typer.Option(
+        "--vae-tiling", help="Decode in tiles: auto when memory runs out.", metavar="auto|on|off"
+    ),
 ]
 Variant = Annotated[
     str | None, typer.Option("--variant", help="Which weight files to take, as in fp16.")
@@ -161,7 +175,13 @@ def parse_dtype(text: str | None) -> str | None:
 
 
 def spec(
-    model: str, vae: str | None, variant: str | None, dtype: str | None, device: str, offline: bool
+    model: str,
+    vae: str | None,
+    variant: str | None,
+    dtype: str | None,
+    device: str,
+    offline: bool,
+    force_vae: bool = False,
 ) -> PipelineSpec:
     """What the options of a pipeline ask to load."""
     return PipelineSpec(
@@ -171,6 +191,7 @@ def spec(
         dtype=parse_dtype(dtype),
         device=device,
         offline=offline,
+        force_vae=force_vae,
     )
 
 
@@ -209,3 +230,8 @@ def verbosity(quiet: bool, verbose: int) -> int:
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other", code="usage.quiet")
     return -1 if quiet else verbose
+
+
+def drawn_seed(seed: int | None) -> int:
+    """The seed that was given, else one drawn for this run."""
+    return int.from_bytes(os.urandom(4), "big") if seed is None else seed

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from sdcli.engine.resume import start_from
     from sdcli.engine.sampling import generate
     from sdcli.engine.stack import versions
+    from sdcli.engine.vaes import LoadedVae, load_vae
 
 __all__ = [
     "Device",
     "LoadedPipeline",
+    "LoadedVae",
     "auto_batch_size",
     "generate",
     "list_devices",
     "load",
+    "load_vae",
     "start_from",
     "versions",
 ]
@@ -33,10 +36,12 @@ __all__ = [
 _HOMES = {
     "Device": "devices",
     "LoadedPipeline": "loading",
+    "LoadedVae": "vaes",
     "auto_batch_size": "memory",
     "generate": "sampling",
     "list_devices": "devices",
     "load": "loading",
+    "load_vae": "vaes",
     "start_from": "resume",
     "versions": "stack",
 }

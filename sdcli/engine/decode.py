@@ -5,93 +5,77 @@ Own code because the pipeline never casts latents to the VAE's dtype and turns N
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import ConsistencyDecoderVAE
 from numpy.typing import NDArray
 
-from sdcli.engine import memory
-from sdcli.errors import DeviceError, NumericsError
+from sdcli.engine.ladder import Generators, in_float32, within_memory
+from sdcli.errors import NumericsError
 
-_TILE = 256
-"""Side of a tile in pixels: the VAE's own (its training size) would leave most images whole."""
+_NOT_FINITE, _BLACK = "not finite", "black"
 
 
-def decode(pipeline: Any, latents: torch.Tensor) -> tuple[NDArray[np.uint8], list[str]]:
+def decode(
+    pipeline: Any,
+    latents: torch.Tensor,
+    *,
+    tiling: str = "auto",
+    generators: Generators = None,
+) -> tuple[NDArray[np.uint8], list[str]]:
     """Pixels (batch, height, width, 3) of latents (batch, 4, height/8, width/8), and rungs taken.
 
-    Rungs: slicing, then tiling when memory runs out; float32 when the result is not finite.
+    `pipeline` is anything with a `vae` and an `image_processor`. Rungs: one image at a time, then
+    tiles (unless `tiling` is off; on begins there), then the CPU when memory runs out; float32 when
+    the result is not finite or black. `generators`, one an image, are for the VAE that draws noise.
     Raises DeviceError or NumericsError when the last rung does not help.
     """
-    events: list[str] = []
     vae = pipeline.vae
-    images = _within_memory(vae, latents, events)
-    if not torch.isfinite(images).all() and vae.dtype != torch.float32:
-        events.append(f"VAE: not finite in {_name(vae.dtype)}, decoded in float32")
-        with _in_float32(vae):
-            images = _within_memory(vae, latents, events)
-    if not torch.isfinite(images).all():
+    events: list[str] = []
+
+    def attempt() -> torch.Tensor:
+        return within_memory(
+            vae,
+            latents,
+            lambda batch, own: _decode(vae, batch, own),
+            events,
+            tiling=tiling,
+            generators=generators if isinstance(vae, ConsistencyDecoderVAE) else None,
+        )
+
+    images = attempt()
+    if (wrong := _wrong(images)) and vae.dtype != torch.float32:
+        events.append(f"VAE: {wrong} in {_name(vae.dtype)}, decoded in float32")
+        with in_float32(vae):
+            images = attempt()
+        wrong = _wrong(images)
+    if wrong == _NOT_FINITE:
         raise NumericsError(
             "VAE: the decoded image is not finite",
             code="numerics.vae",
             hint="try another VAE (--vae), or check the model's files",
         )
+    if wrong:  # in full precision it is believed: a black picture has black latents
+        events.append(f"VAE: the picture is {wrong}")
     unit = pipeline.image_processor.postprocess(images, output_type="np")
     return (unit * 255).round().astype(np.uint8), events
 
 
-def _within_memory(vae: Any, latents: torch.Tensor, events: list[str]) -> torch.Tensor:
-    rungs = (
-        ("", lambda: None),
-        ("VAE: out of memory, decoded one image at a time", vae.enable_slicing),
-        ("VAE: out of memory, decoded in tiles (seams may differ)", lambda: _enable_tiling(vae)),
-    )
-    try:
-        for event, enable in rungs:
-            if event:
-                events.append(event)
-                memory.release()
-            enable()
-            try:
-                return _decode(vae, latents)
-            except RuntimeError as error:
-                if not memory.is_out_of_memory(error):
-                    raise
-    finally:
-        vae.disable_tiling()
-        vae.disable_slicing()
-    raise DeviceError(
-        "VAE: out of memory, even in tiles",
-        code="device.memory",
-        hint="use a smaller --size, --vae tiny, or --device cpu",
-    )
+def _wrong(images: torch.Tensor) -> str:
+    """What ails the images (batch, 3, height, width), "" for nothing."""
+    if not torch.isfinite(images).all():
+        return _NOT_FINITE
+    return _BLACK if bool((images.flatten(1).amax(1) <= -1).any()) else ""
 
 
 @torch.no_grad()
-def _decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    scaled = latents / vae.config.scaling_factor
-    images: torch.Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
+def _decode(vae: Any, latents: torch.Tensor, generators: Generators) -> torch.Tensor:
+    scaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+    draws = {} if generators is None else {"generator": list(generators)}
+    images: torch.Tensor = vae.decode(scaled, return_dict=False, **draws)[0]
     return images  # (batch, 3, height, width), about -1…1
-
-
-def _enable_tiling(vae: Any) -> None:
-    vae.enable_tiling()
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    vae.tile_sample_min_size = _TILE
-    vae.tile_latent_min_size = _TILE // scale
-
-
-@contextmanager
-def _in_float32(vae: Any) -> Iterator[None]:
-    dtype = vae.dtype
-    vae.to(dtype=torch.float32)
-    try:
-        yield
-    finally:
-        vae.to(dtype=dtype)
 
 
 def _name(dtype: torch.dtype) -> str:

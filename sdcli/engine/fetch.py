@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from sdcli.catalog import vaes
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.engine import weights
-from sdcli.errors import ModelError, SdcliError, UnsafeError
+from sdcli.errors import ModelError, UnsafeError, did_you_mean
 from sdcli.request import EMBEDDED, PipelineSpec
-
-TINY_VAE = "tiny"
 
 _PATIENCE = 10.0
 """Seconds to wait for the hub before using what is cached."""
 
+_FILES = (".safetensors", *weights.PICKLE_SUFFIXES)
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 _TEXT_FILES = re.compile(
     r"(model_index|config|sdcli)\.json"
@@ -34,20 +34,28 @@ def fetch(spec: PipelineSpec) -> Path:
 
 
 def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:
-    """The folder with the config.json of the VAE to use: the model's own, or the one asked for."""
-    if spec.vae is None:
+    """The VAE to use: a folder with config.json, or the one .safetensors file that was asked for.
+
+    Raises as `fetch` does.
+    """
+    if spec.vae in (None, vaes.OWN):
         return model_folder / "vae"
-    if spec.vae == TINY_VAE:
-        folder = model_folder / "vae_tiny"
-        if not folder.is_dir():
-            raise ModelError(
-                f"{spec.model} has no small VAE of its own",
-                code="model.no_tiny_vae",
-                hint="--vae madebyollin/taesd fits Stable Diffusion 1 and 2",
-            )
-        return folder
-    folder = _locate(spec.vae, spec, "VAE")
-    return folder / "vae" if (folder / "vae" / "config.json").is_file() else folder
+    if spec.vae == vaes.TINY:
+        return _tiny(spec, model_folder)
+    row = vaes.known(spec.vae)
+    path = _locate(row.repo if row else spec.vae, spec, "VAE")
+    return path / "vae" if (path / "vae" / "config.json").is_file() else path
+
+
+def _tiny(spec: PipelineSpec, model_folder: Path) -> Path:
+    folder = model_folder / "vae_tiny"
+    if not folder.is_dir():
+        raise ModelError(
+            f"{spec.model} has no small VAE of its own",
+            code="model.no_tiny_vae",
+            hint="--vae taesd fits Stable Diffusion 1 and 2",
+        )
+    return folder
 
 
 def _locate(name: str, spec: PipelineSpec, what: str) -> Path:
@@ -55,27 +63,37 @@ def _locate(name: str, spec: PipelineSpec, what: str) -> Path:
     if path.is_dir():
         return path
     if path.is_file():
-        raise _single_file(path, what)
-    if _HUB_ID.fullmatch(name):
+        return _single_file(path, what)
+    if _HUB_ID.fullmatch(name) and path.suffix not in _FILES:
         return _from_hub(name, spec, what)
     raise ModelError(
         f"no {what} at {name!r}",
         code="model.not_found",
-        hint="give a folder, a Hugging Face id such as owner/name, or leave it out",
+        hint=did_you_mean(name, _aliases(what))
+        or "give a folder, a Hugging Face id such as owner/name, or leave it out",
     )
 
 
-def _single_file(path: Path, what: str) -> SdcliError:
+def _aliases(what: str) -> list[str]:
+    rows = [row.name for row in vaes.VAES]
+    return [vaes.OWN, vaes.TINY, *rows] if what == "VAE" else [EMBEDDED]
+
+
+def _single_file(path: Path, what: str) -> Path:
     if path.suffix in weights.PICKLE_SUFFIXES:
-        return UnsafeError(
+        raise UnsafeError(
             f"{path} is a pickle, which can run code when loaded",
             code="model.pickle",
             hint="use a folder or repository with .safetensors files",
         )
-    return ModelError(
+    if what == "VAE" and path.suffix == ".safetensors":
+        return path
+    raise ModelError(
         f"{path} is a file; a {what} is a folder in Diffusers' layout",
         code="model.not_a_folder",
-        hint="convert it: StableDiffusionPipeline.from_single_file(...).save_pretrained(...)",
+        hint="give a .safetensors file, a folder or a Hugging Face id"
+        if what == "VAE"
+        else "convert it: StableDiffusionPipeline.from_single_file(...).save_pretrained(...)",
     )
 
 

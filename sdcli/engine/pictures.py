@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sdcli.catalog.models import read_json
 from sdcli.engine.decode import decode
-from sdcli.engine.loading import load
+from sdcli.engine.fetch import fetch
+from sdcli.engine.schedulers import scheduler_class
+from sdcli.engine.vaes import load_vae
 from sdcli.errors import UsageError
 from sdcli.request import PipelineSpec
 
@@ -19,9 +23,10 @@ class Pictures:
     """A VAE, loaded once for many latents."""
 
     def __init__(self, spec: PipelineSpec) -> None:
-        self._loaded: Any = load(spec)
-        self.notes: tuple[str, ...] = self._loaded.notes
-        self._vae = self._loaded.pipeline.vae
+        self._loaded = load_vae(spec)
+        self.notes = self._loaded.notes
+        self.grid = self._loaded.facts.vae_scale_factor
+        self._vae = self._loaded.vae
 
     def decode(self, latents: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         """Pixels (height, width, 3) of latents (channels, height/8, width/8), and rungs taken.
@@ -38,24 +43,8 @@ class Pictures:
             )
         dtype = self._vae.dtype
         batch = torch.from_numpy(np.array(latents))[None].to(self._loaded.device, dtype)
-        pixels, events = decode(self._loaded.pipeline, batch)
+        pixels, events = decode(self._loaded, batch)
         return pixels[0], tuple(events)
-
-    def cropped(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The middle of the picture, its sides brought down to what the VAE takes.
-
-        Raises UsageError when it is smaller than that.
-        """
-        grid = self._loaded.pipeline.vae_scale_factor
-        height, width = (side - side % grid for side in pixels.shape[:2])
-        if not height or not width:
-            raise UsageError(
-                f"a picture of {pixels.shape[1]}x{pixels.shape[0]} is smaller than one latent",
-                code="usage.size",
-                hint=f"its sides must be at least {grid}",
-            )
-        top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-        return pixels[top : top + height, left : left + width]
 
     @torch.no_grad()
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -75,7 +64,7 @@ class Pictures:
         x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε (Ho et al., arXiv 2006.11239, equation 4); time 0 is the
         latents themselves.
         """
-        alphas = self._loaded.base_scheduler.alphas_cumprod.double().numpy()
+        alphas = _trained_alphas(fetch(self._loaded.spec))
         generator = torch.Generator("cpu").manual_seed(seed)
         noise = torch.randn((1, *latents.shape), generator=generator)[0].numpy()
         walked = []
@@ -84,3 +73,11 @@ class Pictures:
             mixed = np.sqrt(alpha) * latents + np.sqrt(1 - alpha) * noise
             walked.append(mixed.astype(np.float32))
         return walked
+
+
+def _trained_alphas(folder: Path) -> NDArray[np.float64]:
+    """How much of the picture is left at each trained time (ᾱ), by the model's own scheduler."""
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    scheduler = scheduler_class(str(config.get("_class_name"))).from_config(config)
+    alphas: NDArray[np.float64] = scheduler.alphas_cumprod.double().numpy()
+    return alphas

@@ -90,11 +90,14 @@ def _generate(
     clock.lap("encode")
     courses = _courses(loaded, jobs, scheduler)
     recorders: list[Recorder] = [LatentsRecorder(sink, courses, scheduler)] if sink else []
-    latents = _denoise(loaded, jobs, conditioning, recorders, on_step, start)
+    # CPU generators: the same seed is the same noise on every device.
+    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
+    latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators, start)
     _check_finite(latents, loaded)
     clock.lap("denoise")
-    pixels, rungs = decode(loaded.pipeline, latents)
+    pixels, rungs = decode(loaded.pipeline, latents, tiling=first.vae_tiling, generators=generators)
     clock.lap("decode")
+    before = (*loaded.notes, *(start.notes if start else ()))
     return [
         GenerationResult(
             job=course.job,
@@ -109,7 +112,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds=clock.seconds,
             latents=_recorded(recorders, image),
-            events=(*(start.notes if start else ()), *conditioning.events[image], *rungs),
+            events=(*before, *conditioning.events[image], *rungs),
         )
         for image, course in enumerate(courses)
     ]
@@ -136,12 +139,11 @@ def _denoise(
     conditioning: Conditioning,
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
+    generators: list[torch.Generator],
     start: Start | None,
 ) -> torch.Tensor:
     """Run the pipeline's own loop; latents (batch, 4, height/8, width/8)."""
     first = jobs[0]
-    # CPU generators: the same seed is the same noise on every device.
-    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     noise = _draw_noise(loaded, jobs, generators, conditioning.prompt_embeds.dtype)
     indices = tuple(job.index for job in jobs)
 

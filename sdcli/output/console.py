@@ -27,10 +27,12 @@ class Console:
         self.verbosity = verbosity
         self._stream = stream or sys.stderr
         self._bar: Bar | None = None
+        self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
-        """Something the user should know of a result that was made all the same."""
-        if self.verbosity >= NORMAL:
+        """Something the user should know of a result that was made all the same, said once."""
+        if self.verbosity >= NORMAL and text not in self._warned:
+            self._warned.add(text)
             self._say(f"sdcli: warning: {one_line(text)}")
 
     def note(self, text: str, level: int = VERBOSE) -> None:

@@ -30,7 +30,8 @@ class Dump:
     """One image's latents on disk. `steps` counts the scheduler's steps of its whole run, 0 when
     no run made it; `record` is then what did.
 
-    Arrays are (channels, height/8, width/8), and are read when asked for.
+    Arrays are (channels, height/8, width/8), and are read when asked for. Latents of an encoded
+    picture have no request.
     """
 
     path: Path
@@ -133,9 +134,10 @@ def read(path: Path | str) -> Dump:
     if shapes or len(shape) != 3 or 0 in shape or dtype not in _DTYPES:
         raise _corrupt(path, "has tensors that are not latents of one image")
     try:
-        record = json.loads(header.metadata["record"])
-        steps = int(header.metadata["steps"])
-        init_noise_sigma = float(header.metadata["init_noise_sigma"])
+        told = header.metadata
+        record = json.loads(told.get("record") or told["encoded"])
+        steps = int(told["steps"]) if "record" in told else 0
+        init_noise_sigma = float(told.get("init_noise_sigma", 1))
         if not isinstance(record, dict):
             raise ValueError("not an object")
     except (KeyError, ValueError, RecursionError) as error:

@@ -7,8 +7,7 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ FILE_SCHEMA = "sdcli/file/1"
 
 _USER_COMMENT, _EXIF_IFD, _IMAGE_DESCRIPTION = 0x9286, 0x8769, 0x010E
 _UNICODE = b"UNICODE\0"
-_UNREADABLE = (
+UNREADABLE = (
     OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, AttributeError,
     EOFError, OverflowError, MemoryError, struct.error, zlib.error,
 )  # fmt: skip
@@ -65,10 +64,19 @@ def read(path: Path | str) -> dict[str, Any]:
     Nothing in it is executed. Raises UsageError when there is no file, CorruptError when it is no
     image or a broken one, or holds a record that cannot be read.
     """
+    from PIL import Image
+
     path = Path(path)
-    with _opened(path) as image:
-        parameters, record_text = _texts(image)
-        pixels = image.convert("RGB")
+    if not path.is_file():
+        raise UsageError(f"no file at {path}", code="usage.file")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # of odd metadata; what matters raises
+            image.load()
+            parameters, record_text = _texts(image)
+            pixels = image.convert("RGB")
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
+        raise _corrupt(path, f"not a readable image ({error})") from error
     return {
         "schema": FILE_SCHEMA,
         "path": str(path),
@@ -81,35 +89,13 @@ def read(path: Path | str) -> dict[str, Any]:
     }
 
 
-def read_pixels(path: Path) -> NDArray[np.uint8]:
-    """The pixels (height, width, 3) of an image file. Raises what `read` raises."""
-    import numpy as np
-
-    with _opened(path) as image:
-        return np.array(image.convert("RGB"))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image]:
-    from PIL import Image
-
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of odd metadata; what matters raises
-            image.load()
-            yield image
-    except (*_UNREADABLE, Image.DecompressionBombError) as error:
-        raise _corrupt(path, f"not a readable image ({error})") from error
-
-
 def _png_info(record: Mapping[str, Any] | None) -> Any:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     if record is not None:
-        info.add_text("parameters", records.a1111_text(record))  # iTXt when not Latin-1
+        if record["request"]:  # latents of another tool have none, but a record all the same
+            info.add_text("parameters", records.a1111_text(record))  # iTXt when not Latin-1
         info.add_itxt("sdcli", records.dumps(record))
     return info
 
@@ -119,8 +105,9 @@ def _exif(record: Mapping[str, Any] | None) -> Exif:
 
     exif = Exif()
     if record is not None:
-        text = records.a1111_text(record)
-        exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
+        if record["request"]:
+            text = records.a1111_text(record)
+            exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
         exif[_IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))  # must be ASCII
     return exif
 

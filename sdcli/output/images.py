@@ -122,7 +122,10 @@ def write_pixels(
 
 
 def put(data: bytes, destination: Destination, name: str) -> str:
-    """Write the bytes of an image where the destination says, and return the path."""
+    """Write the bytes, whole or not at all; in a folder with a number before the name. The path.
+
+    Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
+    """
     path = destination.path
     match destination.kind:
         case "stdout":
@@ -137,4 +140,5 @@ def put(data: bytes, destination: Destination, name: str) -> str:
             before, after = f"{path.stem}-", path.suffix
             return str(files.write_numbered(path.parent, before, after, data))
         case "folder":
-            return str(files.write_numbered(path, "", f"-{name}{destination.suffix}", data))
+            after = f"-{name}{destination.suffix}"
+            return str(files.write_numbered(path, "", after, data))

@@ -55,6 +55,7 @@ def begun(result: GenerationResult | Course, versions: Mapping[str, str]) -> dic
         width=job.width,
         height=job.height,
         seed=job.seed,
+        vae_tiling=job.vae_tiling,
     )
     return {
         "schema": SCHEMA,

@@ -101,27 +101,6 @@ class Growing:
         self._file.write(data)
 
 
-def write_alone(
-    path: Path, latents: NDArray[Any], made: Mapping[str, Any], *, force: bool = False
-) -> str:
-    """Write latents (4, height/8, width/8) that no run made; `made` says what did. The path.
-
-    Raises OutputError.
-    """
-    metadata = {
-        "schema": SCHEMA,
-        "record": json.dumps(made),
-        "steps": "0",
-        "init_noise_sigma": "1.0",
-    }
-    growing = Growing(path.parent, metadata, tensors=1)
-    try:
-        growing.append(FINAL, latents)
-        return growing.publish(path, force=force)
-    finally:
-        growing.discard()
-
-
 class Dumps:
     """The files of a run's images, as the engine's LatentsSink. What is left when it ends goes.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdcli.commands import options
-from sdcli.commands.latents.choices import File
+from sdcli.commands.latents.choices import File, normalised
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def diff(
     json: options.Json = False,
 ) -> None:
     """Compare two runs step by step: where do they part?
+
+    `relative` is the RMSE over the second's own size. Noisy latents of schedulers that count noise
+    in sigmas are first brought to the size of the others'.
 
     \b
     Examples:
@@ -76,7 +79,8 @@ def _compare(a: Dump, b: Dump, kind: str) -> list[dict[str, Any]]:
         )
     rows = []
     for step in common:
-        one, other = a.array(kind, step), b.array(kind, step)
+        one = normalised(a.array(kind, step), a, kind, step)
+        other = normalised(b.array(kind, step), b, kind, step)
         distance, size = rmse(one, other), rmse(other, 0 * other)
         rows.append(
             {

@@ -40,8 +40,10 @@ def noise(
       sdcli latents noise cat.png --to 600 --steps 24 -o cat.gif
     """
     from sdcli.engine.pictures import Pictures
-    from sdcli.output import animation, encode, images
+    from sdcli.output import animation, images
+    from sdcli.output.console import Console
     from sdcli.output.grid import labelled_grid
+    from sdcli.output.pixels import read_pixels
 
     if not 0 <= to <= 1000 or not 1 <= steps <= 1000 or steps > max(to, 1):
         raise UsageError(
@@ -52,12 +54,12 @@ def noise(
     moving = Path(out).suffix.lower() in (*animation.SUFFIXES, ".mp4")
     target = animation.check(out, force=force) if moving else None
     destination = None if moving else images.destination(out, several=False, force=force)
-    picture = encode.read_pixels(Path(image).expanduser())
-    spec = options.spec(model, vae, None, None, device, offline)
-    pictures = Pictures(spec)
-    fitting = pictures.cropped(picture)
+    pictures = Pictures(options.spec(model, vae, None, None, device, offline))
+    picture, notes = read_pixels(Path(image).expanduser(), grid=pictures.grid)
+    for note in (*pictures.notes, *notes):
+        Console().warn(note)
     times = [round(to * i / steps) for i in range(steps + 1)]
-    walked = pictures.noised(pictures.encode(fitting), times, seed)
+    walked = pictures.noised(pictures.encode(picture), times, seed)
     frames = [pictures.decode(latents)[0] for latents in walked]
     name = f"{Path(image).stem}-noise"
     if target:

@@ -1,0 +1,21 @@
+"""`sdcli vae`: pictures to latents and back, and one latent through several VAEs."""
+
+from __future__ import annotations
+
+import typer
+
+from sdcli.commands.vae.compare import compare
+from sdcli.commands.vae.decode import decode
+from sdcli.commands.vae.encode import encode
+from sdcli.commands.vae.listing import list_vaes
+from sdcli.commands.vae.show import show
+from sdcli.commands.values import Verb, Verbs
+
+app = typer.Typer(
+    cls=Verbs,
+    help="List, show and compare VAEs; turn pictures into latents and back.",
+    rich_markup_mode=None,
+)
+app.command("list", cls=Verb)(list_vaes)
+for verb in (show, encode, decode, compare):
+    app.command(cls=Verb)(verb)

@@ -1,0 +1,171 @@
+"""`sdcli vae decode`: latents to images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdcli.commands import options
+from sdcli.commands.vae.tally import Tally
+from sdcli.errors import ExitCode, UsageError
+from sdcli.request import PipelineSpec
+
+if TYPE_CHECKING:
+    from sdcli.engine.vaes import LoadedVae
+    from sdcli.output.images import Destination
+    from sdcli.output.latents_file import Latents
+
+Files = Annotated[list[str], typer.Argument(metavar="LATENTS", help="Latents files.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Whose latents they are; as the file says if left out."),
+]
+Tensor = Annotated[
+    str | None,
+    typer.Option("--tensor", help="Which tensor of the file, as in final; the last latents."),
+]
+
+
+def decode(
+    files: Files,
+    model: Model = None,
+    vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
+    tensor: Tensor = None,
+    variant: options.Variant = None,
+    dtype: options.Dtype = None,
+    device: options.Device = "auto",
+    out: options.Out = "outputs",
+    no_metadata: options.NoMetadata = False,
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> ExitCode:
+    """Decode latents to images and print their paths.
+
+    The model, VAE and dtype are those that the file tells of, so that the last latents of a run
+    give its picture bit for bit.
+
+    \b
+    Examples:
+      sdcli vae decode outputs/0001-a-cat-7.latents.safetensors
+      sdcli vae decode cat.latents.safetensors --vae tiny -o tiny.png
+    """
+    asked: dict[str, Any] = {
+        "model": model,
+        "vae": vae,
+        "force_vae": force_vae,
+        "dtype": options.parse_dtype(dtype),
+        "variant": variant,
+        "device": device,
+        "offline": offline,
+    }
+    if out == "-" and json:
+        raise UsageError("--out -: stdout is the image itself", code="usage.out")
+    from sdcli.output import images
+
+    destination = images.destination(out, several=len(files) > 1, force=force)
+    tally = Tally(
+        "sdcli/vae-decode/1", "images", json=json, verbosity=options.verbosity(quiet, verbose)
+    )
+    work = _Decoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
+    return tally.each((Path(file).expanduser() for file in files), work.decode)
+
+
+class _Decoder:
+    """Decodes file after file, the VAE staying loaded while they agree on it."""
+
+    def __init__(
+        self,
+        asked: dict[str, Any],
+        tiling: str | None,
+        tensor: str | None,
+        destination: Destination,
+        *,
+        metadata: bool,
+    ) -> None:
+        self._asked = asked
+        self._tiling = tiling
+        self._tensor = tensor
+        self._destination = destination
+        self._metadata = metadata
+        self._loaded: LoadedVae | None = None
+
+    def decode(self, path: Path) -> Iterator[dict[str, Any]]:
+        from sdcli.output.latents_file import read_latents
+
+        latents = read_latents(path, self._tensor)
+        if len(latents.array) > 1 and self._destination.kind in ("file", "stdout"):
+            raise UsageError(
+                f"{path} holds {len(latents.array)} images",
+                code="usage.out",
+                hint="give a folder for --out",
+            )
+        loaded = self._load(latents)
+        for image in range(len(latents.array)):
+            yield self._one(latents, image, loaded)
+
+    def _load(self, latents: Latents) -> LoadedVae:
+        from sdcli import engine
+
+        spec = spec_of(latents, self._asked)
+        if self._loaded is None or self._loaded.spec != spec:
+            self._loaded = None  # two may not fit into memory
+            self._loaded = engine.load_vae(spec)
+        return self._loaded
+
+    def _one(self, latents: Latents, image: int, loaded: LoadedVae) -> dict[str, Any]:
+        from sdcli.engine import versions
+        from sdcli.engine.decode_file import decode_array
+        from sdcli.output import decoded, images
+        from sdcli.output.encode import encode as to_bytes
+
+        tiling = self._tiling or told_tiling(latents)
+        result = decode_array(loaded, latents.array[image], tiling=tiling)
+        how = decoded.Decoding(
+            spec=loaded.spec,
+            tiling=tiling,
+            dtype=str(loaded.dtype).removeprefix("torch."),
+            device=str(loaded.device),
+            weights=loaded.hashes.result(),
+            events=(*loaded.notes, *result.events),
+            versions=versions(),
+        )
+        record = decoded.record(latents, image, result.pixels, how)
+        data = to_bytes(result.pixels, self._destination.suffix, record if self._metadata else None)
+        path = images.put(data, self._destination, decoded.name(latents, image))
+        return {
+            "path": path,
+            **record["decoded"],
+            "width": record["pixels"]["width"],
+            "height": record["pixels"]["height"],
+            "pixels_sha256": record["pixels"]["sha256"],
+            "seconds": round(result.seconds, 4),
+            "events": record["events"],
+        }
+
+
+def spec_of(latents: Latents, asked: dict[str, Any]) -> PipelineSpec:
+    """What to load for the latents: as asked, else as the file tells.
+
+    What it tells of the VAE counts for its own model only.
+    """
+    told = latents.spec
+    if asked.get("model") and asked["model"] != told.get("model"):
+        told = {"dtype": told["dtype"]} if "dtype" in told else {}
+    if asked.get("vae"):
+        told = {name: value for name, value in told.items() if name not in ("vae", "force_vae")}
+    return PipelineSpec(**told | {name: value for name, value in asked.items() if value})
+
+
+def told_tiling(latents: Latents) -> str:
+    """How the picture of the run was decoded."""
+    request = (latents.record or {}).get("request") or {}
+    tiling = request.get("vae_tiling")
+    return tiling if tiling in ("on", "off") else "auto"

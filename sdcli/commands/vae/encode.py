@@ -1,0 +1,107 @@
+"""`sdcli vae encode`: images to latents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.commands import options
+from sdcli.commands.vae.tally import Tally
+from sdcli.errors import ExitCode, UsageError
+from sdcli.request import EMBEDDED
+
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out", "-o", help="A folder, or a .safetensors file (numbered).", metavar="PATH"
+    ),
+]
+Sample = Annotated[
+    bool, typer.Option("--sample", help="Draw from the VAE's distribution; else its mean.")
+]
+
+
+def encode(
+    files: Images,
+    model: options.Model = EMBEDDED,
+    vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
+    sample: Sample = False,
+    seed: options.Seed = None,
+    variant: options.Variant = None,
+    dtype: options.Dtype = None,
+    device: options.Device = "auto",
+    out: Out = "outputs",
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> ExitCode:
+    """Encode images to latents and print the files' paths.
+
+    \b
+    Examples:
+      sdcli vae encode photo.png
+      sdcli vae encode a.png b.jpg --sample --seed 7 -o latents
+      sdcli vae encode photo.png --vae tiny -o photo.latents.safetensors
+    """
+    if seed is not None and not sample:
+        raise UsageError(
+            "--seed does nothing without --sample: the mean is one",
+            code="usage.seed",
+            hint="add --sample",
+        )
+    spec = options.spec(model, vae, variant, dtype, device, offline, force_vae)
+    tally = Tally(
+        "sdcli/vae-encode/1", "latents", json=json, verbosity=options.verbosity(quiet, verbose)
+    )
+    from sdcli import engine
+    from sdcli.output import encoded
+
+    several = len(files) > 1
+    home = encoded.prepare(out, several=several, force=force)
+    loaded = engine.load_vae(spec)
+    first = options.drawn_seed(seed) if sample else None
+
+    def work(item: tuple[int, str]) -> Iterator[dict[str, Any]]:
+        index, file = item
+        own = None if first is None else first + index
+        latents, facts = _encode(loaded, Path(file).expanduser(), own, vae_tiling or "auto")
+        path = encoded.write_encoded(latents, facts, home, several=several, force=force)
+        yield {"path": path, **facts, "shape": list(latents.shape)}
+
+    return tally.each(enumerate(files), work)
+
+
+def _encode(loaded: Any, file: Path, seed: int | None, tiling: str) -> tuple[Any, dict[str, Any]]:
+    """Latents of an image file, and what is to be told of them."""
+    from sdcli.engine import versions
+    from sdcli.engine.encode_image import encode_image
+    from sdcli.output.pixels import read_pixels
+    from sdcli.output.record import pixels_sha256
+
+    pixels, notes = read_pixels(file, grid=loaded.facts.vae_scale_factor)
+    latents, events = encode_image(loaded, pixels, seed=seed, tiling=tiling)
+    spec = loaded.spec
+    facts = {
+        "image": file.name,
+        "pixels_sha256": pixels_sha256(pixels),
+        "model": spec.model,
+        "vae": spec.vae,
+        "force_vae": spec.force_vae,
+        "variant": spec.variant,
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "device": str(loaded.device),
+        "scaling_factor": loaded.facts.scaling_factor,
+        "seed": seed,
+        "weights": loaded.hashes.result(),
+        "versions": dict(versions()),
+        "events": [*loaded.notes, *notes, *events],
+    }
+    return latents, facts

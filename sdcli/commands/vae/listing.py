@@ -1,0 +1,92 @@
+"""`sdcli vae list`: the VAEs that have a name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sdcli.commands import options
+from sdcli.request import EMBEDDED, PipelineSpec
+
+
+def list_vaes(model: options.Model = EMBEDDED, json: options.Json = False) -> None:
+    """List the VAEs that have a name, and which of them fit a model.
+
+    \b
+    Examples:
+      sdcli vae list
+      sdcli vae list -m ./my-model --json
+    """
+    rows = [*_offered(model), *_known(model)]
+    if json:
+        options.show({"schema": "sdcli/vaes/1", "model": model, "vaes": rows}, json)
+        return
+    from sdcli.output import tables
+
+    columns = ("name", "class", "for", "scaling_factor", "fits", "where", "about")
+    tables.show_rows([{key: _told(row[key]) for key in columns} for row in rows])
+
+
+def _told(value: object) -> object:
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+
+
+def _offered(model: str) -> list[dict[str, Any]]:
+    """What the model's folder holds."""
+    from sdcli.catalog.models import read_defaults
+    from sdcli.catalog.vaes import OWN, TINY
+    from sdcli.engine.fetch import fetch
+    from sdcli.engine.vae_files import read
+
+    folder = fetch(PipelineSpec(model=model, offline=True))
+    rows = []
+    for name, inside, about in (
+        (OWN, "vae", "the model's own"),
+        (TINY, "vae_tiny", "its small one, for previews"),
+    ):
+        if (folder / inside).is_dir():
+            facts = read(PipelineSpec(model=model, vae=name, offline=True), folder)
+            rows.append(
+                {
+                    "name": name,
+                    "class": facts.class_name,
+                    "for": read_defaults(folder).family,
+                    "scaling_factor": facts.scaling_factor,
+                    "fits": True,
+                    "where": str(facts.home),
+                    "about": about,
+                }
+            )
+    return rows
+
+
+def _known(model: str) -> list[dict[str, Any]]:
+    """The aliases of the table; "cached" needs no network, others are fetched when used."""
+    from sdcli.catalog.models import read_defaults
+    from sdcli.catalog.vaes import VAES
+    from sdcli.engine.fetch import fetch
+
+    family = read_defaults(fetch(PipelineSpec(model=model, offline=True))).family
+    cache = _cache()
+    return [
+        {
+            "name": row.name,
+            "class": row.class_name,
+            "for": " ".join(sorted(f.replace("Stable Diffusion ", "SD ") for f in row.families)),
+            "scaling_factor": row.scaling_factor,
+            "fits": None if family == "of its own" else family in row.families,
+            "where": row.repo + (" (cached)" if _is_cached(cache, row.repo) else ""),
+            "about": row.about,
+        }
+        for row in VAES
+    ]
+
+
+def _cache() -> Path:
+    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+
+
+def _is_cached(cache: Path, repo: str) -> bool:
+    return (cache / f"models--{repo.replace('/', '--')}").is_dir()

@@ -1,0 +1,84 @@
+"""`sdcli vae show`: what the files of a VAE say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sdcli.commands import options
+from sdcli.request import EMBEDDED, PipelineSpec
+
+if TYPE_CHECKING:
+    from sdcli.catalog.vaes import VaeFacts
+
+Name = Annotated[
+    str, typer.Argument(metavar="VAE", help="A name of the list, a hub id, a folder or a file.")
+]
+
+
+def show(name: Name, model: options.Model = EMBEDDED, json: options.Json = False) -> None:
+    """Show what the files of a VAE say of it, and whether it fits a model.
+
+    Nothing is loaded and nothing fetched.
+
+    \b
+    Examples:
+      sdcli vae show own
+      sdcli vae show tiny --json
+      sdcli vae show ./vae-ft-mse-840000-ema-pruned.safetensors
+    """
+    from sdcli.catalog.models import read_defaults, read_json
+    from sdcli.catalog.vaes import known, misfit
+    from sdcli.engine.fetch import fetch
+    from sdcli.engine.vae_files import read
+
+    spec = PipelineSpec(model=model, vae=name, offline=True)
+    folder = fetch(spec)
+    facts = read(spec, folder)
+    own = read_json(folder / "vae" / "config.json")
+    wrong = misfit(facts, own, read_defaults(folder), known(name))
+    document = _document(facts) | {"model": model, "misfit": wrong.reason if wrong else None}
+    options.show(document if json else _facts(document), json)
+
+
+def _document(facts: VaeFacts) -> dict[str, Any]:
+    return {
+        "schema": "sdcli/vae/1",
+        "path": str(facts.home),
+        "weights": str(facts.weights),
+        "class": facts.class_name,
+        "latent_channels": facts.latent_channels,
+        "scaling_factor": facts.scaling_factor,
+        "vae_scale_factor": facts.vae_scale_factor,
+        "parameters": facts.parameters,
+        "bytes": facts.bytes,
+        "dtypes": list(facts.dtypes),
+        "assumed": list(facts.assumed),
+        "config": dict(facts.config),
+    }
+
+
+def _facts(document: dict[str, Any]) -> dict[str, object]:
+    config = {
+        f"  {name}": _flat(value)
+        for name, value in document["config"].items()
+        if not name.startswith("_") and value is not None
+    }
+    return {
+        "class": document["class"],
+        "weights": document["weights"],
+        "latent channels": document["latent_channels"],
+        "scaling factor": f"{document['scaling_factor']:g}",
+        "pixels a latent": document["vae_scale_factor"],
+        "parameters": f"{document['parameters'] / 1e6:.2f} M {' '.join(document['dtypes'])}",
+        "size": f"{document['bytes'] / 1e6:.1f} MB",
+        f"fits {document['model']}": f"no: {document['misfit']}" if document["misfit"] else "yes",
+        "assumed": " ".join(document["assumed"]),
+        "config": f"of {document['path']}",
+        **config,
+    }
+
+
+def _flat(value: object) -> object:
+    return " ".join(map(str, value)) if isinstance(value, list) else value

@@ -1,0 +1,41 @@
+"""Which files the VAE of a spec is, read and compared with the model. No torch here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdcli.catalog.models import read_defaults, read_json
+from sdcli.catalog.vaes import VaeFacts, known, misfit, read_vae
+from sdcli.engine import weights
+from sdcli.engine.fetch import fetch_vae
+from sdcli.errors import ModelError
+from sdcli.request import PipelineSpec
+
+
+def find(spec: PipelineSpec, model_folder: Path) -> tuple[VaeFacts, tuple[str, ...]]:
+    """The VAE that the spec means, and sentences to tell of it.
+
+    Raises ModelError for one that does not fit the model, unless `force_vae` says that the
+    picture may be wrong; UnsafeError for pickles, CorruptError.
+    """
+    facts = read(spec, model_folder)
+    own = read_json(model_folder / "vae" / "config.json")
+    row = known(spec.vae) if spec.vae else None
+    wrong = misfit(facts, own, read_defaults(model_folder), row)
+    if wrong is None:
+        return facts, facts.assumed
+    if not wrong.can_be_forced:
+        raise ModelError(f"VAE: {wrong.reason}", code="model.vae", hint=wrong.hint)
+    if not spec.force_vae:
+        raise ModelError(
+            f"VAE: {wrong.reason}", code="model.vae", hint=f"{wrong.hint}, or add --force-vae"
+        )
+    return facts, (*facts.assumed, f"VAE: {wrong.reason}; taken all the same (--force-vae)")
+
+
+def read(spec: PipelineSpec, model_folder: Path) -> VaeFacts:
+    """The facts of the VAE that the spec means, whether or not it fits."""
+    home = fetch_vae(spec, model_folder)
+    file = home if home.is_file() else weights.find(home, "vae", spec.variant)
+    weights.check("vae", file)
+    return read_vae(home, file, read_json(model_folder / "vae" / "config.json"))

@@ -1,0 +1,100 @@
+"""VAEs of every kind: which files they are, whether they fit the model, and loading them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, ConsistencyDecoderVAE
+from diffusers.image_processor import VaeImageProcessor
+
+from sdcli.catalog.models import read_defaults
+from sdcli.catalog.vaes import VaeFacts
+from sdcli.engine import devices, memory, parts, vae_files, weights
+from sdcli.engine.fetch import fetch
+from sdcli.errors import DeviceError
+from sdcli.request import PipelineSpec
+
+_CLASSES: Mapping[str, Any] = {
+    "AutoencoderKL": AutoencoderKL,
+    "AutoencoderTiny": AutoencoderTiny,
+    "ConsistencyDecoderVAE": ConsistencyDecoderVAE,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedVae:
+    """A VAE on its device without the rest of its model. `notes` are sentences to tell once."""
+
+    spec: PipelineSpec
+    facts: VaeFacts
+    vae: Any
+    image_processor: VaeImageProcessor
+    device: torch.device
+    dtype: torch.dtype
+    hashes: weights.WeightHashes
+    notes: tuple[str, ...] = ()
+
+
+def load_vae(spec: PipelineSpec) -> LoadedVae:
+    """Load only the VAE that the spec names, checked against the spec's model.
+
+    Raises ModelError, UnsafeError, CorruptError and DeviceError.
+    """
+    device = devices.resolve(spec.device)
+    dtype = devices.resolve_dtype(spec.dtype, device)
+    folder = fetch(spec)
+    read_defaults(folder)
+    facts, notes = vae_files.find(spec, folder)
+    try:
+        vae = build(facts, folder, dtype).to(device)
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"VAE: {facts.home} does not fit into the memory of {device}",
+            code="device.memory",
+            hint="try --dtype float16 or --device cpu",
+        ) from error
+    return LoadedVae(
+        spec=spec,
+        facts=facts,
+        vae=vae,
+        image_processor=VaeImageProcessor(vae_scale_factor=facts.vae_scale_factor),
+        device=device,
+        dtype=dtype,
+        hashes=weights.WeightHashes({"vae": facts.weights}),
+        notes=notes,
+    )
+
+
+def build(facts: VaeFacts, model_folder: Path, dtype: torch.dtype) -> Any:
+    """The Diffusers object of those files, on the CPU. Raises CorruptError."""
+    cls = _CLASSES[facts.class_name]
+    if not facts.is_single_file:
+        return parts.load_part("vae", cls, facts.home, facts.weights, dtype)
+    return _from_single_file(cls, facts, model_folder, dtype)
+
+
+def _from_single_file(cls: Any, facts: VaeFacts, model_folder: Path, dtype: torch.dtype) -> Any:
+    overrides = {key: value for key, value in facts.config.items() if not key.startswith("_")}
+    try:
+        vae = cls.from_single_file(
+            str(facts.weights),
+            # Without one, Diffusers asks the hub. This one is overridden wherever it could matter.
+            config=str(model_folder / "vae"),
+            local_files_only=True,
+            dtype=dtype,
+            **overrides,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise parts.corrupt("vae", facts.weights, str(error).splitlines()[0]) from error
+    except RuntimeError as error:
+        if memory.is_out_of_memory(error):
+            raise
+        raise parts.corrupt("vae", facts.weights, str(error).splitlines()[0]) from error
+    parts.refuse_missing("vae", facts.weights, vae, [])
+    return vae

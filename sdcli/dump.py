@@ -143,11 +143,12 @@ class LatentsSink(Protocol):
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Start:
     """Where a run goes on: `outputs` are what the UNet said in the steps before, which are replayed
-    to the bit; or, with none, `latents` at noise level `sigma` begin at the step nearest to it.
+    to the bit; or, with none, `latents` are put in after `step` steps, or where `step` is None at
+    the step nearest to their noise level `sigma`.
 
-    Arrays are (4, height/8, width/8); `noise` and `outputs` as the dump has them. `latents` have
-    variance 1 (x / sqrt(1 + sigma²)), `direction` is the predicted noise in them. `notes` are
-    sentences for the record of the image.
+    Arrays are (4, height/8, width/8); `noise`, `outputs`, and `latents` for a `step`, as the dump
+    has them. Else `latents` have variance 1 (x / sqrt(1 + sigma²)), and `direction` is the
+    predicted noise in them. `notes` are sentences for the record of the image.
     """
 
     outputs: tuple[NDArray[Any], ...] = ()
@@ -155,6 +156,7 @@ class Start:
     latents: NDArray[Any] | None = None
     direction: NDArray[Any] | None = None
     sigma: float = 0.0
+    step: int | None = None
     notes: tuple[str, ...] = ()
 
 

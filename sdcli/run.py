@@ -243,9 +243,7 @@ def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
     return type(error)(
         f"{error.message}; its latents are kept in {', '.join(paths)}",
         code=error.code,
-        hint=f"sdcli latents decode {' '.join(map(shlex.quote, paths))} --vae tiny"
-        if "VAE" in error.message
-        else error.hint,
+        hint=f"sdcli latents decode {' '.join(map(shlex.quote, paths))}",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,12 @@ def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step:
         outputs = tuple(dump.array(EPS, i) for i in range(1, step + 1))
         return Start(outputs=outputs, noise=dump.named(NOISE), notes=_notes(job, was, dump, step))
     scheduler = _scheduler(loaded, was)
+    notes = _notes(job, was, dump, step)
     if same:
         _refuse_what_remembers(scheduler, was, dump, step)
+        return Start(latents=dump.array(XT, step), step=step, notes=notes)
     start = _put_in(scheduler, dump, step)
-    return Start(
-        latents=start.latents,
-        direction=start.direction,
-        sigma=start.sigma,
-        notes=_notes(job, was, dump, step) + (() if same else _new_walk(loaded, job, start)),
-    )
+    return replace(start, notes=(*notes, _new_walk(loaded, job, start)))
 
 
 def _walk(job: Job) -> tuple[object, ...]:
@@ -103,11 +101,11 @@ def _notes(job: Job, was: Job, dump: Recorded, step: int) -> tuple[str, ...]:
     return (f"steps up to {step} are those of {dump.path.name}, with {', '.join(changed)}",)
 
 
-def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> tuple[str, ...]:
+def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> str:
     scheduler = _scheduler(loaded, job)
     levels = noise_levels(scheduler)
     first = nearest(levels, start.sigma, pairs=scheduler.order == 2)
     return (
         f"{job.scheduler_label} goes on at its step {first + 1} of {len(levels)}: noise level "
-        f"{levels[first]:.4g}, the latents had {start.sigma:.4g}",
+        f"{levels[first]:.4g}, the latents had {start.sigma:.4g}"
     )

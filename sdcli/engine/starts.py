@@ -68,10 +68,14 @@ class _Skipped:
 
     def __init__(self, scheduler: Any, start: Start, like: torch.Tensor) -> None:
         self._scheduler = scheduler
-        levels = noise_levels(scheduler)
-        self._first = nearest(levels, start.sigma, pairs=scheduler.order == 2)
-        scale = _input_scale(scheduler, self._first)
-        self._latents = _moved(start, levels[self._first], like) / scale
+        if start.step is None:
+            levels = noise_levels(scheduler)
+            self._first = nearest(levels, start.sigma, pairs=scheduler.order == 2)
+            scale = _input_scale(scheduler, self._first)
+            self._latents = _moved(start, levels[self._first], like) / scale
+        else:
+            self._first = start.step
+            self._latents = _tensor(start.latents, like)
         self._steps = 0
         # The pipeline scales what it is given, which matters when no step is skipped.
         self.noise = (self._latents / scheduler.init_noise_sigma).to(like)

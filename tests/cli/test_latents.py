@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -166,27 +167,27 @@ def test_a_broken_or_foreign_file_is_refused(run, tmp_path):
     assert not list(tmp_path.glob("outputs/*"))
 
 
-def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch, tmp_path):
+def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
     from sdcli.errors import DeviceError
 
     def fail(*_: object, **__: object) -> None:
         raise DeviceError("VAE: out of memory, even in tiles", code="device.memory")
 
-    monkeypatch.setattr("sdcli.engine.sampling.decode", fail)
-    ran = run("generate", "a cat", "--steps", "2", "--seed", "3", "--device", "cpu", "-o", "out")
-    monkeypatch.undo()
+    quick = ("--steps", "2", "--seed", "3", "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("sdcli.engine.sampling.decode", fail)
+        ran = run("generate", "a cat", *quick, "-o", "out")
     assert ran.code == 4
-    monkeypatch.chdir(tmp_path)
     [kept] = Path("out").iterdir()
     assert f"kept in {kept}" in ran.stderr
     assert f"sdcli latents decode {kept}" in ran.stderr
-    whole = run("generate", "a cat", "--steps", "2", "--seed", "3", "--device", "cpu")
+    whole = run("generate", "a cat", *quick)
     decoded = run("latents", "decode", str(kept), "-o", "kept.png")
     assert decoded.code == 0
     assert sha("kept.png") == sha(whole.paths[0])
 
 
-def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch, tmp_path):
+def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch):
     from sdcli.output.console import Bar
 
     def interrupt(self: object, event: object) -> None:
@@ -214,7 +215,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_loads(run_cli):
     ):
         ran = run_cli("generate", "a cat", *argv)
         assert ran.code == 2
-        assert "hint" in ran.stderr or "not one of" in ran.stderr
+        assert "latents" in ran.stderr
 
 
 def test_info_and_diff_need_no_torch(run, tmp_path):
@@ -228,6 +229,6 @@ def test_info_and_diff_need_no_torch(run, tmp_path):
     )
     ran = subprocess.run(
         [sys.executable, "-c", f"import json; {code}"],
-        cwd=tmp_path, env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True, check=True,
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, capture_output=True, check=True,
     )  # fmt: skip
     assert json.loads(ran.stderr) == [[0, 0, 0, 0], []]

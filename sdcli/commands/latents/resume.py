@@ -18,6 +18,11 @@ FromStep = Annotated[
 ]
 Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="What to draw from here on.")]
 
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="Another device than the run was asked for."),
+]
+
 
 def resume(
     file: File,
@@ -28,7 +33,7 @@ def resume(
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     vae: options.Vae = None,
-    device: options.Device = "auto",
+    device: Device = None,
     out: options.Out = "outputs",
     save_latents: options.SaveLatents = None,
     latents_kinds: options.LatentsKinds = None,
@@ -66,7 +71,7 @@ def resume(
         spec=replace(
             was.spec,
             vae=was.spec.vae if vae is None else vae,
-            device=device,
+            device=device or was.spec.device,
             offline=offline or was.spec.offline,
         ),
         **{k: v for k, v in changes.items() if v is not None},

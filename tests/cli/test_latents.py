@@ -227,8 +227,7 @@ def test_info_and_diff_need_no_torch(run, tmp_path):
         "'latents path a.png', 'latents preview a.png')]; "
         "print(json.dumps([c, sorted({'torch', 'diffusers'} & set(sys.modules))]), file=sys.stderr)"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", f"import json; {code}"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}, capture_output=True, check=True,
-    )  # fmt: skip
+    here = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    argv = [sys.executable, "-c", f"import json; {code}"]
+    ran = subprocess.run(argv, cwd=tmp_path, env=here, capture_output=True, check=True)
     assert json.loads(ran.stderr) == [[0, 0, 0, 0], []]

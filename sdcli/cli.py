@@ -16,6 +16,7 @@ from sdcli.commands.bench import bench
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
+from sdcli.commands.latents import app as latents
 from sdcli.commands.replay import replay
 from sdcli.commands.schedulers import schedulers
 from sdcli.commands.values import Verb, Verbs
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 for verb in (generate, replay, inspect, bench, doctor):
     app.command(cls=Verb)(verb)
+app.add_typer(latents)
 app.add_typer(vae.app, name="vae")
 app.add_typer(schedulers)
 

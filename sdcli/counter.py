@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sdcli.errors import ExitCode, Interrupted, SdcliError
+from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError
 from sdcli.plan import Job
 from sdcli.result import Failure, GenerationResult
 
 if TYPE_CHECKING:
     from sdcli.output.console import Bar
     from sdcli.output.reports import Report
+    from sdcli.output.tensors import Dumps
     from sdcli.shelf import Shelf
 
 _TOLD: Final = {
@@ -102,8 +104,9 @@ class Counter:
     def _fail(self, failure: Failure) -> None:
         if self.shelf.ledger:
             self.shelf.ledger.failed(failure.jobs, failure.error)
-        self.errors.append(failure.error)
-        self.report.failed(failure.error, tuple(job.index for job in failure.jobs))
+        error = _rescued(failure, self.shelf.dumps)
+        self.errors.append(error)
+        self.report.failed(error, tuple(job.index for job in failure.jobs))
         self._failed += len(failure.jobs)
         self.skip(failure.jobs)
         self.progress.done(len(failure.jobs))
@@ -127,8 +130,25 @@ class Counter:
 
     def _interrupted(self) -> Interrupted:
         finished = "1 image is" if self.made == 1 else f"{self.made} images are"
+        latents = self.shelf.dumps.rescue_all()
+        kept = f"; the steps so far are in {', '.join(latents)}" if latents else ""
         return Interrupted(
-            f"interrupted; {finished} finished and whole",
+            f"interrupted; {finished} finished and whole{kept}",
             code="interrupted",
             hint="the same command goes on from here" if self.shelf.ledger else None,
         )
+
+
+def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
+    """The failure's error, with where its latents are when they were whole already."""
+    error = failure.error
+    if isinstance(error, OutputError):  # no room for them either
+        return error
+    paths = [path for job in failure.jobs if (path := dumps.rescue(job.index))]
+    if not paths:
+        return error
+    return type(error)(
+        f"{error.message}; its latents are kept in {', '.join(paths)}",
+        code=error.code,
+        hint=f"sdcli latents decode {' '.join(map(shlex.quote, paths))}",
+    )

@@ -13,6 +13,7 @@ from sdcli import groups
 from sdcli.beside import Beside
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
 from sdcli.counter import Counter
+from sdcli.dump import LatentsSink, LatentsWanted, Recorded, Start
 from sdcli.errors import ExitCode, SdcliError
 from sdcli.interrupts import Patience
 from sdcli.plan import Job, batch_key, draw_seed, plan
@@ -20,13 +21,14 @@ from sdcli.prompts.arrivals import Arrivals, Given
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Failure, GenerationResult, StepEvent
 from sdcli.shelf import Delivery as Delivery
-from sdcli.shelf import SaveLatents, Shelf
+from sdcli.shelf import Shelf
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
     from sdcli.output.ledger import Ledger
 
 Warn = Callable[[str], None]
+Begin = Callable[["LoadedPipeline", Job], Start]
 
 _REAL_CHECKPOINT: Final = (
     "it draws a small world; for any other give a real checkpoint, "
@@ -42,13 +44,14 @@ def generate(
     requests: GenerationRequest | Iterable[GenerationRequest],
     *,
     batch_size: int | None = 1,
-    save_latents: SaveLatents | None = None,
+    save_latents: LatentsWanted | str | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> list[GenerationResult]:
     """Draw the images of one or several requests, in their order, and write nothing.
 
     At batch size 1 every image is exact; larger ones are faster and equal to rounding; None lets
-    the memory decide. The pipeline stays loaded for the next call with an equal spec. Raises the
+    the memory decide. `save_latents` ("final", "all", "every:5", "steps:1,5") fills the results'
+    `latents`. The pipeline stays loaded for the next call with an equal spec. Raises the
     first SdcliError that any of the images meets.
     """
     given = [requests] if isinstance(requests, GenerationRequest) else requests
@@ -66,7 +69,9 @@ def outcomes(
     source: Arrivals,
     *,
     batch_size: int | None = 1,
-    save_latents: SaveLatents | None = None,
+    save_latents: LatentsWanted | str | None = None,
+    sink: LatentsSink | None = None,
+    begin: Begin | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Warn | None = None,
     ledger: Ledger | None = None,
@@ -76,8 +81,9 @@ def outcomes(
     """What becomes of each request, in order: its images, or the failure of the batch it was in.
 
     A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a `ledger`
-    only what is missing is drawn, group by group; `order` hears what to expect. Raises SdcliError
-    for what no later job could survive: a bad request, a model that does not load.
+    only what is missing is drawn, group by group; `order` hears what to expect. With `begin` each
+    goes on from where that says. Raises SdcliError for what no later job could survive: a bad
+    request, a model that does not load.
     """
     from sdcli import engine
 
@@ -97,7 +103,12 @@ def outcomes(
         with patience.busy():
             try:
                 yield from engine.generate(
-                    pipeline, batch, on_step=on_step, save_latents=save_latents
+                    pipeline,
+                    batch,
+                    on_step=on_step,
+                    save_latents=save_latents,
+                    sink=sink,
+                    start=begin(pipeline, batch[0]) if begin else None,
                 )
             except SdcliError as error:
                 yield Failure(jobs=tuple(batch), error=error)
@@ -147,11 +158,10 @@ class _Planner:
 
     def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
         """What a model wants and which files it is, looked up once a run."""
-        from sdcli.engine.fetch import fetch
         from sdcli.engine.fingerprint import fingerprint
 
         if spec not in self._known:
-            self._known[spec] = (read_defaults(fetch(spec)), fingerprint(spec))
+            self._known[spec] = (_defaults(spec), fingerprint(spec))
         return self._known[spec]
 
     def _tell(self, words: Iterable[str]) -> None:
@@ -160,6 +170,12 @@ class _Planner:
             if not self._told:
                 self.warn(_REAL_CHECKPOINT)
             self._told.update(new)
+
+
+def _defaults(spec: PipelineSpec) -> ModelDefaults:
+    from sdcli.engine.fetch import fetch
+
+    return read_defaults(fetch(spec))
 
 
 def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
@@ -174,7 +190,13 @@ def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
     return _loaded[spec]
 
 
-def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1) -> ExitCode:
+def deliver(
+    source: Arrivals,
+    delivery: Delivery,
+    *,
+    batch_size: int | None = 1,
+    begin: Begin | None = None,
+) -> ExitCode:
     """Draw what arrives, write every image and report it at once. A failed job stops no other.
 
     Returns PARTIAL when only some of the images were made, else the first failure's own code.
@@ -187,12 +209,12 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
     talk = console.Console(verbosity=delivery.verbosity)
     report = reports.of_form(delivery.report, talk)
     patience = Patience(lambda: talk.warn(_FINISHING))
-    with talk.progress(delivery.images) as progress:
+    with shelf.dumps, talk.progress(delivery.images) as progress:
         counter = Counter(shelf=shelf, report=report, progress=progress, warn=talk.warn)
         try:
             report.started(delivery.images)
             with patience.installed() if shelf.ledger else nullcontext():
-                _hand_in(source, counter, delivery, batch_size, patience)
+                _hand_in(source, counter, batch_size, patience, begin)
         except (SdcliError, KeyboardInterrupt) as stop:
             counter.stopped(stop)
         finally:
@@ -207,9 +229,9 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
 def _hand_in(
     source: Arrivals,
     counter: Counter,
-    delivery: Delivery,
     batch_size: int | None,
     patience: Patience,
+    begin: Begin | None,
 ) -> None:
     """Draw here, and write beside it; what was drawn is written whatever happens."""
     beside = Beside()
@@ -222,7 +244,8 @@ def _hand_in(
         for outcome in outcomes(
             source,
             batch_size=batch_size,
-            save_latents=delivery.save_latents,
+            sink=counter.shelf.dumps,
+            begin=begin,
             on_step=on_step,
             warn=counter.warn,
             ledger=counter.shelf.ledger,
@@ -251,3 +274,15 @@ class _InTurn:
 
     def skip(self, jobs: Sequence[Job]) -> None:
         self._beside.do(partial(self._counter.skip, jobs))
+
+
+def going_on(dump: Recorded, was: GenerationRequest, step: int) -> Begin:
+    """How to go on after `step` steps of the run that `was` asked for and `dump` recorded."""
+
+    def begin(pipeline: LoadedPipeline, job: Job) -> Start:
+        from sdcli import engine
+
+        [before] = plan(was, _defaults(job.spec), 0)
+        return engine.start_from(pipeline, job, before, dump, step)
+
+    return begin

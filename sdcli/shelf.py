@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sdcli.dump import LatentsWanted
 from sdcli.errors import UsageError
 from sdcli.result import GenerationResult, Written
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from sdcli.output.images import Destination
     from sdcli.output.ledger import Ledger, Part
 
-SaveLatents = Literal["final", "all"]
 ReportForm = Literal["paths", "json", "jsonl"]
 Again = Literal["failed", "all"]
 
@@ -32,7 +32,7 @@ class Delivery:
     force: bool = False
     metadata: bool = True
     sidecar: bool = False
-    save_latents: SaveLatents | None = None
+    save_latents: LatentsWanted | None = None
     report: ReportForm = "paths"
     verbosity: int = 0
     archive: bool = False
@@ -44,8 +44,10 @@ class Shelf:
     """An open destination. Raises OutputError or UsageError when it cannot be one."""
 
     def __init__(self, delivery: Delivery) -> None:
+        from sdcli.engine import versions
         from sdcli.output import images
         from sdcli.output.ledger import Ledger
+        from sdcli.output.tensors import Dumps
 
         _check_stdout(delivery)
         self._delivery = delivery
@@ -53,6 +55,7 @@ class Shelf:
         self._destination: Destination = images.destination(
             delivery.out, several=several, force=delivery.force, archive=delivery.archive
         )
+        self.dumps = Dumps(self._destination.folder, delivery.save_latents, versions())
         self.ledger: Ledger | None = None
         if delivery.journal and self._destination.kind in ("folder", "numbered"):
             self.ledger = Ledger(self._destination, again=delivery.again, part=part())
@@ -93,14 +96,12 @@ class Shelf:
 
     def _put_beside(self, written: Written, *, force: bool) -> tuple[str | None, str | None]:
         from sdcli.engine import versions
-        from sdcli.output import record, tensors
+        from sdcli.output import record
 
-        sidecar = latents = None
+        sidecar = None
         if self._delivery.sidecar:
             sidecar = record.write_sidecar(written, versions(), force=force)
-        if self._delivery.save_latents:
-            latents = tensors.write_latents(written, versions=versions(), force=force)
-        return sidecar, latents
+        return sidecar, self.dumps.finish(written, force=force)
 
 
 def part() -> Part:

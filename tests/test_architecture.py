@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sdcli"
 FILES = sorted(path for path in ROOT.rglob("*.py"))
-VOCABULARY = {"config", "errors", "request", "plan", "result", "catalog", "prompts"}
+VOCABULARY = {"config", "errors", "request", "plan", "result", "dump", "catalog", "prompts"}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 DRAWERS = {"utils", "helpers", "common", "base", "types", "misc"}
 

@@ -46,6 +46,7 @@ def generate(
     format: options.Format = None,  # noqa: A002 - the option's name
     batch_size: options.BatchSize = "1",
     save_latents: options.SaveLatents = None,
+    latents_kinds: options.LatentsKinds = None,
     sidecar: options.Sidecar = False,
     no_metadata: options.NoMetadata = False,
     force: options.Force = False,
@@ -92,7 +93,7 @@ def generate(
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
-        save_latents=save_latents,
+        save_latents=options.parse_latents(save_latents, latents_kinds),
         report=options.report_form(json, jsonl),
         verbosity=options.verbosity(quiet, verbose),
         archive=format == "tar",

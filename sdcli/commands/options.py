@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdcli.catalog.samplers import SAMPLERS
+from sdcli.dump import LatentsWanted
 from sdcli.errors import UsageError
 from sdcli.request import DTYPES, PipelineSpec
 
@@ -118,8 +119,20 @@ BatchSize = Annotated[
     ),
 ]
 SaveLatents = Annotated[
-    Literal["final", "all"] | None,
-    typer.Option("--save-latents", help="Write the last latents, or every step's, beside it."),
+    str | None,
+    typer.Option(
+        "--save-latents",
+        metavar="WHICH",
+        help="Write latents beside each image: final, all, every:N or steps:1,5,9.",
+    ),
+]
+LatentsKinds = Annotated[
+    str | None,
+    typer.Option(
+        "--latents-kinds",
+        metavar="KINDS",
+        help="What of these steps: any of xt,x0,eps,noise; left out, all (of final: xt).",
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use the network for nothing.")]
@@ -187,6 +200,17 @@ def spec(
         offline=offline,
         force_vae=force_vae,
     )
+
+
+def parse_latents(which: str | None, kinds: str | None) -> LatentsWanted | None:
+    """--save-latents and --latents-kinds. Raises UsageError."""
+    if which is None and kinds is not None:
+        raise UsageError(
+            "--latents-kinds does nothing without --save-latents",
+            code="usage.latents_kinds",
+            hint="add --save-latents all",
+        )
+    return None if which is None else LatentsWanted.parse(which, kinds)
 
 
 def report_form(json: bool, jsonl: bool) -> Literal["paths", "json", "jsonl"]:

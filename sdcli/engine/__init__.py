@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sdcli.engine.devices import Device, list_devices
     from sdcli.engine.loading import LoadedPipeline, load
     from sdcli.engine.memory import auto_batch_size
+    from sdcli.engine.resume import start_from
     from sdcli.engine.sampling import generate
     from sdcli.engine.stack import versions
     from sdcli.engine.vaes import LoadedVae, load_vae
@@ -28,6 +29,7 @@ __all__ = [
     "list_devices",
     "load",
     "load_vae",
+    "start_from",
     "versions",
 ]
 
@@ -40,6 +42,7 @@ _HOMES = {
     "list_devices": "devices",
     "load": "loading",
     "load_vae": "vaes",
+    "start_from": "resume",
     "versions": "stack",
 }
 

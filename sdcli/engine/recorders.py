@@ -5,12 +5,18 @@ A recorder is a context manager; `on_step` sees every step, `results` hands over
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from sdcli.dump import EPS, FINAL, NOISE, X0, XT, Course, LatentsSink, LatentsWanted, tensor_name
+from sdcli.engine.patches import patched
+from sdcli.engine.predictions import noise_levels, predicted_x0
 
 
 class Recorder(Protocol):
@@ -32,32 +38,133 @@ class Recorder(Protocol):
         """Named arrays of the batch's n-th image."""
 
 
-class LatentsRecorder:
-    """Copies latents: the last ones as "final"; with "all" also "step_0000", the noise of variance
-    1 that Diffusers scales for the scheduler, and "step_0001"… after each step."""
+class MemorySink:
+    """Keeps the latents of a few images in memory, by job."""
 
-    def __init__(self, which: Literal["final", "all"]) -> None:
-        self._which = which
-        self._steps: dict[str, torch.Tensor] = {}
+    def __init__(self, wanted: LatentsWanted) -> None:
+        self.wanted = wanted
+        self.taken: dict[int, dict[str, NDArray[Any]]] = {}
+
+    def begin(self, course: Course) -> None:
+        """Forget what was taken of this image before."""
+        self.taken[course.job.index] = {}
+
+    def take(self, index: int, name: str, array: NDArray[Any]) -> None:
+        """Keep the array."""
+        self.taken[index][name] = array
+
+
+class LatentsRecorder:
+    """Hands to a sink what it wants of x_t, the predicted x_0, the UNet's outputs and the noise.
+
+    The outputs are read where they enter `scheduler.step`, guided and rescaled; what the UNet saw
+    where it leaves `scale_model_input`.
+    """
+
+    def __init__(self, sink: LatentsSink, courses: Sequence[Course], scheduler: Any) -> None:
+        self._sink = sink
+        self._courses = courses
+        self._scheduler = scheduler
+        self._last = len(courses[0].timesteps)
+        self._names = frozenset(sink.wanted.tensors(self._last))
+        self._stack = ExitStack()
+        self._seen: torch.Tensor | None = None
+        self._said: dict[str, torch.Tensor] = {}
+        self._levels: list[float] = []
+        self._step = 0
+        self._copies = _Copies(self._hand)
 
     def __enter__(self) -> Self:
+        for course in self._courses:
+            self._sink.begin(course)
+        if any(name.startswith((X0, EPS)) for name in self._names):
+            self._stack.enter_context(patched(self._scheduler, "scale_model_input", self._look))
+            self._stack.enter_context(patched(self._scheduler, "step", self._listen))
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing was hooked."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._stack.close()
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self._copies.finish()
 
     def on_step(self, step: int, latents: torch.Tensor) -> None:
-        """Copy the step: schedulers may write into their tensors later."""
-        copy = latents.detach().to("cpu", copy=True)
-        if self._which == "all":
-            self._steps[f"step_{step:04d}"] = copy
-        self._steps["final"] = copy
+        """Copy what is wanted of the step: schedulers may write into their tensors later."""
+        self._step = step
+        copies = [(name, tensor) for name, tensor in self._of(step, latents) if name in self._names]
+        self._copies.start(copies)
 
     def results(self, image: int) -> dict[str, NDArray[Any]]:
-        """Arrays (4, height/8, width/8) by name; bfloat16, which numpy lacks, as float32."""
-        return {name: _array(batch[image]) for name, batch in self._steps.items()}
+        """Arrays (4, height/8, width/8) by name, if the sink kept them in memory."""
+        if not isinstance(self._sink, MemorySink):
+            return {}
+        return self._sink.taken[self._courses[image].job.index]
+
+    def _of(self, step: int, latents: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        if step == 0:
+            yield NOISE, latents
+            return
+        if step < self._last:
+            yield tensor_name(XT, step), latents
+        yield from self._said.items()
+        if step == self._last:
+            yield FINAL, latents
+
+    def _look(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+        self._levels = self._levels or noise_levels(self._scheduler)
+        self._seen = original(sample, *args, **kwargs)
+        return self._seen
+
+    def _listen(self, original: Any, model_output: Any, *args: Any, **kwargs: Any) -> Any:
+        """Before the step: a scheduler may write into what it is given."""
+        step = self._step + 1
+        self._said = {}
+        if (name := tensor_name(X0, step)) in self._names and self._seen is not None:
+            kind = self._scheduler.config.prediction_type
+            seen = self._seen[: len(model_output)]  # with guidance it was there twice
+            self._said[name] = predicted_x0(model_output, seen, self._levels[step - 1], kind)
+        if (name := tensor_name(EPS, step)) in self._names:
+            self._said[name] = model_output.detach().clone()
+        return original(model_output, *args, **kwargs)
+
+    def _hand(self, name: str, batch: torch.Tensor) -> None:
+        for image, course in enumerate(self._courses):
+            self._sink.take(course.job.index, name, _array(batch[image]))
+
+
+class _Copies:
+    """Tensors on their way to the CPU. On CUDA they travel beside the next step's work."""
+
+    def __init__(self, hand: Callable[[str, torch.Tensor], None]) -> None:
+        self._hand = hand
+        self._travelling: list[tuple[str, torch.Tensor]] = []
+        self._arrived: Any = None
+
+    def start(self, tensors: Sequence[tuple[str, torch.Tensor]]) -> None:
+        self.finish()
+        self._travelling = [(name, _copy(tensor)) for name, tensor in tensors]
+        if any(tensor.is_cuda for _, tensor in tensors):
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record()
+        else:
+            self.finish()
+
+    def finish(self) -> None:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+            self._arrived = None
+        travelling, self._travelling = self._travelling, []
+        for name, tensor in travelling:
+            self._hand(name, tensor)
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_cuda:
+        return tensor.detach().to("cpu", copy=True)
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return pinned.copy_(tensor.detach(), non_blocking=True)
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
+    """The tensor for numpy; bfloat16, which numpy lacks, as float32, which holds it exactly."""
     wide = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
     return np.ascontiguousarray(wide.numpy())

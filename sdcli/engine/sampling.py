@@ -7,16 +7,18 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from sdcli.dump import Course, LatentsSink, LatentsWanted, Start
 from sdcli.engine import memory, schedulers
 from sdcli.engine.conditioning import Conditioning, condition
 from sdcli.engine.decode import decode
 from sdcli.engine.loading import LoadedPipeline
-from sdcli.engine.recorders import LatentsRecorder, Recorder
+from sdcli.engine.recorders import LatentsRecorder, MemorySink, Recorder
+from sdcli.engine.starts import starting
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.plan import Job, batch_key
 from sdcli.result import GenerationResult, StepEvent
@@ -29,9 +31,14 @@ def generate(
     jobs: Sequence[Job],
     *,
     on_step: OnStep | None = None,
-    save_latents: Literal["final", "all"] | None = None,
+    save_latents: LatentsWanted | str | None = None,
+    sink: LatentsSink | None = None,
+    start: Start | None = None,
 ) -> list[GenerationResult]:
     """One image a job, all in one batch; they must agree in all but prompts and seeds.
+
+    Latents go to `sink` as they come, or with `save_latents` into the results. With `start` the
+    one job goes on from there.
 
     A batch of one equals `StableDiffusionPipeline(...)` bit for bit; in a larger one each image
     has the noise it would have alone, and equals that image to rounding. A batch that does not
@@ -40,9 +47,11 @@ def generate(
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
+    wanted = LatentsWanted.of(save_latents)
+    kept = sink or (MemorySink(wanted) if wanted else None)
     try:
         with _quiet_numpy():
-            return _generate(loaded, jobs, on_step, save_latents)
+            return _generate(loaded, jobs, on_step, kept, start)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -55,7 +64,7 @@ def generate(
     return [
         replace(result, events=(event, *result.events))
         for part in (jobs[:half], jobs[half:])
-        for result in generate(loaded, part, on_step=on_step, save_latents=save_latents)
+        for result in generate(loaded, part, on_step=on_step, save_latents=wanted, sink=sink)
     ]
 
 
@@ -63,7 +72,8 @@ def _generate(
     loaded: LoadedPipeline,
     jobs: Sequence[Job],
     on_step: OnStep | None,
-    save_latents: Literal["final", "all"] | None,
+    sink: LatentsSink | None,
+    start: Start | None,
 ) -> list[GenerationResult]:
     first = jobs[0]
     _check_size(loaded, first)
@@ -78,37 +88,49 @@ def _generate(
     clock = _Clock()
     conditioning = condition(loaded.encoder, jobs)
     clock.lap("encode")
-    recorders: list[Recorder] = [LatentsRecorder(save_latents)] if save_latents else []
+    courses = _courses(loaded, jobs, scheduler)
+    recorders: list[Recorder] = [LatentsRecorder(sink, courses, scheduler)] if sink else []
     # CPU generators: the same seed is the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
-    latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators)
+    latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators, start)
     _check_finite(latents, loaded)
     clock.lap("denoise")
     pixels, rungs = decode(loaded.pipeline, latents, tiling=first.vae_tiling, generators=generators)
     clock.lap("decode")
-    shared = GenerationResult(
-        job=first,
-        pixels=pixels[0],
+    before = (*loaded.notes, *(start.notes if start else ()))
+    return [
+        GenerationResult(
+            job=course.job,
+            pixels=pixels[image],
+            timesteps=course.timesteps,
+            sigmas=course.sigmas,
+            scheduler_class=course.scheduler_class,
+            scheduler_config=course.scheduler_config,
+            batch_size=len(jobs),
+            dtype=course.dtype,
+            device=course.device,
+            weights=loaded.hashes.result(),
+            seconds={**loaded.seconds, **clock.seconds},
+            latents=_recorded(recorders, image),
+            events=(*before, *conditioning.events[image], *rungs),
+        )
+        for image, course in enumerate(courses)
+    ]
+
+
+def _courses(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[Course]:
+    course = Course(
+        job=jobs[0],
         timesteps=schedulers.timesteps(scheduler),
         sigmas=schedulers.sigmas(scheduler),
         scheduler_class=type(scheduler).__name__,
         scheduler_config=schedulers.public_config(scheduler),
+        init_noise_sigma=float(scheduler.init_noise_sigma),
         batch_size=len(jobs),
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
-        weights=loaded.hashes.result(),
-        seconds={**loaded.seconds, **clock.seconds},
     )
-    return [
-        replace(
-            shared,
-            job=job,
-            pixels=pixels[image],
-            latents=_recorded(recorders, image),
-            events=(*loaded.notes, *conditioning.events[image], *rungs),
-        )
-        for image, job in enumerate(jobs)
-    ]
+    return [replace(course, job=job) for job in jobs]
 
 
 def _denoise(
@@ -118,6 +140,7 @@ def _denoise(
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
     generators: list[torch.Generator],
+    start: Start | None,
 ) -> torch.Tensor:
     """Run the pipeline's own loop; latents (batch, 4, height/8, width/8)."""
     first = jobs[0]
@@ -142,6 +165,8 @@ def _denoise(
         for recorder in recorders:
             entered.enter_context(recorder)
             recorder.on_step(0, noise)
+        if start:
+            noise = entered.enter_context(starting(loaded.pipeline, noise, start))
         output = loaded.pipeline(
             prompt_embeds=conditioning.prompt_embeds,
             negative_prompt_embeds=conditioning.negative_prompt_embeds,

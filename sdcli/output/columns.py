@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sdcli.output import files
 from sdcli.output.text import one_line
 
+_BLOCKS = " ▏▎▍▌▋▊▉█"
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
 
 
@@ -27,6 +28,14 @@ def show_lines(lines: Sequence[str]) -> None:
     """Print lines as they are, such as those of a plot."""
     with files.translated("stdout"):
         print("\n".join(lines), flush=True)
+
+
+def bar(value: float, largest: float, width: int = 32) -> str:
+    """A bar of at most `width` characters, to an eighth of one."""
+    if not largest > 0 or not value > 0:
+        return ""
+    eighths = min(round(value / largest * width * 8), width * 8)
+    return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:

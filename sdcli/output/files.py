@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from sdcli.errors import OutputError, UsageError
 
@@ -47,10 +48,17 @@ def write(
     with translated(path), _temporary(path.parent, data) as temporary:
         if announce:
             announce()
+        publish(temporary, path, force=force)
+
+
+def publish(temporary: Path, path: Path, *, force: bool) -> None:
+    """Give a finished file of the same folder its name. Raises OutputError as `write` does."""
+    with translated(path):
         if force:
             os.replace(temporary, path)
         else:
             _claim(temporary, path)
+            temporary.unlink(missing_ok=True)
         _flush_folder(path.parent)
 
 
@@ -59,13 +67,21 @@ def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
 
     Several processes may do this at once. Raises OutputError.
     """
-    with translated(folder), _temporary(folder, data) as temporary, locked(folder):
+    with translated(folder), _temporary(folder, data) as temporary:
+        return publish_numbered(temporary, before, after)
+
+
+def publish_numbered(temporary: Path, before: str, after: str) -> Path:
+    """Give a finished file the next number free in its folder, as `write_numbered` does."""
+    folder = temporary.parent
+    with translated(folder), locked(folder):
         number = _last_number(folder, before)
         while True:
             number += 1
             path = folder / f"{before}{number:04d}{after}"
             with suppress(FileExistsError):
                 _claim(temporary, path)
+                temporary.unlink(missing_ok=True)
                 _flush_folder(folder)
                 return path
 
@@ -139,16 +155,26 @@ _HINTS = {
 }
 
 
+def flush(file: IO[bytes]) -> None:
+    """Make what was written survive a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def temporary_name(folder: Path) -> Path:
+    """A name that no other file or process has, hidden until it is published."""
+    return folder / f".sdcli-{host()}-{os.getpid()}-{secrets.token_hex(4)}.part"
+
+
 @contextmanager
 def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
     """A flushed file in the same folder, gone again unless it was renamed."""
-    temporary = folder / f".sdcli-{host()}-{os.getpid()}-{secrets.token_hex(4)}.part"
+    temporary = temporary_name(folder)
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            flush(file)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import files, record
@@ -16,6 +17,10 @@ from sdcli.output.encode import FORMATS, encode
 from sdcli.output.text import slug
 from sdcli.plan import Job
 from sdcli.result import GenerationResult, Written
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _OTHER_FORMATS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl"})
 
@@ -36,6 +41,16 @@ class Destination:
     def suffix(self) -> str:
         """The image format, as a file name tells it."""
         return self.path.suffix.lower() if self.kind in ("file", "numbered") else ".png"
+
+    @property
+    def folder(self) -> Path:
+        """Where files beside the images lie; for stdout, the system's temporary folder."""
+        match self.kind:
+            case "folder":
+                return self.path
+            case "stdout":
+                return Path(tempfile.gettempdir())
+        return self.path.parent
 
 
 def destination(out: str, *, several: bool, force: bool, archive: bool = False) -> Destination:
@@ -122,6 +137,19 @@ def name_of(job: Job, destination: Destination) -> str:
     if destination.kind in ("folder", "stdout"):
         return f"{job.index + 1:04d}-{slug(job.prompt)}-{job.seed}{destination.suffix}"
     return f"{destination.path.stem}-{job.index + 1:04d}{destination.path.suffix}"
+
+
+def write_pixels(
+    pixels: NDArray[np.uint8],
+    destination: Destination,
+    name: str,
+    record: Mapping[str, Any] | None = None,
+) -> str:
+    """Write an image (height, width, 3) that is no run's own; in a folder it is called `name`.
+
+    The path, as it is for `write`, which says what is raised.
+    """
+    return put(encode(pixels, destination.suffix, record), destination, name)
 
 
 def put(data: bytes, destination: Destination, name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.catalog.schedulers import a1111_names
+from sdcli.dump import Course
 from sdcli.output import files
 from sdcli.plan import job_id
 from sdcli.request import EMBEDDED, GenerationRequest
@@ -28,6 +29,20 @@ def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any
 
     "request" is valid for `GenerationRequest.from_dict` and leaves nothing open.
     """
+    job = result.job
+    return begun(result, versions) | {
+        "weights": dict(result.weights),
+        "events": list(result.events),
+        "pixels": {
+            "width": job.width,
+            "height": job.height,
+            "sha256": pixels_sha256(result.pixels),
+        },
+    }
+
+
+def begun(result: GenerationResult | Course, versions: Mapping[str, str]) -> dict[str, Any]:
+    """As much of the record as is known before the first step."""
     job = result.job
     request = GenerationRequest(
         prompt=job.prompt,
@@ -54,14 +69,7 @@ def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any
         "batch_size": result.batch_size,
         "dtype": result.dtype,
         "device": result.device,
-        "weights": dict(result.weights),
-        "events": list(result.events),
         "versions": dict(versions),
-        "pixels": {
-            "width": job.width,
-            "height": job.height,
-            "sha256": pixels_sha256(result.pixels),
-        },
     }
 
 

@@ -1,32 +1,196 @@
-"""Latents on disk: safetensors with the record of their image as metadata."""
+"""Latents on disk: a safetensors file an image, whole after every step of its run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from safetensors.numpy import save
-
+from sdcli.dump import FINAL, Course, LatentsWanted
+from sdcli.errors import SdcliError
 from sdcli.output import files, record
+from sdcli.output.text import slug
 from sdcli.result import Written
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SUFFIX = ".latents.safetensors"
 SCHEMA = "sdcli/latents/1"
 
+_DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
+_ROOM = 4096
+"""Bytes kept free in a header for what only the finished image tells: hashes, events, its name."""
 
-def write_latents(written: Written, versions: Mapping[str, str], *, force: bool = False) -> str:
-    """Write the recorded latents beside their image, as `cat.latents.safetensors`; the path.
 
-    Tensors are (4, height/8, width/8), named as the recorder named them; the metadata's values are
-    strings, as the format wants. Raises OutputError; UsageError when there is no file to be beside.
+class Growing:
+    """One file of latents under a hidden name: a valid safetensors file after every tensor.
+
+    The format puts a header with every offset first, and lets it end in spaces: so the header gets
+    room for all that may come, tensors are appended, and the header is written over.
     """
-    path = files.beside(written.path, SUFFIX)
-    metadata = {
+
+    def __init__(self, folder: Path, metadata: Mapping[str, str], *, tensors: int) -> None:
+        self.path = files.temporary_name(folder)
+        self.metadata = dict(metadata)
+        self.names: list[str] = []
+        self._entries: dict[str, Any] = {}
+        self._end = 0
+        room = len(json.dumps(self.metadata)) + _ROOM + 128 * tensors
+        self._header = room + -room % 8
+        with files.translated(self.path):
+            self._file: IO[bytes] = self.path.open("x+b")
+        self._write_header()
+
+    def append(self, name: str, array: NDArray[Any]) -> None:
+        """Add a tensor. Raises OutputError."""
+        data = array.tobytes()
+        self._entries[name] = {
+            "dtype": _DTYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [self._end, self._end + len(data)],
+        }
+        with files.translated(self.path):
+            self._file.seek(8 + self._header + self._end)
+            self._file.write(data)
+        self._end += len(data)
+        self.names.append(name)
+        self._write_header()
+
+    def publish(self, path: Path, *, force: bool) -> str:
+        """Take the visible name. Raises OutputError."""
+        self._settle()
+        files.publish(self.path, path, force=force)
+        return str(path)
+
+    def publish_numbered(self, after: str) -> str:
+        """Take the next number of the folder as its name. Raises OutputError."""
+        self._settle()
+        return str(files.publish_numbered(self.path, "", after))
+
+    def discard(self) -> None:
+        """Leave nothing behind, published or not."""
+        with suppress(OSError):
+            self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def _settle(self) -> None:
+        self._write_header()
+        with files.translated(self.path):
+            files.flush(self._file)
+            self._file.close()
+
+    def _write_header(self) -> None:
+        text = json.dumps({"__metadata__": self.metadata, **self._entries}).encode()
+        with files.translated(self.path):
+            if len(text) > self._header:
+                self._widen(len(text))
+            self._file.seek(0)
+            self._file.write(self._header.to_bytes(8, "little") + text.ljust(self._header))
+            self._file.flush()
+
+    def _widen(self, wanted: int) -> None:
+        """Move the tensors up, when what came to be known is longer than was thought."""
+        self._file.seek(8 + self._header)
+        data = self._file.read(self._end)
+        self._header = wanted + -wanted % 8
+        self._file.seek(8 + self._header)
+        self._file.write(data)
+
+
+class Dumps:
+    """The files of a run's images, as the engine's LatentsSink. What is left when it ends goes.
+
+    `wanted` None keeps the last latents only until their image is whole on disk: a decode that
+    fails loses no denoising.
+    """
+
+    def __init__(
+        self, folder: Path, wanted: LatentsWanted | None, versions: Mapping[str, str]
+    ) -> None:
+        self.wanted = wanted or LatentsWanted()
+        self._asked = wanted is not None
+        self._folder = folder
+        self._versions = versions
+        self._courses: dict[int, Course] = {}
+        self._growing: dict[int, Growing] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:  # a bug, wherever it is, must not cost what was drawn
+            with suppress(SdcliError):
+                self.rescue_all()
+        for growing in self._growing.values():
+            growing.discard()
+
+    def begin(self, course: Course) -> None:
+        """Open the image's file. Raises OutputError."""
+        index = course.job.index
+        if index in self._growing:
+            self._growing.pop(index).discard()
+        expected = len(self.wanted.tensors(len(course.timesteps)))
+        metadata = _metadata(record.begun(course, self._versions), course)
+        self._courses[index] = course
+        self._growing[index] = Growing(self._folder, metadata, tensors=expected)
+
+    def take(self, index: int, name: str, array: NDArray[Any]) -> None:
+        """Append the tensor to the image's file. Raises OutputError."""
+        self._growing[index].append(name, array)
+
+    def finish(self, written: Written, *, force: bool = False) -> str | None:
+        """The path of the latents, now beside their image; None when nobody asked for them."""
+        course, growing = self._pop(written.result.job.index)
+        if not self._asked:
+            growing.discard()
+            return None
+        growing.metadata |= _metadata(record.make(written.result, self._versions), course)
+        growing.metadata["image"] = Path(written.path).name
+        try:
+            return growing.publish(files.beside(written.path, SUFFIX), force=force)
+        finally:
+            growing.discard()
+
+    def rescue(self, index: int) -> str | None:
+        """Keep what there is of an image that will not be: the last latents, or steps asked for.
+
+        The path, None when there is nothing worth it.
+        """
+        if index not in self._growing:
+            return None
+        course, growing = self._pop(index)
+        if FINAL not in growing.names and not (self._asked and growing.names):
+            growing.discard()
+            return None
+        after = f"-{slug(course.job.prompt)}-{course.job.seed}{SUFFIX}"
+        try:
+            return growing.publish_numbered(after)
+        finally:
+            growing.discard()
+
+    def rescue_all(self) -> list[str]:
+        """Keep what there is of all images that are not finished."""
+        paths = [self.rescue(index) for index in list(self._growing)]
+        return [path for path in paths if path]
+
+    def _pop(self, index: int) -> tuple[Course, Growing]:
+        return self._courses.pop(index), self._growing.pop(index)
+
+
+def _metadata(facts: Mapping[str, Any], course: Course) -> dict[str, str]:
+    """Strings, as the format wants: the record of the image, and what reading the tensors needs."""
+    return {
         "schema": SCHEMA,
-        "image": Path(written.path).name,
-        "record": json.dumps(record.make(written.result, versions)),
+        "record": json.dumps(facts),
+        "steps": str(len(course.timesteps)),
+        "init_noise_sigma": repr(course.init_noise_sigma),
     }
-    data = save(dict(written.result.latents or {}), metadata=metadata)
-    files.write(path, data, force=force)
-    return str(path)

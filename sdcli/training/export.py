@@ -12,15 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import CLIPTextModel
 
-from sdcli.training.autoencoder import load_kl, load_tiny
+from sdcli.catalog.latent_rgb import KEY
+from sdcli.engine.trajectories import fit_factors
+from sdcli.training.autoencoder import load_kl, load_tiny, pictures
 from sdcli.training.captions import caption
 from sdcli.training.diffusion import make_scheduler, make_unet
 from sdcli.training.loop import result
 from sdcli.training.scenes import sample
+from sdcli.training.sprites import load_sprites
 from sdcli.training.text import SHORT, make_text_encoder
 from sdcli.training.tokenizer import load_tokenizer
 from sdcli.training.world import CONCEPTS
@@ -53,6 +57,19 @@ def _text_encoder(folder: Path) -> CLIPTextModel:
         table[SHORT:] = table[SHORT - 1]
     encoder.embeddings.position_ids.copy_(torch.arange(len(table))[None])
     return encoder
+
+
+@torch.no_grad()
+def latent_rgb_factors(vae: AutoencoderKL, pictures: Tensor) -> list[list[float]]:
+    """What `sdcli latents preview` needs of a VAE: the linear map from latents to its own pixels.
+
+    ``pictures`` are (images, 3, height, width) from -1 to 1. A row of RGB a channel, and one for
+    the constant.
+    """
+    latents = vae.encode(pictures).latent_dist.mode()
+    decoded = vae.decode(latents).sample
+    small = torch.nn.functional.adaptive_avg_pool2d(decoded, latents.shape[-2:])
+    return fit_factors((latents * vae.config.scaling_factor).numpy(), small.numpy())
 
 
 def _old_layout(target: Path, folder: Path) -> None:
@@ -95,6 +112,8 @@ def export(folder: Path, target: Path) -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
+    shown = pictures(np.random.default_rng(12), load_sprites(folder), 64)
+    factors = latent_rgb_factors(pipeline.vae, shown)
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
         part.half()
     card = (target / "README.md").read_text() if (target / "README.md").exists() else None
@@ -105,5 +124,5 @@ def export(folder: Path, target: Path) -> None:
     _old_layout(target, folder)
     if card:
         (target / "README.md").write_text(card)
-    own = {**DEFAULTS, "words": words_known()}
+    own = {**DEFAULTS, KEY: factors, "words": words_known()}
     (target / "sdcli.json").write_text(json.dumps(own, indent=1) + "\n")

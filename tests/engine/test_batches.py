@@ -43,7 +43,7 @@ def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, et
         [alone] = engine.generate(loaded, [job], save_latents="all")
         assert alone.latents is not None
         assert batched.latents is not None
-        assert np.array_equal(batched.latents["step_0000"], alone.latents["step_0000"])
+        assert np.array_equal(batched.latents["noise"], alone.latents["noise"])
         assert np.abs(batched.pixels.astype(int) - alone.pixels.astype(int)).max() <= 1
         assert batched.job == job
         assert (batched.batch_size, alone.batch_size) == (3, 1)

@@ -1,29 +1,119 @@
-"""Recording changes no bit of the image, and the last latents are the image."""
+"""Recording changes no bit of the image, tells the truth, and is enough to go on from any step."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.catalog.samplers import SAMPLERS, Sampler
+from sdcli.catalog.schedulers import SchedulerChoice, resolve
+from sdcli.dump import LatentsWanted, Start
 from sdcli.engine.decode import decode
+from sdcli.errors import UsageError
 from tests.jobs import make_job
 
+pytestmark = pytest.mark.filterwarnings("ignore:Should have ta:UserWarning")
 
-@pytest.mark.parametrize("which", ["final", "all"])
-@pytest.mark.parametrize("class_name", ["DDIMScheduler", "EulerAncestralDiscreteScheduler"])
-def test_recording_changes_nothing(
-    loaded: Any, which: Literal["final", "all"], class_name: str
+ROWS = [
+    pytest.param(
+        row,
+        id=row.name,
+        marks=pytest.mark.skipif(
+            row.package is not None and find_spec(row.package) is None,
+            reason=f"needs {row.package}",
+        ),
+    )
+    for row in SAMPLERS
+]
+STEPS = 2
+
+
+def job_of(row: Sampler, **changes: Any) -> Any:
+    """A job under the row as A1111 would schedule it, with all the chance it can have."""
+    name = f"{row.name} {row.automatic}" if row.automatic != "Normal" else row.name
+    selection = resolve(name)
+    eta = 1.0 if row.takes_eta else 0.0
+    facts = {"scheduler": selection.choice, "scheduler_label": selection.label, "eta": eta}
+    return make_job(**{"num_inference_steps": STEPS, **facts, **changes})
+
+
+@contextmanager
+def counted(unet: Any) -> Iterator[list[int]]:
+    """Within, the list grows by one a real UNet call."""
+    asked: list[int] = []
+    hook = unet.conv_in.register_forward_hook(lambda *_: asked.append(1))
+    try:
+        yield asked
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_recording_changes_nothing_and_every_step_can_be_gone_on_from(
+    loaded: Any, row: Sampler
 ) -> None:
-    job = make_job(scheduler=SchedulerChoice(class_name=class_name))
+    job = job_of(row)
     [plain] = engine.generate(loaded, [job])
-    [recorded] = engine.generate(loaded, [job], save_latents=which)
+    [recorded] = engine.generate(loaded, [job], save_latents="all")
     assert np.array_equal(plain.pixels, recorded.pixels)
-    assert plain.latents is None
+    latents = recorded.latents
+    assert latents is not None
+    calls = row.unet_calls(STEPS)
+    with counted(loaded.pipeline.unet) as asked:
+        for step in range(calls):
+            said = tuple(latents[f"eps_{i:04d}"] for i in range(1, step + 1))
+            start = Start(outputs=said, noise=latents["noise"])
+            [again] = engine.generate(loaded, [job], start=start)
+            assert np.array_equal(again.pixels, plain.pixels), step
+    assert len(asked) == sum(range(1, calls + 1))  # only for what is left
+
+
+def test_another_prompt_from_a_step_on_is_another_picture(loaded: Any) -> None:
+    job = make_job()
+    [cat] = engine.generate(loaded, [job], save_latents="all")
+    assert cat.latents is not None
+    dog = make_job(prompt="a red star")
+    [whole] = engine.generate(loaded, [dog])
+    outputs = (cat.latents["eps_0001"], cat.latents["eps_0002"])
+    [mixed] = engine.generate(loaded, [dog], start=Start(outputs=outputs))
+    assert not np.array_equal(mixed.pixels, cat.pixels)
+    assert not np.array_equal(mixed.pixels, whole.pixels)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> None:
+    """Where a class tells its x_0; DPM2 rounds the timestep of its middle, by under 2e-3."""
+    from sdcli.engine.patches import patched
+
+    own: list[Any] = []
+
+    def listen(original: Any, *args: Any, **kwargs: Any) -> Any:
+        said = original(*args, **{**kwargs, "return_dict": True})
+        own.append(getattr(said, "pred_original_sample", getattr(said, "denoised", None)))
+        return (said.prev_sample,)
+
+    build = engine.sampling.schedulers.build
+    with pytest.MonkeyPatch.context() as patch:
+
+        def listening(*args: Any, **kwargs: Any) -> Any:
+            scheduler = build(*args, **kwargs)
+            patched(scheduler, "step", listen).__enter__()
+            return scheduler
+
+        patch.setattr("sdcli.engine.sampling.schedulers.build", listening)
+        [recorded] = engine.generate(loaded, [job_of(row)], save_latents="all")
+    assert recorded.latents is not None
+    for step, said in enumerate(own, 1):
+        if said is not None:
+            found = recorded.latents[f"x0_{step:04d}"]
+            assert np.abs(found - said[0].numpy()).max() < 2e-3
 
 
 def test_the_last_latents_decode_to_the_image(loaded: Any) -> None:
@@ -36,11 +126,59 @@ def test_the_last_latents_decode_to_the_image(loaded: Any) -> None:
     assert np.array_equal(pixels[0], result.pixels)
 
 
-def test_all_latents_go_from_the_noise_of_the_seed_to_the_last(loaded: Any) -> None:
+def test_all_is_every_step_from_the_noise_of_the_seed_to_the_last(loaded: Any) -> None:
     [result] = engine.generate(loaded, [make_job()], save_latents="all")
     assert result.latents is not None
-    assert list(result.latents) == ["step_0000", "final", *(f"step_000{i}" for i in range(1, 5))]
+    assert list(result.latents) == LatentsWanted.parse("all").tensors(4)
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator("cpu").manual_seed(7))
-    assert np.array_equal(result.latents["step_0000"], noise[0].numpy())
-    assert np.array_equal(result.latents["step_0004"], result.latents["final"])
-    assert not np.array_equal(result.latents["step_0001"], result.latents["step_0002"])
+    assert np.array_equal(result.latents["noise"], noise[0].numpy())
+    assert not np.array_equal(result.latents["xt_0001"], result.latents["xt_0002"])
+
+
+def test_the_scheduler_and_the_unet_are_as_before(loaded: Any) -> None:
+    engine.generate(loaded, [make_job()], save_latents="all", start=Start(outputs=()))
+    for part in (loaded.pipeline.scheduler, loaded.pipeline.unet):
+        assert not {"step", "scale_model_input", "forward"} & set(vars(part))
+
+
+def test_each_image_of_a_batch_has_its_own(loaded: Any) -> None:
+    jobs = [make_job(index=i, seed=i) for i in (0, 1)]
+    together = engine.generate(loaded, jobs, save_latents="all")
+    for job, result in zip(jobs, together, strict=True):
+        [alone] = engine.generate(loaded, [job], save_latents="all")
+        assert alone.latents is not None
+        assert result.latents is not None
+        for name, array in alone.latents.items():
+            assert np.allclose(result.latents[name], array, atol=1e-3), name
+
+
+def test_a_step_that_the_run_lacks_is_refused_before_it(loaded: Any) -> None:
+    with pytest.raises(UsageError, match="no step 5"):
+        engine.generate(loaded, [make_job()], save_latents="steps:5")
+
+
+@pytest.fixture(scope="module")
+def halfway(loaded: Any) -> tuple[Start, np.ndarray]:
+    """A run by DDIM of 8 steps: where it was after 4, and its end."""
+    ddim = SchedulerChoice(class_name="DDIMScheduler")
+    job = make_job(num_inference_steps=8, scheduler=ddim)
+    [whole] = engine.generate(loaded, [job], save_latents="all")
+    assert whole.latents is not None
+    x0, xt = whole.latents["x0_0004"], whole.latents["xt_0004"]
+    alpha = float(loaded.base_scheduler.alphas_cumprod[int(whole.timesteps[4])])
+    sigma = ((1 - alpha) / alpha) ** 0.5
+    direction = (xt / alpha**0.5 - x0) / sigma
+    return Start(latents=xt, direction=direction, sigma=sigma), whole.latents["final"]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_any_scheduler_takes_up_the_latents_of_another(
+    loaded: Any, row: Sampler, halfway: tuple[Start, np.ndarray]
+) -> None:
+    """Still the same picture, and not noise."""
+    start, end = halfway
+    job = job_of(row, num_inference_steps=8, eta=0.0)
+    [result] = engine.generate(loaded, [job], save_latents="final", start=start)
+    assert result.latents is not None
+    distance = np.sqrt(((result.latents["final"] - end) ** 2).mean())
+    assert distance < 0.8, distance

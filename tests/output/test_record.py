@@ -10,7 +10,7 @@ import pytest
 from sd_parsers import ParserManager
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.output import images, record, tensors
+from sdcli.output import images, record
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Written
 from tests.jobs import make_job, make_result
@@ -92,17 +92,3 @@ def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:
         record.write_sidecar(written, VERSIONS)
     with pytest.raises(UsageError, match="stdout"):
         record.write_sidecar(Written(path="-", result=written.result), VERSIONS)
-
-
-def test_latents_come_back_with_their_record(tmp_path: Path) -> None:
-    import numpy as np
-    from safetensors import safe_open
-
-    latents = {"final": np.arange(256, dtype=np.float32).reshape(4, 8, 8)}
-    result = make_result(latents=latents)
-    path = tensors.write_latents(Written(path=str(tmp_path / "a.png"), result=result), VERSIONS)
-    assert path == str(tmp_path / "a.latents.safetensors")
-    with safe_open(path, framework="numpy") as file:
-        assert np.array_equal(file.get_tensor("final"), latents["final"])
-        assert json.loads(file.metadata()["record"]) == record.make(result, VERSIONS)
-        assert file.metadata()["image"] == "a.png"

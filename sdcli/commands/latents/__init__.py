@@ -1,0 +1,27 @@
+"""`sdcli latents`: work on the latents that --save-latents wrote."""
+
+from __future__ import annotations
+
+import typer
+
+from sdcli.commands.latents.animate import animate
+from sdcli.commands.latents.blend import blend
+from sdcli.commands.latents.decode import decode
+from sdcli.commands.latents.diff import diff
+from sdcli.commands.latents.grid import grid
+from sdcli.commands.latents.info import info
+from sdcli.commands.latents.noise import noise
+from sdcli.commands.latents.path import path
+from sdcli.commands.latents.preview import preview
+from sdcli.commands.latents.resume import resume
+from sdcli.commands.values import Verb, Verbs
+
+app = typer.Typer(
+    name="latents",
+    cls=Verbs,
+    help="See, compare and go on from the latents that --save-latents wrote.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+for verb in (info, decode, preview, grid, animate, diff, path, blend, noise, resume):
+    app.command(cls=Verb)(verb)

@@ -1,0 +1,38 @@
+"""`sdcli latents animate`: the steps of a run as a moving picture."""
+
+from __future__ import annotations
+
+from sdcli.commands import options
+from sdcli.commands.latents import choices
+
+
+def animate(
+    file: choices.File,
+    steps: choices.Steps = "all",
+    kind: choices.KindOption = "x0",
+    vae: choices.LookVae = None,
+    model: choices.Model = None,
+    fps: choices.Fps = 8.0,
+    device: options.Device = "auto",
+    out: options.Out = "outputs",
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+) -> None:
+    """Make a GIF or a WebP of the steps of a run.
+
+    \b
+    Examples:
+      sdcli latents animate outputs/0001-a-cat-7.latents.safetensors
+      sdcli latents animate outputs/0001-a-cat-7.png --vae own --kind xt --fps 12 -o cat.webp
+    """
+    from sdcli.output import animation, dumps
+
+    dump = dumps.read(file)
+    wanted = choices.parse_steps(steps or "all", dump, kind)
+    choices.check_fps(fps)
+    target = animation.check(out, force=force)
+    look = choices.look_for(dump, model, vae, device, offline)
+    frames = choices.frames_of(dump, kind, wanted, look)
+    path = animation.write(frames, target, f"{dump.name}-{kind}", fps=fps, force=force)
+    choices.print_path(path, json, steps=wanted, kind=kind)

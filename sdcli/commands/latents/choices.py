@@ -1,0 +1,169 @@
+"""What several of the verbs on latents ask for, and what they make of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sdcli.dump import XT
+from sdcli.errors import UsageError
+from sdcli.request import PipelineSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sdcli.output.dumps import Dump
+
+    Look = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+
+Kind = Literal["xt", "x0"]
+
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="A .latents.safetensors file, or the image beside it."),
+]
+Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE…", help="Files of latents, or the images beside them."),
+]
+Steps = Annotated[
+    str | None,
+    typer.Option(
+        "--steps", metavar="1,5,9|all", help="Which steps of the run; the last if left out."
+    ),
+]
+KindOption = Annotated[
+    Kind, typer.Option("--kind", help="xt, the noisy latents, or x0, the predicted clean ones.")
+]
+LookVae = Annotated[
+    str | None,
+    typer.Option(
+        "--vae",
+        metavar="VAE",
+        help="Decode with a VAE ('own' is the run's); left out, a quick linear look.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", metavar="MODEL", help="Another model's VAE than that of the run."
+    ),
+]
+Fps = Annotated[float, typer.Option("--fps", help="Frames a second, 0.1 to 50.")]
+
+
+def parse_steps(text: str | None, dump: Dump, kind: str) -> list[int]:
+    """The steps that `--steps` means in this file. Raises UsageError for those it lacks."""
+    there = dump.steps_of(kind)
+    if text is None or text == "all":
+        if not there:
+            raise UsageError(
+                f"{dump.path}: no {kind} of any step",
+                code="latents.no_step",
+                hint="dump them with --save-latents all",
+            )
+        return there if text else there[-1:]
+    if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
+        raise UsageError(f"--steps: {text!r} is not all or as in 1,5,9", code="usage.steps")
+    steps = [int(number) for number in text.split(",")]
+    for step in steps:
+        if step not in there:
+            raise UsageError(
+                f"{dump.path}: no {kind} of step {step}",
+                code="latents.no_step",
+                hint=f"it has {', '.join(map(str, there)) or 'none'}",
+            )
+    return steps
+
+
+def check_fps(fps: float) -> float:
+    """Raises UsageError for what no viewer plays."""
+    if not 0.1 <= fps <= 50:
+        raise UsageError(f"--fps: {fps:g} is not between 0.1 and 50", code="usage.fps")
+    return fps
+
+
+def spec_of(
+    dump: Dump, model: str | None, vae: str | None, device: str, offline: bool
+) -> PipelineSpec:
+    """What to load for this file: the model that made it, unless others are named."""
+    made = dump.request.spec if "request" in dump.record else PipelineSpec()
+    spec = replace(made, device=device, offline=offline or made.offline)
+    if model is not None:
+        spec = replace(spec, model=model, vae=None, variant=None)
+    return spec if vae is None else replace(spec, vae=vae)
+
+
+def linear_look(dump: Dump, model: str | None) -> Look:
+    """Latents to pixels by the linear map of the model that made them; loads nothing."""
+    from sdcli.catalog.latent_rgb import latent_rgb
+    from sdcli.catalog.models import read_defaults
+    from sdcli.engine.fetch import fetch
+    from sdcli.engine.trajectories import preview
+
+    spec = spec_of(dump, model, None, "auto", offline=True)
+    folder = fetch(replace(spec, vae=None))
+    factors, scale = latent_rgb(folder), read_defaults(folder).vae_scale_factor
+    if len(factors) != dump.shape[0] + 1:
+        raise UsageError(
+            f"{dump.path}: latents of {dump.shape[0]} channels, "
+            f"{spec.model} has {len(factors) - 1}",
+            code="latents.channels",
+            hint="give the --model that they are of",
+        )
+    return lambda latents: preview(latents, factors, scale)
+
+
+def decoded_look(spec: PipelineSpec) -> Look:
+    """Latents to pixels by the VAE that `spec` names."""
+    from sdcli.engine.pictures import Pictures
+    from sdcli.output.console import Console
+
+    console = Console()
+    pictures = Pictures(spec)
+    for note in pictures.notes:
+        console.warn(note)
+
+    def look(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+        pixels, events = pictures.decode(latents)
+        for event in events:
+            console.warn(event)
+        return pixels
+
+    return look
+
+
+def look_for(dump: Dump, model: str | None, vae: str | None, device: str, offline: bool) -> Look:
+    """Through a VAE where one is named, else by the linear map."""
+    if vae is None:
+        return linear_look(dump, model)
+    return decoded_look(spec_of(dump, model, None if vae == "own" else vae, device, offline))
+
+
+def normalised(latents: NDArray[np.float32], dump: Dump, kind: str, step: int) -> Any:
+    """x_t of schedulers that count noise in sigmas, brought to variance 1 to be looked at."""
+    sigmas = dump.record.get("sigmas")
+    if kind != XT or dump.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):
+        return latents
+    return latents / (1 + sigmas[step] ** 2) ** 0.5
+
+
+def frames_of(dump: Dump, kind: str, steps: Sequence[int], look: Look) -> list[Any]:
+    """Pixels (height, width, 3) of a kind at those steps."""
+    return [look(normalised(dump.array(kind, step), dump, kind, step)) for step in steps]
+
+
+def print_path(path: str, json: bool, **facts: object) -> None:
+    """One written file on stdout."""
+    from sdcli.output import events, files
+
+    if json:
+        events.emit({"schema": "sdcli/written/1", "path": path, **facts})
+    elif path != "-":
+        with files.translated("stdout"):
+            print(path, flush=True)

@@ -1,0 +1,79 @@
+"""`sdcli latents decode`: latents to images through a VAE."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sdcli.commands import options
+from sdcli.commands.latents import choices
+from sdcli.dump import XT
+from sdcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
+
+
+def decode(
+    files: choices.Files,
+    vae: options.Vae = None,
+    model: choices.Model = None,
+    steps: choices.Steps = None,
+    kind: choices.KindOption = "xt",
+    device: options.Device = "auto",
+    out: options.Out = "outputs",
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+) -> None:
+    """Decode latents to images, with the VAE of their run or another one.
+
+    The last latents are the image of the run, to the bit.
+
+    \b
+    Examples:
+      sdcli latents decode outputs/0001-a-cat-7.latents.safetensors
+      sdcli latents decode outputs/*.latents.safetensors --vae tiny -o tiny
+      sdcli latents decode outputs/0001-a-cat-7.png --steps all --kind x0 -o steps
+    """
+    from sdcli.output import dumps, images
+
+    read = [dumps.read(file) for file in files]
+    chosen = [(dump, _steps(dump, steps, kind)) for dump in read]
+    several = sum(len(wanted) for _, wanted in chosen) > 1
+    if json and several:
+        raise UsageError("--json prints one document: decode one step", code="usage.json")
+    destination = images.destination(out, several=several, force=force)
+    looks: dict[Any, choices.Look] = {}
+    for dump, wanted in chosen:
+        spec = choices.spec_of(dump, model, vae, device, offline)
+        if spec not in looks:
+            looks = {spec: choices.decoded_look(spec)}
+        for step in wanted:
+            [pixels] = choices.frames_of(dump, kind, [step], looks[spec])
+            ended = kind == XT and step == dump.steps
+            name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
+            record = _record(dump, spec.vae, pixels) if ended else None
+            path = images.write_pixels(pixels, destination, name, record)
+            choices.print_path(path, json, step=step, kind=kind)
+
+
+def _steps(dump: Dump, steps: str | None, kind: str) -> list[int]:
+    if steps is None and kind == XT:
+        dump.final()
+        return [dump.steps]
+    return choices.parse_steps(steps, dump, kind)
+
+
+def _record(dump: Dump, vae: str | None, pixels: Any) -> dict[str, Any] | None:
+    """The run's record with these pixels; None when the run was not told to its end."""
+    from sdcli.output.record import pixels_sha256
+
+    if "pixels" not in dump.record:
+        return None
+    record = dict(dump.record)
+    if vae != record["request"].get("vae"):
+        record["request"] = {**record["request"], "vae": vae}
+        record["weights"] = {k: v for k, v in record["weights"].items() if k != "vae"}
+    height, width, _ = pixels.shape
+    shown = {"width": width, "height": height, "sha256": pixels_sha256(pixels)}
+    return record | {"pixels": shown}

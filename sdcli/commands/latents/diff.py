@@ -1,0 +1,102 @@
+"""`sdcli latents diff`: where two runs part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sdcli.commands import options
+from sdcli.commands.latents.choices import File, normalised
+from sdcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
+
+_APART = 0.05
+"""A difference of that part of the second's own size is a parting."""
+
+
+def diff(
+    first: File,
+    second: File,
+    kind: Annotated[
+        Literal["xt", "x0", "eps"], typer.Option("--kind", help="What to compare.")
+    ] = "xt",
+    json: options.Json = False,
+) -> None:
+    """Compare two runs step by step: where do they part?
+
+    `relative` is the RMSE over the second's own size. Noisy latents of schedulers that count noise
+    in sigmas are first brought to the size of the others'.
+
+    \b
+    Examples:
+      sdcli latents diff a.latents.safetensors b.latents.safetensors
+      sdcli latents diff a.png b.png --kind x0 --json
+    """
+    from sdcli.output import columns, dumps, events
+
+    a, b = dumps.read(first), dumps.read(second)
+    rows = _compare(a, b, kind)
+    parting = next((row["step"] for row in rows if row["relative"] > _APART), None)
+    if json:
+        document = {"schema": "sdcli/latents-diff/1", "first": str(a.path), "second": str(b.path)}
+        events.emit({**document, "kind": kind, "steps": rows, "parting": parting})
+        return
+    top = max(row["relative"] for row in rows)
+    columns.show_columns(
+        ("step", "rmse", "relative", "cosine", ""),
+        [
+            (
+                str(row["step"]),
+                f"{row['rmse']:.5f}",
+                f"{row['relative']:.1%}",
+                f"{row['cosine']:.5f}",
+                columns.bar(row["relative"], top),
+            )
+            for row in rows
+        ],
+    )
+    columns.show_lines([_verdict(rows, parting)])
+
+
+def _compare(a: Dump, b: Dump, kind: str) -> list[dict[str, Any]]:
+    from sdcli.engine.trajectories import cosine, rmse
+
+    if a.shape != b.shape:
+        raise UsageError(
+            f"{a.path} has latents of {a.shape}, {b.path} of {b.shape}",
+            code="latents.shape",
+            hint="compare runs of one model and one size",
+        )
+    common = sorted(set(a.steps_of(kind)) & set(b.steps_of(kind)))
+    if not common:
+        raise UsageError(
+            f"{a.path} and {b.path} have no step of {kind} in common",
+            code="latents.no_step",
+            hint="dump both with --save-latents all",
+        )
+    rows = []
+    for step in common:
+        one = normalised(a.array(kind, step), a, kind, step)
+        other = normalised(b.array(kind, step), b, kind, step)
+        distance, size = rmse(one, other), rmse(other, 0 * other)
+        rows.append(
+            {
+                "step": step,
+                "rmse": distance,
+                "relative": distance / size if size else float(distance > 0),
+                "cosine": cosine(one, other),
+            }
+        )
+    return rows
+
+
+def _verdict(rows: list[dict[str, Any]], parting: int | None) -> str:
+    unequal = next((row["step"] for row in rows if row["rmse"] > 0), None)
+    if unequal is None:
+        return "equal to the bit at every step that both have"
+    if parting is None:
+        return f"first unequal at step {unequal}, never more than {_APART:.0%} apart"
+    return f"first unequal at step {unequal}, more than {_APART:.0%} apart from step {parting} on"

@@ -1,0 +1,77 @@
+"""`sdcli latents grid`: the steps of a run as a contact sheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sdcli.commands import options
+from sdcli.commands.latents import choices
+from sdcli.dump import X0, XT
+from sdcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
+
+
+def grid(
+    file: choices.File,
+    steps: choices.Steps = "all",
+    vae: choices.LookVae = None,
+    model: choices.Model = None,
+    device: options.Device = "auto",
+    out: options.Out = "outputs",
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+) -> None:
+    """Draw the steps of a run side by side: x_t above, the x_0 that the model saw in it below.
+
+    \b
+    Examples:
+      sdcli latents grid outputs/0001-a-cat-7.latents.safetensors
+      sdcli latents grid outputs/0001-a-cat-7.png --vae own --steps 1,5,10,20 -o cat-grid.png
+    """
+    from sdcli.output import dumps, images
+    from sdcli.output.grid import labelled_grid
+
+    dump = dumps.read(file)
+    kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
+    shown = _shown(dump, kinds, steps)
+    destination = images.destination(out, several=False, force=force)
+    look = choices.look_for(dump, model, vae, device, offline)
+    cells = [[_cell(dump, kind, step, look) for step in shown] for kind in kinds]
+    columns = [_label(dump, step) for step in shown]
+    rows = [{XT: "x_t", X0: "x_0"}[kind] for kind in kinds]
+    sheet = labelled_grid(cells, rows=rows, columns=columns)
+    path = images.write_pixels(sheet, destination, f"{dump.name}-grid")
+    choices.print_path(path, json, steps=shown, kinds=kinds)
+
+
+def _steps(dump: Dump, kind: str) -> list[int]:
+    return [step for step in dump.steps_of(kind) if step]
+
+
+def _shown(dump: Dump, kinds: list[str], steps: str | None) -> list[int]:
+    there = sorted({step for kind in kinds for step in _steps(dump, kind)})
+    if not there:
+        raise UsageError(
+            f"{dump.path}: no steps to show",
+            code="latents.no_step",
+            hint="dump them with --save-latents all",
+        )
+    if steps in (None, "all"):
+        return there
+    wanted = {step for k in kinds for step in choices.parse_steps(steps, dump, k)}
+    return sorted(wanted)
+
+
+def _cell(dump: Dump, kind: str, step: int, look: choices.Look) -> Any:
+    if step not in dump.steps_of(kind):
+        return None
+    return choices.frames_of(dump, kind, [step], look)[0]
+
+
+def _label(dump: Dump, step: int) -> str:
+    timesteps = dump.record.get("timesteps") or []
+    at = f" t={timesteps[step - 1]:.0f}" if 0 < step <= len(timesteps) else ""
+    return f"{step}{at}"

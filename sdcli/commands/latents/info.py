@@ -1,0 +1,80 @@
+"""`sdcli latents info`: what a file of latents says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sdcli.commands import options
+from sdcli.commands.latents.choices import File
+from sdcli.dump import EPS, NOISE, X0, XT
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
+
+
+def info(file: File, json: options.Json = False) -> None:
+    """Show what a file of latents holds, and what made it.
+
+    \b
+    Examples:
+      sdcli latents info outputs/0001-a-cat-7.latents.safetensors
+      sdcli latents info outputs/0001-a-cat-7.png --json
+    """
+    from sdcli.output.dumps import read
+
+    dump = read(file)
+    options.show(_document(dump) if json else _facts(dump), json)
+
+
+def _document(dump: Dump) -> dict[str, Any]:
+    return {
+        "schema": "sdcli/latents-info/1",
+        "path": str(dump.path),
+        "image": dump.image,
+        "shape": list(dump.shape),
+        "dtype": dump.dtype,
+        "is_whole": dump.is_whole,
+        "num_steps": dump.steps,
+        "has_noise": NOISE in dump.tensors,
+        "steps": {kind: dump.steps_of(kind) for kind in (XT, X0, EPS)},
+        "init_noise_sigma": dump.init_noise_sigma,
+        "record": dict(dump.record),
+    }
+
+
+def _facts(dump: Dump) -> dict[str, object]:
+    kinds = {kind: _ranges(dump.steps_of(kind)) for kind in (XT, X0, EPS)}
+    prediction = dump.record.get("scheduler", {}).get("config", {}).get("prediction_type")
+    if kinds[EPS] and prediction:
+        kinds[EPS] += f" ({prediction})"
+    made: dict[str, object] = {
+        name: value
+        for name, value in dump.record.items()
+        if not isinstance(value, dict | list) and name != "schema"
+    }
+    if "request" in dump.record:
+        request = dump.request
+        names = ("prompt", "negative_prompt", "model", "scheduler", "guidance_scale", "seed")
+        made |= {name: request.to_dict()[name] for name in names}
+    size = "x".join(map(str, dump.shape))
+    unfinished = "" if dump.is_whole else " (interrupted)"
+    return {
+        "file": dump.path,
+        "image": dump.image,
+        "latents": f"{size} {dump.dtype}",
+        "run": f"{dump.steps} steps{unfinished}" if dump.steps else None,
+        "noise": "yes" if NOISE in dump.tensors else None,
+        **{f"{kind} of steps": steps for kind, steps in kinds.items()},
+        **made,
+    }
+
+
+def _ranges(steps: list[int]) -> str:
+    """[0, 1, 2, 5] as "0-2, 5"."""
+    runs: list[list[int]] = []
+    for step in steps:
+        if runs and step == runs[-1][-1] + 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)

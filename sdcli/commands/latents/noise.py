@@ -1,0 +1,71 @@
+"""`sdcli latents noise`: the forward process, a picture walked into noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdcli.commands import options
+from sdcli.commands.latents import choices
+from sdcli.errors import UsageError
+from sdcli.request import EMBEDDED
+
+Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A picture.")]
+To = Annotated[int, typer.Option("--to", help="Trained time to walk to; 1000 is all noise.")]
+Frames = Annotated[int, typer.Option("--steps", help="Pictures after the first, evenly in time.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the noise.")]
+
+
+def noise(
+    image: Image,
+    to: To = 1000,
+    steps: Frames = 8,
+    seed: Seed = 0,
+    model: options.Model = EMBEDDED,
+    vae: options.Vae = None,
+    fps: choices.Fps = 8.0,
+    device: options.Device = "auto",
+    out: options.Out = "outputs",
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+) -> None:
+    """Walk a picture into noise, as the model's training did: a contact sheet, or a GIF.
+
+    \b
+    Examples:
+      sdcli latents noise outputs/0001-a-cat-7.png
+      sdcli latents noise cat.png --to 600 --steps 24 -o cat.gif
+    """
+    from sdcli.engine.pictures import Pictures
+    from sdcli.output import animation, images
+    from sdcli.output.console import Console
+    from sdcli.output.grid import labelled_grid
+    from sdcli.output.pixels import read_pixels
+
+    if not 0 <= to <= 1000 or not 1 <= steps <= 1000 or steps > max(to, 1):
+        raise UsageError(
+            f"--to {to} --steps {steps}: time is 0 to 1000, and a step at least 1 of it",
+            code="usage.to",
+        )
+    choices.check_fps(fps)
+    moving = Path(out).suffix.lower() in (*animation.SUFFIXES, ".mp4")
+    target = animation.check(out, force=force) if moving else None
+    destination = None if moving else images.destination(out, several=False, force=force)
+    pictures = Pictures(options.spec(model, vae, None, None, device, offline))
+    picture, notes = read_pixels(Path(image).expanduser(), grid=pictures.grid)
+    for note in (*pictures.notes, *notes):
+        Console().warn(note)
+    times = [round(to * i / steps) for i in range(steps + 1)]
+    walked = pictures.noised(pictures.encode(picture), times, seed)
+    frames = [pictures.decode(latents)[0] for latents in walked]
+    name = f"{Path(image).stem}-noise"
+    if target:
+        path = animation.write(frames, target, name, fps=fps, force=force)
+    else:
+        assert destination is not None
+        sheet = labelled_grid([frames], rows=[""], columns=[f"t={t}" for t in times])
+        path = images.write_pixels(sheet, destination, name)
+    choices.print_path(path, json, timesteps=times)

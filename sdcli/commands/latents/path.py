@@ -1,0 +1,85 @@
+"""`sdcli latents path`: how far each step was from the end, and how straight the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sdcli.commands import options
+from sdcli.commands.latents.choices import File
+from sdcli.dump import X0, XT
+from sdcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
+
+
+def path(file: File, json: options.Json = False) -> None:
+    """Show how far each step still is from the end of its run, and how straight the way was.
+
+    Distances are RMSE of latents. The angle is between the leg that ends at a step and the next
+    one: 0 is straight on. `x0 off` is how wrong the model's guess of the end was.
+
+    \b
+    Examples:
+      sdcli latents path outputs/0001-a-cat-7.latents.safetensors
+      sdcli latents path outputs/0001-a-cat-7.png --json
+    """
+    from sdcli.output import columns, dumps, events
+
+    dump = dumps.read(file)
+    document = _walk(dump)
+    if json:
+        events.emit(document)
+        return
+    rows = document["steps"]
+    top = max(row["distance"] for row in rows)
+    columns.show_columns(
+        ("step", "t", "to the end", "angle", "x0 off", ""),
+        [
+            (
+                str(row["step"]),
+                _number(row["timestep"], ".0f"),
+                f"{row['distance']:.4f}",
+                _number(row["angle"], ".1f"),
+                _number(row["x0_distance"], ".4f"),
+                columns.bar(row["distance"], top),
+            )
+            for row in rows
+        ],
+    )
+    columns.show_lines([f"straightness {document['straightness']:.3f} (1 is a straight line)"])
+
+
+def _walk(dump: Dump) -> dict[str, Any]:
+    from sdcli.engine.trajectories import angles, rmse, straightness
+
+    end, steps = dump.final(), dump.steps_of(XT)
+    if len(steps) < 3:
+        raise UsageError(
+            f"{dump.path}: {len(steps)} steps are no way",
+            code="latents.no_step",
+            hint="dump them with --save-latents all",
+        )
+    points = [dump.array(XT, step) for step in steps]
+    turns = [None, *angles(points), None]
+    timesteps, guesses = dump.record.get("timesteps", []), set(dump.steps_of(X0))
+    rows = [
+        {
+            "step": step,
+            "timestep": timesteps[step - 1] if step else None,
+            "distance": rmse(point, end),
+            "angle": turn,
+            "x0_distance": rmse(dump.array(X0, step), end) if step in guesses else None,
+        }
+        for step, point, turn in zip(steps, points, turns, strict=True)
+    ]
+    return {
+        "schema": "sdcli/latents-path/1",
+        "path": str(dump.path),
+        "straightness": straightness(points),
+        "steps": rows,
+    }
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

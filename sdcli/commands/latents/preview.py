@@ -1,0 +1,39 @@
+"""`sdcli latents preview`: a quick look at latents without their VAE."""
+
+from __future__ import annotations
+
+from sdcli.commands import options
+from sdcli.commands.latents import choices
+from sdcli.errors import UsageError
+
+
+def preview(
+    files: choices.Files,
+    model: choices.Model = None,
+    steps: choices.Steps = None,
+    kind: choices.KindOption = "xt",
+    out: options.Out = "outputs",
+    force: options.Force = False,
+    json: options.Json = False,
+) -> None:
+    """Show latents as rough pictures, by a linear map to colours: no VAE, no torch, no wait.
+
+    \b
+    Examples:
+      sdcli latents preview outputs/0001-a-cat-7.latents.safetensors
+      sdcli latents preview outputs/0001-a-cat-7.png --steps 1,5,9 --kind x0 -o looks
+    """
+    from sdcli.output import dumps, images
+
+    read = [dumps.read(file) for file in files]
+    chosen = [(dump, choices.parse_steps(steps, dump, kind)) for dump in read]
+    several = sum(len(wanted) for _, wanted in chosen) > 1
+    if json and several:
+        raise UsageError("--json prints one document: preview one step", code="usage.json")
+    destination = images.destination(out, several=several, force=force)
+    for dump, wanted in chosen:
+        look = choices.linear_look(dump, model)
+        for step, pixels in zip(wanted, choices.frames_of(dump, kind, wanted, look), strict=True):
+            name = f"{dump.name}-preview-{kind}-{step:04d}"
+            path = images.write_pixels(pixels, destination, name)
+            choices.print_path(path, json, step=step, kind=kind)

@@ -1,0 +1,111 @@
+"""Going on from a dump: what must be known to begin at one of its steps, and whether it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sdcli.dump import EPS, NOISE, X0, XT, Recorded, Start
+from sdcli.engine import schedulers
+from sdcli.engine.loading import LoadedPipeline
+from sdcli.engine.predictions import noise_levels
+from sdcli.engine.starts import nearest, scaled_input
+from sdcli.errors import UsageError
+from sdcli.plan import Job
+
+_NO_MEMORY = ("DDIMScheduler", "EulerDiscreteScheduler")
+"""Classes whose next step depends on the latents alone, when they add no noise."""
+
+
+def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step: int) -> Start:
+    """Where `job` goes on after `step` scheduler steps of the run of `was`, which left `dump`.
+
+    With the same scheduler and steps, what the UNet said is replayed: all goes on to the bit. With
+    others the latents are put in at the step nearest in noise. Raises UsageError when the dump
+    lacks what that takes.
+    """
+    if not 0 <= step < dump.steps:
+        raise UsageError(
+            f"--from-step: {step} is not between 0 and {dump.steps - 1}",
+            code="usage.from_step",
+            hint=f"that run has {dump.steps} steps; `sdcli latents decode` shows its end",
+        )
+    same = _walk(job) == _walk(was)
+    if same and _is_recorded(dump, step):
+        outputs = tuple(dump.array(EPS, i) for i in range(1, step + 1))
+        return Start(outputs=outputs, noise=dump.named(NOISE), notes=_notes(job, was, dump, step))
+    scheduler = _scheduler(loaded, was)
+    notes = _notes(job, was, dump, step)
+    if same:
+        _refuse_what_remembers(scheduler, was, dump, step)
+        return Start(latents=dump.array(XT, step), step=step, notes=notes)
+    start = _put_in(scheduler, dump, step)
+    return replace(start, notes=(*notes, _new_walk(loaded, job, start)))
+
+
+def _walk(job: Job) -> tuple[object, ...]:
+    """What makes one walk the continuation of another."""
+    return job.scheduler, job.num_inference_steps, job.eta, job.seed
+
+
+def _is_recorded(dump: Recorded, step: int) -> bool:
+    said = set(dump.steps_of(EPS))
+    return 0 in dump.steps_of(XT) and said.issuperset(range(1, step + 1))
+
+
+def _refuse_what_remembers(scheduler: Any, was: Job, dump: Recorded, step: int) -> None:
+    """Without a record of its steps only a class without memory or chance can go on exactly."""
+    name = type(scheduler).__name__
+    if name in _NO_MEMORY and not was.eta and not scheduler.config.get("s_churn"):
+        return
+    raise UsageError(
+        f"{dump.path}: {was.scheduler_label} goes on from its earlier steps or from random numbers,"
+        f" and the file lacks the noise or what the UNet said in steps 1 to {step}",
+        code="latents.no_history",
+        hint="dump them with --save-latents all; or go on with another --scheduler",
+    )
+
+
+def _scheduler(loaded: LoadedPipeline, job: Job) -> Any:
+    return schedulers.build(
+        loaded.base_scheduler, job.scheduler, steps=job.num_inference_steps, seeds=[job.seed]
+    )
+
+
+def _put_in(scheduler: Any, dump: Recorded, step: int) -> Start:
+    """The latents after `step` steps as any scheduler can take them up."""
+    sigma = noise_levels(scheduler)[step]
+    latents = torch.from_numpy(np.array(dump.array(XT, step), np.float32))[None]
+    seen = scaled_input(scheduler, latents, step)[0].numpy()
+    direction = None
+    if step in dump.steps_of(X0):
+        direction = (seen * math.hypot(1, sigma) - dump.array(X0, step)) / sigma
+    elif step == 0:
+        direction = dump.named(NOISE)
+    return Start(latents=seen, direction=direction, sigma=sigma)
+
+
+def _notes(job: Job, was: Job, dump: Recorded, step: int) -> tuple[str, ...]:
+    """For the record: it cannot say by itself that the steps before were another job's."""
+    names = ["prompt", "negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"]
+    names.append("num_inference_steps")
+    changed = [f"{n} {getattr(was, n)!r}" for n in names if getattr(was, n) != getattr(job, n)]
+    if was.scheduler != job.scheduler:
+        changed.append(f"scheduler {was.scheduler_label!r}")
+    if not changed:
+        return ()
+    return (f"steps up to {step} are those of {dump.path.name}, with {', '.join(changed)}",)
+
+
+def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> str:
+    scheduler = _scheduler(loaded, job)
+    levels = noise_levels(scheduler)
+    first = nearest(levels, start.sigma, pairs=scheduler.order == 2)
+    return (
+        f"{job.scheduler_label} goes on at its step {first + 1} of {len(levels)}: noise level "
+        f"{levels[first]:.4g}, the latents had {start.sigma:.4g}"
+    )

@@ -1,0 +1,233 @@
+"""`sdcli latents` and --save-latents through the real main(), on the embedded model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sdcli.output.encode import read
+
+STEPS = 4
+
+
+@pytest.fixture
+def run(run_cli, tmp_path):
+    """`run_cli`, beside the dumps of two runs: a.png (DPM++ 2M) and b.png (Euler a)."""
+    kept = tmp_path.parent / "latents-kept"
+    if not kept.exists():
+        for name, scheduler in (("a", "DPM++ 2M"), ("b", "Euler a")):
+            where = ("-o", str(kept / f"{name}.png"), "--save-latents", "all")
+            argv = ("--steps", str(STEPS), "--seed", "7", "--device", "cpu", "-s", scheduler)
+            assert run_cli("generate", "a red star", *argv, *where).code == 0
+    for path in kept.iterdir():
+        shutil.copy(path, tmp_path)
+    return run_cli
+
+
+def sha(path) -> str:
+    return read(path)["pixels_sha256"]
+
+
+def test_info_tells_what_is_there_without_torch(run):
+    document = run("latents", "info", "a.png", "--json").document
+    assert document["schema"] == "sdcli/latents-info/1"
+    every = list(range(1, STEPS + 1))
+    assert document["steps"] == {"xt": [0, *every], "x0": every, "eps": every}
+    assert document["record"]["pixels"]["sha256"] == sha("a.png")
+    told = run("latents", "info", "a.latents.safetensors").stdout
+    assert "prompt: a red star" in told
+    assert "eps of steps: 1-4 (v_prediction)" in told
+
+
+def test_the_last_latents_decode_to_the_image_and_its_record(run):
+    assert run("latents", "decode", "a.png", "-o", "again.png").code == 0
+    assert sha("again.png") == sha("a.png")
+    assert read("again.png")["record"] == read("a.png")["record"]
+
+
+def test_any_step_of_either_kind_decodes_with_either_vae(run):
+    ran = run("latents", "decode", "a.png", "--steps", "1,3", "--kind", "x0", "--vae", "tiny")
+    assert [path.name for path in ran.paths] == ["0001-a-x0-0001.png", "0002-a-x0-0003.png"]
+    assert sha(ran.paths[0]) != sha(ran.paths[1])
+    ran = run("latents", "decode", "a.png", "--steps", "9")
+    assert (ran.code, "0, 1, 2, 3, 4" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("step", range(STEPS))
+@pytest.mark.parametrize("name", ["a.png", "b.png"])
+def test_resume_unchanged_is_the_image_to_the_bit(run, name, step):
+    ran = run("latents", "resume", name, "--from-step", str(step), "-o", "again.png")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert sha("again.png") == sha(name)
+    assert read("again.png")["record"] == read(name)["record"]
+
+
+def test_resume_otherwise_is_another_image_and_says_so(run):
+    argv = ("latents", "resume", "a.png", "--from-step", "2")
+    for changes in (("--prompt", "a dog"), ("--guidance", "6"), ("--scheduler", "Heun")):
+        ran = run(*argv, *changes, "-o", "other.png", "--force")
+        assert ran.code == 0
+        assert sha("other.png") != sha("a.png")
+        assert "steps up to 2 are those of a.latents.safetensors" in ran.stderr
+        assert read("other.png")["record"]["events"]
+
+
+def test_resume_refuses_what_the_file_does_not_hold(run):
+    quick = ("--steps", "4", "--device", "cpu", "--seed", "1", "--save-latents", "every:2")
+    for scheduler, code in (("DPM++ 2M", 2), ("Euler a", 2), ("Euler", 0), ("DDIM", 0)):
+        argv = ("-s", scheduler, "--latents-kinds", "xt", "-o", "c.png", "--force")
+        assert run("generate", "a dog", *quick, *argv).code == 0
+        ran = run("latents", "resume", "c.png", "--from-step", "2", "-o", "d.png", "--force")
+        assert ran.code == code, scheduler
+        if code:
+            assert "--save-latents all" in ran.stderr
+        else:
+            assert sha("d.png") == sha("c.png")
+    ran = run("latents", "resume", "a.png", "--from-step", "4")
+    assert (ran.code, "between 0 and 3" in ran.stderr) == (2, True)
+
+
+def test_preview_is_near_the_image(run):
+    import numpy as np
+
+    assert run("latents", "preview", "a.png", "-o", "look.png").code == 0
+    with Image.open("look.png") as look, Image.open("a.png") as image:
+        small = [np.asarray(i.convert("RGB").resize((16, 16), Image.Resampling.BOX), float)
+                 for i in (look, image)]  # fmt: skip
+    assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.8
+
+
+def test_grid_and_animation_show_every_step(run):
+    assert run("latents", "grid", "a.png", "-o", "grid.png").code == 0
+    with Image.open("grid.png") as sheet:
+        assert sheet.width > STEPS * 128
+        assert sheet.height > 2 * 128
+    for name, frames in (("a.gif", STEPS), ("a.webp", STEPS)):
+        assert run("latents", "animate", "a.png", "-o", name).code == 0
+        with Image.open(name) as moving:
+            assert moving.n_frames == frames
+    ran = run("latents", "animate", "a.png", "-o", "a.mp4")
+    assert (ran.code, "ffmpeg" in ran.stderr) == (2, True)
+
+
+def test_diff_finds_where_runs_part(run):
+    same = run("latents", "diff", "a.png", "a.png", "--json").document
+    assert same["parting"] is None
+    assert {step["rmse"] for step in same["steps"]} == {0}
+    apart = run("latents", "diff", "a.png", "b.png", "--json").document
+    assert apart["steps"][0]["cosine"] > 0.999
+    assert apart["parting"] >= 1
+    assert "apart from step" in run("latents", "diff", "a.png", "b.png").stdout
+
+
+def test_path_ends_at_the_end(run):
+    document = run("latents", "path", "a.png", "--json").document
+    distances = [step["distance"] for step in document["steps"]]
+    assert distances[-1] == 0
+    assert distances == sorted(distances, reverse=True)
+    assert 0 < document["straightness"] <= 1
+    assert "straightness" in run("latents", "path", "a.png").stdout
+
+
+def test_blend_begins_and_ends_with_the_images(run):
+    for bend in ((), ("--slerp",)):
+        ran = run("latents", "blend", "a.png", "b.png", "--frames", "3", *bend, "-o", "x.png")
+        assert ran.code == 0
+        first, middle, last = ran.paths
+        assert (sha(first), sha(last)) == (sha("a.png"), sha("b.png"))
+        assert sha(middle) not in (sha(first), sha(last))
+    assert run("latents", "blend", "a.png", "b.png", "--frames", "1").code == 2
+
+
+def test_noise_walks_a_picture_away(run):
+    document = run("latents", "noise", "a.png", "--steps", "2", "-o", "n.png", "--json").document
+    assert document["timesteps"] == [0, 500, 1000]
+    with Image.open("n.png") as sheet:
+        assert sheet.width > 3 * 128
+
+
+def test_a_broken_or_foreign_file_is_refused(run, tmp_path):
+    dump = tmp_path / "a.latents.safetensors"
+    dump.write_bytes(dump.read_bytes()[:-7])
+    for verb in ("info", "decode", "preview", "grid", "animate", "path"):
+        assert run("latents", verb, str(dump)).code == 7, verb
+    ran = run("latents", "resume", str(dump), "--from-step", "1", "--json")
+    assert ran.code == 7
+    assert ran.document["error"]["code"] == "latents.corrupt"
+    from sdcli.catalog.models import EMBEDDED_FOLDER
+
+    weights = EMBEDDED_FOLDER / "vae_tiny" / "diffusion_pytorch_model.safetensors"
+    assert run("latents", "info", str(weights)).code == 2
+    assert not list(tmp_path.glob("outputs/*"))
+
+
+def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
+    from sdcli.errors import DeviceError
+
+    def fail(*_: object, **__: object) -> None:
+        raise DeviceError("VAE: out of memory, even in tiles", code="device.memory")
+
+    quick = ("--steps", "2", "--seed", "3", "--device", "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("sdcli.engine.sampling.decode", fail)
+        ran = run("generate", "a cat", *quick, "-o", "out")
+    assert ran.code == 4
+    [kept] = Path("out").iterdir()
+    assert f"kept in {kept}" in ran.stderr
+    assert f"sdcli latents decode {kept}" in ran.stderr
+    whole = run("generate", "a cat", *quick)
+    decoded = run("latents", "decode", str(kept), "-o", "kept.png")
+    assert decoded.code == 0
+    assert sha("kept.png") == sha(whole.paths[0])
+
+
+def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch):
+    from sdcli.output.console import Bar
+
+    def interrupt(self: object, event: object) -> None:
+        if event.step == 3:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+
+    argv = ("--steps", "4", "--seed", "7", "--device", "cpu", "-s", "DPM++ 2M")
+    with monkeypatch.context() as patch:
+        patch.setattr(Bar, "on_step", interrupt)
+        ran = run("generate", "a red star", *argv, "--save-latents", "all", "-o", "cut")
+    assert ran.code == 130
+    [kept] = Path("cut").iterdir()
+    assert str(kept) in ran.stderr
+    info = run("latents", "info", str(kept), "--json").document
+    assert (info["is_whole"], info["steps"]["eps"]) == (False, [1, 2, 3])
+    assert run("latents", "resume", str(kept), "--from-step", "3", "-o", "again.png").code == 0
+    assert sha("again.png") == sha("a.png")
+
+
+def test_what_cannot_be_meant_is_refused_before_anything_loads(run_cli):
+    for argv in (
+        ("--save-latents", "last"),
+        ("--save-latents", "all", "--latents-kinds", "x1"),
+        ("--latents-kinds", "xt"),
+    ):
+        ran = run_cli("generate", "a cat", *argv)
+        assert ran.code == 2
+        assert "latents" in ran.stderr
+
+
+def test_info_and_diff_need_no_torch(run, tmp_path):
+    import subprocess
+
+    code = (
+        "import sys; from sdcli.cli import main; "
+        "c = [main(a.split()) for a in ('latents info a.png --json', 'latents diff a.png b.png', "
+        "'latents path a.png', 'latents preview a.png')]; "
+        "print(json.dumps([c, sorted({'torch', 'diffusers'} & set(sys.modules))]), file=sys.stderr)"
+    )
+    here = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    argv = [sys.executable, "-c", f"import json; {code}"]
+    ran = subprocess.run(argv, cwd=tmp_path, env=here, capture_output=True, check=True)
+    assert json.loads(ran.stderr) == [[0, 0, 0, 0], []]

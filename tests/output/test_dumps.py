@@ -1,0 +1,212 @@
+"""Files of latents: valid after every tensor, read strictly, never half there."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
+
+from sdcli.dump import Course, LatentsWanted
+from sdcli.errors import CorruptError, OutputError, UsageError
+from sdcli.output import dumps, record
+from sdcli.output.tensors import SCHEMA, Dumps
+from sdcli.result import Written
+from tests.jobs import make_job, make_result
+
+VERSIONS = {"sdcli": "0"}
+ALL = LatentsWanted.parse("all")
+SHAPE = (4, 8, 8)
+
+
+def course(**changes: Any) -> Course:
+    result = make_result(**changes)
+    return Course(
+        job=result.job,
+        timesteps=result.timesteps,
+        sigmas=None,
+        scheduler_class=result.scheduler_class,
+        scheduler_config=result.scheduler_config,
+        init_noise_sigma=2.0,
+        batch_size=1,
+        dtype="float32",
+        device="cpu",
+    )
+
+
+def fill(sink: Dumps, names: list[str], index: int = 0) -> dict[str, Any]:
+    arrays = {n: np.full(SHAPE, i, np.float32) for i, n in enumerate(names, 1)}
+    for name, array in arrays.items():
+        sink.take(index, name, array)
+    return arrays
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A dump of all four steps, beside its image."""
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        fill(sink, ALL.tensors(4))
+        written = Written(path=str(tmp_path / "a.png"), result=make_result())
+        return Path(sink.finish(written) or "")
+
+
+def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) -> None:
+    assert whole == tmp_path / "a.latents.safetensors"
+    dump = dumps.read(whole)
+    assert dump.record == json.loads(json.dumps(record.make(make_result(), VERSIONS)))
+    assert (dump.steps, dump.image, dump.shape, dump.is_whole) == (4, "a.png", SHAPE, True)
+    names = ALL.tensors(4)
+    library = load_file(whole)
+    assert list(dump.tensors) == names
+    for name in names:
+        assert np.array_equal(dump.named(name), library[name])
+    assert np.array_equal(dump.array("xt", 0), 2 * library["noise"])
+    assert np.array_equal(dump.array("xt", 4), library["final"])
+    assert dump.request.prompt == make_job().prompt
+    assert list(tmp_path.iterdir()) == [whole]
+
+
+def test_the_image_names_the_file_beside_it(whole: Path, tmp_path: Path) -> None:
+    assert dumps.read(tmp_path / "a.png").path == whole
+    with pytest.raises(UsageError, match="no latents lie beside"):
+        dumps.read(tmp_path / "b.png")
+
+
+def test_the_growing_file_is_valid_after_every_tensor(tmp_path: Path) -> None:
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        for count, name in enumerate(ALL.tensors(4), 1):
+            sink.take(0, name, np.zeros(SHAPE, np.float16))
+            [part] = tmp_path.iterdir()
+            assert len(load_file(part)) == count
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_run_keeps_its_steps(tmp_path: Path) -> None:
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        taken = fill(sink, ALL.tensors(4)[:7])
+        [path] = sink.rescue_all()
+    dump = dumps.read(path)
+    assert set(dump.tensors) == set(taken)
+    assert not dump.is_whole
+    with pytest.raises(UsageError, match="interrupted"):
+        dump.final()
+
+
+def test_unasked_latents_stay_only_when_their_image_fails(tmp_path: Path) -> None:
+    with Dumps(tmp_path, None, VERSIONS) as sink:
+        for index in range(3):
+            sink.begin(course(index=index))
+        fill(sink, ["final"], 0)
+        fill(sink, ["final"], 1)
+        written = Written(path=str(tmp_path / "a.png"), result=make_result(index=0))
+        assert sink.finish(written) is None
+        path = sink.rescue(1)
+        assert sink.rescue(2) is None
+    assert path is not None
+    assert list(tmp_path.iterdir()) == [Path(path)]
+    assert dumps.read(path).is_whole
+
+
+def test_a_bug_in_between_costs_no_denoising(tmp_path: Path) -> None:
+    with suppress(ZeroDivisionError), Dumps(tmp_path, None, VERSIONS) as sink:
+        sink.begin(course())
+        fill(sink, ["final"])
+        raise ZeroDivisionError
+    [path] = tmp_path.iterdir()
+    assert dumps.read(path).is_whole
+
+
+def test_a_batch_that_is_halved_begins_again(tmp_path: Path) -> None:
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        fill(sink, ["noise", "xt_0001"])
+        sink.begin(course())
+        fill(sink, ["noise"])
+        [path] = sink.rescue_all()
+    assert set(dumps.read(path).tensors) == {"noise"}
+
+
+def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
+    result = make_result(events=("e" * 20_000,))
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        taken = fill(sink, ALL.tensors(4))
+        path = sink.finish(Written(path=str(tmp_path / "a.png"), result=result))
+    assert path is not None
+    assert dumps.read(path).record["events"] == list(result.events)
+    with safe_open(path, framework="numpy") as file:
+        assert all(np.array_equal(file.get_tensor(n), a) for n, a in taken.items())
+
+
+def test_nothing_is_overwritten_and_a_full_disk_leaves_nothing(whole: Path, tmp_path: Path) -> None:
+    before = whole.read_bytes()
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        fill(sink, ["final"])
+        with pytest.raises(OutputError, match="exists"):
+            sink.finish(Written(path=str(tmp_path / "a.png"), result=make_result()))
+    assert whole.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [whole]
+
+
+def test_every_cut_is_found(whole: Path) -> None:
+    data = whole.read_bytes()
+    for length in [0, 4, 8, 100, len(data) // 2, len(data) - 1]:
+        whole.write_bytes(data[:length])
+        with pytest.raises(CorruptError):
+            dumps.read(whole)
+    whole.write_bytes(data + b"\0")
+    with pytest.raises(CorruptError):
+        dumps.read(whole)
+
+
+def rewrite(path: Path, tensors: dict[str, Any] | None = None, **changes: str | None) -> None:
+    with safe_open(path, framework="numpy") as file:
+        metadata = {**file.metadata(), **changes}
+    kept = {key: value for key, value in metadata.items() if value is not None}
+    path.write_bytes(save(load_file(path) if tensors is None else tensors, metadata=kept))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"record": "{"},
+        {"record": "[]"},
+        {"record": None},
+        {"record": json.dumps({"request": {"prompt": 3}})},
+        {"record": json.dumps({"request": {"prompt": "a", "unheard": 3}})},
+        {"steps": "3"},
+        {"steps": "many"},
+        {"init_noise_sigma": "x"},
+        {"tensors": {"final": np.zeros((1, 4, 8, 8), np.float32)}},
+        {"tensors": {"final": np.zeros(SHAPE, np.int32)}},
+        {"tensors": {"final": np.zeros(SHAPE), "noise": np.zeros((4, 8, 9))}},
+        {"tensors": {"weight": np.zeros(SHAPE)}},
+        {"tensors": {"xt_0009": np.zeros(SHAPE)}},
+    ],
+    ids=str,
+)
+def test_what_contradicts_itself_is_corrupt(whole: Path, changes: dict[str, Any]) -> None:
+    rewrite(whole, **changes)
+    with pytest.raises(CorruptError):
+        dumps.read(whole)
+
+
+def test_what_is_not_ours_is_a_usage_error(whole: Path, tmp_path: Path) -> None:
+    rewrite(whole, schema=None)
+    with pytest.raises(UsageError, match="not a file of latents"):
+        dumps.read(whole)
+    rewrite(whole, schema="sdcli/latents/9")
+    with pytest.raises(UsageError, match="latents/9"):
+        dumps.read(whole)
+    with pytest.raises(UsageError, match="no file"):
+        dumps.read(tmp_path / "none.safetensors")
+    assert SCHEMA == "sdcli/latents/1"

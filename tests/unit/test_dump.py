@@ -1,0 +1,51 @@
+"""What --save-latents means."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdcli.dump import KINDS, LatentsWanted, parse_name, tensor_name
+from sdcli.errors import UsageError
+
+
+@given(st.sampled_from(["xt", "x0", "eps"]), st.integers(0, 100_000))
+def test_names_come_back(kind: str, step: int) -> None:
+    assert parse_name(tensor_name(kind, step)) == (kind, step)
+
+
+@pytest.mark.parametrize(
+    ("which", "kinds", "names"),
+    [
+        ("final", None, ["final"]),
+        ("final", "x0", ["x0_0004", "final"]),
+        ("every:2", "xt", ["xt_0002", "final"]),
+        ("steps:3,1", "xt,eps", ["xt_0001", "eps_0001", "xt_0003", "eps_0003", "final"]),
+        ("steps:4", "noise, x0", ["noise", "x0_0004", "final"]),
+    ],
+)
+def test_what_is_kept_of_four_steps(which: str, kinds: str | None, names: list[str]) -> None:
+    assert LatentsWanted.parse(which, kinds).tensors(4) == names
+
+
+def test_all_is_all() -> None:
+    names = LatentsWanted.parse("all").tensors(3)
+    assert len(names) == len(set(names)) == 1 + 3 * 3
+    assert names[-1] == "final"
+    assert LatentsWanted.parse("all").kinds == tuple(KINDS)
+
+
+@pytest.mark.parametrize(
+    "which", ["", "last", "every:0", "every:", "every:x", "steps:", "steps:0", "steps:1,", "all:2"]
+)
+def test_what_cannot_be_meant_is_refused(which: str) -> None:
+    with pytest.raises(UsageError, match="save-latents"):
+        LatentsWanted.parse(which)
+
+
+def test_kinds_and_steps_that_are_not_there_are_refused() -> None:
+    with pytest.raises(UsageError, match="'xy' is not one of xt, x0, eps, noise"):
+        LatentsWanted.parse("all", "xt,xy")
+    with pytest.raises(UsageError, match="no step 9, this run has 4"):
+        LatentsWanted.parse("steps:9").tensors(4)

@@ -12,6 +12,11 @@ from sdcli.errors import UsageError, did_you_mean
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
+SHORT_DTYPES: Final[Mapping[str, str]] = {
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
 MAX_SEED: Final = 2**63 - 1
 
 _LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back

@@ -135,7 +135,10 @@ def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """Where images go and what goes with them; `images` is how many come, None for a stream."""
+    """Where images go and what goes with them; `images` is how many come, None for a stream.
+
+    `observe` is shown every result once its file is written.
+    """
 
     out: str
     images: int | None
@@ -145,6 +148,7 @@ class Delivery:
     save_latents: SaveLatents | None = None
     report: ReportForm = "paths"
     verbosity: int = 0
+    observe: Callable[[GenerationResult], None] | None = None
 
 
 def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1) -> ExitCode:
@@ -178,6 +182,8 @@ def deliver(source: Arrivals, delivery: Delivery, *, batch_size: int | None = 1)
                 for event in outcome.events:
                     talk.warn(event)
                 report.image(*_write(outcome, destination, delivery))
+                if delivery.observe:
+                    delivery.observe(outcome)
                 progress.done(1)
                 made += 1
     except (SdcliError, KeyboardInterrupt) as stop:

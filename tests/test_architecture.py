@@ -14,7 +14,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sdcli"
 FILES = sorted(path for path in ROOT.rglob("*.py"))
-VOCABULARY = {"errors", "request", "plan", "result", "catalog", "prompts"}
+VOCABULARY = {
+    "asking",
+    "catalog",
+    "errors",
+    "plan",
+    "prompts",
+    "reading",
+    "request",
+    "result",
+    "sweep",
+}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 DRAWERS = {"utils", "helpers", "common", "base", "types", "misc"}
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import sdcli
+from sdcli.commands.batch import batch
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
 from sdcli.commands.inspect import inspect
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (generate, inspect, doctor):
+for verb in (generate, batch, inspect, doctor):
     app.command(cls=Verb)(verb)
 
 
@@ -60,6 +61,7 @@ def root(
     \b
     Examples:
       sdcli generate "a cat and a guitar on a blue background"
+      sdcli batch prompts/demo.txt --dry-run
       sdcli inspect outputs/0001-a-cat-and-a-guitar.png
       sdcli doctor
     """

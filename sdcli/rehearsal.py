@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sdcli.catalog.models import ModelDefaults, read_defaults
@@ -107,7 +107,7 @@ def _document(job: Job, *, drawn: bool) -> dict[str, Any]:
     left_out = ("spec", "scheduler", "scheduler_label")
     facts = {name: value for name, value in vars(job).items() if name not in left_out}
     facts |= {"scheduler": job.scheduler_label, "seed": None if drawn else job.seed}
-    return facts | asdict(job.spec)
+    return facts | vars(job.spec)
 
 
 def _bytes(job: Job, latents: str | None) -> int:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
@@ -28,6 +29,7 @@ _FLAGS: Final[Mapping[str, str]] = {
     "negative_prompt": "--negative",
     "width": "--size",
     "height": "--size",
+    "dtype": "--dtype",
 }
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
@@ -110,8 +112,8 @@ class GenerationRequest:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GenerationRequest:
         """The inverse of `to_dict`; fields may be left out. Raises UsageError for unknown ones."""
-        spec_names = {f.name for f in fields(PipelineSpec)}
-        names = ({f.name for f in fields(cls)} | spec_names) - {"spec"}
+        spec_names = _names(PipelineSpec)
+        names = (_names(cls) | spec_names) - {"spec"}
         for name in data:
             if name not in names:
                 raise UsageError(
@@ -121,6 +123,11 @@ class GenerationRequest:
             raise UsageError("a request needs a prompt", code="usage.prompt")
         spec = PipelineSpec(**{k: v for k, v in data.items() if k in spec_names})
         return cls(spec=spec, **{k: v for k, v in data.items() if k not in spec_names})
+
+
+@cache
+def _names(kind: type[PipelineSpec | GenerationRequest]) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind))
 
 
 def _check_text(name: str, value: object, *, optional: bool, empty: bool = False) -> None:

@@ -166,8 +166,8 @@ def _checked(
         talk.error(error)
     for warning in findings.warnings:
         talk.warn(warning)
-    skip = (lambda error: None) if keep_going else None
-    source = Given(reading.requests(files, format_name, asked, examine, skip))
+    again = (examine, lambda error: None) if keep_going else (lambda request: None, None)
+    source = Given(reading.requests(files, format_name, asked, *again))
     return _Prompts(source, findings.images, findings.total_errors)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Final
 
 from sdcli.errors import UsageError, did_you_mean
@@ -44,6 +45,7 @@ _SIZE = re.compile(r"([0-9]{1,6})[x×X]([0-9]{1,6})")
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
+@lru_cache(maxsize=256)
 def canonical(name: str) -> str:
     """The field that a name means; case, spaces and dashes are forgiven. Raises UsageError."""
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
@@ -118,5 +120,5 @@ def _shown(value: object) -> str:
 def _size(value: object) -> tuple[int, int]:
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
-        raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in 512x768")
+        raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
     return int(match[1]), int(match[2])

@@ -115,6 +115,7 @@ def _value(raw: str, name: str, place: Place, start: int) -> str:
     match = _QUOTED.match(value)
     if not match:
         raise fault(place.at(column), f"--{name}: the quote is not closed")
-    if rest := value[match.end() :].strip():
-        raise fault(place.at(column + match.end()), f"--{name}: {rest!r} after the closing quote")
+    if rest := value[match.end() :].lstrip():
+        column += len(value) - len(rest)
+        raise fault(place.at(column), f"--{name}: {rest!r} after the closing quote")
     return match[2] if match[1] is None else _ESCAPE.sub(r"\1", match[1])

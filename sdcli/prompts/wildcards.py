@@ -79,16 +79,19 @@ class Wildcards:
         return WildcardManager(self.folder)
 
     def _checked(self, template: str) -> str:
-        """The template, when every list that it needs is there: else all its combinations would
-        never end."""
-        seen: set[str] = set()
-        texts = [template]
-        while texts:
-            for name in _NAME.findall(texts.pop()):
-                if name not in seen:
-                    seen.add(name)
-                    texts += self._values(name)
+        """The template, when every list that it needs is there and none needs itself: else its
+        combinations would never end."""
+        self._check(template, template, (), set())
         return template
+
+    def _check(self, template: str, text: str, within: tuple[str, ...], seen: set[str]) -> None:
+        for name in _NAME.findall(text):
+            if name in within:
+                raise _refusal(template, f"goes round in a circle: __{name}__ is in itself")
+            if name not in seen:
+                seen.add(name)
+                for value in self._values(name):
+                    self._check(template, value, (*within, name), seen)
 
     def _values(self, name: str) -> list[str]:
         bare = name.partition("(")[0]

@@ -157,7 +157,7 @@ def test_the_examples_are_good(path):
         ),
         ("json", '["a"', ["f.json:2:1: not JSON"]),
         ("yaml", "- a\n- prompt: b\n  steps: many\n", ["f.yaml:3:3: num"]),
-        ("yaml", "- prompt: [\n", ["f.yaml:2:1: not YAML"]),
+        ("yaml", "- prompt: [\n", ["f.yaml:3:1: not YAML"]),
         ("yaml", "- prompt: 12\n", ["f.yaml:1:3: prompt: 12 is not text"]),
         ("yaml", "- &a [*a]\n", ["f.yaml:1:3: not a request"]),
         ("yaml", "- !!python/name:os.system x\n", ["f.yaml:1:3: the tag"]),
@@ -195,19 +195,19 @@ def test_lines_as_kohya_and_a1111_write_them():
     assert (one.negative_prompt, one.height, one.seed) == ("dog, two", 72, 7)
 
 
-def test_a_million_lines_are_not_held():
+def test_a_long_file_is_not_held():
     import tracemalloc
 
     line = json.dumps({"prompt": "a cat on a mat", "steps": 4, "seed": 7})
     expander = Expander(Asked())
     tracemalloc.start()
     count = 0
-    for entry in reader("jsonl")((line for _ in range(200_000)), "f.jsonl"):
+    for entry in reader("jsonl")((line for _ in range(30_000)), "f.jsonl"):
         count += sum(1 for _ in expander.requests(entry))
         if count == 1000:  # the machine is warm: what comes now would grow with the file
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert count == 200_000
-    assert peak - before < 200_000
+    assert count == 30_000
+    assert peak - before < 100_000

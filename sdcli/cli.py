@@ -12,6 +12,7 @@ import typer
 import sdcli
 from sdcli import config
 from sdcli.commands import vae
+from sdcli.commands.batch import batch
 from sdcli.commands.bench import bench
 from sdcli.commands.doctor import doctor
 from sdcli.commands.generate import generate
@@ -42,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (generate, replay, inspect, bench, doctor):
+for verb in (generate, batch, replay, inspect, bench, doctor):
     app.command(cls=Verb)(verb)
 app.add_typer(latents)
 app.add_typer(vae.app, name="vae")
@@ -76,6 +77,7 @@ def root(
     \b
     Examples:
       sdcli generate "a cat and a guitar on a blue background"
+      sdcli batch prompts/demo.txt --dry-run
       sdcli inspect outputs/0001-a-cat-and-a-guitar.png
       sdcli doctor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import ClassVar
@@ -42,6 +42,27 @@ class UsageError(SdcliError):
     """A flag, a value or a prompt file that cannot be meant."""
 
     exit_code = ExitCode.USAGE
+
+
+class UsageErrors(UsageError):
+    """Several of them at once, as the bad lines of a prompt file. `total` may be more than are
+    told."""
+
+    def __init__(self, errors: Sequence[UsageError], total: int | None = None) -> None:
+        self.several = tuple(errors)
+        count = total or len(self.several)
+        first = self.several[0]
+        message = first.message if count == 1 else f"{count} errors, the first: {first.message}"
+        super().__init__(message, code=first.code, hint=first.hint)
+        self._count = count
+
+    def summary(self) -> UsageError:
+        """What stands below the list of them."""
+        return UsageError(
+            f"{self._count} errors, nothing was drawn",
+            code=self.code,
+            hint="mend them, or draw the rest with --keep-going",
+        )
 
 
 class ModelError(SdcliError):

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
@@ -13,6 +14,11 @@ from sdcli.errors import UsageError, did_you_mean
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
 VAE_TILINGS: Final = ("auto", "on", "off")
+SHORT_DTYPES: Final[Mapping[str, str]] = {
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
 MAX_SEED: Final = 2**63 - 1
 
 _LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back
@@ -24,6 +30,7 @@ _FLAGS: Final[Mapping[str, str]] = {
     "negative_prompt": "--negative",
     "width": "--size",
     "height": "--size",
+    "dtype": "--dtype",
 }
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
@@ -113,8 +120,8 @@ class GenerationRequest:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GenerationRequest:
         """The inverse of `to_dict`; fields may be left out. Raises UsageError for unknown ones."""
-        spec_names = {f.name for f in fields(PipelineSpec)}
-        names = ({f.name for f in fields(cls)} | spec_names) - {"spec"}
+        spec_names = _names(PipelineSpec)
+        names = (_names(GenerationRequest) | spec_names) - {"spec"}
         for name in data:
             if name not in names:
                 raise UsageError(
@@ -124,6 +131,11 @@ class GenerationRequest:
             raise UsageError("a request needs a prompt", code="usage.prompt")
         spec = PipelineSpec(**{k: v for k, v in data.items() if k in spec_names})
         return cls(spec=spec, **{k: v for k, v in data.items() if k not in spec_names})
+
+
+@cache
+def _names(kind: type[PipelineSpec | GenerationRequest]) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind))
 
 
 def _check_text(name: str, value: object, *, optional: bool, empty: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +25,8 @@ class Delivery:
     """Where images go and what goes with them; `images` is how many come, None for a stream.
 
     With `journal` what is done already is not made again, except what `again` names. `archive`
-    lets stdout ("-") be a tar of several images.
+    lets stdout ("-") be a tar of several images. `observe` is shown every result once its file is
+    written.
     """
 
     out: str
@@ -38,6 +40,7 @@ class Delivery:
     archive: bool = False
     journal: bool = False
     again: Again | None = None
+    observe: Callable[[GenerationResult], None] | None = None
 
 
 class Shelf:
@@ -62,6 +65,12 @@ class Shelf:
 
     def put(self, result: GenerationResult) -> tuple[Written, str | None]:
         """Write the image and all that goes beside it; the path of its latents."""
+        put = self._put(result)
+        if self._delivery.observe:
+            self._delivery.observe(result)
+        return put
+
+    def _put(self, result: GenerationResult) -> tuple[Written, str | None]:
         if self.ledger:
             return self._put_journalled(result, self.ledger)
         from sdcli.engine import versions

@@ -14,7 +14,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sdcli"
 FILES = sorted(path for path in ROOT.rglob("*.py"))
-VOCABULARY = {"config", "errors", "request", "plan", "result", "dump", "catalog", "prompts"}
+VOCABULARY = {
+    "asking",
+    "catalog",
+    "config",
+    "dump",
+    "errors",
+    "plan",
+    "prompts",
+    "reading",
+    "request",
+    "result",
+    "sweep",
+}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 DRAWERS = {"utils", "helpers", "common", "base", "types", "misc"}
 

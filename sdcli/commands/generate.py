@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdcli.commands import options
+from sdcli.asking import Asked, Expander
+from sdcli.commands import options, settings
 from sdcli.errors import ExitCode, UsageError
-from sdcli.prompts.arrivals import Arrivals, Given, Lines
-from sdcli.request import EMBEDDED, GenerationRequest
+from sdcli.prompts.arrivals import Arrivals, Given, Streamed
+from sdcli.prompts.txt import plain
+
+if TYPE_CHECKING:
+    from sdcli.gridding import Grids
 
 STDIN = "-"
 
@@ -25,23 +29,27 @@ Prompts = Annotated[
 
 def generate(
     prompts: Prompts,
-    model: options.Model = EMBEDDED,
-    vae: options.Vae = None,
+    model: settings.Model = None,
+    vae: settings.Vae = None,
     force_vae: options.ForceVae = False,
     vae_tiling: options.VaeTiling = None,
-    variant: options.Variant = None,
-    scheduler: options.Scheduler = None,
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    guidance_rescale: options.GuidanceRescale = None,
-    eta: options.Eta = None,
-    clip_skip: options.ClipSkip = None,
+    variant: settings.Variant = None,
+    scheduler: settings.Scheduler = None,
+    steps: settings.Steps = None,
+    guidance: settings.Guidance = None,
+    guidance_rescale: settings.GuidanceRescale = None,
+    eta: settings.Eta = None,
+    clip_skip: settings.ClipSkip = None,
     negative: options.Negative = None,
     size: options.Size = None,
-    seed: options.Seed = None,
-    count: options.Count = 1,
-    dtype: options.Dtype = None,
-    device: options.Device = "auto",
+    seed: settings.Seed = None,
+    count: settings.Count = None,
+    replace: settings.Replace = None,
+    wildcards: settings.WildcardFolder = None,
+    wildcard_mode: settings.WildcardMode = None,
+    grid: settings.Grid = None,
+    dtype: settings.Dtype = None,
+    device: settings.Device = None,
     out: options.Out = "outputs",
     format: options.Format = None,  # noqa: A002 - the option's name
     batch_size: options.BatchSize = "1",
@@ -66,30 +74,21 @@ def generate(
       sdcli generate "a red star" "a fish" --seed 7 --count 4 -o stars
       sdcli generate "a dog" -s "DPM++ 2M Karras" --steps 12 -o dog.png
       echo "a green apple" | sdcli generate - --batch-size auto --jsonl
+      sdcli generate "a {red|blue} star" --wildcard-mode all
+      sdcli generate "a fish" --steps 5,10,20 -s ddim,euler --grid steps,scheduler
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
-    width, height = options.parse_size(size)
-    request = GenerationRequest(
-        prompt=prompts[0],
-        negative_prompt=negative,
-        spec=options.spec(model, vae, variant, dtype, device, offline, force_vae),
-        scheduler=scheduler,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        guidance_rescale=guidance_rescale,
-        eta=eta,
-        clip_skip=clip_skip,
-        width=width,
-        height=height,
-        seed=seed,
-        count=count,
-        vae_tiling=vae_tiling,
-    )
+    said = settings.said(locals())
+    asked = settings.asked(said, replace, wildcards, wildcard_mode)
+    if grid and seed is None:
+        said["seed"] = str(secrets.randbits(32))  # the same one in every cell
+        asked = settings.asked(said, replace, wildcards, wildcard_mode)
     from sdcli.run import Delivery, deliver
 
+    grids = _grids(grid, asked, prompts, json)
     delivery = Delivery(
         out=out,
-        images=None if prompts == [STDIN] else len(prompts) * count,
+        images=_images(prompts, asked),
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
@@ -97,18 +96,48 @@ def generate(
         report=options.report_form(json, jsonl),
         verbosity=options.verbosity(quiet, verbose),
         archive=format == "tar",
+        observe=grids.add if grids else None,
     )
     limit = options.parse_batch_size(batch_size)
-    return deliver(_source(prompts, request), delivery, batch_size=limit)
+    code = deliver(_source(prompts, asked), delivery, batch_size=limit)
+    for path in grids.write(delivery) if grids else ():
+        options.show_path(path, "sdcli/grid/1", jsonl)
+    return code
 
 
-def _source(prompts: list[str], template: GenerationRequest) -> Arrivals:
+def _grids(text: str | None, asked: Asked, prompts: list[str], json: bool) -> Grids | None:
+    if text is None:
+        return None
+    if json:
+        raise UsageError(
+            "--grid comes after the images, and --json has ended by then",
+            code="usage.grid",
+            hint="take --jsonl",
+        )
+    from sdcli import gridding
+
+    several = 2 if prompts == [STDIN] else len(prompts)
+    return gridding.Grids(axes=gridding.axes(text, asked, several))
+
+
+def _source(prompts: list[str], asked: Asked) -> Arrivals:
     if prompts == [STDIN]:
-        return Lines(sys.stdin.fileno(), template)
+        return Streamed(sys.stdin.fileno(), plain, Expander(asked).requests)
     if STDIN in prompts:
         raise UsageError(
             "- reads all prompts from stdin, and cannot stand beside others",
             code="usage.prompt",
             hint="put them all on stdin, or all on the command line",
         )
-    return Given([replace(template, prompt=prompt) for prompt in prompts])
+    for replacement in asked.replacements:
+        if not any(replacement.old in prompt for prompt in prompts):
+            raise replacement.unused()
+    return Given(request for prompt in prompts for request in asked.requests({"prompt": (prompt,)}))
+
+
+def _images(prompts: list[str], asked: Asked) -> int | None:
+    """How many images come, None when that is not known before."""
+    counts = [
+        None if prompts == [STDIN] else asked.images({"prompt": (prompt,)}) for prompt in prompts
+    ]
+    return None if None in counts else sum(count for count in counts if count)

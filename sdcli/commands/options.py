@@ -12,12 +12,14 @@ import typer
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.dump import LatentsWanted
 from sdcli.errors import UsageError
-from sdcli.request import DTYPES, PipelineSpec
+from sdcli.prompts import formats
+from sdcli.request import DTYPES, SHORT_DTYPES, PipelineSpec
 
-_SHORT_DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+ReportForm = Literal["paths", "json", "jsonl"]
 
 
-def _complete_scheduler(incomplete: str) -> list[str]:
+def complete_scheduler(incomplete: str) -> list[str]:
+    """The sampler names that begin so."""
     return [row.name for row in SAMPLERS if row.name.lower().startswith(incomplete.lower())]
 
 
@@ -58,7 +60,7 @@ Scheduler = Annotated[
         help="Any name of A1111, ComfyUI, InvokeAI or Diffusers, with its schedule: "
         "'DPM++ 2M Karras', dpmpp_2m_k, EulerDiscreteScheduler; options after it: "
         "'euler;timestep_spacing=trailing'.",
-        autocompletion=_complete_scheduler,
+        autocompletion=complete_scheduler,
     ),
 ]
 Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps.")]
@@ -118,6 +120,16 @@ BatchSize = Annotated[
         metavar="N|auto",
     ),
 ]
+InputFormat = Annotated[
+    formats.Format | None,
+    typer.Option("--input-format", help="What the files are, where their names do not say it."),
+]
+KeepGoing = Annotated[
+    bool, typer.Option("--keep-going", help="Leave out entries that are wrong; exit code 9.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would be drawn, and draw nothing.")
+]
 SaveLatents = Annotated[
     str | None,
     typer.Option(
@@ -175,7 +187,7 @@ def parse_batch_size(text: str) -> int | None:
 
 def parse_dtype(text: str | None) -> str | None:
     """A dtype's long name; fp16, bf16 and fp32 are understood."""
-    dtype = _SHORT_DTYPES.get(text, text) if text else text
+    dtype = SHORT_DTYPES.get(text, text) if text else text
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"--dtype: {text!r} is not one of {', '.join(DTYPES)}", code="usage.dtype")
     return dtype
@@ -213,7 +225,7 @@ def parse_latents(which: str | None, kinds: str | None) -> LatentsWanted | None:
     return None if which is None else LatentsWanted.parse(which, kinds)
 
 
-def report_form(json: bool, jsonl: bool) -> Literal["paths", "json", "jsonl"]:
+def report_form(json: bool, jsonl: bool) -> ReportForm:
     """What stdout is to carry."""
     if json and jsonl:
         raise UsageError("--json and --jsonl exclude each other", code="usage.json")
@@ -235,6 +247,14 @@ def show(content: Mapping[str, object], json: bool) -> None:
         from sdcli.output import tables
 
         tables.show(content)
+
+
+def show_path(path: str, schema: str, jsonl: bool) -> None:
+    """Print the path of a file that is no image of the run, as text or as a JSON line."""
+    if jsonl:
+        show({"schema": schema, "path": path}, json=True)
+    else:
+        print(path, flush=True)
 
 
 def verbosity(quiet: bool, verbose: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sdcli.errors import SdcliError
+from sdcli.errors import SdcliError, UsageErrors
 from sdcli.output.text import one_line
 from sdcli.result import StepEvent
 
@@ -46,6 +46,10 @@ class Console:
 
     def error(self, error: SdcliError) -> None:
         """One line with what, value and where; one with the next thing to type. Never silenced."""
+        if isinstance(error, UsageErrors) and len(error.several) > 1:
+            for one in error.several:
+                self.error(one)
+            error = error.summary()
         self._say(f"sdcli: error: {one_line(error.message)}")
         if error.hint:
             self._say(f"sdcli: hint: {one_line(error.hint)}")

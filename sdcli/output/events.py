@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sdcli.errors import SdcliError
+from sdcli.errors import SdcliError, UsageErrors
 from sdcli.output import files
 from sdcli.output.record import pixels_sha256
 from sdcli.result import StepEvent, Written
@@ -56,12 +56,21 @@ def step_document(event: StepEvent) -> dict[str, Any]:
 
 
 def error_document(error: SdcliError) -> dict[str, Any]:
-    """An error as a program reads it: `code` is stable, `message` and `hint` are for people."""
+    """An error as a program reads it: `code` is stable, `message` and `hint` are for people.
+
+    With `errors`, all of them, when several came at once.
+    """
+    several = error.several if isinstance(error, UsageErrors) else ()
     return {
         "schema": ERROR_SCHEMA,
-        "error": {"code": error.code, "message": error.message, "hint": error.hint},
+        "error": _facts(error),
+        **({"errors": [_facts(one) for one in several]} if several else {}),
         "exit_code": int(error.exit_code),
     }
+
+
+def _facts(error: SdcliError) -> dict[str, str | None]:
+    return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def run_document(

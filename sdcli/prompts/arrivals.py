@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
 from sdcli.errors import UsageError
+from sdcli.prompts.entry import Entry, Reader
 from sdcli.request import GenerationRequest
 
 _CHUNK = 65_536
@@ -33,59 +33,106 @@ class Given:
         return list(islice(self._requests, limit))
 
 
-class Lines:
-    """The lines of an open file descriptor, a prompt each; empty ones and # comments are skipped.
+class Streamed:
+    """The entries of an open file descriptor in some format, as they come.
 
-    Each prompt takes the place of the template's. Reads the descriptor itself: a buffered reader
-    would hide from `select` what it holds. Raises UsageError with the line number, but only when
-    waited for: what came before a bad line is not lost with it.
+    Raises UsageError for a bad entry, but only when waited for: what came before is not lost with
+    it. With `skip`, bad entries are handed to it instead, and the next one is looked for.
     """
 
-    def __init__(self, descriptor: int, template: GenerationRequest) -> None:
-        self._descriptor = descriptor
-        self._template = template
-        self._lines: list[bytes] = []
-        self._tail = b""
-        self._number = 0
+    def __init__(
+        self,
+        descriptor: int,
+        read: Reader,
+        requests_of: Callable[[Entry], Iterable[GenerationRequest]],
+        *,
+        name: str = "stdin",
+        skip: Callable[[UsageError], None] | None = None,
+    ) -> None:
+        self._feed = _Feed(descriptor)
+        self._reading = read(self._feed, name)
+        self._requests_of = requests_of
+        self._skip = skip
+        self._pending: Iterator[GenerationRequest] = iter(())
+        self._fault: UsageError | None = None
         self._open = True
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         taken: list[GenerationRequest] = []
-        while len(taken) < limit and self._fill(wait and not taken):
-            try:
-                request = self._request(self._lines[0], self._number + 1)
-            except UsageError:
-                if taken or not wait:
-                    break  # what came before the bad line is made first
-                raise
-            self._lines.pop(0)
-            self._number += 1
-            if request:
-                taken.append(request)
+        while len(taken) < limit and (request := self._next(wait and not taken)):
+            taken.append(request)
         return taken
 
-    def _fill(self, wait: bool) -> bool:
-        """Whether a whole line is at hand, after reading what may be read."""
+    def _next(self, wait: bool) -> GenerationRequest | None:
+        while True:
+            try:
+                if request := next(self._pending, None):
+                    return request
+            except UsageError as error:
+                self._pending = iter(())
+                self._bad(error)
+            if self._fault and wait:
+                raise self._fault
+            if self._fault or not self._open or not self._feed.ready(wait):
+                return None
+            self._read_entry()
+
+    def _read_entry(self) -> None:
+        try:
+            entry = next(self._reading)
+        except StopIteration:
+            self._open = False
+            return
+        if isinstance(entry, UsageError):
+            self._bad(entry)
+        elif entry:
+            self._pending = iter(self._requests_of(entry))
+
+    def _bad(self, error: UsageError) -> None:
+        if self._skip:
+            self._skip(error)
+        else:
+            self._fault = error
+
+
+class _Feed:
+    """The lines of a file descriptor, and whether one is there.
+
+    Reads the descriptor itself: a buffered reader would hide from `select` what it holds.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+        self._tail = b""
+        self._first = True
+        self._open = True
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.ready(wait=True)
+        if not self._lines:
+            raise StopIteration
+        first, self._first = self._first, False
+        return decoded(self._lines.pop(0), first=first)
+
+    def ready(self, wait: bool) -> bool:
+        """Whether a whole line is at hand or none will come, after reading what may be read."""
         while not self._lines and self._open and self._readable(wait):
             chunk = os.read(self._descriptor, _CHUNK)
             self._open = bool(chunk)
-            *self._lines, self._tail = (self._tail + chunk).split(b"\n")
+            *lines, self._tail = (self._tail + chunk).split(b"\n")
+            self._lines = [line + b"\n" for line in lines]
             if not self._open and self._tail:
                 self._lines, self._tail = [self._tail], b""
-        return bool(self._lines)
+        return bool(self._lines) or not self._open
 
     def _readable(self, wait: bool) -> bool:
         return bool(select.select([self._descriptor], [], [], None if wait else 0)[0])
 
-    def _request(self, line: bytes, number: int) -> GenerationRequest | None:
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            if not text or text.startswith("#"):
-                return None
-            return replace(self._template, prompt=text)
-        except UnicodeDecodeError as error:
-            raise UsageError(f"stdin:{number}: not UTF-8", code="usage.prompt") from error
-        except UsageError as error:
-            raise UsageError(
-                f"stdin:{number}: {error.message}", code=error.code, hint=error.hint
-            ) from error
+
+def decoded(line: bytes, *, first: bool) -> str:
+    """The text of a line; bytes that are not UTF-8 become lone surrogates, for readers to find."""
+    return line.decode("utf-8-sig" if first else "utf-8", "surrogateescape")

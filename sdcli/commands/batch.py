@@ -1,0 +1,191 @@
+"""`sdcli batch`: prompt files to many images."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdcli import reading
+from sdcli.asking import Asked, Expander
+from sdcli.commands import options, settings
+from sdcli.dump import LatentsWanted
+from sdcli.errors import ExitCode, UsageError, UsageErrors
+from sdcli.prompts.arrivals import Arrivals, Given, Streamed
+from sdcli.prompts.files import is_stream
+from sdcli.prompts.formats import Format, reader
+
+if TYPE_CHECKING:
+    from sdcli.output.console import Console
+
+STDIN = STDOUT = "-"
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE",
+        help="Prompts as .txt, .csv, .tsv, .jsonl, .json, .yaml or .toml; - is stdin, text "
+        "unless --input-format says what.",
+    ),
+]
+
+
+def batch(
+    files: Files,
+    model: settings.Model = None,
+    vae: settings.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
+    variant: settings.Variant = None,
+    scheduler: settings.Scheduler = None,
+    steps: settings.Steps = None,
+    guidance: settings.Guidance = None,
+    guidance_rescale: settings.GuidanceRescale = None,
+    eta: settings.Eta = None,
+    clip_skip: settings.ClipSkip = None,
+    negative: options.Negative = None,
+    size: options.Size = None,
+    seed: settings.Seed = None,
+    count: settings.Count = None,
+    replace: settings.Replace = None,
+    wildcards: settings.WildcardFolder = None,
+    wildcard_mode: settings.WildcardMode = None,
+    dtype: settings.Dtype = None,
+    device: settings.Device = None,
+    input_format: options.InputFormat = None,
+    keep_going: options.KeepGoing = False,
+    dry_run: options.DryRun = False,
+    redo: options.Redo = False,
+    retry_failed: options.RetryFailed = False,
+    out: options.Out = "outputs",
+    format: options.Format = None,  # noqa: A002 - the option's name
+    batch_size: options.BatchSize = "auto",
+    save_latents: options.SaveLatents = None,
+    latents_kinds: options.LatentsKinds = None,
+    sidecar: options.Sidecar = False,
+    no_metadata: options.NoMetadata = False,
+    force: options.Force = False,
+    offline: options.Offline = False,
+    json: options.Json = False,
+    jsonl: options.JsonLines = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> ExitCode:
+    """Draw every prompt of a file, and go on where an earlier run stopped.
+
+    Each line, row or object may set every option for itself. It wins over the
+    command line, that over the defaults at the top of its file, and these over
+    the model's own. A journal beside the images says what is done: the same
+    command again makes what is missing, and several at once share the work.
+
+    \b
+    Examples:
+      sdcli batch prompts/demo.txt -o demo
+      sdcli batch prompts/demo.csv --dry-run
+      sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
+      jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
+    """
+    said = settings.said(locals())
+    asked = settings.asked(said, replace, wildcards, wildcard_mode)
+    limit = options.parse_batch_size(batch_size)
+    form = options.report_form(json, jsonl)
+    wanted = options.parse_latents(save_latents, latents_kinds)
+    verbosity = options.verbosity(quiet, verbose)
+    from sdcli.output.console import Console
+
+    prompts = _open(files, input_format, asked, keep_going, Console(verbosity=verbosity))
+    if dry_run:
+        _rehearse(prompts.source, form, wanted)
+        return prompts.worst(ExitCode.OK)
+    from sdcli.run import Delivery, deliver
+
+    delivery = Delivery(
+        out=out,
+        images=prompts.images,
+        force=force,
+        metadata=not no_metadata,
+        sidecar=sidecar,
+        save_latents=wanted,
+        report=form,
+        verbosity=verbosity,
+        archive=format == "tar",
+        journal=out != STDOUT,
+        again=options.again(redo, retry_failed),
+    )
+    return prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
+
+
+class _Prompts:
+    """A source of requests, how many images it makes if that is known, and what was left out."""
+
+    def __init__(self, source: Arrivals, images: int | None, left_out: int = 0) -> None:
+        self.source = source
+        self.images = images
+        self.left_out = left_out
+
+    def worst(self, code: ExitCode) -> ExitCode:
+        """The exit code of a run that left entries out."""
+        return ExitCode.PARTIAL if self.left_out and code == ExitCode.OK else code
+
+
+def _open(
+    files: list[str], format_name: Format | None, asked: Asked, keep_going: bool, talk: Console
+) -> _Prompts:
+    streams = [name for name in files if name == STDIN or is_stream(name)]
+    if not streams:
+        return _checked(files, format_name, asked, keep_going, talk)
+    if len(files) > 1:
+        raise UsageError(
+            f"{streams[0]} is read as it comes, and cannot stand beside other files",
+            code="usage.file",
+            hint=f"cat them together, and give only {STDIN}",
+        )
+    from sdcli.rehearsal import Examiner
+
+    [name] = streams
+    stdin = name == STDIN
+    descriptor = sys.stdin.fileno() if stdin else os.open(name, os.O_RDONLY)
+    prompts = _Prompts(Given(()), None)
+
+    def leave_out(error: UsageError) -> None:
+        prompts.left_out += 1
+        talk.error(error)
+
+    prompts.source = Streamed(
+        descriptor,
+        reader(format_name or "txt"),
+        partial(reading.examined, expander=Expander(asked), examine=Examiner()),
+        name="stdin" if stdin else name,
+        skip=leave_out if keep_going else None,
+    )
+    return prompts
+
+
+def _checked(
+    files: list[str], format_name: Format | None, asked: Asked, keep_going: bool, talk: Console
+) -> _Prompts:
+    """The files, after a look at all that is in them. Raises UsageErrors."""
+    from sdcli.rehearsal import Examiner
+
+    examine = Examiner()
+    findings = reading.check(files, format_name, asked, examine)
+    if findings.errors and (not keep_going or not findings.good):
+        raise UsageErrors(findings.errors, findings.total_errors)
+    for error in findings.errors:
+        talk.error(error)
+    for warning in findings.warnings:
+        talk.warn(warning)
+    again = (examine, lambda error: None) if keep_going else (lambda request: None, None)
+    source = Given(reading.requests(files, format_name, asked, *again))
+    return _Prompts(source, findings.images, findings.total_errors)
+
+
+def _rehearse(source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None) -> None:
+    from sdcli.output import plans
+    from sdcli.rehearsal import Totals, rehearse
+
+    totals = Totals()
+    plans.show(rehearse(source, totals, latents), totals.document, form)

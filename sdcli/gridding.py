@@ -1,0 +1,108 @@
+"""X/Y grids: the pictures of a sweep side by side, with the swept values as labels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sdcli.asking import Asked
+from sdcli.errors import UsageError
+from sdcli.plan import Job
+from sdcli.prompts.fields import SIZE, canonical
+from sdcli.result import GenerationResult
+from sdcli.run import Delivery
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Cells = dict[tuple[object, object], NDArray[np.uint8]]
+
+PROMPT: Final = "prompt"
+_NOWHERE: Final = ""
+_HELD: Final = {SIZE: ("width", "height"), "scheduler": ("scheduler", "scheduler_label")}
+_NO_MATTER: Final = ("index", "spec", "occurrence", "fingerprint")
+_NAMED: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+_PLAIN: Final = (PROMPT, SIZE, "scheduler", "model")
+
+
+def axes(text: str, asked: Asked, prompts: int) -> tuple[str, ...]:
+    """From "steps,scheduler", X and Y, the fields; one of them is a row. Raises UsageError."""
+    names = tuple(canonical(word) for word in text.split(","))
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise UsageError(
+            f"--grid: {text!r} is not one or two settings",
+            code="usage.grid",
+            hint="as in --grid steps,scheduler: steps from left to right, schedulers downwards",
+        )
+    several = {name for name, values in asked.flags.items() if len(values) > 1}
+    if prompts > 1 or asked.replacements or asked.wildcards:
+        several.add(PROMPT)
+    for name in names:
+        if name not in several:
+            raise UsageError(
+                f"--grid: {name} has one value only",
+                code="usage.grid",
+                hint="give it several, as in --steps 10,20",
+            )
+    return names
+
+
+@dataclass(kw_only=True)
+class Grids:
+    """Collects pictures; those that differ in more than the axes are on another grid."""
+
+    axes: Sequence[str]
+    _cells: dict[Hashable, Cells] = field(default_factory=dict)
+    _first: dict[Hashable, Job] = field(default_factory=dict)
+
+    def add(self, result: GenerationResult) -> None:
+        """Take a picture in."""
+        rest = _rest(result.job, self.axes)
+        column, row, *_ = (*(_value(result.job, name) for name in self.axes), _NOWHERE)
+        self._cells.setdefault(rest, {})[column, row] = result.pixels
+        self._first.setdefault(rest, result.job)
+
+    def write(self, delivery: Delivery) -> Iterator[str]:
+        """Write the grids beside the images; their paths. Raises OutputError."""
+        from sdcli.output import grid, images
+
+        target = images.destination(delivery.out, several=True, force=delivery.force)
+        for rest, cells in self._cells.items():
+            columns = list(dict.fromkeys(column for column, _ in cells))
+            rows = list(dict.fromkeys(row for _, row in cells))
+            pixels = grid.labelled_grid(
+                [[cells.get((column, row)) for column in columns] for row in rows],
+                rows=[self._label(1, row) for row in rows],
+                columns=[self._label(0, column) for column in columns],
+            )
+            job = self._first[rest]
+            yield grid.write(pixels, target, job.prompt, job.seed)
+
+    def _label(self, axis: int, value: object) -> str:
+        if axis >= len(self.axes):
+            return ""
+        name = self.axes[axis]
+        return str(value) if name in _PLAIN else f"{_NAMED.get(name, name)} {_short(value)}"
+
+
+def _value(job: Job, name: str) -> object:
+    if name == SIZE:
+        return f"{job.width}x{job.height}"
+    if name == "scheduler":
+        return job.scheduler_label
+    return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "of the model"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _rest(job: Job, axes: Sequence[str]) -> Hashable:
+    """All that tells a job from others, but for the axes."""
+    left_out = {*_NO_MATTER, *(part for name in axes for part in _HELD.get(name, (name,)))}
+    facts = {**vars(job), **vars(job.spec)}
+    return tuple((name, repr(value)) for name, value in facts.items() if name not in left_out)

@@ -1,0 +1,66 @@
+"""A plan on stdout: a line a job and the sums below, or the same as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+from sdcli.output import events, files, tables
+from sdcli.output.text import one_line
+
+JOB_SCHEMA = "sdcli/job/1"
+PLAN_SCHEMA = "sdcli/plan/1"
+
+Form = Literal["paths", "json", "jsonl"]
+
+
+def show(
+    jobs: Iterable[Mapping[str, Any]], totals: Callable[[], Mapping[str, Any]], form: Form
+) -> None:
+    """Print the jobs as they come, `totals` after the last one. Only one document holds them."""
+    if form == "json":
+        listed = list(jobs)
+        events.emit({"schema": PLAN_SCHEMA, "jobs": listed, **totals()})
+    elif form == "jsonl":
+        for job in jobs:
+            events.emit({"schema": JOB_SCHEMA, **job})
+        events.emit({"schema": PLAN_SCHEMA, **totals()})
+    else:
+        with files.translated("stdout"):
+            for job in jobs:
+                print(_line(job))
+        _sums(totals())
+
+
+def _line(job: Mapping[str, Any]) -> str:
+    seed = "drawn" if job["seed"] is None else job["seed"]
+    words = [
+        f"{job['index'] + 1:04d}",
+        f"{job['width']}x{job['height']}",
+        f"{job['num_inference_steps']} steps",
+        str(job["scheduler"]),
+        f"guidance {job['guidance_scale']:g}",
+        f"seed {seed}",
+        one_line(job["prompt"]),
+    ]
+    return "  ".join(words)
+
+
+def _sums(totals: Mapping[str, Any]) -> None:
+    loads, models = totals["model_loads"], ", ".join(totals["models"])
+    tables.show(
+        {
+            "images": str(totals["images"]),
+            "groups": f"{totals['groups']} (images that can share a batch)",
+            "model loads": f"{loads} ({models})" if models else str(loads),
+            "disk": f"about {_size(totals['disk_bytes'])}",
+        }
+    )
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

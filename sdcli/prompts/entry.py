@@ -1,0 +1,64 @@
+"""What every reader yields: one request as it is written, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sdcli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something stands in a file; lines and columns count from 1, 0 is "not known"."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+
+    def at(self, column: int) -> Place:
+        """The same line at another column."""
+        return Place(self.file, self.line, column)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """The fields of one request by the names and with the values that the file gives them.
+
+    `is_text`: the format knows only text, so "20" is a number. `locate` says where a field stands
+    and is asked only when something is wrong with it.
+    """
+
+    fields: Mapping[str, object]
+    place: Place
+    is_text: bool = False
+    locate: Callable[[str], Place] | None = field(default=None, compare=False)
+
+    def place_of(self, name: str) -> Place:
+        """Where the field with this written name stands, at worst where the entry begins."""
+        return self.locate(name) if self.locate else self.place
+
+
+Reading = Iterator[Entry | UsageError | None]
+"""What a reader yields: an entry, a broken one, or None for lines that hold no entry."""
+
+Reader = Callable[[Iterable[str], str], Reading]
+"""A format: whole lines with their ends, and the name of the file, to its entries."""
+
+
+def fault(
+    place: Place, what: str, *, code: str = "usage.prompt_file", hint: str | None = None
+) -> UsageError:
+    """An error of a prompt file: `file:line:column: what`."""
+    return UsageError(f"{place}: {what}", code=code, hint=hint)
+
+
+def undecodable(text: str, place: Place) -> UsageError | None:
+    """The fault of a line with bytes that are not UTF-8, which came through as lone surrogates."""
+    column = next((i for i, c in enumerate(text, 1) if "\ud800" <= c <= "\udfff"), 0)
+    if not column:
+        return None
+    return fault(place.at(column), "not UTF-8", hint="save the file as UTF-8")

@@ -1,0 +1,124 @@
+"""The one table of what a field may be called, and how a word becomes its value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from typing import Final
+
+from sdcli.errors import UsageError, did_you_mean
+from sdcli.request import (
+    MAX_SEED,
+    SHORT_DTYPES,
+    GenerationRequest,
+    PipelineSpec,
+    spelled,
+)
+
+SIZE: Final = "size"
+"""Not a field of a request but two of them: "512x768" is width and height."""
+
+SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    "negative_prompt": ("negative",),
+    "scheduler": ("sampler", "sampler_name"),
+    "num_inference_steps": ("steps",),
+    "guidance_scale": ("guidance", "cfg", "cfg_scale", "scale"),
+    "count": ("n_iter",),
+    "model": ("sd_model",),
+}
+"""Other names of a field: the command line's, A1111's, kohya's."""
+
+_KINDS: Final[Mapping[str, str]] = {
+    f.name: str(f.type).removesuffix(" | None")
+    for f in (*fields(GenerationRequest), *fields(PipelineSpec))
+    if f.name != "spec"
+}
+NAMES: Final = (*_KINDS, SIZE)
+_BY_SPELLING: Final = {name: name for name in NAMES} | {
+    spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings
+}
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_SIZE = re.compile(r"([0-9]{1,6})[x×X]([0-9]{1,6})")
+_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+@lru_cache(maxsize=256)
+def canonical(name: str) -> str:
+    """The field that a name means; case, spaces and dashes are forgiven. Raises UsageError."""
+    key = re.sub(r"[\s-]+", "_", name.strip().lower())
+    if found := _BY_SPELLING.get(key):
+        return found
+    raise UsageError(
+        f"unknown field {name!r}",
+        code="usage.field",
+        hint=did_you_mean(key, _BY_SPELLING) or f"known: {', '.join(sorted(_BY_SPELLING))}",
+    )
+
+
+def kind(name: str) -> str:
+    """The type of a field's values: str, int, float or bool. A size is text."""
+    return _KINDS.get(name, "str")
+
+
+def from_text(name: str, text: str) -> object:
+    """The value that a word means for the field. Raises UsageError."""
+    word = text.strip()
+    match kind(name):
+        case "int":
+            if not _WHOLE.fullmatch(word):
+                raise refusal(name, text, "is not a whole number")
+            return int(word)
+        case "float":
+            if not _NUMBER.fullmatch(word):
+                raise refusal(name, text, "is not a number")
+            return float(word)
+        case "bool":
+            if word.lower() not in _TRUTHS:
+                raise refusal(name, text, "is not true or false")
+            return _TRUTHS[word.lower()]
+    return from_data(name, text)
+
+
+def from_data(name: str, value: object) -> object:
+    """A value as JSON, YAML or TOML gives it; only spellings are mended. Raises UsageError."""
+    if name == SIZE:
+        return _size(value)
+    if name == "dtype" and isinstance(value, str):
+        return SHORT_DTYPES.get(value, value)
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, bool | int | float):
+        raise refusal(name, value, "is not a single value")
+    if kind(name) == "str":
+        raise refusal(name, value, "is not text", hint="put it in quotes")
+    if isinstance(value, int) and abs(value) > MAX_SEED:
+        raise refusal(name, value, "is out of range")
+    return value
+
+
+def refusal(name: str, value: object, why: str, *, hint: str | None = None) -> UsageError:
+    """A value that the field cannot have."""
+    flag = "--size" if name == SIZE else spelled(name)
+    return UsageError(f"{flag}: {_shown(value)} {why}", code=f"usage.{name}", hint=hint)
+
+
+def _shown(value: object) -> str:
+    """A value in few words; what nests may be endless."""
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, int) and abs(value) > MAX_SEED:
+        return "a number of this size"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _size(value: object) -> tuple[int, int]:
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
+    return int(match[1]), int(match[2])

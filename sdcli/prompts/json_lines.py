@@ -1,0 +1,66 @@
+"""JSON lines: an object a line, or only a prompt in quotes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from sdcli.errors import UsageError
+from sdcli.prompts.entry import Entry, Place, Reading, fault, undecodable
+
+
+def read(lines: Iterable[str], file: str) -> Reading:
+    """A request a line; empty lines are none."""
+    for number, line in enumerate(lines, 1):
+        place = Place(file, number)
+        if not line.strip():
+            yield None
+            continue
+        yield undecodable(line, place) or _entry(line.rstrip("\r\n"), place)
+
+
+def _entry(line: str, place: Place) -> Entry | UsageError:
+    try:
+        value = loads(line)
+    except json.JSONDecodeError as error:
+        return fault(place.at(error.colno), f"not JSON: {error.msg}")
+    except (ValueError, RecursionError) as error:
+        return fault(place, f"not JSON: {error}")
+    return entry_of(value, place, lambda name: place.at(column_of(line, name)))
+
+
+def entry_of(value: object, place: Place, locate: object = None) -> Entry | UsageError:
+    """The entry that a JSON, YAML or TOML value is."""
+    if isinstance(value, str):
+        return Entry(fields={"prompt": value}, place=place)
+    if not isinstance(value, dict):
+        return fault(place, "not a request", hint='as in {"prompt": "a cat", "steps": 20}')
+    if names := [name for name in value if not isinstance(name, str)]:
+        return fault(place, f"{names[0]!r} is no name of a field", hint="put it in quotes")
+    return Entry(fields=value, place=place, locate=locate if callable(locate) else None)
+
+
+def loads(text: str) -> object:
+    """JSON in which every name stands once. Raises ValueError."""
+    return json.loads(text, object_pairs_hook=unique, parse_constant=_refuse)
+
+
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object, unless a name is in it twice: the first would be lost without a word."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} is there twice")
+    return fields
+
+
+def column_of(line: str, name: str) -> int:
+    """The column of a name in a line of JSON, 1 when it cannot be found as it is written."""
+    found = re.search(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*:", line)
+    return found.start() + 1 if found else 1
+
+
+def _refuse(word: str) -> object:
+    raise ValueError(f"{word} is no number")

@@ -1,0 +1,149 @@
+"""Sweeps: a list or a range where one value could stand, and the product of them, lazily."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import prod
+from typing import Final
+
+from sdcli.errors import UsageError
+from sdcli.prompts.fields import SIZE, from_data, from_text, kind, refusal
+
+Axes = Mapping[str, Sequence[object]]
+"""Field to its values, at least one; with one value it is no sweep."""
+
+ORDER: Final = (
+    "model",
+    "vae",
+    "variant",
+    "dtype",
+    "scheduler",
+    SIZE,
+    "width",
+    "height",
+    "clip_skip",
+    "num_inference_steps",
+    "guidance_scale",
+    "guidance_rescale",
+    "eta",
+    "seed",
+)
+"""From the slowest axis to the fastest: what must be loaded changes least often."""
+
+_SINGLE: Final = frozenset({"prompt", "negative_prompt", "count", "offline", "device"})
+_LONGEST: Final = 1_000_000
+_RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[\d.eE]+))?")
+
+
+def from_words(name: str, text: str) -> Sequence[object]:
+    """The values of a field as a person writes them: "10,20", "5..9:2", "1..4", or just one.
+
+    A range takes both ends, and runs down when its second end is the smaller one. Raises
+    UsageError.
+    """
+    if name in _SINGLE:
+        return (from_text(name, text),)
+    values: list[Sequence[object]] = []
+    for word in text.split(","):
+        if not word.strip():
+            raise refusal(
+                name, text, "has an empty place in its list" if "," in text else "is empty"
+            )
+        match = _RANGE.fullmatch(word.strip()) if kind(name) in ("int", "float") else None
+        values.append(_range(name, match) if match else (from_text(name, word.strip()),))
+    return values[0] if len(values) == 1 else [value for part in values for value in part]
+
+
+def from_value(name: str, value: object) -> Sequence[object]:
+    """The values of a field as JSON, YAML or TOML gives them: a list sweeps."""
+    if not isinstance(value, list) or name in _SINGLE:
+        return (from_data(name, value),)
+    if not value:
+        raise refusal(name, value, "is empty")
+    return [from_data(name, item) for item in value]
+
+
+def size(axes: Axes) -> int:
+    """How many combinations there are."""
+    return prod(len(values) for values in axes.values())
+
+
+def product(axes: Axes) -> Iterator[dict[str, object]]:
+    """Every combination, the axes in ORDER with the last one changing first. Holds none."""
+    known = {name: i for i, name in enumerate(ORDER)}
+    names = sorted(axes, key=lambda name: known.get(name, -1))
+    return _product([(name, axes[name]) for name in names])
+
+
+def _product(axes: Sequence[tuple[str, Sequence[object]]]) -> Iterator[dict[str, object]]:
+    if not axes:
+        yield {}
+        return
+    (name, values), *rest = axes
+    for value in values:
+        for others in _product(rest):
+            yield {name: value, **others}
+
+
+def _range(name: str, match: re.Match[str]) -> Sequence[object]:
+    if kind(name) == "int":
+        return _whole_range(name, match)
+    first, last = (Decimal(str(from_text(name, match[end]))) for end in ("first", "last"))
+    step = Decimal(str(from_text(name, match["step"] or "1")))
+    if not step:
+        raise refusal(name, match[0], "is a range that does not move")
+    count = int(abs(last - first) / step) + 1
+    _check_length(name, match[0], count)
+    direction = 1 if last >= first else -1
+    return [float(first + direction * step * i) for i in range(count)]
+
+
+def _whole_range(name: str, match: re.Match[str]) -> Sequence[object]:
+    first, last, step = (
+        int(str(from_text(name, match[part] or "1"))) for part in ("first", "last", "step")
+    )
+    if not step:
+        raise refusal(name, match[0], "is a range that does not move")
+    direction = 1 if last >= first else -1
+    values = range(first, last + direction, direction * step)
+    _check_length(name, match[0], abs(last - first) // step + 1)
+    return values
+
+
+def _check_length(name: str, text: str, count: int) -> None:
+    if count > _LONGEST:
+        raise refusal(name, text, f"is more than {_LONGEST:,} values")
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Search and replace in prompts: one prompt for each of the words, in their order."""
+
+    old: str
+    new: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Replacement:
+        """From "cat=dog,fox". Raises UsageError."""
+        old, equals, new = text.partition("=")
+        words = tuple(word.strip() for word in new.split(","))
+        if not old.strip() or not equals or not all(words):
+            raise UsageError(
+                f"--replace: {text!r} is not OLD=NEW,NEW",
+                code="usage.replace",
+                hint="as in --replace cat=dog,fox; 'cat=cat,dog' keeps the cat",
+            )
+        return cls(old.strip(), words)
+
+    def prompts(self, prompt: str) -> Sequence[str]:
+        """The prompts that it makes of one; a prompt without the word stays as it is."""
+        if self.old not in prompt:
+            return (prompt,)
+        return [prompt.replace(self.old, word) for word in self.new]
+
+    def unused(self) -> UsageError:
+        """What is said when no prompt has the word."""
+        return UsageError(f"--replace: no prompt has {self.old!r} in it", code="usage.replace")

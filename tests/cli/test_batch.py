@@ -1,0 +1,243 @@
+"""`sdcli batch` through the real main(): files, faults, dry runs, pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdcli.errors import ExitCode
+from sdcli.output.encode import read
+
+PROMPTS = Path(__file__).parents[2] / "prompts"
+QUICK = ("--device", "cpu", "--steps", "1")
+
+
+def record(path):
+    return read(path)["record"]["request"]
+
+
+def write(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    return name
+
+
+def test_a_file_becomes_pictures_in_its_order(run_cli, tmp_path):
+    name = write(
+        tmp_path, "a.txt", "--steps 1\na cat --seed 1\na dog --seed 2 --size 64x64\na fish"
+    )
+    ran = run_cli("batch", name, "--seed", "3", "--device", "cpu")
+    assert (ran.code, ran.stderr) == (0, "")
+    records = [record(path) for path in ran.paths]
+    assert [(r["prompt"], r["seed"], r["width"], r["num_inference_steps"]) for r in records] == [
+        ("a cat", 1, 128, 1),
+        ("a dog", 2, 64, 1),
+        ("a fish", 3, 128, 1),
+    ]
+
+
+def test_a_recorded_request_is_a_line(run_cli, tmp_path):
+    run_cli("generate", "a cat", "-s", "Euler a", "--seed", "5", *QUICK, "-o", "cat.png")
+    write(tmp_path, "a.jsonl", json.dumps(record("cat.png")))
+    again = run_cli("batch", "a.jsonl", "--batch-size", "1")
+    assert read(again.paths[0])["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+
+
+def test_stdin_in_another_format(run_cli):
+    ran = run_cli(
+        "batch", "-", "--input-format", "jsonl", *QUICK, stdin='{"seed": 4}\n"a cat"\n"a dog"\n'
+    )
+    assert [(record(p)["prompt"], record(p)["seed"]) for p in ran.paths] == [
+        ("a cat", 4),
+        ("a dog", 4),
+    ]
+
+
+BAD = "a cat\na dog --stpes 3\na fish --steps 0 --seed x\na pig --size 100x128\na cow -- --eta 2\n"
+
+
+def test_every_error_is_told_before_anything_is_drawn(run_cli, tmp_path):
+    ran = run_cli("batch", write(tmp_path, "a.txt", BAD))
+    assert ran.code == ExitCode.USAGE
+    assert ran.stdout == ""
+    told = [line for line in ran.stderr.splitlines() if line.startswith("sdcli: error: a.txt")]
+    assert [line.split(": ")[2] for line in told] == [
+        "a.txt:2:7",
+        "a.txt:3:18",
+        "a.txt:3:8",
+        "a.txt:4:7",
+        "a.txt:5:10",
+    ]
+    assert "did you mean steps?" in ran.stderr
+    assert ran.stderr.splitlines()[-2] == "sdcli: error: 5 errors, nothing was drawn"
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_errors_as_json(run_cli, tmp_path):
+    document = run_cli("batch", write(tmp_path, "a.txt", BAD), "--json").document
+    assert len(document["errors"]) == 5
+    assert document["exit_code"] == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_keep_going_draws_the_rest(run_cli, tmp_path, stream):
+    source = ["-"] if stream else [write(tmp_path, "a.txt", BAD)]
+    ran = run_cli("batch", *source, "--keep-going", *QUICK, stdin=BAD.replace("100", "96"))
+    assert ran.code == ExitCode.PARTIAL
+    assert record(ran.paths[0])["prompt"] == "a cat"
+    assert len(ran.paths) == (2 if stream else 1)
+    assert ":3:18: seed: 'x'" in ran.stderr
+
+
+def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
+    ran = run_cli("batch", "-", *QUICK, stdin="a cat\na dog --stpes 3\na fish\n")
+    assert ran.code == ExitCode.PARTIAL
+    assert len(ran.paths) == 1
+    assert "stdin:2:7: unknown field 'stpes'" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["nowhere.txt"], ["nowhere.txt: cannot be read", "No such file"]),
+        (["."], ["which format", "--input-format"]),
+        (["a.doc"], ["a.doc: which format", "txt"]),
+        (["a.txt", "-"], ["beside other files"]),
+        (["a.txt", "--steps", "0"], ["--steps", "0 is not between"]),
+        (["a.txt", "--seed", "1..x"], ["seed"]),
+        (["a.txt", "--replace", "dog=cat"], ["no prompt has 'dog'"]),
+        (["a.txt", "--replace", "dog"], ["OLD=NEW"]),
+        (["a.txt", "--wildcards", "nowhere"], ["no folder at 'nowhere'"]),
+        (["b.txt", "--wildcard-mode", "all"], ["b.txt:1:1: no wildcard __x__"]),
+        (["a.txt", "--batch-size", "0"], ["--batch-size"]),
+        (["u.txt"], ["u.txt:1:1: not UTF-8", "save the file as UTF-8"]),
+    ],
+)
+def test_usage_errors(run_cli, tmp_path, argv, words):
+    write(tmp_path, "a.txt", "a cat")
+    write(tmp_path, "b.txt", "a __x__")
+    (tmp_path / "u.txt").write_bytes("a cat".encode("utf-16"))
+    ran = run_cli("batch", *argv)
+    assert ran.code == ExitCode.USAGE
+    assert ran.stdout == ""
+    for word in words:
+        assert word in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_flag_that_no_line_needs_is_told(run_cli, tmp_path):
+    name = write(tmp_path, "a.txt", "a cat --steps 2\na dog --steps 3")
+    assert "--steps" in run_cli("batch", name, "--steps", "1", "--dry-run").stderr
+
+
+@pytest.mark.parametrize("path", sorted(PROMPTS.glob("*.*")), ids=lambda path: path.name)
+def test_a_dry_run_of_every_example(run_cli, path, tmp_path):
+    argv = ["--wildcards", str(PROMPTS / "wildcards")] if path.stem == "wildcards" else []
+    document = run_cli("batch", str(path), "--dry-run", "--json", *argv).document
+    assert document["schema"] == "sdcli/plan/1"
+    assert document["images"] == len(document["jobs"]) >= 2
+    assert document["disk_bytes"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_for_people(run_cli, tmp_path):
+    write(tmp_path, "a.txt", "a cat --seed 1\na dog --vae tiny")
+    ran = run_cli("batch", "a.txt", "--steps", "4,8", "--dry-run")
+    lines = ran.stdout.splitlines()
+    assert "  4 steps  " in lines[0]
+    assert lines[0].endswith("seed 1  a cat")
+    assert "seed drawn" in lines[3]
+    assert {"images: 4", "model loads: 2 (embedded)"} <= set(lines)
+    assert lines[5].startswith("groups: 4")
+
+
+def test_ten_thousand_jobs_are_planned_without_torch(tmp_path):
+    lines = "".join(json.dumps({"prompt": f"a cat {i}", "seed": i}) + "\n" for i in range(10_000))
+    (tmp_path / "many.jsonl").write_text(lines)
+    code = (
+        "import sys; from sdcli.cli import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'diffusers', 'transformers', 'PIL', 'yaml', 'dynamicprompts'};"
+        "sys.exit(code or bool(heavy & set(sys.modules)))"
+    )
+    argv = ["batch", "many.jsonl", "--dry-run", "--jsonl"]
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ran.returncode == 0, ran.stderr
+    *jobs, total = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [job["seed"] for job in jobs] == list(range(10_000))
+    assert (total["images"], total["groups"], total["model_loads"]) == (10_000, 1, 1)
+
+
+def test_a_sweep_and_wildcards_of_generate(run_cli):
+    ran = run_cli(
+        "generate",
+        "a {red|blue} star",
+        "--wildcard-mode",
+        "all",
+        "--steps",
+        "1,2",
+        "--seed",
+        "1..2",
+    )
+    made = [record(path) for path in ran.paths]
+    assert [(r["prompt"], r["num_inference_steps"], r["seed"]) for r in made] == [
+        (prompt, steps, seed)
+        for steps in (1, 2)
+        for seed in (1, 2)
+        for prompt in ("a red star", "a blue star")
+    ]
+    assert run_cli("generate", "a cat", "--replace", "dog=fox").code == ExitCode.USAGE
+
+
+def test_a_grid_shows_the_sweep_beside_its_pictures(run_cli):
+    ran = run_cli(
+        "generate", "a cat", "--steps", "1,2", "-s", "ddim,euler", "--grid", "steps,scheduler"
+    )
+    *pictures, grid = ran.paths
+    assert len(pictures) == 4
+    assert len({record(path)["seed"] for path in pictures}) == 1
+    with Image.open(grid) as sheet:
+        assert sheet.width >= 2 * 128
+        assert sheet.height >= 2 * 128
+        whole = np.asarray(sheet.convert("RGB"))
+    for path in pictures:
+        assert _holds(whole, np.asarray(Image.open(path).convert("RGB")))
+
+
+def _holds(whole, part):
+    """Whether the picture is somewhere in the other one, to the bit."""
+    height, width, _ = part.shape
+    rows, columns = np.nonzero((whole == part[0, 0]).all(axis=2))
+    return any(
+        np.array_equal(whole[y : y + height, x : x + width], part)
+        for y, x in zip(rows, columns, strict=True)
+    )
+
+
+def test_prompts_that_differ_otherwise_have_grids_of_their_own(run_cli):
+    ran = run_cli("generate", "a cat", "a dog", *QUICK[:2], "--steps", "1,2", "--grid", "steps")
+    assert [path.name.split("-")[1] == "grid" for path in ran.paths] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--grid", "steps,scheduler"],
+        ["--grid", "steps", "--json", "--steps", "1,2"],
+        ["--grid", "stpes"],
+        ["--grid", "steps,steps", "--steps", "1,2"],
+    ],
+)
+def test_grids_that_cannot_be(run_cli, argv):
+    assert run_cli("generate", "a cat", *argv).code == ExitCode.USAGE

@@ -1,0 +1,224 @@
+"""Which setting wins, what a sweep makes of one prompt, and what wildcards make of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdcli import sweep
+from sdcli.asking import Asked, Expander, flags_of
+from sdcli.errors import UsageError
+from sdcli.prompts.wildcards import Wildcards
+from sdcli.request import GenerationRequest
+from sdcli.sweep import Replacement
+from tests.prompts.test_readers import lines_of, read
+
+LEVELS = ("line", "flags", "defaults")
+
+
+@pytest.mark.parametrize("said", [s for n in range(4) for s in itertools.combinations(LEVELS, n)])
+@pytest.mark.parametrize("name", ["jsonl", "csv", "txt"])
+def test_the_line_wins_over_flags_and_they_over_the_files_defaults(name, said):
+    steps = {"line": 1, "flags": 2, "defaults": 3}
+    asked = Asked(flags=flags_of({"steps": "2"} if "flags" in said else {}))
+    line = steps["line"] if "line" in said else ""
+    default = steps["defaults"] if "defaults" in said else ""
+    text = {
+        "csv": f"prompt,steps,seed\n,{default},5\na,{line},\n",
+        "txt": f"--seed 5 {f'--steps {default}' if default else ''}\n"
+        f"a {f'--steps {line}' if line else ''}\n",
+        "jsonl": f'{{"seed": 5, "steps": {default or "null"}}}\n'
+        f'{{"prompt": "a", "steps": {line or "null"}}}\n',
+    }[name]
+    [request], errors = read(name, text, asked)
+    assert errors == []
+    winner = next((steps[level] for level in LEVELS if level in said), None)
+    assert (request.num_inference_steps, request.seed) == (winner, 5)
+
+
+def test_half_a_size_overrules_half_a_size():
+    asked = Asked(flags=flags_of({"size": "64x72"}))
+    [request], _ = read("jsonl", '{"prompt": "a", "width": 96}', asked)
+    assert (request.width, request.height) == (96, 72)
+    [request], _ = read("jsonl", '{"width": 8, "height": 16}\n"a"', asked)
+    assert (request.width, request.height) == (64, 72)
+
+
+def test_a_width_beside_a_sweep_of_sizes_is_refused():
+    asked = Asked(flags=flags_of({"size": "64x64,72x72"}))
+    _, [error] = read("jsonl", '{"prompt": "a", "width": 96}', asked)
+    assert error.startswith("f.jsonl:1:17: a width of its own")
+    [request], _ = read("jsonl", '{"prompt": "a", "size": "96x96"}', asked)
+    assert (request.width, request.height) == (96, 96)
+    assert len(read("jsonl", '{"width": 8}\n{"prompt": "a"}', asked)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "fields", ['"size": "8x8", "width": 8', '"steps": 3, "num_inference_steps": 3']
+)
+def test_a_setting_said_twice_is_refused(fields):
+    assert read("jsonl", f'{{"prompt": "a", {fields}}}')[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("num_inference_steps", "10,20", [10, 20]),
+        ("num_inference_steps", "7", [7]),
+        ("guidance_scale", "5..9:2", [5.0, 7.0, 9.0]),
+        ("guidance_scale", "0.1..0.3:0.1", [0.1, 0.2, 0.3]),
+        ("seed", "1..4", [1, 2, 3, 4]),
+        ("seed", "4..1:2", [4, 2]),
+        ("seed", "1..2,7", [1, 2, 7]),
+        ("scheduler", "ddim, euler", ["ddim", "euler"]),
+        ("size", "64x64,72x64", [(64, 64), (72, 64)]),
+        ("prompt", "a, b", ["a, b"]),
+    ],
+)
+def test_lists_and_ranges(name, text, values):
+    assert list(sweep.from_words(name, text)) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("seed", "1,,2"),
+        ("seed", "1..9:0"),
+        ("seed", "1..99999999999"),
+        ("seed", "1.5..3"),
+        ("seed", "１"),
+        ("guidance_scale", "1..x"),
+        ("guidance_scale", "0..1:0.0000001"),
+        ("size", "64"),
+        ("offline", "maybe"),
+    ],
+)
+def test_lists_and_ranges_that_cannot_be(name, text):
+    with pytest.raises(UsageError, match=r"[sg]|offline"):
+        sweep.from_words(name, text)
+
+
+axes = st.dictionaries(
+    st.sampled_from(sweep.ORDER), st.lists(st.integers(), min_size=1, max_size=3, unique=True)
+)
+
+
+@given(axes)
+def test_a_sweep_is_the_product_slowest_axis_first(axes):
+    made = list(sweep.product(axes))
+    names = [name for name in sweep.ORDER if name in axes]
+    every = itertools.product(*(axes[name] for name in names))
+    assert [tuple(one[name] for name in names) for one in made] == list(every)
+    assert len(made) == sweep.size(axes)
+
+
+def test_a_sweep_is_lazy():
+    asked = Asked(flags=flags_of({"seed": "1..1000000", "steps": "1..1000", "guidance": "2..9"}))
+    first = list(itertools.islice(asked.requests({"prompt": ("a",)}), 2))
+    assert [request.seed for request in first] == [1, 2]
+    assert asked.images({"prompt": ("a",)}) == 8 * 10**9
+
+
+def test_flags_that_cannot_be_are_refused_at_once():
+    with pytest.raises(UsageError, match="--steps"):
+        Asked(flags=flags_of({"steps": "10,0"}))
+
+
+def test_search_and_replace_makes_a_prompt_of_each_word():
+    asked = Asked(replacements=[Replacement.parse("cat=dog, fox"), Replacement.parse("red=blue")])
+    made = asked.requests({"prompt": ("a red cat",), "seed": (1, 2)})
+    assert [(r.prompt, r.seed) for r in made] == [
+        ("a blue dog", 1),
+        ("a blue dog", 2),
+        ("a blue fox", 1),
+        ("a blue fox", 2),
+    ]
+    assert [r.prompt for r in asked.requests({"prompt": ("a fish",)})] == ["a fish"]
+
+
+@pytest.mark.parametrize("text", ["cat", "cat=", "=dog", "cat=dog,,fox"])
+def test_a_replacement_that_replaces_nothing_is_refused(text):
+    with pytest.raises(UsageError, match="OLD=NEW"):
+        Replacement.parse(text)
+
+
+def filled(prompt, **how):
+    wildcards = Wildcards(**how)
+    request = GenerationRequest(prompt=prompt, seed=3, count=2)
+    return [(r.prompt, r.seed, r.count) for r in wildcards.requests(request)]
+
+
+@pytest.fixture
+def lists(tmp_path):
+    (tmp_path / "color.txt").write_text("red\n# no\nblue\n")
+    (tmp_path / "deep.txt").write_text("__color__ {x|y}\n")
+    (tmp_path / "bad.txt").write_text("__missing__\n")
+    (tmp_path / "circle.txt").write_text("__circle__\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("template", "every"),
+    [
+        ("a {red|blue} cat", ["a red cat", "a blue cat"]),
+        ("{2$$ and $$a|b}", ["a and b", "b and a"]),
+        ("__color__", ["blue", "red"]),
+        ("__deep__", ["blue x", "blue y", "red x", "red y"]),
+        ("(cat:1.3) [a|b] a_b", ["(cat:1.3) [a|b] a_b"]),
+    ],
+)
+def test_wildcards_in_every_way_and_by_the_seed(lists, template, every):
+    made = filled(template, mode="all", folder=lists)
+    assert sorted(prompt for prompt, *_ in made) == sorted(every)
+    assert {(seed, count) for _, seed, count in made} == {(3, 2)}
+    some = filled(template, folder=lists)
+    assert {prompt for prompt, *_ in some} <= set(every)
+    assert some == filled(template, folder=lists)
+
+
+def test_an_image_of_a_count_has_the_prompt_that_it_has_alone(lists):
+    template = "{a|b|c|d|e|f|g|h}"
+    both = filled(template)
+    request = GenerationRequest(prompt=template, seed=4)
+    [alone] = Wildcards().requests(request)
+    assert both[1] == (alone.prompt, 4, 1)
+    requests = [GenerationRequest(prompt=template, seed=seed) for seed in range(20)]
+    assert len({made.prompt for asked in requests for made in Wildcards().requests(asked)}) > 3
+
+
+def test_a_drawn_seed_is_told_since_it_decides_the_prompt():
+    [request] = Wildcards().requests(GenerationRequest(prompt="{a|b}"))
+    assert request.seed is not None
+    [again] = Wildcards().requests(GenerationRequest(prompt="{a|b}", seed=request.seed))
+    assert again == request
+
+
+@pytest.mark.parametrize("mode", ["random", "all"])
+@pytest.mark.parametrize(
+    "template", ["__colour__", "__bad__", "{a|b", "${x}", "__circle__", "__../x__"]
+)
+def test_wildcards_that_cannot_be_filled(lists, mode, template):
+    with pytest.raises(UsageError):
+        filled(template, mode=mode, folder=lists)
+
+
+@given(st.text(st.sampled_from("ab{}|$_#%:,. 12\\()"), max_size=12), st.booleans())
+def test_no_template_makes_a_traceback(template, every):
+    try:
+        requests = Wildcards(mode="all" if every else "random").requests(
+            GenerationRequest(prompt=template, seed=1)
+        )
+        list(itertools.islice(requests, 3))
+    except UsageError:
+        pass
+
+
+def test_braces_stay_braces_unless_asked():
+    expander = Expander(Asked())
+    from sdcli.prompts.formats import reader
+
+    [entry] = [e for e in reader("txt")(lines_of("a {red|blue} __cat__"), "f.txt") if e]
+    assert [r.prompt for r in expander.requests(entry)] == ["a {red|blue} __cat__"]

@@ -1,0 +1,213 @@
+"""Prompt files: what was written is what is read, and what is wrong is named with its place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdcli.asking import Asked, Expander
+from sdcli.errors import UsageError, UsageErrors
+from sdcli.prompts.formats import format_of, reader
+from sdcli.request import GenerationRequest
+
+EXAMPLES = sorted(p for p in (Path(__file__).parents[2] / "prompts").iterdir() if p.is_file())
+FORMATS = ["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
+
+printed = st.characters(
+    exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclude_characters="\ufeff\x85"
+)
+texts = st.text(printed, min_size=1, max_size=20).map(str.strip).filter(bool)
+rows = st.fixed_dictionaries(
+    {"prompt": texts},
+    optional={
+        "negative_prompt": texts,
+        "num_inference_steps": st.integers(1, 1000),
+        "guidance_scale": st.floats(0, 1000).map(lambda x: round(x, 4)),
+        "seed": st.integers(0, 2**62),
+        "width": st.integers(8, 16384),
+        "offline": st.booleans(),
+    },
+)
+
+
+def quoted(value):
+    text = str(value)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def as_txt(rows):
+    return "".join(" ".join(f"--{k} {quoted(v)}" for k, v in row.items()) + "\n" for row in rows)
+
+
+def as_columns(rows, delimiter):
+    out = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["prompt"]
+    writer = csv.DictWriter(out, names, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def as_toml(rows):
+    def table(row):
+        return "".join(f"{k} = {json.dumps(v, ensure_ascii=False)}\n" for k, v in row.items())
+
+    return "".join(f"[[requests]]\n{table(row)}" for row in rows)
+
+
+WRITERS = {
+    "txt": as_txt,
+    "csv": lambda rows: as_columns(rows, ","),
+    "tsv": lambda rows: as_columns(rows, "\t"),
+    "jsonl": lambda rows: "".join(json.dumps(row) + "\n" for row in rows),
+    "json": lambda rows: json.dumps(rows, indent=1),
+    "yaml": lambda rows: yaml.safe_dump(rows, allow_unicode=True),
+    "toml": as_toml,
+}
+
+
+def lines_of(text):
+    return [line + "\n" for line in text.split("\n")]
+
+
+def read(name, text, asked=None):
+    """The requests of a text, and the errors as (place and message)."""
+    expander, requests, errors = Expander(asked or Asked()), [], []
+    for entry in reader(name)(lines_of(text), f"f.{name}"):
+        try:
+            if isinstance(entry, UsageError):
+                raise entry
+            if entry:
+                requests += expander.requests(entry)
+        except UsageErrors as error:
+            errors += [str(one) for one in error.several]
+        except UsageError as error:
+            errors.append(str(error))
+    return requests, errors
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(rows=st.lists(rows, max_size=4))
+@settings(max_examples=60)
+def test_what_is_written_is_read(name, rows):
+    if name == "toml" and not rows:
+        return  # no table at all is an empty request
+    requests, errors = read(name, WRITERS[name](rows))
+    assert errors == []
+    assert requests == [GenerationRequest.from_dict(row) for row in rows]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(data=st.data())
+@settings(max_examples=60)
+def test_no_text_makes_a_traceback(name, data):
+    """Neither noise nor a valid file with a wound."""
+    text = data.draw(st.text(max_size=60))
+    whole = WRITERS[name](data.draw(st.lists(rows, min_size=1, max_size=2)))
+    cut = data.draw(st.integers(0, len(whole)))
+    for wounded in (text, whole[:cut] + text + whole[cut:], whole[:cut]):
+        for error in read(name, wounded)[1]:
+            assert error.startswith(f"f.{name}")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(raw=st.binary(max_size=40))
+@settings(max_examples=30)
+def test_no_bytes_make_a_traceback(name, raw):
+    read(name, raw.decode("utf-8", "surrogateescape"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_are_good(path):
+    requests, errors = read(format_of(path.name), path.read_text("utf-8"))
+    assert errors == []
+    assert len(requests) >= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "errors"),
+    [
+        ("txt", "a cat\na dog --stpes 3 --seed x\n", ["f.txt:2:7: unknown", "f.txt:2:17: seed"]),
+        ("txt", 'a --n "red\n', ["f.txt:1:7: --n: the quote"]),
+        ("txt", 'a --n "b" c\n', ["f.txt:1:11: --n: 'c' after"]),
+        ("txt", "a --steps\n", ["f.txt:1:10: --steps has no value"]),
+        ("txt", "a --steps 3 --s 4\n", ["f.txt:1:13: --s is said twice"]),
+        ("txt", "a --steps 3 --steps 4\n", ["f.txt:1:13: --steps is said twice"]),
+        ("txt", "a\n--steps 4\n", ["f.txt:2:1: no prompt"]),
+        ("csv", 'prompt,steps\na,x\n"b\nb",0\n', ["f.csv:2:3: num", "f.csv:4:4: num"]),
+        ("csv", "prompt,stpes\na,1\n", ["f.csv:2:3: unknown field 'stpes'"]),
+        ("csv", "prompt,prompt\na,1\n", ["f.csv:1:8: the column 'prompt'"]),
+        ("csv", "prompt\na,b\n", ["f.csv:2:3: 2 cells"]),
+        ("jsonl", '"a"\n{"prompt": "b",}\n', ["f.jsonl:2:16: not JSON"]),
+        ("jsonl", '{"prompt": "b", "steps": "3"}\n', ["f.jsonl:1:17: num"]),
+        ("jsonl", '{"prompt": "b", "prompt": "c"}\n', ["f.jsonl:1: not JSON: 'prompt' is there"]),
+        ("jsonl", "[1]\n", ["f.jsonl:1: not a request"]),
+        ("json", '["a",\n {"prompt": "b",\n  "seed": -1}]', ["f.json:3:3: seed: -1"]),
+        (
+            "json",
+            '{"requests": [{"seed": 1,\n "prompt": 5}]}',
+            ["f.json:2:2: prompt: 5 is not text"],
+        ),
+        ("json", '["a"', ["f.json:2:1: not JSON"]),
+        ("yaml", "- a\n- prompt: b\n  steps: many\n", ["f.yaml:3:3: num"]),
+        ("yaml", "- prompt: [\n", ["f.yaml:3:1: not YAML"]),
+        ("yaml", "- prompt: 12\n", ["f.yaml:1:3: prompt: 12 is not text"]),
+        ("yaml", "- &a [*a]\n", ["f.yaml:1:3: not a request"]),
+        ("yaml", "- !!python/name:os.system x\n", ["f.yaml:1:3: the tag"]),
+        ("toml", 'steps = 3\n[[requests]]\nprompt = "a"\nseed = "x"\n', ["f.toml:4:1: seed"]),
+        ("toml", "steps = \n", ["f.toml:1:9: not TOML"]),
+        ("toml", 'prompt = "a"\nrequests = []\n', ["f.toml:1:1: a prompt beside"]),
+    ],
+)
+def test_errors_say_where(name, text, errors):
+    found = read(name, text)[1]
+    assert len(found) == len(errors)
+    for got, start in zip(found, errors, strict=True):
+        assert got.startswith(start)
+
+
+def test_every_error_of_an_entry_is_told():
+    text = '{"prompt": "a", "foo": 1, "steps": 0, "seed": "x", "size": "9", "bar": 2}'
+    assert len(read("jsonl", text)[1]) == 5
+
+
+def test_a_yaml_no_is_a_word():
+    [request], _ = read("yaml", "prompt: yes\nnegative: no\n")
+    assert (request.prompt, request.negative_prompt) == ("yes", "no")
+
+
+def test_lines_as_kohya_and_a1111_write_them():
+    kohya = "a cat, (red:1.2) -- really --n dog, two --w 64 --h 72 --d 7 --s 20 --l 3.5 --ss ddim"
+    a1111 = (
+        '--prompt "a cat, (red:1.2) -- really" --negative_prompt dog, two --width 64 --height 72 '
+        '--seed 7 --steps 20 --cfg_scale 3.5 --sampler_name "ddim"'
+    )
+    [one], [other] = read("txt", kohya)[0], read("txt", a1111)[0]
+    assert one == other
+    assert one.prompt == "a cat, (red:1.2) -- really"
+    assert (one.negative_prompt, one.height, one.seed) == ("dog, two", 72, 7)
+
+
+def test_a_long_file_is_not_held():
+    import tracemalloc
+
+    line = json.dumps({"prompt": "a cat on a mat", "steps": 4, "seed": 7})
+    expander = Expander(Asked())
+    tracemalloc.start()
+    count = 0
+    for entry in reader("jsonl")((line for _ in range(30_000)), "f.jsonl"):
+        count += sum(1 for _ in expander.requests(entry))
+        if count == 1000:  # the machine is warm: what comes now would grow with the file
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 30_000
+    assert peak - before < 100_000

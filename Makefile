@@ -38,7 +38,8 @@ lint: setup ## check style
 types: setup ## check types
 	$(BIN)/mypy
 
-docs: setup ## write the README's help blocks anew
+docs: setup ## run the README's tour, take its pictures, write its help anew
+	rm -rf build/tour && $(BIN)/python -m tests.tour build/tour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cog -r README.md
 
 bench: $(VENV)/run.stamp ## time sdcli beside plain Diffusers scripts (five minutes, on an idle machine)

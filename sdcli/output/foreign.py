@@ -184,7 +184,8 @@ def _by_library(path: Path) -> Reading | None:
 
 def _sized_node(metadata: Mapping[Any, Any]) -> Mapping[Any, Any]:
     """ComfyUI keeps the size in a node of its own, which sd-parsers lists with the others."""
-    nodes = (node for node in metadata.values() if isinstance(node, Mapping))
+    lists = (nodes for nodes in metadata.values() if isinstance(nodes, list))
+    nodes = (node for nodes in lists for node in nodes if isinstance(node, Mapping))
     return next((node for node in nodes if "width" in node and "height" in node), {})
 
 

@@ -182,12 +182,19 @@ def _by_library(path: Path) -> Reading | None:
         return None
 
 
+def _sized_node(metadata: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """ComfyUI keeps the size in a node of its own, which sd-parsers lists with the others."""
+    lists = (nodes for nodes in metadata.values() if isinstance(nodes, list))
+    nodes = (node for nodes in lists for node in nodes if isinstance(node, Mapping))
+    return next((node for node in nodes if "width" in node and "height" in node), {})
+
+
 def _from_library(info: Any) -> Reading:
     sampler = info.samplers[0]
     facts = {str(k): v for k, v in sampler.parameters.items()}
     schedule = facts.get("scheduler")
     name = sampler.name if schedule in (None, "normal") else f"{sampler.name} {schedule}"
-    size = {**info.metadata, **facts}
+    size = {**_sized_node(info.metadata), **info.metadata, **facts}
     found: dict[str, object] = {
         "prompt": str(info.full_prompt),
         "negative_prompt": str(info.full_negative_prompt),

@@ -27,7 +27,8 @@ SCHEMA = "sdcli/record/1"
 def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
     """The record of a result: JSON-able, and the same for the same picture made twice.
 
-    "request" is valid for `GenerationRequest.from_dict` and leaves nothing open.
+    "request" is valid for `GenerationRequest.from_dict` and leaves nothing open; "job" is the id of
+    the job as it was asked for, so a replay, which leaves nothing open either, may have another.
     """
     job = result.job
     return begun(result, versions) | {

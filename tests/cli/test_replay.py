@@ -17,7 +17,8 @@ def test_a_picture_is_made_again(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
     [path] = run_cli("replay", "cat.png").paths
     assert read(path)["pixels_sha256"] == read("cat.png")["pixels_sha256"]
-    assert read(path)["record"] == read("cat.png")["record"]
+    again, before = read(path)["record"], read("cat.png")["record"]
+    assert again | {"job": ""} == before | {"job": ""}
 
 
 def test_changes_are_laid_over_the_record(run_cli):

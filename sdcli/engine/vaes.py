@@ -92,6 +92,8 @@ def _from_single_file(cls: Any, facts: VaeFacts, model_folder: Path, dtype: torc
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise parts.corrupt("vae", facts.weights, str(error).splitlines()[0]) from error
+    except NotImplementedError as error:  # torch: "cannot copy out of meta tensor"
+        raise parts.corrupt("vae", facts.weights, "lacks tensors of its layout") from error
     except RuntimeError as error:
         if memory.is_out_of_memory(error):
             raise

@@ -122,7 +122,7 @@ def test_the_cpu_comes_last(
         "in tiles (seams may differ)",
         "on the CPU, in float32",
     ]
-    assert psnr(pixels[0], whole[0]) > 40  # its weights were rounded
+    assert psnr(pixels[0], whole[0]) > 30  # its weights were rounded
     assert pipeline.vae.dtype == torch.bfloat16
 
 

@@ -41,7 +41,7 @@ class _Said:
     def order(self) -> int:
         """The highest order of its solver."""
         names = ("solver_order", "predictor_order", "corrector_order")
-        return max(self.config.get(name, 1) for name in names)
+        return max(int(self.config.get(name, 1)) for name in names)
 
     def lowers_last_steps(self) -> bool:
         """Whether lower_order_final decides it: a last noise level of zero may do so already."""

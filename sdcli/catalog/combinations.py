@@ -45,6 +45,8 @@ class _Said:
 
     def lowers_last_steps(self) -> bool:
         """Whether lower_order_final decides it: a last noise level of zero may do so already."""
+        if self.class_name == "DEISMultistepScheduler":
+            return self.spaced() or self.order() > 2
         if self.config.get("final_sigmas_type") != "zero":
             return True
         if self.class_name == "DPMSolverMultistepScheduler":
@@ -76,6 +78,11 @@ _RULES: Final = (
         keys=("dynamic_thresholding_ratio", "sample_max_value"),
         heeded=lambda said: bool(said.config["thresholding"]),
         needs="add thresholding=true",
+    ),
+    _Rule(
+        keys=("dynamic_thresholding_ratio",),
+        heeded=lambda said: said.config["sample_max_value"] > 1,
+        needs="the threshold lies between 1 and sample_max_value: add one above 1",
     ),
     _Rule(
         keys=("thresholding",),
@@ -157,6 +164,25 @@ _BROKEN: Final[tuple[tuple[Callable[[_Said], bool], str, str], ...]] = (
         ),
         "bh1 ends in NaN at a noise level of zero",
         "add final_sigmas_type=sigma_min, or take solver_type=bh2",
+    ),
+    (
+        lambda said: said.config.get("final_sigmas_type") == "sigma_min" and not said.spaced(),
+        "its schedule ends at sigma_min as it is, and the last step would do nothing",
+        "leave out either the schedule or final_sigmas_type",
+    ),
+    (
+        lambda said: said.config.get("algorithm_type") == "sde-dpmsolver" and said.order() > 2,
+        "sde-dpmsolver has no third order",
+        "take algorithm_type=sde-dpmsolver++, or solver_order=2",
+    ),
+    (
+        lambda said: (
+            said.class_name == "UniPCMultistepScheduler"
+            and not said.config["lower_order_final"]
+            and said.config["final_sigmas_type"] == "zero"
+        ),
+        "lower_order_final=false ends in NaN at a noise level of zero",
+        "add final_sigmas_type=sigma_min",
     ),
     (
         lambda said: (

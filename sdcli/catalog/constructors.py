@@ -95,12 +95,12 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "set_alpha_to_one": _switch("end with no noise rather than the training's smallest"),
     "variance_type": _word(
         "variance of the noise added at each step",
-        *("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
+        *("fixed_small", "fixed_small_log", "fixed_large"),
     ),
     "skip_prk_steps": _switch("leave out the Runge-Kutta start, as Stable Diffusion does"),
     "solver_order": _count("order of the solver", 1, 3),
     "predictor_order": _count("order of the predictor", 1, 3),
-    "corrector_order": _count("order of the corrector; 0 is none", 0, 3),
+    "corrector_order": _count("order of the corrector", 1, 3),
     "algorithm_type": _word("which equation is solved, and for what"),
     "solver_type": _word("form of the second-order update"),
     "lower_order_final": _switch("lower the order in the last steps; steadier below 15 steps"),
@@ -291,10 +291,12 @@ _WORDS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 }
 _UNREAD: Final = "the class never reads it"
 _FIXED: Final[Mapping[str, Mapping[str, str]]] = {
-    "LCMScheduler": dict.fromkeys(("timestep_spacing", "steps_offset"), _UNREAD),
+    "LCMScheduler": dict.fromkeys(
+        ("timestep_spacing", "steps_offset", "set_alpha_to_one"), _UNREAD
+    ),
     "TCDScheduler": dict.fromkeys(
         (
-            *("timestep_spacing", "steps_offset", "timestep_scaling"),
+            *("timestep_spacing", "steps_offset", "timestep_scaling", "set_alpha_to_one"),
             *("clip_sample", "clip_sample_range", *_THRESHOLD),
         ),
         _UNREAD,

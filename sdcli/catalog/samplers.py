@@ -122,7 +122,7 @@ SAMPLERS: Final = (
         order=2,
         aliases=("dpmsolver", "dpm_solver"),
         config={**_multistep("dpmsolver", order=2), "final_sigmas_type": "sigma_min"},
-        schedules=(*_ALL, "Lu"),
+        schedules=_SPACED,
         note="the first form, without ++; Diffusers means to drop it",
     ),
     Sampler(

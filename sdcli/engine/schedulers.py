@@ -42,7 +42,7 @@ def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int
     try:
         with warnings.catch_warnings():
             # Of algorithm_type=dpmsolver, which works all the same.
-            warnings.filterwarnings("ignore", "algorithm_type", FutureWarning)
+            warnings.filterwarnings("ignore", ".*algorithm_type", FutureWarning)
             warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
             scheduler = cls.from_config(base.config, **options)
             scheduler.set_timesteps(steps)

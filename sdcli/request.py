@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
@@ -120,22 +119,19 @@ class GenerationRequest:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GenerationRequest:
         """The inverse of `to_dict`; fields may be left out. Raises UsageError for unknown ones."""
-        spec_names = _names(PipelineSpec)
-        names = (_names(GenerationRequest) | spec_names) - {"spec"}
         for name in data:
-            if name not in names:
+            if name not in _NAMES:
                 raise UsageError(
-                    f"unknown field {name!r}", code="usage.field", hint=did_you_mean(name, names)
+                    f"unknown field {name!r}", code="usage.field", hint=did_you_mean(name, _NAMES)
                 )
         if "prompt" not in data:
             raise UsageError("a request needs a prompt", code="usage.prompt")
-        spec = PipelineSpec(**{k: v for k, v in data.items() if k in spec_names})
-        return cls(spec=spec, **{k: v for k, v in data.items() if k not in spec_names})
+        spec = PipelineSpec(**{k: v for k, v in data.items() if k in _SPEC_NAMES})
+        return cls(spec=spec, **{k: v for k, v in data.items() if k not in _SPEC_NAMES})
 
 
-@cache
-def _names(kind: type[PipelineSpec | GenerationRequest]) -> frozenset[str]:
-    return frozenset(f.name for f in fields(kind))
+_SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
+_NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
 
 
 def _check_text(name: str, value: object, *, optional: bool, empty: bool = False) -> None:

@@ -36,6 +36,8 @@ def probe(*argv: str, cwd: object = None) -> tuple[int, set[str]]:
     [
         (["--help"], 0),
         (["generate", "--help"], 0),
+        (["batch", "--help"], 0),
+        (["batch", "nowhere.txt"], 2),
         (["--version"], 0),
         (["generate", "a cat", "--stpes", "3"], 2),
         (["generate", "a cat", "--size", "12"], 2),

@@ -178,9 +178,11 @@ def _checked(
         talk.error(error)
     for warning in findings.warnings:
         talk.warn(warning)
-    again = (examine, lambda error: None) if keep_going else (lambda request: None, None)
-    source = Given(reading.requests(files, format_name, asked, *again))
-    return _Prompts(source, findings.images, findings.total_errors)
+    if keep_going:
+        source = reading.requests(files, format_name, asked, examine, lambda error: None)
+    else:
+        source = reading.requests(files, format_name, asked, lambda request: None)
+    return _Prompts(Given(source), findings.images, findings.total_errors)
 
 
 def _rehearse(source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None) -> None:

@@ -16,7 +16,7 @@ def test_version(run_cli):
     assert (ran.code, ran.stdout) == (0, f"sdcli {__version__}\n")
 
 
-@pytest.mark.parametrize("verb", ["generate", "inspect", "doctor"])
+@pytest.mark.parametrize("verb", ["generate", "batch", "inspect", "doctor"])
 def test_every_verb_has_help_with_examples(run_cli, verb):
     ran = run_cli(verb, "--help")
     assert ran.code == 0

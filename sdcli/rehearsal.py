@@ -17,7 +17,7 @@ LOOK_AHEAD: Final = 1024
 """Requests that a run groups together."""
 
 BYTES_PER_PIXEL: Final = 1.6
-"""Of a PNG, as measured on photographs and on the embedded model's pictures; at most 3."""
+"""Of a PNG: a guess between flat drawings (below 1) and noise (3)."""
 
 _RECORD_BYTES: Final = 4096
 

@@ -9,12 +9,10 @@ from typing import Any, Final
 from sdcli.catalog.models import ModelDefaults, read_defaults
 from sdcli.dump import LatentsWanted
 from sdcli.errors import ModelError
+from sdcli.groups import WINDOW
 from sdcli.plan import Job, batch_key, plan
 from sdcli.prompts.arrivals import Arrivals
 from sdcli.request import GenerationRequest, PipelineSpec
-
-LOOK_AHEAD: Final = 1024
-"""Requests that a run groups together."""
 
 BYTES_PER_PIXEL: Final = 1.6
 """Of a PNG: a guess between flat drawings (below 1) and noise (3)."""
@@ -93,7 +91,7 @@ def rehearse(
     defaults: dict[PipelineSpec, ModelDefaults] = {}
     loaded: Hashable = None
     while window := source.take(1, wait=True):
-        window += source.take(LOOK_AHEAD - 1, wait=False)
+        window += source.take(WINDOW - 1, wait=False)
         for request in window:
             spec = request.spec
             if spec not in defaults:

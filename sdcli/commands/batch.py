@@ -146,6 +146,12 @@ def _open(
     from sdcli.rehearsal import Examiner
 
     [name] = streams
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            f"{name} cannot be read by several ranks",
+            code="usage.file",
+            hint="write it to a file first, and give that to all",
+        )
     stdin = name == STDIN
     descriptor = sys.stdin.fileno() if stdin else os.open(name, os.O_RDONLY)
     prompts = _Prompts(Given(()), None)

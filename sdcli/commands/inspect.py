@@ -19,7 +19,11 @@ _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _OTHERWISE_SHOWN = ("schema", "request", "pixels", "scheduler")
 
 Target = Annotated[
-    str, typer.Argument(metavar="IMAGE|MODEL", help="An image, a model folder, or 'embedded'.")
+    str,
+    typer.Argument(
+        metavar="IMAGE|LATENTS|MODEL",
+        help="An image, a file of latents, a model folder, or 'embedded'.",
+    ),
 ]
 
 
@@ -35,7 +39,7 @@ def inspect(
     as_prompt_line: AsLine = False,
     as_command: AsCommand = False,
 ) -> None:
-    """Show what an image or a model says of itself.
+    """Show what an image, a file of latents or a model says of itself.
 
     Images of A1111, ComfyUI, InvokeAI, Fooocus, NovelAI, mflux, dgenerate and
     stable-diffusion.cpp are read, too.
@@ -55,6 +59,11 @@ def inspect(
                 "--json, --as-prompt-line and --as-command exclude each other", code="usage.json"
             )
         _print_again(path, as_command)
+        return
+    if path.suffix.lower() == ".safetensors":
+        from sdcli.commands.latents.info import info
+
+        info(str(path), json)
         return
     if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
         document, facts = _image(path)

@@ -241,3 +241,11 @@ def test_prompts_that_differ_otherwise_have_grids_of_their_own(run_cli):
 )
 def test_grids_that_cannot_be(run_cli, argv):
     assert run_cli("generate", "a cat", *argv).code == ExitCode.USAGE
+
+
+def test_stdin_is_not_shared_by_ranks(run_cli, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    ran = run_cli("batch", "-", stdin="a cat")
+    assert ran.code == 2
+    assert "cannot be read by several ranks" in ran.stderr

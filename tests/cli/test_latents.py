@@ -41,6 +41,7 @@ def test_info_tells_what_is_there_without_torch(run):
     assert document["steps"] == {"xt": [0, *every], "x0": every, "eps": every}
     assert document["record"]["pixels"]["sha256"] == sha("a.png")
     told = run("latents", "info", "a.latents.safetensors").stdout
+    assert run("inspect", "a.latents.safetensors").stdout == told
     assert "prompt: a red star" in told
     assert "eps of steps: 1-4 (v_prediction)" in told
 

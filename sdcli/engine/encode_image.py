@@ -59,7 +59,8 @@ def encode_image(
             code="numerics.vae",
             hint="try another VAE (--vae), or check the model's files",
         )
-    return latents[0].float().cpu().numpy(), events
+    # The VAE's memory order may be channels last, which a reader of the array need not know.
+    return np.ascontiguousarray(latents[0].float().cpu().numpy()), events
 
 
 @torch.no_grad()

@@ -57,11 +57,13 @@ def write_encoded(
 
     `path` is as `prepare` gave it; `encoded["image"]` is the picture's name. Raises OutputError.
     """
+    import numpy as np
     from safetensors.numpy import save
 
     name = str(encoded["image"])
     metadata = {"schema": SCHEMA, "image": name, "encoded": json.dumps(encoded)}
-    data = save({FINAL: latents}, metadata=metadata)
+    # The library writes the memory as it lies, whatever the strides say.
+    data = save({FINAL: np.ascontiguousarray(latents)}, metadata=metadata)
     if path.suffix != _SUFFIX:
         after = f"-{slug(Path(name).stem)}{SUFFIX}"
         return str(files.write_numbered(path, "", after, data))

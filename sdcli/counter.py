@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError
+from sdcli.errors import ExitCode, Interrupted, SdcliError
 from sdcli.plan import Job
 from sdcli.result import Failure, GenerationResult
 
@@ -142,8 +142,6 @@ class Counter:
 def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
     """The failure's error, with where its latents are when they were whole already."""
     error = failure.error
-    if isinstance(error, OutputError):  # no room for them either
-        return error
     paths = [path for job in failure.jobs if (path := dumps.rescue(job.index))]
     if not paths:
         return error

@@ -14,7 +14,7 @@ from sdcli.beside import Beside
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
 from sdcli.counter import Counter
 from sdcli.dump import LatentsSink, LatentsWanted, Recorded, Start
-from sdcli.errors import ExitCode, SdcliError
+from sdcli.errors import ExitCode, OutputError, SdcliError
 from sdcli.interrupts import Patience
 from sdcli.plan import Job, batch_key, draw_seed, plan
 from sdcli.prompts.arrivals import Arrivals, Given
@@ -110,6 +110,8 @@ def outcomes(
                     sink=sink,
                     start=begin(pipeline, batch[0]) if begin else None,
                 )
+            except OutputError:  # the latents have no room: no later job has any, either
+                raise
             except SdcliError as error:
                 yield Failure(jobs=tuple(batch), error=error)
         patience.check()

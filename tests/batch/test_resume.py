@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from sdcli.dump import LatentsWanted
 from sdcli.errors import ExitCode, NumericsError
 from sdcli.output.encode import read
 from tests.batch.conftest import CPU, RunBatch, asked, clutter, pictures
@@ -155,7 +156,11 @@ def test_a_torn_line_costs_only_its_own_image(run_batch: RunBatch, folder: Path)
 def test_numbered_files_beside_their_records_and_latents(
     run_batch: RunBatch, tmp_path: Path
 ) -> None:
-    more = {"out": str(tmp_path / "x" / "cat.webp"), "sidecar": True, "save_latents": "final"}
+    more = {
+        "out": str(tmp_path / "x" / "cat.webp"),
+        "sidecar": True,
+        "save_latents": LatentsWanted.parse("final", None),
+    }
     first = run_batch(THREE[:2], **more)
     assert [path.name for path in first.paths] == ["cat-0001.webp", "cat-0002.webp"]
     assert run_batch(THREE[:2], **more).done["made"] == 0

@@ -54,7 +54,8 @@ def test_flags_and_other_types_are_read_as_typed(run_cli, tmp_path, monkeypatch)
         ("steps = ", "sdcli.toml: "),
         ("profile = 3", "sdcli.toml: 'profile' is not a table"),
         ("[profile]\nnight = 3", "sdcli.toml [profile.night]: not a table"),
-        ("steps = 2.5", "sdcli.toml: invalid value for '--steps': '2.5' is not a whole number"),
+        ("verbose = 2.5", "sdcli.toml: invalid value for '--verbose' / '-v': '2.5' is not a whole"),
+        ("steps = 2.5", "num_inference_steps (--steps): '2.5' is not a whole number"),
         ('force = "perhaps"', "sdcli.toml: force: 'perhaps' is not true or false"),
     ],
 )

@@ -71,6 +71,9 @@ def many(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Docum
         pipe = ["generate", "-", "--model", model, "--seed", str(SEED), "--dtype", "float32"]
         pipe += ["--device", "cpu", "--json", "--out", out, "--batch-size"]
         text = "".join(f"{prompt}\n" for prompt in prompts)
+        file = Path(out, "prompts.txt")
+        file.write_text(text, "utf-8")
+        batch = ["batch", str(file), *pipe[2:-1], "--redo", "--quiet"]
         contestants = [
             Contestant(
                 name="plain script, one by one", argv=_script(rivals.MANY, ask | {"batch_size": 1})
@@ -83,9 +86,10 @@ def many(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Docum
             Contestant(
                 name="sdcli generate - --batch-size auto", argv=sdcli(*pipe, "auto"), stdin=text
             ),
+            Contestant(name="sdcli batch", argv=sdcli(*batch)),
         ]
         timings = measure(contestants, rounds=rounds)
-    plain, _, exact, _ = (json.loads(timing.stdout[-1]) for timing in timings)
+    plain, _, exact, *_ = (json.loads(timing.stdout[-1]) for timing in timings)
     digests = [image["pixels_sha256"] for image in exact["images"]]
     return _document("many", timings, {}) | {
         "prompts": len(prompts),

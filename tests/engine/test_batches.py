@@ -76,7 +76,7 @@ def test_every_step_is_told(loaded: Any) -> None:
     assert [event.step for event in told] == [1, 2, 3, 4]
     assert {(event.job_indices, event.steps) for event in told} == {((3, 4), 4)}
     assert tuple(event.timestep for event in told) == results[0].timesteps
-    assert set(results[0].seconds) == {"encode", "denoise", "decode"}
+    assert set(results[0].seconds) == {"import", "load", "encode", "denoise", "decode"}
 
 
 def test_a_heun_run_tells_its_true_number_of_steps(loaded: Any) -> None:

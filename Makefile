@@ -42,7 +42,7 @@ docs: setup ## run the README's tour, take its pictures, write its help anew
 	rm -rf build/tour && $(BIN)/python -m tests.tour build/tour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cog -r README.md
 
-bench: $(VENV)/run.stamp ## time sdcli beside plain Diffusers scripts (five minutes, on an idle machine)
+bench: $(VENV)/run.stamp ## time sdcli beside plain Diffusers scripts (ten minutes, on an idle machine)
 	$(BIN)/sdcli bench
 
 train: setup ## train the embedded model anew into .training (about two hours on two cores)

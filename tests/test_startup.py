@@ -67,3 +67,12 @@ def test_inspecting_a_model_needs_no_torch():
     code, modules = probe("inspect", "embedded")
     assert code == 0
     assert not HEAVY & modules
+
+
+def test_the_installed_command_is_main() -> None:
+    from importlib.metadata import entry_points
+
+    from sdcli.cli import main
+
+    [script] = entry_points(group="console_scripts", name="sdcli")
+    assert script.load() is main

@@ -29,7 +29,7 @@ demo: $(VENV)/run.stamp ## draw a cat and a guitar, and show where the picture i
 	$(BIN)/sdcli generate "$(PROMPT)" --seed 7 --out outputs/demo.png --force
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: setup ## check style
 	$(BIN)/ruff check .

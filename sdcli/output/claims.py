@@ -59,7 +59,16 @@ class Claims:
         for path in tuple(self._held):
             self._drop(path)
         with suppress(OSError):
+            self._sweep()
             self._folder.rmdir()
+
+    def _sweep(self) -> None:
+        """Remove the claims of the dead: on jobs that were done, nobody takes them over."""
+        files.sweep(self._folder)
+        with files.locked(self._folder):
+            for path in self._folder.iterdir():
+                if not path.name.startswith(".") and _is_stale(path):
+                    path.unlink(missing_ok=True)
 
     def _path(self, key: Key) -> Path:
         return self._folder / f"{key[0]}-{key[1]}"
@@ -72,15 +81,15 @@ class Claims:
 
     def _create(self, path: Path) -> bool:
         """Create the claim with its content in one step: nobody sees an empty one."""
-        temporary = self._folder / f".{os.getpid()}-{path.name}"
         self._folder.mkdir(exist_ok=True)  # another process may have left, and swept it away
+        temporary = files.temporary_name(self._folder)
         temporary.write_text(self._me)
         try:
             os.link(temporary, path)
         except FileExistsError:
             return False
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         return True
 
     def _take_over(self, path: Path) -> bool:

@@ -134,8 +134,7 @@ def test_thirty_kills_lose_nothing_and_make_nothing_twice(field: Path) -> None:
     assert len(mine) == len(theirs) == len(set(mine.values())) == 12
     chosen = [name for name in theirs if int(name[:4]) % 2]
     assert {name: mine[name] for name in chosen} == {name: theirs[name] for name in chosen}
-    # A killed process's claim on what is done stays until it is stale.
-    assert clutter(field / "killed") in ([], [".sdcli-claims"])
+    assert clutter(field / "killed") == []
 
 
 def test_two_processes_share_a_folder(field: Path) -> None:

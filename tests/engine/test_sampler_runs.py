@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sdcli import engine
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.catalog.schedulers import resolve
+from sdcli.engine import schedulers
 from tests.jobs import make_job
 
 STEPS = (1, 2, 4, 12, 30)
@@ -56,7 +59,9 @@ def test_every_row_runs_at_every_length(draw: Any, row: Any) -> None:
         latents, calls = draw(row.name, steps)
         assert calls == row.unet_calls(steps), steps
         assert np.isfinite(latents).all(), steps
-        assert np.abs(latents).max() < 100, steps
+        # Two steps lie so far apart that DPM2 and Heun may leave all the noise of the start.
+        most = 5 * 14.6146 if steps == 2 else 5
+        assert np.abs(latents).max() < most, steps
 
 
 DETERMINISTIC = [row for row in SAMPLERS if not row.stochastic]
@@ -70,8 +75,24 @@ def test_deterministic_rows_go_to_one_picture(draw: Any, row: Any) -> None:
     assert most < 0.1
 
 
-def test_stochastic_rows_go_to_pictures_of_their_own(draw: Any) -> None:
-    reference, _ = draw("DPM++ 2M", MANY)
-    for row in SAMPLERS:
-        if row.stochastic and row.max_steps > 50:
-            assert distance(draw(row.name, 30)[0], reference) > 0.03, row.name
+def walk(loaded: Any, row: Any, seed: int) -> torch.Tensor:
+    """Six steps from fixed noise under a made-up model; only what the row draws is by `seed`."""
+    choice = resolve(row.name).choice
+    scheduler = schedulers.build(loaded.base_scheduler, choice, steps=6, seeds=[seed])
+    generator = torch.Generator().manual_seed(seed)
+    draws = "generator" in inspect.signature(scheduler.step).parameters
+    more = {"generator": generator} if draws else {}
+    sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    sample = sample * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        predicted = 0.3 * scheduler.scale_model_input(sample, t)
+        sample = scheduler.step(predicted, t, sample, **more).prev_sample
+    return sample
+
+
+@pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning")
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_what_a_row_draws_decides_its_end_where_the_table_says_so(loaded: Any, row: Any) -> None:
+    is_same = torch.equal(walk(loaded, row, 1), walk(loaded, row, 2))
+    assert is_same is not row.stochastic
+    assert torch.equal(walk(loaded, row, 1), walk(loaded, row, 1))

@@ -4,28 +4,76 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
 
 import sdcli
-from sdcli import config
-from sdcli.commands import vae
-from sdcli.commands.batch import batch
-from sdcli.commands.bench import bench
-from sdcli.commands.doctor import doctor
-from sdcli.commands.generate import generate
-from sdcli.commands.inspect import inspect
-from sdcli.commands.latents import app as latents
-from sdcli.commands.replay import replay
-from sdcli.commands.schedulers import schedulers
+from sdcli.commands.defaults import Settings, where_set
 from sdcli.commands.values import Verb, Verbs
 from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
+
+COMMANDS: Final = {
+    "generate": "Draw images from prompts and print their paths.",
+    "batch": "Draw every prompt of a file, and go on where an earlier run stopped.",
+    "replay": "Make images again from their own records.",
+    "inspect": "Show what an image, a file of latents or a model says of itself.",
+    "schedulers": "List, show and compare schedulers.",
+    "vae": "List, show and compare VAEs; turn pictures into latents and back.",
+    "latents": "See, compare and go on from the latents that --save-latents wrote.",
+    "bench": "Time sdcli beside plain Diffusers scripts and diffusers-cli.",
+    "doctor": "Show what is here, and what would be chosen and why.",
+}
+"""Each is the module of its name in `sdcli.commands`, and in it the function of its name, or for a
+group of commands `app`. A module is imported when its command is asked for."""
+
+
+class _OnDemand(Mapping[str, Any]):
+    """The commands by name."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        if name not in self._built:
+            self._built[name] = _command(name)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _command(name: str) -> Any:
+    module = import_module(f"sdcli.commands.{name}")
+    group = getattr(module, "app", None)
+    if group is None:
+        group = typer.Typer(add_completion=False, rich_markup_mode=None)
+        group.command(name, cls=Verb)(getattr(module, name))
+    command = typer.main.get_command(group)
+    command.name = name
+    return command
 
 
 class Root(Verbs):
     """Ends a run whose reader went away, or that was interrupted, before typer would in its way."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _OnDemand()  # type: ignore[assignment]  # which is only read
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -43,11 +91,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (generate, batch, replay, inspect, bench, doctor):
-    app.command(cls=Verb)(verb)
-app.add_typer(latents)
-app.add_typer(vae.app, name="vae")
-app.add_typer(schedulers)
 
 
 def _print_version(wanted: bool) -> None:
@@ -88,70 +131,6 @@ def root(
     context.default_map = context.obj.default_map()
 
 
-class Settings:
-    """The settings that hold in this folder, by command, and where each is from."""
-
-    def __init__(self, group: Any, profile: str | None) -> None:
-        self._verbs = dict(_verbs(group))
-        options = {path: frozenset(params) for path, params in self._verbs.items()}
-        self.found = config.settings(options, profile)
-
-    def of(self, command: str) -> dict[str, config.Setting]:
-        """The settings of one command by option."""
-        return config.of_command(self.found, command, frozenset(self._verbs[command]))
-
-    def default_map(self) -> dict[str, Any]:
-        """Defaults as typer takes them: by command, and a group's commands inside its own."""
-        found: dict[str, Any] = {}
-        for path, params in self._verbs.items():
-            inner = found
-            for name in path.split():
-                inner = inner.setdefault(name, {})
-            for option, setting in self.of(path).items():
-                inner[option] = _as_typed(setting, params[option])
-        return found
-
-
-def _verbs(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every command's path and its options."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from _verbs(command, f"{path}{name} ")
-        else:
-            options = {p.name: p for p in command.params if p.param_type_name == "option"}
-            yield f"{path}{name}", options
-
-
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _as_typed(setting: config.Setting, param: Any) -> Any:
-    """A value as the command line would have brought it."""
-    value = setting.value
-    if param.is_flag:
-        if (known := _BOOLEANS.get(str(value).lower())) is not None:
-            return known
-        raise UsageError(
-            f"{setting.source}: {setting.option}: {value!r} is not true or false",
-            code="usage.config",
-        )
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return str(value)
-
-
-def _where_set(context: Any, param: Any) -> str | None:
-    """Where a setting came from that was not typed."""
-    if context is None or param is None or not isinstance(context.find_root().obj, Settings):
-        return None
-    source = context.get_parameter_source(param.name)
-    if source is None or source.name != "DEFAULT_MAP":
-        return None
-    path = context.command_path.partition(" ")[2]
-    found: str = context.find_root().obj.of(path)[param.name].source
-    return found
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; only bugs leave as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -182,7 +161,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     command = context.command_path if context else "sdcli"
     message = (error.message if near else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
-    if source := _where_set(context, getattr(error, "param", None)):
+    if source := where_set(context, getattr(error, "param", None)):
         message = f"{source}: {message}"
     return UsageError(
         message,

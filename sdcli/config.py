@@ -59,6 +59,15 @@ def settings(commands: Commands, profile: str | None = None) -> list[Setting]:
     return [*found, *_of_environment(commands)]
 
 
+def is_anywhere(profile: str | None) -> bool:
+    """Whether anything is set, or a profile was asked for."""
+    return bool(
+        profile is not None
+        or files()
+        or any(name.startswith(PREFIX) and name != f"{PREFIX}PROFILE" for name in os.environ)
+    )
+
+
 def files() -> list[Path]:
     """The files that there are: the user's own, then the folder's."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"

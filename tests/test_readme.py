@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
-from sdcli.cli import app
+from sdcli.cli import COMMANDS, app
 from tests import tour
 from tests.conftest import RunCli
 
 
+def walk(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command as it is typed, and what typer makes of it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from walk(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
 def verbs() -> list[str]:
-    """Every command as it is typed."""
-    import typer.main
-
-    found: list[str] = []
-
-    def walk(group, path: str) -> None:
-        for name, command in group.commands.items():
-            if hasattr(command, "commands"):
-                walk(command, f"{path}{name} ")
-            else:
-                found.append(f"{path}{name}")
-
-    walk(typer.main.get_command(app), "")
-    return found
+    return [path for path, _ in walk(typer.main.get_command(app))]
 
 
 @pytest.mark.parametrize("verb", verbs())
@@ -102,3 +101,9 @@ def test_the_settings_of_the_readme_are_read(run_cli: RunCli, tmp_path: Path) ->
     (tmp_path / "sdcli.toml").write_text(fenced("toml"))
     ran = run_cli("--profile", "draft", "doctor", "--json")
     assert [s["option"] for s in ran.document["settings"]] == ["model", "out", "steps"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_the_command_says_of_itself(name: str) -> None:
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name]

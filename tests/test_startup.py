@@ -76,3 +76,17 @@ def test_the_installed_command_is_main() -> None:
 
     [script] = entry_points(group="console_scripts", name="sdcli")
     assert script.load() is main
+
+
+def test_a_command_imports_no_other_command() -> None:
+    _, modules = probe("generate", "a cat", "--stpes", "3")
+    ours = {name.split(".")[2] for name in modules if name.startswith("sdcli.commands.")}
+    assert ours == {"defaults", "generate", "options", "settings", "values"}
+    _, modules = probe("--help")
+    assert not any(name.startswith("sdcli.commands.options") for name in modules)
+
+
+def test_a_group_alone_is_a_usage_error(run_cli) -> None:
+    ran = run_cli("vae")
+    assert ran.code == 2
+    assert ran.stderr == "sdcli: error: missing command\nsdcli: hint: sdcli vae --help\n"

@@ -39,9 +39,10 @@ def bench(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Time sdcli beside plain Diffusers scripts and diffusers-cli, all on the CPU in float32.
+    """Time sdcli beside plain Diffusers scripts and diffusers-cli.
 
-    Every run is a new process, and all take turns. Times mean something on an idle machine only.
+    All run on the CPU in float32, every run in a new process, and take turns. Times
+    mean something on an idle machine only.
 
     \b
     Examples:

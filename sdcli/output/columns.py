@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from sdcli.output import files
 from sdcli.output.text import one_line
@@ -13,15 +14,22 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
 
 
-def show_columns(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print the rows under their header; columns of numbers align to the right, None is "-"."""
+def show_columns(
+    header: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO | None = None
+) -> None:
+    """Print the rows under their header; columns of numbers align to the right, None is "-".
+
+    The stream is stdout if left out.
+    """
+    stream = stream or sys.stdout
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
     with files.translated("stdout"):
-        if sys.stdout.isatty():
-            _table(header, cells, right)
+        if stream.isatty():
+            _table(header, cells, right, stream)
         else:
-            print("\n".join(aligned([list(header), *cells], right)), flush=True)
+            lines = aligned([list(header), *cells], right)
+            print("\n".join(lines), file=stream, flush=True)
 
 
 def show_lines(lines: Sequence[str]) -> None:
@@ -50,7 +58,9 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
     ]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> None:
+def _table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], stream: TextIO
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -60,4 +70,4 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         table.add_column(Text(name), justify="right" if to_right else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    Console(file=stream).print(table)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.dump import FINAL
 from sdcli.errors import CorruptError, SdcliError
 from sdcli.output import record as records
-from sdcli.output.latents_file import FINAL, Latents
+from sdcli.output.latents_file import Latents
 from sdcli.output.tensors import SUFFIX
 from sdcli.output.text import slug
 from sdcli.request import GenerationRequest, PipelineSpec

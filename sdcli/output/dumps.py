@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdcli.catalog.headers import Header, TensorInfo, read_header
+from sdcli.catalog.headers import Header, TensorInfo
 from sdcli.dump import EPS, FINAL, NOISE, X0, XT, parse_name, tensor_name
 from sdcli.errors import CorruptError, SdcliError, UsageError
 from sdcli.output.encode import FORMATS
+from sdcli.output.latents_file import DTYPES, corrupt, read_array, read_whole_header
 from sdcli.output.tensors import SCHEMA, SUFFIX
 from sdcli.request import GenerationRequest
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
-
-_DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,16 +101,7 @@ class Dump:
 
     def named(self, name: str) -> Array:
         """The tensor of that name, which must be there. Raises CorruptError when it is cut off."""
-        import numpy as np
-
-        told = self.tensors[name]
-        with self.path.open("rb") as file:
-            file.seek(told.begin)
-            data = file.read(told.end - told.begin)
-        if len(data) != told.end - told.begin:
-            raise _corrupt(self.path, f"is cut off in {name}")
-        array = np.frombuffer(data, _DTYPES[told.dtype]).reshape(told.shape)
-        return array.astype(np.float32)
+        return read_array(self.path, name, self.tensors[name])
 
 
 def read(path: Path | str) -> Dump:
@@ -124,14 +114,11 @@ def read(path: Path | str) -> Dump:
     path = _beside_image(Path(path).expanduser())
     if not path.is_file():
         raise UsageError(f"no file at {path}", code="usage.file")
-    try:
-        header = read_header(path)
-    except CorruptError as error:
-        raise CorruptError(error.message, code="latents.corrupt", hint=error.hint) from error
+    header = read_whole_header(path)
     _check_ours(path, header)
     shapes = {(t.shape, t.dtype) for t in header.tensors.values()}
     shape, dtype = shapes.pop()
-    if shapes or len(shape) != 3 or 0 in shape or dtype not in _DTYPES:
+    if shapes or len(shape) != 3 or 0 in shape or dtype not in DTYPES:
         raise _corrupt(path, "has tensors that are not latents of one image")
     try:
         told = header.metadata
@@ -199,6 +186,4 @@ def _check_record(dump: Dump) -> None:
 
 
 def _corrupt(path: Path, what: str) -> CorruptError:
-    return CorruptError(
-        f"{path} {what}", code="latents.corrupt", hint="make or copy the file again"
-    )
+    return corrupt(f"{path} {what}")

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.dump import FINAL
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import files
-from sdcli.output.latents_file import FINAL
 from sdcli.output.tensors import SCHEMA, SUFFIX
 from sdcli.output.text import slug
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.catalog.headers import Header, TensorInfo, read_header
+from sdcli.dump import FINAL
 from sdcli.errors import CorruptError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FINAL: Final = "final"
-_DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
+DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,12 +55,17 @@ def read_latents(path: Path, tensor: str | None = None) -> Latents:
             code="usage.latents",
             hint="sdcli vae encode makes them of images",
         )
-    header = _header(path)
+    import numpy as np
+
+    header = read_whole_header(path)
     name = _name(path, header, tensor)
+    array = read_array(path, name, header.tensors[name])
+    if not np.isfinite(array).all():
+        raise corrupt(f"{path}: {name} is not finite")
     return Latents(
         path=path,
         tensor=name,
-        array=_array(path, name, header.tensors[name]),
+        array=array if array.ndim == 4 else array[None],
         record=_json(path, header, "record"),
         encoded=_json(path, header, "encoded"),
     )
@@ -71,11 +76,12 @@ def is_latents(path: Path) -> bool:
     return path.suffix == ".safetensors"
 
 
-def _header(path: Path) -> Header:
+def read_whole_header(path: Path) -> Header:
+    """The header of a file that is as long as it says. Raises CorruptError."""
     try:
         return read_header(path)
     except CorruptError as error:
-        raise _corrupt(error.message) from error
+        raise corrupt(error.message) from error
 
 
 def _name(path: Path, header: Header, asked: str | None) -> str:
@@ -94,7 +100,7 @@ def _name(path: Path, header: Header, asked: str | None) -> str:
             hint="name one of them with --tensor",
         )
     shape, dtype = header.tensors[name].shape, header.tensors[name].dtype
-    if len(shape) not in (3, 4) or 0 in shape or dtype not in _DTYPES:
+    if len(shape) not in (3, 4) or 0 in shape or dtype not in DTYPES:
         raise UsageError(
             f"{path}: {name} is {dtype} {list(shape)}, not latents (channels, height, width)",
             code="usage.latents",
@@ -103,19 +109,19 @@ def _name(path: Path, header: Header, asked: str | None) -> str:
     return name
 
 
-def _array(path: Path, name: str, info: TensorInfo) -> NDArray[np.float32]:
+def read_array(path: Path, name: str, info: TensorInfo) -> NDArray[np.float32]:
+    """The tensor in single precision, of its shape. Raises CorruptError."""
     import numpy as np
 
     with path.open("rb") as file:
         file.seek(info.begin)
         data = file.read(info.end - info.begin)
-    raw = np.frombuffer(data, np.dtype(_DTYPES[info.dtype]))
+    if len(data) != info.end - info.begin:
+        raise corrupt(f"{path} is cut off in {name}")
+    raw = np.frombuffer(data, np.dtype(DTYPES[info.dtype]))
     if info.dtype == "BF16":  # the upper half of a float32
         raw = (raw.astype("<u4") << 16).view("<f4")
-    array = raw.astype(np.float32).reshape(info.shape)
-    if not np.isfinite(array).all():
-        raise _corrupt(f"{path}: {name} is not finite")
-    return array if array.ndim == 4 else array[None]
+    return raw.astype(np.float32).reshape(info.shape)
 
 
 def _json(path: Path, header: Header, key: str) -> dict[str, Any] | None:
@@ -124,11 +130,12 @@ def _json(path: Path, header: Header, key: str) -> dict[str, Any] | None:
     try:
         data = json.loads(header.metadata[key])
     except (ValueError, RecursionError) as error:
-        raise _corrupt(f"{path}: its {key} is not JSON ({error})") from error
+        raise corrupt(f"{path}: its {key} is not JSON ({error})") from error
     if not isinstance(data, dict) or not isinstance(data.get("request", {}), dict):
-        raise _corrupt(f"{path}: its {key} cannot be read")
+        raise corrupt(f"{path}: its {key} cannot be read")
     return data
 
 
-def _corrupt(message: str) -> CorruptError:
+def corrupt(message: str) -> CorruptError:
+    """The error of a file of latents that cannot be read."""
     return CorruptError(message, code="latents.corrupt", hint="make or copy the file again")

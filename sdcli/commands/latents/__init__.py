@@ -17,10 +17,9 @@ from sdcli.commands.latents.resume import resume
 from sdcli.commands.values import Verb, Verbs
 
 app = typer.Typer(
-    name="latents",
     cls=Verbs,
     help="See, compare and go on from the latents that --save-latents wrote.",
-    no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 for verb in (info, decode, preview, grid, animate, diff, path, blend, noise, resume):

@@ -9,13 +9,12 @@ from sdcli.commands.schedulers.listing import list_schedulers
 from sdcli.commands.schedulers.showing import show
 from sdcli.commands.values import Verb, Verbs
 
-schedulers = typer.Typer(
-    name="schedulers",
+app = typer.Typer(
     cls=Verbs,
     help="List, show and compare schedulers.",
-    no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
-schedulers.command(name="list", cls=Verb)(list_schedulers)
-schedulers.command(cls=Verb)(show)
-schedulers.command(cls=Verb)(compare)
+app.command(name="list", cls=Verb)(list_schedulers)
+app.command(cls=Verb)(show)
+app.command(cls=Verb)(compare)

@@ -14,6 +14,7 @@ from sdcli.commands.values import Verb, Verbs
 app = typer.Typer(
     cls=Verbs,
     help="List, show and compare VAEs; turn pictures into latents and back.",
+    add_completion=False,
     rich_markup_mode=None,
 )
 app.command("list", cls=Verb)(list_vaes)

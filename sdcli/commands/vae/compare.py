@@ -204,10 +204,11 @@ def _tell(document: dict[str, Any], *, json: bool, quiet: bool) -> None:
         return
     import sys
 
-    from sdcli.output import files, tables
+    from sdcli.output import columns, files
 
     if not quiet:
-        tables.show_rows([_line(row) for row in document["vaes"]], sys.stderr)
+        lines = [_line(row) for row in document["vaes"]]
+        columns.show_columns(list(lines[0]), [list(line.values()) for line in lines], sys.stderr)
     if document["path"] != "-":
         with files.translated("stdout"):
             print(document["path"], flush=True)

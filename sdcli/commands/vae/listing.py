@@ -22,10 +22,10 @@ def list_vaes(model: options.Model = EMBEDDED, json: options.Json = False) -> No
     if json:
         options.show({"schema": "sdcli/vaes/1", "model": model, "vaes": rows}, json)
         return
-    from sdcli.output import tables
+    from sdcli.output.columns import show_columns
 
-    columns = ("name", "class", "for", "scaling_factor", "fits", "where", "about")
-    tables.show_rows([{key: _told(row[key]) for key in columns} for row in rows])
+    header = ("name", "class", "for", "scaling_factor", "fits", "where", "about")
+    show_columns(header, [[_told(row[key]) for key in header] for row in rows])
 
 
 def _told(value: object) -> object:

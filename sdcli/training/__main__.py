@@ -124,9 +124,6 @@ def main() -> None:
     unknown = sorted(set(arguments.stages) - set(STAGES))
     if unknown:
         parser.error(f"no stage {', '.join(unknown)}")
-    from sdcli.training.sprites import fetch_icons
-
-    fetch_icons(arguments.folder)  # before the workers, who would both fetch them
     for stage in arguments.stages or STAGES:
         started = time.monotonic()
         _WORK[stage](arguments.folder, SECONDS.get(stage, 0.0) * arguments.scale)

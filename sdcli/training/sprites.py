@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import math
+import os
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,25 +36,30 @@ def fetch_icons(folder: Path) -> Path:
     target = folder / "icons.json"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        spec = f"{PACKAGE}@{VERSION}"
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", spec],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if packed.returncode:
-            raise RuntimeError(f"npm could not fetch {spec}: {packed.stderr.strip()}")
-        archive = folder / packed.stdout.strip().splitlines()[-1]
-        with tarfile.open(archive) as tar:
-            member = tar.extractfile("package/icons.json")
-            if member is None:
-                raise RuntimeError(f"{archive} holds no icons.json")
-            target.write_bytes(member.read())
+        # Workers may do this at once: each in a place of its own, and the last one's stays.
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            os.replace(_unpacked(Path(own)), target)
     if hashlib.sha256(target.read_bytes()).hexdigest() != ICONS_SHA256:
         raise RuntimeError(f"{target} is not the pinned version {VERSION}: delete it and try again")
     return target
+
+
+def _unpacked(folder: Path) -> Path:
+    """Fetch the package into ``folder``; the icons in it."""
+    spec = f"{PACKAGE}@{VERSION}"
+    packed = subprocess.run(
+        ["npm", "pack", "--silent", spec], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if packed.returncode:
+        raise RuntimeError(f"npm could not fetch {spec}: {packed.stderr.strip()}")
+    archive = folder / packed.stdout.strip().splitlines()[-1]
+    icons = folder / "icons.json"
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile("package/icons.json")
+        if member is None:
+            raise RuntimeError(f"{archive.name} holds no icons.json")
+        icons.write_bytes(member.read())
+    return icons
 
 
 def _svg(icon: str, icons: dict[str, dict[str, str]]) -> str:

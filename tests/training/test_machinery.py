@@ -1,5 +1,10 @@
 """The machinery of the training: tokenizer, optimiser, loop, latents, judge."""
 
+import hashlib
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sdcli.training import sprites
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
 from sdcli.training.diffusion import embed, make_scheduler, make_unet
@@ -242,3 +248,37 @@ def test_the_best_match_is_the_least_of_all_errors(shapes: Sprites) -> None:
         region *= 1 - sprite[..., 3:]
         region += sprite[..., :3]
         assert found[top, left] == pytest.approx(np.square(drawn - picture).mean(), rel=1e-4)
+
+
+def test_workers_that_fetch_the_emoji_at_once_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The download is in parts of its own, and its name appears when it is whole."""
+    text = b'{"icons": {}}'
+    monkeypatch.setattr(sprites, "ICONS_SHA256", hashlib.sha256(text).hexdigest())
+    meeting = threading.Barrier(2, timeout=20)
+    npm = tmp_path / "npm"
+    npm.write_text(NPM.replace("PYTHON", sys.executable))
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def fetch(_: int) -> bytes:
+        meeting.wait()
+        return sprites.fetch_icons(tmp_path / "work").read_bytes()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(fetch, range(2))) == [text, text]
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["icons.json"]
+
+
+# Writes the package slowly, in two parts, as a download does.
+NPM = """#!PYTHON
+import io, tarfile, time
+with tarfile.open("icons.tgz", "w:gz") as tar:
+    data = b'{"icons": {}}'
+    time.sleep(0.2)
+    info = tarfile.TarInfo("package/icons.json")
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+print("icons.tgz")
+"""

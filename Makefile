@@ -45,7 +45,7 @@ docs: setup ## run the README's tour, take its pictures, write its help anew
 bench: $(VENV)/run.stamp ## time sdcli beside plain Diffusers scripts (ten minutes, on an idle machine)
 	$(BIN)/sdcli bench
 
-train: setup ## train the embedded model anew into .training (about two hours on two cores)
+train: setup ## train the embedded model anew into .training (over two hours on two cores)
 	$(BIN)/python -m sdcli.training --folder .training
 
 evaluate: setup ## measure the embedded model on its held-out prompts

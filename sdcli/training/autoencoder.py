@@ -19,6 +19,7 @@ from sdcli.training.loop import Draw, half_precision, result
 from sdcli.training.scenes import CELL, Placement, Scene, render, sample_for_training
 from sdcli.training.sprites import Sprites, load_sprites
 
+DECODER = "vae_decoder"  # the stage that goes on with the decoder, in ``decoder``
 LOOSE = 0.25  # share of pictures off the grid and at any size: other pictures have no grid
 
 
@@ -171,41 +172,12 @@ def load_kl(folder: Path) -> AutoencoderKL:
     vae.load_state_dict(torch.load(result(folder, "vae"), weights_only=True)["vae"])
     vae.eval().requires_grad_(False)
     whiten(vae, pictures(np.random.default_rng(77), load_sprites(folder), 256))
-    refined = result(folder, DecoderStage.name)
+    refined = result(folder, DECODER)
     if refined.exists():
         state = torch.load(refined, weights_only=True)
         vae.decoder.load_state_dict(state["decoder"])
         vae.post_quant_conv.load_state_dict(state["post_quant_conv"])
     return vae.to(memory_format=torch.channels_last)
-
-
-class DecoderStage:
-    """Goes on with the decoder alone: sharper pictures, and not one latent changes for it."""
-
-    name = "vae_decoder"
-    muon_lr, adamw_lr, weight_decay, ema_decay = 2e-3, 1e-3, 0.0, 0.995
-    batch = 2
-    noise = 0.04  # the UNet's latents are not perfect either
-
-    def __init__(self, folder: Path) -> None:
-        """Load the trained VAE; its encoder stays as it is."""
-        self.sprites = load_sprites(folder)
-        self.vae = load_kl(folder)
-        self.vae.decoder.requires_grad_(True)
-        self.vae.post_quant_conv.requires_grad_(True)
-        self.modules: dict[str, nn.Module] = {
-            "decoder": self.vae.decoder,
-            "post_quant_conv": self.vae.post_quant_conv,
-        }
-
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
-        """Decode a batch of slightly noisy latents."""
-        x = pictures(draw.numpy, self.sprites, self.batch)
-        with torch.no_grad():
-            z = self.vae.encode(x).latent_dist.mean
-        with half_precision():
-            output = self.vae.decode(z + self.noise * draw.normal(*z.shape)).sample.float()
-        return reconstruction_loss(output, x), {"psnr": psnr(output.detach(), x).mean().item()}
 
 
 class TinyStage:

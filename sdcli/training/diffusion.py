@@ -8,22 +8,26 @@ guidance (Ho & Salimans, 2022) later steps away from that. An exponential moving
 weights is kept.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from transformers import CLIPTextModel
 
 from sdcli.training.autoencoder import load_kl, to_tensor
 from sdcli.training.captions import caption
-from sdcli.training.loop import Draw, half_precision
+from sdcli.training.loop import WORKERS, Draw, half_precision, settle
 from sdcli.training.scenes import Scene, render, sample_for_training
 from sdcli.training.sprites import load_sprites
 from sdcli.training.text import SHORT, WIDTH, Ids, load_text_encoder
 from sdcli.training.tokenizer import LENGTH
+from sdcli.training.world import CLASS_INDEX
 
 SCENES = 36_000
 SCENES_SEED = 5
@@ -35,7 +39,7 @@ def make_unet() -> UNet2DConditionModel:
         sample_size=16,
         in_channels=4,
         out_channels=4,
-        block_out_channels=(64, 96, 128),
+        block_out_channels=(64, 128, 96),  # widest where the words come in
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
@@ -65,19 +69,40 @@ def training_scenes() -> list[Scene]:
 
 
 @torch.no_grad()
-def encode_scenes(folder: Path) -> Path:
+def _encode(rank: int, world: int, folder: Path) -> None:
+    """Encode this worker's share of the scenes to a part of its own."""
+    part = _part(folder, rank)
+    if part.exists():
+        return
+    settle(rank)
+    vae, sprites = load_kl(folder), load_sprites(folder)
+    scenes = training_scenes()[rank::world]
+    encoded = []
+    for start in range(0, len(scenes), 16):
+        x = to_tensor([render(scene, sprites) for scene in scenes[start : start + 16]])
+        x = x.contiguous(memory_format=torch.channels_last)
+        encoded.append(vae.encode(x).latent_dist.mean.half())
+    unfinished = part.with_suffix(".part")
+    torch.save(torch.cat(encoded), unfinished)
+    os.replace(unfinished, part)
+
+
+def _part(folder: Path, rank: int) -> Path:
+    return folder / f"latents.{rank}.pt"
+
+
+def encode_scenes(folder: Path, workers: int = WORKERS) -> Path:
     """Encode all training scenes once, to ``latents.pt``: (scenes, 4, 16, 16) half precision."""
     target = folder / "latents.pt"
     if not target.exists():
-        vae, sprites = load_kl(folder), load_sprites(folder)
-        scenes = training_scenes()
-        parts = []
-        for start in range(0, len(scenes), 16):
-            x = to_tensor([render(scene, sprites) for scene in scenes[start : start + 16]])
-            parts.append(
-                vae.encode(x.contiguous(memory_format=torch.channels_last)).latent_dist.mean.half()
-            )
-        torch.save(torch.cat(parts), target)
+        spawn(_encode, (workers, folder), nprocs=workers)  # type: ignore[no-untyped-call]
+        parts = [torch.load(_part(folder, rank), weights_only=True) for rank in range(workers)]
+        latents = torch.empty(SCENES, *parts[0].shape[1:], dtype=torch.half)
+        for rank, part in enumerate(parts):
+            latents[rank::workers] = part
+        torch.save(latents, target)
+        for rank in range(workers):
+            _part(folder, rank).unlink()
     return target
 
 
@@ -88,13 +113,46 @@ def embed(encoder: CLIPTextModel, ids: Tensor) -> Tensor:
     return torch.cat([words, words[:, -1:].expand(-1, missing, -1)], dim=1) if missing else words
 
 
+class Difficulty(nn.Module):
+    """Which things are drawn badly, and so must be drawn more often: learned from the losses.
+
+    Kept as buffers, so that a checkpoint holds it.
+    """
+
+    least, most = 0.5, 3.0  # of the usual chance
+    usual: Tensor
+    relative: Tensor
+
+    def __init__(self, scenes: list[Scene], levels: int) -> None:
+        """``levels`` is how many noise levels a batch has."""
+        super().__init__()
+        self.shares = torch.zeros(len(scenes), len(CLASS_INDEX))  # of a scene in its things
+        for number, scene in enumerate(scenes):
+            for box in scene.placements:
+                self.shares[number, CLASS_INDEX[box.concept]] += 1 / len(scene.placements)
+        self.register_buffer("usual", torch.ones(levels))
+        self.register_buffer("relative", torch.ones(len(CLASS_INDEX)))
+
+    def choose(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """``count`` numbers of scenes; those of difficult things come more often."""
+        chances = (self.shares @ self.relative.clamp(self.least, self.most)).double().numpy()
+        return rng.choice(len(chances), count, p=chances / chances.sum())
+
+    def learn(self, chosen: NDArray[np.int64], errors: Tensor) -> None:
+        """Take in the errors of a batch, in the order of its noise levels."""
+        shares = self.shares[torch.from_numpy(chosen)]
+        change = shares.T @ (errors / self.usual) - shares.sum(0) * self.relative
+        self.relative += 0.03 * change
+        self.usual.lerp_(errors, 0.02)
+
+
 class DiffusionStage:
     """Trains the UNet, and the text encoder with it."""
 
     name = "diffusion"
     muon_lr, adamw_lr, weight_decay, ema_decay = 4e-3, 1.5e-3, 0.01, 0.998
     batch = 48
-    short_until = 0.87  # then captions are encoded at their full 77 tokens
+    short_until = 0.94  # then captions are encoded at their full 77 tokens
 
     def __init__(self, folder: Path) -> None:
         """Load latents, captions and the taught text encoder."""
@@ -104,13 +162,18 @@ class DiffusionStage:
         self.encoder = load_text_encoder(folder)
         self.unet = make_unet().to(memory_format=torch.channels_last)
         self.unet.set_attn_processor(AttnProcessor())  # the fused one is slow backwards in bfloat16
-        self.modules: dict[str, nn.Module] = {"unet": self.unet, "text_encoder": self.encoder}
+        self.difficulty = Difficulty(self.scenes, self.batch)
+        self.modules: dict[str, nn.Module] = {
+            "unet": self.unet,
+            "text_encoder": self.encoder,
+            "difficulty": self.difficulty,
+        }
         alphas = make_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
     def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """The mean square error of v on a batch of every noise level."""
-        chosen = draw.numpy.integers(0, len(self.scenes), self.batch)
+        chosen = self.difficulty.choose(draw.numpy, self.batch)
         texts = [caption(draw.numpy, self.scenes[i]) for i in chosen]
         words = embed(
             self.encoder, self.ids(texts, SHORT if progress < self.short_until else LENGTH)
@@ -127,5 +190,6 @@ class DiffusionStage:
         with half_precision():
             predicted = self.unet(noisy, timesteps, words).sample.float()
         error = (predicted - target).square().mean((1, 2, 3))
-        thirds = error.detach().view(-1)[: self.batch // 3 * 3].view(3, -1).mean(1).tolist()
+        self.difficulty.learn(chosen, error.detach())
+        thirds = error.detach().view(3, -1).mean(1).tolist()
         return error.mean(), dict(zip(("low", "middle", "high"), thirds, strict=True))

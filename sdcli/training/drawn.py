@@ -7,7 +7,7 @@ from sdcli.training.backgrounds import SIZE
 from sdcli.training.sprites import Sprites
 
 SIZES = range(61, 116)
-FARTHEST = 15  # pixels from the middle
+FARTHEST = 18  # pixels from the middle
 
 Pixels = NDArray[np.float32]  # (128, 128, 3), 0…1
 
@@ -38,7 +38,7 @@ def _near_the_middle(free: int) -> slice:
 def best_psnr(levels: NDArray[np.uint8], name: str, sprites: Sprites) -> float:
     """Peak signal-to-noise ratio in dB against the best rendering of ``name`` on a plain ground.
 
-    Every size from 61 to 115 px and every place within 15 px of the middle. The ground is the
+    Every size from 61 to 115 px and every place within 18 px of the middle. The ground is the
     median of the picture's border.
     """
     picture = levels.astype(np.float32) / np.float32(255)

@@ -122,16 +122,15 @@ class JudgeStage:
 
 def views(scene: Scene) -> list[tuple[int, int, int]]:
     """(left, top, side) of the square in which each thing must be."""
-    across = 64
     if scene.layout == "row" or (scene.layout == "many" and len(scene.placements) == 2):
-        return [(0, 32, 64), (64, 32, 64)]
+        return [(0, 24, 80), (48, 24, 80)]
     if scene.layout == "column":
-        return [(32, 0, 64), (32, 64, 64)]
+        return [(24, 0, 80), (24, 48, 80)]
     if len(scene.placements) == 3:
         return [(40 * i, 32, 48) for i in range(3)]
     if scene.layout == "small":
-        return [(24, 24, 80)]
-    return [(0, 0, 2 * across)]
+        return [(16, 16, 96)]
+    return [(0, 0, SIZE)]
 
 
 def squares(pictures: Tensor, scene: Scene) -> Tensor:

@@ -161,8 +161,9 @@ class Run:
             p.copy_(average)
 
 
-def _pin(rank: int) -> None:
-    """A core for each worker: two that wait for each other must never share one."""
+def settle(rank: int) -> None:
+    """A thread and a core for each worker: two that wait for each other must never share one."""
+    torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
@@ -178,8 +179,7 @@ def _work(
     seed: int,
 ) -> None:
     if world > 1:
-        torch.set_num_threads(1)
-        _pin(rank)
+        settle(rank)
         dist.init_process_group(
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world
         )

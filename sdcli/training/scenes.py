@@ -18,8 +18,7 @@ from sdcli.training.sprites import Sprites
 from sdcli.training.world import COLORED_SHAPES, COLORS, CONCEPTS, OBJECTS, SCENERY, can_be_many
 
 CELL = 8
-SINGLE_SIZES = (80, 96)
-SMALL, PAIR, BIG, TRIPLE = 56, 56, 112, 40
+SINGLE, SMALL, PAIR, BIG, TRIPLE = 96, 64, 64, 112, 40
 MARGIN = 4  # a picture is this much smaller than its box, so that neighbours do not touch
 
 
@@ -63,26 +62,24 @@ def _cells(rng: Generator, low: int, high: int) -> int:
     return CELL * int(rng.integers(low, high + 1))
 
 
-def _centred(rng: Generator, size: int) -> tuple[int, int]:
-    free = (SIZE - size) // CELL
-    low, high = max(0, free // 2 - 1), min(free, (free + 1) // 2 + 1)
-    return _cells(rng, low, high), _cells(rng, low, high)
+def _alone(rng: Generator, size: int) -> int:
+    """An edge near the middle, in steps of two cells: one pattern at the UNet's next level, too."""
+    free = (SIZE - size) // (2 * CELL)
+    return 2 * _cells(rng, max(0, free // 2 - 1), min(free, (free + 1) // 2 + 1))
 
 
 def arrange(rng: Generator, names: list[str], layout: str) -> tuple[Placement, ...]:
     """Boxes for ``names`` in the order in which a caption names them, left to right or top down."""
     if layout in ("single", "small", "big"):
-        size = {"small": SMALL, "big": BIG}.get(layout) or int(rng.choice(SINGLE_SIZES))
-        left, top = _centred(rng, size)
-        return (Placement(concept=names[0], left=left, top=top, size=size),)
-    size = TRIPLE if len(names) == 3 else PAIR
-    step = CELL * (size // CELL)
-    across = _cells(rng, 4, 5)
+        size = {"small": SMALL, "big": BIG}.get(layout, SINGLE)
+        return (
+            Placement(concept=names[0], left=_alone(rng, size), top=_alone(rng, size), size=size),
+        )
     if len(names) == 3:
-        start = _cells(rng, 0, 1)
-        along = [start + i * step for i in range(3)]
+        size, start, across = TRIPLE, _cells(rng, 0, 1), _cells(rng, 4, 5)
     else:
-        along = [_cells(rng, 0, 1), _cells(rng, 8, 9)]
+        size, start, across = PAIR, 0, _cells(rng, 3, 5)
+    along = [start + i * size for i in range(len(names))]
     if layout == "column":
         return tuple(
             Placement(concept=n, left=across, top=a, size=size)
@@ -95,7 +92,7 @@ def arrange(rng: Generator, names: list[str], layout: str) -> tuple[Placement, .
 
 
 def _thing(rng: Generator) -> str:
-    pool = OBJECTS if rng.random() < 0.66 else COLORED_SHAPES
+    pool = OBJECTS if rng.random() < 0.76 else COLORED_SHAPES
     return pool[int(rng.integers(len(pool)))].name
 
 
@@ -122,12 +119,12 @@ def _background(rng: Generator) -> str:
 
 
 LAYOUTS = {
-    "single": 0.33,
-    "small": 0.04,
+    "single": 0.36,
+    "small": 0.03,
     "big": 0.05,
-    "row": 0.24,
+    "row": 0.23,
     "column": 0.14,
-    "many": 0.10,
+    "many": 0.09,
     "triple": 0.10,
 }
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from sdcli.training import sprites
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
-from sdcli.training.diffusion import embed, make_scheduler, make_unet
+from sdcli.training.decoder import Redrawer
+from sdcli.training.diffusion import Difficulty, embed, make_scheduler, make_unet
 from sdcli.training.drawn import best_psnr, errors
 from sdcli.training.export import _text_encoder
 from sdcli.training.judge import squares, views
@@ -73,6 +74,17 @@ def test_orthogonalized_matrices_have_singular_values_near_one() -> None:
         values = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
         assert values.min() > 0.3
         assert values.max() < 1.4
+
+
+def test_orthogonalizing_is_five_newton_schulz_steps() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(6, 20)
+    x = matrix / matrix.norm()
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    assert torch.allclose(orthogonalize(matrix), x, atol=1e-4)
+    assert torch.allclose(orthogonalize(matrix.T), x.T, atol=1e-4)
 
 
 def test_two_workers_share_every_matrix_once() -> None:
@@ -194,6 +206,39 @@ def test_the_exported_text_encoder_equals_the_trained_one(folder: Path) -> None:
     with torch.no_grad():
         exported = _text_encoder(folder).eval()(ids).last_hidden_state
         assert torch.equal(exported, embed(trained, ids))
+
+
+def scene_of(*concepts: str) -> Scene:
+    boxes = tuple(Placement(concept=c, left=0, top=0, size=64) for c in concepts)
+    return Scene(placements=boxes, layout="row", background="white")
+
+
+def test_what_is_drawn_badly_is_drawn_more_often() -> None:
+    scenes = [scene_of("cat"), scene_of("dog"), scene_of("cat", "dog")]
+    difficulty = Difficulty(scenes, levels=4)
+    levels, hardness = torch.tensor([0.1, 0.4, 0.8, 1.0]), torch.tensor([1.0, 2.0, 1.5])
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        chosen = rng.integers(0, 3, 4)
+        difficulty.learn(chosen, levels * hardness[torch.from_numpy(chosen)])
+    drawn = np.bincount(difficulty.choose(np.random.default_rng(1), 3000), minlength=3)
+    assert drawn[1] > drawn[2] > drawn[0] > 300
+    other = Difficulty(scenes, levels=4)
+    other.load_state_dict(difficulty.state_dict())
+    again = other.choose(np.random.default_rng(1), 3000)
+    assert np.array_equal(np.bincount(again, minlength=3), drawn)
+
+
+def test_redrawn_latents_keep_their_shape_and_depend_on_the_words(folder: Path) -> None:
+    torch.manual_seed(0)
+    encoder, unet = make_text_encoder(folder), make_unet()
+    trained = {"unet": unet.state_dict(), "text_encoder": encoder.state_dict()}
+    torch.save(trained, result(folder, "diffusion"))
+    redraw, clean = Redrawer(folder), torch.randn(2, 4, 16, 16)
+    one = redraw(Draw(1, 0, 0), clean, ["a cat", "a dog"])
+    assert one.shape == clean.shape
+    assert torch.equal(one, redraw(Draw(1, 0, 0), clean, ["a cat", "a dog"]))
+    assert not torch.equal(one[1], redraw(Draw(1, 0, 0), clean, ["a cat", "a bus"])[1])
 
 
 def test_short_captions_go_on_with_their_last_padding(folder: Path) -> None:

@@ -21,7 +21,7 @@ from sdcli.prompts.arrivals import Arrivals, Given
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Failure, GenerationResult, StepEvent
 from sdcli.shelf import Delivery as Delivery
-from sdcli.shelf import Shelf
+from sdcli.shelf import Shelf, preview
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
@@ -70,7 +70,7 @@ def outcomes(
     *,
     batch_size: int | None = 1,
     save_latents: LatentsWanted | str | None = None,
-    sink: LatentsSink | None = None,
+    sinks: Sequence[LatentsSink] = (),
     begin: Begin | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Warn | None = None,
@@ -107,7 +107,7 @@ def outcomes(
                     batch,
                     on_step=on_step,
                     save_latents=save_latents,
-                    sink=sink,
+                    sinks=sinks,
                     start=begin(pipeline, batch[0]) if begin else None,
                 )
             except OutputError:  # the latents have no room: no later job has any, either
@@ -211,12 +211,17 @@ def deliver(
     talk = console.Console(verbosity=delivery.verbosity)
     report = reports.of_form(delivery.report, talk)
     patience = Patience(lambda: talk.warn(_FINISHING))
-    with shelf.dumps, talk.progress(delivery.images) as progress:
+    watching = delivery.watching
+    pictures = watching is not None and watching.terminal
+    with shelf.dumps, talk.progress(delivery.images, pictures=pictures) as progress:
         counter = Counter(shelf=shelf, report=report, progress=progress, warn=talk.warn)
+        sinks: list[LatentsSink] = [shelf.dumps]
+        if watching:
+            sinks.append(preview(watching, progress, talk.warn))
         try:
             report.started(delivery.images)
             with patience.installed() if shelf.ledger else nullcontext():
-                _hand_in(source, counter, batch_size, patience, begin)
+                _hand_in(source, counter, sinks, batch_size, patience, begin)
         except (SdcliError, KeyboardInterrupt) as stop:
             counter.stopped(stop)
         finally:
@@ -231,6 +236,7 @@ def deliver(
 def _hand_in(
     source: Arrivals,
     counter: Counter,
+    sinks: Sequence[LatentsSink],
     batch_size: int | None,
     patience: Patience,
     begin: Begin | None,
@@ -246,7 +252,7 @@ def _hand_in(
         for outcome in outcomes(
             source,
             batch_size=batch_size,
-            sink=counter.shelf.dumps,
+            sinks=sinks,
             begin=begin,
             on_step=on_step,
             warn=counter.warn,

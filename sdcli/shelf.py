@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sdcli.dump import LatentsWanted
 from sdcli.errors import UsageError
+from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, Written
+from sdcli.watching import Watching
 
 if TYPE_CHECKING:
+    from sdcli.engine.looks import Look
+    from sdcli.output.console import Bar
     from sdcli.output.images import Destination
     from sdcli.output.ledger import Ledger, Part
+    from sdcli.output.preview import Preview, Screen
 
 ReportForm = Literal["paths", "json", "jsonl"]
 Again = Literal["failed", "all"]
@@ -26,7 +31,7 @@ class Delivery:
 
     With `journal` what is done already is not made again, except what `again` names. `archive`
     lets stdout ("-") be a tar of several images. `observe` is shown every result once its file is
-    written.
+    written, `watching` says where steps are to be seen.
     """
 
     out: str
@@ -41,6 +46,7 @@ class Delivery:
     journal: bool = False
     again: Again | None = None
     observe: Callable[[GenerationResult], None] | None = None
+    watching: Watching | None = None
 
 
 class Shelf:
@@ -111,6 +117,39 @@ class Shelf:
         if self._delivery.sidecar:
             sidecar = record.write_sidecar(written, versions(), force=force)
         return sidecar, self.dumps.finish(written, force=force)
+
+
+def preview(watching: Watching, bar: Bar, warn: Callable[[str], None]) -> Preview:
+    """What shows the steps of a run, as a sink of its latents.
+
+    Raises UsageError or OutputError for a file that cannot be written.
+    """
+    from sdcli.engine import looks
+    from sdcli.output.images import destination
+    from sdcli.output.picture_bar import PictureBar
+    from sdcli.output.preview import Preview, PreviewFile
+
+    def look_of(spec: PipelineSpec) -> Look:
+        if watching.vae is not None:
+            return looks.through(replace(spec, vae=watching.vae), warn)
+        try:
+            return looks.linear(spec)
+        except UsageError as error:
+            raise UsageError(
+                error.message, code=error.code, hint="add --preview-vae VAE"
+            ) from error
+
+    screens: list[Screen] = [bar] if isinstance(bar, PictureBar) else []
+    if watching.out is not None:
+        target = destination(watching.out, several=False, force=True)
+        if target.kind != "file":
+            raise UsageError(
+                f"--preview-out: {watching.out} is no image file",
+                code="usage.preview",
+                hint="as in --preview-out now.png",
+            )
+        screens.append(PreviewFile(target))
+    return Preview(look_of, screens)
 
 
 def part() -> Part:

@@ -26,6 +26,7 @@ VOCABULARY = {
     "request",
     "result",
     "sweep",
+    "watching",
 }
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 DRAWERS = {"utils", "helpers", "common", "base", "types", "misc"}

@@ -65,6 +65,9 @@ def batch(
     batch_size: options.BatchSize = "auto",
     save_latents: options.SaveLatents = None,
     latents_kinds: options.LatentsKinds = None,
+    preview: options.Preview = False,
+    preview_out: options.PreviewOut = None,
+    preview_vae: options.PreviewVae = None,
     sidecar: options.Sidecar = False,
     no_metadata: options.NoMetadata = False,
     force: options.Force = False,
@@ -94,6 +97,7 @@ def batch(
     form = options.report_form(json, jsonl)
     wanted = options.parse_latents(save_latents, latents_kinds)
     verbosity = options.verbosity(quiet, verbose)
+    watching = options.parse_preview(preview, preview_out, preview_vae, quiet)
     from sdcli.output.console import Console
 
     prompts = _open(files, input_format, asked, keep_going, Console(verbosity=verbosity))
@@ -114,6 +118,7 @@ def batch(
         archive=format == "tar",
         journal=out != STDOUT,
         again=options.again(redo, retry_failed),
+        watching=watching,
     )
     return prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
 

@@ -55,6 +55,9 @@ def generate(
     batch_size: options.BatchSize = "1",
     save_latents: options.SaveLatents = None,
     latents_kinds: options.LatentsKinds = None,
+    preview: options.Preview = False,
+    preview_out: options.PreviewOut = None,
+    preview_vae: options.PreviewVae = None,
     sidecar: options.Sidecar = False,
     no_metadata: options.NoMetadata = False,
     force: options.Force = False,
@@ -75,6 +78,7 @@ def generate(
       sdcli generate "a dog" -s "DPM++ 2M Karras" --steps 12 -o dog.png
       echo "a green apple" | sdcli generate - --batch-size auto --jsonl
       sdcli generate "a {red|blue} star" --wildcard-mode all
+      sdcli generate "a snowman in the snow" --preview --preview-vae tiny
       sdcli generate "a fish" --steps 5,10,20 -s ddim,euler --grid steps,scheduler
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
@@ -83,6 +87,7 @@ def generate(
     if grid and seed is None:
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
         asked = settings.asked(said, replace, wildcards, wildcard_mode)
+    watching = options.parse_preview(preview, preview_out, preview_vae, quiet)
     from sdcli.run import Delivery, deliver
 
     grids = _grids(grid, asked, prompts, json)
@@ -97,6 +102,7 @@ def generate(
         verbosity=options.verbosity(quiet, verbose),
         archive=format == "tar",
         observe=grids.add if grids else None,
+        watching=watching,
     )
     limit = options.parse_batch_size(batch_size)
     code = deliver(_source(prompts, asked), delivery, batch_size=limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from sdcli.dump import LatentsWanted
 from sdcli.errors import UsageError
 from sdcli.prompts import formats
 from sdcli.request import DTYPES, SHORT_DTYPES, PipelineSpec
+from sdcli.watching import Watching
 
 ReportForm = Literal["paths", "json", "jsonl"]
 
@@ -146,6 +148,28 @@ LatentsKinds = Annotated[
         help="What of these steps: any of xt,x0,eps,noise; left out, all (of final: xt).",
     ),
 ]
+Preview = Annotated[
+    bool,
+    typer.Option(
+        "--preview", help="Show pictures in the terminal while they form: the x0 of every step."
+    ),
+]
+PreviewOut = Annotated[
+    str | None,
+    typer.Option(
+        "--preview-out",
+        metavar="FILE",
+        help="Keep the newest preview in an image file that is always whole.",
+    ),
+]
+PreviewVae = Annotated[
+    str | None,
+    typer.Option(
+        "--preview-vae",
+        metavar="VAE",
+        help="Look through a VAE, as in tiny; left out, a quick linear look.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use the network for nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -223,6 +247,22 @@ def parse_latents(which: str | None, kinds: str | None) -> LatentsWanted | None:
             hint="add --save-latents all",
         )
     return None if which is None else LatentsWanted.parse(which, kinds)
+
+
+def parse_preview(terminal: bool, out: str | None, vae: str | None, quiet: bool) -> Watching | None:
+    """--preview, --preview-out and --preview-vae. Raises UsageError for what could not be seen."""
+    if terminal and (quiet or not sys.stderr.isatty()):
+        why = "--quiet leaves stderr empty" if quiet else "stderr is no terminal"
+        raise UsageError(
+            f"--preview: {why}", code="usage.preview", hint="use --preview-out now.png"
+        )
+    if terminal or out is not None:
+        return Watching(terminal=terminal, out=out, vae=vae)
+    if vae is not None:
+        raise UsageError(
+            "--preview-vae does nothing alone", code="usage.preview", hint="add --preview"
+        )
+    return None
 
 
 def report_form(json: bool, jsonl: bool) -> ReportForm:

@@ -32,13 +32,13 @@ def generate(
     *,
     on_step: OnStep | None = None,
     save_latents: LatentsWanted | str | None = None,
-    sink: LatentsSink | None = None,
+    sinks: Sequence[LatentsSink] = (),
     start: Start | None = None,
 ) -> list[GenerationResult]:
     """One image a job, all in one batch; they must agree in all but prompts and seeds.
 
-    Latents go to `sink` as they come, or with `save_latents` into the results. With `start` the
-    one job goes on from there.
+    Latents go to each of `sinks` as they come, and with `save_latents` into the results. With
+    `start` the one job goes on from there.
 
     A batch of one equals `StableDiffusionPipeline(...)` bit for bit; in a larger one each image
     has the noise it would have alone, and equals that image to rounding. A batch that does not
@@ -48,10 +48,10 @@ def generate(
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     wanted = LatentsWanted.of(save_latents)
-    kept = sink or (MemorySink(wanted) if wanted else None)
+    taking = [*sinks, MemorySink(wanted)] if wanted else sinks
     try:
         with _quiet_numpy():
-            return _generate(loaded, jobs, on_step, kept, start)
+            return _generate(loaded, jobs, on_step, taking, start)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -64,7 +64,7 @@ def generate(
     return [
         replace(result, events=(event, *result.events))
         for part in (jobs[:half], jobs[half:])
-        for result in generate(loaded, part, on_step=on_step, save_latents=wanted, sink=sink)
+        for result in generate(loaded, part, on_step=on_step, save_latents=wanted, sinks=sinks)
     ]
 
 
@@ -72,7 +72,7 @@ def _generate(
     loaded: LoadedPipeline,
     jobs: Sequence[Job],
     on_step: OnStep | None,
-    sink: LatentsSink | None,
+    sinks: Sequence[LatentsSink],
     start: Start | None,
 ) -> list[GenerationResult]:
     first = jobs[0]
@@ -89,7 +89,7 @@ def _generate(
     conditioning = condition(loaded.encoder, jobs)
     clock.lap("encode")
     courses = _courses(loaded, jobs, scheduler)
-    recorders: list[Recorder] = [LatentsRecorder(sink, courses, scheduler)] if sink else []
+    recorders: list[Recorder] = [LatentsRecorder(sink, courses, scheduler) for sink in sinks]
     # CPU generators: the same seed is the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators, start)

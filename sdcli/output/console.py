@@ -55,15 +55,25 @@ class Console:
             self._say(f"sdcli: hint: {one_line(error.hint)}")
 
     @contextmanager
-    def progress(self, jobs: int | None) -> Iterator[Bar]:
-        """A bar over the images of a run (None: how many is not known), on a terminal only."""
+    def progress(self, jobs: int | None, *, pictures: bool = False) -> Iterator[Bar]:
+        """A bar over the images of a run (None: how many is not known), on a terminal only.
+
+        With `pictures`, the bar is the pictures themselves.
+        """
         shown = self.verbosity >= NORMAL and self._stream.isatty()
-        self._bar = bar = Bar(jobs, self._stream if shown else None)
+        self._bar = bar = self._new_bar(jobs, self._stream if shown else None, pictures)
         try:
             yield bar
         finally:
             bar.close()
             self._bar = None
+
+    def _new_bar(self, jobs: int | None, stream: TextIO | None, pictures: bool) -> Bar:
+        if not (stream and pictures):
+            return Bar(jobs, stream)
+        from sdcli.output.picture_bar import PictureBar
+
+        return PictureBar(jobs, stream)
 
     def _say(self, text: str) -> None:
         if self._bar is None or not self._bar.print_above(text):

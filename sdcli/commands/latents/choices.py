@@ -101,41 +101,22 @@ def spec_of(
 
 def linear_look(dump: Dump, model: str | None) -> Look:
     """Latents to pixels by the linear map of the model that made them; loads nothing."""
-    from sdcli.catalog.latent_rgb import latent_rgb
-    from sdcli.catalog.models import read_defaults
-    from sdcli.engine.fetch import fetch
-    from sdcli.engine.trajectories import preview
+    from sdcli.engine import looks
 
-    spec = spec_of(dump, model, None, "auto", offline=True)
-    folder = fetch(replace(spec, vae=None))
-    factors, scale = latent_rgb(folder), read_defaults(folder).vae_scale_factor
-    if len(factors) != dump.shape[0] + 1:
+    try:
+        return looks.linear(spec_of(dump, model, None, "auto", offline=True), dump.shape[0])
+    except UsageError as error:
         raise UsageError(
-            f"{dump.path}: latents of {dump.shape[0]} channels, "
-            f"{spec.model} has {len(factors) - 1}",
-            code="latents.channels",
-            hint="give the --model that they are of",
-        )
-    return lambda latents: preview(latents, factors, scale)
+            f"{dump.path}: {error.message}", code=error.code, hint=error.hint
+        ) from error
 
 
 def decoded_look(spec: PipelineSpec) -> Look:
     """Latents to pixels by the VAE that `spec` names."""
-    from sdcli.engine.pictures import Pictures
+    from sdcli.engine import looks
     from sdcli.output.console import Console
 
-    console = Console()
-    pictures = Pictures(spec)
-    for note in pictures.notes:
-        console.warn(note)
-
-    def look(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-        pixels, events = pictures.decode(latents)
-        for event in events:
-            console.warn(event)
-        return pixels
-
-    return look
+    return looks.through(spec, Console().warn)
 
 
 def look_for(dump: Dump, model: str | None, vae: str | None, device: str, offline: bool) -> Look:

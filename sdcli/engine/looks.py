@@ -1,0 +1,58 @@
+"""What latents look like: through a VAE, or at once by a linear map of channels to colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sdcli.catalog.latent_rgb import latent_rgb
+from sdcli.catalog.models import read_defaults
+from sdcli.engine.fetch import fetch
+from sdcli.engine.trajectories import preview
+from sdcli.errors import UsageError
+from sdcli.request import PipelineSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Look = Callable[[NDArray[Any]], NDArray[np.uint8]]
+    """Latents (channels, height/8, width/8) to pixels (height, width, 3)."""
+
+
+def linear(spec: PipelineSpec, channels: int | None = None) -> Look:
+    """The linear map of the model that `spec` names; loads nothing, and needs no torch.
+
+    Raises UsageError when nobody has said what the model's latents look like, or when they do not
+    have the `channels` that are to be looked at.
+    """
+    folder = fetch(replace(spec, vae=None))
+    factors, scale = latent_rgb(folder), read_defaults(folder).vae_scale_factor
+    if channels is not None and channels != len(factors) - 1:
+        raise UsageError(
+            f"latents of {channels} channels, {spec.model} has {len(factors) - 1}",
+            code="latents.channels",
+            hint="give the --model that they are of",
+        )
+    return lambda latents: preview(latents, factors, scale)
+
+
+def through(spec: PipelineSpec, warn: Callable[[str], None]) -> Look:
+    """The VAE that `spec` names, loaded once. Never call this in two threads, as with `load`.
+
+    `warn` hears what was found out while loading, and the rungs that a decode took.
+    """
+    from sdcli.engine.pictures import Pictures
+
+    pictures = Pictures(spec)
+    for note in pictures.notes:
+        warn(note)
+
+    def look(latents: NDArray[Any]) -> NDArray[np.uint8]:
+        pixels, events = pictures.decode(latents)
+        for event in events:
+            warn(event)
+        return pixels
+
+    return look

@@ -1,0 +1,223 @@
+"""Pictures while they form: when they are shown, and what a terminal gets to see."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdcli.dump import FINAL, X0, Course, tensor_name
+from sdcli.output.images import destination
+from sdcli.output.picture_bar import PictureBar, fit, half_blocks, rendered
+from sdcli.output.preview import SHARE, Preview, PreviewFile
+from tests.jobs import make_job
+
+STEPS = 10
+
+
+class Watched:
+    """A screen that keeps what it saw, and a clock that looking moves on."""
+
+    def __init__(self, cost: float = 0.0) -> None:
+        self.now, self.cost = 0.0, cost
+        self.steps: list[tuple[int, int]] = []
+
+    def show(self, pixels: Any, step: int, steps: int) -> None:
+        self.now += self.cost
+        self.steps.append((int(pixels[0, 0, 0]), step))
+
+    def clock(self) -> float:
+        return self.now
+
+
+def look_of(spec: object) -> Any:
+    """The first latent as a grey level."""
+    return lambda latents: np.full((4, 4, 3), int(latents.flat[0]), np.uint8)
+
+
+def course(index: int) -> Course:
+    return Course(
+        job=make_job(index=index),
+        timesteps=tuple(float(t) for t in range(STEPS, 0, -1)),
+        sigmas=None,
+        scheduler_class="DDIMScheduler",
+        scheduler_config={},
+        init_noise_sigma=1.0,
+        batch_size=1,
+        dtype="float32",
+        device="cpu",
+    )
+
+
+def run(preview: Preview, screen: Watched, indices: tuple[int, ...], seconds: float) -> None:
+    """A batch of images, each step taking so long; latents tell their image's index."""
+    for index in indices:
+        preview.begin(course(index))
+    for step in range(1, STEPS + 1):
+        screen.now += seconds
+        for index in indices:
+            preview.take(index, tensor_name(X0, step), np.full((4, 2, 2), index))
+    for index in indices:
+        preview.take(index, FINAL, np.full((4, 2, 2), index))
+
+
+def test_every_step_is_shown_when_looking_is_free() -> None:
+    screen = Watched()
+    run(Preview(look_of, [screen], screen.clock), screen, (7,), seconds=1.0)
+    assert screen.steps == [(7, step) for step in range(1, STEPS + 1)]
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.05, 0.3, 2.0])
+def test_looking_takes_no_more_than_its_share_but_for_the_first_and_last(cost: float) -> None:
+    screen = Watched(cost)
+    preview = Preview(look_of, [screen], screen.clock)
+    for image in range(20):
+        run(preview, screen, (image,), seconds=0.5)
+    lasts = sum(step == STEPS for _, step in screen.steps)
+    assert lasts == 20
+    looking = (len(screen.steps) - lasts) * cost
+    assert looking <= SHARE * screen.now + cost
+
+
+def test_of_a_batch_the_first_image_is_seen_and_then_the_next_batch() -> None:
+    screen = Watched()
+    preview = Preview(look_of, [screen], screen.clock)
+    run(preview, screen, (3, 4), seconds=1.0)
+    run(preview, screen, (5, 6), seconds=1.0)
+    assert {image for image, _ in screen.steps} == {3, 5}
+    assert len(screen.steps) == 2 * STEPS
+
+
+def test_a_batch_that_begins_again_in_halves_is_seen_again() -> None:
+    screen = Watched()
+    preview = Preview(look_of, [screen], screen.clock)
+    for index in (3, 4):
+        preview.begin(course(index))
+    preview.take(3, tensor_name(X0, 1), np.full((4, 2, 2), 3))
+    run(preview, screen, (3,), seconds=1.0)
+    assert [step for _, step in screen.steps] == [1, *range(1, STEPS + 1)]
+
+
+def test_the_file_is_whole_and_the_newest(tmp_path: Path) -> None:
+    target = destination(str(tmp_path / "now.png"), several=False, force=True)
+    for level in (10, 200):
+        PreviewFile(target).show(np.full((6, 8, 3), level, np.uint8), 1, 2)
+        assert Image.open(tmp_path / "now.png").getpixel((3, 3)) == (level,) * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["now.png"]
+
+
+@pytest.mark.parametrize(("size", "terminal"), [((128, 128), (80, 24)), ((512, 256), (40, 60))])
+def test_a_picture_fits_its_terminal_and_keeps_its_shape(size: Any, terminal: Any) -> None:
+    columns, rows = fit(*size, *terminal)
+    assert columns < terminal[0]
+    assert rows < terminal[1]
+    assert columns / (2 * rows) == pytest.approx(size[0] / size[1], rel=0.1)
+
+
+def test_half_blocks_hold_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    text = half_blocks(pixels, 5, 3)
+    cells = re.findall(r"38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀", text)
+    drawn = np.array(cells, int).reshape(3, 5, 2, 3).swapaxes(1, 2).reshape(6, 5, 3)
+    assert np.array_equal(drawn, pixels)
+
+
+def test_terminals_without_full_colour_get_the_nearest_of_the_cube(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLORTERM", "")
+    red = np.full((2, 1, 3), (255, 0, 0), np.uint8)
+    assert "38;5;196;48;5;196m▀" in half_blocks(red, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "begins"),
+    [
+        ({"TERM": "xterm-kitty"}, "\x1b_Ga=d"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, "\x1b]1337;File="),
+        ({"TERM": "mlterm"}, "\x1bP"),
+        ({"TERM": "xterm-256color"}, "\x1b[38;"),
+    ],
+)
+def test_a_terminal_gets_the_best_that_it_can_show(
+    environment: dict[str, str], begins: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TERM_PROGRAM", "KITTY_PID", "KITTY_WINDOW_ID", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert rendered(np.zeros((8, 8, 3), np.uint8), 4, 2).startswith(begins)
+
+
+def test_pictures_are_drawn_over_each_other_until_something_is_said() -> None:
+    """Played on a little terminal that knows only the cursor's ways: where is which line?"""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as stream:
+        bar = PictureBar(2, stream)
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        written = io.StringIO()
+        bar._terminal = Tee(stream, written)  # type: ignore[assignment]
+        for step in (1, 2):
+            bar.show(pixels, step, 2)
+        bar.print_above("sdcli: warning: careful")
+        bar.show(pixels, 2, 2)
+        bar.done(1)
+        bar.show(pixels, 1, 2)
+    os.close(master)
+    lines = [line for line in played(written.getvalue()) if "▀" not in line]
+    assert lines == [
+        "image 1/2, step 2/2",
+        "sdcli: warning: careful",
+        "image 1/2, step 2/2",
+        "image 2/2, step 1/2",
+        "",
+    ]
+
+
+class Tee:
+    def __init__(self, terminal: Any, copy: io.StringIO) -> None:
+        self._terminal, self._copy = terminal, copy
+
+    def write(self, text: str) -> None:
+        self._copy.write(text)
+
+    def flush(self) -> None:
+        pass
+
+    def fileno(self) -> int:
+        number: int = self._terminal.fileno()
+        return number
+
+
+def played(text: str) -> list[str]:
+    """The lines of a terminal after the text; colours left out."""
+    lines, row, column, saved = [""], 0, 0, (0, 0)
+    for match in re.finditer(r"\x1b\[(\d*)([A-Za-z])|\x1b\[[\d;]*m|\x1b([78])|(.)", text, re.S):
+        count, move, mark, letter = match.groups()
+        if move == "A":
+            row -= int(count)
+        elif move == "B":
+            row += int(count)
+        elif move == "K":
+            lines[row] = lines[row][:column]
+        elif mark == "7":
+            saved = (row, column)
+        elif mark == "8":
+            row, column = saved
+        elif letter == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif letter == "\r":
+            column = 0
+        elif letter:
+            lines[row] = lines[row][:column].ljust(column) + letter + lines[row][column + 1 :]
+            column += 1
+    return lines

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SUFFIXES = (".gif", ".webp")
+SUFFIXES = (".gif", ".webp", ".mp4")
+_LINGER = 1.0
+"""Seconds for which the last frame stays."""
 
 
 def check(out: str, *, force: bool) -> Path:
@@ -23,11 +27,11 @@ def check(out: str, *, force: bool) -> Path:
     Raises UsageError for a format that is not written, OutputError when it exists or cannot be.
     """
     path = Path(out).expanduser()
-    if path.suffix.lower() in (".mp4", ".mov", ".webm", ".mkv", ".avi"):
+    if path.suffix.lower() == ".mp4" and find_spec("av") is None:
         raise UsageError(
-            f"--out {out}: {path.suffix} is not written, for want of a small library that does it",
+            f"--out {out}: .mp4 needs the package av",
             code="usage.out",
-            hint=f"write {path.stem}.gif, then ffmpeg -i {path.stem}.gif {path.name}",
+            hint="pip install 'sdcli[video]', or write a .webp",
         )
     if path.suffix and path.suffix.lower() not in SUFFIXES and not path.is_dir():
         raise UsageError(
@@ -51,7 +55,7 @@ def write(
 ) -> str:
     """Write the frames (height, width, 3), all of one size; the last is held for a second.
 
-    GIF has 256 colours a frame, WebP keeps every pixel. Raises OutputError.
+    GIF has 256 colours a frame, WebP keeps every pixel, MP4 is H.264. Raises OutputError.
     """
     suffix = path.suffix.lower() if path.suffix and not path.is_dir() else ".gif"
     data = _encode(frames, suffix, fps)
@@ -62,12 +66,34 @@ def write(
 
 
 def _encode(frames: Sequence[NDArray[np.uint8]], suffix: str, fps: float) -> bytes:
+    if suffix == ".mp4":
+        return _mp4(frames, fps)
     from PIL import Image
 
     first, *rest = [Image.fromarray(frame) for frame in frames]
-    durations = [round(1000 / fps)] * len(rest) + [1000]
+    durations = [round(1000 / fps)] * len(rest) + [round(1000 * _LINGER)]
     buffer = io.BytesIO()
     extra = {"lossless": True, "minimize_size": True} if suffix == ".webp" else {"disposal": 1}
     kind = "WEBP" if suffix == ".webp" else "GIF"
     first.save(buffer, kind, save_all=True, append_images=rest, duration=durations, loop=0, **extra)
+    return buffer.getvalue()
+
+
+def _mp4(frames: Sequence[NDArray[np.uint8]], fps: float) -> bytes:
+    import av
+    import numpy as np
+
+    rate = Fraction(fps).limit_denominator(1000)
+    lingering = [frames[-1]] * max(0, round(_LINGER * fps) - 1)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        height, width = (side + side % 2 for side in frames[0].shape[:2])
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        for frame in [*frames, *lingering]:
+            # H.264 halves the colours' resolution: sides must be even.
+            rows, columns = height - frame.shape[0], width - frame.shape[1]
+            whole = np.pad(frame, ((0, rows), (0, columns), (0, 0)), mode="edge")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(whole, format="rgb24")))
+        container.mux(stream.encode())
     return buffer.getvalue()

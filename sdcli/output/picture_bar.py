@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sdcli.output.console import Bar
@@ -81,7 +82,7 @@ def half_blocks(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
 
     full = os.environ.get("COLORTERM") in ("truecolor", "24bit")
     image = Image.fromarray(pixels).resize((columns, 2 * rows), Image.Resampling.BOX)
-    colors = [[_color(*pixel, full) for pixel in row] for row in np.asarray(image).tolist()]
+    colors = [[_color(pixel, full) for pixel in row] for row in np.asarray(image).tolist()]
     lines = (
         "".join(f"\x1b[3{upper};4{lower}m▀" for upper, lower in zip(*pair, strict=True))
         for pair in zip(colors[::2], colors[1::2], strict=True)
@@ -89,11 +90,12 @@ def half_blocks(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
     return "\x1b[0m\r\n".join(lines) + "\x1b[0m"
 
 
-def _color(red: int, green: int, blue: int, full: bool) -> str:
+def _color(pixel: Sequence[int], full: bool) -> str:
     """What comes after 3 (the block) or 4 (what is behind it) in an escape sequence."""
     if full:
+        red, green, blue = pixel
         return f"8;2;{red};{green};{blue}"
-    red, green, blue = (round(level / 51) for level in (red, green, blue))
+    red, green, blue = (round(level / 51) for level in pixel)
     return f"8;5;{16 + 36 * red + 6 * green + blue}"
 
 

@@ -115,8 +115,43 @@ def test_grid_and_animation_show_every_step(run):
         assert run("latents", "animate", "a.png", "-o", name).code == 0
         with Image.open(name) as moving:
             assert moving.n_frames == frames
+
+
+def test_an_mp4_plays_every_step_and_lingers_on_the_last(run):
+    import av
+    import numpy as np
+
+    assert run("latents", "preview", "a.png", "-o", "look.png").code == 0
+    argv = ("latents", "animate", "a.png", "--kind", "xt", "--steps", "1,3,4", "--fps", "4")
+    assert run(*argv, "-o", "a.mp4").code == 0
+    with av.open("a.mp4") as container, Image.open("look.png") as look:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 4
+        assert len(frames) == 3 + 3
+        error = np.asarray(look.convert("RGB"), float) - frames[-1]
+    assert np.sqrt(np.mean(error**2)) < 12
+    assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_frames_of_odd_sides_become_an_mp4(tmp_path):
+    import av
+    import numpy as np
+
+    from sdcli.output import animation
+
+    frames = [np.full((33, 51, 3), level, np.uint8) for level in (0, 255)]
+    target = animation.check(str(tmp_path / "odd.mp4"), force=False)
+    animation.write(frames, target, "odd", fps=8.0, force=False)
+    with av.open(str(tmp_path / "odd.mp4")) as container:
+        assert {(f.width, f.height) for f in container.decode(video=0)} == {(52, 34)}
+
+
+def test_without_the_library_an_mp4_is_refused_with_how_to_get_it(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr("sdcli.output.animation.find_spec", lambda name: None)
     ran = run("latents", "animate", "a.png", "-o", "a.mp4")
-    assert (ran.code, "ffmpeg" in ran.stderr) == (2, True)
+    assert ran.code == 2
+    assert "pip install 'sdcli[video]'" in ran.stderr
 
 
 def test_diff_finds_where_runs_part(run):

@@ -19,7 +19,7 @@ def animate(
     offline: options.Offline = False,
     json: options.Json = False,
 ) -> None:
-    """Make a GIF or a WebP of the steps of a run.
+    """Make a GIF, a WebP or an MP4 of the steps of a run.
 
     \b
     Examples:

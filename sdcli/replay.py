@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
 
+from sdcli.dump import LatentsWanted
 from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
 from sdcli.prompts.arrivals import Given
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.run import generate
+from sdcli.result import Failure
+from sdcli.run import generate, outcomes
 from sdcli.shelf import Delivery, Shelf
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
 
 SCHEMA: Final = "sdcli/replay/1"
 _SHORT: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"} | {
@@ -65,6 +72,30 @@ def check(image: Recorded, shelf: Shelf | None) -> dict[str, Any]:
     if shelf:
         shelf.put(result)
     return compare(image.path, image.document, result, versions())
+
+
+@contextmanager
+def redrawn(path: str, wanted: LatentsWanted, warn: Callable[[str], None]) -> Iterator[Dump]:
+    """The latents of an image that has none beside it: drawn again, and gone afterwards.
+
+    `warn` hears when they led to other pixels than the image's.
+    """
+    from sdcli.output import dumps
+    from sdcli.output.record import pixels_sha256
+
+    [image] = read([path], ())
+    with TemporaryDirectory() as folder:
+        out = str(Path(folder) / "again.png")
+        shelf = Shelf(Delivery(out=out, images=1, save_latents=wanted))
+        with shelf.dumps:
+            [outcome] = outcomes(Given([image.request]), sinks=[shelf.dumps])
+            if isinstance(outcome, Failure):
+                raise outcome.error
+            _, latents = shelf.put(outcome)
+        if pixels_sha256(outcome.pixels) != image.document["pixels_sha256"]:
+            warn(f"{path}: drawn again, it is another picture (sdcli replay --check tells more)")
+        assert latents is not None
+        yield dumps.read(latents)
 
 
 def open_shelf(out: str | None, *, images: int, force: bool) -> Shelf | None:

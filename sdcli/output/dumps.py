@@ -143,6 +143,13 @@ def read(path: Path | str) -> Dump:
     return dump
 
 
+def is_beside(path: Path | str) -> bool:
+    """Whether there are latents to read: the file's own, or beside the image that it is."""
+    path = Path(path).expanduser()
+    image = path.suffix.lower() in FORMATS
+    return not image or not path.is_file() or path.with_suffix(SUFFIX).is_file()
+
+
 def _beside_image(path: Path) -> Path:
     if path.suffix.lower() not in FORMATS:
         return path

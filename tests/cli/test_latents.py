@@ -190,6 +190,18 @@ def test_noise_walks_a_picture_away(run):
         assert sheet.width > 3 * 128
 
 
+def test_the_path_of_a_lone_image_is_that_of_its_run_again(run, tmp_path):
+    known = run("latents", "path", "a.png", "--json").document
+    (tmp_path / "alone").mkdir()
+    shutil.copy("a.png", tmp_path / "alone" / "a.png")
+    ran = run("latents", "path", "alone/a.png", "--json")
+    assert (ran.code, ran.stderr) == (0, "")
+    assert ran.document == {**known, "path": "alone/a.png"}
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["a.png"]
+    Image.new("RGB", (8, 8)).save("foreign.png")
+    assert run("latents", "path", "foreign.png").code == 2
+
+
 def test_a_broken_or_foreign_file_is_refused(run, tmp_path):
     dump = tmp_path / "a.latents.safetensors"
     dump.write_bytes(dump.read_bytes()[:-7])

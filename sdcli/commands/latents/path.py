@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.commands import options
 from sdcli.commands.latents.choices import File
-from sdcli.dump import X0, XT
+from sdcli.dump import NOISE, X0, XT, LatentsWanted
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ def path(file: File, json: options.Json = False) -> None:
     """Show how far each step still is from the end of its run, and how straight the way was.
 
     Distances are RMSE of latents. The angle is between the leg that ends at a step and the next
-    one: 0 is straight on. `x0 off` is how wrong the model's guess of the end was.
+    one: 0 is straight on. `x0 off` is how wrong the model's guess of the end was. An image
+    without latents beside it is drawn again for them.
 
     \b
     Examples:
@@ -26,8 +27,14 @@ def path(file: File, json: options.Json = False) -> None:
     """
     from sdcli.output import columns, dumps, events
 
-    dump = dumps.read(file)
-    document = _walk(dump)
+    if dumps.is_beside(file):
+        document = _walk(dumps.read(file), file)
+    else:
+        from sdcli.output.console import Console
+        from sdcli.replay import redrawn
+
+        with redrawn(file, LatentsWanted(kinds=(NOISE, XT, X0), every=1), Console().warn) as dump:
+            document = _walk(dump, file)
     if json:
         events.emit(document)
         return
@@ -50,7 +57,7 @@ def path(file: File, json: options.Json = False) -> None:
     columns.show_lines([f"straightness {document['straightness']:.3f} (1 is a straight line)"])
 
 
-def _walk(dump: Dump) -> dict[str, Any]:
+def _walk(dump: Dump, file: str) -> dict[str, Any]:
     from sdcli.engine.trajectories import angles, rmse, straightness
 
     end, steps = dump.final(), dump.steps_of(XT)
@@ -75,7 +82,7 @@ def _walk(dump: Dump) -> dict[str, Any]:
     ]
     return {
         "schema": "sdcli/latents-path/1",
-        "path": str(dump.path),
+        "path": file,
         "straightness": straightness(points),
         "steps": rows,
     }

@@ -16,6 +16,8 @@ from sdcli.errors import UsageError
 from sdcli.request import GenerationRequest, PipelineSpec, spelled
 
 T = TypeVar("T")
+Kind = tuple[object, ...]
+"""What decides how long an image takes, on one machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,13 @@ def plan(
         job = replace(job, seed=draw(job))
     for i in range(request.count):
         yield replace(job, index=first_index + i, seed=job.seed + i)
+
+
+def kind_of(job: Job) -> Kind:
+    """Model, size, scheduler, steps, and whether the UNet sees each step twice."""
+    guided = job.guidance_scale > 1
+    size = (job.width, job.height)
+    return (job.spec.model, *size, job.scheduler_label, job.num_inference_steps, guided)
 
 
 def batch_key(job: Job) -> Hashable:

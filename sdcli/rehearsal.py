@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sdcli.catalog.models import ModelDefaults, read_defaults
 from sdcli.dump import LatentsWanted
 from sdcli.errors import ModelError
 from sdcli.groups import WINDOW
-from sdcli.plan import Job, batch_key, plan
+from sdcli.plan import Job, Kind, batch_key, kind_of, plan
 from sdcli.prompts.arrivals import Arrivals
 from sdcli.request import GenerationRequest, PipelineSpec
 
@@ -49,11 +49,16 @@ def local_defaults(spec: PipelineSpec) -> ModelDefaults:
 
 @dataclass(kw_only=True)
 class Totals:
-    """The sums of a plan. Bytes are an estimate; `models` are in the order of their first use."""
+    """The sums of a plan. Bytes are an estimate; `models` are in the order of their first use.
+
+    `seconds` are those of the `timed` images, whose like was made in this folder before.
+    """
 
     images: int = 0
     model_loads: int = 0
     disk_bytes: int = 0
+    seconds: float = 0.0
+    timed: int = 0
     models: dict[str, None] = field(default_factory=dict)
     _groups: set[int] = field(default_factory=set)
 
@@ -62,9 +67,12 @@ class Totals:
         """Sets of images that can share a batch."""
         return len(self._groups)
 
-    def count(self, job: Job, latents: LatentsWanted | None) -> None:
-        """Add one image."""
+    def count(self, job: Job, latents: LatentsWanted | None, times: Mapping[Kind, float]) -> None:
+        """Add one image; `times` are the seconds that images of a kind are known to take."""
         self.images += 1
+        if (seconds := times.get(kind_of(job))) is not None:
+            self.seconds += seconds
+            self.timed += 1
         self.disk_bytes += _bytes(job, latents)
         self._groups.add(hash(batch_key(job)))
         self.models.setdefault(job.spec.model)
@@ -77,16 +85,21 @@ class Totals:
             "models": list(self.models),
             "model_loads": self.model_loads,
             "disk_bytes": self.disk_bytes,
+            "seconds": round(self.seconds, 1) if self.timed else None,
+            "timed_images": self.timed,
         }
 
 
 def rehearse(
-    source: Arrivals, totals: Totals, latents: LatentsWanted | None
+    source: Arrivals,
+    totals: Totals,
+    latents: LatentsWanted | None,
+    times: Mapping[Kind, float],
 ) -> Iterator[dict[str, Any]]:
     """The jobs of a run as JSON objects, one after the other; `totals` counts them.
 
-    A seed that a run would draw is None. Raises UsageError, and ModelError for a model that is
-    not here.
+    A seed that a run would draw is None; `times` are seconds by kind. Raises UsageError, and
+    ModelError for a model that is not here.
     """
     defaults: dict[PipelineSpec, ModelDefaults] = {}
     loaded: Hashable = None
@@ -97,7 +110,7 @@ def rehearse(
             if spec not in defaults:
                 defaults[spec] = local_defaults(spec)
             for job in plan(request, defaults[spec], totals.images):
-                totals.count(job, latents)
+                totals.count(job, latents, times)
                 yield _document(job, drawn=request.seed is None)
         for spec in dict.fromkeys(request.spec for request in window):
             totals.model_loads += spec != loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -102,7 +103,7 @@ def batch(
 
     prompts = _open(files, input_format, asked, keep_going, Console(verbosity=verbosity))
     if dry_run:
-        _rehearse(prompts.source, form, wanted)
+        _rehearse(prompts.source, form, wanted, out)
         return prompts.worst(ExitCode.OK)
     from sdcli.run import Delivery, deliver
 
@@ -196,9 +197,12 @@ def _checked(
     return _Prompts(Given(source), findings.images, findings.total_errors)
 
 
-def _rehearse(source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None) -> None:
-    from sdcli.output import plans
+def _rehearse(
+    source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None, out: str
+) -> None:
+    from sdcli.output import plans, timings
     from sdcli.rehearsal import Totals, rehearse
 
-    totals = Totals()
-    plans.show(rehearse(source, totals, latents), totals.document, form)
+    path, totals = Path(out).expanduser(), Totals()
+    times = timings.known(path if path.is_dir() else path.parent)
+    plans.show(rehearse(source, totals, latents, times), totals.document, form)

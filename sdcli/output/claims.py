@@ -17,7 +17,7 @@ from threading import Event, Thread
 from typing import Final
 
 from sdcli.output import files
-from sdcli.output.journal import Key
+from sdcli.output.index import Key
 
 FOLDER: Final = ".sdcli-claims"
 HEARTBEAT: Final = 10.0

@@ -14,35 +14,15 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final
 
 from sdcli.output import files
+from sdcli.output.index import Entry, Index, Key
 
 NAME: Final = "sdcli-journal.jsonl"
 SCHEMA: Final = "sdcli/journal/1"
-
-Key = tuple[str, int]
-"""A job's id and its occurrence in the run."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """What the journal last said of a job; hashes are hex SHA-256, names relative to the folder.
-
-    `former` are the hashes of files that this entry replaced, `beside` the names of a sidecar or
-    latents; a failed job has an `error` and no file. `serial` counts the journal's events.
-    """
-
-    name: str = ""
-    sha256: str = ""
-    pixels_sha256: str = ""
-    beside: tuple[str, ...] = ()
-    former: frozenset[str] = frozenset()
-    error: str | None = None
-    serial: int = 0
 
 
 class Journal:
@@ -55,9 +35,8 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
         self.entropy = ""
-        self.entries: dict[Key, Entry] = {}
-        self.names: set[str] = set()
         self.serial = 0
+        self._index = Index()
         self._read = 0
         self._threads = RLock()
         with files.translated(self.path):
@@ -71,6 +50,22 @@ class Journal:
     def close(self) -> None:
         """Close the file; the journal is of no more use."""
         os.close(self._handle)
+        self._index.close()
+
+    def entry(self, key: Key) -> Entry | None:
+        """What the journal last said of a job."""
+        with self._threads:
+            return self._index.get(key)
+
+    def has_name(self, name: str) -> bool:
+        """Whether any job ever had that file name."""
+        with self._threads:
+            return self._index.has_name(name)
+
+    def occurrence(self, job: str) -> int:
+        """How often this run met the job's id before, this call not counted."""
+        with self._threads:
+            return self._index.count(job)
 
     def refresh(self) -> None:
         """Read what other processes wrote since."""
@@ -115,7 +110,7 @@ class Journal:
 
     def _refresh(self) -> None:
         """Take in the whole lines that were not yet read; a torn one waits for its end."""
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb") as file, self._index.at_once():
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -132,9 +127,8 @@ class Journal:
             elif kind in ("image", "failed"):
                 key = (str(event["job"]), int(event["occurrence"]))
                 self.serial += 1
-                self.entries[key] = entry = _entry(event, self.entries.get(key), self.serial)
-                self.names.add(entry.name)
-        except (ValueError, KeyError, TypeError, RecursionError):
+                self._index.put(key, _entry(event, self._index.get(key), self.serial))
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return  # torn by a crash, or a later version's
 
     @contextmanager

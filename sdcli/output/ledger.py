@@ -20,8 +20,9 @@ from sdcli.errors import SdcliError
 from sdcli.output import encode, files, record
 from sdcli.output.claims import Claims
 from sdcli.output.images import Destination, name_of
-from sdcli.output.journal import Entry, Journal, Key
-from sdcli.plan import Job, job_id
+from sdcli.output.index import Entry, Key
+from sdcli.output.journal import Journal
+from sdcli.plan import Job, job_id, kind_of
 from sdcli.result import GenerationResult
 
 Again = Literal["failed", "all"]
@@ -55,7 +56,6 @@ class Ledger:
         self._part = part or Part()
         self.folder = destination.path if destination.kind == "folder" else destination.path.parent
         self.counts: Counter[str] = Counter()
-        self._seen: Counter[int] = Counter()
         with files.translated(self.folder):
             files.sweep(self.folder)
         self._journal = Journal(self.folder)
@@ -120,7 +120,12 @@ class Ledger:
             pixels_sha256=record.pixels_sha256(result.pixels),
             beside=tuple(beside),
         )
-        more = {"index": result.job.index, "seed": result.job.seed}
+        more = {
+            "index": result.job.index,
+            "seed": result.job.seed,
+            "kind": kind_of(result.job),
+            "seconds": _seconds(result),
+        }
         files.write(path, data, force=ours, announce=lambda: self._journal.done(key, entry, **more))
         self._claims.release([key])
         return path
@@ -131,13 +136,11 @@ class Ledger:
 
     def _numbered(self, job: Job) -> Job:
         """The job with its occurrence: how many equal ones came before."""
-        short = int(job_id(job)[:16], 16)
-        self._seen[short] += 1
-        return replace(job, occurrence=self._seen[short] - 1)
+        return replace(job, occurrence=self._journal.occurrence(job_id(job)))
 
     def _state(self, job: Job) -> str:
         """What the journal and the disk say of a job: done, failed, lost or new."""
-        entry = self._journal.entries.get(_key(job))
+        entry = self._journal.entry(_key(job))
         if entry is None:
             return "done" if self._again != "all" and self._is_adopted(job) else "new"
         is_old = entry.serial <= self._opened
@@ -156,7 +159,7 @@ class Ledger:
     def _is_adopted(self, job: Job) -> bool:
         """Whether the image is there though the journal was lost; then it says so again."""
         path = self.folder / name_of(job, self._destination)
-        if path.name in self._journal.names or not path.is_file():
+        if self._journal.has_name(path.name) or not path.is_file():
             return False
         with suppress(SdcliError):
             document = encode.read(path)
@@ -170,12 +173,12 @@ class Ledger:
 
     def _path(self, job: Job) -> tuple[Path, bool]:
         """Where the job's image goes, and whether what lies there is ours to replace."""
-        entry = self._journal.entries.get(_key(job)) or Entry()
+        entry = self._journal.entry(_key(job)) or Entry()
         for name in self._names(job, entry):
             path = self.folder / name
             own = name == entry.name
             if not path.exists():
-                if own or name not in self._journal.names:
+                if own or not self._journal.has_name(name):
                     return path, False
             elif self._destination.force or (own and _is_of(path, entry)):
                 return path, True
@@ -189,6 +192,12 @@ class Ledger:
         for number in count(1):
             ending = f"-{number}" if number > 1 else ""
             yield f"{first.stem}-{job_id(job)[:8]}{ending}{first.suffix}"
+
+
+def _seconds(result: GenerationResult) -> float:
+    """What the image took of its batch's time; loading is not part of it."""
+    spent = sum(result.seconds.get(phase, 0.0) for phase in ("encode", "denoise", "decode"))
+    return round(spent / result.batch_size, 4)
 
 
 def _key(job: Job) -> Key:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Literal
 
 from sdcli.output import events, files, tables
@@ -54,8 +55,18 @@ def _sums(totals: Mapping[str, Any]) -> None:
             "groups": f"{totals['groups']} (images that can share a batch)",
             "model loads": f"{loads} ({models})" if models else str(loads),
             "disk": f"about {_size(totals['disk_bytes'])}",
+            "time": _time(totals),
         }
     )
+
+
+def _time(totals: Mapping[str, Any]) -> str:
+    if totals["seconds"] is None:
+        return "not known: no image like these was made in this folder before"
+    span = timedelta(seconds=round(totals["seconds"]))
+    missing = totals["images"] - totals["timed_images"]
+    rest = f", and {missing} images of which it is not known" if missing else ""
+    return f"about {span} by what is in the journal, loading apart{rest}"
 
 
 def _size(count: float) -> str:

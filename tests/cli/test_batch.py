@@ -146,6 +146,24 @@ def test_a_dry_run_of_every_example(run_cli, path, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_tells_the_time_of_what_was_made_before(run_cli, tmp_path):
+    (tmp_path / "a.txt").write_text("a cat\na dog\n")
+    (tmp_path / "b.txt").write_text("a fish\na key --steps 3\na bus --width 64 --steps 2\n")
+    assert "time: not known" in run_cli("batch", "a.txt", "--steps", "2", "--dry-run").stdout
+    assert run_cli("batch", "a.txt", "--steps", "2", "--batch-size", "1").code == 0
+    journal = tmp_path / "outputs" / "sdcli-journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    seconds = [line["seconds"] for line in lines if line["event"] == "image"]
+    with journal.open("a") as file:
+        file.write('{"event": "image", "kind": [[], {}], "seconds": 9}\nno line\n')
+    ran = run_cli("batch", "a.txt", "b.txt", "--steps", "2", "--dry-run", "--json")
+    assert ran.document["timed_images"] == 3
+    assert ran.document["seconds"] == pytest.approx(3 * sum(seconds) / 2, abs=0.06)
+    told = run_cli("batch", "b.txt", "--steps", "2", "--dry-run").stdout
+    assert "2 images of which it is not known" in told
+    assert not list(tmp_path.glob("*/**/.sdcli*"))
+
+
 def test_a_dry_run_for_people(run_cli, tmp_path):
     write(tmp_path, "a.txt", "a cat --seed 1\na dog --vae tiny")
     ran = run_cli("batch", "a.txt", "--steps", "4,8", "--dry-run")

@@ -1,0 +1,83 @@
+"""What a batch knows of its jobs: like a dictionary, but not in memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdcli.errors import OutputError
+from sdcli.output.index import Entry, Index, Key
+
+ids = st.text("0123456789abcdef", min_size=2, max_size=4) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=6
+)
+keys = st.tuples(ids, st.integers(0, 3))
+hashes = st.text("0123456789abcdef", max_size=8)
+entries = st.builds(
+    Entry,
+    name=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+    sha256=hashes,
+    pixels_sha256=hashes,
+    beside=st.lists(st.text("ab.", max_size=4)).map(tuple),
+    former=st.frozensets(hashes),
+    error=st.none() | st.text(max_size=9),
+    serial=st.integers(0, 2**40),
+)
+
+
+@given(st.lists(st.tuples(keys, entries)), st.lists(keys))
+def test_it_answers_as_a_dictionary_would(put: list[tuple[Key, Entry]], asked: list[Key]) -> None:
+    index, known = Index(), dict(put)
+    with index.at_once():
+        for key, entry in put:
+            index.put(key, entry)
+    for key in [*known, *asked]:
+        assert index.get(key) == known.get(key)
+    for _, entry in put:
+        assert index.has_name(entry.name)
+    assert not index.has_name("nobody/has/this")
+    index.close()
+
+
+@given(st.lists(st.sampled_from(["aa" * 16, "bb" * 16, "cc" * 16])))
+def test_it_counts_how_often_a_job_was_met(jobs: list[str]) -> None:
+    index, met = Index(), Counter[str]()
+    for job in jobs:
+        assert index.count(job) == met[job]
+        met[job] += 1
+    index.close()
+
+
+def test_many_jobs_take_no_memory() -> None:
+    index = Index()
+    held = []
+    tracemalloc.start()
+    with index.at_once():
+        for number in range(20_000):
+            job = f"{number:032x}"
+            index.put((job, 0), Entry(name=f"{number}.png", sha256=job * 2, pixels_sha256=job * 2))
+            index.count(job)
+            if number in (1_000, 19_999):
+                held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    index.close()
+    assert held[1] - held[0] < 500_000  # a dictionary: some 12 million
+
+
+def put_many(index: Index, count: int) -> None:
+    with index.at_once():
+        for number in range(count):
+            index.put((f"{number:032x}", 0), Entry(name="n" * 200))
+
+
+def test_a_full_temporary_folder_is_told_with_where_to_go() -> None:
+    index = Index()
+    index._database.execute("PRAGMA max_page_count = 4")
+    with pytest.raises(OutputError, match="full") as failure:
+        put_many(index, 1000)
+    assert "SQLITE_TMPDIR" in str(failure.value.hint)
+    index.close()

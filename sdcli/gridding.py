@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sdcli.asking import Asked
 from sdcli.errors import UsageError
+from sdcli.groups import WINDOW
 from sdcli.plan import Job
+from sdcli.prompts.arrivals import Arrivals
 from sdcli.prompts.fields import SIZE, canonical
 from sdcli.result import GenerationResult
-from sdcli.run import Delivery
+from sdcli.run import Delivery, Planner
+from sdcli.shelf import Shelf
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Cells = dict[tuple[object, object], NDArray[np.uint8]]
+    Picture = Callable[[], NDArray[np.uint8]]
+    Cells = dict[tuple[object, object], Picture]
 
 PROMPT: Final = "prompt"
 _NOWHERE: Final = ""
@@ -27,8 +32,14 @@ _NAMED: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
 _PLAIN: Final = (PROMPT, SIZE, "scheduler", "model")
 
 
-def axes(text: str, asked: Asked, prompts: int) -> tuple[str, ...]:
+def axes(text: str, asked: Asked, prompts: int, *, json: bool) -> tuple[str, ...]:
     """From "steps,scheduler", X and Y, the fields; one of them is a row. Raises UsageError."""
+    if json:
+        raise UsageError(
+            "--grid comes after the images, and --json has ended by then",
+            code="usage.grid",
+            hint="take --jsonl",
+        )
     names = tuple(canonical(word) for word in text.split(","))
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise UsageError(
@@ -51,7 +62,10 @@ def axes(text: str, asked: Asked, prompts: int) -> tuple[str, ...]:
 
 @dataclass(kw_only=True)
 class Grids:
-    """Collects pictures; those that differ in more than the axes are on another grid."""
+    """Collects pictures; those that differ in more than the axes are on another grid.
+
+    A picture is fetched when its grid is drawn: those of a batch stay on disk until then.
+    """
 
     axes: Sequence[str]
     _cells: dict[Hashable, Cells] = field(default_factory=dict)
@@ -59,13 +73,21 @@ class Grids:
 
     def add(self, result: GenerationResult) -> None:
         """Take a picture in."""
-        rest = _rest(result.job, self.axes)
-        column, row, *_ = (*(_value(result.job, name) for name in self.axes), _NOWHERE)
-        self._cells.setdefault(rest, {})[column, row] = result.pixels
-        self._first.setdefault(rest, result.job)
+        pixels = result.pixels
+        self.place(result.job, lambda: pixels)
+
+    def place(self, job: Job, picture: Picture) -> None:
+        """Take in where the picture of a job can be had."""
+        rest = _rest(job, self.axes)
+        column, row, *_ = (*(_value(job, name) for name in self.axes), _NOWHERE)
+        self._cells.setdefault(rest, {})[column, row] = picture
+        self._first.setdefault(rest, job)
 
     def write(self, delivery: Delivery) -> Iterator[str]:
-        """Write the grids beside the images; their paths. Raises OutputError."""
+        """Write the grids beside the images; their paths. Raises OutputError.
+
+        Beside the images of a batch each has a name for good, and replaces what it was before.
+        """
         from sdcli.output import grid, images
 
         target = images.destination(delivery.out, several=True, force=delivery.force)
@@ -73,18 +95,47 @@ class Grids:
             columns = list(dict.fromkeys(column for column, _ in cells))
             rows = list(dict.fromkeys(row for _, row in cells))
             pixels = grid.labelled_grid(
-                [[cells.get((column, row)) for column in columns] for row in rows],
+                [[_fetched(cells.get((column, row))) for column in columns] for row in rows],
                 rows=[self._label(1, row) for row in rows],
                 columns=[self._label(0, column) for column in columns],
             )
             job = self._first[rest]
-            yield grid.write(pixels, target, job.prompt, job.seed)
+            own = _name(rest, self.axes) if delivery.journal else None
+            yield grid.write(pixels, target, job.prompt, job.seed, own=own)
 
     def _label(self, axis: int, value: object) -> str:
         if axis >= len(self.axes):
             return ""
         name = self.axes[axis]
         return str(value) if name in _PLAIN else f"{_NAMED.get(name, name)} {_short(value)}"
+
+
+def of_batch(source: Arrivals, delivery: Delivery, axes: Sequence[str]) -> Iterator[str]:
+    """Draw the grids of a batch from its folder: whatever is done, in this start or before.
+
+    `source` are the batch's requests, once more. The grids' paths. Raises OutputError.
+    """
+    from sdcli.output.pixels import read_pixels
+
+    grids, shelf = Grids(axes=axes), Shelf(replace(delivery, again=None))
+    try:
+        assert shelf.ledger is not None
+        planner = Planner(lambda warning: None, shelf.ledger.draw_seed)
+        while jobs := planner.jobs(source.take(WINDOW, wait=True)):
+            for job, path in shelf.ledger.done(jobs):
+                grids.place(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
+        yield from grids.write(delivery)
+    finally:
+        shelf.close()
+
+
+def _fetched(picture: Picture | None) -> NDArray[np.uint8] | None:
+    return picture() if picture else None
+
+
+def _name(rest: Hashable, axes: Sequence[str]) -> str:
+    """Eight digits that tell a grid from the others of its folder, in every start the same."""
+    return hashlib.sha256(repr((rest, axes)).encode()).hexdigest()[:8]
 
 
 def _value(job: Job, name: str) -> object:

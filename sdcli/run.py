@@ -87,7 +87,7 @@ def outcomes(
     """
     from sdcli import engine
 
-    planner = _Planner(warn or (lambda text: None), ledger.draw_seed if ledger else draw_seed)
+    planner = Planner(warn or (lambda text: None), ledger.draw_seed if ledger else draw_seed)
 
     def limit(job: Job) -> int:
         pipeline = _pipeline(job.spec, planner.warn)
@@ -137,7 +137,7 @@ def _leading(jobs: Sequence[Job]) -> list[Job]:
     return list(takewhile(lambda job: batch_key(job) == key, jobs))
 
 
-class _Planner:
+class Planner:
     """Requests to jobs, numbered over the whole run. Each word a model never saw is told once."""
 
     def __init__(self, warn: Warn, draw: Callable[[Job], int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +55,7 @@ def batch(
     replace: settings.Replace = None,
     wildcards: settings.WildcardFolder = None,
     wildcard_mode: settings.WildcardMode = None,
+    grid: settings.Grid = None,
     dtype: settings.Dtype = None,
     device: settings.Device = None,
     input_format: options.InputFormat = None,
@@ -99,6 +101,11 @@ def batch(
     wanted = options.parse_latents(save_latents, latents_kinds)
     verbosity = options.verbosity(quiet, verbose)
     watching = options.parse_preview(preview, preview_out, preview_vae, quiet)
+    if grid is not None:
+        _check_grid(grid, files, said, out)
+        from sdcli import gridding
+
+        axes = gridding.axes(grid, asked, 2, json=json)
     from sdcli.output.console import Console
 
     prompts = _open(files, input_format, asked, keep_going, Console(verbosity=verbosity))
@@ -121,14 +128,25 @@ def batch(
         again=options.again(redo, retry_failed),
         watching=watching,
     )
-    return prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
+    code = prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
+    if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
+        for path in gridding.of_batch(prompts.again(), delivery, axes):
+            options.show_path(path, "sdcli/grid/1", jsonl)
+    return code
 
 
 class _Prompts:
     """A source of requests, how many images it makes if that is known, and what was left out."""
 
-    def __init__(self, source: Arrivals, images: int | None, left_out: int = 0) -> None:
+    def __init__(
+        self,
+        source: Arrivals,
+        images: int | None,
+        left_out: int = 0,
+        again: Callable[[], Arrivals] = lambda: Given(()),
+    ) -> None:
         self.source = source
+        self.again = again  # the same requests once more, of files
         self.images = images
         self.left_out = left_out
 
@@ -190,11 +208,28 @@ def _checked(
         talk.error(error)
     for warning in findings.warnings:
         talk.warn(warning)
-    if keep_going:
-        source = reading.requests(files, format_name, asked, examine, lambda error: None)
-    else:
-        source = reading.requests(files, format_name, asked, lambda request: None)
-    return _Prompts(Given(source), findings.images, findings.total_errors)
+
+    def requests() -> Arrivals:
+        if keep_going:
+            return Given(reading.requests(files, format_name, asked, examine, lambda error: None))
+        return Given(reading.requests(files, format_name, asked, lambda request: None))
+
+    return _Prompts(requests(), findings.images, findings.total_errors, requests)
+
+
+def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: str) -> None:
+    """Raises UsageError where a grid would not be the same at a second start, or could not be."""
+    refusal = None
+    if any(name == STDIN or is_stream(name) for name in files):
+        refusal = "it is drawn at the end, from the files, and stdin is gone by then"
+    elif out == STDOUT:
+        refusal = "it lies beside the images, and --out is stdout"
+    elif said["seed"] is None:
+        refusal = "its pictures need one seed: give --seed"
+    elif os.environ.get("WORLD_SIZE", "1") != "1":
+        refusal = "no rank sees all the images: give the same command without ranks afterwards"
+    if refusal:
+        raise UsageError(f"--grid {text}: {refusal}", code="usage.grid")
 
 
 def _rehearse(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from sdcli.commands import options, settings
 from sdcli.errors import ExitCode, UsageError
 from sdcli.prompts.arrivals import Arrivals, Given, Streamed
 from sdcli.prompts.txt import plain
-
-if TYPE_CHECKING:
-    from sdcli.gridding import Grids
 
 STDIN = "-"
 
@@ -90,7 +87,12 @@ def generate(
     watching = options.parse_preview(preview, preview_out, preview_vae, quiet)
     from sdcli.run import Delivery, deliver
 
-    grids = _grids(grid, asked, prompts, json)
+    grids = None
+    if grid is not None:
+        from sdcli import gridding
+
+        several = 2 if prompts == [STDIN] else len(prompts)
+        grids = gridding.Grids(axes=gridding.axes(grid, asked, several, json=json))
     delivery = Delivery(
         out=out,
         images=_images(prompts, asked),
@@ -109,21 +111,6 @@ def generate(
     for path in grids.write(delivery) if grids else ():
         options.show_path(path, "sdcli/grid/1", jsonl)
     return code
-
-
-def _grids(text: str | None, asked: Asked, prompts: list[str], json: bool) -> Grids | None:
-    if text is None:
-        return None
-    if json:
-        raise UsageError(
-            "--grid comes after the images, and --json has ended by then",
-            code="usage.grid",
-            hint="take --jsonl",
-        )
-    from sdcli import gridding
-
-    several = 2 if prompts == [STDIN] else len(prompts)
-    return gridding.Grids(axes=gridding.axes(text, asked, several))
 
 
 def _source(prompts: list[str], asked: Asked) -> Arrivals:

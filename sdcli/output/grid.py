@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sdcli.output import files
 from sdcli.output.encode import encode
 from sdcli.output.images import Destination, put
 from sdcli.output.text import one_line, slug
@@ -55,12 +56,19 @@ def labelled_grid(
     return np.array(sheet)
 
 
-def write(pixels: NDArray[np.uint8], target: Destination, words: str, seed: int) -> str:
+def write(
+    pixels: NDArray[np.uint8], target: Destination, words: str, seed: int, *, own: str | None = None
+) -> str:
     """Write a sheet where `--out` said, whole or not at all; the path. Raises OutputError.
 
-    In a folder it takes the next number, and a name of the words and the seed.
+    In a folder it takes the next number, and a name of the words and the seed; or with `own` that
+    instead of a number, and the place of the sheet that had it.
     """
     data = encode(pixels, target.suffix, None)
+    if own is not None:
+        path = target.folder / f"grid-{slug(words)}-{seed}-{own}{target.suffix}"
+        files.write(path, data, force=True)
+        return str(path)
     return put(data, target, f"grid-{slug(words)}-{seed}")
 
 

@@ -81,6 +81,12 @@ class Ledger:
         self.counts.update(states.values())
         return [job for job in share if states[job.index] not in _SETTLED]
 
+    def done(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
+        """The jobs whose images are there and whole, and where; all shares are looked at."""
+        for job in map(self._numbered, jobs):
+            if self._state(job) == "done" and (entry := self._journal.entry(_key(job))):
+                yield job, self.folder / entry.name
+
     def claim(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """The jobs that are this process's to make now, and those that another is making."""
         mine = [job for job in jobs if self._claims.take(_key(job))]

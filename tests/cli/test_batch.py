@@ -261,6 +261,41 @@ def test_grids_that_cannot_be(run_cli, argv):
     assert run_cli("generate", "a cat", *argv).code == ExitCode.USAGE
 
 
+def test_a_batch_draws_its_grids_from_what_is_on_disk(run_cli, tmp_path):
+    write(tmp_path, "a.txt", "a cat\na dog\n")
+    argv = ("batch", "a.txt", "--seed", "3", "--steps", "1,2", "-s", "ddim,euler")
+    argv += ("--batch-size", "1")  # so that one made again is equal to the bit
+    assert len(run_cli(*argv).paths) == 8
+    first = run_cli(*argv, "--grid", "steps,scheduler")
+    assert [path.name.split("-")[0] for path in first.paths] == ["grid", "grid"]
+    whole = [np.asarray(Image.open(path).convert("RGB")) for path in first.paths]
+    pictures = sorted(tmp_path.glob("outputs/0*.png"))
+    for path in pictures:
+        part = np.asarray(Image.open(path).convert("RGB"))
+        assert sum(_holds(grid, part) for grid in whole) == 1
+    pictures[5].unlink()
+    second = run_cli(*argv, "--grid", "steps,scheduler")
+    assert [path.name.startswith("grid") for path in second.paths] == [False, True, True]
+    assert second.paths[1:] == first.paths
+    for path, before in zip(first.paths, whole, strict=True):
+        assert np.array_equal(np.asarray(Image.open(path).convert("RGB")), before)
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("a.txt",), "give --seed"),
+        (("-", "--seed", "1"), "stdin is gone"),
+        (("a.txt", "--seed", "1", "-o", "-"), "stdout"),
+    ],
+)
+def test_batches_that_can_have_no_grid(run_cli, tmp_path, argv, told):
+    write(tmp_path, "a.txt", "a cat\n")
+    ran = run_cli("batch", *argv, "--steps", "1,2", "--grid", "steps")
+    assert ran.code == ExitCode.USAGE
+    assert told in ran.stderr
+
+
 def test_stdin_is_not_shared_by_ranks(run_cli, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")

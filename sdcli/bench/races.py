@@ -1,4 +1,4 @@
-"""The three races: how fast a command answers, one picture from cold, and many pictures."""
+"""The races: a command without a model, one picture from cold, many, and what a dump costs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from sdcli.bench import rivals
 from sdcli.bench.measure import Contestant, Timing, beside_python, measure, python, sdcli
-from sdcli.catalog.models import ModelDefaults, read_defaults
+from sdcli.catalog.models import EMBEDDED_FOLDER, ModelDefaults, read_defaults
 from sdcli.catalog.schedulers import resolve, shipped
 
 PROMPT: Final = "a cat and a guitar on a blue background"
@@ -64,7 +65,7 @@ def one(folder: Path, model: str, rounds: int) -> Document:
     }
 
 
-def many(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Document:
+def batch(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Document:
     """A picture a prompt, in one process each: a loop, batches by hand, and sdcli's pipe."""
     with tempfile.TemporaryDirectory() as out:
         ask = _ask(folder, read_defaults(folder)) | {"prompts": list(prompts), "out": out}
@@ -73,7 +74,7 @@ def many(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Docum
         text = "".join(f"{prompt}\n" for prompt in prompts)
         file = Path(out, "prompts.txt")
         file.write_text(text, "utf-8")
-        batch = ["batch", str(file), *pipe[2:-1], "--redo", "--quiet"]
+        resumable = ["batch", str(file), *pipe[2:-1], "--redo", "--quiet"]
         contestants = [
             Contestant(
                 name="plain script, one by one", argv=_script(rivals.MANY, ask | {"batch_size": 1})
@@ -86,15 +87,47 @@ def many(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Docum
             Contestant(
                 name="sdcli generate - --batch-size auto", argv=sdcli(*pipe, "auto"), stdin=text
             ),
-            Contestant(name="sdcli batch", argv=sdcli(*batch)),
+            Contestant(name="sdcli batch", argv=sdcli(*resumable)),
         ]
         timings = measure(contestants, rounds=rounds)
     plain, _, exact, *_ = (json.loads(timing.stdout[-1]) for timing in timings)
     digests = [image["pixels_sha256"] for image in exact["images"]]
-    return _document("many", timings, {}) | {
+    return _document("batch", timings, {}) | {
         "prompts": len(prompts),
         "same_pixels": plain["pixels_sha256"] == digests,
     }
+
+
+def dump(rounds: int) -> Document:
+    """The latents of every step, written while a model of SD 1.5's size draws, and without."""
+    with tempfile.TemporaryDirectory() as folder:
+        ask = {"out": f"{folder}/model", "tokenizer": str(EMBEDDED_FOLDER / "tokenizer")}
+        subprocess.run(_script(rivals.FULL_SIZE, ask), capture_output=True, check=True)
+        draw = ["generate", PROMPT, "--model", ask["out"], "--seed", str(SEED), "--steps", "4"]
+        draw += ["--device", "cpu", "--dtype", "float32", "--json", "--out", f"{folder}/out"]
+        contestants = [
+            Contestant(name="sdcli generate", argv=sdcli(*draw)),
+            Contestant(
+                name="sdcli generate --save-latents all", argv=sdcli(*draw, "--save-latents", "all")
+            ),
+        ]
+        timings = measure(contestants, rounds=rounds)
+    phases = {
+        timing.name: {"denoise": median(map(_denoising, timing.stdout))} for timing in timings
+    }
+    without, with_dump = (phases[timing.name]["denoise"] for timing in timings)
+    return _document("dump", timings, phases) | {
+        "denoise_ratio": round(with_dump / without, 4),
+        "same_pixels": len({_digest(text) for t in timings for text in t.stdout}) == 1,
+    }
+
+
+def _denoising(stdout: str) -> float:
+    return float(json.loads(stdout)["images"][0]["seconds"]["denoise"])
+
+
+def _digest(stdout: str) -> str:
+    return str(json.loads(stdout)["images"][0]["pixels_sha256"])
 
 
 def prompts_of_shapes(count: int) -> list[str]:

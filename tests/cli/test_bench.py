@@ -59,7 +59,7 @@ def test_a_file_without_prompts_is_refused(run_cli, tmp_path, text, why):
     path = tmp_path / "prompts.txt"
     if text is not None:
         path.write_text(text)
-    ran = run_cli("bench", "many", "--prompts", str(path))
+    ran = run_cli("bench", "batch", "--prompts", str(path))
     assert ran.code == 2
     assert why in ran.stderr
 

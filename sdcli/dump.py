@@ -21,6 +21,9 @@ KINDS: Final[Mapping[str, str]] = {
     EPS: "what the UNet said in it, guidance included, in the model's own prediction type",
     NOISE: "the noise that the image began as",
 }
+RESUMED: Final = "steps up to"
+"""How the event of an image begins that went on from the latents of another request."""
+
 FINAL: Final = "final"
 """The name of the last latents: every whole dump has them."""
 

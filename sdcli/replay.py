@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.dump import LatentsWanted
+from sdcli.dump import RESUMED, LatentsWanted
 from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
 from sdcli.prompts.arrivals import Given
 from sdcli.request import GenerationRequest, PipelineSpec
@@ -53,9 +53,20 @@ def read(paths: Sequence[str], changes: Sequence[str]) -> list[Recorded]:
                 code="replay.no_record",
                 hint=f"sdcli inspect {path} --as-command",
             )
+        if borrowed := [e for e in document["record"].get("events", ()) if _is_borrowed(e)]:
+            raise UsageError(
+                f"{path}: its {borrowed[0]}: it cannot be made of its own record alone",
+                code="replay.resumed",
+                hint="sdcli latents resume makes it again, if those latents are still there",
+            )
         request = GenerationRequest.from_dict({**document["record"]["request"], **overlay})
         found.append(Recorded(path=path, document=document, request=request))
     return found
+
+
+def _is_borrowed(event: object) -> bool:
+    """Whether the event says that the image began as another."""
+    return isinstance(event, str) and event.startswith(RESUMED)
 
 
 def source(images: Sequence[Recorded]) -> Given:

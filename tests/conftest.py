@@ -14,6 +14,8 @@ from hypothesis import settings
 
 from sdcli.cli import main
 
+pytest_plugins = ["tests.made_again"]
+
 # A busy machine is no error.
 settings.register_profile("sdcli", deadline=None)
 settings.load_profile("sdcli")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdcli.dump import EPS, NOISE, X0, XT, Recorded, Start
+from sdcli.dump import EPS, NOISE, RESUMED, X0, XT, Recorded, Start
 from sdcli.engine import schedulers
 from sdcli.engine.loading import LoadedPipeline
 from sdcli.engine.predictions import noise_levels
@@ -98,7 +98,7 @@ def _notes(job: Job, was: Job, dump: Recorded, step: int) -> tuple[str, ...]:
         changed.append(f"scheduler {was.scheduler_label!r}")
     if not changed:
         return ()
-    return (f"steps up to {step} are those of {dump.path.name}, with {', '.join(changed)}",)
+    return (f"{RESUMED} {step} are those of {dump.path.name}, with {', '.join(changed)}",)
 
 
 def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> str:

@@ -81,6 +81,15 @@ def test_resume_otherwise_is_another_image_and_says_so(run):
         assert read("other.png")["record"]["events"]
 
 
+def test_a_picture_that_began_as_another_is_not_replayed(run):
+    argv = ("--from-step", "2", "--prompt", "a dog", "-o", "mixed.png")
+    assert run("latents", "resume", "a.png", *argv).code == 0
+    ran = run("replay", "mixed.png", "--check")
+    assert ran.code == 2
+    assert "steps up to 2 are those of a.latents.safetensors" in ran.stderr
+    assert "latents resume" in ran.stderr
+
+
 def test_resume_refuses_what_the_file_does_not_hold(run):
     quick = ("--steps", "4", "--device", "cpu", "--seed", "1", "--save-latents", "every:2")
     for scheduler, code in (("DPM++ 2M", 2), ("Euler a", 2), ("Euler", 0), ("DDIM", 0)):

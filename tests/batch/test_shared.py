@@ -78,7 +78,7 @@ def survivor(out):
     victim = os.fork()
     if not victim:
         mine = ledger.Ledger(Destination(kind="folder", path=Path(out)))
-        planner = run._Planner(print, mine.draw_seed)
+        planner = run.Planner(print, mine.draw_seed)
         claimed, _ = mine.claim(mine.wanted(planner.jobs(PROMPTS[:4])))
         os.write(writer, bytes([len(claimed)]))
         time.sleep(600)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from sdcli.engine.vaes import LoadedVae
+
     Look = Callable[[NDArray[Any]], NDArray[np.uint8]]
     """Latents (channels, height/8, width/8) to pixels (height, width, 3)."""
 
@@ -43,16 +45,22 @@ def through(spec: PipelineSpec, warn: Callable[[str], None]) -> Look:
 
     `warn` hears what was found out while loading, and the rungs that a decode took.
     """
-    from sdcli.engine.pictures import Pictures
+    from sdcli import engine
 
-    pictures = Pictures(spec)
-    for note in pictures.notes:
+    loaded = engine.load_vae(spec)
+    for note in loaded.notes:
         warn(note)
+    return through_loaded(loaded, warn)
+
+
+def through_loaded(loaded: LoadedVae, warn: Callable[[str], None]) -> Look:
+    """A VAE that is there already, one picture at a time, as `generate` decodes."""
+    from sdcli.engine.decode_file import decode_array
 
     def look(latents: NDArray[Any]) -> NDArray[np.uint8]:
-        pixels, events = pictures.decode(latents)
-        for event in events:
+        decoded = decode_array(loaded, latents)
+        for event in decoded.events:
             warn(event)
-        return pixels
+        return decoded.pixels
 
     return look

@@ -39,7 +39,10 @@ def noise(
       sdcli latents noise outputs/0001-a-cat-7.png
       sdcli latents noise cat.png --to 600 --steps 24 -o cat.gif
     """
-    from sdcli.engine.pictures import Pictures
+    from sdcli import engine
+    from sdcli.engine.encode_image import encode_image
+    from sdcli.engine.forward import noised
+    from sdcli.engine.looks import through_loaded
     from sdcli.output import animation, images
     from sdcli.output.console import Console
     from sdcli.output.grid import labelled_grid
@@ -51,16 +54,18 @@ def noise(
             code="usage.to",
         )
     choices.check_fps(fps)
-    moving = Path(out).suffix.lower() in (*animation.SUFFIXES, ".mp4")
+    moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.check(out, force=force) if moving else None
     destination = None if moving else images.destination(out, several=False, force=force)
-    pictures = Pictures(options.spec(model, vae, None, None, device, offline))
-    picture, notes = read_pixels(Path(image).expanduser(), grid=pictures.grid)
-    for note in (*pictures.notes, *notes):
-        Console().warn(note)
+    warn = Console().warn
+    loaded = engine.load_vae(options.spec(model, vae, None, None, device, offline))
+    picture, notes = read_pixels(Path(image).expanduser(), grid=loaded.facts.vae_scale_factor)
+    latents, rungs = encode_image(loaded, picture)
+    for note in (*loaded.notes, *notes, *rungs):
+        warn(note)
     times = [round(to * i / steps) for i in range(steps + 1)]
-    walked = pictures.noised(pictures.encode(picture), times, seed)
-    frames = [pictures.decode(latents)[0] for latents in walked]
+    walked = noised(loaded.spec, latents, times, seed)
+    frames = list(map(through_loaded(loaded, warn), walked))
     name = f"{Path(image).stem}-noise"
     if target:
         path = animation.write(frames, target, name, fps=fps, force=force)

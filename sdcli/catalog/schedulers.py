@@ -174,7 +174,7 @@ def _require(package: str, row: Sampler) -> None:
         raise UsageError(
             f"scheduler {row.name!r} needs the package {package}, which is not installed",
             code="scheduler.package",
-            hint="pip install 'sdcli[schedulers]'",
+            hint=f"pip install {package}",
         )
 
 

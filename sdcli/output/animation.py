@@ -31,7 +31,7 @@ def check(out: str, *, force: bool) -> Path:
         raise UsageError(
             f"--out {out}: .mp4 needs the package av",
             code="usage.out",
-            hint="pip install 'sdcli[video]', or write a .webp",
+            hint="pip install av, or write a .webp",
         )
     if path.suffix and path.suffix.lower() not in SUFFIXES and not path.is_dir():
         raise UsageError(

@@ -37,6 +37,7 @@ def _examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": engine.versions(),
+        "optional": {name: {"version": _version(name), "for": use} for name, use in _OPTIONAL},
         "devices": [{"name": d.name, "description": d.description} for d in devices],
         "cache": _cache(),
         "embedded": _embedded(),
@@ -46,6 +47,23 @@ def _examine() -> dict[str, Any]:
             **_chosen_dtype(chosen.name),
         },
     }
+
+
+_OPTIONAL = (
+    ("scipy", "LMS, and Beta schedules"),
+    ("torchsde", "DPM++ SDE"),
+    ("chafa.py", "--preview as pixels in kitty, iTerm2 and sixel terminals"),
+    ("av", "MP4 of latents animate"),
+)
+
+
+def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _settings(context: typer.Context) -> list[dict[str, object]]:
@@ -90,6 +108,10 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
     return {
         "python": f"{document['python']} on {document['platform']}",
         **document["versions"],
+        **{
+            name: found["version"] or f"not here (pip install {name}), for {found['for']}"
+            for name, found in document["optional"].items()
+        },
         **{d["name"]: d["description"] for d in document["devices"]},
         "cache": f"{cache['path']} ({', '.join(cache['models']) or 'no models'})",
         "embedded model": f"{embedded['path']} ({'whole' if embedded['present'] else 'missing'})",

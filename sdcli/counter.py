@@ -13,7 +13,7 @@ from sdcli.plan import Job
 from sdcli.result import Failure, GenerationResult
 
 if TYPE_CHECKING:
-    from sdcli.output.console import Bar
+    from sdcli.output.bar import Bar
     from sdcli.output.reports import Report
     from sdcli.output.tensors import Dumps
     from sdcli.shelf import Shelf

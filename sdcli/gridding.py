@@ -11,10 +11,11 @@ from sdcli.asking import Asked
 from sdcli.errors import UsageError
 from sdcli.groups import WINDOW
 from sdcli.plan import Job
+from sdcli.planner import Planner
 from sdcli.prompts.arrivals import Arrivals
 from sdcli.prompts.fields import SIZE, canonical
 from sdcli.result import GenerationResult
-from sdcli.run import Delivery, Planner
+from sdcli.run import Delivery
 from sdcli.shelf import Shelf
 
 if TYPE_CHECKING:

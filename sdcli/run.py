@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli import groups
 from sdcli.beside import Beside
-from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
 from sdcli.counter import Counter
 from sdcli.dump import LatentsSink, LatentsWanted, Recorded, Start
 from sdcli.errors import ExitCode, OutputError, SdcliError
 from sdcli.interrupts import Patience
 from sdcli.plan import Job, batch_key, draw_seed, plan
+from sdcli.planner import Planner, defaults_of
 from sdcli.prompts.arrivals import Arrivals, Given
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Failure, GenerationResult, StepEvent
@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
     from sdcli.output.ledger import Ledger
 
-Warn = Callable[[str], None]
 Begin = Callable[["LoadedPipeline", Job], Start]
-
-_REAL_CHECKPOINT: Final = (
-    "it draws a small world; for any other give a real checkpoint, "
-    "as in -m stable-diffusion-v1-5/stable-diffusion-v1-5"
-)
 
 _FINISHING: Final = "the images in flight are finished first; Ctrl-C again stops at once"
 
@@ -73,7 +67,7 @@ def outcomes(
     sinks: Sequence[LatentsSink] = (),
     begin: Begin | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
-    warn: Warn | None = None,
+    warn: Callable[[str], None] | None = None,
     ledger: Ledger | None = None,
     order: groups.Order | None = None,
     patience: Patience | None = None,
@@ -137,50 +131,7 @@ def _leading(jobs: Sequence[Job]) -> list[Job]:
     return list(takewhile(lambda job: batch_key(job) == key, jobs))
 
 
-class Planner:
-    """Requests to jobs, numbered over the whole run. Each word a model never saw is told once."""
-
-    def __init__(self, warn: Warn, draw: Callable[[Job], int]) -> None:
-        self.warn = warn
-        self._draw = draw
-        self._planned = 0
-        self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
-        self._told: set[str] = set()
-
-    def jobs(self, requests: Iterable[GenerationRequest]) -> list[Job]:
-        jobs: list[Job] = []
-        for request in requests:
-            defaults, files = self._model(request.spec)
-            first = self._planned + len(jobs)
-            jobs += plan(request, defaults, first, fingerprint=files, draw=self._draw)
-            if defaults.words is not None:
-                self._tell(unknown_words(request.prompt, defaults.words))
-        self._planned += len(jobs)
-        return jobs
-
-    def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
-        """What a model wants and which files it is, looked up once a run."""
-        from sdcli.engine.fingerprint import fingerprint
-
-        if spec not in self._known:
-            self._known[spec] = (_defaults(spec), fingerprint(spec))
-        return self._known[spec]
-
-    def _tell(self, words: Iterable[str]) -> None:
-        if new := [word for word in words if word not in self._told]:
-            self.warn(f"this model was never shown: {', '.join(new)}")
-            if not self._told:
-                self.warn(_REAL_CHECKPOINT)
-            self._told.update(new)
-
-
-def _defaults(spec: PipelineSpec) -> ModelDefaults:
-    from sdcli.engine.fetch import fetch
-
-    return read_defaults(fetch(spec))
-
-
-def _pipeline(spec: PipelineSpec, warn: Warn) -> LoadedPipeline:
+def _pipeline(spec: PipelineSpec, warn: Callable[[str], None]) -> LoadedPipeline:
     """The loaded pipeline; one at a time, since two may not fit into memory."""
     from sdcli import engine
 
@@ -290,7 +241,7 @@ def going_on(dump: Recorded, was: GenerationRequest, step: int) -> Begin:
     def begin(pipeline: LoadedPipeline, job: Job) -> Start:
         from sdcli import engine
 
-        [before] = plan(was, _defaults(job.spec), 0)
+        [before] = plan(was, defaults_of(job.spec), 0)
         return engine.start_from(pipeline, job, before, dump, step)
 
     return begin

@@ -16,7 +16,7 @@ from sdcli.watching import Watching
 
 if TYPE_CHECKING:
     from sdcli.engine.looks import Look
-    from sdcli.output.console import Bar
+    from sdcli.output.bar import Bar
     from sdcli.output.images import Destination
     from sdcli.output.ledger import Ledger, Part
     from sdcli.output.preview import Preview, Screen

@@ -13,7 +13,7 @@ import typer
 
 from sdcli import reading
 from sdcli.asking import Asked, Expander
-from sdcli.commands import options, settings
+from sdcli.commands import meant, options, settings, told
 from sdcli.dump import LatentsWanted
 from sdcli.errors import ExitCode, UsageError, UsageErrors
 from sdcli.prompts.arrivals import Arrivals, Given, Streamed
@@ -96,11 +96,11 @@ def batch(
     """
     said = settings.said(locals())
     asked = settings.asked(said, replace, wildcards, wildcard_mode)
-    limit = options.parse_batch_size(batch_size)
-    form = options.report_form(json, jsonl)
-    wanted = options.parse_latents(save_latents, latents_kinds)
-    verbosity = options.verbosity(quiet, verbose)
-    watching = options.parse_preview(preview, preview_out, preview_vae, quiet)
+    limit = meant.parse_batch_size(batch_size)
+    form = meant.report_form(json, jsonl)
+    wanted = meant.parse_latents(save_latents, latents_kinds)
+    verbosity = meant.verbosity(quiet, verbose)
+    watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
     if grid is not None:
         _check_grid(grid, files, said, out)
         from sdcli import gridding
@@ -125,13 +125,13 @@ def batch(
         verbosity=verbosity,
         archive=format == "tar",
         journal=out != STDOUT,
-        again=options.again(redo, retry_failed),
+        again=meant.again(redo, retry_failed),
         watching=watching,
     )
     code = prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
     if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
         for path in gridding.of_batch(prompts.again(), delivery, axes):
-            options.show_path(path, "sdcli/grid/1", jsonl)
+            told.show_path(path, "sdcli/grid/1", jsonl)
     return code
 
 

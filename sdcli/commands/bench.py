@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import options, told
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
 
@@ -67,7 +67,7 @@ def bench(
         if not json:
             _show(race, document)
     if json:
-        options.show({"schema": "sdcli/bench/1", "races": documents}, json=True)
+        told.show({"schema": "sdcli/bench/1", "races": documents}, json=True)
 
 
 def _run(
@@ -106,4 +106,4 @@ def _show(race: Race, document: dict[str, Any]) -> None:
     if "same_pixels" in document:
         facts["the same pixels"] = "yes" if document["same_pixels"] else "NO"
     print(f"{race}, median of {document['rounds']}, × to the first line")
-    options.show(facts, json=False)
+    told.show(facts, json=False)

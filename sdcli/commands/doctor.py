@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
-from sdcli.commands import options
+from sdcli.commands import options, told
 from sdcli.commands.inspect import describe
 from sdcli.errors import SdcliError
 
@@ -24,7 +24,7 @@ def doctor(context: typer.Context, json: options.Json = False) -> None:
       sdcli doctor --json
     """
     document = _examine() | {"settings": _settings(context)}
-    options.show(document if json else _facts(document), json)
+    told.show(document if json else _facts(document), json)
 
 
 def _examine() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sdcli.asking import Asked, Expander
-from sdcli.commands import options, settings
+from sdcli.commands import meant, options, settings, told
 from sdcli.errors import ExitCode, UsageError
 from sdcli.prompts.arrivals import Arrivals, Given, Streamed
 from sdcli.prompts.txt import plain
@@ -84,7 +84,7 @@ def generate(
     if grid and seed is None:
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
         asked = settings.asked(said, replace, wildcards, wildcard_mode)
-    watching = options.parse_preview(preview, preview_out, preview_vae, quiet)
+    watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
     from sdcli.run import Delivery, deliver
 
     grids = None
@@ -99,17 +99,17 @@ def generate(
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
-        save_latents=options.parse_latents(save_latents, latents_kinds),
-        report=options.report_form(json, jsonl),
-        verbosity=options.verbosity(quiet, verbose),
+        save_latents=meant.parse_latents(save_latents, latents_kinds),
+        report=meant.report_form(json, jsonl),
+        verbosity=meant.verbosity(quiet, verbose),
         archive=format == "tar",
         observe=grids.add if grids else None,
         watching=watching,
     )
-    limit = options.parse_batch_size(batch_size)
+    limit = meant.parse_batch_size(batch_size)
     code = deliver(_source(prompts, asked), delivery, batch_size=limit)
     for path in grids.write(delivery) if grids else ():
-        options.show_path(path, "sdcli/grid/1", jsonl)
+        told.show_path(path, "sdcli/grid/1", jsonl)
     return code
 
 

@@ -11,7 +11,7 @@ import typer
 
 from sdcli.catalog.models import ModelDefaults, read_defaults
 from sdcli.catalog.parts import Part, read_parts
-from sdcli.commands import options
+from sdcli.commands import options, told
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
 
@@ -69,7 +69,7 @@ def inspect(
         document, facts = _image(path)
     else:
         document, facts = _model(target)
-    options.show(document if json else facts, json)
+    told.show(document if json else facts, json)
 
 
 def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options
 from sdcli.errors import ExitCode
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="An image that sdcli made.")]
@@ -61,8 +61,8 @@ def replay(
         out=out or "outputs",
         images=len(recorded),
         force=force,
-        report=options.report_form(json, False),
-        verbosity=options.verbosity(quiet, verbose),
+        report=meant.report_form(json, False),
+        verbosity=meant.verbosity(quiet, verbose),
     )
     return deliver(replays.source(recorded), delivery)
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdcli.engine.devices import Device, list_devices
-    from sdcli.engine.loading import LoadedPipeline, load
-    from sdcli.engine.memory import auto_batch_size
+    from sdcli.engine.loading import LoadedPipeline, auto_batch_size, load
     from sdcli.engine.resume import start_from
     from sdcli.engine.sampling import generate
     from sdcli.engine.stack import versions
@@ -37,7 +36,7 @@ _HOMES = {
     "Device": "devices",
     "LoadedPipeline": "loading",
     "LoadedVae": "vaes",
-    "auto_batch_size": "memory",
+    "auto_batch_size": "loading",
     "generate": "sampling",
     "list_devices": "devices",
     "load": "loading",

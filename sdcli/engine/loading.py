@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sdcli.engine import devices, memory, parts, schedulers, vae_files, vaes, we
 from sdcli.engine.encode import PromptEncoder
 from sdcli.engine.fetch import fetch
 from sdcli.errors import DeviceError, ModelError
+from sdcli.plan import Job
 from sdcli.request import PipelineSpec
 
 _CLASSES = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
@@ -43,8 +44,19 @@ class LoadedPipeline:
     device: torch.device
     dtype: torch.dtype
     hashes: weights.WeightHashes
+    memory: memory.MemoryModel
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+
+
+def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:
+    """How many jobs like this one to run at once, at least 1."""
+    return loaded.memory.batch_size(memory_kind(job), job.width * job.height)
+
+
+def memory_kind(job: Job) -> Hashable:
+    """What decides how much memory an image takes: its size, and whether the UNet sees it twice."""
+    return (job.width, job.height, job.guidance_scale > 1)
 
 
 def load(spec: PipelineSpec, folder: Path | None = None) -> LoadedPipeline:
@@ -80,6 +92,7 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> LoadedPipeline:
         device=device,
         dtype=dtype,
         hashes=weights.WeightHashes(files),
+        memory=memory.MemoryModel(device),
         seconds={"import": engine.import_seconds, "load": time.perf_counter() - started},
         notes=notes,
     )

@@ -16,7 +16,7 @@ from sdcli.dump import Course, LatentsSink, LatentsWanted, Start
 from sdcli.engine import memory, schedulers
 from sdcli.engine.conditioning import Conditioning, condition
 from sdcli.engine.decode import decode
-from sdcli.engine.loading import LoadedPipeline
+from sdcli.engine.loading import LoadedPipeline, memory_kind
 from sdcli.engine.recorders import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.starts import starting
 from sdcli.errors import DeviceError, NumericsError, UsageError
@@ -48,9 +48,10 @@ def generate(
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     wanted = LatentsWanted.of(save_latents)
+    kind = memory_kind(jobs[0])
     taking = [*sinks, MemorySink(wanted)] if wanted else sinks
     try:
-        with _quiet_numpy():
+        with _quiet_numpy(), loaded.memory.measuring(kind, len(jobs)):
             return _generate(loaded, jobs, on_step, taking, start)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
@@ -59,6 +60,7 @@ def generate(
     if len(jobs) == 1:
         raise _no_memory(loaded, jobs[0]) from out_of_memory
     memory.release()
+    loaded.memory.refuse(kind, len(jobs))
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
     return [

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TextIO
 
 from sdcli.errors import SdcliError, UsageErrors
+from sdcli.output.bar import Bar
 from sdcli.output.text import one_line
-from sdcli.result import StepEvent
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
-_PATIENCE = 1.0
-"""Seconds of work before a progress bar appears."""
 
 
 class Console:
@@ -79,62 +73,3 @@ class Console:
         if self._bar is None or not self._bar.print_above(text):
             self._stream.write(text + "\n")
             self._stream.flush()
-
-
-class Bar:
-    """Images done, and steps of the batch at work. Appears after a second of work."""
-
-    def __init__(self, jobs: int | None, stream: TextIO | None) -> None:
-        self._jobs = jobs
-        self._stream = stream
-        self._started = time.monotonic()
-        self._done = 0.0
-        self._progress: Progress | None = None
-        self._task: Any = None
-
-    def on_step(self, event: StepEvent) -> None:
-        """Move by one step of a batch."""
-        self._show(self._done + len(event.job_indices) * event.step / event.steps)
-
-    def done(self, jobs: int) -> None:
-        """Count finished images."""
-        self._done += jobs
-        self._show(self._done)
-
-    def print_above(self, text: str) -> bool:
-        """Print a line without tearing the bar; False when none is shown."""
-        if self._progress:
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return self._progress is not None
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._progress:
-            self._progress.stop()
-            self._progress = None
-
-    def _show(self, completed: float) -> None:
-        if self._stream is None or time.monotonic() - self._started < _PATIENCE:
-            return
-        if self._progress is None:
-            self._progress = _rich_progress(self._stream)
-            self._task = self._progress.add_task("images", total=self._jobs)
-            self._progress.start()
-        self._progress.update(self._task, completed=completed)
-
-
-def _rich_progress(stream: TextIO) -> Progress:
-    from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.1f}/{task.total}"),
-        TimeRemainingColumn(),
-        console=RichConsole(file=stream),
-        transient=True,
-        # Rich would send stdout, our data, to stderr: right only where both are the terminal.
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=False,
-    )

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sdcli.output.console import Bar
+from sdcli.output.bar import Bar
 from sdcli.result import StepEvent
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, random, resource, signal, sys, time
 from pathlib import Path
-from sdcli import run
+from sdcli import planner, run
 from sdcli.prompts.arrivals import Given
 from tests.batch.conftest import CPU, asked
 import torch
@@ -78,8 +78,8 @@ def survivor(out):
     victim = os.fork()
     if not victim:
         mine = ledger.Ledger(Destination(kind="folder", path=Path(out)))
-        planner = run.Planner(print, mine.draw_seed)
-        claimed, _ = mine.claim(mine.wanted(planner.jobs(PROMPTS[:4])))
+        jobs = planner.Planner(print, mine.draw_seed).jobs(PROMPTS[:4])
+        claimed, _ = mine.claim(mine.wanted(jobs))
         os.write(writer, bytes([len(claimed)]))
         time.sleep(600)
     assert os.read(reader, 1) == bytes([4])

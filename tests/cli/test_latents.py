@@ -247,7 +247,7 @@ def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
 
 
 def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch):
-    from sdcli.output.console import Bar
+    from sdcli.output.bar import Bar
 
     def interrupt(self: object, event: object) -> None:
         if event.step == 3:  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ import torch
 
 from sdcli import engine
 from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.engine.memory import MemoryModel
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.result import StepEvent
 from tests.jobs import make_job
@@ -157,7 +158,7 @@ def _cramped(loaded: Any, images: int) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     # register_modules refuses what is no module, so the stand-in goes straight to its place
     object.__setattr__(pipeline, "unet", _Cramped(pipeline.unet, images))
-    return replace(loaded, pipeline=pipeline)
+    return replace(loaded, pipeline=pipeline, memory=MemoryModel(loaded.device))
 
 
 def test_a_batch_too_large_for_the_memory_is_halved(loaded: Any) -> None:

@@ -56,7 +56,7 @@ def test_nothing_that_acts_reaches_the_terminal(text: str) -> None:
 
 
 def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "_PATIENCE", 0.0)
+    monkeypatch.setattr("sdcli.output.bar._PATIENCE", 0.0)
     stream = io.StringIO()
     with console.Console(stream=stream).progress(2) as bar:
         bar.on_step(step(1))
@@ -69,7 +69,7 @@ def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch)
     with console.Console(stream=quick).progress(2) as bar:
         bar.on_step(step(1))
     assert quick.getvalue() == ""
-    monkeypatch.setattr(console, "_PATIENCE", 0.0)
+    monkeypatch.setattr("sdcli.output.bar._PATIENCE", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     with console.Console(stream=slow).progress(None) as bar:
         bar.on_step(step(2))
@@ -81,7 +81,7 @@ def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rich redirects stdout to its console, here stderr, unless it is told not to."""
-    monkeypatch.setattr(console, "_PATIENCE", 0.0)
+    monkeypatch.setattr("sdcli.output.bar._PATIENCE", 0.0)
     stream = Terminal()
     talk = console.Console(stream=stream)
     with talk.progress(2) as bar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdcli.commands import options
+from sdcli.commands import options, told
 from sdcli.commands.latents.choices import File
 from sdcli.dump import EPS, NOISE, X0, XT
 
@@ -23,7 +23,7 @@ def info(file: File, json: options.Json = False) -> None:
     from sdcli.output.dumps import read
 
     dump = read(file)
-    options.show(_document(dump) if json else _facts(dump), json)
+    told.show(_document(dump) if json else _facts(dump), json)
 
 
 def _document(dump: Dump) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options
 from sdcli.commands.latents import choices
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED
@@ -58,7 +58,7 @@ def noise(
     target = animation.check(out, force=force) if moving else None
     destination = None if moving else images.destination(out, several=False, force=force)
     warn = Console().warn
-    loaded = engine.load_vae(options.spec(model, vae, None, None, device, offline))
+    loaded = engine.load_vae(meant.spec(model, vae, None, None, device, offline))
     picture, notes = read_pixels(Path(image).expanduser(), grid=loaded.facts.vae_scale_factor)
     latents, rungs = encode_image(loaded, picture)
     for note in (*loaded.notes, *notes, *rungs):

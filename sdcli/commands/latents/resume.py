@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options
 from sdcli.commands.latents.choices import File
 from sdcli.errors import ExitCode
 from sdcli.prompts.arrivals import Given
@@ -81,8 +81,8 @@ def resume(
         images=1,
         force=force,
         sidecar=sidecar,
-        save_latents=options.parse_latents(save_latents, latents_kinds),
-        report=options.report_form(json, False),
-        verbosity=options.verbosity(quiet, verbose),
+        save_latents=meant.parse_latents(save_latents, latents_kinds),
+        report=meant.report_form(json, False),
+        verbosity=meant.verbosity(quiet, verbose),
     )
     return deliver(Given([request]), delivery, begin=going_on(dump, was, from_step))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED, GenerationRequest
 
@@ -65,11 +65,11 @@ def compare(
       sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    width, height = options.parse_size(size)
+    width, height = meant.parse_size(size)
     request = GenerationRequest(
         prompt=prompt,
         negative_prompt=negative,
-        spec=options.spec(model, vae, variant, dtype, device, offline),
+        spec=meant.spec(model, vae, variant, dtype, device, offline),
         guidance_scale=guidance,
         width=width,
         height=height,
@@ -86,7 +86,7 @@ def compare(
 
     _check_out(out)
     destination = images.destination(out, several=False, force=force)
-    talk = Console(verbosity=options.verbosity(quiet, verbose))
+    talk = Console(verbosity=meant.verbosity(quiet, verbose))
     with talk.progress(None) as bar:
         compared = comparison.compare(
             request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=talk.warn

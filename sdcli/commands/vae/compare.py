@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options, told
 from sdcli.commands.vae.decode import Model, Tensor, spec_of
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
@@ -61,7 +61,7 @@ def compare(
     asked: dict[str, Any] = {
         "model": model,
         "force_vae": force_vae,
-        "dtype": options.parse_dtype(dtype),
+        "dtype": meant.parse_dtype(dtype),
         "variant": variant,
         "device": device,
         "offline": offline,
@@ -75,7 +75,7 @@ def compare(
     compared = _Comparison(Path(target).expanduser(), names, asked, vae_tiling or "auto", tensor)
     path = images.put(compared.sheet(), destination, compared.name)
     document = {"schema": "sdcli/vae-compare/1", "path": path, **compared.document}
-    console = Console(verbosity=options.verbosity(quiet, 0))
+    console = Console(verbosity=meant.verbosity(quiet, 0))
     for event in compared.events:
         console.warn(event)
     _tell(document, json=json, quiet=quiet)
@@ -200,7 +200,7 @@ def _label(line: dict[str, str | None]) -> str:
 
 def _tell(document: dict[str, Any], *, json: bool, quiet: bool) -> None:
     if json:
-        options.show(document, json)
+        told.show(document, json)
         return
     import sys
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options
 from sdcli.commands.vae.tally import Tally
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import PipelineSpec
@@ -61,7 +61,7 @@ def decode(
         "model": model,
         "vae": vae,
         "force_vae": force_vae,
-        "dtype": options.parse_dtype(dtype),
+        "dtype": meant.parse_dtype(dtype),
         "variant": variant,
         "device": device,
         "offline": offline,
@@ -72,7 +72,7 @@ def decode(
 
     destination = images.destination(out, several=len(files) > 1, force=force)
     tally = Tally(
-        "sdcli/vae-decode/1", "images", json=json, verbosity=options.verbosity(quiet, verbose)
+        "sdcli/vae-decode/1", "images", json=json, verbosity=meant.verbosity(quiet, verbose)
     )
     work = _Decoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
     return tally.each((Path(file).expanduser() for file in files), work.decode)

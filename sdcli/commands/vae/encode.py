@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import meant, options
 from sdcli.commands.vae.tally import Tally
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED
@@ -57,9 +57,9 @@ def encode(
             code="usage.seed",
             hint="add --sample",
         )
-    spec = options.spec(model, vae, variant, dtype, device, offline, force_vae)
+    spec = meant.spec(model, vae, variant, dtype, device, offline, force_vae)
     tally = Tally(
-        "sdcli/vae-encode/1", "latents", json=json, verbosity=options.verbosity(quiet, verbose)
+        "sdcli/vae-encode/1", "latents", json=json, verbosity=meant.verbosity(quiet, verbose)
     )
     from sdcli import engine
     from sdcli.output import encoded
@@ -67,7 +67,7 @@ def encode(
     several = len(files) > 1
     home = encoded.prepare(out, several=several, force=force)
     loaded = engine.load_vae(spec)
-    first = options.drawn_seed(seed) if sample else None
+    first = meant.drawn_seed(seed) if sample else None
 
     def work(item: tuple[int, str]) -> Iterator[dict[str, Any]]:
         index, file = item

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sdcli.commands import options
+from sdcli.commands import options, told
 from sdcli.request import EMBEDDED, PipelineSpec
 
 
@@ -20,7 +20,7 @@ def list_vaes(model: options.Model = EMBEDDED, json: options.Json = False) -> No
     """
     rows = [*_offered(model), *_known(model)]
     if json:
-        options.show({"schema": "sdcli/vaes/1", "model": model, "vaes": rows}, json)
+        told.show({"schema": "sdcli/vaes/1", "model": model, "vaes": rows}, json)
         return
     from sdcli.output.columns import show_columns
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import options
+from sdcli.commands import options, told
 from sdcli.request import EMBEDDED, PipelineSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def show(name: Name, model: options.Model = EMBEDDED, json: options.Json = False
     own = read_json(folder / "vae" / "config.json")
     wrong = misfit(facts, own, read_defaults(folder), known(name))
     document = _document(facts) | {"model": model, "misfit": wrong.reason if wrong else None}
-    options.show(document if json else _facts(document), json)
+    told.show(document if json else _facts(document), json)
 
 
 def _document(facts: VaeFacts) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""Requests to jobs as they arrive, each by its model's defaults and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
+from sdcli.plan import Job, plan
+from sdcli.request import GenerationRequest, PipelineSpec
+
+_REAL_CHECKPOINT: Final = (
+    "it draws a small world; for any other give a real checkpoint, "
+    "as in -m stable-diffusion-v1-5/stable-diffusion-v1-5"
+)
+
+
+class Planner:
+    """Requests to jobs, numbered over the whole run. Each word a model never saw is told once."""
+
+    def __init__(self, warn: Callable[[str], None], draw: Callable[[Job], int]) -> None:
+        self.warn = warn
+        self._draw = draw
+        self._planned = 0
+        self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
+        self._told: set[str] = set()
+
+    def jobs(self, requests: Iterable[GenerationRequest]) -> list[Job]:
+        jobs: list[Job] = []
+        for request in requests:
+            defaults, files = self._model(request.spec)
+            first = self._planned + len(jobs)
+            jobs += plan(request, defaults, first, fingerprint=files, draw=self._draw)
+            if defaults.words is not None:
+                self._tell(unknown_words(request.prompt, defaults.words))
+        self._planned += len(jobs)
+        return jobs
+
+    def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
+        """What a model wants and which files it is, looked up once a run."""
+        from sdcli.engine.fingerprint import fingerprint
+
+        if spec not in self._known:
+            self._known[spec] = (defaults_of(spec), fingerprint(spec))
+        return self._known[spec]
+
+    def _tell(self, words: Iterable[str]) -> None:
+        if new := [word for word in words if word not in self._told]:
+            self.warn(f"this model was never shown: {', '.join(new)}")
+            if not self._told:
+                self.warn(_REAL_CHECKPOINT)
+            self._told.update(new)
+
+
+def defaults_of(spec: PipelineSpec) -> ModelDefaults:
+    """What the model wants, fetched if it is not here. Raises ModelError."""
+    from sdcli.engine.fetch import fetch
+
+    return read_defaults(fetch(spec))

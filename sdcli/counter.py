@@ -6,6 +6,7 @@ import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import ExitCode, Interrupted, SdcliError
@@ -98,6 +99,8 @@ class Counter:
         self.made += 1
         for event in result.events:
             self.warn(event)
+        if latents and not Path(latents).name.startswith(Path(written.path).stem):
+            self.warn(f"the latents of {written.path} are in {latents}: their name was taken")
         self._tell(result.job.index, lambda: self.report.image(line))
         self.progress.done(1)
 

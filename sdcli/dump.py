@@ -70,7 +70,7 @@ class LatentsWanted:
         raise UsageError(
             f"--save-latents: {which!r} is not final, all, every:N or steps:1,5,9",
             code="usage.save_latents",
-            hint=did_you_mean(word, ("final", "all", "every", "steps")),
+            hint=_EXAMPLES.get(word) or did_you_mean(word, ("final", "all", *_EXAMPLES)),
         )
 
     @classmethod
@@ -98,6 +98,9 @@ class LatentsWanted:
         if self.every:
             return step % self.every == 0
         return step in self.steps if self.steps else step == last
+
+
+_EXAMPLES: Final = {"every": "as in every:5", "steps": "as in steps:1,5,9"}
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -169,6 +172,10 @@ class Recorded(Protocol):
     @property
     def path(self) -> Path:
         """Its file."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of each of its tensors: (channels, height/8, width/8)."""
 
     @property
     def steps(self) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sdcli.dump import LatentsWanted
-from sdcli.errors import UsageError
+from sdcli.errors import OutputError, UsageError
 from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, Written
 from sdcli.watching import Watching
@@ -64,6 +64,7 @@ class Shelf:
         self._destination: Destination = images.destination(
             delivery.out, several=several, force=delivery.force, archive=delivery.archive
         )
+        _check_beside(self._destination, delivery)
         self.dumps = Dumps(self._destination.folder, delivery.save_latents, versions())
         self.ledger: Ledger | None = None
         if delivery.journal and self._destination.kind in ("folder", "numbered"):
@@ -164,6 +165,22 @@ def part() -> Part:
             hint="torchrun sets both; unset them otherwise",
         )
     return Part(rank=int(rank), of=int(of))
+
+
+def _check_beside(destination: Destination, delivery: Delivery) -> None:
+    """What lies beside the one image must be free, too, before anything is drawn."""
+    from sdcli.output import files
+    from sdcli.output.tensors import SUFFIX
+
+    if destination.kind != "file" or delivery.force:
+        return
+    asked = {SUFFIX: delivery.save_latents is not None, ".json": delivery.sidecar}
+    for suffix in (suffix for suffix, is_asked in asked.items() if is_asked):
+        path = files.beside(str(destination.path), suffix)
+        if path.exists():
+            raise OutputError(
+                f"{path} exists", code="output.exists", hint="choose another name, or add --force"
+            )
 
 
 def _check_stdout(delivery: Delivery) -> None:

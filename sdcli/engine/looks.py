@@ -40,7 +40,7 @@ def linear(spec: PipelineSpec, channels: int | None = None) -> Look:
     return lambda latents: preview(latents, factors, scale)
 
 
-def through(spec: PipelineSpec, warn: Callable[[str], None]) -> Look:
+def through(spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto") -> Look:
     """The VAE that `spec` names, loaded once. Never call this in two threads, as with `load`.
 
     `warn` hears what was found out while loading, and the rungs that a decode took.
@@ -50,15 +50,15 @@ def through(spec: PipelineSpec, warn: Callable[[str], None]) -> Look:
     loaded = engine.load_vae(spec)
     for note in loaded.notes:
         warn(note)
-    return through_loaded(loaded, warn)
+    return through_loaded(loaded, warn, tiling)
 
 
-def through_loaded(loaded: LoadedVae, warn: Callable[[str], None]) -> Look:
+def through_loaded(loaded: LoadedVae, warn: Callable[[str], None], tiling: str = "auto") -> Look:
     """A VAE that is there already, one picture at a time, as `generate` decodes."""
     from sdcli.engine.decode_file import decode_array
 
     def look(latents: NDArray[Any]) -> NDArray[np.uint8]:
-        decoded = decode_array(loaded, latents)
+        decoded = decode_array(loaded, latents, tiling=tiling)
         for event in decoded.events:
             warn(event)
         return decoded.pixels

@@ -14,7 +14,7 @@ from sdcli.engine import schedulers
 from sdcli.engine.loading import LoadedPipeline
 from sdcli.engine.predictions import noise_levels
 from sdcli.engine.starts import nearest, scaled_input
-from sdcli.errors import UsageError
+from sdcli.errors import CorruptError, UsageError
 from sdcli.plan import Job
 
 _NO_MEMORY = ("DDIMScheduler", "EulerDiscreteScheduler")
@@ -34,6 +34,7 @@ def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step:
             code="usage.from_step",
             hint=f"that run has {dump.steps} steps; `sdcli latents decode` shows its end",
         )
+    _check_shape(loaded, was, dump)
     same = _walk(job) == _walk(was)
     if same and _is_recorded(dump, step):
         outputs = tuple(dump.array(EPS, i) for i in range(1, step + 1))
@@ -43,8 +44,28 @@ def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step:
     if same:
         _refuse_what_remembers(scheduler, was, dump, step)
         return Start(latents=dump.array(XT, step), step=step, notes=notes)
+    if step == 0:  # nothing was walked yet, and a zero-SNR schedule has no finite level there
+        told = f"{job.scheduler_label} begins with the noise of {dump.path.name}"
+        return Start(noise=dump.named(NOISE), notes=(*notes, told))
     start = _put_in(scheduler, dump, step)
     return replace(start, notes=(*notes, _new_walk(loaded, job, start)))
+
+
+def _check_shape(loaded: LoadedPipeline, was: Job, dump: Recorded) -> None:
+    channels, scale = loaded.pipeline.unet.config.in_channels, loaded.pipeline.vae_scale_factor
+    if dump.shape[0] != channels:
+        raise UsageError(
+            f"{dump.path}: latents of {dump.shape[0]} channels, {was.spec.model} has {channels}",
+            code="latents.channels",
+            hint="they are another model's",
+        )
+    if dump.shape[1:] != (was.height // scale, was.width // scale):
+        raise CorruptError(
+            f"{dump.path}: latents of {dump.shape[2]}x{dump.shape[1]}, "
+            f"and its record tells of a picture of {was.width}x{was.height}",
+            code="latents.corrupt",
+            hint="make or copy the file again",
+        )
 
 
 def _walk(job: Job) -> tuple[object, ...]:
@@ -84,8 +105,6 @@ def _put_in(scheduler: Any, dump: Recorded, step: int) -> Start:
     direction = None
     if step in dump.steps_of(X0):
         direction = (seen * math.hypot(1, sigma) - dump.array(X0, step)) / sigma
-    elif step == 0:
-        direction = dump.named(NOISE)
     return Start(latents=seen, direction=direction, sigma=sigma)
 
 

@@ -27,6 +27,10 @@ def check(out: str, *, force: bool) -> Path:
     Raises UsageError for a format that is not written, OutputError when it exists or cannot be.
     """
     path = Path(out).expanduser()
+    if out == files.STDOUT:
+        raise UsageError(
+            "--out -: an animation goes to a file", code="usage.out", hint="as in -o cat.webp"
+        )
     if path.suffix.lower() == ".mp4" and find_spec("av") is None:
         raise UsageError(
             f"--out {out}: .mp4 needs the package av",

@@ -73,6 +73,11 @@ class Dump:
             steps |= {self.steps} if self.is_whole else set()
         return sorted(steps)
 
+    def timestep(self, step: int) -> float | None:
+        """The trained time that a step was asked at, None for the noise and where it is not told"""
+        timesteps = self.record.get("timesteps") or []
+        return float(timesteps[step - 1]) if 0 < step <= len(timesteps) else None
+
     def array(self, kind: str, step: int) -> Array:
         """One tensor in single precision. Raises UsageError naming the steps that are there."""
         if kind == XT and step == 0 and NOISE in self.tensors:
@@ -154,6 +159,8 @@ def _beside_image(path: Path) -> Path:
     if path.suffix.lower() not in FORMATS:
         return path
     latents = path.with_suffix(SUFFIX)
+    if not latents.is_file() and not path.is_file():
+        raise UsageError(f"no file at {path}", code="usage.file")
     if not latents.is_file():
         raise UsageError(
             f"no latents lie beside {path}",

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_OTHER_FORMATS = frozenset({".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl"})
+_OTHER_FORMATS = frozenset(
+    {
+        *(".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl", ".jp2", ".tga"),
+        *(".ppm", ".exr", ".psd", ".pdf", ".mp4", ".mov", ".webm", ".mkv", ".avi", ".json"),
+        *(".txt", ".npy", ".pt", ".safetensors"),
+    }
+)
+"""What would else become the name of a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.catalog.headers import Header, TensorInfo, read_header
 from sdcli.dump import FINAL
 from sdcli.errors import CorruptError, UsageError, did_you_mean
+from sdcli.output.encode import FORMATS
+from sdcli.output.tensors import SUFFIX
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,24 +46,24 @@ class Latents:
 def read_latents(path: Path, tensor: str | None = None) -> Latents:
     """The named tensor of a latents file, by default the last latents or the only tensor there is.
 
+    An image means the file that lies beside it.
+
     Raises UsageError (2) for no file, no such tensor, or tensors that are no latents; CorruptError
     (7) for a file that is truncated, or whose metadata cannot be read.
     """
     if not path.is_file():
         raise UsageError(f"no file at {path}", code="usage.file")
+    if path.suffix.lower() in FORMATS and (beside := path.with_suffix(SUFFIX)).is_file():
+        path = beside
     if path.suffix != ".safetensors":
         raise UsageError(
             f"{path}: latents are .safetensors files",
             code="usage.latents",
             hint="sdcli vae encode makes them of images",
         )
-    import numpy as np
-
     header = read_whole_header(path)
     name = _name(path, header, tensor)
     array = read_array(path, name, header.tensors[name])
-    if not np.isfinite(array).all():
-        raise corrupt(f"{path}: {name} is not finite")
     return Latents(
         path=path,
         tensor=name,
@@ -121,6 +123,8 @@ def read_array(path: Path, name: str, info: TensorInfo) -> NDArray[np.float32]:
     raw = np.frombuffer(data, np.dtype(DTYPES[info.dtype]))
     if info.dtype == "BF16":  # the upper half of a float32
         raw = (raw.astype("<u4") << 16).view("<f4")
+    if not np.isfinite(raw).all():
+        raise corrupt(f"{path}: {name} is not finite")
     return raw.astype(np.float32).reshape(info.shape)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sdcli.dump import FINAL, Course, LatentsWanted
-from sdcli.errors import SdcliError
+from sdcli.errors import OutputError, SdcliError
 from sdcli.output import files, record
 from sdcli.output.text import slug
 from sdcli.result import Written
@@ -42,23 +43,31 @@ class Growing:
         room = len(json.dumps(self.metadata)) + _ROOM + 128 * tensors
         self._header = room + -room % 8
         with files.translated(self.path):
-            self._file: IO[bytes] = self.path.open("x+b")
+            self._file = self.path.open("x+b", buffering=0)
         self._write_header()
 
     def append(self, name: str, array: NDArray[Any]) -> None:
         """Add a tensor. Raises OutputError."""
         data = array.tobytes()
+        try:
+            self._write(8 + self._header + self._end, data)
+        except OutputError:
+            self._cut()
+            raise
+        # Only now: on a full disk the header must not tell of what did not fit.
         self._entries[name] = {
             "dtype": _DTYPES[array.dtype.name],
             "shape": list(array.shape),
             "data_offsets": [self._end, self._end + len(data)],
         }
-        with files.translated(self.path):
-            self._file.seek(8 + self._header + self._end)
-            self._file.write(data)
         self._end += len(data)
         self.names.append(name)
         self._write_header()
+
+    def _cut(self) -> None:
+        """Take away what did not fit: readers want no bytes that no tensor has."""
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), 8 + self._header + self._end)
 
     def publish(self, path: Path, *, force: bool) -> str:
         """Take the visible name. Raises OutputError."""
@@ -85,20 +94,25 @@ class Growing:
 
     def _write_header(self) -> None:
         text = json.dumps({"__metadata__": self.metadata, **self._entries}).encode()
-        with files.translated(self.path):
-            if len(text) > self._header:
-                self._widen(len(text))
-            self._file.seek(0)
-            self._file.write(self._header.to_bytes(8, "little") + text.ljust(self._header))
-            self._file.flush()
+        if len(text) > self._header:
+            self._widen(len(text))
+        self._write(0, self._header.to_bytes(8, "little") + text.ljust(self._header))
 
     def _widen(self, wanted: int) -> None:
         """Move the tensors up, when what came to be known is longer than was thought."""
-        self._file.seek(8 + self._header)
-        data = self._file.read(self._end)
-        self._header = wanted + -wanted % 8
-        self._file.seek(8 + self._header)
-        self._file.write(data)
+        with files.translated(self.path):
+            data = os.pread(self._file.fileno(), self._end, 8 + self._header)
+        wider = wanted + -wanted % 8
+        self._write(8 + wider, data)
+        self._header = wider
+
+    def _write(self, offset: int, data: bytes) -> None:
+        """Put the bytes at their place, all of them or raise OutputError."""
+        left = memoryview(data)
+        with files.translated(self.path):
+            while left:
+                written = os.pwrite(self._file.fileno(), left, offset)
+                left, offset = left[written:], offset + written
 
 
 class Dumps:
@@ -148,15 +162,21 @@ class Dumps:
         self._growing[index].append(name, array)
 
     def finish(self, written: Written, *, force: bool = False) -> str | None:
-        """The path of the latents, now beside their image; None when nobody asked for them."""
+        """The path of the latents, now beside their image; None when nobody asked for them.
+
+        Where another file has that name, they take a numbered one: they are not lost for it.
+        """
         course, growing = self._pop(written.result.job.index)
         if not self._asked:
             growing.discard()
             return None
         growing.metadata |= _metadata(record.make(written.result, self._versions), course)
         growing.metadata["image"] = Path(written.path).name
+        path = files.beside(written.path, SUFFIX)
         try:
-            return growing.publish(files.beside(written.path, SUFFIX), force=force)
+            if path.exists() and not force:
+                return growing.publish_numbered(f"-{path.name}")
+            return growing.publish(path, force=force)
         finally:
             growing.discard()
 

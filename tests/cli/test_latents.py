@@ -168,7 +168,7 @@ def test_diff_finds_where_runs_part(run):
     assert same["parting"] is None
     assert {step["rmse"] for step in same["steps"]} == {0}
     apart = run("latents", "diff", "a.png", "b.png", "--json").document
-    assert apart["steps"][0]["cosine"] > 0.999
+    assert apart["steps"][0]["rmse"] == 0  # the same noise, whatever the scheduler makes of it
     assert apart["parting"] >= 1
     assert "apart from step" in run("latents", "diff", "a.png", "b.png").stdout
 
@@ -209,6 +209,104 @@ def test_the_path_of_a_lone_image_is_that_of_its_run_again(run, tmp_path):
     assert [path.name for path in (tmp_path / "alone").iterdir()] == ["a.png"]
     Image.new("RGB", (8, 8)).save("foreign.png")
     assert run("latents", "path", "foreign.png").code == 2
+
+
+def test_ways_of_schedulers_that_scale_otherwise_can_be_compared(run):
+    starts = [run("latents", "path", n, "--json").document["steps"][0] for n in ("a.png", "b.png")]
+    assert [round(start["distance"], 1) for start in starts] == pytest.approx([1.3, 1.3], abs=0.3)
+
+
+def changed(path, name, change):
+    """A dump with tensors otherwise, under another name."""
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(path, "np") as dump:
+        tensors, metadata = {k: dump.get_tensor(k) for k in dump.keys()}, dump.metadata()  # noqa: SIM118
+    save_file({k: change(t).copy() for k, t in tensors.items()}, name, metadata)
+    return name
+
+
+def test_latents_of_another_shape_are_not_gone_on_from(run):
+    import numpy as np
+
+    wide = changed("a.latents.safetensors", "w.safetensors", lambda t: np.concatenate([t] * 4))
+    ran = run("latents", "resume", wide, "--from-step", "2")
+    assert (ran.code, "16 channels" in ran.stderr) == (2, True)
+    small = changed("a.latents.safetensors", "s.safetensors", lambda t: t[:, :4, :4])
+    ran = run("latents", "resume", small, "--from-step", "2")
+    assert (ran.code, "picture of 128x128" in ran.stderr) == (7, True)
+    broken = changed("a.latents.safetensors", "n.safetensors", lambda t: t * np.float32("nan"))
+    for verb in ("path", "preview", "grid", "decode"):
+        ran = run("latents", verb, broken)
+        assert (ran.code, "not finite" in ran.stderr) == (7, True), verb
+
+
+def test_another_scheduler_begins_with_the_noise_of_a_zero_snr_run(run):
+    argv = ("--steps", "3", "--seed", "1", "--device", "cpu", "--save-latents", "all")
+    zero = "DDIM;rescale_betas_zero_snr=true;timestep_spacing=trailing"
+    assert run("generate", "a dog", *argv, "-s", zero, "-o", "z.png").code == 0
+    ran = run(
+        "latents", "resume", "z.png", "--from-step", "0", "--scheduler", "Euler", "-o", "e.png"
+    )
+    assert ran.code == 0
+    assert run("generate", "a dog", *argv[:6], "-s", "Euler", "-o", "plain.png").code == 0
+    assert sha("e.png") == sha("plain.png")
+    ran = run(
+        "latents", "resume", "z.png", "--from-step", "2", "--scheduler", "Euler", "-o", "f.png"
+    )
+    assert ran.code == 0
+
+
+def test_a_misfit_vae_can_be_forced_where_it_is_suggested(run, tmp_path):
+    from sdcli.catalog.models import EMBEDDED_FOLDER
+
+    shutil.copytree(EMBEDDED_FOLDER / "vae", tmp_path / "odd")
+    config = tmp_path / "odd" / "config.json"
+    config.write_text(config.read_text().replace('"scaling_factor": 1.0', '"scaling_factor": 0.5'))
+    for verb in ("decode", "grid", "animate"):
+        ran = run("latents", verb, "a.png", "--vae", "odd", "-o", f"{verb}.webp")
+        assert (ran.code, "--force-vae" in ran.stderr) == (3, True), verb
+        forced = run("latents", verb, "a.png", "--vae", "odd", "--force-vae", "-o", f"{verb}.webp")
+        assert forced.code == 0, verb
+    ran = run("latents", "grid", "a.png", "--force-vae")
+    assert (ran.code, "without a VAE" in ran.stderr) == (2, True)
+
+
+def test_a_taken_name_of_latents_is_told_before_anything_is_drawn(run):
+    Path("c.latents.safetensors").write_bytes(b"mine")
+    argv = ("generate", "a cat", "--steps", "1", "-o", "c.png", "--save-latents", "all")
+    ran = run(*argv)
+    assert (ran.code, "c.latents.safetensors exists" in ran.stderr) == (5, True)
+    assert not Path("c.png").exists()
+    assert run(*argv, "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("path", "nope.png"), "no file at nope.png"),
+        (("animate", "a.png", "-o", "-"), "goes to a file"),
+        (("preview", "a.png", "-o", "x.mp4"), ".mp4 is not written"),
+        (("noise", "a.png", "--to", "5", "--steps", "8"), "--steps: 8 is not between 1 and 5"),
+        (("noise", "a.png", "--to", "1001"), "--to: 1001"),
+    ],
+)
+def test_what_cannot_be_is_said_plainly(run, argv, told):
+    ran = run("latents", *argv)
+    assert ran.code == 2
+    assert told in ran.stderr
+
+
+@pytest.mark.parametrize(("to", "times"), [("0", [0]), ("5", [0, 1, 2, 3, 4, 5])])
+def test_a_short_walk_into_noise_has_as_many_pictures_as_times(run, to, times):
+    ran = run("latents", "noise", "a.png", "--to", to, "-o", f"n{to}.png", "--json")
+    assert ran.document["timesteps"] == times
+
+
+def test_vae_decode_takes_the_image_beside_the_latents(run):
+    assert run("vae", "decode", "a.png", "-o", "again.png").code == 0
+    assert sha("again.png") == sha("a.png")
 
 
 def test_a_broken_or_foreign_file_is_refused(run, tmp_path):

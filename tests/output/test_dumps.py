@@ -146,15 +146,47 @@ def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
         assert all(np.array_equal(file.get_tensor(n), a) for n, a in taken.items())
 
 
-def test_nothing_is_overwritten_and_a_full_disk_leaves_nothing(whole: Path, tmp_path: Path) -> None:
+def test_latents_whose_name_is_taken_go_to_a_number(whole: Path, tmp_path: Path) -> None:
     before = whole.read_bytes()
     with Dumps(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
-        fill(sink, ["final"])
-        with pytest.raises(OutputError, match="exists"):
-            sink.finish(Written(path=str(tmp_path / "a.png"), result=make_result()))
+        fill(sink, ALL.tensors(4))
+        path = sink.finish(Written(path=str(tmp_path / "a.png"), result=make_result()))
+    assert path == str(tmp_path / "0001-a.latents.safetensors")
     assert whole.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [whole]
+    assert dumps.read(path).is_whole
+
+
+@pytest.mark.parametrize("fitting", [0, 1, 5])
+def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fitting: int
+) -> None:
+    """A limit on the size of files is what a full disk is to a writer."""
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    names = ALL.tensors(4)
+    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+        sink.begin(course())
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        [growing] = sink._growing.values()
+        size = 4 * int(np.prod(SHAPE))
+        limit = growing.path.stat().st_size + fitting * size + size // 2
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(OutputError):
+                fill(sink, names)
+            kept = sink.rescue(0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if not fitting:
+        assert kept is None
+        assert list(tmp_path.iterdir()) == []
+        return
+    assert kept is not None
+    assert set(load_file(kept)) == set(names[:fitting])
+    assert not dumps.read(kept).is_whole
 
 
 def test_every_cut_is_found(whole: Path) -> None:

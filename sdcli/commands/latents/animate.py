@@ -11,6 +11,8 @@ def animate(
     steps: choices.Steps = "all",
     kind: choices.KindOption = "x0",
     vae: choices.LookVae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     model: choices.Model = None,
     fps: choices.Fps = 8.0,
     device: options.Device = "auto",
@@ -32,7 +34,10 @@ def animate(
     wanted = choices.parse_steps(steps or "all", dump, kind)
     choices.check_fps(fps)
     target = animation.check(out, force=force)
-    look = choices.look_for(dump, model, vae, device, offline)
+    through = choices.Through(
+        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
+    )
+    look = choices.look_for(dump, through)
     frames = choices.frames_of(dump, kind, wanted, look)
     path = animation.write(frames, target, f"{dump.name}-{kind}", fps=fps, force=force)
     choices.print_path(path, json, steps=wanted, kind=kind)

@@ -23,12 +23,15 @@ def blend(
     slerp: Slerp = False,
     frames: Frames = 9,
     vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     model: choices.Model = None,
     fps: choices.Fps = 8.0,
     device: options.Device = "auto",
     out: options.Out = "outputs",
     force: options.Force = False,
     offline: options.Offline = False,
+    jsonl: options.JsonLines = False,
 ) -> None:
     """Blend the last latents of two runs and decode the frames between.
 
@@ -51,18 +54,23 @@ def blend(
             code="latents.shape",
             hint="blend runs of one model and one size",
         )
-    moving = Path(out).suffix.lower() in (*animation.SUFFIXES, ".mp4")
+    moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.check(out, force=force) if moving else None
     destination = None if moving else images.destination(out, several=True, force=force)
-    look = choices.decoded_look(choices.spec_of(a, model, vae, device, offline))
+    through = choices.Through(
+        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
+    )
+    look = choices.decoded_look(through.spec(a), vae_tiling)
     name = f"{a.name}-to-{b.name}"
     drawn = []
     for frame in range(frames):
         part = frame / (frames - 1)
         pixels = look(trajectories.blend(start, end, part, spherical=slerp))
         if destination:
-            choices.print_path(images.write_pixels(pixels, destination, name), json=False)
+            choices.print_path(images.write_pixels(pixels, destination, name), jsonl, frame=frame)
         else:
             drawn.append(pixels)
     if target:
-        choices.print_path(animation.write(drawn, target, name, fps=fps, force=force), json=False)
+        choices.print_path(
+            animation.write(drawn, target, name, fps=fps, force=force), jsonl, frames=frames
+        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdcli.dump import XT
+from sdcli.dump import NOISE, XT
 from sdcli.errors import UsageError
 from sdcli.request import PipelineSpec
 
@@ -88,15 +88,29 @@ def check_fps(fps: float) -> float:
     return fps
 
 
-def spec_of(
-    dump: Dump, model: str | None, vae: str | None, device: str, offline: bool
-) -> PipelineSpec:
-    """What to load for this file: the model that made it, unless others are named."""
-    made = dump.request.spec if "request" in dump.record else PipelineSpec()
-    spec = replace(made, device=device, offline=offline or made.offline)
-    if model is not None:
-        spec = replace(spec, model=model, vae=None, variant=None)
-    return spec if vae is None else replace(spec, vae=vae)
+@dataclass(frozen=True, kw_only=True)
+class Through:
+    """What latents are looked at through, as the options say it; left out, what their run had."""
+
+    model: str | None = None
+    vae: str | None = None
+    force_vae: bool = False
+    tiling: str | None = None
+    device: str = "auto"
+    offline: bool = False
+
+    def spec(self, dump: Dump) -> PipelineSpec:
+        """What to load for this file: the model that made it, unless others are named."""
+        made = dump.request.spec if "request" in dump.record else PipelineSpec()
+        spec = replace(
+            made,
+            device=self.device,
+            offline=self.offline or made.offline,
+            force_vae=self.force_vae or made.force_vae,
+        )
+        if self.model is not None:
+            spec = replace(spec, model=self.model, vae=None, variant=None)
+        return spec if self.vae is None else replace(spec, vae=self.vae)
 
 
 def linear_look(dump: Dump, model: str | None) -> Look:
@@ -104,31 +118,39 @@ def linear_look(dump: Dump, model: str | None) -> Look:
     from sdcli.engine import looks
 
     try:
-        return looks.linear(spec_of(dump, model, None, "auto", offline=True), dump.shape[0])
+        return looks.linear(Through(model=model, offline=True).spec(dump), dump.shape[0])
     except UsageError as error:
         raise UsageError(
             f"{dump.path}: {error.message}", code=error.code, hint=error.hint
         ) from error
 
 
-def decoded_look(spec: PipelineSpec) -> Look:
+def decoded_look(spec: PipelineSpec, tiling: str | None) -> Look:
     """Latents to pixels by the VAE that `spec` names."""
     from sdcli.engine import looks
     from sdcli.output.console import Console
 
-    return looks.through(spec, Console().warn)
+    return looks.through(spec, Console().warn, tiling or "auto")
 
 
-def look_for(dump: Dump, model: str | None, vae: str | None, device: str, offline: bool) -> Look:
+def look_for(dump: Dump, through: Through) -> Look:
     """Through a VAE where one is named, else by the linear map."""
-    if vae is None:
-        return linear_look(dump, model)
-    return decoded_look(spec_of(dump, model, None if vae == "own" else vae, device, offline))
+    if through.vae is not None:
+        return decoded_look(through.spec(dump), through.tiling)
+    if through.force_vae or through.tiling:
+        raise UsageError(
+            "--force-vae and --vae-tiling do nothing without a VAE",
+            code="usage.vae",
+            hint="add --vae own, or another one",
+        )
+    return linear_look(dump, through.model)
 
 
-def normalised(latents: NDArray[np.float32], dump: Dump, kind: str, step: int) -> Any:
-    """x_t of schedulers that count noise in sigmas, brought to variance 1 to be looked at."""
-    sigmas = dump.record.get("sigmas")
+def normalised(dump: Dump, kind: str, step: int) -> Any:
+    """Latents of a step; x_t of schedulers that count noise in sigmas brought to variance 1."""
+    if kind == XT and step == 0:
+        return dump.named(NOISE)
+    latents, sigmas = dump.array(kind, step), dump.record.get("sigmas")
     if kind != XT or dump.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):
         return latents
     return latents / (1 + sigmas[step] ** 2) ** 0.5
@@ -136,7 +158,7 @@ def normalised(latents: NDArray[np.float32], dump: Dump, kind: str, step: int) -
 
 def frames_of(dump: Dump, kind: str, steps: Sequence[int], look: Look) -> list[Any]:
     """Pixels (height, width, 3) of a kind at those steps."""
-    return [look(normalised(dump.array(kind, step), dump, kind, step)) for step in steps]
+    return [look(normalised(dump, kind, step)) for step in steps]
 
 
 def print_path(path: str, json: bool, **facts: object) -> None:

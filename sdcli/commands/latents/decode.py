@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def decode(
     files: choices.Files,
     vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     model: choices.Model = None,
     steps: choices.Steps = None,
     kind: choices.KindOption = "xt",
@@ -43,11 +45,14 @@ def decode(
     if json and several:
         raise UsageError("--json prints one document: decode one step", code="usage.json")
     destination = images.destination(out, several=several, force=force)
+    through = choices.Through(
+        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
+    )
     looks: dict[Any, choices.Look] = {}
     for dump, wanted in chosen:
-        spec = choices.spec_of(dump, model, vae, device, offline)
+        spec = through.spec(dump)
         if spec not in looks:
-            looks = {spec: choices.decoded_look(spec)}
+            looks = {spec: choices.decoded_look(spec, vae_tiling)}
         for step in wanted:
             [pixels] = choices.frames_of(dump, kind, [step], looks[spec])
             ended = kind == XT and step == dump.steps

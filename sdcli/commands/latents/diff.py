@@ -46,10 +46,11 @@ def diff(
         return
     top = max(row["relative"] for row in rows)
     columns.show_columns(
-        ("step", "rmse", "relative", "cosine", ""),
+        ("step", "t", "rmse", "relative", "cosine", ""),
         [
             (
                 str(row["step"]),
+                _times(row["timesteps"]),
                 f"{row['rmse']:.5f}",
                 f"{row['relative']:.1%}",
                 f"{row['cosine']:.5f}",
@@ -58,7 +59,7 @@ def diff(
             for row in rows
         ],
     )
-    columns.show_lines([_verdict(rows, parting)])
+    columns.show_lines([_verdict(rows, parting), *_unlike_times(rows)])
 
 
 def _compare(a: Dump, b: Dump, kind: str) -> list[dict[str, Any]]:
@@ -79,18 +80,30 @@ def _compare(a: Dump, b: Dump, kind: str) -> list[dict[str, Any]]:
         )
     rows = []
     for step in common:
-        one = normalised(a.array(kind, step), a, kind, step)
-        other = normalised(b.array(kind, step), b, kind, step)
+        one, other = normalised(a, kind, step), normalised(b, kind, step)
         distance, size = rmse(one, other), rmse(other, 0 * other)
         rows.append(
             {
                 "step": step,
+                "timesteps": [a.timestep(step), b.timestep(step)],
                 "rmse": distance,
                 "relative": distance / size if size else float(distance > 0),
                 "cosine": cosine(one, other),
             }
         )
     return rows
+
+
+def _times(pair: list[float | None]) -> str:
+    """One timestep where both runs have it, else both."""
+    shown = ["" if t is None else f"{t:.0f}" for t in pair]
+    return shown[0] if shown[0] == shown[1] else " | ".join(shown)
+
+
+def _unlike_times(rows: list[dict[str, Any]]) -> list[str]:
+    if all(_times(row["timesteps"]).find("|") < 0 for row in rows):
+        return []
+    return ["the runs' steps are at other times: part of the difference is noise still to go"]
 
 
 def _verdict(rows: list[dict[str, Any]], parting: int | None) -> str:

@@ -17,6 +17,8 @@ def grid(
     file: choices.File,
     steps: choices.Steps = "all",
     vae: choices.LookVae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     model: choices.Model = None,
     device: options.Device = "auto",
     out: options.Out = "outputs",
@@ -38,7 +40,10 @@ def grid(
     kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
     shown = _shown(dump, kinds, steps)
     destination = images.destination(out, several=False, force=force)
-    look = choices.look_for(dump, model, vae, device, offline)
+    through = choices.Through(
+        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
+    )
+    look = choices.look_for(dump, through)
     cells = [[_cell(dump, kind, step, look) for step in shown] for kind in kinds]
     columns = [_label(dump, step) for step in shown]
     rows = [{XT: "x_t", X0: "x_0"}[kind] for kind in kinds]
@@ -72,6 +77,5 @@ def _cell(dump: Dump, kind: str, step: int, look: choices.Look) -> Any:
 
 
 def _label(dump: Dump, step: int) -> str:
-    timesteps = dump.record.get("timesteps") or []
-    at = f" t={timesteps[step - 1]:.0f}" if 0 < step <= len(timesteps) else ""
-    return f"{step}{at}"
+    timestep = dump.timestep(step)
+    return f"{step}" if timestep is None else f"{step} t={timestep:.0f}"

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from sdcli.output.dumps import Dump
 
 
+_ASKED = (
+    "prompt", "negative_prompt", "model", "scheduler", "num_inference_steps", "guidance_scale",
+    "width", "height", "seed",
+)  # fmt: skip
+
+
 def info(file: File, json: options.Json = False) -> None:
     """Show what a file of latents holds, and what made it.
 
@@ -54,8 +60,9 @@ def _facts(dump: Dump) -> dict[str, object]:
     }
     if "request" in dump.record:
         request = dump.request
-        names = ("prompt", "negative_prompt", "model", "scheduler", "guidance_scale", "seed")
-        made |= {name: request.to_dict()[name] for name in names}
+        made |= {name: request.to_dict()[name] for name in _ASKED}
+        made["scheduler class"] = dump.record["scheduler"].get("class")
+        made |= {f"{name} version": v for name, v in dump.record.get("versions", {}).items()}
     size = "x".join(map(str, dump.shape))
     unfinished = "" if dump.is_whole else " (interrupted)"
     return {

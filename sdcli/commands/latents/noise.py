@@ -14,17 +14,23 @@ from sdcli.request import EMBEDDED
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A picture.")]
 To = Annotated[int, typer.Option("--to", help="Trained time to walk to; 1000 is all noise.")]
-Frames = Annotated[int, typer.Option("--steps", help="Pictures after the first, evenly in time.")]
+Frames = Annotated[
+    int | None,
+    typer.Option("--steps", help="Pictures after the first, evenly in time; 8 if left out."),
+]
+_FRAMES = 8
 Seed = Annotated[int, typer.Option("--seed", help="Of the noise.")]
 
 
 def noise(
     image: Image,
     to: To = 1000,
-    steps: Frames = 8,
+    steps: Frames = None,
     seed: Seed = 0,
     model: options.Model = EMBEDDED,
     vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     fps: choices.Fps = 8.0,
     device: options.Device = "auto",
     out: options.Out = "outputs",
@@ -48,24 +54,29 @@ def noise(
     from sdcli.output.grid import labelled_grid
     from sdcli.output.pixels import read_pixels
 
-    if not 0 <= to <= 1000 or not 1 <= steps <= 1000 or steps > max(to, 1):
+    if not 0 <= to <= 1000:
+        raise UsageError(f"--to: {to} is not between 0 and 1000", code="usage.to")
+    frames_after = min(_FRAMES, to) if steps is None else steps
+    if not min(1, to) <= frames_after <= to:
         raise UsageError(
-            f"--to {to} --steps {steps}: time is 0 to 1000, and a step at least 1 of it",
-            code="usage.to",
+            f"--steps: {steps} is not between 1 and {to}, the time to walk",
+            code="usage.steps",
+            hint="a step is at least 1 of it; leave --steps out",
         )
     choices.check_fps(fps)
     moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.check(out, force=force) if moving else None
     destination = None if moving else images.destination(out, several=False, force=force)
     warn = Console().warn
-    loaded = engine.load_vae(meant.spec(model, vae, None, None, device, offline))
+    loaded = engine.load_vae(meant.spec(model, vae, None, None, device, offline, force_vae))
     picture, notes = read_pixels(Path(image).expanduser(), grid=loaded.facts.vae_scale_factor)
-    latents, rungs = encode_image(loaded, picture)
+    tiling = vae_tiling or "auto"
+    latents, rungs = encode_image(loaded, picture, tiling=tiling)
     for note in (*loaded.notes, *notes, *rungs):
         warn(note)
-    times = [round(to * i / steps) for i in range(steps + 1)]
+    times = [round(to * i / max(1, frames_after)) for i in range(frames_after + 1)]
     walked = noised(loaded.spec, latents, times, seed)
-    frames = list(map(through_loaded(loaded, warn), walked))
+    frames = list(map(through_loaded(loaded, warn, tiling), walked))
     name = f"{Path(image).stem}-noise"
     if target:
         path = animation.write(frames, target, name, fps=fps, force=force)

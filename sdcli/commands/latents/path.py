@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sdcli.commands import options
-from sdcli.commands.latents.choices import File
+from sdcli.commands.latents.choices import File, normalised
 from sdcli.dump import NOISE, X0, XT, LatentsWanted
 from sdcli.errors import UsageError
 
@@ -17,7 +17,8 @@ def path(file: File, json: options.Json = False) -> None:
     """Show how far each step still is from the end of its run, and how straight the way was.
 
     Distances are RMSE of latents. The angle is between the leg that ends at a step and the next
-    one: 0 is straight on. `x0 off` is how wrong the model's guess of the end was. An image
+    one: 0 is straight on. `x0 off` is how wrong the model's guess of the end was. Noisy latents of
+    schedulers that count noise in sigmas are first brought to the size of the others'. An image
     without latents beside it is drawn again for them.
 
     \b
@@ -67,13 +68,13 @@ def _walk(dump: Dump, file: str) -> dict[str, Any]:
             code="latents.no_step",
             hint="dump them with --save-latents all",
         )
-    points = [dump.array(XT, step) for step in steps]
+    points = [normalised(dump, XT, step) for step in steps]
     turns = [None, *angles(points), None]
-    timesteps, guesses = dump.record.get("timesteps", []), set(dump.steps_of(X0))
+    guesses = set(dump.steps_of(X0))
     rows = [
         {
             "step": step,
-            "timestep": timesteps[step - 1] if step else None,
+            "timestep": dump.timestep(step),
             "distance": rmse(point, end),
             "angle": turn,
             "x0_distance": rmse(dump.array(X0, step), end) if step in guesses else None,

@@ -33,6 +33,8 @@ def resume(
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     device: Device = None,
     out: options.Out = "outputs",
     save_latents: options.SaveLatents = None,
@@ -64,6 +66,7 @@ def resume(
         "scheduler": scheduler,
         "num_inference_steps": steps,
         "guidance_scale": guidance,
+        "vae_tiling": vae_tiling,
     }
     was = dump.request
     request: GenerationRequest = replace(
@@ -73,6 +76,7 @@ def resume(
             vae=was.spec.vae if vae is None else vae,
             device=device or was.spec.device,
             offline=offline or was.spec.offline,
+            force_vae=force_vae or was.spec.force_vae,
         ),
         **{k: v for k, v in changes.items() if v is not None},
     )

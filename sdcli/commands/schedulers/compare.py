@@ -40,6 +40,8 @@ def compare(
     reference_steps: ReferenceSteps = None,
     model: options.Model = EMBEDDED,
     vae: options.Vae = None,
+    force_vae: options.ForceVae = False,
+    vae_tiling: options.VaeTiling = None,
     variant: options.Variant = None,
     guidance: options.Guidance = None,
     negative: options.Negative = None,
@@ -69,7 +71,8 @@ def compare(
     request = GenerationRequest(
         prompt=prompt,
         negative_prompt=negative,
-        spec=meant.spec(model, vae, variant, dtype, device, offline),
+        spec=meant.spec(model, vae, variant, dtype, device, offline, force_vae),
+        vae_tiling=vae_tiling,
         guidance_scale=guidance,
         width=width,
         height=height,

@@ -121,7 +121,7 @@ def of_batch(source: Arrivals, delivery: Delivery, axes: Sequence[str]) -> Itera
     grids, shelf = Grids(axes=axes), Shelf(replace(delivery, again=None))
     try:
         assert shelf.ledger is not None
-        planner = Planner(lambda warning: None, shelf.ledger.draw_seed)
+        planner = Planner(lambda warning: None, shelf.ledger.draw_seed, delivery.wildcards)
         while jobs := planner.jobs(source.take(WINDOW, wait=True)):
             for job, path in shelf.ledger.done(jobs):
                 grids.place(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
 from sdcli.plan import Job, plan
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
 
 _REAL_CHECKPOINT: Final = (
@@ -16,25 +18,46 @@ _REAL_CHECKPOINT: Final = (
 
 
 class Planner:
-    """Requests to jobs, numbered over the whole run. Each word a model never saw is told once."""
+    """Requests to jobs, numbered over the whole run. Each word a model never saw is told once.
 
-    def __init__(self, warn: Callable[[str], None], draw: Callable[[Job], int]) -> None:
+    `draw` gives a job its seed where none was asked for; `wildcards` fill prompts by it.
+    """
+
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        draw: Callable[[Job], int],
+        wildcards: Wildcards | None = None,
+    ) -> None:
         self.warn = warn
         self._draw = draw
+        self._wildcards = wildcards
         self._planned = 0
         self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._told: set[str] = set()
 
     def jobs(self, requests: Iterable[GenerationRequest]) -> list[Job]:
+        """All images of the requests, in their order. Raises UsageError and ModelError."""
         jobs: list[Job] = []
-        for request in requests:
-            defaults, files = self._model(request.spec)
-            first = self._planned + len(jobs)
-            jobs += plan(request, defaults, first, fingerprint=files, draw=self._draw)
-            if defaults.words is not None:
-                self._tell(unknown_words(request.prompt, defaults.words))
+        for asked in requests:
+            defaults, files = self._model(asked.spec)
+            for request in self._filled(asked, defaults, files):
+                first = self._planned + len(jobs)
+                jobs += plan(request, defaults, first, fingerprint=files, draw=self._draw)
+                if defaults.words is not None:
+                    self._tell(unknown_words(request.prompt, defaults.words))
         self._planned += len(jobs)
         return jobs
+
+    def _filled(
+        self, request: GenerationRequest, defaults: ModelDefaults, files: str
+    ) -> Iterable[GenerationRequest]:
+        """The request with its wildcards filled; they wait for a seed that nobody chose."""
+        if self._wildcards is None or not self._wildcards.is_open(request):
+            return [request]
+        alone = replace(request, count=1)
+        [drawn] = plan(alone, defaults, 0, fingerprint=files, draw=self._draw)
+        return self._wildcards.requests(replace(request, seed=drawn.seed))
 
     def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
         """What a model wants and which files it is, looked up once a run."""

@@ -18,6 +18,7 @@ from sdcli.interrupts import Patience
 from sdcli.plan import Job, batch_key, draw_seed, plan
 from sdcli.planner import Planner, defaults_of
 from sdcli.prompts.arrivals import Arrivals, Given
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Failure, GenerationResult, StepEvent
 from sdcli.shelf import Delivery as Delivery
@@ -71,17 +72,20 @@ def outcomes(
     ledger: Ledger | None = None,
     order: groups.Order | None = None,
     patience: Patience | None = None,
+    wildcards: Wildcards | None = None,
 ) -> Iterator[GenerationResult | Failure]:
     """What becomes of each request, in order: its images, or the failure of the batch it was in.
 
     A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a `ledger`
     only what is missing is drawn, group by group; `order` hears what to expect. With `begin` each
-    goes on from where that says. Raises SdcliError for what no later job could survive: a bad
+    goes on from where that says; `wildcards` fill prompts that had no seed to fill them by. Raises
+    SdcliError for what no later job could survive: a bad
     request, a model that does not load.
     """
     from sdcli import engine
 
-    planner = Planner(warn or (lambda text: None), ledger.draw_seed if ledger else draw_seed)
+    draw = ledger.draw_seed if ledger else draw_seed
+    planner = Planner(warn or (lambda text: None), draw, wildcards)
 
     def limit(job: Job) -> int:
         pipeline = _pipeline(job.spec, planner.warn)
@@ -210,6 +214,7 @@ def _hand_in(
             ledger=counter.shelf.ledger,
             order=_InTurn(beside, counter),
             patience=patience,
+            wildcards=counter.shelf.wildcards,
         ):
             beside.do(partial(counter.take, outcome))
     except (SdcliError, KeyboardInterrupt):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sdcli.dump import LatentsWanted
 from sdcli.errors import OutputError, UsageError
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, Written
 from sdcli.watching import Watching
@@ -31,7 +32,8 @@ class Delivery:
 
     With `journal` what is done already is not made again, except what `again` names. `archive`
     lets stdout ("-") be a tar of several images. `observe` is shown every result once its file is
-    written, `watching` says where steps are to be seen.
+    written, `watching` says where steps are to be seen,
+    and `wildcards` fill the prompts that wait for their seed.
     """
 
     out: str
@@ -47,6 +49,7 @@ class Delivery:
     again: Again | None = None
     observe: Callable[[GenerationResult], None] | None = None
     watching: Watching | None = None
+    wildcards: Wildcards | None = None
 
 
 class Shelf:
@@ -60,6 +63,7 @@ class Shelf:
 
         _check_stdout(delivery)
         self._delivery = delivery
+        self.wildcards = delivery.wildcards
         several = delivery.journal or delivery.images != 1
         self._destination: Destination = images.destination(
             delivery.out, several=several, force=delivery.force, archive=delivery.archive

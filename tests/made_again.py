@@ -1,12 +1,12 @@
 """Every picture that the tests made is made again from its own record, when they have ended.
 
-A plugin of the suite, one for each of its processes: pictures are put aside after each test, and
-replayed by the last one's teardown.
+A plugin of the suite, one for each of its processes: it looks through all that lies in the folders
+of the process's tests.
 """
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,83 +19,58 @@ from sdcli.errors import SdcliError
 from sdcli.output import encode
 
 MOST_MOVED = 1  # levels of 255, between a picture of a batch and the same one alone
+LOSSY = (".jpg", ".jpeg")
 
 
-class Kept:
-    """Pictures by what their records say, each once."""
+def made(folder: Path) -> Iterator[Path]:
+    """The pictures below a folder that the embedded model drew from their first step on, each once.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._real = _sha256(EMBEDDED_FOLDER / "unet" / "diffusion_pytorch_model.safetensors")
-        self.paths: dict[tuple[str, str], Path] = {}
-
-    def look(self, folder: Path) -> None:
-        """Put aside what is new in the folder of a test."""
-        for path in folder.rglob("*.png"):
-            try:
-                document = encode.read(path)
-            except (SdcliError, OSError):
-                continue  # broken on purpose
-            if self._is_made(document):
-                key = (document["record"]["job"], document["pixels_sha256"])
-                if key not in self.paths:
-                    self.paths[key] = self._folder / f"{len(self.paths):04d}.png"
-                    shutil.copy(path, self.paths[key])
-
-    def _is_made(self, document: dict[str, Any]) -> bool:
-        """Whether the embedded model drew exactly this from its first step on.
-
-        Records that tests made up have no weights; a file that a test altered has other pixels.
-        """
-        record = document["record"]
-        if not isinstance(record, dict) or not isinstance(record.get("weights"), dict):
-            return False
-        events = record.get("events", ())
-        return (
-            record["weights"].get("unet") == self._real
-            and record["pixels"]["sha256"] == document["pixels_sha256"]
-            and not any(str(event).startswith(RESUMED) for event in events)
-        )
-
-    def check(self) -> list[str]:
-        """What is wrong with the replays: alone identical, in a batch at most a level off."""
-        from sdcli import replay
-
-        wrong = []
-        for path in self.paths.values():
-            [image] = replay.read([str(path)], ())
-            found = replay.check(image, None)
-            off = 0 if image.document["record"]["batch_size"] == 1 else MOST_MOVED
-            if found["max_difference"] > off or found["verdict"] == "different":
-                wrong.append(f"{image.request}: {found}")
-        return wrong
+    Records that tests made up have no weights; a file that a test altered has other pixels.
+    """
+    unet = EMBEDDED_FOLDER / "unet" / "diffusion_pytorch_model.safetensors"
+    real = hashlib.sha256(unet.read_bytes()).hexdigest()
+    seen = set()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in encode.FORMATS or not path.is_file():
+            continue
+        try:
+            document = encode.read(path)
+        except (SdcliError, OSError):
+            continue  # broken on purpose
+        key = _told(document["record"], real)
+        altered = document["pixels_sha256"] != (key or ("", ""))[1]
+        if key and key not in seen and (path.suffix in LOSSY or not altered):
+            seen.add(key)
+            yield path
 
 
-def _sha256(path: Path) -> str:
-    import hashlib
+def _told(record: Any, real: str) -> tuple[str, str] | None:
+    """The job and the pixels that a record tells of, if a run of the real model left it."""
+    if not isinstance(record, dict) or not isinstance(record.get("weights"), dict):
+        return None
+    borrowed = any(str(event).startswith(RESUMED) for event in record.get("events", ()))
+    if record["weights"].get("unet") != real or borrowed:
+        return None
+    return str(record["job"]), str(record["pixels"]["sha256"])
 
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+def complaint(path: Path) -> str | None:
+    """What is wrong with a replay: alone it must be identical, in a batch at most a level off."""
+    from sdcli import replay
+
+    [image] = replay.read([str(path)], ())
+    found = replay.check(image, None)
+    off = 0 if image.document["record"]["batch_size"] == 1 else MOST_MOVED
+    if found["max_difference"] > off or found["verdict"] == "different":
+        return f"{path}: {image.request}: {found}"
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)
-def made_again(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[None]:
-    """Replays what was kept after the last test."""
-    kept = Kept(tmp_path_factory.mktemp("kept"))
-    request.config.stash[KEPT] = kept
+def made_again(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Replays, after the last test, what all of them left."""
     yield
-    wrong = kept.check()
-    print(f"\n{len(kept.paths)} pictures made again")
+    paths = list(made(tmp_path_factory.getbasetemp()))
+    wrong = [text for path in paths if (text := complaint(path))]
+    print(f"\n{len(paths)} pictures made again")
     assert not wrong, "\n".join(wrong)
-
-
-KEPT = pytest.StashKey[Kept]()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Before a test's own folder may go."""
-    folder = getattr(item, "funcargs", {}).get("tmp_path")
-    if folder is not None and (kept := item.config.stash.get(KEPT, None)):
-        kept.look(folder)

@@ -127,6 +127,7 @@ def batch(
         journal=out != STDOUT,
         again=meant.again(redo, retry_failed),
         watching=watching,
+        wildcards=asked.wildcards,
     )
     code = prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
     if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):

@@ -105,6 +105,7 @@ def generate(
         archive=format == "tar",
         observe=grids.add if grids else None,
         watching=watching,
+        wildcards=asked.wildcards,
     )
     limit = meant.parse_batch_size(batch_size)
     code = deliver(_source(prompts, asked), delivery, batch_size=limit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -43,20 +42,25 @@ class Wildcards:
     def requests(self, request: GenerationRequest) -> Iterator[GenerationRequest]:
         """The request once for every prompt it stands for. Raises UsageError.
 
-        With "random", image i of its count has its prompt from seed + i; an unset seed is drawn
-        here, since it decides the prompt too.
+        With "random", image i of its count has its prompt from seed + i. Where no seed was asked
+        for it stays as it is: the seed is drawn when it is planned, and then it comes here again.
         """
         if not has_wildcards(request.prompt):
             yield request
         elif self.mode == "all":
             for prompt in self._every(request.prompt):
                 yield replace(request, prompt=prompt)
+        elif request.seed is None:
+            self._pick(request.prompt, 0)  # what is wrong with it is told now
+            yield request
         else:
-            drawn = int.from_bytes(os.urandom(4), "big")
-            first = drawn if request.seed is None else request.seed
-            for seed in range(first, first + request.count):
+            for seed in range(request.seed, request.seed + request.count):
                 prompt = self._pick(request.prompt, seed)
                 yield replace(request, prompt=prompt, seed=seed, count=1)
+
+    def is_open(self, request: GenerationRequest) -> bool:
+        """Whether the prompt still waits for a seed to be drawn."""
+        return self.mode == "random" and request.seed is None and has_wildcards(request.prompt)
 
     def _pick(self, template: str, seed: int) -> str:
         from dynamicprompts.generators import RandomPromptGenerator

@@ -218,6 +218,22 @@ def test_a_sweep_and_wildcards_of_generate(run_cli):
     assert run_cli("generate", "a cat", "--replace", "dog=fox").code == ExitCode.USAGE
 
 
+def test_wildcards_without_a_seed_are_drawn_once_and_stay(run_cli, tmp_path):
+    write(tmp_path, "w.txt", "a {red|blue|green|pink} star\n" * 3 + "a {cat|dog} --count 2\n")
+    argv = ("batch", "w.txt", "--wildcard-mode", "random", *QUICK)
+    plan = run_cli(*argv, "--dry-run", "--json").document
+    assert {job["seed"] for job in plan["jobs"]} == {None}
+    first = run_cli(*argv)
+    assert (first.code, len(first.paths)) == (0, 5)
+    assert not any("{" in record(path)["prompt"] for path in first.paths)
+    prompts = {record(path)["prompt"] for path in first.paths}
+    assert prompts <= {f"a {c} star" for c in ("red", "blue", "green", "pink")} | {"a cat", "a dog"}
+    second = run_cli(*argv)
+    assert (second.paths, "5 done before" in second.stderr) == ([], True)
+    ran = run_cli("generate", "a {red|blue} star", "--wildcard-mode", "random", *QUICK, "-o", "g")
+    assert record(ran.paths[0])["prompt"] in ("a red star", "a blue star")
+
+
 def test_a_grid_shows_the_sweep_beside_its_pictures(run_cli):
     ran = run_cli(
         "generate", "a cat", "--steps", "1,2", "-s", "ddim,euler", "--grid", "steps,scheduler"

@@ -74,6 +74,9 @@ def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) 
 
 def test_the_image_names_the_file_beside_it(whole: Path, tmp_path: Path) -> None:
     assert dumps.read(tmp_path / "a.png").path == whole
+    with pytest.raises(UsageError, match="no file at"):
+        dumps.read(tmp_path / "b.png")
+    (tmp_path / "b.png").touch()
     with pytest.raises(UsageError, match="no latents lie beside"):
         dumps.read(tmp_path / "b.png")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -189,11 +190,13 @@ def test_an_image_of_a_count_has_the_prompt_that_it_has_alone(lists):
     assert len({made.prompt for asked in requests for made in Wildcards().requests(asked)}) > 3
 
 
-def test_a_drawn_seed_is_told_since_it_decides_the_prompt():
-    [request] = Wildcards().requests(GenerationRequest(prompt="{a|b}"))
-    assert request.seed is not None
-    [again] = Wildcards().requests(GenerationRequest(prompt="{a|b}", seed=request.seed))
-    assert again == request
+def test_a_prompt_waits_for_the_seed_that_decides_it():
+    wildcards, asked = Wildcards(), GenerationRequest(prompt="{a|b}")
+    assert list(wildcards.requests(asked)) == [asked]
+    assert wildcards.is_open(asked)
+    [filled] = wildcards.requests(replace(asked, seed=5))
+    assert (filled.prompt in "ab", filled.seed) == (True, 5)
+    assert not wildcards.is_open(filled)
 
 
 @pytest.mark.parametrize("mode", ["random", "all"])

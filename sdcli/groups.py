@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sdcli.plan import Job, batch_key
 from sdcli.prompts.arrivals import Arrivals
-from sdcli.request import GenerationRequest
+from sdcli.request import GenerationRequest, PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.output.ledger import Ledger
@@ -36,11 +37,13 @@ def batches(
     hears which jobs come, and which of them after all do not.
     """
     later: list[Job] = []
+    loaded: PipelineSpec | None = None
     while window := plan(source.take(1, wait=True)):
         window += plan(source.take(WINDOW - 1, wait=False))
         wanted = ledger.wanted(window)
         order.expect(wanted)
-        for group in grouped(wanted):
+        for group in grouped(wanted, loaded):
+            loaded = group[0].spec
             yield from _claimed(group, ledger, limit, order, later)
     for left in ledger.await_others(later):
         for group in grouped(left):
@@ -65,12 +68,36 @@ def _claimed(
             yield mine
 
 
-def grouped(jobs: Sequence[Job]) -> list[list[Job]]:
-    """The jobs by what they can share a batch for; equal pipelines side by side, else in order."""
+def grouped(jobs: Sequence[Job], loaded: PipelineSpec | None = None) -> list[list[Job]]:
+    """The jobs by what they can share a batch for; equal pipelines side by side, else in order.
+
+    What is `loaded` comes first.
+    """
     by_key: dict[Hashable, list[Job]] = {}
     for job in jobs:
         by_key.setdefault(batch_key(job), []).append(job)
-    first: dict[Hashable, int] = {}
-    for group in by_key.values():
-        first.setdefault(group[0].spec, len(first))
-    return sorted(by_key.values(), key=lambda group: first[group[0].spec])
+    turns = in_turn({group[0].spec: None for group in by_key.values()}, loaded)
+    return sorted(by_key.values(), key=lambda group: turns.index(group[0].spec))
+
+
+def in_turn(specs: Mapping[PipelineSpec, None], loaded: PipelineSpec | None) -> list[PipelineSpec]:
+    """In which order pipelines are used: what is loaded, what differs in the VAE alone, the rest.
+
+    Else as they come; those of one model stay together.
+    """
+    models: dict[PipelineSpec, list[PipelineSpec]] = {}
+    for spec in sorted(specs, key=lambda spec: spec != loaded):
+        models.setdefault(model_of(spec), []).append(spec)
+    if loaded is not None and model_of(loaded) in models:
+        models = {model_of(loaded): models.pop(model_of(loaded)), **models}
+    return [spec for known in models.values() for spec in known]
+
+
+def model_of(spec: PipelineSpec) -> PipelineSpec:
+    """The spec without its choice of a VAE: what is large, and loaded once for all VAEs."""
+    return replace(spec, vae=None, force_vae=False)
+
+
+def shares_model(spec: PipelineSpec, other: PipelineSpec) -> bool:
+    """Whether only the VAE must be loaded to go from one to the other."""
+    return model_of(spec) == model_of(other)

@@ -20,7 +20,8 @@ _REAL_CHECKPOINT: Final = (
 class Planner:
     """Requests to jobs, numbered over the whole run. Each word a model never saw is told once.
 
-    `draw` gives a job its seed where none was asked for; `wildcards` fill prompts by it.
+    `draw` gives a job its seed where none was asked for; `wildcards` fill prompts by it. `look`
+    tells a model's defaults and which files it is; left out, it is fetched for that.
     """
 
     def __init__(
@@ -28,10 +29,12 @@ class Planner:
         warn: Callable[[str], None],
         draw: Callable[[Job], int],
         wildcards: Wildcards | None = None,
+        look: Callable[[PipelineSpec], tuple[ModelDefaults, str]] | None = None,
     ) -> None:
         self.warn = warn
         self._draw = draw
         self._wildcards = wildcards
+        self._look = look or _fetched
         self._planned = 0
         self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._told: set[str] = set()
@@ -61,10 +64,8 @@ class Planner:
 
     def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
         """What a model wants and which files it is, looked up once a run."""
-        from sdcli.engine.fingerprint import fingerprint
-
         if spec not in self._known:
-            self._known[spec] = (defaults_of(spec), fingerprint(spec))
+            self._known[spec] = self._look(spec)
         return self._known[spec]
 
     def _tell(self, words: Iterable[str]) -> None:
@@ -73,6 +74,12 @@ class Planner:
             if not self._told:
                 self.warn(_REAL_CHECKPOINT)
             self._told.update(new)
+
+
+def _fetched(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
+    from sdcli.engine.fingerprint import fingerprint
+
+    return defaults_of(spec), fingerprint(spec)
 
 
 def defaults_of(spec: PipelineSpec) -> ModelDefaults:

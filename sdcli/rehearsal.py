@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.catalog.models import ModelDefaults, read_defaults
 from sdcli.dump import LatentsWanted
-from sdcli.errors import ModelError
-from sdcli.groups import WINDOW
+from sdcli.errors import ModelError, OutputError
+from sdcli.groups import WINDOW, in_turn, shares_model
 from sdcli.plan import Job, Kind, batch_key, kind_of, plan
+from sdcli.planner import Planner
 from sdcli.prompts.arrivals import Arrivals
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
+
+if TYPE_CHECKING:
+    from sdcli.output.ledger import Again, Ledger
 
 BYTES_PER_PIXEL: Final = 1.6
 """Of a PNG: a guess between flat drawings (below 1) and noise (3)."""
@@ -51,10 +58,12 @@ def local_defaults(spec: PipelineSpec) -> ModelDefaults:
 class Totals:
     """The sums of a plan. Bytes are an estimate; `models` are in the order of their first use.
 
-    `seconds` are those of the `timed` images, whose like was made in this folder before.
+    Images that are `done` already count for nothing else. `seconds` are those of the `timed`
+    images, whose like was made in this folder before.
     """
 
     images: int = 0
+    done: int = 0
     model_loads: int = 0
     disk_bytes: int = 0
     seconds: float = 0.0
@@ -68,8 +77,7 @@ class Totals:
         return len(self._groups)
 
     def count(self, job: Job, latents: LatentsWanted | None, times: Mapping[Kind, float]) -> None:
-        """Add one image; `times` are the seconds that images of a kind are known to take."""
-        self.images += 1
+        """Add an image that is still to be made; `times` are seconds by kind."""
         if (seconds := times.get(kind_of(job))) is not None:
             self.seconds += seconds
             self.timed += 1
@@ -81,6 +89,7 @@ class Totals:
         """As JSON."""
         return {
             "images": self.images,
+            "done": self.done,
             "groups": self.groups,
             "models": list(self.models),
             "model_loads": self.model_loads,
@@ -90,37 +99,83 @@ class Totals:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """What a plan knows of the folder that it is for: how long images of a kind took there, and,
+    with a journal, which are done and how seeds and wildcards fall that nobody chose."""
+
+    times: Mapping[Kind, float] = field(default_factory=dict)
+    ledger: Ledger | None = None
+    wildcards: Wildcards | None = None
+
+
+@contextmanager
+def folder_of(out: str, wildcards: Wildcards | None, again: Again | None) -> Iterator[Folder]:
+    """What is known of the folder that `--out` means; its journal is opened where there is one."""
+    from sdcli.output import timings
+    from sdcli.output.images import Destination
+    from sdcli.output.journal import NAME
+    from sdcli.output.ledger import Ledger
+
+    path = Path(out).expanduser()
+    is_folder = path.is_dir()
+    home = path if is_folder else path.parent
+    times = timings.known(home)
+    ledger = None
+    if (home / NAME).is_file():
+        with suppress(OutputError):  # a folder that may only be read
+            kind: Literal["folder", "numbered"] = "folder" if is_folder else "numbered"
+            ledger = Ledger(Destination(kind=kind, path=path), again=again)
+    try:
+        yield Folder(times=times, ledger=ledger, wildcards=wildcards)
+    finally:
+        if ledger:
+            ledger.close()
+
+
 def rehearse(
-    source: Arrivals,
-    totals: Totals,
-    latents: LatentsWanted | None,
-    times: Mapping[Kind, float],
+    source: Arrivals, totals: Totals, latents: LatentsWanted | None, folder: Folder
 ) -> Iterator[dict[str, Any]]:
     """The jobs of a run as JSON objects, one after the other; `totals` counts them.
 
-    A seed that a run would draw is None; `times` are seconds by kind. Raises UsageError, and
-    ModelError for a model that is not here.
+    A seed that a run would draw is None without a journal. Raises UsageError, and ModelError for a
+    model that is not here.
     """
-    defaults: dict[PipelineSpec, ModelDefaults] = {}
-    loaded: Hashable = None
+    ledger = folder.ledger
+    draw = ledger.draw_seed if ledger else lambda job: 0
+    planner = Planner(lambda text: None, draw, folder.wildcards if ledger else None, _here)
+    loaded: PipelineSpec | None = None
     while window := source.take(1, wait=True):
         window += source.take(WINDOW - 1, wait=False)
+        specs: dict[PipelineSpec, None] = {}
         for request in window:
-            spec = request.spec
-            if spec not in defaults:
-                defaults[spec] = local_defaults(spec)
-            for job in plan(request, defaults[spec], totals.images):
-                totals.count(job, latents, times)
-                yield _document(job, drawn=request.seed is None)
-        for spec in dict.fromkeys(request.spec for request in window):
-            totals.model_loads += spec != loaded
+            jobs = planner.jobs([request])
+            left = {job.index for job in (ledger.wanted(jobs) if ledger else jobs)}
+            for job in jobs:
+                totals.images += 1
+                done = job.index not in left
+                totals.done += done
+                if not done:
+                    totals.count(job, latents, folder.times)
+                    specs.setdefault(job.spec)
+                yield _document(job, drawn=request.seed is None and not ledger, done=done)
+        for spec in in_turn(specs, loaded):
+            totals.model_loads += loaded is None or not shares_model(spec, loaded)
             loaded = spec
 
 
-def _document(job: Job, *, drawn: bool) -> dict[str, Any]:
-    left_out = ("spec", "scheduler", "scheduler_label")
+def _here(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
+    """The model as it is on this machine: a plan downloads nothing."""
+    from sdcli.engine.fingerprint import fingerprint
+
+    local = replace(spec, offline=True)
+    return local_defaults(local), fingerprint(local)
+
+
+def _document(job: Job, *, drawn: bool, done: bool) -> dict[str, Any]:
+    left_out = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence")
     facts = {name: value for name, value in vars(job).items() if name not in left_out}
-    facts |= {"scheduler": job.scheduler_label, "seed": None if drawn else job.seed}
+    facts |= {"scheduler": job.scheduler_label, "seed": None if drawn else job.seed, "done": done}
     return facts | vars(job.spec)
 
 

@@ -140,8 +140,9 @@ def _pipeline(spec: PipelineSpec, warn: Callable[[str], None]) -> LoadedPipeline
     from sdcli import engine
 
     if spec not in _loaded:
+        before = [loaded for known, loaded in _loaded.items() if groups.shares_model(known, spec)]
         _loaded.clear()
-        _loaded[spec] = engine.load(spec)
+        _loaded[spec] = engine.load(spec, like=before[0] if before else None)
         for note in _loaded[spec].notes:
             warn(note)
     return _loaded[spec]

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# One thread, here and in every process that a test starts: another number rounds otherwise, and a
+# worker of pytest has but one core. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from sdcli.cli import main
 
 pytest_plugins = ["tests.made_again"]

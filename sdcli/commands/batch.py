@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +21,7 @@ from sdcli.prompts.formats import Format, reader
 
 if TYPE_CHECKING:
     from sdcli.output.console import Console
+    from sdcli.rehearsal import Folder
 
 STDIN = STDOUT = "-"
 
@@ -110,7 +110,10 @@ def batch(
 
     prompts = _open(files, input_format, asked, keep_going, Console(verbosity=verbosity))
     if dry_run:
-        _rehearse(prompts.source, form, wanted, out)
+        from sdcli.rehearsal import folder_of
+
+        with folder_of(out, asked.wildcards, meant.again(redo, retry_failed)) as folder:
+            _rehearse(prompts.source, form, wanted, folder)
         return prompts.worst(ExitCode.OK)
     from sdcli.run import Delivery, deliver
 
@@ -234,11 +237,10 @@ def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: st
 
 
 def _rehearse(
-    source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None, out: str
+    source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None, folder: Folder
 ) -> None:
-    from sdcli.output import plans, timings
+    from sdcli.output import plans
     from sdcli.rehearsal import Totals, rehearse
 
-    path, totals = Path(out).expanduser(), Totals()
-    times = timings.known(path if path.is_dir() else path.parent)
-    plans.show(rehearse(source, totals, latents, times), totals.document, form)
+    totals = Totals()
+    plans.show(rehearse(source, totals, latents, folder), totals.document, form)

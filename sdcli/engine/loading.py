@@ -59,8 +59,12 @@ def memory_kind(job: Job) -> Hashable:
     return (job.width, job.height, job.guidance_scale > 1)
 
 
-def load(spec: PipelineSpec, folder: Path | None = None) -> LoadedPipeline:
+def load(
+    spec: PipelineSpec, folder: Path | None = None, *, like: LoadedPipeline | None = None
+) -> LoadedPipeline:
     """Load what the spec names from `folder`, by default where `fetch` finds it.
+
+    All but the VAE is taken from `like`, a pipeline of the same model that is no longer used.
 
     Never call this in two threads: components loaded at once corrupt the process (meta tensors).
     Raises ModelError, UnsafeError, CorruptError (each names the part) and DeviceError.
@@ -74,7 +78,7 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> LoadedPipeline:
     vae, notes = vae_files.find(spec, folder)
     files = _weight_files(folder, vae, spec)
     try:
-        pipeline = _build(folder, vae, files, dtype, device)
+        pipeline = _build(folder, vae, files, dtype, device, like)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -87,7 +91,7 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> LoadedPipeline:
         spec=spec,
         folder=folder,
         pipeline=pipeline,
-        base_scheduler=pipeline.scheduler,
+        base_scheduler=like.base_scheduler if like else pipeline.scheduler,
         encoder=PromptEncoder(pipeline.tokenizer, pipeline.text_encoder, device),
         device=device,
         dtype=dtype,
@@ -124,19 +128,23 @@ def _build(
     files: Mapping[str, Path],
     dtype: torch.dtype,
     device: torch.device,
+    like: LoadedPipeline | None,
 ) -> Any:
-    built = {
-        part: parts.load_part(part, cls, folder / part, files[part], dtype).to(device)
-        for part, cls in _CLASSES.items()
-    }
+    if like:
+        built = {part: getattr(like.pipeline, part) for part in _CLASSES}
+    else:
+        built = {
+            part: parts.load_part(part, cls, folder / part, files[part], dtype).to(device)
+            for part, cls in _CLASSES.items()
+        }
     built["vae"] = vaes.build(vae, folder, dtype).to(device)
     with warnings.catch_warnings():
         # Of scheduler files older than 2023, which the constructor mends itself.
         warnings.filterwarnings("ignore", "The configuration file of th", FutureWarning)
         pipeline = StableDiffusionPipeline(
             **built,
-            tokenizer=_load_tokenizer(folder),
-            scheduler=_load_scheduler(folder),
+            tokenizer=like.pipeline.tokenizer if like else _load_tokenizer(folder),
+            scheduler=like.base_scheduler if like else _load_scheduler(folder),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,

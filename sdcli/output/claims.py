@@ -35,14 +35,15 @@ class Claims:
         self._held: set[Path] = set()
         self._closing = Event()
         self._me = json.dumps({"host": files.host(), "pid": os.getpid(), "start": _born("self")})
-        with files.translated(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-        Thread(target=self._keep_touching, name="sdcli-claims", daemon=True).start()
+        self._touching = Thread(target=self._keep_touching, name="sdcli-claims", daemon=True)
 
     def take(self, key: Key) -> bool:
         """Whether the job is now this process's to make."""
         path = self._path(key)
         with files.translated(path):
+            if not self._touching.is_alive():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._touching.start()
             taken = self._create(path) or self._take_over(path)
         if taken:
             self._held.add(path)

@@ -37,6 +37,7 @@ def _line(job: Mapping[str, Any]) -> str:
     seed = "drawn" if job["seed"] is None else job["seed"]
     words = [
         f"{job['index'] + 1:04d}",
+        *(["done"] if job["done"] else []),
         f"{job['width']}x{job['height']}",
         f"{job['num_inference_steps']} steps",
         str(job["scheduler"]),
@@ -51,7 +52,8 @@ def _sums(totals: Mapping[str, Any]) -> None:
     loads, models = totals["model_loads"], ", ".join(totals["models"])
     tables.show(
         {
-            "images": str(totals["images"]),
+            "images": str(totals["images"])
+            + (f", {totals['done']} done" if totals["done"] else ""),
             "groups": f"{totals['groups']} (images that can share a batch)",
             "model loads": f"{loads} ({models})" if models else str(loads),
             "disk": f"about {_size(totals['disk_bytes'])}",
@@ -61,10 +63,12 @@ def _sums(totals: Mapping[str, Any]) -> None:
 
 
 def _time(totals: Mapping[str, Any]) -> str:
+    if totals["images"] == totals["done"]:
+        return "none: all is done"
     if totals["seconds"] is None:
         return "not known: no image like these was made in this folder before"
     span = timedelta(seconds=round(totals["seconds"]))
-    missing = totals["images"] - totals["timed_images"]
+    missing = totals["images"] - totals["done"] - totals["timed_images"]
     rest = f", and {missing} images of which it is not known" if missing else ""
     return f"about {span} by what is in the journal, loading apart{rest}"
 

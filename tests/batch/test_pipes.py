@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sdcli.output.encode import read
 from tests.batch.conftest import clutter, pictures
 
 ROOT = Path(__file__).parents[2]
@@ -21,16 +22,6 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
     "OMP_NUM_THREADS": "1",
 }
-BATCH = """
-import sys
-from sdcli import run
-from sdcli.prompts.arrivals import Given
-from tests.batch.conftest import asked
-
-images = [asked(f"a cat {i}", **eval(sys.argv[2])) for i in range(int(sys.argv[1]))]
-delivery = run.Delivery(out="outputs", images=len(images), journal=True)
-sys.exit(run.deliver(Given(images), delivery))
-"""
 
 
 def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -68,18 +59,60 @@ def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
 
 
 def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
-    (tmp_path / "batch.py").write_text(BATCH)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    prompts = [f"a cat {i}" for i in range(5)] + ["a {red|blue} star --seed 3", "a dog --count 2"]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n")
+    sdcli = [
+        "-m",
+        "sdcli",
+        "batch",
+        "prompts.txt",
+        "--wildcard-mode",
+        "random",
+        "--batch-size",
+        "1",
+    ]
+    sdcli += ["--seed", "7", "--steps", "1", "--size", "64x64", "--device", "cpu"]
     ran = subprocess.run(
-        [*torchrun, "batch.py", "6", "{}"],
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", *sdcli],
         cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     told = [line for line in ran.stderr.splitlines() if "images made" in line]
-    assert [line.split("sdcli: ")[1] for line in told] == ["3 images made"] * 2
+    assert [line.split("sdcli: ")[1] for line in told] == ["4 images made"] * 2
     together = pictures(tmp_path / "outputs")
+    assert sorted(Path(path).name for path in ran.stdout.split()) == sorted(together)
     assert clutter(tmp_path / "outputs") == []
+    again = subprocess.run(
+        [sys.executable, *sdcli], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert "8 done before" in again.stderr
     shutil.rmtree(tmp_path / "outputs")
-    alone = [sys.executable, "batch.py", "6", "{}"]
-    subprocess.run(alone, cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, *sdcli], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True
+    )
     assert pictures(tmp_path / "outputs") == together
+
+
+def test_prompts_that_come_late_are_drawn_as_they_come(tmp_path: Path) -> None:
+    """As `tail -f prompts.txt | sdcli generate - | while read p` would have them."""
+    argv = [sys.executable, "-m", "sdcli", "generate", "-", *TINY.split(), "-o", "out"]
+    process = subprocess.Popen(
+        argv,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for prompt in ("a cat", "a dog"):
+        process.stdin.write(f"{prompt}\n")
+        process.stdin.flush()
+        path = process.stdout.readline().rstrip("\n")  # before the next prompt is there
+        assert read(tmp_path / path)["record"]["request"]["prompt"] == prompt
+    process.stdin.close()
+    assert process.stdout.read() == ""
+    process.stdout.close()
+    assert process.wait() == 0

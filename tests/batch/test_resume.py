@@ -206,7 +206,9 @@ def test_groups_load_once_and_come_out_in_the_file_s_order(
 
     load, loads = engine.load, []
     monkeypatch.setattr(run, "_loaded", {})
-    monkeypatch.setattr(engine, "load", lambda spec: (loads.append(spec), load(spec))[1])
+    monkeypatch.setattr(
+        engine, "load", lambda spec, like=None: (loads.append(spec), load(spec, like=like))[1]
+    )
     tiny = replace(CPU, vae="tiny")
     mixed = [asked(f"a cat {i}", spec=(CPU, tiny)[i % 2]) for i in range(6)]
     first = run_batch(mixed, batch_size=4)

@@ -157,11 +157,52 @@ def test_a_dry_run_tells_the_time_of_what_was_made_before(run_cli, tmp_path):
     with journal.open("a") as file:
         file.write('{"event": "image", "kind": [[], {}], "seconds": 9}\nno line\n')
     ran = run_cli("batch", "a.txt", "b.txt", "--steps", "2", "--dry-run", "--json")
-    assert ran.document["timed_images"] == 3
-    assert ran.document["seconds"] == pytest.approx(3 * sum(seconds) / 2, abs=0.06)
+    assert (ran.document["done"], ran.document["timed_images"]) == (2, 1)
+    assert ran.document["seconds"] == pytest.approx(sum(seconds) / 2, abs=0.06)
     told = run_cli("batch", "b.txt", "--steps", "2", "--dry-run").stdout
     assert "2 images of which it is not known" in told
     assert not list(tmp_path.glob("*/**/.sdcli*"))
+
+
+def test_a_dry_run_knows_what_is_done_and_which_seeds_fall(run_cli, tmp_path):
+    write(tmp_path, "a.txt", "a cat\na {red|blue} star\na dog --seed 5\n")
+    argv = ("batch", "a.txt", "--wildcard-mode", "random", *QUICK)
+    assert len(run_cli(*argv).paths) == 3
+    lost = next(tmp_path.glob("outputs/*-dog-5.png"))
+    lost.unlink()
+    before = sorted(tmp_path.rglob("*"))
+    plan = run_cli(*argv, "--dry-run", "--json").document
+    assert [job["done"] for job in plan["jobs"]] == [True, True, False]
+    assert (plan["images"], plan["done"], plan["groups"], plan["timed_images"]) == (3, 2, 1, 1)
+    made = {record(path)["prompt"]: record(path)["seed"] for path in tmp_path.glob("outputs/*.png")}
+    assert all(made[job["prompt"]] == job["seed"] for job in plan["jobs"][:2])
+    assert sorted(tmp_path.rglob("*")) == before
+    assert "done" in run_cli(*argv, "--dry-run").stdout.splitlines()[0]
+    assert run_cli(*argv).paths == [lost.relative_to(tmp_path)]
+    assert "all is done" in run_cli(*argv, "--dry-run").stdout
+
+
+def test_another_vae_loads_without_the_rest(run_cli, tmp_path, monkeypatch):
+    from sdcli import engine
+
+    write(
+        tmp_path,
+        "a.txt",
+        "".join(f"a cat {i} --vae {'tiny' if i % 2 else 'own'}\n" for i in range(4)),
+    )
+    loads, load = [], engine.load
+    monkeypatch.setattr(
+        engine, "load", lambda spec, like=None: loads.append(like) or load(spec, like=like)
+    )
+    argv = ("batch", "a.txt", "--seed", "7", "--batch-size", "1", *QUICK)
+    assert run_cli(*argv, "--dry-run", "--json").document["model_loads"] == 1
+    together = [read(path)["pixels_sha256"] for path in run_cli(*argv).paths]
+    assert [like is not None for like in loads[-1:]] == [True]
+    assert len(loads) == 2
+    for i, digest in enumerate(together):
+        vae = "tiny" if i % 2 else "own"
+        alone = run_cli("generate", f"a cat {i}", "--vae", vae, "--seed", "7", *QUICK, "-o", "x")
+        assert read(alone.paths[0])["pixels_sha256"] == digest
 
 
 def test_a_dry_run_for_people(run_cli, tmp_path):
@@ -171,7 +212,7 @@ def test_a_dry_run_for_people(run_cli, tmp_path):
     assert "  4 steps  " in lines[0]
     assert lines[0].endswith("seed 1  a cat")
     assert "seed drawn" in lines[3]
-    assert {"images: 4", "model loads: 2 (embedded)"} <= set(lines)
+    assert {"images: 4", "model loads: 1 (embedded)"} <= set(lines)
     assert lines[5].startswith("groups: 4")
 
 

@@ -103,31 +103,40 @@ def dump(rounds: int) -> Document:
     with tempfile.TemporaryDirectory() as folder:
         ask = {"out": f"{folder}/model", "tokenizer": str(EMBEDDED_FOLDER / "tokenizer")}
         subprocess.run(_script(rivals.FULL_SIZE, ask), capture_output=True, check=True)
-        draw = ["generate", PROMPT, "--model", ask["out"], "--seed", str(SEED), "--steps", "4"]
-        draw += ["--device", "cpu", "--dtype", "float32", "--json", "--out", f"{folder}/out"]
-        contestants = [
-            Contestant(name="sdcli generate", argv=sdcli(*draw)),
-            Contestant(
-                name="sdcli generate --save-latents all", argv=sdcli(*draw, "--save-latents", "all")
-            ),
-        ]
-        timings = measure(contestants, rounds=rounds)
-    phases = {
-        timing.name: {"denoise": median(map(_denoising, timing.stdout))} for timing in timings
-    }
-    without, with_dump = (phases[timing.name]["denoise"] for timing in timings)
-    return _document("dump", timings, phases) | {
-        "denoise_ratio": round(with_dump / without, 4),
-        "same_pixels": len({_digest(text) for t in timings for text in t.stdout}) == 1,
+        draw = ["--model", ask["out"], "--steps", "4", "--out", f"{folder}/out"]
+        return _with_and_without("dump", draw, ["--save-latents", "all"], rounds)
+
+
+def preview(rounds: int) -> Document:
+    """Forty pictures of the embedded model, each seen while it forms, and unseen."""
+    with tempfile.TemporaryDirectory() as folder:
+        draw = ["--count", "40", "--out", f"{folder}/out"]
+        return _with_and_without("preview", draw, ["--preview-out", f"{folder}/now.png"], rounds)
+
+
+def _with_and_without(race: str, draw: Sequence[str], more: Sequence[str], rounds: int) -> Document:
+    """The same pictures without and with some options, and how much longer denoising took."""
+    argv = ["generate", PROMPT, "--seed", str(SEED), "--device", "cpu", "--dtype", "float32"]
+    argv += ["--json", *draw]
+    contestants = [
+        Contestant(name="sdcli generate", argv=sdcli(*argv)),
+        Contestant(name=f"sdcli generate {more[0]}", argv=sdcli(*argv, *more)),
+    ]
+    timings = measure(contestants, rounds=rounds)
+    split = {t.name: {"denoise": median(map(_denoising, t.stdout))} for t in timings}
+    without, with_it = (split[timing.name]["denoise"] for timing in timings)
+    return _document(race, timings, split) | {
+        "denoise_ratio": round(with_it / without, 4),
+        "same_pixels": len({tuple(_digests(text)) for t in timings for text in t.stdout}) == 1,
     }
 
 
 def _denoising(stdout: str) -> float:
-    return float(json.loads(stdout)["images"][0]["seconds"]["denoise"])
+    return sum(float(image["seconds"]["denoise"]) for image in json.loads(stdout)["images"])
 
 
-def _digest(stdout: str) -> str:
-    return str(json.loads(stdout)["images"][0]["pixels_sha256"])
+def _digests(stdout: str) -> list[str]:
+    return [str(image["pixels_sha256"]) for image in json.loads(stdout)["images"]]
 
 
 def prompts_of_shapes(count: int) -> list[str]:

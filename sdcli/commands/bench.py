@@ -21,15 +21,16 @@ class Race(StrEnum):
     ONE = "one"
     BATCH = "batch"
     DUMP = "dump"
+    PREVIEW = "preview"
 
 
 def bench(
     races: Annotated[
         list[Race] | None,
         typer.Argument(
-            help="start: no model; one: a picture; batch: a hundred; dump: latents of every step, "
-            "on a random model of Stable Diffusion 1.5's size (4 GB of disk). All but dump if "
-            "left out."
+            help="start: no model; one: a picture; batch: a hundred. These three if left out. "
+            "preview: pictures seen while they form; dump: latents of every step, on a random model "
+            "of Stable Diffusion 1.5's size (4 GB of disk)."
         ),
     ] = None,
     model: options.Model = EMBEDDED,
@@ -80,6 +81,8 @@ def _run(
         return races.start(rounds)
     if race is Race.DUMP:
         return races.dump(rounds)
+    if race is Race.PREVIEW:
+        return races.preview(rounds)
     folder = fetch(PipelineSpec(model=model))
     if race is Race.ONE:
         return races.one(folder, model, rounds)
@@ -103,6 +106,8 @@ def _show(race: Race, document: dict[str, Any]) -> None:
         facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
         for phase, seconds in (row["split"] or {}).items():
             facts[f"  {row['name']}: {phase}"] = f"{seconds:.3f} s"
+    if "denoise_ratio" in document:
+        facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:
         facts["the same pixels"] = "yes" if document["same_pixels"] else "NO"
     print(f"{race}, median of {document['rounds']}, × to the first line")

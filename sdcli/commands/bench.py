@@ -29,8 +29,8 @@ def bench(
         list[Race] | None,
         typer.Argument(
             help="start: no model; one: a picture; batch: a hundred. These three if left out. "
-            "preview: pictures seen while they form; dump: latents of every step, on a random model "
-            "of Stable Diffusion 1.5's size (4 GB of disk)."
+            "preview: pictures seen while they form; dump: latents of every step, on a random "
+            "model of Stable Diffusion 1.5's size (4 GB of disk)."
         ),
     ] = None,
     model: options.Model = EMBEDDED,

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
 from sdcli.training.optimizer import MuonAdamW
 
@@ -236,4 +236,9 @@ def train(
         if workers == 1:
             _work(0, *arguments)
         else:
-            spawn(_work, arguments, nprocs=workers)  # type: ignore[no-untyped-call]
+            try:
+                spawn(_work, arguments, nprocs=workers)  # type: ignore[no-untyped-call]
+            except ProcessExitedException:
+                # gloo may abort the worker that leaves last; then all was done already.
+                if not result(folder, name).exists():
+                    raise

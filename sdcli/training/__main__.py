@@ -22,7 +22,7 @@ SECONDS = {
     "diffusion": 6000.0,
     "vae_decoder": 420.0,
     "vae_tiny": 240.0,
-    "judge": 120.0,
+    "judge": 180.0,
 }
 """The budget of each stage on two cores; all together, with what lies between, 2¼ hours."""
 

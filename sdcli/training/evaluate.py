@@ -7,6 +7,7 @@ model's own defaults. Prints a table, and writes the figures as JSON on request.
 import argparse
 import json
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import diffusers
@@ -16,6 +17,7 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdcli.catalog.schedulers import resolve
+from sdcli.training.__main__ import SECONDS
 from sdcli.training.autoencoder import psnr, to_tensor
 from sdcli.training.drawn import best_psnr
 from sdcli.training.export import DEFAULTS
@@ -29,6 +31,8 @@ from sdcli.training.sprites import Sprites, load_sprites
 from sdcli.training.world import COLORS, CONCEPTS
 
 BATCH = 8
+PICTURES = 4  # of each class alone
+POOR = 19.0  # dB
 SHEET_SEED = 24
 Levels = NDArray[np.uint8]
 
@@ -77,20 +81,28 @@ def judge_cases(report: Report, judge: Judge, asked: list[Case], pictures: list[
 
 
 def measure_drawing(report: Report, artist: Artist, sprites: Sprites) -> None:
-    """The best PSNR of every class alone, each on a plain colour in turn."""
+    """PSNR of every class alone, each the mean of pictures on several plain colours in turn.
+
+    A picture under ``POOR`` is one that went wrong, as where a thing stands half-way between two
+    places: they are counted apart.
+    """
     grounds = list(COLORS)
-    prompts = []
+    asked = []
     for index, concept in enumerate(CONCEPTS.values()):
         free = [g for g in grounds[index % len(grounds) :] + grounds if g != concept.color]
-        prompts.append(f"{name(concept)} {where(free[0])}")
-    for concept, picture in zip(CONCEPTS.values(), artist.draw(prompts, seed=900_000), strict=True):
-        report.drawn[concept.name] = best_psnr(picture, concept.name, sprites)
+        asked += [(concept.name, f"{name(concept)} {where(g)}") for g in free[:PICTURES]]
+    pictures = artist.draw([prompt for _, prompt in asked], seed=900_000)
+    found: dict[str, list[float]] = defaultdict(list)
+    for (concept_name, _), picture in zip(asked, pictures, strict=True):
+        found[concept_name].append(best_psnr(picture, concept_name, sprites))
+    report.drawn |= {key: float(np.mean(values)) for key, values in found.items()}
     emoji = [value for key, value in report.drawn.items() if CONCEPTS[key].icon]
     shapes = [value for key, value in report.drawn.items() if CONCEPTS[key].shape]
     report.figures |= {
         "psnr_emoji": float(np.mean(emoji)),
         "psnr_shapes": float(np.mean(shapes)),
         "psnr_worst": min(report.drawn.values()),
+        "share_poor": float(np.mean([v < POOR for values in found.values() for v in values])),
     }
 
 
@@ -155,7 +167,7 @@ def evaluate(
     model: Path, folder: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None
 ) -> Report:
     """Everything but printing."""
-    train("judge", JudgeStage, folder, seconds=120.0, seed=9)
+    train("judge", JudgeStage, folder, seconds=SECONDS["judge"], seed=9)
     sprites, judge, report = load_sprites(folder), Judge(folder), Report()
     artist = Artist(model, steps, guidance)
     asked = cases(TEST)

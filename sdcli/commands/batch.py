@@ -228,7 +228,7 @@ def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: st
         refusal = "it is drawn at the end, from the files, and stdin is gone by then"
     elif out == STDOUT:
         refusal = "it lies beside the images, and --out is stdout"
-    elif said["seed"] is None:
+    elif said["seed"] in (None, "-1"):
         refusal = "its pictures need one seed: give --seed"
     elif os.environ.get("WORLD_SIZE", "1") != "1":
         refusal = "no rank sees all the images: give the same command without ranks afterwards"

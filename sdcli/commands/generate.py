@@ -81,7 +81,7 @@ def generate(
     """
     said = settings.said(locals())
     asked = settings.asked(said, replace, wildcards, wildcard_mode)
-    if grid and seed is None:
+    if grid and seed in (None, "-1"):
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
         asked = settings.asked(said, replace, wildcards, wildcard_mode)
     watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)

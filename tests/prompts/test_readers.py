@@ -146,10 +146,10 @@ def test_the_examples_are_good(path):
         ("csv", "prompt,prompt\na,1\n", ["f.csv:1:8: the column 'prompt'"]),
         ("csv", "prompt\na,b\n", ["f.csv:2:3: 2 cells"]),
         ("jsonl", '"a"\n{"prompt": "b",}\n', ["f.jsonl:2:16: not JSON"]),
-        ("jsonl", '{"prompt": "b", "steps": "3"}\n', ["f.jsonl:1:17: num"]),
+        ("jsonl", '{"prompt": "b", "steps": "x"}\n', ["f.jsonl:1:17: num"]),
         ("jsonl", '{"prompt": "b", "prompt": "c"}\n', ["f.jsonl:1: not JSON: 'prompt' is there"]),
         ("jsonl", "[1]\n", ["f.jsonl:1: not a request"]),
-        ("json", '["a",\n {"prompt": "b",\n  "seed": -1}]', ["f.json:3:3: seed: -1"]),
+        ("json", '["a",\n {"prompt": "b",\n  "seed": -2}]', ["f.json:3:3: seed: -2"]),
         (
             "json",
             '{"requests": [{"seed": 1,\n "prompt": 5}]}',

@@ -8,8 +8,9 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from sdcli.asking import Asked, flags_of
+from sdcli.asking import Asked
 from sdcli.commands.options import complete_scheduler
+from sdcli.prompts.said import flags_of
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.sweep import Replacement
 

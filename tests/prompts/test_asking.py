@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli import sweep
-from sdcli.asking import Asked, Expander, flags_of
+from sdcli.asking import Asked, Expander
 from sdcli.errors import UsageError
 from sdcli.prompts.fields import canonical
+from sdcli.prompts.said import flags_of
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 from sdcli.sweep import Replacement

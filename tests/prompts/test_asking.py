@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sdcli import sweep
 from sdcli.asking import Asked, Expander
 from sdcli.errors import UsageError
+from sdcli.prompts import ways
 from sdcli.prompts.fields import canonical
 from sdcli.prompts.said import flags_of
 from sdcli.prompts.wildcards import Wildcards
@@ -250,6 +251,40 @@ def test_wildcards_in_every_way_and_by_the_seed(lists, template, every):
     some = filled(template, folder=lists)
     assert {prompt for prompt, *_ in some} <= set(every)
     assert some == filled(template, folder=lists)
+
+
+@pytest.mark.parametrize(
+    ("template", "count"),
+    [
+        ("{a|b} {c|d|e}", 6),
+        ("{2$$ and $$a|b|c}", 6),
+        ("{0-2$$a|b|c}", 10),
+        ("{3$$a|{b|c}|d}", 12),
+        ("{1-2$$__color__}", 4),
+        ("{2$$__color__|{x|y}}", 8),
+        ("__deep__ {a|__deep__}", 20),
+        ("${x={a|b}} ${x} ${x}", 4),
+        ("{~a|b} {c|d}", 2),
+    ],
+)
+def test_the_ways_to_fill_a_template_are_counted_before(lists, template, count):
+    assert len(filled(template, mode="all", folder=lists)) == count
+    values = {"color": ["red", "blue"], "deep": ["__color__ {x|y}"]}
+    ways.check(template, values.__getitem__)
+    with pytest.raises(UsageError, match="more than"):
+        ways.check(template + "{a|b}" * 17, values.__getitem__)
+
+
+@pytest.mark.parametrize("template", ["{a|b}" * 24, "{9-$$" + "|".join(map(str, range(999))) + "}"])
+def test_more_ways_than_anyone_draws_are_refused_at_once(template):
+    with pytest.raises(UsageError, match="more than 100,000 ways") as caught:
+        filled(template, mode="all")
+    assert "--wildcard-mode random" in caught.value.hint
+
+
+def test_the_first_of_many_ways_does_not_wait_for_the_last():
+    requests = Wildcards(mode="all").requests(GenerationRequest(prompt="{a|b}" * 16))
+    assert next(requests).prompt == "a" * 16
 
 
 def test_an_image_of_a_count_has_the_prompt_that_it_has_alone(lists):

@@ -36,6 +36,7 @@ Files = Annotated[
 
 
 def batch(
+    context: typer.Context,
     files: Files,
     model: settings.Model = None,
     vae: settings.Vae = None,
@@ -85,7 +86,7 @@ def batch(
     Each line, row or object may set for itself every setting of its picture:
     model, VAE, scheduler, steps, guidance, size, seed, count and their like. It
     wins over the command line, that over the defaults at the top of its file,
-    and all over the model's own.
+    these over sdcli.toml and SDCLI_* variables, and all over the model's own.
 
     A journal beside the images says what is done: the same command again makes
     what is missing, and several at once share the work.
@@ -98,7 +99,7 @@ def batch(
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
     said = settings.said(locals())
-    asked = settings.asked(said, replace, wildcards, wildcard_mode)
+    asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
     limit = meant.parse_batch_size(batch_size)
     form = meant.report_form(json, jsonl)
     wanted = meant.parse_latents(save_latents, latents_kinds)

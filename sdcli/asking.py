@@ -122,7 +122,7 @@ class Expander:
         """
         line, faults = said.axes_of(entry)
         if PROMPT not in line and not said.writing(entry, [PROMPT]):
-            return faults + self._defaults_faults(entry, line)
+            return self._defaults_faults(entry, line, faults)
         self.begun = True
         found = {error.message: error for error in faults}
         self._try_out(entry, {PROMPT: ("",), **line}, found)
@@ -156,13 +156,16 @@ class Expander:
         images = self._asked.images(line, self._defaults)
         self.images = None if images is None or self.images is None else self.images + images
 
-    def _defaults_faults(self, entry: Entry, line: Axes) -> list[UsageError]:
+    def _defaults_faults(
+        self, entry: Entry, line: Axes, faults: Sequence[UsageError]
+    ) -> list[UsageError]:
         """What is wrong with an entry as defaults; they hold from now on when nothing is."""
-        faults = [self._placed(entry, error) for error in said.wrong_values(line).values()]
+        wrong = said.wrong_values(line).values()
+        faults = [*faults, *(self._placed(entry, error) for error in wrong)]
         if self.begun:
             hint = "defaults stand at the top, before the first prompt"
             faults.append(fault(entry.place_of(PROMPT), "no prompt", hint=hint))
-        if not faults and not entry.faults:
+        if not faults:
             self._defaults.update(line)
             self._set_by.update(dict.fromkeys(line.keys() - self._asked.flags.keys(), entry))
         return faults

@@ -20,6 +20,7 @@ _ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
     SIZE: (SIZE, "width", "height"),
     "model": ("model", "variant", "offline"),
     "vae": ("vae", "model", "variant", "offline"),
+    "wildcard": (PROMPT,),
 }
 """Where a fault of a field may come from, the likeliest first; of all others from itself."""
 

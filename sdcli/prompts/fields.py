@@ -149,7 +149,7 @@ def _size(value: object) -> tuple[int, int]:
         return width, height
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
-        raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in 512x768")
+        raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
     return int(match[1]), int(match[2])
 
 

@@ -5,62 +5,70 @@ A setting is looked for in this order, and the first place that says it wins:
 1. the line (row, object, table) of the prompt itself
 2. the command line
 3. the defaults at the top of the prompt file
-4. the model
+4. sdcli.toml, a profile in it, and SDCLI_* variables
+5. the model
 
 So flags win over every default, and a line's own word wins over a flag, as in A1111 and kohya.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from sdcli import sweep
-from sdcli.errors import UsageError, UsageErrors
+from sdcli.errors import SdcliError, UsageError, UsageErrors
+from sdcli.prompts import said
 from sdcli.prompts.entry import Entry, fault
-from sdcli.prompts.fields import SIZE, canonical
+from sdcli.prompts.fields import SIZE
+from sdcli.prompts.said import PROMPT
 from sdcli.prompts.wildcards import Wildcards, has_wildcards
 from sdcli.request import GenerationRequest
 from sdcli.sweep import Axes, Replacement
 
+Examine = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
+"""All that a request's model could not do, each with the field that it is about."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What the command line says of every request. Raises UsageError for values that cannot be.
+    """What is said of every request, typed or in settings. Raises UsageError for what cannot be.
 
     A `sample` has, of many seeds and wildcards, only as many as it takes to check the rest.
     """
 
     flags: Axes = field(default_factory=dict)
+    settings: Axes = field(default_factory=dict)
     replacements: Sequence[Replacement] = ()
     wildcards: Wildcards | None = None
     sample: bool = False
 
     def __post_init__(self) -> None:
-        for error in wrong_values(self.flags):
-            raise error
+        for axes in (self.flags, self.settings):
+            for error in said.wrong_values(axes).values():
+                raise error
 
     def requests(self, line: Axes, defaults: Axes | None = None) -> Iterator[GenerationRequest]:
         """All that one prompt asks for: prompts replaced, times the sweep, times wildcards."""
         axes = self._axes(line, defaults)
         if self.sample:
             axes["seed"] = _ends(axes.get("seed", (None,)))
-        rest = {name: values for name, values in axes.items() if name != "prompt"}
-        for prompt in self._prompts(str(axes["prompt"][0])):
+        rest = {name: values for name, values in axes.items() if name != PROMPT}
+        for prompt in self._prompts(str(axes[PROMPT][0])):
             for values in sweep.product(rest):
-                yield from self._filled(_request({**values, "prompt": prompt}))
+                yield from self._filled(said.request({**values, PROMPT: prompt}))
 
     def images(self, line: Axes, defaults: Axes | None = None) -> int | None:
         """How many images that is, None when wildcards decide it."""
         axes = self._axes(line, defaults)
-        prompt = str(axes["prompt"][0])
+        prompt = str(axes[PROMPT][0])
         if self.wildcards and self.wildcards.mode == "all" and has_wildcards(prompt):
             return None
         return len(self._prompts(prompt)) * sweep.size(axes) * int(str(axes.get("count", (1,))[0]))
 
     def _axes(self, line: Axes, defaults: Axes | None) -> dict[str, Sequence[object]]:
-        return _merged(line, self.flags, defaults or {})
+        return _merged(line, self.flags, defaults or {}, self.settings)
 
     def _prompts(self, prompt: str) -> Sequence[str]:
         prompts: Sequence[str] = (prompt,)
@@ -79,142 +87,109 @@ class Expander:
     """The entries of one source to requests. Entries without a prompt, before the first with one,
     are the source's defaults.
 
-    Tells afterwards what the command line said in vain: `unused_flags`, `unused_replacements`.
+    Tells afterwards what the command line said in vain: `unused_flags`, `unused_replacements`;
+    and, of what was checked, how many images it makes (None when wildcards decide it).
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, examine: Examine = lambda request: ()) -> None:
         self._asked = asked
-        self._defaults: Axes = {}
-        self._begun = False
+        self._sample = replace(asked, sample=True)
+        self._examine = examine
+        self._defaults: dict[str, Sequence[object]] = {}
+        self._set_by: dict[str, Entry] = {}
+        self.begun = False
         self.images: int | None = 0
         self.unused_flags = set(asked.flags)
         self.unused_replacements = list(asked.replacements)
 
     def requests(self, entry: Entry) -> Iterator[GenerationRequest]:
-        """The requests of an entry. Raises UsageErrors with all that is wrong, and where."""
-        line = _axes(entry)
-        if "prompt" not in line:
-            self._set_defaults(entry, line)
+        """The requests of an entry. Raises UsageErrors with what is wrong with it, and where."""
+        line, faults = said.axes_of(entry)
+        if PROMPT not in line or faults:
+            if faults := self.faults(entry):
+                raise UsageErrors(faults)
             return
-        self._begun = True
+        self.begun = True
         try:
-            if any(len(values) > 1 for values in line.values()):
-                _raise(entry, wrong_values(line))
-            self._note(line)
             yield from self._asked.requests(line, self._defaults)
-        except UsageErrors:
-            raise
         except UsageError as error:
-            _raise(entry, wrong_values(line) or [error])
+            raise UsageErrors(self.faults(entry) or [self._placed(entry, error)]) from error
+
+    def faults(self, entry: Entry) -> list[UsageError]:
+        """All that is wrong with an entry by itself and for its model, and where.
+
+        Raises the SdcliError of a model that the entry has only from the command line.
+        """
+        line, faults = said.axes_of(entry)
+        if PROMPT not in line and not said.writing(entry, [PROMPT]):
+            return self._defaults_faults(entry, line, faults)
+        self.begun = True
+        found = {error.message: error for error in faults}
+        self._try_out(entry, {PROMPT: ("",), **line}, found)
+        if not found:
+            self._note(line)
+        return list(found.values())
+
+    def _try_out(self, entry: Entry, line: Axes, found: dict[str, UsageError]) -> None:
+        """Add what is wrong with any of the requests of a line; a wrong value hides no other."""
+
+        def add(error: SdcliError, about: str | None = None) -> None:
+            placed = self._placed(entry, error, about)
+            found.setdefault(placed.message, placed)
+
+        try:
+            for request in self._sample.requests(line, self._defaults):
+                for about, error in self._examine(request):
+                    add(error, about)
+        except UsageError as error:
+            wrong = said.wrong_values(line)
+            for one in wrong.values() or [error]:
+                add(one)
+            if wrong:
+                rest = {name: values for name, values in line.items() if name not in wrong}
+                self._try_out(entry, {PROMPT: ("",), **rest}, found)
 
     def _note(self, line: Axes) -> None:
         self.unused_flags &= line.keys()
-        prompt = str(line["prompt"][0])
+        prompt = str(line[PROMPT][0])
         self.unused_replacements = [r for r in self.unused_replacements if r.old not in prompt]
         images = self._asked.images(line, self._defaults)
         self.images = None if images is None or self.images is None else self.images + images
 
-    def _set_defaults(self, entry: Entry, line: Axes) -> None:
-        if self._begun:
-            raise fault(
-                entry.place, "no prompt", hint="defaults stand at the top, before the first prompt"
-            )
-        _raise(entry, wrong_values(line))
-        self._defaults = {**self._defaults, **line}
+    def _defaults_faults(
+        self, entry: Entry, line: Axes, faults: Sequence[UsageError]
+    ) -> list[UsageError]:
+        """What is wrong with an entry as defaults; they hold from now on when nothing is."""
+        wrong = said.wrong_values(line).values()
+        faults = [*faults, *(self._placed(entry, error) for error in wrong)]
+        if self.begun:
+            hint = "defaults stand at the top, before the first prompt"
+            faults.append(fault(entry.place_of(PROMPT), "no prompt", hint=hint))
+        if not faults:
+            self._defaults.update(line)
+            self._set_by.update(dict.fromkeys(line.keys() - self._asked.flags.keys(), entry))
+        return faults
+
+    def _placed(self, entry: Entry, error: SdcliError, about: str | None = None) -> UsageError:
+        """The error with the place of the field that it is about, in the entry or the defaults."""
+        names = said.sources(about or said.field_of(error))
+        set_by = [self._set_by[name] for name in names if name in self._set_by]
+        for one in (entry, *set_by):
+            if written := said.writing(one, names):
+                place = one.place_of(written)
+                return fault(place, error.message, code=error.code, hint=error.hint)
+        if not isinstance(error, UsageError):
+            raise error
+        return fault(entry.place, error.message, code=error.code, hint=error.hint)
 
 
-def placed(entry: Entry, error: UsageError) -> UsageError:
-    """The error with the place of the field that it is about."""
-    about = error.code.removeprefix("usage.").partition(".")[0]
-    fields = {about, SIZE} if about in ("width", "height") else {about}
-    for name in entry.fields:
-        if _field(name) in fields:
-            return fault(entry.place_of(name), error.message, code=error.code, hint=error.hint)
-    return fault(entry.place, error.message, code=error.code, hint=error.hint)
-
-
-def wrong_values(axes: Axes) -> list[UsageError]:
-    """What is wrong with each field alone."""
-    errors = []
-    for name, values in axes.items():
-        for value in _some(values):
-            try:
-                _request({"prompt": "", name: value})
-            except UsageError as error:
-                errors.append(error)
-                break
-    return errors
-
-
-def _request(values: Mapping[str, object]) -> GenerationRequest:
-    if SIZE not in values:
-        return GenerationRequest.from_dict(values)
-    size = values[SIZE]
-    assert isinstance(size, tuple)
-    width, height = size
-    rest = {name: value for name, value in values.items() if name != SIZE}
-    return GenerationRequest.from_dict({**rest, "width": width, "height": height})
-
-
-def _axes(entry: Entry) -> dict[str, Sequence[object]]:
-    """The fields that an entry sets, by their right names. Raises UsageErrors for all bad ones."""
-    axes: dict[str, Sequence[object]] = {}
-    errors = []
-    for written, value in entry.fields.items():
-        place = entry.place_of
-        try:
-            name = canonical(written)
-            if name in axes:
-                raise UsageError(f"{name} is there twice, by two names", code="usage.field")
-            if value is None:
-                continue
-            is_word = entry.is_text and isinstance(value, str)
-            axes[name] = (
-                sweep.from_words(name, str(value)) if is_word else sweep.from_value(name, value)
-            )
-        except UsageError as error:
-            errors.append(fault(place(written), error.message, code=error.code, hint=error.hint))
-    if errors:
-        raise UsageErrors([*errors, *(placed(entry, error) for error in wrong_values(axes))])
-    try:
-        return _without_plain_size(axes)
-    except UsageError as error:
-        raise UsageErrors([placed(entry, error)]) from error
-
-
-def _without_plain_size(axes: Axes) -> dict[str, Sequence[object]]:
-    """One size as its width and height, so that each can be overruled alone."""
-    if SIZE not in axes:
-        return dict(axes)
-    if "width" in axes or "height" in axes:
-        raise UsageError("size beside width or height", code=f"usage.{SIZE}")
-    if len(axes[SIZE]) > 1:
-        return dict(axes)
-    [size] = axes[SIZE]
-    assert isinstance(size, tuple)
-    width, height = size
-    rest = {name: values for name, values in axes.items() if name != SIZE}
-    return {**rest, "width": (width,), "height": (height,)}
-
-
-def flags_of(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
-    """The settings of the command line: its words, True for a switch, None for what is unsaid."""
-    axes: dict[str, Sequence[object]] = {}
-    for name, value in said.items():
-        if value is None or value is False:
-            continue
-        field_name = canonical(name)
-        is_word = isinstance(value, str)
-        axes[field_name] = sweep.from_words(field_name, str(value)) if is_word else (value,)
-    return _without_plain_size(axes)
-
-
-def _merged(line: Axes, flags: Axes, defaults: Axes) -> dict[str, Sequence[object]]:
-    merged = {**defaults, **flags, **line}
+def _merged(*levels: Axes) -> dict[str, Sequence[object]]:
+    """All that is said, the first level that says something winning. Raises UsageError."""
+    merged = {name: values for level in reversed(levels) for name, values in level.items()}
     if SIZE not in merged:
         return merged
     sides: set[str] = set()
-    for level in (line, flags, defaults):
+    for level in levels:
         if SIZE in level:
             break
         sides |= {"width", "height"} & level.keys()
@@ -223,23 +198,6 @@ def _merged(line: Axes, flags: Axes, defaults: Axes) -> dict[str, Sequence[objec
         raise UsageError(f"a {side} of its own beside a sweep of sizes", code=f"usage.{side}")
     overruled = (SIZE,) if sides else ("width", "height")
     return {name: values for name, values in merged.items() if name not in overruled}
-
-
-def _raise(entry: Entry, errors: Sequence[UsageError]) -> None:
-    if errors:
-        raise UsageErrors([placed(entry, error) for error in errors])
-
-
-def _field(written: str) -> str | None:
-    try:
-        return canonical(written)
-    except UsageError:
-        return None
-
-
-def _some(values: Sequence[object]) -> Sequence[object]:
-    """All of a few values, the ends of many numbers."""
-    return (values[0], values[-1]) if isinstance(values, range) else values
 
 
 def _ends(values: Sequence[object]) -> Sequence[object]:

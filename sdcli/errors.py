@@ -46,23 +46,27 @@ class UsageError(SdcliError):
 
 class UsageErrors(UsageError):
     """Several of them at once, as the bad lines of a prompt file. `total` may be more than are
-    told."""
+    told; `outcome` and `remedy` are for the summary."""
 
-    def __init__(self, errors: Sequence[UsageError], total: int | None = None) -> None:
+    def __init__(
+        self,
+        errors: Sequence[UsageError],
+        total: int | None = None,
+        *,
+        outcome: str = "nothing was drawn",
+        remedy: str = "mend them",
+    ) -> None:
         self.several = tuple(errors)
         count = total or len(self.several)
         first = self.several[0]
         message = first.message if count == 1 else f"{count} errors, the first: {first.message}"
         super().__init__(message, code=first.code, hint=first.hint)
-        self._count = count
+        self._summary = f"{count} errors, {outcome}"
+        self._remedy = remedy
 
     def summary(self) -> UsageError:
         """What stands below the list of them."""
-        return UsageError(
-            f"{self._count} errors, nothing was drawn",
-            code=self.code,
-            hint="mend them, or draw the rest with --keep-going",
-        )
+        return UsageError(self._summary, code=self.code, hint=self._remedy)
 
 
 class ModelError(SdcliError):

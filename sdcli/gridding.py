@@ -48,7 +48,8 @@ def axes(text: str, asked: Asked, prompts: int, *, json: bool) -> tuple[str, ...
             code="usage.grid",
             hint="as in --grid steps,scheduler: steps from left to right, schedulers downwards",
         )
-    several = {name for name, values in asked.flags.items() if len(values) > 1}
+    said = {**asked.settings, **asked.flags}
+    several = {name for name, values in said.items() if len(values) > 1}
     if prompts > 1 or asked.replacements or asked.wildcards:
         several.add(PROMPT)
     for name in names:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, TypeVar
 
 from sdcli.catalog.models import ModelDefaults
+from sdcli.catalog.samplers import Sampler
 from sdcli.catalog.schedulers import SchedulerChoice as SchedulerChoice
 from sdcli.catalog.schedulers import Selection, resolve, shipped
 from sdcli.errors import UsageError
@@ -88,8 +89,38 @@ def plan(
     for what the model or its scheduler could only ignore.
     """
     selection = _selection(request, defaults)
-    job = Job(
-        index=first_index,
+    job = _first_job(request, selection, defaults, first_index, fingerprint)
+    for error in _faults(job, selection, defaults):
+        raise error
+    if request.seed is None:
+        job = replace(job, seed=draw(job))
+    for i in range(request.count):
+        yield replace(job, index=first_index + i, seed=job.seed + i)
+
+
+def faults(request: GenerationRequest, defaults: ModelDefaults) -> list[UsageError]:
+    """All that `plan` would raise, one after the other."""
+    unknown = []
+    try:
+        selection = _selection(request, defaults)
+    except UsageError as error:
+        unknown = [error]
+        request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
+        selection = _selection(request, defaults)
+    job = _first_job(request, selection, defaults, 0, "")
+    return [*unknown, *_faults(job, selection, defaults)]
+
+
+def _first_job(
+    request: GenerationRequest,
+    selection: Selection,
+    defaults: ModelDefaults,
+    index: int,
+    fingerprint: str,
+) -> Job:
+    """The first job of a request, with seed 0 where none was asked for."""
+    return Job(
+        index=index,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt or "",
         spec=request.spec,
@@ -106,13 +137,6 @@ def plan(
         seed=_or(request.seed, 0),
         fingerprint=fingerprint,
     )
-    _check_size(job, defaults)
-    _check_scheduler(job, selection, defaults)
-    _check_prompt(job, defaults)
-    if request.seed is None:
-        job = replace(job, seed=draw(job))
-    for i in range(request.count):
-        yield replace(job, index=first_index + i, seed=job.seed + i)
 
 
 def kind_of(job: Job) -> Kind:
@@ -136,64 +160,69 @@ def _selection(request: GenerationRequest, defaults: ModelDefaults) -> Selection
     return resolve(name) if name else shipped(defaults.scheduler_class)
 
 
-def _check_size(job: Job, defaults: ModelDefaults) -> None:
+def _faults(job: Job, selection: Selection, defaults: ModelDefaults) -> Iterator[UsageError]:
+    yield from _size_faults(job, defaults)
+    yield from _scheduler_faults(job, selection.sampler)
+    yield from _zero_snr_faults(job, defaults)
+    if job.eta and not (selection.sampler and selection.sampler.takes_eta):
+        yield UsageError(
+            f"eta: {job.scheduler_label} has no eta, it would be ignored",
+            code="usage.eta",
+            hint="use -s DDIM, or leave --eta out",
+        )
+    yield from _prompt_faults(job, defaults)
+
+
+def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     grid = defaults.vae_scale_factor
     for name, size in (("width", job.width), ("height", job.height)):
         if size % grid:
             near = max(grid, round(size / grid) * grid)
-            raise UsageError(
+            yield UsageError(
                 f"{spelled(name)}: {size} is not a multiple of {grid}, as this model needs",
                 code=f"usage.{name}",
                 hint=f"the nearest is {near}",
             )
 
 
-def _check_scheduler(job: Job, selection: Selection, defaults: ModelDefaults) -> None:
-    sampler = selection.sampler
+def _scheduler_faults(job: Job, sampler: Sampler | None) -> Iterator[UsageError]:
     if sampler and job.num_inference_steps > sampler.max_steps:
-        raise UsageError(
+        yield UsageError(
             f"{spelled('num_inference_steps')}: {job.num_inference_steps} is more than the "
             f"{sampler.max_steps} that {job.scheduler_label} takes",
             code="usage.num_inference_steps",
         )
     if sampler and job.num_inference_steps < sampler.min_steps:
-        raise UsageError(
+        yield UsageError(
             f"{spelled('num_inference_steps')}: {job.scheduler_label} breaks below "
             f"{sampler.min_steps} steps",
             code="usage.num_inference_steps",
             hint=f"--steps {sampler.min_steps}, or another --scheduler",
         )
-    _check_zero_snr(job, defaults)
-    if job.eta and not (sampler and sampler.takes_eta):
-        raise UsageError(
-            f"eta: {job.scheduler_label} has no eta, it would be ignored",
-            code="usage.eta",
-            hint="use -s DDIM, or leave --eta out",
-        )
 
 
-def _check_zero_snr(job: Job, defaults: ModelDefaults) -> None:
+def _zero_snr_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     config = dict(job.scheduler.config)
     prediction_type = config.get("prediction_type", defaults.prediction_type)
     if config.get("rescale_betas_zero_snr") and prediction_type == "epsilon":
-        raise UsageError(
+        yield UsageError(
             "rescale_betas_zero_snr: this model predicts noise, which tells nothing in pure noise",
             code="scheduler.options",
             hint="leave it out, or give a model trained for it, with prediction_type=v_prediction",
         )
 
 
-def _check_prompt(job: Job, defaults: ModelDefaults) -> None:
+def _prompt_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     if job.guidance_scale <= 1 and (job.negative_prompt or job.guidance_rescale):
         ignored = "a negative prompt" if job.negative_prompt else "guidance_rescale"
-        raise UsageError(
+        yield UsageError(
             f"{ignored} does nothing at guidance {job.guidance_scale:g}",
             code="usage.guidance_scale",
             hint="use a --guidance above 1, or leave it out",
         )
     layers = defaults.text_encoder_layers
     if job.clip_skip is not None and layers is not None and job.clip_skip >= layers:
-        raise UsageError(
+        yield UsageError(
             f"clip_skip: {job.clip_skip} skips all {layers} layers of the text encoder",
             code="usage.clip_skip",
             hint=f"at most {layers - 1}",

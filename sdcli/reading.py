@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from sdcli.asking import Asked, Expander, placed
+from sdcli.asking import Asked, Examine, Expander
 from sdcli.errors import UsageError, UsageErrors
 from sdcli.prompts import files
 from sdcli.prompts.entry import Entry
 from sdcli.request import GenerationRequest, spelled
+
+KEEP_GOING: Final = "mend them, or draw the rest with --keep-going"
 
 _TOLD: Final = 100
 """Errors that are kept to be told; a file of another format has one in every line."""
@@ -26,62 +28,51 @@ class Findings:
     total_errors: int = 0
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, error: UsageError) -> None:
-        """Count an error, and keep it unless there are too many."""
-        for one in error.several if isinstance(error, UsageErrors) else (error,):
-            self.total_errors += 1
-            if len(self.errors) < _TOLD:
-                self.errors.append(one)
+    def add(self, *errors: UsageError) -> None:
+        """Count errors, and keep them unless there are too many. What a file's defaults have
+        wrong comes again with every line."""
+        for error in errors:
+            if isinstance(error, UsageErrors):
+                self.add(*error.several)
+            elif not any(error.message == kept.message for kept in self.errors):
+                self.total_errors += 1
+                if len(self.errors) < _TOLD:
+                    self.errors.append(error)
 
 
 def requests(
     file_names: Sequence[str],
     format_name: str | None,
     asked: Asked,
-    examine: Callable[[GenerationRequest], None],
-    skip: Callable[[UsageError], None] | None = None,
+    examine: Examine | None = None,
 ) -> Iterator[GenerationRequest]:
     """The requests of the files, in their order, read as they are asked for.
 
-    Raises UsageError at the first bad entry, or hands it to `skip` and goes on.
+    Raises UsageErrors at the first bad entry; with `examine`, leaves out those that it or `check`
+    finds bad.
     """
     for name in file_names:
-        expander = Expander(asked)
+        expander = Expander(asked, examine) if examine else Expander(asked)
         for entry in files.entries(name, format_name):
-            try:
-                if isinstance(entry, UsageError):
+            if isinstance(entry, UsageError):
+                if not examine:
                     raise entry
-                if entry:
-                    yield from examined(entry, expander, examine)
-            except UsageError as error:
-                if not skip:
-                    raise
-                skip(error)
+            elif entry and not (examine and expander.faults(entry)):
+                yield from expander.requests(entry)
 
 
 def check(
-    file_names: Sequence[str],
-    format_name: str | None,
-    asked: Asked,
-    examine: Callable[[GenerationRequest], None],
+    file_names: Sequence[str], format_name: str | None, asked: Asked, examine: Examine
 ) -> Findings:
-    """Read all of the files and tell everything that is wrong; holds no request.
-
-    `examine` raises UsageError for what the model could not do.
-    """
+    """Read all of the files and tell everything that is wrong; holds no request."""
     findings = Findings()
-    for error in files.check_readable(file_names, format_name):
-        findings.add(error)
+    findings.add(*files.check_readable(file_names, format_name))
     if findings.errors:
         return findings
     unused_flags, unused_replacements = set(asked.flags), list(asked.replacements)
     for name in file_names:
-        expander = Expander(replace(asked, sample=True))
-        for entry in files.entries(name, format_name):
-            if isinstance(entry, UsageError):
-                findings.add(entry)
-            elif entry:
-                _check_entry(entry, expander, examine, findings)
+        expander = Expander(asked, examine)
+        _check_file(name, format_name, expander, findings)
         unused_flags &= expander.unused_flags
         unused_replacements = [r for r in unused_replacements if r in expander.unused_replacements]
         known = expander.images is not None and findings.images is not None
@@ -93,28 +84,27 @@ def check(
     return findings
 
 
-def examined(
-    entry: Entry, expander: Expander, examine: Callable[[GenerationRequest], None]
-) -> Iterator[GenerationRequest]:
-    """The requests of an entry that `examine` finds no fault with. Raises UsageError with where."""
-    for request in expander.requests(entry):
-        try:
-            examine(request)
-        except UsageError as error:
-            raise placed(entry, error) from error
-        yield request
+def _check_file(name: str, format_name: str | None, expander: Expander, findings: Findings) -> None:
+    before = findings.total_errors
+    for entry in files.entries(name, format_name):
+        if isinstance(entry, UsageError):
+            findings.add(entry)
+        elif entry:
+            faults = expander.faults(entry)
+            findings.add(*faults)
+            findings.good += not faults
+    if not expander.begun and findings.total_errors == before:
+        findings.add(
+            UsageError(
+                f"no prompt in {name}",
+                code="usage.prompt",
+                hint="it is empty, or has defaults only: add a prompt",
+            )
+        )
 
 
-def _check_entry(
-    entry: Entry,
-    expander: Expander,
-    examine: Callable[[GenerationRequest], None],
-    findings: Findings,
-) -> None:
-    before = expander.images
-    try:
-        made = sum(1 for _ in examined(entry, expander, examine))
-        findings.good += made > 0
-    except UsageError as error:
-        expander.images = before
-        findings.add(error)
+def examined(entry: Entry, expander: Expander) -> Iterator[GenerationRequest]:
+    """The requests of an entry, once all of them are found good. Raises UsageErrors."""
+    if faults := expander.faults(entry):
+        raise UsageErrors(faults, outcome="no more was drawn", remedy=KEEP_GOING)
+    yield from expander.requests(entry)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from sdcli.catalog import vaes
 from sdcli.catalog.models import ModelDefaults, read_defaults
 from sdcli.dump import LatentsWanted
-from sdcli.errors import ModelError, OutputError
+from sdcli.errors import OutputError, SdcliError
 from sdcli.groups import WINDOW, in_turn, shares_model
-from sdcli.plan import Job, Kind, batch_key, kind_of, plan
+from sdcli.plan import Job, Kind, batch_key, faults, kind_of
 from sdcli.planner import Planner
 from sdcli.prompts.arrivals import Arrivals
+from sdcli.prompts.said import field_of, wrong_values
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
 
@@ -28,23 +30,59 @@ _RECORD_BYTES: Final = 4096
 
 
 class Examiner:
-    """Checks requests against their models, where these are here to be asked."""
+    """Checks requests against their models and VAEs, as far as these are here to be asked.
+
+    What the hub has is known when it is downloaded, and not before; offline, what is not here is
+    missing.
+    """
 
     def __init__(self) -> None:
-        self._defaults: dict[PipelineSpec, ModelDefaults | None] = {}
+        self._known: dict[PipelineSpec, tuple[ModelDefaults | None, Sequence[Fault]]] = {}
 
-    def __call__(self, request: GenerationRequest) -> None:
-        """Raises UsageError for what the model or the scheduler could not do."""
-        if defaults := self._of(request.spec):
-            next(plan(request, defaults, 0))
+    def __call__(self, request: GenerationRequest) -> Iterator[Fault]:
+        """All that cannot be done, each with the field that it is about."""
+        spec = request.spec
+        if spec not in self._known:
+            self._known[spec] = _look(spec)
+        defaults, missing = self._known[spec]
+        yield from missing
+        if defaults:
+            yield from ((field_of(error), error) for error in faults(request, defaults))
+        elif error := wrong_values({"scheduler": (request.scheduler,)}).get("scheduler"):
+            yield "scheduler", error
 
-    def _of(self, spec: PipelineSpec) -> ModelDefaults | None:
-        if spec not in self._defaults:
-            try:
-                self._defaults[spec] = local_defaults(spec)
-            except ModelError:
-                self._defaults[spec] = None
-        return self._defaults[spec]
+
+Fault = tuple[str, SdcliError]
+
+
+def _look(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[Fault]]:
+    """What the model wants, if that can be told, and what is wrong with it and its VAE."""
+    from sdcli.engine import fetch, vae_files, weights
+
+    local, defaults, missing = replace(spec, offline=True), None, []
+    try:
+        folder = fetch.fetch(local)
+        defaults = read_defaults(folder)
+        for part in ("unet", "text_encoder"):
+            weights.find(folder / part, part, spec.variant)
+    except SdcliError as error:
+        if not _may_come(spec.model, spec, error):
+            missing.append(("model", error))
+    try:
+        if defaults:
+            vae_files.find(local, folder)
+        elif spec.vae not in (None, vaes.OWN, vaes.TINY):
+            fetch.fetch_vae(local, Path())
+    except SdcliError as error:
+        if not _may_come(spec.vae or spec.model, spec, error):
+            missing.append(("vae", error))
+    return defaults, missing
+
+
+def _may_come(name: str, spec: PipelineSpec, error: SdcliError) -> bool:
+    """Whether what lacks may still be downloaded: it is the hub's, and the hub may be asked."""
+    waits = error.code in ("model.offline", "model.incomplete")
+    return waits and not spec.offline and not Path(name).expanduser().exists()
 
 
 def local_defaults(spec: PipelineSpec) -> ModelDefaults:

@@ -32,7 +32,7 @@ _FLAGS: Final[Mapping[str, str]] = {
     "dtype": "--dtype",
 }
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_LIMITS: Final[Mapping[str, tuple[float, float]]] = {
+_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
     "num_inference_steps": (1, 1000),
     "guidance_scale": (0, 1000),
     "guidance_rescale": (0, 1),
@@ -157,7 +157,7 @@ def _check_number(name: str, value: object, *, optional: bool) -> None:
             name, value, "is not a number" if float in kinds else "is not a whole number"
         )
     if not math.isfinite(value) or not low <= value <= high:
-        raise _refusal(name, value, f"is not between {low:g} and {high:g}")
+        raise _refusal(name, value, f"is not between {low} and {high}")
 
 
 def _refusal(name: str, value: object, why: str) -> UsageError:

@@ -10,7 +10,7 @@ from math import prod
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.fields import SIZE, from_data, from_text, kind, refusal
+from sdcli.prompts.fields import SIZE, from_data, from_text, is_pair, kind, refusal, whole
 
 Axes = Mapping[str, Sequence[object]]
 """Field to its values, at least one; with one value it is no sweep."""
@@ -35,7 +35,7 @@ ORDER: Final = (
 
 _SINGLE: Final = frozenset({"prompt", "negative_prompt", "count", "offline", "device"})
 _LONGEST: Final = 1_000_000
-_RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[\d.eE]+))?")
+_RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[-+\d.eE]+))?")
 
 
 def from_words(name: str, text: str) -> Sequence[object]:
@@ -58,12 +58,21 @@ def from_words(name: str, text: str) -> Sequence[object]:
 
 
 def from_value(name: str, value: object) -> Sequence[object]:
-    """The values of a field as JSON, YAML or TOML gives them: a list sweeps."""
-    if not isinstance(value, list) or name in _SINGLE:
-        return (from_data(name, value),)
+    """The values of a field as JSON, YAML or TOML gives them: a list sweeps.
+
+    What is no text may stand in quotes all the same, and is read as a person writes it.
+    """
+    if not isinstance(value, list) or name in _SINGLE or (name == SIZE and is_pair(value)):
+        return _of_one(name, value)
     if not value:
         raise refusal(name, value, "is empty")
-    return [from_data(name, item) for item in value]
+    return [one for item in value for one in _of_one(name, item)]
+
+
+def _of_one(name: str, value: object) -> Sequence[object]:
+    if isinstance(value, str) and (name == SIZE or kind(name) != "str"):
+        return from_words(name, value)
+    return (from_data(name, value),)
 
 
 def size(axes: Axes) -> int:
@@ -93,8 +102,7 @@ def _range(name: str, match: re.Match[str]) -> Sequence[object]:
         return _whole_range(name, match)
     first, last = (Decimal(str(from_text(name, match[end]))) for end in ("first", "last"))
     step = Decimal(str(from_text(name, match["step"] or "1")))
-    if not step:
-        raise refusal(name, match[0], "is a range that does not move")
+    _check_step(name, match[0], step)
     count = int(abs(last - first) / step) + 1
     _check_length(name, match[0], count)
     direction = 1 if last >= first else -1
@@ -102,15 +110,19 @@ def _range(name: str, match: re.Match[str]) -> Sequence[object]:
 
 
 def _whole_range(name: str, match: re.Match[str]) -> Sequence[object]:
-    first, last, step = (
-        int(str(from_text(name, match[part] or "1"))) for part in ("first", "last", "step")
-    )
-    if not step:
-        raise refusal(name, match[0], "is a range that does not move")
+    first, last, step = (whole(name, match[part] or "1") for part in ("first", "last", "step"))
+    _check_step(name, match[0], step)
     direction = 1 if last >= first else -1
     values = range(first, last + direction, direction * step)
     _check_length(name, match[0], abs(last - first) // step + 1)
     return values
+
+
+def _check_step(name: str, text: str, step: Decimal | int) -> None:
+    if step <= 0:
+        raise refusal(
+            name, text, "has a step that is not above 0", hint="9..5:2 runs down: 9, 7, 5"
+        )
 
 
 def _check_length(name: str, text: str, count: int) -> None:

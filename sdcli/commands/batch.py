@@ -36,6 +36,7 @@ Files = Annotated[
 
 
 def batch(
+    context: typer.Context,
     files: Files,
     model: settings.Model = None,
     vae: settings.Vae = None,
@@ -82,10 +83,13 @@ def batch(
 ) -> ExitCode:
     """Draw every prompt of a file, and go on where an earlier run stopped.
 
-    Each line, row or object may set every option for itself. It wins over the
-    command line, that over the defaults at the top of its file, and these over
-    the model's own. A journal beside the images says what is done: the same
-    command again makes what is missing, and several at once share the work.
+    Each line, row or object may set for itself every setting of its picture:
+    model, VAE, scheduler, steps, guidance, size, seed, count and their like. It
+    wins over the command line, that over the defaults at the top of its file,
+    these over sdcli.toml and SDCLI_* variables, and all over the model's own.
+
+    A journal beside the images says what is done: the same command again makes
+    what is missing, and several at once share the work.
 
     \b
     Examples:
@@ -95,7 +99,7 @@ def batch(
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
     said = settings.said(locals())
-    asked = settings.asked(said, replace, wildcards, wildcard_mode)
+    asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
     limit = meant.parse_batch_size(batch_size)
     form = meant.report_form(json, jsonl)
     wanted = meant.parse_latents(save_latents, latents_kinds)
@@ -108,7 +112,8 @@ def batch(
         axes = gridding.axes(grid, asked, 2, json=json)
     from sdcli.output.console import Console
 
-    prompts = _open(files, input_format, asked, keep_going, Console(verbosity=verbosity))
+    talk = Console(verbosity=verbosity)
+    prompts = _open(files, input_format, asked, keep_going, dry_run, talk)
     if dry_run:
         from sdcli.rehearsal import folder_of
 
@@ -148,19 +153,26 @@ class _Prompts:
         images: int | None,
         left_out: int = 0,
         again: Callable[[], Arrivals] = lambda: Given(()),
+        lacking: ExitCode = ExitCode.PARTIAL,
     ) -> None:
         self.source = source
         self.again = again  # the same requests once more, of files
         self.images = images
         self.left_out = left_out
+        self._lacking = lacking
 
     def worst(self, code: ExitCode) -> ExitCode:
         """The exit code of a run that left entries out."""
-        return ExitCode.PARTIAL if self.left_out and code == ExitCode.OK else code
+        return self._lacking if self.left_out and code == ExitCode.OK else code
 
 
 def _open(
-    files: list[str], format_name: Format | None, asked: Asked, keep_going: bool, talk: Console
+    files: list[str],
+    format_name: Format | None,
+    asked: Asked,
+    keep_going: bool,
+    dry_run: bool,
+    talk: Console,
 ) -> _Prompts:
     streams = [name for name in files if name == STDIN or is_stream(name)]
     if not streams:
@@ -182,18 +194,20 @@ def _open(
         )
     stdin = name == STDIN
     descriptor = sys.stdin.fileno() if stdin else os.open(name, os.O_RDONLY)
-    prompts = _Prompts(Given(()), None)
+    lacking = ExitCode.PARTIAL if keep_going else ExitCode.USAGE
+    prompts = _Prompts(Given(()), None, lacking=lacking)
 
     def leave_out(error: UsageError) -> None:
         prompts.left_out += 1
-        talk.error(error)
+        for one in error.several if isinstance(error, UsageErrors) else [error]:
+            talk.error(one)
 
     prompts.source = Streamed(
         descriptor,
         reader(format_name or "txt"),
-        partial(reading.examined, expander=Expander(asked), examine=Examiner()),
+        partial(reading.examined, expander=Expander(asked, Examiner())),
         name="stdin" if stdin else name,
-        skip=leave_out if keep_going else None,
+        skip=leave_out if keep_going or dry_run else None,
     )
     return prompts
 
@@ -207,16 +221,17 @@ def _checked(
     examine = Examiner()
     findings = reading.check(files, format_name, asked, examine)
     if findings.errors and (not keep_going or not findings.good):
-        raise UsageErrors(findings.errors, findings.total_errors)
+        remedy = reading.KEEP_GOING if findings.good else "mend them"
+        raise UsageErrors(findings.errors, findings.total_errors, remedy=remedy)
     for error in findings.errors:
         talk.error(error)
     for warning in findings.warnings:
         talk.warn(warning)
 
     def requests() -> Arrivals:
-        if keep_going:
-            return Given(reading.requests(files, format_name, asked, examine, lambda error: None))
-        return Given(reading.requests(files, format_name, asked, lambda request: None))
+        return Given(
+            reading.requests(files, format_name, asked, examine if findings.errors else None)
+        )
 
     return _Prompts(requests(), findings.images, findings.total_errors, requests)
 
@@ -228,7 +243,7 @@ def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: st
         refusal = "it is drawn at the end, from the files, and stdin is gone by then"
     elif out == STDOUT:
         refusal = "it lies beside the images, and --out is stdout"
-    elif said["seed"] is None:
+    elif said["seed"] in (None, "-1"):
         refusal = "its pictures need one seed: give --seed"
     elif os.environ.get("WORLD_SIZE", "1") != "1":
         refusal = "no rank sees all the images: give the same command without ranks afterwards"

@@ -25,6 +25,7 @@ Prompts = Annotated[
 
 
 def generate(
+    context: typer.Context,
     prompts: Prompts,
     model: settings.Model = None,
     vae: settings.Vae = None,
@@ -80,10 +81,10 @@ def generate(
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
     said = settings.said(locals())
-    asked = settings.asked(said, replace, wildcards, wildcard_mode)
-    if grid and seed is None:
+    asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
+    if grid and seed in (None, "-1"):
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
-        asked = settings.asked(said, replace, wildcards, wildcard_mode)
+        asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
     watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
     from sdcli.run import Delivery, deliver
 

@@ -101,7 +101,13 @@ def report_form(json: bool, jsonl: bool) -> ReportForm:
 
 
 def again(redo: bool, retry_failed: bool) -> Literal["failed", "all"] | None:
-    """Which jobs of a batch are made though the journal has them."""
+    """Which jobs of a batch are made though the journal has them. Raises UsageError."""
+    if redo and retry_failed:
+        raise UsageError(
+            "--redo makes everything again, what --retry-failed would too",
+            code="usage.redo",
+            hint="say one of them",
+        )
     return "all" if redo else "failed" if retry_failed else None
 
 

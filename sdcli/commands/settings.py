@@ -8,8 +8,11 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from sdcli.asking import Asked, flags_of
+from sdcli.asking import Asked
+from sdcli.commands.defaults import where_set
 from sdcli.commands.options import complete_scheduler
+from sdcli.errors import UsageError
+from sdcli.prompts.said import flags_of, wrong_values
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.sweep import Replacement
 
@@ -159,17 +162,36 @@ def said(arguments: Mapping[str, object]) -> dict[str, object]:
 
 def asked(
     said: Mapping[str, object],
+    context: typer.Context,
     replacements: Sequence[str] | None,
     folder: str | None,
     mode: Literal["random", "all"] | None,
 ) -> Asked:
-    """What the command line says of every request. Raises UsageError."""
+    """What is said of every request: `said`, of which the context knows what was typed.
+
+    Raises UsageError.
+    """
     wildcards = None
     if folder is not None or mode is not None:
         path = None if folder is None else Path(folder).expanduser()
         wildcards = Wildcards(mode=mode or "random", folder=path)
+    typed, settings = dict(said), {}
+    for param in context.command.params:
+        if param.name in typed and (source := where_set(context, param)):
+            settings[param.name] = _named(param.name, typed.pop(param.name), source)
     return Asked(
-        flags=flags_of(said),
+        flags=flags_of(typed),
+        settings=flags_of(settings),
         replacements=[Replacement.parse(text) for text in replacements or ()],
         wildcards=wildcards,
     )
+
+
+def _named(name: str, value: object, source: str) -> object:
+    """The value of a setting. Raises UsageError with its source for one that cannot be."""
+    try:
+        for error in wrong_values(flags_of({name: value})).values():
+            raise error
+    except UsageError as error:
+        raise UsageError(f"{source}: {error.message}", code=error.code, hint=error.hint) from error
+    return value

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.entry import Entry, Place, Reading, fault, undecodable
+from sdcli.prompts.entry import Entry, Place, Reading, broken_at, fault, not_utf8
+from sdcli.prompts.header import check_header
+
+_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
+_QUOTES: Final = "a cell in quotes ends with one, and a quote inside of it is doubled"
 
 
 def read_csv(lines: Iterable[str], file: str) -> Reading:
@@ -27,93 +35,124 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> Reading:
     while True:
         source.begin()
         try:
-            row = next(rows)
+            cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            place = Place(file, source.first)
-            yield fault(place, f"not a row: {error}", hint="a quote inside quotes is doubled")
-            continue
-        place = Place(file, source.first)
-        if not any(cell.strip() for cell in row) or (not header and row[0].startswith("#")):
-            yield None
-        elif not header:
-            header = [name.strip() for name in row]
-            if problem := _bad_header(header, place, source.columns(delimiter)):
-                yield problem
+            yield _not_a_row(source.row(file, delimiter), error)
+            if not header:
                 return
+            source.give_back()
+            continue
+        row = source.row(file, delimiter)
+        if not any(cell.strip() for cell in cells) or (not header and cells[0].startswith("#")):
             yield None
+        elif header:
+            yield _entry(header, cells, row)
+        elif problem := _broken(row) or check_header(cells, row.start, delimiter):
+            yield problem
+            return
         else:
-            yield _entry(header, row, place, source.columns(delimiter))
+            header = [name.strip() for name in cells]
+            yield None
 
 
 class _Counted:
-    """Lines that remember where the row they make began."""
+    """Lines that remember those that make a row."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
+        self._again: deque[str] = deque()
         self._taken: list[str] = []
         self._number = 0
-        self.first = 1
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = self._again.popleft() if self._again else next(self._lines)
         self._number += 1
         self._taken.append(line)
         return line
 
     def begin(self) -> None:
-        self.first, self._taken = self._number + 1, []
+        self._taken = []
 
-    def columns(self, delimiter: str) -> Callable[[int], tuple[int, int]]:
-        """For the index of a cell, the line and the column at which it begins."""
-        text, first = "".join(self._taken), self.first
-        return lambda index: _cell_start(text, first, delimiter, index)
+    def row(self, file: str, delimiter: str) -> _Row:
+        """The lines since the beginning."""
+        first = self._number - len(self._taken) + 1
+        return _Row("".join(self._taken), file, first, delimiter)
 
-
-def _cell_start(text: str, line: int, delimiter: str, index: int) -> tuple[int, int]:
-    starts, quoted = [0], False
-    for position, char in enumerate(text):
-        quoted ^= char == '"'
-        if char == delimiter and not quoted:
-            starts.append(position + 1)
-    start = next(islice(starts, index, None), 0)
-    before = text[:start]
-    return line + before.count("\n"), start - (before.rfind("\n") + 1) + 1
+    def give_back(self) -> None:
+        """Take only the first line for the broken row: those after it may be good ones."""
+        lines = self._taken[1:]
+        self._again.extendleft(reversed(lines))
+        self._number -= len(lines)
 
 
-def _bad_header(
-    header: Sequence[str], place: Place, start: Callable[[int], tuple[int, int]]
-) -> UsageError | None:
-    for index, name in enumerate(header):
-        here = Place(place.file, *start(index))
-        if problem := undecodable(name, here):
-            return problem
-        if not name:
-            return fault(here, "a column without a name")
-        if name in header[:index]:
-            return fault(here, f"the column {name!r} is there twice")
-    return None
+@dataclass(frozen=True)
+class _Row:
+    """The text of a row, which may have several lines, and the number of the first one."""
+
+    text: str
+    file: str
+    line: int
+    delimiter: str
+
+    def place(self, offset: int) -> Place:
+        """Where an offset of the text is in the file."""
+        before = self.text[:offset]
+        column = offset - (before.rfind("\n") + 1) + 1
+        return Place(self.file, self.line + before.count("\n"), column)
+
+    def start(self, index: int) -> Place:
+        """Where a cell begins."""
+        return self.place(next(islice(self.starts(), index, None), 0))
+
+    def starts(self) -> Iterator[int]:
+        """The offsets of the cells."""
+        at = 0
+        while True:
+            yield at
+            quoted = _QUOTED.match(self.text, at)
+            at = self.text.find(self.delimiter, quoted.end() if quoted else at) + 1
+            if not at:
+                return
 
 
-def _entry(
-    header: Sequence[str], row: Sequence[str], place: Place, start: Callable[[int], tuple[int, int]]
-) -> Entry | UsageError:
-    if len(row) > len(header):
-        return fault(
-            Place(place.file, *start(len(header))),
-            f"{len(row)} cells, but {len(header)} columns have a name",
-            hint="a cell with a comma in it stands in quotes",
-        )
-    for index, cell in enumerate(row):
-        if problem := undecodable(cell, Place(place.file, *start(index))):
-            return problem
+def _not_a_row(row: _Row, error: csv.Error) -> UsageError:
+    """What is wrong with its quotes, which the parser does not place."""
+    for start in row.starts():
+        if not (cell := _QUOTED.match(row.text, start)):
+            continue
+        if not cell[1]:
+            return fault(row.place(start), "the quote is not closed", hint=_QUOTES)
+        if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\r", "\n", ""):
+            end = row.place(cell.end())
+            if "\n" in cell[0]:  # more likely the first line lacks a quote
+                what = f"the quote is closed in line {end.line} only, and more text follows"
+                return fault(row.place(start), what, hint=_QUOTES)
+            return fault(end, "text after the closing quote", hint=_QUOTES)
+    return fault(row.place(0), f"not a row: {error}")
 
-    def locate(name: str) -> Place:
-        return Place(place.file, *start(header.index(name))) if name in header else place
 
-    fields = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
-    return Entry(fields=fields, place=place, is_text=True, locate=locate)
+def _broken(row: _Row) -> UsageError | None:
+    offset = broken_at(row.text)
+    return None if offset is None else not_utf8(row.place(offset))
+
+
+def _entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> Entry | UsageError:
+    if problem := _broken(row):
+        return problem
+    faults = []
+    if len(cells) > len(header):
+        what = f"{len(cells)} cells, but {len(header)} columns have a name"
+        hint = "a cell with a comma in it stands in quotes"
+        faults = [fault(row.start(len(header)), what, hint=hint)]
+    return Entry(
+        fields={name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()},
+        place=row.place(0),
+        is_text=True,
+        locate=lambda name: row.start(header.index(name) if name in header else 0),
+        faults=faults,
+    )

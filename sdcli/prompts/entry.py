@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sdcli.errors import UsageError
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,15 @@ class Entry:
     """The fields of one request by the names and with the values that the file gives them.
 
     `is_text`: the format knows only text, so "20" is a number. `locate` says where a field stands
-    and is asked only when something is wrong with it.
+    and is asked only when something is wrong with it. With `faults` it is no request, and the
+    fields are what could be read all the same.
     """
 
     fields: Mapping[str, object]
     place: Place
     is_text: bool = False
     locate: Callable[[str], Place] | None = field(default=None, compare=False)
+    faults: Sequence[UsageError] = ()
 
     def place_of(self, name: str) -> Place:
         """Where the field with this written name stands, at worst where the entry begins."""
@@ -57,8 +62,17 @@ def fault(
 
 
 def undecodable(text: str, place: Place) -> UsageError | None:
-    """The fault of a line with bytes that are not UTF-8, which came through as lone surrogates."""
-    column = next((i for i, c in enumerate(text, 1) if "\ud800" <= c <= "\udfff"), 0)
-    if not column:
-        return None
-    return fault(place.at(column), "not UTF-8", hint="save the file as UTF-8")
+    """The fault of a line with bytes that are not UTF-8."""
+    offset = broken_at(text)
+    return None if offset is None else not_utf8(place.at(offset + 1))
+
+
+def broken_at(text: str) -> int | None:
+    """The offset of the first byte that is not UTF-8: it came through as a lone surrogate."""
+    match = None if text.isascii() else _SURROGATE.search(text)
+    return match.start() if match else None
+
+
+def not_utf8(place: Place) -> UsageError:
+    """The fault of such a byte."""
+    return fault(place, "not UTF-8", hint="save the file as UTF-8")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.prompts import elsewhere
 from sdcli.request import (
     MAX_SEED,
     SHORT_DTYPES,
@@ -39,7 +41,11 @@ NAMES: Final = (*_KINDS, SIZE)
 _BY_SPELLING: Final = {name: name for name in NAMES} | {
     spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings
 }
-_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
+_DRAWN: Final = -1
+"""The seed that A1111 and kohya draw anew each time."""
+
+_WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
+_DIGITS: Final = len(str(MAX_SEED))
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _SIZE = re.compile(r"([0-9]{1,6})[x×X]([0-9]{1,6})")
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -51,10 +57,10 @@ def canonical(name: str) -> str:
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     if found := _BY_SPELLING.get(key):
         return found
-    raise UsageError(
+    raise elsewhere.refusal(name, key) or UsageError(
         f"unknown field {name!r}",
         code="usage.field",
-        hint=did_you_mean(key, _BY_SPELLING) or f"known: {', '.join(sorted(_BY_SPELLING))}",
+        hint=did_you_mean(key, _BY_SPELLING) or "fields are named like the options: sdcli batch -h",
     )
 
 
@@ -68,18 +74,32 @@ def from_text(name: str, text: str) -> object:
     word = text.strip()
     match kind(name):
         case "int":
-            if not _WHOLE.fullmatch(word):
-                raise refusal(name, text, "is not a whole number")
-            return int(word)
+            return _or_drawn(name, whole(name, word))
         case "float":
-            if not _NUMBER.fullmatch(word):
-                raise refusal(name, text, "is not a number")
-            return float(word)
+            return _fraction(name, word)
         case "bool":
             if word.lower() not in _TRUTHS:
                 raise refusal(name, text, "is not true or false")
             return _TRUTHS[word.lower()]
     return from_data(name, text)
+
+
+def whole(name: str, word: str) -> int:
+    """A whole number, also as spreadsheets write one: "8.0". Raises UsageError."""
+    match = _WHOLE.fullmatch(word)
+    if not match:
+        raise refusal(name, word, "is not a whole number")
+    if len(match[1].lstrip("+-0")) > _DIGITS:
+        raise refusal(name, word, "is too large")
+    return int(match[1])
+
+
+def _fraction(name: str, word: str) -> float:
+    if not _NUMBER.fullmatch(word):
+        raise refusal(name, word, "is not a number")
+    if not math.isfinite(number := float(word)):
+        raise refusal(name, word, "is too large")
+    return number
 
 
 def from_data(name: str, value: object) -> object:
@@ -94,9 +114,15 @@ def from_data(name: str, value: object) -> object:
         raise refusal(name, value, "is not a single value")
     if kind(name) == "str":
         raise refusal(name, value, "is not text", hint="put it in quotes")
+    if kind(name) == "int" and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and abs(value) > MAX_SEED:
-        raise refusal(name, value, "is out of range")
-    return value
+        raise refusal(name, value, "is too large")
+    return _or_drawn(name, value)
+
+
+def _or_drawn(name: str, value: object) -> object:
+    return None if name == "seed" and value == _DRAWN else value
 
 
 def refusal(name: str, value: object, why: str, *, hint: str | None = None) -> UsageError:
@@ -118,7 +144,19 @@ def _shown(value: object) -> str:
 
 
 def _size(value: object) -> tuple[int, int]:
+    if is_pair(value):
+        width, height = value
+        return width, height
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
         raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
     return int(match[1]), int(match[2])
+
+
+def is_pair(value: object) -> TypeGuard[tuple[int, int]]:
+    """Whether it is a size as JSON may write it: [512, 768]."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(side, int) and not isinstance(side, bool) for side in value)
+    )

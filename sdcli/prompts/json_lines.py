@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 
 from sdcli.errors import UsageError
+from sdcli.prompts import json_places
 from sdcli.prompts.entry import Entry, Place, Reading, fault, undecodable
+from sdcli.prompts.places import nearest
 
 
 def read(lines: Iterable[str], file: str) -> Reading:
     """A request a line; empty lines are none."""
     for number, line in enumerate(lines, 1):
-        place = Place(file, number)
         if not line.strip():
             yield None
             continue
+        place = Place(file, number, len(line) - len(line.lstrip()) + 1)
         yield undecodable(line, place) or _entry(line.rstrip("\r\n"), place)
 
 
@@ -26,7 +27,8 @@ def _entry(line: str, place: Place) -> Entry | UsageError:
     except json.JSONDecodeError as error:
         return fault(place.at(error.colno), f"not JSON: {error.msg}")
     except (ValueError, RecursionError) as error:
-        return fault(place, f"not JSON: {error}")
+        what, offset = json_places.why_not(line, error)
+        return fault(place.at(offset + 1), f"not JSON: {what}")
     return entry_of(value, place, lambda name: place.at(column_of(line, name)))
 
 
@@ -57,9 +59,8 @@ def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def column_of(line: str, name: str) -> int:
-    """The column of a name in a line of JSON, 1 when it cannot be found as it is written."""
-    found = re.search(re.escape(json.dumps(name, ensure_ascii=False)) + r"\s*:", line)
-    return found.start() + 1 if found else 1
+    """The column of a field in a line of JSON, of the line's first sign when it has no such."""
+    return nearest(json_places.offsets(line), (name,), 0) + 1
 
 
 def _refuse(word: str) -> object:

@@ -14,6 +14,7 @@ from typing import Final
 
 from sdcli.errors import UsageError
 from sdcli.prompts.entry import Entry, Place, Reading, fault, undecodable
+from sdcli.prompts.fields import canonical, kind
 
 _SHORT: Final[Mapping[str, str]] = {
     "n": "negative_prompt",
@@ -24,7 +25,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "l": "guidance",
     "ss": "scheduler",
 }
-"""kohya's letters."""
+"""kohya's letters, of either case."""
 
 _OPTION = re.compile(r"(?:^|(?<=\s))--([A-Za-z][\w-]*)(?=\s|=|$)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'', re.DOTALL)
@@ -61,38 +62,44 @@ def plain(lines: Iterable[str], file: str) -> Reading:
 @dataclass(frozen=True)
 class _Option:
     name: str
-    value: str
+    raw: str  # its value with the quotes and the spaces around it
+    start: int  # the column at which that begins
     place: Place
 
 
-def _entry(text: str, place: Place) -> Entry | UsageError:
-    fields: dict[str, object] = {}
+def _entry(text: str, place: Place) -> Entry:
+    """The words before the first option as the prompt, and what every option sets."""
+    first = _next_option(text, 0)
+    prompt = text[: first.start() if first else len(text)].strip()
+    fields: dict[str, object] = {"prompt": prompt} if prompt else {}
     places: dict[str, Place] = {}
-    try:
-        for option in _options(text, place):
-            name = _SHORT.get(option.name, option.name)
+    faults: list[UsageError] = []
+    for option in _options(text, first, place):
+        name = _SHORT.get(option.name.lower(), option.name)
+        try:
             if name in fields:
-                return fault(option.place, f"--{option.name} is said twice")
-            fields[name], places[name] = option.value, option.place
-    except UsageError as error:
-        return error
+                raise fault(option.place, f"--{option.name} is said twice")
+            places[name] = option.place
+            fields[name] = _value(option) or _switched_on(option, name)
+        except UsageError as error:
+            faults.append(error)
+            if name == "prompt":  # without one, the line would be taken for defaults
+                fields.setdefault(name, option.raw)
     return Entry(
-        fields=fields, place=place, is_text=True, locate=lambda name: places.get(name, place)
+        fields=fields,
+        place=place,
+        is_text=True,
+        locate=lambda name: places.get(name, place),
+        faults=faults,
     )
 
 
-def _options(text: str, place: Place) -> Iterator[_Option]:
-    """The words before the first option as the prompt, then every option with its value."""
-    at = _next_option(text, 0)
-    prompt = text[: at.start() if at else len(text)].strip()
-    if prompt:
-        yield _Option("prompt", prompt, place)
+def _options(text: str, at: re.Match[str] | None, place: Place) -> Iterator[_Option]:
     while at:
-        value_start = at.end() + (text[at.end() : at.end() + 1] == "=")
-        following = _next_option(text, value_start)
-        end = following.start() if following else len(text)
-        here = place.at(at.start() + 1)
-        yield _Option(at[1], _value(text[value_start:end], at[1], place, value_start), here)
+        start = at.end() + (text[at.end() : at.end() + 1] == "=")
+        following = _next_option(text, start)
+        raw = text[start : following.start() if following else len(text)]
+        yield _Option(at[1], raw, start + 1, place.at(at.start() + 1))
         at = following
 
 
@@ -105,17 +112,28 @@ def _next_option(text: str, start: int) -> re.Match[str] | None:
     return _OPTION.search(text, start)
 
 
-def _value(raw: str, name: str, place: Place, start: int) -> str:
-    value = raw.strip()
-    column = start + len(raw) - len(raw.lstrip()) + 1
-    if not value:
-        raise fault(place.at(start + 1), f"--{name} has no value")
-    if value[0] not in "\"'":
+def _value(option: _Option) -> str:
+    """The value without its quotes; empty when there is none. Raises UsageError."""
+    value = option.raw.strip()
+    if not value or value[0] not in "\"'":
         return value
+    column = option.start + len(option.raw) - len(option.raw.lstrip())
     match = _QUOTED.match(value)
     if not match:
-        raise fault(place.at(column), f"--{name}: the quote is not closed")
+        raise fault(option.place.at(column), f"--{option.name}: the quote is not closed")
     if rest := value[match.end() :].lstrip():
         column += len(value) - len(rest)
-        raise fault(place.at(column), f"--{name}: {rest!r} after the closing quote")
+        raise fault(option.place.at(column), f"--{option.name}: {rest!r} after the closing quote")
     return match[2] if match[1] is None else _ESCAPE.sub(r"\1", match[1])
+
+
+def _switched_on(option: _Option, name: str) -> str:
+    """What an option without a value says: a switch is on. Raises UsageError for all others."""
+    if option.raw.strip():
+        return ""  # two quotes, and nothing between them
+    try:
+        if kind(canonical(name)) == "bool":
+            return "true"
+    except UsageError as error:
+        raise fault(option.place, error.message, code=error.code, hint=error.hint) from error
+    raise fault(option.place.at(option.start), f"--{option.name} has no value")

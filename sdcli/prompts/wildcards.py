@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.prompts import ways
 from sdcli.request import GenerationRequest
 
 Mode = Literal["random", "all"]
@@ -70,11 +71,14 @@ class Wildcards:
             return str(generator.generate(self._checked(template), 1, seeds=[seed])[0])
 
     def _every(self, template: str) -> Iterator[str]:
-        from dynamicprompts.generators import CombinatorialPromptGenerator
+        # Not the library's generator, which makes all of them before it gives the first.
+        from dynamicprompts.enums import SamplingMethod
+        from dynamicprompts.sampling_context import SamplingContext
 
         with _translated(template):
-            generator = CombinatorialPromptGenerator(self._lists)
-            yield from map(str, generator.generate(self._checked(template), None))
+            ways.check(self._checked(template), self._values)
+            context = SamplingContext(SamplingMethod.COMBINATORIAL, self._lists)
+            yield from map(str, context.sample_prompts(template))
 
     @cached_property
     def _lists(self) -> Any:

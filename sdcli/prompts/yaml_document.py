@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdcli.errors import UsageError
-from sdcli.prompts.documents import Path, broken_text, entries, nearest
+from sdcli.prompts.documents import broken_text, entries
 from sdcli.prompts.entry import Place, Reading, fault
+from sdcli.prompts.places import Lines, Path, nearest
 
 _INT = re.compile(r"[-+]?[0-9]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
-_TAGS = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
+_KINDS = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
+_MERGE = "tag:yaml.org,2002:merge"
 _DEPTH = 5
 
 
@@ -31,47 +34,82 @@ def read(lines: Iterable[str], file: str) -> Reading:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         for node in yaml.compose_all(text, Loader=loader):
-            places: dict[Path, tuple[int, int]] = {}
-            value = _value(node, (), places, file)
-            yield from entries(value, lambda path, places=places: nearest(places, path, file))  # type: ignore[misc]
+            tree = _Tree(file)
+            yield from entries(tree.value(node, ()), tree.place)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1)
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
         yield fault(place, f"not YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
-        yield fault(Place(file, 1), f"not YAML: {error}".splitlines()[0])
+        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        place = Lines(text, file).place(odd.start() if odd else 0)
+        yield fault(place, f"not YAML: {error}".splitlines()[0])
     except RecursionError:
-        yield fault(Place(file, 1), "not YAML: nested too deeply")
+        yield fault(Place(file, 1, 1), "not YAML: nested too deeply")
     except UsageError as error:
         yield error
 
 
-def _value(node: Any, path: Path, places: dict[Path, tuple[int, int]], file: str) -> object:
-    """The plain value of a node, and where it and its parts are.
+class _Tree:
+    """The plain values of a document's nodes, and where they and their parts are."""
 
-    What is deeper than any field has no value: an alias may make a small file endless.
-    """
-    here = (node.start_mark.line + 1, node.start_mark.column + 1)
-    places.setdefault(path, here)
-    if node.tag not in {f"tag:yaml.org,2002:{tag}" for tag in _TAGS}:
-        raise fault(Place(file, *here), f"the tag {node.tag!r} is not understood")
-    if node.id == "scalar":
-        return _scalar(node.value) if not node.style else node.value
-    if len(path) >= _DEPTH:
-        return [] if node.id == "sequence" else {}
-    if node.id == "sequence":
-        return [_value(item, (*path, i), places, file) for i, item in enumerate(node.value)]
-    fields: dict[object, object] = {}
-    for key, item in node.value:
-        name = key.value if key.id == "scalar" else None
-        place = Place(file, key.start_mark.line + 1, key.start_mark.column + 1)
-        if not isinstance(name, str):
-            raise fault(place, "a name of a field is a word")
-        if name in fields:
-            raise fault(place, f"{name!r} is there twice")
-        places[(*path, name)] = (place.line, place.column)
-        fields[name] = _value(item, (*path, name), places, file)
-    return fields
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._places: dict[Path, Place] = {}
+        self._pairs: dict[int, dict[str, _Pair]] = {}
+
+    def place(self, path: Path) -> Place:
+        return nearest(self._places, path, Place(self._file, 1, 1))
+
+    def value(self, node: Any, path: Path) -> object:
+        """What is deeper than any field has no value: an alias may make a small file endless."""
+        self._places.setdefault(path, self._of(node))
+        if node.tag not in _TAGS:
+            raise fault(self._of(node), f"the tag {node.tag!r} is not understood")
+        if node.id == "scalar":
+            return _scalar(node.value) if not node.style else node.value
+        if len(path) >= _DEPTH:
+            return [] if node.id == "sequence" else {}
+        if node.id == "sequence":
+            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
+        fields = {}
+        for name, pair in self._fields(node).items():
+            self._places[*path, name] = self._of(pair.key)
+            fields[name] = self.value(pair.value, (*path, name))
+        return fields
+
+    def _fields(self, node: Any) -> dict[str, _Pair]:
+        """The fields of a mapping, and behind its own those that `<<` merges into it."""
+        if id(node) in self._pairs:
+            return self._pairs[id(node)]
+        self._pairs[id(node)] = own = {}  # what merges itself finds this, and ends
+        merged: dict[str, _Pair] = {}
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for other in value.value if value.id == "sequence" else [value]:
+                    merged = self._merged(other) | merged
+                continue
+            name = key.value if key.id == "scalar" else None
+            if not isinstance(name, str):
+                raise fault(self._of(key), "a name of a field is a word")
+            if name in own:
+                raise fault(self._of(key), f"{name!r} is there twice")
+            own[name] = _Pair(key, value)
+        own |= {name: pair for name, pair in merged.items() if name not in own}
+        return own
+
+    def _merged(self, node: Any) -> dict[str, _Pair]:
+        if node.id != "mapping":
+            raise fault(self._of(node), "<< merges a mapping or a list of them")
+        return self._fields(node)
+
+    def _of(self, node: Any) -> Place:
+        return Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+class _Pair(NamedTuple):
+    key: Any
+    value: Any
 
 
 def _scalar(word: str) -> object:

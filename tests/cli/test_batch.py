@@ -79,6 +79,106 @@ def test_every_error_is_told_before_anything_is_drawn(run_cli, tmp_path):
     assert not (tmp_path / "outputs").exists()
 
 
+def places(ran):
+    """Of the errors that are told, where each is, and what it is about."""
+    told = [line for line in ran.stderr.splitlines() if line.startswith("sdcli: error: ")]
+    return [line.removeprefix("sdcli: error: ").split(": ")[0] for line in told]
+
+
+def test_one_fault_of_a_line_hides_no_other(run_cli, tmp_path):
+    line = "a cat --scheduler eulr --size 100x100 --eta 2 --stpes 3 --steps x --offline no --seed"
+    ran = run_cli("batch", write(tmp_path, "a.txt", line), "--dry-run")
+    columns = [int(place.split(":")[2]) for place in places(ran)[:-1]]
+    assert sorted(columns) == [7, 24, 24, 39, 47, 57, len(line) + 1]
+    line = "a cat --scheduler euler --size 100x128 --eta 0.5 --negative a dog --guidance 1"
+    ran = run_cli("batch", write(tmp_path, "a.txt", line), "--dry-run")
+    assert sorted(places(ran)[:-1]) == ["a.txt:1:25", "a.txt:1:40", "a.txt:1:67"]
+
+
+MODELS = (
+    "a cat\na dog --model ./missing\na cow --vae tinyy\na pig --model embeded --size 9x9\n"
+    "a fox --model x/y\na owl --model x/y -- --offline\na elk --model empty\n"
+    "a bee --model x/y --scheduler eulr\na ant --vae x/y --offline\n"
+)
+
+
+def test_models_and_vaes_that_cannot_be_are_told_with_their_lines(run_cli, tmp_path):
+    (tmp_path / "empty").mkdir()
+    name = write(tmp_path, "a.txt", MODELS)
+    ran = run_cli("batch", name, "--dry-run")
+    assert (ran.code, ran.stdout) == (ExitCode.USAGE, "")
+    lines = [2, 3, 4, 6, 7, 8, 9]
+    assert [int(place.split(":")[1]) for place in places(ran)[:-1]] == lines
+    assert "a.txt:3:7: no VAE at 'tinyy'\nsdcli: hint: did you mean tiny?" in ran.stderr
+    assert "did you mean embedded?" in ran.stderr
+    kept = "".join(line + "\n" for line in MODELS.splitlines() if "x/y" not in line)
+    ran = run_cli("batch", write(tmp_path, "b.txt", kept), "--dry-run", "--keep-going", "--json")
+    assert ran.code == ExitCode.PARTIAL
+    assert [job["prompt"] for job in ran.document["jobs"]] == ["a cat"]
+    ran = run_cli("batch", "-", "--dry-run", "--keep-going", "--json", stdin=kept)
+    assert [job["prompt"] for job in ran.document["jobs"]] == ["a cat"]
+
+
+def test_a_model_of_the_command_line_is_no_fault_of_a_line(run_cli, tmp_path):
+    name = write(tmp_path, "a.txt", "a cat\na dog\n")
+    ran = run_cli("batch", name, "-m", "./missing", "--dry-run")
+    assert ran.code == ExitCode.MODEL
+    assert places(ran) == ["no model at './missing'"]
+    ran = run_cli("batch", name, "-s", "eulr", "--dry-run")
+    assert (ran.code, len(places(ran))) == (ExitCode.USAGE, 1)
+
+
+def test_a_fault_of_the_defaults_is_told_once_and_where_it_is(run_cli, tmp_path):
+    name = write(tmp_path, "a.txt", "--size 100x128\na cat\na dog\na cow --size 64x64\n")
+    ran = run_cli("batch", name, "--dry-run")
+    assert places(ran) == ["a.txt:1:1"]
+    assert run_cli("batch", name, "--size", "72x72", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.txt", "", "no prompt in a.txt"),
+        ("a.txt", "# no\n--steps 3\n", "no prompt in a.txt"),
+        ("a.csv", "", "no prompt in a.csv"),
+        ("a.csv", "prompt,steps\n,8\n", "no prompt in a.csv"),
+        ("a.csv", "steps,seed\n8,1\n4,2\n", "a.csv:1:1: no column is called prompt"),
+        ("a.json", "{}", "no prompt in a.json"),
+        ("a.json", "[]", "no prompt in a.json"),
+        ("a.toml", "", "no prompt in a.toml"),
+    ],
+)
+def test_nothing_to_draw_is_an_error(run_cli, tmp_path, name, text, told):
+    ran = run_cli("batch", write(tmp_path, name, text))
+    assert (ran.code, places(ran)) == (ExitCode.USAGE, [told.split(": ")[0]])
+    assert told in ran.stderr
+
+
+def test_an_empty_stream_draws_nothing_and_that_is_all(run_cli):
+    assert run_cli("batch", "-", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(("keep_going", "code"), [((), 2), (("--keep-going",), 9)])
+def test_a_dry_run_reads_its_stream_to_the_end(run_cli, keep_going, code):
+    text = "a cat\na dog --stpes 3 --eta 2\na cow\na pig --steps 0\n"
+    ran = run_cli("batch", "-", "--dry-run", "--json", *keep_going, stdin=text)
+    assert ran.code == code
+    assert places(ran) == ["stdin:2:7", "stdin:2:17", "stdin:4:7"]
+    assert [job["prompt"] for job in ran.document["jobs"]] == ["a cat", "a cow"]
+
+
+def test_files_that_cannot_be_read_are_not_left_out(run_cli, tmp_path):
+    ran = run_cli("batch", write(tmp_path, "a.txt", "a cat"), "b.txt", "c.txt", "--keep-going")
+    assert (ran.code, len(places(ran))) == (ExitCode.USAGE, 3)
+    assert "--keep-going" not in ran.stderr
+
+
+def test_redo_and_retry_failed_exclude_each_other(run_cli, tmp_path):
+    ran = run_cli("batch", write(tmp_path, "a.txt", "a cat"), "--redo", "--retry-failed")
+    assert ran.code == ExitCode.USAGE
+    assert "say one of them" in ran.stderr
+
+
 def test_errors_as_json(run_cli, tmp_path):
     document = run_cli("batch", write(tmp_path, "a.txt", BAD), "--json").document
     assert len(document["errors"]) == 5
@@ -115,6 +215,7 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
         (["a.txt", "--replace", "dog"], ["OLD=NEW"]),
         (["a.txt", "--wildcards", "nowhere"], ["no folder at 'nowhere'"]),
         (["b.txt", "--wildcard-mode", "all"], ["b.txt:1:1: no wildcard __x__"]),
+        (["c.csv", "--wildcards", "."], ["c.csv:2:3: no wildcard __x__"]),
         (["a.txt", "--batch-size", "0"], ["--batch-size"]),
         (["u.txt"], ["u.txt:1:1: not UTF-8", "save the file as UTF-8"]),
     ],
@@ -122,6 +223,7 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
 def test_usage_errors(run_cli, tmp_path, argv, words):
     write(tmp_path, "a.txt", "a cat")
     write(tmp_path, "b.txt", "a __x__")
+    write(tmp_path, "c.csv", "seed,prompt\n1,a __x__\n")
     (tmp_path / "u.txt").write_bytes("a cat".encode("utf-16"))
     ran = run_cli("batch", *argv)
     assert ran.code == ExitCode.USAGE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 
@@ -45,6 +47,45 @@ def test_flags_and_other_types_are_read_as_typed(run_cli, tmp_path, monkeypatch)
     assert (image["width"], image["height"]) == (64, 64)
 
 
+LEVELS = ("line", "typed", "file", "settings")
+
+
+@pytest.mark.parametrize(
+    "said", [some for n in range(5) for some in itertools.combinations(LEVELS, n)]
+)
+def test_the_line_beats_the_typed_beats_the_files_defaults_beat_settings(
+    run_cli, tmp_path, monkeypatch, said
+):
+    steps = {name: i for i, name in enumerate(LEVELS, 1)}
+    top = f"--steps {steps['file']}\n" if "file" in said else ""
+    line = f" --steps {steps['line']}" if "line" in said else ""
+    (tmp_path / "a.txt").write_text(f"{top}a cat{line}\n")
+    if "settings" in said:
+        (tmp_path / "sdcli.toml").write_text('size = "64x72"\n')
+        monkeypatch.setenv("SDCLI_STEPS", str(steps["settings"]))
+    typed = ("--steps", str(steps["typed"])) if "typed" in said else ()
+    ran = run_cli("batch", "a.txt", "--dry-run", "--json", *typed)
+    [job] = ran.document["jobs"]
+    expected = next((steps[level] for level in LEVELS if level in said), 20)
+    assert job["num_inference_steps"] == expected
+    assert job["width"] == (64 if "settings" in said else 128)
+    assert ("changes nothing" in ran.stderr) == ({"line", "typed"} <= set(said))
+
+
+def test_a_setting_that_cannot_be_is_told_with_its_source(run_cli, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("a cat\n")
+    monkeypatch.setenv("SDCLI_STEPS", "0")
+    ran = run_cli("batch", "a.txt", "--dry-run")
+    assert ran.stderr.startswith("sdcli: error: SDCLI_STEPS: num_inference_steps (--steps): 0 is")
+    assert run_cli("batch", "a.txt", "--dry-run", "--steps", "3").code == 0
+
+
+def test_a_grid_shows_a_sweep_of_the_settings(run_cli, tmp_path):
+    (tmp_path / "sdcli.toml").write_text('steps = "1,2"\n')
+    ran = run_cli("generate", "a cat", "--grid", "steps", "--size", "64x64")
+    assert (ran.code, len(ran.paths)) == (0, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -55,7 +96,7 @@ def test_flags_and_other_types_are_read_as_typed(run_cli, tmp_path, monkeypatch)
         ("profile = 3", "sdcli.toml: 'profile' is not a table"),
         ("[profile]\nnight = 3", "sdcli.toml [profile.night]: not a table"),
         ("verbose = 2.5", "sdcli.toml: invalid value for '--verbose' / '-v': '2.5' is not a whole"),
-        ("steps = 2.5", "num_inference_steps (--steps): '2.5' is not a whole number"),
+        ("steps = 2.5", "sdcli.toml: num_inference_steps (--steps): '2.5' is not a whole number"),
         ('force = "perhaps"', "sdcli.toml: force: 'perhaps' is not true or false"),
     ],
 )

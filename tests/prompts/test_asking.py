@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli import sweep
-from sdcli.asking import Asked, Expander, flags_of
+from sdcli.asking import Asked, Expander
 from sdcli.errors import UsageError
+from sdcli.prompts import ways
+from sdcli.prompts.fields import canonical
+from sdcli.prompts.said import flags_of
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 from sdcli.sweep import Replacement
@@ -74,6 +77,8 @@ def test_a_setting_said_twice_is_refused(fields):
         ("seed", "1..4", [1, 2, 3, 4]),
         ("seed", "4..1:2", [4, 2]),
         ("seed", "1..2,7", [1, 2, 7]),
+        ("seed", "-1, 5", [None, 5]),
+        ("num_inference_steps", "8.0", [8]),
         ("scheduler", "ddim, euler", ["ddim", "euler"]),
         ("size", "64x64,72x64", [(64, 64), (72, 64)]),
         ("prompt", "a, b", ["a, b"]),
@@ -93,6 +98,7 @@ def test_lists_and_ranges(name, text, values):
         ("seed", "１"),
         ("guidance_scale", "1..x"),
         ("guidance_scale", "0..1:0.0000001"),
+        ("guidance_scale", "0..1e999"),
         ("size", "64"),
         ("offline", "maybe"),
     ],
@@ -100,6 +106,73 @@ def test_lists_and_ranges(name, text, values):
 def test_lists_and_ranges_that_cannot_be(name, text):
     with pytest.raises(UsageError, match=r"[sg]|offline"):
         sweep.from_words(name, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "values"),
+    [
+        ("seed", "1..4", [1, 2, 3, 4]),
+        ("seed", ["1..2", 7, -1], [1, 2, 7, None]),
+        ("num_inference_steps", "10,20", [10, 20]),
+        ("num_inference_steps", 8.0, [8]),
+        ("guidance_scale", "7.5", [7.5]),
+        ("offline", "yes", [True]),
+        ("count", "2", [2]),
+        ("size", [128, 64], [(128, 64)]),
+        ("size", ["128x64", [64, 64]], [(128, 64), (64, 64)]),
+        ("scheduler", "DPM++ 2M;solver_order=3", ["DPM++ 2M;solver_order=3"]),
+        ("prompt", "a, b", ["a, b"]),
+    ],
+)
+def test_quotes_around_what_is_no_text_are_forgiven(name, value, values):
+    assert list(sweep.from_value(name, value)) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("seed", "99999999999999999999999", "is too large"),
+        ("seed", 10**30, "is too large"),
+        ("num_inference_steps", 8.5, "is not a whole number"),
+        ("guidance_scale", "1e999", "is too large"),
+        ("guidance_scale", "5..9:-2", "has a step that is not above 0"),
+        ("seed", "5..9:-2", "has a step that is not above 0"),
+        ("size", [128], "is not WIDTHxHEIGHT"),
+        ("size", [128, 64, 3], "is not WIDTHxHEIGHT"),
+    ],
+)
+def test_values_that_cannot_be_say_why(name, value, told):
+    with pytest.raises(UsageError, match=told):
+        GenerationRequest.from_dict({"prompt": "", name: sweep.from_value(name, value)[0]})
+
+
+def test_a_seed_of_minus_one_is_drawn_whatever_the_command_line_says():
+    asked = Asked(flags=flags_of({"seed": "5"}))
+    [one, other], errors = read("txt", "a --seed -1\nb\n", asked)
+    assert errors == []
+    assert (one.seed, other.seed) == (None, 5)
+    [one], _ = read("txt", "--seed 7\na\n", Asked(flags=flags_of({"seed": "-1"})))
+    assert one.seed is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "hint"),
+    [
+        ("out", "the whole run's, not a line's", "--out"),
+        ("save_latents", "the whole run's, not a line's", "--save-latents"),
+        ("wildcard-mode", "the whole run's", "--wildcard-mode"),
+        ("batch_size", "the whole run's", "--count"),
+        ("Restore_Faces", "known to A1111, but not here", "leave it out"),
+        ("cn", "known to kohya's scripts", "ControlNet"),
+        ("stpes", "unknown field 'stpes'", "did you mean steps?"),
+        ("qqq", "unknown field 'qqq'", "sdcli batch -h"),
+    ],
+)
+def test_names_that_stand_elsewhere_are_told_from_unknown_ones(name, told, hint):
+    with pytest.raises(UsageError, match=told) as caught:
+        canonical(name)
+    assert hint in caught.value.hint
+    assert len(caught.value.hint) < 80
 
 
 axes = st.dictionaries(
@@ -178,6 +251,40 @@ def test_wildcards_in_every_way_and_by_the_seed(lists, template, every):
     some = filled(template, folder=lists)
     assert {prompt for prompt, *_ in some} <= set(every)
     assert some == filled(template, folder=lists)
+
+
+@pytest.mark.parametrize(
+    ("template", "count"),
+    [
+        ("{a|b} {c|d|e}", 6),
+        ("{2$$ and $$a|b|c}", 6),
+        ("{0-2$$a|b|c}", 10),
+        ("{3$$a|{b|c}|d}", 12),
+        ("{1-2$$__color__}", 4),
+        ("{2$$__color__|{x|y}}", 8),
+        ("__deep__ {a|__deep__}", 20),
+        ("${x={a|b}} ${x} ${x}", 4),
+        ("{~a|b} {c|d}", 2),
+    ],
+)
+def test_the_ways_to_fill_a_template_are_counted_before(lists, template, count):
+    assert len(filled(template, mode="all", folder=lists)) == count
+    values = {"color": ["red", "blue"], "deep": ["__color__ {x|y}"]}
+    ways.check(template, values.__getitem__)
+    with pytest.raises(UsageError, match="more than"):
+        ways.check(template + "{a|b}" * 17, values.__getitem__)
+
+
+@pytest.mark.parametrize("template", ["{a|b}" * 24, "{9-$$" + "|".join(map(str, range(999))) + "}"])
+def test_more_ways_than_anyone_draws_are_refused_at_once(template):
+    with pytest.raises(UsageError, match="more than 100,000 ways") as caught:
+        filled(template, mode="all")
+    assert "--wildcard-mode random" in caught.value.hint
+
+
+def test_the_first_of_many_ways_does_not_wait_for_the_last():
+    requests = Wildcards(mode="all").requests(GenerationRequest(prompt="{a|b}" * 16))
+    assert next(requests).prompt == "a" * 16
 
 
 def test_an_image_of_a_count_has_the_prompt_that_it_has_alone(lists):

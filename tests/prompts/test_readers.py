@@ -142,14 +142,55 @@ def test_the_examples_are_good(path):
         ("txt", "a --steps 3 --steps 4\n", ["f.txt:1:13: --steps is said twice"]),
         ("txt", "a\n--steps 4\n", ["f.txt:2:1: no prompt"]),
         ("csv", 'prompt,steps\na,x\n"b\nb",0\n', ["f.csv:2:3: num", "f.csv:4:4: num"]),
-        ("csv", "prompt,stpes\na,1\n", ["f.csv:2:3: unknown field 'stpes'"]),
+        ("txt", 'a --stpes --n "red\n', ["f.txt:1:3: unknown field 'stpes'", "f.txt:1:15: --n"]),
+        ("txt", '--prompt "a\nb --prompt "a\n', ["f.txt:1:10: --prompt", "f.txt:2:3: --prompt"]),
+        ("txt", "a --restore_faces\n", ["f.txt:1:3: 'restore_faces' is known to A1111"]),
+        ("txt", "a --offline b\n", ["f.txt:1:3: offline: 'b' is not true or false"]),
+        ("csv", "prompt,stpes\na,1\nb,2\n", ["f.csv:1:8: unknown field 'stpes'"]),
+        ("csv", "promt\na\n", ["f.csv:1:1: unknown field 'promt'"]),
+        ("csv", "a cat on a mat\na dog\n", ["f.csv:1:1: no column is called prompt"]),
+        ("csv", "# no\nsteps,sede\n8,1\n", ["f.csv:2:1: no column", "f.csv:2:7: unknown"]),
+        ("csv", "prompt;steps\na;1\n", ["f.csv:1:1: the delimiter is a comma, not a semicolon"]),
+        ("tsv", "prompt,steps\na,1\n", ["f.tsv:1:1: the delimiter is a tab, not a comma"]),
+        ("csv", ",prompt\n0,a\n", ["f.csv:1:1: a column without a name"]),
+        ("csv", "prompt,steps,s teps\na,1,2\n", ["f.csv:1:14: unknown field 's teps'"]),
+        (
+            "csv",
+            'steps,prompt\n1,"a cat\n2,a dog\nx,a pig\n',
+            ["f.csv:2:3: the quote is not closed", "f.csv:4:1: num"],
+        ),
+        ("csv", 'prompt,steps\n"a "red" cat",1\n', ["f.csv:2:5: text after the closing quote"]),
+        (
+            "csv",
+            'prompt,seed\n"a cat,1\n"a dog",x\n',
+            ["f.csv:2:1: the quote is closed in line 3 only", "f.csv:3:9: seed"],
+        ),
+        ("csv", 'prompt,seed\n5" nails,x\n', ["f.csv:2:10: seed"]),
+        ("csv", "seed,prompt\n1,a\n2,\n", ["f.csv:3:3: no prompt"]),
+        ("csv", "prompt,steps,num_inference_steps\n", ["f.csv:1:14: the column"]),
         ("csv", "prompt,prompt\na,1\n", ["f.csv:1:8: the column 'prompt'"]),
         ("csv", "prompt\na,b\n", ["f.csv:2:3: 2 cells"]),
         ("jsonl", '"a"\n{"prompt": "b",}\n', ["f.jsonl:2:16: not JSON"]),
-        ("jsonl", '{"prompt": "b", "steps": "3"}\n', ["f.jsonl:1:17: num"]),
-        ("jsonl", '{"prompt": "b", "prompt": "c"}\n', ["f.jsonl:1: not JSON: 'prompt' is there"]),
-        ("jsonl", "[1]\n", ["f.jsonl:1: not a request"]),
-        ("json", '["a",\n {"prompt": "b",\n  "seed": -1}]', ["f.json:3:3: seed: -1"]),
+        ("jsonl", '{"prompt": "b", "steps": "x"}\n', ["f.jsonl:1:17: num"]),
+        (
+            "jsonl",
+            '{"prompt": "b", "prompt": "c"}\n',
+            ["f.jsonl:1:17: not JSON: 'prompt' is there"],
+        ),
+        ("jsonl", '{"prompt": "NaN", "eta": NaN}\n', ["f.jsonl:1:26: not JSON: NaN is no number"]),
+        ("jsonl", f'{{"seed": {"1" * 5000}}}\n', ["f.jsonl:1:10: not JSON: a number of 5000"]),
+        ("jsonl", '"a"\n  {"seed": 1}\n', ["f.jsonl:2:3: no prompt"]),
+        ("jsonl", " [1]\n", ["f.jsonl:1:2: not a request"]),
+        (
+            "jsonl",
+            '{"prompt": "a", "prompts": 1, "s": {"eta": 2}, "eta": 2}\n',
+            ["f.jsonl:1:17: unknown", "f.jsonl:1:31: unknown", "f.jsonl:1:48: eta"],
+        ),
+        ("json", '[\n 1,\n {"prompt": "b"}, null\n]', ["f.json:2:2: not a", "f.json:3:19: not a"]),
+        ("json", '[{"a": 1},\n {"prompt": "b",\n "prompt": 1}]', ["f.json:3:2: not JSON: 'pro"]),
+        ("json", '["a",\n -Infinity]', ["f.json:2:2: not JSON: -Infinity is no number"]),
+        ("json", "[" * 100_000, ["f.json:1:1: not JSON: nested too deeply"]),
+        ("json", '["a",\n {"prompt": "b",\n  "seed": -2}]', ["f.json:3:3: seed: -2"]),
         (
             "json",
             '{"requests": [{"seed": 1,\n "prompt": 5}]}',
@@ -160,9 +201,24 @@ def test_the_examples_are_good(path):
         ("yaml", "- prompt: [\n", ["f.yaml:3:1: not YAML"]),
         ("yaml", "- prompt: 12\n", ["f.yaml:1:3: prompt: 12 is not text"]),
         ("yaml", "- &a [*a]\n", ["f.yaml:1:3: not a request"]),
+        ("yaml", "- a\n- <<: 3\n", ["f.yaml:2:7: << merges"]),
+        ("yaml", "- &a {<<: *a, prompt: b, eta: 2}\n", ["f.yaml:1:26: eta"]),
+        ("yaml", "- prompt: a\n  b\0\n", ["f.yaml:2:4: not YAML: unacceptable"]),
         ("yaml", "- !!python/name:os.system x\n", ["f.yaml:1:3: the tag"]),
         ("toml", 'steps = 3\n[[requests]]\nprompt = "a"\nseed = "x"\n', ["f.toml:4:1: seed"]),
         ("toml", "steps = \n", ["f.toml:1:9: not TOML"]),
+        (
+            "toml",
+            'requests = [\n  {prompt = "a", eta = 2}, # a = {\n  {seed = 1, prompt = 3},\n 5]\n',
+            ["f.toml:2:18: eta", "f.toml:3:14: prompt", "f.toml:4:2: not a request"],
+        ),
+        ("toml", 'defaults = {eta = 2}\n[[requests]]\nprompt="a"\n', ["f.toml:1:13: eta"]),
+        ("toml", 'defaults.eta = 2\n[[requests]]\nprompt="a"\n', ["f.toml:1:1: eta"]),
+        ("toml", '[[requests]]\nprompt="""\neta = 1\n"""\neta = 2', ["f.toml:5:1: eta"]),
+        ("toml", '[[requests]]\nprompt = """\na\n', ["f.toml:2:10: not TOML: Unter"]),
+        ("toml", 'requests = [\n "a",\n "b"\n', ["f.toml:1:12: not TOML: Unclosed"]),
+        ("toml", "a = 1\na = 2\n", ["f.toml:2:6: not TOML: Cannot overwrite a value"]),
+        ("toml", f"a = 1\nseed = {'1' * 5000}", ["f.toml:2:8: not TOML: a number of 5000"]),
         ("toml", 'prompt = "a"\nrequests = []\n', ["f.toml:1:1: a prompt beside"]),
     ],
 )
@@ -176,6 +232,35 @@ def test_errors_say_where(name, text, errors):
 def test_every_error_of_an_entry_is_told():
     text = '{"prompt": "a", "foo": 1, "steps": 0, "seed": "x", "size": "9", "bar": 2}'
     assert len(read("jsonl", text)[1]) == 5
+
+
+def test_yaml_merges_and_keeps_what_is_only_referred_to():
+    text = """
+x-base: &base {steps: 8, seed: 1, size: [64, 72]}
+x-more: &more {<<: *base, seed: 2, eta: 0.5}
+defaults: {<<: *base, guidance: 3}
+requests:
+  - {<<: [*more, *base], prompt: a, steps: 9}
+  - prompt: b
+"""
+    [one, other], errors = read("yaml", text)
+    assert errors == []
+    assert (one.num_inference_steps, one.seed, one.eta, one.height) == (9, 2, 0.5, 72)
+    assert (other.num_inference_steps, other.seed, other.guidance_scale) == (8, 1, 3.0)
+
+
+def test_a_fault_that_is_merged_is_told_where_it_is_written():
+    text = "x-a: &a {eta: 2}\nrequests: [{<<: *a, prompt: b}, {<<: *a, prompt: c}]\n"
+    assert {error.split(" (")[0].split(": ")[0] for error in read("yaml", text)[1]} == {
+        "f.yaml:1:10"
+    }
+
+
+def test_a_switch_needs_no_value_and_kohyas_letters_no_case():
+    [request], errors = read("txt", "a cat --offline --W 64 --H 72 --N a dog --force-vae\n")
+    assert errors == []
+    assert (request.spec.offline, request.spec.force_vae, request.width) == (True, True, 64)
+    assert (request.height, request.negative_prompt) == (72, "a dog")
 
 
 def test_a_yaml_no_is_a_word():

@@ -45,6 +45,11 @@ def test_a_request_survives_json(request):
     assert GenerationRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
 
 
+def test_limits_are_told_to_the_last_digit():
+    with pytest.raises(UsageError, match=f"-2 is not between 0 and {MAX_SEED}"):
+        GenerationRequest(prompt="", seed=-2)
+
+
 def test_fields_may_be_left_out():
     assert GenerationRequest.from_dict({"prompt": "a cat", "model": "x/y"}) == GenerationRequest(
         prompt="a cat", spec=PipelineSpec(model="x/y")

@@ -1,0 +1,65 @@
+"""Names that are known but cannot stand in a prompt file, and what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sdcli.errors import UsageError
+
+_OF_THE_RUN: Final = frozenset(
+    {
+        "dry_run", "force", "format", "grid", "input_format", "json", "jsonl", "keep_going",
+        "latents_kinds", "no_metadata", "out", "preview", "preview_out", "preview_vae", "profile",
+        "quiet", "redo", "replace", "retry_failed", "save_latents", "sidecar", "verbose",
+        "wildcard_mode", "wildcards",
+    }
+)  # fmt: skip
+"""Options of a command that no line can have for itself."""
+
+_LEAVE_OUT: Final = "leave it out"
+_NO_VARIATION: Final = "a seed has no variations here: leave it out"
+_OUT: Final = "leave it out, and say --out on the command line"
+
+_OF_A1111: Final[Mapping[str, str]] = {
+    "denoising_strength": "there is no picture to start from: leave it out",
+    "do_not_save_grid": _LEAVE_OUT,
+    "do_not_save_samples": _LEAVE_OUT,
+    "outpath_grids": _OUT,
+    "outpath_samples": _OUT,
+    "prompt_for_display": _LEAVE_OUT,
+    "restore_faces": _LEAVE_OUT,
+    "sampler_index": "name the sampler, as in --sampler_name 'Euler a'",
+    "seed_resize_from_h": _NO_VARIATION,
+    "seed_resize_from_w": _NO_VARIATION,
+    "styles": "write the style's words into the prompt",
+    "subseed": _NO_VARIATION,
+    "subseed_strength": _NO_VARIATION,
+    "tiling": _LEAVE_OUT,
+}
+"""What else its "Prompts from file" reads."""
+
+_OF_KOHYA: Final[Mapping[str, str]] = {
+    "am": "no network is laid over the model: leave it out",
+    "cn": "there is no ControlNet: leave it out",
+    "ctr": _LEAVE_OUT,
+    "fs": _LEAVE_OUT,
+    "g": "the guidance of Stable Diffusion is --l",
+    "i": "there is no picture to start from: leave it out",
+    "rcfg": _LEAVE_OUT,
+}
+"""What else its sample prompts have, most of it for other families of models."""
+
+
+def refusal(name: str, key: str) -> UsageError | None:
+    """The error of a name whose spelling is `key`, where it means something elsewhere."""
+    what, hint = f"{name!r} is the whole run's, not a line's", None
+    if key == "batch_size":
+        hint = "more images of a line are --count; --batch-size stands on the command line"
+    elif key in _OF_THE_RUN:
+        hint = f"say it on the command line: --{key.replace('_', '-')}"
+    elif key in _OF_A1111:
+        what, hint = f"{name!r} is known to A1111, but not here", _OF_A1111[key]
+    elif key in _OF_KOHYA:
+        what, hint = f"{name!r} is known to kohya's scripts, but not here", _OF_KOHYA[key]
+    return UsageError(what, code="usage.field", hint=hint) if hint else None

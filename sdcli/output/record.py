@@ -119,14 +119,14 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("CFG scale", f"{request['guidance_scale']:g}"),
         ("Seed", request["seed"]),
         ("Size", f"{request['width']}x{request['height']}"),
-        # A1111 hashes checkpoint files; a folder of parts has no such hash.
-        ("Model hash", weights.get("checkpoint", "")[:10]),
+        # Without "Model hash": A1111's is of a checkpoint file, and we have folders of parts.
         ("Model", _model_name(request["model"])),
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
-        ("CFG Rescale phi", request["guidance_rescale"] or None),
-        ("Eta", request["eta"] or None),
         ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
+        ("RNG", "CPU"),  # what draws our noise, on every device
+        ("CFG Rescale phi", request["guidance_rescale"] or None),
+        ("Eta DDIM", request["eta"] or None),  # their "Eta" is for ancestral samplers
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
     ]
 

@@ -139,7 +139,8 @@ def test_our_own_a1111_text_reads_back(run_cli):
     assert (prompt, negative) == ("a cat", "a: b")
     assert fields | {"Version": ""} == {
         "Steps": "2", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "2.5",
-        "Seed": "3", "Size": "128x128", "Model": "tiny-emoji-128", "Clip skip": "2", "Version": "",
+        "Seed": "3", "Size": "128x128", "Model": "tiny-emoji-128", "Clip skip": "2",
+        "RNG": "CPU", "Version": "",
     }  # fmt: skip
 
 

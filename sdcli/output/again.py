@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sdcli.catalog.schedulers import resolve
 from sdcli.errors import UsageError
-from sdcli.output.foreign import Reading
+from sdcli.output.stranger import Reading, shown
 from sdcli.output.text import printable
 from sdcli.request import GenerationRequest, PipelineSpec
 
@@ -19,6 +19,7 @@ _FLAGS: Final = {
     "num_inference_steps": "--steps",
     "guidance_scale": "--guidance",
 }
+_SIDES: Final = frozenset({"width", "height"})
 _NUMBERS: Final = {
     name: kind
     for kind, names in (
@@ -39,11 +40,28 @@ def understood(reading: Reading) -> tuple[dict[str, Any], dict[str, object]]:
     for name, value in reading.found.items():
         if value in (None, ""):
             continue
-        if name in ("model", "vae") or not _takes(name, number := _number(name, value)):
-            left[name] = value
+        if name in ("model", "vae") or not _takes(name, plain := _plain(name, value)):
+            left[name] = shown(value)
         else:
-            taken[name] = number
+            taken[name] = plain
+    for name in _alone(taken):
+        left[name] = taken.pop(name)
     return taken, left
+
+
+def besides(reading: Reading) -> dict[str, str]:
+    """The rest of a stranger's record, which has no place in a request."""
+    return {name: shown(value) for name, value in reading.other.items()}
+
+
+def _alone(taken: Mapping[str, Any]) -> list[str]:
+    """Fields that say nothing without another that could not be taken."""
+    sides = _SIDES & taken.keys()
+    alone = sorted(sides) if len(sides) == 1 else []
+    sampler = resolve(taken["scheduler"]).sampler if "scheduler" in taken else None
+    if "eta" in taken and not (sampler and sampler.takes_eta):
+        alone.append("eta")  # A1111's other eta, of ancestral samplers
+    return alone
 
 
 def prompt_line(request: Mapping[str, Any]) -> str:
@@ -87,10 +105,13 @@ def _said(request: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in full.items() if k == "prompt" or v != plain[k]}
 
 
-def _number(name: str, value: object) -> object:
+def _plain(name: str, value: object) -> object:
+    """The value as the type of its field, as it is where it cannot be that."""
+    if name == "scheduler" and isinstance(value, str):
+        return value.strip()
     kind = _NUMBERS.get(name)
     try:
-        return kind(str(value)) if kind else value
+        return kind(str(value)) if kind and isinstance(value, str | int | float) else value
     except ValueError:
         return value
 
@@ -98,7 +119,7 @@ def _number(name: str, value: object) -> object:
 def _takes(name: str, value: object) -> bool:
     """Whether a request can have that value of that field."""
     names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
-    if name not in names:
+    if name not in names or isinstance(value, list | dict):
         return False
     try:
         GenerationRequest.from_dict({"prompt": "", name: value})

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from sdcli import sweep
 from sdcli.catalog.schedulers import resolve
 from sdcli.errors import UsageError
 from sdcli.output.stranger import Reading, shown
 from sdcli.output.text import printable
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest, PipelineSpec, spelled
 
 _FLAGS: Final = {
     "negative_prompt": "--negative",
@@ -70,17 +71,37 @@ def prompt_line(request: Mapping[str, Any]) -> str:
 
 
 def command(request: Mapping[str, Any]) -> str:
-    """A `sdcli generate` command, quoted for a shell."""
+    """A `sdcli generate` command, quoted for a shell. Raises UsageError for what it cannot say."""
     said = _said(request)
+    for name, value in said.items():
+        if not _can_be_said(name, value) or _SIDES & said.keys() == {name}:
+            raise UsageError(
+                f"{spelled(name)}: {value!r} cannot be said on a command line",
+                code=f"usage.{name}",
+                hint="--as-prompt-line says it for sdcli batch",
+            )
     prompt = said.pop("prompt")
     words = ["sdcli", "generate"]
-    if "width" in said and "height" in said:
+    if "width" in said:
         said["size"] = f"{said.pop('width')}x{said.pop('height')}"
     for name, value in said.items():
         flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
         words += [flag] if value is True else [f"{flag}={value}"]
     words += ["--", prompt] if prompt.startswith("-") else [prompt]
     return " ".join(map(_quoted, words))
+
+
+def _can_be_said(name: str, value: object) -> bool:
+    """Whether `generate` reads the value as itself: no list or range of others, and not stdin."""
+    if isinstance(value, bool):
+        return True
+    if "\0" in str(value) or (name == "prompt" and value == "-"):
+        return False
+    try:
+        [same] = sweep.from_words(name, str(value))
+    except (UsageError, ValueError):
+        return False
+    return same == value
 
 
 def _quoted(word: str) -> str:

@@ -102,14 +102,14 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
 
 def _print_again(path: Path, as_command: bool) -> None:
     """The image's request, one line; what a stranger's record has besides goes to stderr."""
-    from sdcli.output import again, foreign
+    from sdcli.output import again, foreign, record
     from sdcli.output.encode import read
 
     if path.is_file() and path.suffix.lower() not in _IMAGE_SUFFIXES:
         raise _no_image(f"{path}: no image")
     document = read(path)
-    if record := document["record"]:
-        request = record["request"]
+    if document["record"]:
+        request = record.request_of(document["record"], path).to_dict()
     elif reading := foreign.read(path, document["parameters"]):
         request, left = again.understood(reading)
         _warn(left, again.besides(reading))

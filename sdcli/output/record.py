@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.catalog.schedulers import a1111_names
 from sdcli.dump import Course
+from sdcli.errors import UsageError
 from sdcli.output import files
 from sdcli.plan import job_id
 from sdcli.request import EMBEDDED, GenerationRequest
@@ -72,6 +73,25 @@ def begun(result: GenerationResult | Course, versions: Mapping[str, str]) -> dic
         "device": result.device,
         "versions": dict(versions),
     }
+
+
+def request_of(record: Mapping[str, Any], path: Path) -> GenerationRequest:
+    """The request in the record of the file. Raises UsageError for none, and for one not ours."""
+    if not record["request"] and "decoded" in record:
+        raise UsageError(
+            f"{path}: decoded from latents that do not say how they were made",
+            code="record.no_request",
+        )
+    try:
+        return GenerationRequest.from_dict(record["request"])
+    except UsageError as error:
+        if error.code != "usage.field":
+            raise UsageError(f"{path}: its record: {error.message}", code=error.code) from error
+        raise UsageError(
+            f"{path}: its record ({record.get('schema')}) is of a later version: {error.message}",
+            code=error.code,
+            hint="pip install --upgrade sdcli",
+        ) from error
 
 
 def write_sidecar(written: Written, versions: Mapping[str, str], *, force: bool = False) -> str:

@@ -149,6 +149,15 @@ def test_what_says_nothing_is_told_apart(run_cli, tmp_path, how):
     assert (ran.code, ran.stderr.count("no file at")) == (2, 1)
 
 
+def test_a_record_of_a_later_version_is_named(run_cli, tmp_path):
+    record = {"schema": "sdcli/record/2", "request": {"prompt": "a", "bogus": 1}}
+    path = png(tmp_path / "later.png", sdcli=json.dumps(record))
+    ran = run_cli("inspect", str(path), "--as-command")
+    assert ran.code == 2
+    assert "later.png: its record (sdcli/record/2) is of a later version" in ran.stderr
+    assert "'bogus'" in ran.stderr
+
+
 def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
     argv = ("-n", "a dog", "--steps", "2", "--size", "64x72", "-s", "Euler a", "--device", "cpu")
     run_cli("generate", 'a cat\'s "hat"', *argv, "-o", "cat.png")

@@ -93,6 +93,17 @@ def test_another_tool_reads_it(tmp_path: Path) -> None:
     assert info.metadata["Size"] == "64x64"
 
 
+def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:
+    written = Written(path=str(tmp_path / "cat.png"), result=make_result(prompt="猫"))
+    path = Path(record.write_sidecar(written, VERSIONS))
+    assert path == tmp_path / "cat.json"
+    assert json.loads(path.read_text("utf-8")) == record.make(written.result, VERSIONS)
+    with pytest.raises(OutputError, match="exists"):
+        record.write_sidecar(written, VERSIONS)
+    with pytest.raises(UsageError, match="stdout"):
+        record.write_sidecar(Written(path="-", result=written.result), VERSIONS)
+
+
 def _selections() -> list[Selection]:
     """Every sampler with every schedule that it has."""
     return [
@@ -129,14 +140,3 @@ def test_every_sampler_comes_back_from_its_a1111_text(selection: Selection, tmp_
     for name in ("prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height"):
         assert taken[name] == getattr(job, name)
     assert taken.get("eta", 0.0) == eta
-
-
-def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:
-    written = Written(path=str(tmp_path / "cat.png"), result=make_result(prompt="猫"))
-    path = Path(record.write_sidecar(written, VERSIONS))
-    assert path == tmp_path / "cat.json"
-    assert json.loads(path.read_text("utf-8")) == record.make(written.result, VERSIONS)
-    with pytest.raises(OutputError, match="exists"):
-        record.write_sidecar(written, VERSIONS)
-    with pytest.raises(UsageError, match="stdout"):
-        record.write_sidecar(Written(path="-", result=written.result), VERSIONS)

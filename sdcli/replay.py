@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.dump import RESUMED, LatentsWanted
 from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
 from sdcli.prompts.arrivals import Given
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.prompts.fields import SIZE, canonical, from_text
+from sdcli.request import GenerationRequest
 from sdcli.result import Failure
 from sdcli.run import generate, outcomes
 from sdcli.shelf import Delivery, Shelf
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
     from sdcli.output.dumps import Dump
 
 SCHEMA: Final = "sdcli/replay/1"
-_SHORT: Final = {"steps": "num_inference_steps", "guidance": "guidance_scale"} | {
-    "negative": "negative_prompt"
-}
-_NUMBERS: Final = {"float": float, "int": int}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,27 +39,37 @@ def read(paths: Sequence[str], changes: Sequence[str]) -> list[Recorded]:
 
     Raises UsageError for an image without a record of ours, CorruptError for a broken one.
     """
-    from sdcli.output import encode
+    from sdcli.output import encode, record
 
     overlay = parse_changes(changes)
     found = []
     for path in map(Path, paths):
         document = encode.read(path)
         if document["record"] is None:
-            raise UsageError(
-                f"{path}: it does not say how it was made, or not as sdcli does",
-                code="replay.no_record",
-                hint=f"sdcli inspect {path} --as-command",
-            )
+            raise _strange(path, document["parameters"])
         if borrowed := [e for e in document["record"].get("events", ()) if _is_borrowed(e)]:
             raise UsageError(
                 f"{path}: its {borrowed[0]}: it cannot be made of its own record alone",
                 code="replay.resumed",
                 hint="sdcli latents resume makes it again, if those latents are still there",
             )
-        request = GenerationRequest.from_dict({**document["record"]["request"], **overlay})
+        recorded = record.request_of(document["record"], path)
+        request = GenerationRequest.from_dict(recorded.to_dict() | overlay)
         found.append(Recorded(path=path, document=document, request=request))
     return found
+
+
+def _strange(path: Path, parameters: str | None) -> UsageError:
+    """The error for an image without a record of ours."""
+    from sdcli.output import foreign
+
+    reading = foreign.read(path, parameters)
+    return UsageError(
+        f"{path}: {f'{reading.generator} made it' if reading else 'it has no record'}, "
+        "and replay reads the records of sdcli",
+        code="replay.no_record",
+        hint=f"sdcli inspect {shlex.quote(str(path))} --as-command" if reading else None,
+    )
 
 
 def _is_borrowed(event: object) -> bool:
@@ -139,28 +147,18 @@ def parse_changes(changes: Sequence[str]) -> dict[str, Any]:
             raise UsageError(
                 f"--set {change}: not NAME=VALUE", code="usage.set", hint="as in --set steps=40"
             )
-        if name == "size":
+        field = canonical(name)
+        if field == SIZE:
             overlay["width"], overlay["height"] = _size(value)
         else:
-            field = _SHORT.get(name, name.replace("-", "_"))
-            overlay[field] = _value(field, value)
+            overlay[field] = from_text(field, value)
     return overlay
 
 
-def _size(text: str) -> tuple[Any, Any]:
-    width, _, height = text.partition("x")
-    return _value("width", width), _value("height", height)
-
-
-def _value(field: str, text: str) -> object:
-    """The text as the field's type; what cannot be is left for the request's own check."""
-    annotations = {
-        f.name: str(f.type) for c in (GenerationRequest, PipelineSpec) for f in fields(c)
-    }
-    kind = annotations.get(field, "str").split(" |")[0]
-    if kind == "bool":
-        return {"true": True, "false": False}.get(text, text)
+def _size(text: str) -> Any:
     try:
-        return _NUMBERS.get(kind, str)(text)
-    except ValueError:
-        return text
+        return from_text(SIZE, text)
+    except UsageError as error:
+        raise UsageError(
+            f"size: {text!r} is not WIDTHxHEIGHT", code=error.code, hint="as in --set size=512x768"
+        ) from error

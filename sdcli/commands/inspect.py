@@ -17,6 +17,9 @@ from sdcli.request import EMBEDDED, PipelineSpec
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _OTHERWISE_SHOWN = ("schema", "request", "pixels", "scheduler")
+_NO_SETTINGS = frozenset({"Version", "version", "app_version", "metadata_scheme", "created_by"})
+_LONGEST_LEFT = 60
+_NONE = "none in this image"
 
 Target = Annotated[
     str,
@@ -76,11 +79,7 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     from sdcli.output.encode import read
 
     if path.suffix.lower() not in _IMAGE_SUFFIXES:
-        raise UsageError(
-            f"{path}: not an image and not a model folder",
-            code="usage.file",
-            hint=f"images end in {', '.join(_IMAGE_SUFFIXES)}",
-        )
+        raise _no_image(f"{path}: not an image and not a model folder")
     document = read(path)
     facts: dict[str, object] = {
         "file": f"{document['path']} ({document['format']})",
@@ -93,9 +92,9 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
 
     reading = foreign.read(path, document["parameters"])
     if reading is None:
-        return document, facts | {"record": document["parameters"] or "none in this image"}
+        return document, facts | {"record": foreign.unread(path) or document["parameters"] or _NONE}
     taken, left = again.understood(reading)
-    left |= reading.other
+    left |= again.besides(reading)
     told = {"generator": reading.generator, "request": taken, "left": left}
     facts |= {"made by": reading.generator, **taken}
     return document | {"foreign": told}, facts | {f"({k})": v for k, v in left.items()}
@@ -103,25 +102,42 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
 
 def _print_again(path: Path, as_command: bool) -> None:
     """The image's request, one line; what a stranger's record has besides goes to stderr."""
-    from sdcli.output import again, foreign
-    from sdcli.output.console import Console
+    from sdcli.output import again, foreign, record
     from sdcli.output.encode import read
 
+    if path.is_file() and path.suffix.lower() not in _IMAGE_SUFFIXES:
+        raise _no_image(f"{path}: no image")
     document = read(path)
-    left: dict[str, object] = {}
-    if record := document["record"]:
-        request = record["request"]
+    if document["record"]:
+        request = record.request_of(document["record"], path).to_dict()
     elif reading := foreign.read(path, document["parameters"]):
         request, left = again.understood(reading)
+        _warn(left, again.besides(reading))
     else:
+        unread = foreign.unread(path)
         raise UsageError(
-            f"{path}: it does not say how it was made",
+            f"{path}: {unread or 'it does not say how it was made'}",
             code="inspect.no_record",
-            hint="only images that a generator wrote, and nobody saved anew, do",
+            hint=None if unread else "images do that a generator wrote, and nobody saved anew",
         )
+    typer.echo(again.command(request) if as_command else again.prompt_line(request))
+
+
+def _warn(left: Mapping[str, object], besides: Mapping[str, str]) -> None:
+    """Name what stands in a stranger's record and not in the request made of it."""
+    from sdcli.output.console import Console
+    from sdcli.output.stranger import shown
+
     for name, value in left.items():
         Console().warn(f"left out: {name} {value}")
-    typer.echo(again.command(request) if as_command else again.prompt_line(request))
+    settings = [(n, shown(v, _LONGEST_LEFT)) for n, v in besides.items() if n not in _NO_SETTINGS]
+    if settings:
+        Console().warn(f"not taken: {', '.join(f'{name} {value}' for name, value in settings)}")
+
+
+def _no_image(message: str) -> UsageError:
+    hint = f"images end in {', '.join(_IMAGE_SUFFIXES)}"
+    return UsageError(message, code="usage.file", hint=hint)
 
 
 def _record_facts(record: Mapping[str, Any]) -> dict[str, object]:

@@ -6,7 +6,8 @@ import json
 import re
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
-_NEGATIVE = "Negative prompt:"
+_NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
+_FEWEST = 3
 
 
 def parse(text: str) -> tuple[str, str, dict[str, str]]:
@@ -16,22 +17,24 @@ def parse(text: str) -> tuple[str, str, dict[str, str]]:
     """
     lines = text.strip().split("\n")
     fields = _fields(lines[-1])
-    if "Steps" not in fields and len(fields) < 3:
+    if len(fields) < _FEWEST and not lines[-1].startswith("Steps:"):
         fields = {}
     else:
         lines.pop()
-    prompt, _, negative = "\n".join(lines).partition(_NEGATIVE)
-    return prompt.strip(), negative.strip(), fields
+    prompt, *negative = _NEGATIVE.split("\n".join(lines), maxsplit=1)
+    return prompt.strip(), "".join(negative).strip(), fields
 
 
 def _fields(line: str) -> dict[str, str]:
+    """The names that have values; A1111 writes a name alone, too, when its value is the same."""
     fields: dict[str, str] = {}
     at = 0
-    while match := _FIELD.match(line, at):
-        fields.setdefault(match[1].strip(), _unquoted(match[2].strip()))
-        at = match.end()
-        if at >= len(line):
-            break
+    while at < len(line):
+        if match := _FIELD.match(line, at):
+            fields.setdefault(match[1].strip(), _unquoted(match[2].strip()))
+            at = match.end()
+        else:
+            at = line.find(",", at) + 1 or len(line)
     return fields
 
 

@@ -8,17 +8,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
+from sdcli import sweep
 from sdcli.catalog.schedulers import resolve
 from sdcli.errors import UsageError
-from sdcli.output.foreign import Reading
+from sdcli.output.stranger import Reading, shown
 from sdcli.output.text import printable
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest, PipelineSpec, spelled
 
 _FLAGS: Final = {
     "negative_prompt": "--negative",
     "num_inference_steps": "--steps",
     "guidance_scale": "--guidance",
 }
+_SIDES: Final = frozenset({"width", "height"})
 _NUMBERS: Final = {
     name: kind
     for kind, names in (
@@ -39,11 +41,28 @@ def understood(reading: Reading) -> tuple[dict[str, Any], dict[str, object]]:
     for name, value in reading.found.items():
         if value in (None, ""):
             continue
-        if name in ("model", "vae") or not _takes(name, number := _number(name, value)):
-            left[name] = value
+        if name in ("model", "vae") or not _takes(name, plain := _plain(name, value)):
+            left[name] = shown(value)
         else:
-            taken[name] = number
+            taken[name] = plain
+    for name in _alone(taken):
+        left[name] = taken.pop(name)
     return taken, left
+
+
+def besides(reading: Reading) -> dict[str, str]:
+    """The rest of a stranger's record, which has no place in a request."""
+    return {name: shown(value) for name, value in reading.other.items()}
+
+
+def _alone(taken: Mapping[str, Any]) -> list[str]:
+    """Fields that say nothing without another that could not be taken."""
+    sides = _SIDES & taken.keys()
+    alone = sorted(sides) if len(sides) == 1 else []
+    sampler = resolve(taken["scheduler"]).sampler if "scheduler" in taken else None
+    if "eta" in taken and not (sampler and sampler.takes_eta):
+        alone.append("eta")  # A1111's other eta, of ancestral samplers
+    return alone
 
 
 def prompt_line(request: Mapping[str, Any]) -> str:
@@ -52,17 +71,37 @@ def prompt_line(request: Mapping[str, Any]) -> str:
 
 
 def command(request: Mapping[str, Any]) -> str:
-    """A `sdcli generate` command, quoted for a shell."""
+    """A `sdcli generate` command, quoted for a shell. Raises UsageError for what it cannot say."""
     said = _said(request)
+    for name, value in said.items():
+        if not _can_be_said(name, value) or _SIDES & said.keys() == {name}:
+            raise UsageError(
+                f"{spelled(name)}: {value!r} cannot be said on a command line",
+                code=f"usage.{name}",
+                hint="--as-prompt-line says it for sdcli batch",
+            )
     prompt = said.pop("prompt")
     words = ["sdcli", "generate"]
-    if "width" in said and "height" in said:
+    if "width" in said:
         said["size"] = f"{said.pop('width')}x{said.pop('height')}"
     for name, value in said.items():
         flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
         words += [flag] if value is True else [f"{flag}={value}"]
     words += ["--", prompt] if prompt.startswith("-") else [prompt]
     return " ".join(map(_quoted, words))
+
+
+def _can_be_said(name: str, value: object) -> bool:
+    """Whether `generate` reads the value as itself: no list or range of others, and not stdin."""
+    if isinstance(value, bool):
+        return True
+    if "\0" in str(value) or (name == "prompt" and value == "-"):
+        return False
+    try:
+        [same] = sweep.from_words(name, str(value))
+    except (UsageError, ValueError):
+        return False
+    return same == value
 
 
 def _quoted(word: str) -> str:
@@ -87,10 +126,13 @@ def _said(request: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in full.items() if k == "prompt" or v != plain[k]}
 
 
-def _number(name: str, value: object) -> object:
+def _plain(name: str, value: object) -> object:
+    """The value as the type of its field, as it is where it cannot be that."""
+    if name == "scheduler" and isinstance(value, str):
+        return value.strip()
     kind = _NUMBERS.get(name)
     try:
-        return kind(str(value)) if kind else value
+        return kind(str(value)) if kind and isinstance(value, str | int | float) else value
     except ValueError:
         return value
 
@@ -98,7 +140,7 @@ def _number(name: str, value: object) -> object:
 def _takes(name: str, value: object) -> bool:
     """Whether a request can have that value of that field."""
     names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
-    if name not in names:
+    if name not in names or isinstance(value, list | dict):
         return False
     try:
         GenerationRequest.from_dict({"prompt": "", name: value})

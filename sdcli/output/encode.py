@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import struct
@@ -23,7 +24,7 @@ FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".
 FILE_SCHEMA = "sdcli/file/1"
 
 _USER_COMMENT, _EXIF_IFD, _IMAGE_DESCRIPTION = 0x9286, 0x8769, 0x010E
-_UNICODE = b"UNICODE\0"
+_UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
 UNREADABLE = (
     OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, AttributeError,
     EOFError, OverflowError, MemoryError, struct.error, zlib.error,
@@ -121,19 +122,33 @@ def _texts(image: Image) -> tuple[str | None, str | None]:
     comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
     description = _text(exif.get(_IMAGE_DESCRIPTION))
     ours = description if description and records.SCHEMA in description else None
-    return _user_comment(comment), ours
+    if isinstance(comment, bytes) and not comment.startswith(_UNICODE):
+        comment = None  # of a camera, most likely; A1111 writes no other
+    return comment_text(comment), ours
 
 
 def _text(value: object) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def _user_comment(comment: object) -> str | None:
-    if isinstance(comment, str):
-        return comment
-    if not isinstance(comment, bytes) or not comment.startswith(_UNICODE):
-        return None
-    return comment.removeprefix(_UNICODE).decode("utf-16-be", errors="replace")
+def comment_text(comment: object) -> str | None:
+    """EXIF's UserComment, as Pillow gives it, as text; None for none."""
+    if not isinstance(comment, bytes):
+        return _text(comment)
+    if comment.startswith(_UNICODE):
+        return _utf16(comment.removeprefix(_UNICODE)).rstrip("\0")
+    return comment.removeprefix(_ASCII).decode("utf-8", errors="replace").strip("\0")
+
+
+def _utf16(data: bytes) -> str:
+    """Text in the byte order that has more ASCII in it.
+
+    The file's own order tells nothing: A1111 writes big-endian into any, others as the file is.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    texts = [data.decode(f"utf-16-{order}", errors="replace") for order in ("be", "le")]
+    return max(texts, key=lambda text: sum(map(str.isascii, text)))
 
 
 def _record(path: Path, text: str) -> dict[str, Any]:

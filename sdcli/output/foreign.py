@@ -1,30 +1,30 @@
 """What other programs wrote into their images, as pure data: nothing of it is ever executed.
 
-A1111's text, dgenerate's and mflux's are read here; ComfyUI's graphs, InvokeAI's, Fooocus' and
-NovelAI's by sd-parsers.
+A1111's text, dgenerate's and mflux's are read here, ComfyUI's graphs in `comfyui`; InvokeAI's,
+Fooocus' and NovelAI's records by sd-parsers.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sdcli.output import a1111, encode
+from sdcli.output import a1111, comfyui, encode
+from sdcli.output.stranger import Reading, json_object, shown
 
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A stranger's record: `found` has our names of fields (values unchecked), `other` the rest."""
-
-    generator: str
-    found: Mapping[str, object]
-    other: Mapping[str, object] = field(default_factory=dict)
+_CHUNKS: Final = {
+    "prompt": "ComfyUI",
+    "workflow": "ComfyUI",
+    "invokeai_metadata": "InvokeAI",
+    "sd-metadata": "InvokeAI",
+    "Dream": "InvokeAI",
+    "parameters": "A1111 or Fooocus",
+}
+"""Where records stand in a PNG, and whose they are."""
 
 
 def read(path: Path, parameters: str | None) -> Reading | None:
@@ -33,17 +33,22 @@ def read(path: Path, parameters: str | None) -> Reading | None:
     Never raises for what stands in the image.
     """
     texts = _texts(path)
-    if config := texts.get("DgenerateConfig"):
-        return _dgenerate(config)
     comment = parameters or texts.get("UserComment", "")
-    if comment.lstrip().startswith("{"):
-        if found := _mflux(comment):
-            return found
-    elif parameters:
-        return _a1111(parameters)
-    elif "dgenerate" in comment[:200]:
-        return _dgenerate(comment)
-    return _by_library(path)
+    if config := texts.get("DgenerateConfig") or _dgenerate_config(comment):
+        return _dgenerate(config)
+    facts = json_object(comment)
+    if any(name.startswith("mflux") for name in facts):
+        return _mflux(facts)
+    if not facts and (parameters or a1111.parse(comment)[2]):
+        return _a1111(comment)
+    return comfyui.read(texts.get("prompt", "")) or _by_library(texts | {"parameters": comment})
+
+
+def unread(path: Path) -> str | None:
+    """What stands in an image that `read` could not read, None when there is nothing."""
+    texts = _texts(path)
+    found = [f"{name!r} ({whose})" for name, whose in _CHUNKS.items() if texts.get(name)]
+    return f"its text {' and '.join(found)} could not be read" if found else None
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -58,14 +63,8 @@ def _texts(path: Path) -> dict[str, str]:
             comment = image.getexif().get_ifd(0x8769).get(0x9286)
     except (*encode.UNREADABLE, Image.DecompressionBombError):
         return {}
-    if isinstance(comment, bytes):
-        for prefix, encoding in ((b"UNICODE\0", "utf-16-be"), (b"ASCII\0\0\0", "utf-8")):
-            if comment.startswith(prefix):
-                comment = comment.removeprefix(prefix).decode(encoding, errors="replace")
-                break
-        else:
-            comment = comment.decode("utf-8", errors="replace")
-    return texts | ({"UserComment": comment} if isinstance(comment, str) else {})
+    text = encode.comment_text(comment)
+    return texts if text is None else texts | {"UserComment": text}
 
 
 def _a1111(text: str) -> Reading:
@@ -83,7 +82,7 @@ def _a1111(text: str) -> Reading:
         "num_inference_steps": fields.get("Steps"),
         "guidance_scale": fields.get("CFG scale"),
         "guidance_rescale": fields.get("CFG Rescale phi"),
-        "eta": fields.get("Eta") or fields.get("Eta DDIM"),
+        "eta": fields.get("Eta DDIM") or fields.get("Eta"),
         "seed": fields.get("Seed"),
         "width": width,
         "height": height,
@@ -91,7 +90,10 @@ def _a1111(text: str) -> Reading:
         "model": fields.get("Model"),
     }
     known = ("Sampler", "Schedule type", "Steps", "CFG scale", "Seed", "Size", "Clip skip", "Model")
-    other = {name: value for name, value in fields.items() if name not in known}
+    asked = (*known, "CFG Rescale phi", "Eta", "Eta DDIM")
+    other = {name: value for name, value in fields.items() if name not in asked}
+    if other.get("RNG") == "CPU":  # so is ours
+        del other["RNG"]
     is_cpp = "stable-diffusion.cpp" in version
     return Reading(
         generator="stable-diffusion.cpp" if is_cpp else "A1111", found=found, other=other
@@ -110,6 +112,10 @@ _DGENERATE = {
     "output-size": "size",
     "vae": "vae",
 }
+
+
+def _dgenerate_config(comment: str) -> str | None:
+    return comment if re.match(r"\s*#![^\n]*\bdgenerate\b", comment) else None
 
 
 def _dgenerate(config: str) -> Reading:
@@ -152,60 +158,66 @@ _MFLUX = {
 }
 
 
-def _mflux(text: str) -> Reading | None:
-    facts = _json(text)
-    if not any(str(name).startswith("mflux") for name in facts):
-        return None
+def _mflux(facts: Mapping[str, Any]) -> Reading:
     found = {ours: facts.get(theirs) for theirs, ours in _MFLUX.items()}
-    other = {str(name): value for name, value in facts.items() if name not in _MFLUX}
+    other = {name: value for name, value in facts.items() if name not in _MFLUX}
     return Reading(generator="mflux", found=found, other=other)
 
 
-def _json(text: str) -> dict[str, Any]:
-    try:
-        facts = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
+_LIBRARY: Final = {
+    "steps": "num_inference_steps",
+    "cfg_scale": "guidance_scale",
+    "cfg_rescale_multiplier": "guidance_rescale",
+    "seed": "seed",
+    "width": "width",
+    "height": "height",
+}
+_MALFORMED: Final = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+"""What sd-parsers raises over JSON of another layout, besides its own error."""
 
 
-def _by_library(path: Path) -> Reading | None:
-    """Ask sd-parsers. What it raises over a hostile image is no news: it could not read it."""
-    from sd_parsers import ParserManager
-    from sd_parsers.parsers import ComfyUIParser, FooocusParser, InvokeAIParser, NovelAIParser
+def _by_library(texts: dict[str, str]) -> Reading | None:
+    """Ask sd-parsers."""
+    from sd_parsers.exceptions import ParserError
+    from sd_parsers.parsers import FooocusParser, InvokeAIParser, NovelAIParser
 
-    parsers = [FooocusParser, ComfyUIParser, InvokeAIParser, NovelAIParser]
-    try:
-        info = ParserManager(managed_parsers=list(parsers)).parse(path)
-        return _from_library(info) if info and info.samplers else None
-    except Exception:
-        return None
-
-
-def _sized_node(metadata: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """ComfyUI keeps the size in a node of its own, which sd-parsers lists with the others."""
-    lists = (nodes for nodes in metadata.values() if isinstance(nodes, list))
-    nodes = (node for nodes in lists for node in nodes if isinstance(node, Mapping))
-    return next((node for node in nodes if "width" in node and "height" in node), {})
+    for parser in (FooocusParser, InvokeAIParser, NovelAIParser):
+        try:
+            info = parser().parse(dict(texts))
+        except (ParserError, *_MALFORMED):
+            continue
+        return _from_library(info)
+    return None
 
 
 def _from_library(info: Any) -> Reading:
-    sampler = info.samplers[0]
-    facts = {str(k): v for k, v in sampler.parameters.items()}
-    schedule = facts.get("scheduler")
-    name = sampler.name if schedule in (None, "normal") else f"{sampler.name} {schedule}"
-    size = {**_sized_node(info.metadata), **info.metadata, **facts}
-    found: dict[str, object] = {
-        "prompt": str(info.full_prompt),
-        "negative_prompt": str(info.full_negative_prompt),
-        "scheduler": name,
-        "num_inference_steps": facts.get("steps"),
-        "guidance_scale": facts.get("cfg_scale"),
-        "seed": facts.get("seed", facts.get("noise_seed")),
-        "width": size.get("width"),
-        "height": size.get("height"),
-        "model": str(sampler.model) if sampler.model else None,
+    sampler, generator = info.samplers[0], str(info.generator.value)
+    facts = {**info.metadata, **sampler.parameters}
+    found = {ours: facts.pop(theirs, None) for theirs, ours in _LIBRARY.items()}
+    schedule = facts.pop("scheduler", None)
+    found |= {
+        "prompt": _prompts(sampler.prompts),
+        "negative_prompt": _prompts(sampler.negative_prompts),
+        "scheduler": shown(sampler.name) + (f" {shown(schedule)}" if schedule else ""),
+        "model": _model(info),
     }
-    known = ("steps", "cfg_scale", "seed", "noise_seed", "scheduler", "width", "height")
-    other = {key: str(value)[:200] for key, value in facts.items() if key not in known}
-    return Reading(generator=str(info.generator.value), found=found, other=other)
+    if generator == "InvokeAI":  # it counts skipped layers as Diffusers does; Fooocus does not
+        found["clip_skip"] = facts.pop("clip_skip", None) or None
+    if size := re.fullmatch(r"\((\d+), *(\d+)\)", shown(facts.get("resolution", ""))):
+        found |= {"width": size[1], "height": size[2]}
+        del facts["resolution"]
+    other = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
+    return Reading(generator=generator, found=found, other=other)
+
+
+def _prompts(prompts: Any) -> str:
+    return ", ".join(dict.fromkeys(p.value for p in prompts if isinstance(p.value, str)))
+
+
+def _model(info: Any) -> str | None:
+    """The model's name; sd-parsers does not know where InvokeAI 4 has it."""
+    if model := info.samplers[0].model:
+        return shown(model.name or model.hash)
+    record = json_object(info.raw_parameters.get("invokeai_metadata", ""))
+    described = record.get("model")
+    return shown(described.get("name", "")) if isinstance(described, dict) else None

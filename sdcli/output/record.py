@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.catalog.schedulers import a1111_names
 from sdcli.dump import Course
+from sdcli.errors import UsageError
 from sdcli.output import files
 from sdcli.plan import job_id
 from sdcli.request import EMBEDDED, GenerationRequest
@@ -74,6 +75,25 @@ def begun(result: GenerationResult | Course, versions: Mapping[str, str]) -> dic
     }
 
 
+def request_of(record: Mapping[str, Any], path: Path) -> GenerationRequest:
+    """The request in the record of the file. Raises UsageError for none, and for one not ours."""
+    if not record["request"] and "decoded" in record:
+        raise UsageError(
+            f"{path}: decoded from latents that do not say how they were made",
+            code="record.no_request",
+        )
+    try:
+        return GenerationRequest.from_dict(record["request"])
+    except UsageError as error:
+        if error.code != "usage.field":
+            raise UsageError(f"{path}: its record: {error.message}", code=error.code) from error
+        raise UsageError(
+            f"{path}: its record ({record.get('schema')}) is of a later version: {error.message}",
+            code=error.code,
+            hint="pip install --upgrade sdcli",
+        ) from error
+
+
 def write_sidecar(written: Written, versions: Mapping[str, str], *, force: bool = False) -> str:
     """Write the record beside its image, as `cat.json` for `cat.png`, and return the path.
 
@@ -119,14 +139,14 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("CFG scale", f"{request['guidance_scale']:g}"),
         ("Seed", request["seed"]),
         ("Size", f"{request['width']}x{request['height']}"),
-        # A1111 hashes checkpoint files; a folder of parts has no such hash.
-        ("Model hash", weights.get("checkpoint", "")[:10]),
+        # Without "Model hash": A1111's is of a checkpoint file, and we have folders of parts.
         ("Model", _model_name(request["model"])),
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
-        ("CFG Rescale phi", request["guidance_rescale"] or None),
-        ("Eta", request["eta"] or None),
         ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
+        ("RNG", "CPU"),  # what draws our noise, on every device
+        ("CFG Rescale phi", request["guidance_rescale"] or None),
+        ("Eta DDIM", request["eta"] or None),  # their "Eta" is for ancestral samplers
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
     ]
 

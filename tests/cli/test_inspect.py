@@ -51,7 +51,7 @@ INVOKE = {
 FOOOCUS = {
     "base_model": "sd", "base_model_hash": "ab", "guidance_scale": 4.0, "prompt": "a cat",
     "negative_prompt": "a dog", "sampler": "dpmpp_2m", "scheduler": "karras", "seed": 5,
-    "steps": 30, "version": "Fooocus v2.5",
+    "resolution": "(512, 768)", "steps": 30, "version": "Fooocus v2.5",
 }  # fmt: skip
 MFLUX = {"mflux_version": "0.10", "model": "dev", "seed": 5, "steps": 20, "guidance": 3.5,
          "prompt": "a cat", "width": 512, "height": 512}  # fmt: skip
@@ -78,7 +78,7 @@ def png(path: Path, **texts: str) -> Path:
 SAMPLES = {
     "A1111": ({"parameters": A1111}, "DPM++ 2M Karras"),
     "stable-diffusion.cpp": ({"parameters": CPP}, "euler_a"),
-    "ComfyUI": ({"prompt": json.dumps(COMFY), "workflow": '{"links": []}'}, "dpmpp_2m karras"),
+    "ComfyUI": ({"prompt": json.dumps(COMFY)}, "dpmpp_2m karras"),
     "InvokeAI": ({"invokeai_metadata": json.dumps(INVOKE)}, "euler"),
     "Fooocus": ({"parameters": json.dumps(FOOOCUS)}, "dpmpp_2m karras"),
     "mflux": ({"UserComment": json.dumps(MFLUX)}, None),
@@ -98,8 +98,7 @@ def test_a_stranger_s_image_is_read(run_cli, tmp_path, generator):
     assert request.num_inference_steps in (20, 22, 30)
     assert request.guidance_scale in (3.5, 4.0, 6.5, 7.0, 7.5, 8.0)
     assert request.scheduler == scheduler
-    if generator != "Fooocus":
-        assert request.width == 512
+    assert request.width == 512
     assert "a cat" in run_cli("inspect", path).stdout
     ran = run_cli("inspect", path, "--as-prompt-line")
     assert GenerationRequest.from_dict(json.loads(ran.stdout)) == request
@@ -117,6 +116,46 @@ def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
     ran = run_cli("inspect", str(path), "--as-prompt-line")
     assert json.loads(ran.stdout)["clip_skip"] == 1
     assert "left out: model v1-5-pruned" in ran.stderr
+    assert "not taken: Model hash 6ce0161689, VAE a, b.safetensors, Lora hashes" in ran.stderr
+    assert "Version" not in ran.stderr
+
+
+def test_a_stranger_s_command_runs(run_cli, tmp_path):
+    """Whatever was left out, what is printed is no usage error."""
+    fields = "Steps: 1, Sampler: Euler a, Tiling, CFG scale: 3, Seed: 5, Size: 99999999x64, Eta: 1"
+    path = png(tmp_path / "x.png", parameters=f"a cat\n{fields}")
+    ran = run_cli("inspect", str(path), "--as-command")
+    assert "left out: width 99999999" in ran.stderr
+    command = shlex.split(ran.stdout)
+    made = run_cli(*command[1:], "--device", "cpu", "-o", "new.png")
+    assert (made.code, made.stderr.count("error")) == (0, 0)
+    request = read("new.png")["record"]["request"]
+    assert (request["seed"], request["guidance_scale"], request["scheduler"]) == (5, 3, "Euler a")
+
+
+@pytest.mark.parametrize("how", ["--as-command", "--as-prompt-line"])
+def test_what_says_nothing_is_told_apart(run_cli, tmp_path, how):
+    ran = run_cli("inspect", str(png(tmp_path / "plain.png")), how)
+    assert (ran.code, ran.stderr.count("does not say how it was made")) == (2, 1)
+    graph = png(tmp_path / "graph.png", prompt='{"1": {}}', workflow="{}")
+    ran = run_cli("inspect", str(graph), how)
+    assert ran.code == 2
+    assert "graph.png: its text 'prompt' (ComfyUI) and 'workflow' (ComfyUI)" in ran.stderr
+    assert "could not be read" in run_cli("inspect", str(graph)).stdout
+    Path(tmp_path, "x.txt").write_text("a cat")
+    ran = run_cli("inspect", "x.txt", how)
+    assert (ran.code, ran.stderr.count("x.txt: no image")) == (2, 1)
+    ran = run_cli("inspect", "missing.txt", how)
+    assert (ran.code, ran.stderr.count("no file at")) == (2, 1)
+
+
+def test_a_record_of_a_later_version_is_named(run_cli, tmp_path):
+    record = {"schema": "sdcli/record/2", "request": {"prompt": "a", "bogus": 1}}
+    path = png(tmp_path / "later.png", sdcli=json.dumps(record))
+    ran = run_cli("inspect", str(path), "--as-command")
+    assert ran.code == 2
+    assert "later.png: its record (sdcli/record/2) is of a later version" in ran.stderr
+    assert "'bogus'" in ran.stderr
 
 
 def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
@@ -139,7 +178,8 @@ def test_our_own_a1111_text_reads_back(run_cli):
     assert (prompt, negative) == ("a cat", "a: b")
     assert fields | {"Version": ""} == {
         "Steps": "2", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "2.5",
-        "Seed": "3", "Size": "128x128", "Model": "tiny-emoji-128", "Clip skip": "2", "Version": "",
+        "Seed": "3", "Size": "128x128", "Model": "tiny-emoji-128", "Clip skip": "2",
+        "RNG": "CPU", "Version": "",
     }  # fmt: skip
 
 
@@ -158,13 +198,15 @@ def test_a_command_is_one_word_a_value(prompt, negative):
 KEYS = st.sampled_from(
     ["request", "schema", "scheduler", "pixels", "prompt", "seed", "class_type", "inputs", "text",
      "sampler_name", "steps", "cfg", "positive", "model", "mflux_version", "width", "1", "2",
-     "image", "base_model", "sampler", "version", "versions", "weights"]
+     "image", "base_model", "sampler", "version", "versions", "weights", "sigmas", "latent_image",
+     "scheduler", "lora_name", "resolution", "cfg_scale", "decoded"]
 ) | st.text(max_size=4)  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
     max_leaves=20,
 )
+DEEP = "[" * 700 + "]" * 700
 CHUNKS = st.sampled_from(
     ["sdcli", "parameters", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream",
      "DgenerateConfig", "UserComment", "Comment", "Description", "Software"]
@@ -172,6 +214,18 @@ CHUNKS = st.sampled_from(
 TEXTS = st.one_of(
     JSON.map(lambda value: json.dumps(value, default=str)),
     st.text(max_size=80),
+    st.sampled_from([COMFY, INVOKE, FOOOCUS, MFLUX])
+    .flatmap(
+        lambda facts: st.fixed_dictionaries({key: st.just(facts[key]) | JSON for key in facts})
+    )
+    .map(json.dumps),
+    st.sampled_from(
+        [
+            json.dumps({**facts, key: 0}).replace(f'"{key}": 0', f'"{key}": {DEEP}')
+            for facts in (INVOKE, FOOOCUS, MFLUX)
+            for key in facts
+        ]
+    ),
     st.sampled_from([A1111, CPP, DGENERATE, json.dumps(COMFY), json.dumps(INVOKE), "[" * 5000]),
     st.text(max_size=20).map(lambda text: f"a\nSteps: {text}, Size: {text}, Clip skip: {text}"),
 )

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from sdcli.errors import ExitCode
 from sdcli.output.encode import read
@@ -23,7 +24,7 @@ def test_a_picture_is_made_again(run_cli):
 
 def test_changes_are_laid_over_the_record(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
-    changes = ("--set", "steps=1", "--set", "size=64x96", "--set", "guidance=2.5")
+    changes = ("--set", "steps=1", "--set", "size=64x96", "--set", "CFG=2.5")
     run_cli("replay", "cat.png", *changes, "--set", "scheduler=Euler a", "-o", "new.png")
     request = read("new.png")["record"]["request"]
     assert (request["num_inference_steps"], request["width"], request["height"]) == (1, 64, 96)
@@ -95,9 +96,43 @@ def test_what_cannot_be_replayed_is_said(run_cli, argv, code):
     assert ran.stderr.count("sdcli: error:") == 1
 
 
-def _with_record(path, record):
-    from PIL.PngImagePlugin import PngInfo
+def test_an_image_that_replay_cannot_read_is_told_what_can(run_cli):
+    Image.new("RGB", (8, 8)).save("plain.png")
+    ran = run_cli("replay", "plain.png")
+    assert "plain.png: it has no record" in ran.stderr
+    assert "hint" not in ran.stderr
+    info = PngInfo()
+    info.add_text("parameters", "a cat\nSteps: 3, Seed: 5, Size: 64x64")
+    Image.new("RGB", (8, 8)).save("a cat.png", pnginfo=info)
+    ran = run_cli("replay", "a cat.png")
+    assert "a cat.png: A1111 made it" in ran.stderr
+    assert "hint: sdcli inspect 'a cat.png' --as-command" in ran.stderr
 
+
+def test_a_record_that_is_not_understood_is_named_with_its_file(run_cli):
+    Image.new("RGB", (8, 8)).save("bad.png")
+    request = {"prompt": "a cat", "steps": 3}
+    _with_record("bad.png", {"schema": "sdcli/record/9", "request": request})
+    ran = run_cli("replay", "bad.png")
+    assert ran.code == ExitCode.USAGE
+    assert "bad.png: its record (sdcli/record/9) is of a later version" in ran.stderr
+    _with_record("bad.png", {"request": {"prompt": "a cat", "seed": -1}})
+    assert "bad.png: its record: seed: -1 is not between" in run_cli("replay", "bad.png").stderr
+    _with_record("bad.png", {"request": {}, "decoded": {}})
+    assert "bad.png: decoded from latents" in run_cli("replay", "bad.png").stderr
+
+
+def test_a_bad_change_is_told_in_the_words_of_replay(run_cli):
+    Image.new("RGB", (8, 8)).save("cat.png")
+    ran = run_cli("replay", "cat.png", "--set", "size=64")
+    assert "error: size: '64' is not WIDTHxHEIGHT" in ran.stderr
+    assert "hint: as in --set size=512x768" in ran.stderr
+    ran = run_cli("replay", "cat.png", "--set", "n=64")
+    assert "unknown field 'n'" in ran.stderr
+    assert "hint" in ran.stderr
+
+
+def _with_record(path, record):
     info = PngInfo()
     info.add_itxt("sdcli", json.dumps(record))
     with Image.open(path) as image:

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
+from sdcli.catalog.constructors import CONSTRUCTORS
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers import Selection, resolve
 from sdcli.errors import OutputError, UsageError
-from sdcli.output import images, record
+from sdcli.output import again, foreign, images, record
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import Written
 from tests.jobs import make_job, make_result
@@ -54,7 +59,7 @@ def test_a1111_text_in_full() -> None:
         "a cat\n"
         "Negative prompt: a dog\n"
         "Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 7, Size: 64x64, "
-        "Model: tiny-emoji-128, Clip skip: 2, Version: sdcli 0.1.0"
+        "Model: tiny-emoji-128, Clip skip: 2, RNG: CPU, Version: sdcli 0.1.0"
     )
 
 
@@ -65,7 +70,12 @@ def test_a1111_text_in_full() -> None:
 def test_values_that_would_end_early_are_quoted(value: str, quoted: str) -> None:
     facts = record.make(make_result(), VERSIONS)
     facts["request"]["model"] = value
-    assert f"Model: {quoted}, Version" in record.a1111_text(facts)
+    assert f"Model: {quoted}, RNG" in record.a1111_text(facts)
+
+
+def test_eta_has_a1111_s_name_for_ddim_s() -> None:
+    facts = record.make(make_result(eta=0.5), VERSIONS)
+    assert ", Eta DDIM: 0.5, Version" in record.a1111_text(facts)
 
 
 def test_another_tool_reads_it(tmp_path: Path) -> None:
@@ -92,3 +102,41 @@ def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:
         record.write_sidecar(written, VERSIONS)
     with pytest.raises(UsageError, match="stdout"):
         record.write_sidecar(Written(path="-", result=written.result), VERSIONS)
+
+
+def _selections() -> list[Selection]:
+    """Every sampler with every schedule that it has."""
+    return [
+        resolve(f"{row.name} {schedule}") for row in SAMPLERS for schedule in row.schedules or ("",)
+    ]
+
+
+@pytest.mark.parametrize("selection", _selections(), ids=lambda selection: selection.label)
+def test_every_sampler_comes_back_from_its_a1111_text(selection: Selection, tmp_path: Path) -> None:
+    class_name = str(selection.choice.class_name)
+    eta = 0.5 if selection.sampler and selection.sampler.takes_eta else 0.0
+    result = make_result(
+        scheduler_label=selection.label,
+        scheduler_class=class_name,
+        scheduler_config={**CONSTRUCTORS[class_name], **dict(selection.choice.config)},
+        eta=eta,
+    )
+    text = record.a1111_text(record.make(result, VERSIONS))
+    path = tmp_path / "cat.png"
+    info = PngInfo()
+    info.add_itxt("parameters", text)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+
+    theirs: Any = ParserManager().parse(path)
+    [sampler] = theirs.samplers
+    assert selection.sampler
+    assert sampler.name == selection.sampler.name
+
+    reading = foreign.read(path, text)
+    assert reading
+    taken, _ = again.understood(reading)
+    assert resolve(taken["scheduler"]).label == selection.label
+    job = result.job
+    for name in ("prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height"):
+        assert taken[name] == getattr(job, name)
+    assert taken.get("eta", 0.0) == eta

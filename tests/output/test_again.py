@@ -1,0 +1,141 @@
+"""A command or a line of a record asks for just what the record says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdcli import run
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers import resolve
+from sdcli.cli import main
+from sdcli.errors import ExitCode, UsageError
+from sdcli.output import again, foreign, record
+from sdcli.request import DTYPES, VAE_TILINGS, GenerationRequest, PipelineSpec
+from tests.jobs import make_result
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+NAMES = st.text("abc-/. _'\"", min_size=1, max_size=12).filter(lambda name: name == name.strip())
+SCHEDULERS = [
+    resolve(f"{row.name} {schedule}").label
+    for row in SAMPLERS
+    for schedule in row.schedules or ("",)
+]
+SPECS = st.builds(
+    PipelineSpec,
+    model=NAMES,
+    vae=st.none() | NAMES,
+    dtype=st.none() | st.sampled_from(DTYPES),
+    device=st.sampled_from(["auto", "cpu", "cuda", "cuda:1"]),
+    variant=st.none() | st.just("fp16"),
+    offline=st.booleans(),
+    force_vae=st.booleans(),
+)
+REQUESTS = st.builds(
+    GenerationRequest,
+    prompt=WORDS.filter(lambda text: text != "-"),
+    negative_prompt=st.none() | WORDS,
+    spec=SPECS,
+    scheduler=st.none() | st.sampled_from([*SCHEDULERS, "Euler;timestep_spacing=trailing"]),
+    num_inference_steps=st.integers(1, 1000),
+    guidance_scale=st.floats(0, 1000),
+    guidance_rescale=st.floats(0, 1),
+    eta=st.floats(0, 1),
+    clip_skip=st.none() | st.integers(0, 100),
+    width=st.integers(8, 16384),
+    height=st.integers(8, 16384),
+    seed=st.integers(0, 2**63 - 1),
+    vae_tiling=st.none() | st.sampled_from(VAE_TILINGS),
+)
+
+
+def words(command: str) -> list[str]:
+    """The words that bash makes of a command."""
+    script = f"set -- {command}\nprintf '%s\\0' \"$@\""
+    made = subprocess.run(
+        ["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    return made.stdout.decode("utf-8").split("\0")[:-1]
+
+
+def asked(argv: list[str]) -> list[GenerationRequest]:
+    """What `sdcli generate` would draw of its words."""
+    taken: list[GenerationRequest] = []
+
+    def deliver(source: Any, *_: object, **__: object) -> ExitCode:
+        taken.extend(source.take(9, wait=True))
+        return ExitCode.OK
+
+    with patch.object(run, "deliver", deliver):
+        assert main(argv) == 0
+    return taken
+
+
+@settings(max_examples=150)
+@given(REQUESTS)
+def test_a_command_asks_for_what_the_record_says(request_: GenerationRequest) -> None:
+    program, *argv = words(again.command(request_.to_dict()))
+    assert program == "sdcli"
+    assert asked(argv) == [request_]
+
+
+@given(REQUESTS)
+def test_a_line_asks_for_what_the_record_says(request_: GenerationRequest) -> None:
+    line = again.prompt_line(request_.to_dict())
+    assert GenerationRequest.from_dict(json.loads(line)) == request_
+
+
+def test_the_record_of_every_sampler_is_a_command() -> None:
+    for label in SCHEDULERS:
+        facts = record.make(make_result(scheduler_label=label), {"sdcli": "0.1.0"})
+        _, *argv = words(again.command(facts["request"]))
+        assert asked(argv) == [GenerationRequest.from_dict(facts["request"])]
+
+
+VALUES = st.sampled_from(
+    ["1", "0", "-1", "7.5", "512x512", "9x99999999", "512", "1,2", "Euler"]
+) | (st.text(max_size=8))
+FIELDS = st.dictionaries(
+    st.sampled_from(["Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Eta"])
+    | st.sampled_from(["CFG Rescale phi", "Eta DDIM", "Clip skip", "Tiling", "Model"]),
+    VALUES,
+    max_size=9,
+)
+
+
+@settings(max_examples=200)
+@given(WORDS, FIELDS)
+def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[str, str]) -> None:
+    line = ", ".join(f"{name}: {value}" for name, value in fields.items())
+    reading = foreign.read(Path("none.png"), f"{prompt}\nSteps: 20, {line}")
+    assert reading
+    taken, _ = again.understood(reading)
+    assert ("width" in taken) == ("height" in taken)
+    if taken["prompt"] != "-":
+        _, *argv = words(again.command(taken))
+        assert asked(argv) == [GenerationRequest.from_dict(taken)]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"prompt": "-"},
+        {"prompt": "a\0b"},
+        {"prompt": "a", "model": "/models/a,b"},
+        {"prompt": "a", "vae": "a,"},
+        {"prompt": "a", "model": " a"},
+        {"prompt": "a", "width": 64},
+    ],
+)
+def test_what_no_command_can_say_is_said(request_: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="cannot be said on a command line"):
+        again.command(request_)
+    line = again.prompt_line(request_)
+    assert GenerationRequest.from_dict(json.loads(line)) == GenerationRequest.from_dict(request_)

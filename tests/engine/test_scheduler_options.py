@@ -123,7 +123,7 @@ def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
         return ran[text, steps]
 
     taken, idle = 0, []
-    for key, schedule in product(CONSTRUCTORS[row.class_name], row.schedules[:2] or [""]):
+    for key, schedule in product(CONSTRUCTORS[row.class_name], row.schedules[:2]):
         if key.startswith("use_"):
             continue
         for companion in {"", COMPANIONS.get(key, "")}:

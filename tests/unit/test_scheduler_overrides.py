@@ -71,7 +71,16 @@ def test_options_are_understood_and_their_label_resolves_to_the_same(typed, labe
         ("Euler;sigma_max=10", "would ignore sigma_max", "Karras"),
         ("UniPC;solver_type=bh1", "bh1 ends in NaN", "final_sigmas_type=sigma_min"),
         ("DPM++ 2M;algorithm_type=dpmsolver", "without ++", "final_sigmas_type=sigma_min"),
-        ("SA-Solver;use_beta_sigmas=1", "no Beta schedule", None),
+        ("SA-Solver;use_beta_sigmas=1", "no Beta schedule: in this class it diverges", None),
+        ("DPM-Solver;use_karras_sigmas=1", "no Karras schedule: its last step would", None),
+        ("LCM;timestep_spacing=leading", "the class never reads it", None),
+        ("euler;karras=true", "no option karras", "as in -s 'Euler Karras'"),
+        ("euler;schedule=karras", "no option schedule", "as in -s 'Euler Karras'"),
+        ("DPM++ 2M;schedule-type=automatic", "schedule_type", "as in -s 'DPM++ 2M Automatic'"),
+        ("euler a;karras=true", "no Karras schedule", "Karras works with"),
+        ("DDIM;eta=1", "no option eta", "an option of its own: --eta 1"),
+        ("Euler;eta=1", "no option eta", "--eta works with DDIM, DDIM Parallel, TCD"),
+        ("Euler;steps=9", "no option steps", "an option of its own: --steps 9"),
     ],
 )
 def test_refusals_say_what_would_work(typed, message, hint):
@@ -81,6 +90,23 @@ def test_refusals_say_what_would_work(typed, message, hint):
     assert caught.value.code in ("scheduler.options", "scheduler.schedule")
     if hint:
         assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "said", ["use_karras_sigmas=1", "use_lu_lambdas=1", "timestep_spacing=trailing"]
+)
+def test_a_refusal_lists_only_rows_that_take_the_option(said):
+    lacking = "DPM++ 2S" if said.startswith("timestep") else "Euler a"
+    with pytest.raises(UsageError) as caught:
+        schedulers.resolve(f"{lacking};{said}")
+    named = caught.value.hint.partition(" works with ")[2].split(", ")
+    assert named != [""]
+    for row in SAMPLERS:
+        if row.name in named:
+            assert schedulers.resolve(f"{row.name};{said}")
+        else:
+            with pytest.raises(UsageError):
+                schedulers.resolve(f"{row.name};{said}")
 
 
 def test_an_sde_algorithm_makes_it_stochastic():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sdcli.catalog import overrides, refusals
 from sdcli.catalog.constructors import CONSTRUCTORS, option
@@ -72,9 +73,10 @@ def shipped(class_name: str) -> Selection:
 
 
 def a1111_names(class_name: str, config: Mapping[str, object]) -> tuple[str, str | None]:
-    """A1111's (sampler, schedule type) for a scheduler as built; the schedule None when normal.
+    """A1111's (sampler, schedule type) for a scheduler as built.
 
     The row that says most about the config wins; a class that no row knows keeps its own name.
+    The type is None where A1111's Automatic, which it takes a missing one for, is the same.
     """
     rows = [row for row in SAMPLERS if row.class_name == class_name]
     if not rows:
@@ -85,15 +87,23 @@ def a1111_names(class_name: str, config: Mapping[str, object]) -> tuple[str, str
         return sum(config.get(key) == row.config[key] for key in decisive if key in row.config)
 
     sampler = max(rows, key=agreement)
-    for name in sampler.schedules:
-        options = schedule(name).config.items()
-        if (
-            name != sampler.natural
-            and options
-            and all(config.get(key) == value for key, value in options)
-        ):
-            return sampler.name, name
-    return sampler.name, None
+    name = _schedule_of(sampler, config)
+    if name == sampler.automatic == "Normal":
+        return sampler.name, None
+    return sampler.name, _A1111_TYPES.get(name, name)
+
+
+# A1111's own words: k-diffusion's default is "Uniform", ComfyUI's ddim_uniform is "DDIM".
+_A1111_TYPES: Final = {"Normal": "Uniform", "DDIM Uniform": "DDIM"}
+
+
+def _schedule_of(row: Sampler, config: Mapping[str, object]) -> str:
+    """The row's schedule that a scheduler as built has; the offset of a spacing is no matter."""
+    for name in row.schedules:
+        options = {k: v for k, v in schedule(name).config.items() if k != "steps_offset"}
+        if options and options.items() <= config.items() and name != row.natural:
+            return name
+    return "Normal"
 
 
 def _is_natural(found: Found, word: str | None) -> bool:

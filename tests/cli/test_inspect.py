@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sdcli.catalog.schedulers import resolve
 from sdcli.cli import main
 from sdcli.output import a1111, again
 from sdcli.output.encode import read
@@ -117,6 +118,28 @@ def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
     ran = run_cli("inspect", str(path), "--as-prompt-line")
     assert json.loads(ran.stdout)["clip_skip"] == 1
     assert "left out: model v1-5-pruned" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kind", "label"),
+    [
+        ("DPM++ 2M", "Automatic", "DPM++ 2M Karras"),
+        ("DPM++ 2M", "Uniform", "DPM++ 2M"),
+        ("DPM++ 2M SDE", "Automatic", "DPM++ 2M SDE Exponential"),
+        ("Euler", "Automatic", "Euler"),
+        ("Euler", "Simple", "Euler SGM Uniform"),
+        ("Euler a", "Normal", "Euler a"),
+        ("Heun", "DDIM", "Heun DDIM Uniform"),
+        ("DDIM", "Automatic", "DDIM"),
+        ("DPM++ 2M Karras", None, "DPM++ 2M Karras"),
+    ],
+)
+def test_a1111_s_schedule_type_is_part_of_the_scheduler(run_cli, tmp_path, sampler, kind, label):
+    pair = f"Sampler: {sampler}, " + (f"Schedule type: {kind}, " if kind else "")
+    text = f"a cat\nSteps: 22, {pair}CFG scale: 7, Seed: 4, Size: 64x64"
+    path = png(tmp_path / "x.png", parameters=text)
+    request = run_cli("inspect", str(path), "--json").document["foreign"]["request"]
+    assert resolve(request["scheduler"]).label == label
 
 
 def test_ours_is_a_command_that_makes_the_same_picture(run_cli):

@@ -113,13 +113,47 @@ def test_ddim_and_its_kin_are_spaced_as_stable_diffusion_was_trained_for(name):
     assert (config["timestep_spacing"], config["steps_offset"]) == ("leading", 1)
 
 
+# The choices of its "Schedule type", version 1.10.
+A1111_TYPES = (
+    *("Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform"),
+    *("KL Optimal", "Align Your Steps", "Simple", "Normal", "DDIM", "Beta"),
+)
+
+
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
-def test_the_pair_that_a1111_writes_names_the_row_again(row):
+def test_the_pair_for_a1111_means_there_what_it_meant_here(row):
+    """A1111 takes a missing type for Automatic, as we take its word."""
     for schedule in row.schedules:
         selection = schedulers.resolve(f"{row.name} {schedule}")
-        names = schedulers.a1111_names(row.class_name, dict(selection.choice.config))
-        said = selection.schedule
-        assert names == (row.name, None if said == "Normal" else said)
+        sampler, kind = schedulers.a1111_names(row.class_name, dict(selection.choice.config))
+        assert sampler == row.name
+        assert schedulers.resolve(f"{sampler} {kind or 'Automatic'}") == selection
+        assert kind in (None, "Lu", *A1111_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("DPM++ 2M", "Uniform"),
+        ("DPM++ 2M Karras", "Karras"),
+        ("DPM++ 2M SDE", "Uniform"),
+        ("Euler", None),
+        ("Euler SGM Uniform", "SGM Uniform"),
+        ("Euler DDIM Uniform", "DDIM"),
+        ("DDIM", None),
+        ("DDIM simple", "SGM Uniform"),
+        ("LCM", None),
+    ],
+)
+def test_the_schedule_type_is_a1111s_word(name, kind):
+    choice = schedulers.resolve(name).choice
+    assert schedulers.a1111_names(choice.class_name, dict(choice.config))[1] == kind
+
+
+def test_a_bare_class_on_a_model_that_is_spaced_as_ddim_is_told_so():
+    as_built = {"algorithm_type": "dpmsolver++", "timestep_spacing": "leading", "steps_offset": 0}
+    names = schedulers.a1111_names("DPMSolverMultistepScheduler", as_built)
+    assert names == ("DPM++ 2M", "DDIM")
 
 
 def test_a_class_that_no_row_knows_keeps_its_name():

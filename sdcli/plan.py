@@ -150,10 +150,10 @@ def _check_size(job: Job, defaults: ModelDefaults) -> None:
 
 def _check_scheduler(job: Job, selection: Selection, defaults: ModelDefaults) -> None:
     sampler = selection.sampler
-    if sampler and job.num_inference_steps > sampler.max_steps:
+    if job.num_inference_steps > selection.max_steps:
         raise UsageError(
             f"{spelled('num_inference_steps')}: {job.num_inference_steps} is more than the "
-            f"{sampler.max_steps} that {job.scheduler_label} takes",
+            f"{selection.max_steps} that {job.scheduler_label} takes",
             code="usage.num_inference_steps",
         )
     if sampler and job.num_inference_steps < sampler.min_steps:

@@ -264,7 +264,6 @@ SAMPLERS: Final = (
         schedules=("Normal", "SGM Uniform"),
         natural="SGM Uniform",
         unfit=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
-        stochastic=True,
         takes_eta=True,
         max_steps=50,
         note=_DISTILLED,

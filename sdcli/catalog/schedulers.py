@@ -40,8 +40,31 @@ class Selection:
     @property
     def is_stochastic(self) -> bool:
         """Whether it adds noise at its steps, eta aside."""
-        algorithm = dict(self.choice.config).get("algorithm_type", "")
-        return (self.sampler is not None and self.sampler.stochastic) or "sde" in str(algorithm)
+        algorithm = str(self._option("algorithm_type"))
+        if "dpmsolver" in algorithm:
+            return algorithm.startswith("sde")
+        return self.sampler is not None and self.sampler.stochastic
+
+    @property
+    def order(self) -> int | None:
+        """The solver's order; None for a class that no row knows."""
+        said = [self._option(f"{part}_order") for part in ("solver", "predictor", "corrector")]
+        orders = [order for order in said if isinstance(order, int)]
+        if orders:
+            return max(orders)
+        return self.sampler.order if self.sampler else None
+
+    @property
+    def max_steps(self) -> int:
+        """The most steps that it takes: for LCM and TCD those that its model was distilled from."""
+        said = self._option("original_inference_steps")
+        if isinstance(said, int):
+            return said
+        return self.sampler.max_steps if self.sampler else Sampler.max_steps
+
+    def _option(self, name: str) -> object:
+        defaults = CONSTRUCTORS.get(self.choice.class_name or "", {})
+        return dict(self.choice.config).get(name, defaults.get(name))
 
 
 def resolve(name: str) -> Selection:

@@ -103,10 +103,27 @@ def test_show_of_every_row_has_as_many_calls_as_promised(run_cli, name):
         assert all(later < earlier * 1.0001 for earlier, later in pairwise(sigmas))
 
 
-def test_show_refuses_too_many_steps(run_cli):
-    ran = run_cli("schedulers", "show", "LCM", "--steps", "51")
+@pytest.mark.parametrize(
+    ("name", "steps", "told"),
+    [
+        ("LCM", "51", "LCM takes 1 to 50, not 51"),
+        ("LCM;original_inference_steps=10", "20", "takes 1 to 10, not 20"),
+    ],
+)
+def test_show_refuses_too_many_steps(run_cli, name, steps, told):
+    ran = run_cli("schedulers", "show", name, "--steps", steps)
     assert ran.code == ExitCode.USAGE
-    assert "takes 1 to 50, not 51" in ran.stderr
+    assert told in ran.stderr
+
+
+def test_show_tells_what_the_options_decide(run_cli):
+    plain = run_cli("schedulers", "show", "DPM++ 2M SDE;algorithm_type=dpmsolver++").stdout
+    assert "adds noise: none" in plain
+    assert "order: 3" in run_cli("schedulers", "show", "dpmpp_2m_k;solver_order=3").stdout
+    argv = ("schedulers", "show", "LCM;original_inference_steps=100", "--steps", "60", "--json")
+    document = run_cli(*argv).document
+    assert document["max_steps"] == 100
+    assert len(document["schedule"]) == 60
 
 
 @pytest.fixture(scope="module")

@@ -109,9 +109,35 @@ def test_a_refusal_lists_only_rows_that_take_the_option(said):
                 schedulers.resolve(f"{row.name};{said}")
 
 
-def test_an_sde_algorithm_makes_it_stochastic():
-    assert schedulers.resolve("dpm++;algorithm_type=sde-dpmsolver++").is_stochastic
-    assert not schedulers.resolve("dpm++").is_stochastic
+@pytest.mark.parametrize(
+    ("typed", "stochastic", "order", "max_steps"),
+    [
+        ("dpm++", False, 2, 1000),
+        ("dpm++;algorithm_type=sde-dpmsolver++", True, 2, 1000),
+        ("DPM++ 2M SDE;algorithm_type=dpmsolver++", False, 2, 1000),
+        ("DPMSolverMultistepScheduler;algorithm_type=sde-dpmsolver++", True, 2, 1000),
+        ("dpmpp_2m_k;solver_order=3", False, 3, 1000),
+        ("DPM++ 3M SDE;solver_order=1", True, 1, 1000),
+        ("SA-Solver", True, 2, 1000),
+        ("SA-Solver;predictor_order=1", True, 2, 1000),
+        ("SA-Solver;corrector_order=3", True, 3, 1000),
+        ("LMS", False, 4, 1000),
+        ("LCM", True, 1, 50),
+        ("LCM;original_inference_steps=100", True, 1, 100),
+        ("TCDScheduler;original_inference_steps=10", False, 1, 10),
+        ("TCD", False, 1, 50),
+    ],
+)
+def test_what_the_options_decide_is_told_so(typed, stochastic, order, max_steps):
+    told = schedulers.resolve(typed)
+    assert (told.is_stochastic, told.order, told.max_steps) == (stochastic, order, max_steps)
+
+
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_without_options_it_is_as_the_row_says(row):
+    told = schedulers.resolve(row.name)
+    assert told.is_stochastic is row.stochastic
+    assert (told.order, told.max_steps) == (row.order, row.max_steps)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-6, 123456789.5])
@@ -130,6 +156,12 @@ def test_zero_snr_is_refused_for_a_model_that_predicts_noise():
         planned(asked)
     assert planned(asked, "v_prediction")
     assert planned(f"{asked};prediction_type=v_prediction")
+
+
+def test_the_most_steps_of_a_distilled_model_are_by_its_option():
+    assert planned("LCM;original_inference_steps=100", num_inference_steps=60)
+    with pytest.raises(UsageError, match="20 is more than the 10 that LCM;original_inference"):
+        planned("LCM;original_inference_steps=10", num_inference_steps=20)
 
 
 def test_too_few_steps_are_refused_before_the_run(monkeypatch):

@@ -51,7 +51,9 @@ def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
         "schema": SCHEMA,
         "label": selection.label,
         **describe(selection.sampler),
+        "order": selection.order,
         "stochastic": selection.is_stochastic,
+        "max_steps": selection.max_steps,
         "options": _options(selection),
         "steps": steps,
         "schedule": _schedule(selection, steps) if steps else None,
@@ -59,10 +61,10 @@ def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
 
 
 def _check_steps(selection: Selection, steps: int | None) -> None:
-    row = selection.sampler
-    if row and steps is not None and not row.min_steps <= steps <= row.max_steps:
+    least = selection.sampler.min_steps if selection.sampler else 1
+    if steps is not None and not least <= steps <= selection.max_steps:
         raise UsageError(
-            f"--steps: {row.name} takes {row.min_steps} to {row.max_steps}, not {steps}",
+            f"--steps: {selection.label} takes {least} to {selection.max_steps}, not {steps}",
             code="usage.num_inference_steps",
         )
 

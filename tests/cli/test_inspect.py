@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -152,6 +153,14 @@ def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
     assert line["prompt"] == 'a cat\'s "hat"'
     asked = GenerationRequest.from_dict(read("cat.png")["record"]["request"])
     assert GenerationRequest.from_dict(line) == asked
+
+
+def test_numbers_that_json_lacks_are_null(run_cli, tmp_path):
+    record = '{"schema": "sdcli/record/1", "request": {"prompt": "x"}, "sigmas": [Infinity, NaN]}'
+    ran = run_cli("inspect", str(png(tmp_path / "x.png", sdcli=record)), "--json")
+    assert ran.code == 0
+    assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", ran.stdout))
+    assert '"sigmas": [null, null]' in ran.stdout
 
 
 def test_our_own_a1111_text_reads_back(run_cli):

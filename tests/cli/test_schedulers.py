@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -87,9 +88,25 @@ def test_show_with_steps_is_what_diffusers_does(run_cli):
     theirs.set_timesteps(6)
     assert [c["timestep"] for c in calls] == pytest.approx(theirs.timesteps.tolist())
     assert [c["sigma"] for c in calls] == pytest.approx(theirs.sigmas[:-1].tolist())
+    assert run.document["last_sigma"] == theirs.sigmas[-1] == 0
     out = run_cli("schedulers", "show", "Euler Karras", "--steps", "6").stdout
-    assert "sigma by UNet call (log)" in out
+    assert re.search(r"\n *- +- +0\.0000\n", out)
+    assert "sigma by UNet call (log), and 0 at the end" in out
     assert out.count("*") == 12
+
+
+def test_the_last_sigma_is_drawn_where_noise_is_left(run_cli):
+    out = run_cli("schedulers", "show", "DDIM", "--steps", "6").stdout
+    assert "sigma by UNet call (log), and 0.02917 at the end" in out
+    assert out.count("*") == 13
+
+
+def test_pure_noise_is_null_in_json_and_inf_in_the_table(run_cli):
+    argv = ("schedulers", "show", "DDIM SGM Uniform;rescale_betas_zero_snr=1", "--steps", "4")
+    ran = run_cli(*argv, "--json")
+    assert "Infinity" not in ran.stdout
+    assert [call["sigma"] is None for call in ran.document["schedule"]] == [True, *[False] * 3]
+    assert "inf\n" in run_cli(*argv).stdout
 
 
 @pytest.mark.parametrize("name", [row.name for row in SAMPLERS])

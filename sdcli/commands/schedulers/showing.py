@@ -56,7 +56,7 @@ def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
         "max_steps": selection.max_steps,
         "options": _options(selection),
         "steps": steps,
-        "schedule": _schedule(selection, steps) if steps else None,
+        **_schedule(selection, steps),
     }
 
 
@@ -88,20 +88,23 @@ def _options(selection: Selection) -> list[dict[str, Any]]:
     return rows
 
 
-def _schedule(selection: Selection, steps: int) -> list[dict[str, float]]:
+def _schedule(selection: Selection, steps: int | None) -> dict[str, Any]:
+    """A sigma null is of pure noise, which has no signal to be measured by."""
+    if steps is None:
+        return {"schedule": None, "last_sigma": None}
     from sdcli.engine.schedulers import schedule
 
-    pairs = schedule(selection.choice, steps)
-    return [
-        {"call": call, "timestep": timestep, "sigma": sigma}
+    pairs, last = schedule(selection.choice, steps)
+    calls = [
+        {"call": call, "timestep": timestep, "sigma": sigma if math.isfinite(sigma) else None}
         for call, (timestep, sigma) in enumerate(pairs, 1)
     ]
+    return {"schedule": calls, "last_sigma": last}
 
 
 def _print(document: dict[str, Any]) -> None:
     from sdcli.output import tables
     from sdcli.output.columns import show_columns, show_lines
-    from sdcli.output.plot import plot
 
     tables.show(_facts(document))
     show_lines([""])
@@ -118,16 +121,25 @@ def _print(document: dict[str, Any]) -> None:
             for row in document["options"]
         ],
     )
-    if document["schedule"] is None:
-        return
-    calls = document["schedule"]
+    if document["schedule"] is not None:
+        _print_schedule(document["schedule"], document["last_sigma"])
+
+
+def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
+    """The level after the last call has a place in the plot only if there is noise left."""
+    from sdcli.output.columns import show_columns, show_lines
+    from sdcli.output.plot import plot
+
+    sigmas = [math.inf if c["sigma"] is None else c["sigma"] for c in calls]
+    rows = [
+        (c["call"], f"{c['timestep']:.6g}", f"{sigma:.4f}")
+        for c, sigma in zip(calls, sigmas, strict=True)
+    ]
     show_lines([""])
-    show_columns(
-        ("call", "timestep", "sigma"),
-        [(c["call"], f"{c['timestep']:.6g}", f"{c['sigma']:.4f}") for c in calls],
-    )
+    show_columns(("call", "timestep", "sigma"), [*rows, (None, None, f"{last:.4f}")])
     show_lines(["", *plot("timestep by UNet call", [c["timestep"] for c in calls])])
-    show_lines(["", *plot("sigma by UNet call (log)", [c["sigma"] for c in calls], log=True)])
+    title = f"sigma by UNet call (log), and {last:.4g} at the end"
+    show_lines(["", *plot(title, [*sigmas, last] if last > 0 else sigmas, log=True)])
 
 
 def _facts(document: dict[str, Any]) -> dict[str, object]:

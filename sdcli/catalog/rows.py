@@ -27,7 +27,7 @@ class Sampler:
     one that is the same as that; `automatic` is A1111's own pick. `unfit` tells why the class does
     a schedule badly or does its own whatever is asked. `order` is the solver's. `calls` is the
     number of UNet calls for N steps, `min_steps` the fewest that the class survives, `package` one
-    that it needs besides.
+    that it needs besides. It `remembers` when its next step depends on its earlier ones, too.
     """
 
     name: str
@@ -42,10 +42,16 @@ class Sampler:
     calls: Calls = "N"
     stochastic: bool = False
     takes_eta: bool = False
+    remembers: bool = True
     min_steps: int = 1
     max_steps: int = 1000
     package: str | None = None
     note: str = ""
+
+    @property
+    def resumes_from_latents(self) -> bool:
+        """Whether the latents of a step are enough to go on from it, at an eta of 0."""
+        return not (self.remembers or self.stochastic)
 
     def unet_calls(self, num_inference_steps: int) -> int:
         """UNet calls for that many steps (each twice as large with guidance)."""

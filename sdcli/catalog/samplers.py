@@ -143,6 +143,7 @@ SAMPLERS: Final = (
         aliases=("k_euler",),
         config={**_EVEN, "final_sigmas_type": "zero"},
         schedules=_ALL,
+        remembers=False,
     ),
     Sampler(
         name="Euler a",
@@ -152,6 +153,7 @@ SAMPLERS: Final = (
         config=_EVEN,
         schedules=_SPACED,
         stochastic=True,
+        remembers=False,
     ),
     Sampler(
         name="Heun",
@@ -179,6 +181,7 @@ SAMPLERS: Final = (
         schedules=_SPACED,
         natural="DDIM Uniform",
         takes_eta=True,
+        remembers=False,
     ),
     Sampler(
         name="DDIM Parallel",
@@ -188,6 +191,7 @@ SAMPLERS: Final = (
         schedules=_SPACED,
         natural="DDIM Uniform",
         takes_eta=True,
+        remembers=False,
         note="DDIM, made for solving all steps at once; alone it is the same",
     ),
     Sampler(
@@ -198,6 +202,7 @@ SAMPLERS: Final = (
         schedules=_SPACED,
         natural="DDIM Uniform",
         stochastic=True,
+        remembers=False,
         note="made for hundreds of steps",
     ),
     Sampler(
@@ -208,6 +213,7 @@ SAMPLERS: Final = (
         schedules=_SPACED,
         natural="DDIM Uniform",
         stochastic=True,
+        remembers=False,
         note="DDPM, made for solving all steps at once; alone it is the same",
     ),
     Sampler(
@@ -225,9 +231,9 @@ SAMPLERS: Final = (
         class_name="UniPCMultistepScheduler",
         order=2,
         aliases=("uni_pc", "uni_pc_bh2"),
-        # Its other solver, bh1, ends in NaN whenever the last sigma is zero.
         config={**_EVEN, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "zero"},
         schedules=_ALL,
+        note="bh2; A1111's UniPC and ComfyUI's uni_pc are bh1, NaN here at sigma 0",
     ),
     Sampler(
         name="DEIS",
@@ -254,6 +260,7 @@ SAMPLERS: Final = (
         natural="SGM Uniform",
         unfit=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
         stochastic=True,
+        remembers=False,
         max_steps=50,
         note=_DISTILLED,
     ),
@@ -265,6 +272,7 @@ SAMPLERS: Final = (
         natural="SGM Uniform",
         unfit=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
         takes_eta=True,
+        remembers=False,
         max_steps=50,
         note=_DISTILLED,
     ),

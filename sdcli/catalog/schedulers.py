@@ -62,6 +62,11 @@ class Selection:
             return said
         return self.sampler.max_steps if self.sampler else Sampler.max_steps
 
+    @property
+    def resumes_from_latents(self) -> bool:
+        """Whether the latents of a step are enough to go on from it, at an eta of 0."""
+        return self.sampler is not None and not (self.sampler.remembers or self.is_stochastic)
+
     def _option(self, name: str) -> object:
         defaults = CONSTRUCTORS.get(self.choice.class_name or "", {})
         return dict(self.choice.config).get(name, defaults.get(name))

@@ -53,6 +53,7 @@ def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
         **describe(selection.sampler),
         "order": selection.order,
         "stochastic": selection.is_stochastic,
+        "resumes_from_latents": selection.resumes_from_latents,
         "max_steps": selection.max_steps,
         "options": _options(selection),
         "steps": steps,
@@ -104,23 +105,18 @@ def _schedule(selection: Selection, steps: int | None) -> dict[str, Any]:
 
 def _print(document: dict[str, Any]) -> None:
     from sdcli.output import tables
-    from sdcli.output.columns import show_columns, show_lines
+    from sdcli.output.columns import aligned, show_lines, wrapped
 
     tables.show(_facts(document))
-    show_lines([""])
-    show_columns(
-        ("option", "set to", "default", "meaning", "takes"),
-        [
-            (
-                row["name"],
-                "" if row["set"] is None else _word(row["set"]),
-                _word(row["default"]),
-                row["meaning"],
-                row["takes"] or f"fixed: {row['fixed']}",
-            )
-            for row in document["options"]
-        ],
-    )
+    rows = [
+        (row["name"], "" if row["set"] is None else _word(row["set"]), _word(row["default"]))
+        for row in document["options"]
+    ]
+    header, *lines = aligned([("option", "set to", "default"), *rows], [False] * 3)
+    show_lines(["", header])
+    for line, row in zip(lines, document["options"], strict=True):
+        takes = row["takes"] or f"fixed: {row['fixed']}"
+        show_lines([line, *wrapped(f"{row['meaning']} ({takes})", 4)])
     if document["schedule"] is not None:
         _print_schedule(document["schedule"], document["last_sigma"])
 
@@ -144,6 +140,7 @@ def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
 
 def _facts(document: dict[str, Any]) -> dict[str, object]:
     noise = "at every step" if document["stochastic"] else "none"
+    alone = "the latents of any step" + " at an eta of 0" * document["takes_eta"]
     return {
         "scheduler": document["label"],
         "class": document["class"],
@@ -151,9 +148,10 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         "order": document["order"],
         "UNet calls for N steps": document["unet_calls"],
         "adds noise": "as --eta says" if document["takes_eta"] else noise,
-        "schedules": ", ".join(document["schedules"]) or "its own",
-        "Automatic means": document["automatic"] if document["schedules"] else None,
+        "schedules": ", ".join(document["schedules"]),
+        "Automatic means": document["automatic"],
         "steps": f"{document['min_steps']} to {document['max_steps']}",
+        "resumes from": alone if document["resumes_from_latents"] else "--save-latents all",
         "needs": document["package"],
         "note": document["note"],
     }

@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, TypeVar
 
 from sdcli.catalog.models import ModelDefaults
-from sdcli.catalog.samplers import Sampler
 from sdcli.catalog.schedulers import SchedulerChoice as SchedulerChoice
 from sdcli.catalog.schedulers import Selection, resolve, shipped
 from sdcli.errors import UsageError
@@ -162,7 +161,7 @@ def _selection(request: GenerationRequest, defaults: ModelDefaults) -> Selection
 
 def _faults(job: Job, selection: Selection, defaults: ModelDefaults) -> Iterator[UsageError]:
     yield from _size_faults(job, defaults)
-    yield from _scheduler_faults(job, selection.sampler)
+    yield from _scheduler_faults(job, selection)
     yield from _zero_snr_faults(job, defaults)
     if job.eta and not (selection.sampler and selection.sampler.takes_eta):
         yield UsageError(
@@ -185,11 +184,12 @@ def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
             )
 
 
-def _scheduler_faults(job: Job, sampler: Sampler | None) -> Iterator[UsageError]:
-    if sampler and job.num_inference_steps > sampler.max_steps:
+def _scheduler_faults(job: Job, selection: Selection) -> Iterator[UsageError]:
+    sampler = selection.sampler
+    if job.num_inference_steps > selection.max_steps:
         yield UsageError(
             f"{spelled('num_inference_steps')}: {job.num_inference_steps} is more than the "
-            f"{sampler.max_steps} that {job.scheduler_label} takes",
+            f"{selection.max_steps} that {job.scheduler_label} takes",
             code="usage.num_inference_steps",
         )
     if sampler and job.num_inference_steps < sampler.min_steps:

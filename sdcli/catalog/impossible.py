@@ -29,21 +29,31 @@ _OTHER_MODELS: Final[Mapping[str, tuple[str, ...]]] = {
     "its timesteps are not Stable Diffusion's": ("IPNDMScheduler",),
 }
 
+_ABSENT: Final = "Diffusers does not have it"
+
+# Names ending in CFG++ are all refused by a rule.
 IMPOSSIBLE: Final[Mapping[str, tuple[str, str]]] = {
     "DPM++ 2S a": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
     "dpmpp_2s_ancestral": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
-    "DPM fast": ("Diffusers does not have it", "DPM++ 2S"),
+    "dpm++2mv2": ("Diffusers has only the form that it varies", "DPM++ 2M"),
+    "DPM fast": (_ABSENT, "DPM++ 2S"),
     "DPM adaptive": ("Diffusers has no adaptive step size", "DPM++ 2M"),
-    "Restart": ("Diffusers does not have it", "Heun"),
-    "HeunPP2": ("Diffusers does not have it", "Heun"),
-    "ER SDE": ("Diffusers does not have it", "DPM++ 2M SDE"),
-    "SEEDS 2": ("Diffusers does not have it", "DPM++ SDE"),
-    "SEEDS 3": ("Diffusers does not have it", "DPM++ 3M SDE"),
-    "res_multistep": ("Diffusers does not have it", "DPM++ 2M"),
-    "gradient_estimation": ("Diffusers does not have it", "Euler"),
-    "euler_cfg_pp": ("Diffusers has no CFG++", "Euler"),
-    "euler_ancestral_cfg_pp": ("Diffusers has no CFG++", "Euler a"),
+    "dpm_ad": ("Diffusers has no adaptive step size", "DPM++ 2M"),
+    "Restart": (_ABSENT, "Heun"),
+    "HeunPP2": (_ABSENT, "Heun"),
+    "ER SDE": (_ABSENT, "DPM++ 2M SDE"),
+    "SEEDS 2": (_ABSENT, "DPM++ SDE"),
+    "SEEDS 3": (_ABSENT, "DPM++ 3M SDE"),
+    "exp_heun_2_x0": (_ABSENT, "DPM++ 2S"),
+    "exp_heun_2_x0_sde": (_ABSENT, "DPM++ SDE"),
+    "res_2s": (_ABSENT, "DPM++ 2S"),
+    "res_multistep": (_ABSENT, "DPM++ 2M"),
+    "res_multistep_ancestral": (_ABSENT, "DPM++ 2M SDE"),
+    "gradient_estimation": (_ABSENT, "Euler"),
+    "euler_ge": ("Diffusers has no gradient estimation", "Euler"),
+    "sa_solver_pece": ("Diffusers does not ask the UNet again after it corrects", "SA-Solver"),
     "IPNDM": ("its timesteps are not Stable Diffusion's", "DEIS"),
+    "IPNDM V": (_ABSENT, "DEIS"),
     "EDMEulerScheduler": ("it expects a model with EDM preconditioning", "Euler"),
     "EDMDPMSolverMultistepScheduler": ("it expects a model with EDM preconditioning", "DPM++ 2M"),
     "FlowMatchEulerDiscreteScheduler": ("it expects a flow-matching model", "Euler"),
@@ -51,15 +61,23 @@ IMPOSSIBLE: Final[Mapping[str, tuple[str, str]]] = {
     **{name: (why, "DDIM") for why, names in _OTHER_MODELS.items() for name in names},
 }
 
-# Schedule types of other tools that no Diffusers option gives.
-IMPOSSIBLE_SCHEDULES: Final = (
-    "Polyexponential",
-    "Align Your Steps",
-    "AYS",
-    "GITS",
-    "KL Optimal",
-    "Bong Tangent",
-    "Linear Quadratic",
-    "Smoothstep",
-    "Turbo",
-)
+_TABULATED: Final = "it is a table of noise levels, which no option of Diffusers' schedulers takes"
+
+# Schedule types of other tools that no Diffusers option gives: why, and the nearest by the
+# distance of the logarithms of 20 noise levels.
+IMPOSSIBLE_SCHEDULES: Final[Mapping[str, tuple[str, str]]] = {
+    "Align Your Steps GITS": (_TABULATED, "Exponential"),
+    "Align Your Steps 11": (_TABULATED, "Karras"),
+    "Align Your Steps 32": (_TABULATED, "Karras"),
+    "Align Your Steps": (_TABULATED, "Karras"),
+    "AYS": (_TABULATED, "Karras"),
+    "GITS": (_TABULATED, "Exponential"),
+    "Polyexponential": ("at rho 1, A1111's default, it is the Exponential schedule", "Exponential"),
+    "Beta57": ("Diffusers' Beta has its two numbers fixed", "Karras"),
+    "KL Optimal": (_ABSENT, "DDIM Uniform"),
+    "Smoothstep": (_ABSENT, "SGM Uniform"),
+    "Turbo": ("it is SD-Turbo's, which SGM Uniform serves, too", "SGM Uniform"),
+    "LCM": ("it goes with the sampler of that name", "SGM Uniform"),
+    "Bong Tangent": ("it is made for flow-matching models", "Normal"),
+    "Linear Quadratic": ("it is made for flow-matching models", "Normal"),
+}

@@ -8,10 +8,21 @@ from collections.abc import Mapping, Sequence
 
 from sdcli.catalog.combinations import refuse_ignored
 from sdcli.catalog.constructors import CONSTRUCTORS, Option, option
+from sdcli.catalog.names import endings, key_of
+from sdcli.catalog.refusals import unsupported
 from sdcli.catalog.samplers import SAMPLERS, Sampler
-from sdcli.catalog.schedules import SCHEDULES
+from sdcli.catalog.schedules import AUTOMATIC, SCHEDULES
 from sdcli.errors import UsageError, did_you_mean
 
+# What people say here and mean elsewhere.
+_SCHEDULE_WORDS = ("schedule", "schedule_type", "scheduler")
+_FLAGS = {
+    "eta": "--eta",
+    "guidance_scale": "--guidance",
+    "num_inference_steps": "--steps",
+    "seed": "--seed",
+    "steps": "--steps",
+}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -35,7 +46,7 @@ def read(row: Sampler, pairs: Mapping[str, str]) -> dict[str, object]:
     known = CONSTRUCTORS[row.class_name]
     for key in pairs:
         if key not in known:
-            raise _unknown(row, key)
+            raise _unknown(row, key, pairs[key])
     return {key: _value(row, key, text) for key, text in pairs.items()}
 
 
@@ -121,15 +132,33 @@ def _parsed(takes: Sequence[object], text: str) -> object:
     return number if math.isfinite(number) and low <= number <= high else None
 
 
-def _unknown(row: Sampler, key: str) -> UsageError:
-    known = CONSTRUCTORS[row.class_name]
-    near = did_you_mean(key, known)
-    others = [other.name for other in SAMPLERS if key in CONSTRUCTORS[other.class_name]]
-    hint = f"{key} works with {', '.join(others)}" if others else near
+def _unknown(row: Sampler, key: str, text: str) -> UsageError:
+    named = dict(endings()).get(key_of(text if key in _SCHEDULE_WORDS else key))
+    if named and named not in (*row.schedules, AUTOMATIC):
+        return unsupported(row, named)
+    others = ", ".join(other.name for other in SAMPLERS if _takes(other, key))
+    if named:
+        hint: str | None = f"a schedule is part of the name, as in -s '{row.name} {named}'"
+    elif key == "eta" and not row.takes_eta:
+        able = ", ".join(other.name for other in SAMPLERS if other.takes_eta)
+        hint = f"--eta works with {able}"
+    elif key in _FLAGS:
+        hint = f"it is an option of its own: {_FLAGS[key]} {text}"
+    else:
+        hint = f"{key} works with {others}" if others else None
     return _refusal(
         f"{row.class_name} has no option {key}",
-        hint or f"sdcli schedulers show {row.class_name!r} lists its options",
+        hint
+        or did_you_mean(key, CONSTRUCTORS[row.class_name])
+        or f"sdcli schedulers show {row.class_name!r} lists its options",
     )
+
+
+def _takes(row: Sampler, key: str) -> bool:
+    """Whether the row can have that option said, for itself or as its schedule."""
+    flags = (s.name for s in SCHEDULES if key in s.config and key.startswith("use_"))
+    known = key in CONSTRUCTORS[row.class_name] and not option(row.class_name, key).fixed
+    return known and all(name in row.schedules for name in flags)
 
 
 def _refusal(what: str, hint: str | None) -> UsageError:

@@ -7,54 +7,20 @@ schedulers; the numbers (UNet calls, limits) were measured and are held by tests
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-Calls = Literal["N", "N+1", "2N-1"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampler:
-    """One sampler: A1111's name where it has one, and how Diffusers makes it.
-
-    `schedules` names the rows of SCHEDULES that the class honours; `automatic` is A1111's own pick.
-    `order` is the solver's. `calls` is the number of UNet calls for N steps, `min_steps` the fewest
-    that the class survives, `package` one that it needs besides.
-    """
-
-    name: str
-    class_name: str
-    order: int
-    aliases: tuple[str, ...] = ()
-    config: Mapping[str, object] = field(default_factory=dict)
-    schedules: tuple[str, ...] = ()
-    automatic: str = "Normal"
-    calls: Calls = "N"
-    stochastic: bool = False
-    takes_eta: bool = False
-    min_steps: int = 1
-    max_steps: int = 1000
-    package: str | None = None
-    note: str = ""
-
-    def unet_calls(self, num_inference_steps: int) -> int:
-        """UNet calls for that many steps (each twice as large with guidance)."""
-        match self.calls:
-            case "N":
-                return num_inference_steps
-            case "N+1":
-                return num_inference_steps + 1 if num_inference_steps > 1 else 1
-            case "2N-1":
-                return 2 * num_inference_steps - 1
-
+from sdcli.catalog.rows import Sampler as Sampler
 
 _SPACED: Final = ("Normal", "SGM Uniform", "DDIM Uniform")
 _SIGMAS: Final = ("Normal", "Karras", "Exponential", "Beta")
 _ALL: Final = (*_SIGMAS, "SGM Uniform", "DDIM Uniform")
+_WITH_LU: Final = (*_SIGMAS, "Lu", "SGM Uniform", "DDIM Uniform")
 _EVEN: Final = {"timestep_spacing": "linspace"}
 # What Stable Diffusion was trained to be sampled with; the classes' own defaults clip the latents.
 _LDM: Final = {"timestep_spacing": "leading", "steps_offset": 1}
-_DISTILLED: Final = "for models distilled for it (LCM, TCD); 1 to 8 steps, guidance up to 2"
+_DISTILLED: Final = "for models distilled for it; 1 to 8 steps, guidance up to 2"
+_FLAGGED: Final = ("Karras", "Exponential", "Beta", "Lu")
+_FIXED_STEPS: Final = "its steps are those that its models were distilled with"
 
 
 def _multistep(algorithm: str, *, order: int, solver: str = "midpoint") -> Mapping[str, object]:
@@ -74,7 +40,7 @@ SAMPLERS: Final = (
         order=2,
         aliases=("dpmpp_2m", "dpmsolver++", "dpm++"),
         config=_multistep("dpmsolver++", order=2),
-        schedules=(*_ALL, "Lu"),
+        schedules=_WITH_LU,
         automatic="Karras",
     ),
     Sampler(
@@ -83,7 +49,7 @@ SAMPLERS: Final = (
         order=3,
         aliases=("dpmpp_3m",),
         config=_multistep("dpmsolver++", order=3),
-        schedules=(*_ALL, "Lu"),
+        schedules=_WITH_LU,
         automatic="Karras",
     ),
     Sampler(
@@ -92,7 +58,7 @@ SAMPLERS: Final = (
         order=2,
         aliases=("dpmpp_2m_sde", "dpmpp_2m_sde_gpu"),
         config=_multistep("sde-dpmsolver++", order=2),
-        schedules=(*_ALL, "Lu"),
+        schedules=_WITH_LU,
         automatic="Exponential",
         stochastic=True,
     ),
@@ -102,7 +68,7 @@ SAMPLERS: Final = (
         order=2,
         aliases=("dpmpp_2m_sde_heun", "dpmpp_2m_sde_heun_gpu"),
         config=_multistep("sde-dpmsolver++", order=2, solver="heun"),
-        schedules=(*_ALL, "Lu"),
+        schedules=_WITH_LU,
         automatic="Exponential",
         stochastic=True,
     ),
@@ -112,7 +78,7 @@ SAMPLERS: Final = (
         order=3,
         aliases=("dpmpp_3m_sde", "dpmpp_3m_sde_gpu"),
         config=_multistep("sde-dpmsolver++", order=3),
-        schedules=(*_ALL, "Lu"),
+        schedules=_WITH_LU,
         automatic="Exponential",
         stochastic=True,
     ),
@@ -123,6 +89,7 @@ SAMPLERS: Final = (
         aliases=("dpmsolver", "dpm_solver"),
         config={**_multistep("dpmsolver", order=2), "final_sigmas_type": "sigma_min"},
         schedules=_SPACED,
+        unfit=dict.fromkeys(_FLAGGED, "its last step would do nothing"),
         note="the first form, without ++; Diffusers means to drop it",
     ),
     Sampler(
@@ -176,6 +143,7 @@ SAMPLERS: Final = (
         aliases=("k_euler",),
         config={**_EVEN, "final_sigmas_type": "zero"},
         schedules=_ALL,
+        remembers=False,
     ),
     Sampler(
         name="Euler a",
@@ -185,6 +153,7 @@ SAMPLERS: Final = (
         config=_EVEN,
         schedules=_SPACED,
         stochastic=True,
+        remembers=False,
     ),
     Sampler(
         name="Heun",
@@ -209,14 +178,20 @@ SAMPLERS: Final = (
         class_name="DDIMScheduler",
         order=1,
         config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
+        schedules=_SPACED,
+        natural="DDIM Uniform",
         takes_eta=True,
+        remembers=False,
     ),
     Sampler(
         name="DDIM Parallel",
         class_name="DDIMParallelScheduler",
         order=1,
         config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
+        schedules=_SPACED,
+        natural="DDIM Uniform",
         takes_eta=True,
+        remembers=False,
         note="DDIM, made for solving all steps at once; alone it is the same",
     ),
     Sampler(
@@ -224,7 +199,10 @@ SAMPLERS: Final = (
         class_name="DDPMScheduler",
         order=1,
         config={**_LDM, "clip_sample": False},
+        schedules=_SPACED,
+        natural="DDIM Uniform",
         stochastic=True,
+        remembers=False,
         note="made for hundreds of steps",
     ),
     Sampler(
@@ -232,7 +210,10 @@ SAMPLERS: Final = (
         class_name="DDPMParallelScheduler",
         order=1,
         config={**_LDM, "clip_sample": False},
+        schedules=_SPACED,
+        natural="DDIM Uniform",
         stochastic=True,
+        remembers=False,
         note="DDPM, made for solving all steps at once; alone it is the same",
     ),
     Sampler(
@@ -241,6 +222,8 @@ SAMPLERS: Final = (
         order=4,
         aliases=("pndm",),
         config={**_LDM, "set_alpha_to_one": False, "skip_prk_steps": True},
+        schedules=_SPACED,
+        natural="DDIM Uniform",
         calls="N+1",
     ),
     Sampler(
@@ -248,9 +231,9 @@ SAMPLERS: Final = (
         class_name="UniPCMultistepScheduler",
         order=2,
         aliases=("uni_pc", "uni_pc_bh2"),
-        # Its other solver, bh1, ends in NaN whenever the last sigma is zero.
         config={**_EVEN, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "zero"},
         schedules=_ALL,
+        note="bh2; A1111's UniPC and ComfyUI's uni_pc are bh1, NaN here at sigma 0",
     ),
     Sampler(
         name="DEIS",
@@ -263,9 +246,9 @@ SAMPLERS: Final = (
         name="SA-Solver",
         class_name="SASolverScheduler",
         order=2,
-        # Karras and beta sigmas diverge in this class below some 10 steps, so they are not offered.
         config={**_EVEN, "algorithm_type": "data_prediction"},
         schedules=_SPACED,
+        unfit=dict.fromkeys(_FLAGGED[:3], "in this class it diverges in few steps"),
         stochastic=True,
     ),
     Sampler(
@@ -273,7 +256,11 @@ SAMPLERS: Final = (
         class_name="LCMScheduler",
         order=1,
         config={"clip_sample": False},
+        schedules=("Normal", "SGM Uniform"),
+        natural="SGM Uniform",
+        unfit=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
         stochastic=True,
+        remembers=False,
         max_steps=50,
         note=_DISTILLED,
     ),
@@ -281,8 +268,11 @@ SAMPLERS: Final = (
         name="TCD",
         class_name="TCDScheduler",
         order=1,
-        stochastic=True,
+        schedules=("Normal", "SGM Uniform"),
+        natural="SGM Uniform",
+        unfit=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
         takes_eta=True,
+        remembers=False,
         max_steps=50,
         note=_DISTILLED,
     ),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from typing import Final
 
-from sdcli.catalog import overrides
-from sdcli.catalog.constructors import CONSTRUCTORS
-from sdcli.catalog.impossible import IMPOSSIBLE, IMPOSSIBLE_SCHEDULES
+from sdcli.catalog import overrides, refusals
+from sdcli.catalog.constructors import CONSTRUCTORS, option
+from sdcli.catalog.names import Found, find, key_of, rows
 from sdcli.catalog.samplers import SAMPLERS, Sampler
-from sdcli.catalog.schedules import SCHEDULES, Schedule
-from sdcli.errors import UsageError, did_you_mean
-
-AUTOMATIC = "Automatic"
+from sdcli.catalog.schedules import AUTOMATIC, schedule
+from sdcli.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +40,36 @@ class Selection:
     @property
     def is_stochastic(self) -> bool:
         """Whether it adds noise at its steps, eta aside."""
-        algorithm = dict(self.choice.config).get("algorithm_type", "")
-        return (self.sampler is not None and self.sampler.stochastic) or "sde" in str(algorithm)
+        algorithm = str(self._option("algorithm_type"))
+        if "dpmsolver" in algorithm:
+            return algorithm.startswith("sde")
+        return self.sampler is not None and self.sampler.stochastic
+
+    @property
+    def order(self) -> int | None:
+        """The solver's order; None for a class that no row knows."""
+        said = [self._option(f"{part}_order") for part in ("solver", "predictor", "corrector")]
+        orders = [order for order in said if isinstance(order, int)]
+        if orders:
+            return max(orders)
+        return self.sampler.order if self.sampler else None
+
+    @property
+    def max_steps(self) -> int:
+        """The most steps that it takes: for LCM and TCD those that its model was distilled from."""
+        said = self._option("original_inference_steps")
+        if isinstance(said, int):
+            return said
+        return self.sampler.max_steps if self.sampler else Sampler.max_steps
+
+    @property
+    def resumes_from_latents(self) -> bool:
+        """Whether the latents of a step are enough to go on from it, at an eta of 0."""
+        return self.sampler is not None and not (self.sampler.remembers or self.is_stochastic)
+
+    def _option(self, name: str) -> object:
+        defaults = CONSTRUCTORS.get(self.choice.class_name or "", {})
+        return dict(self.choice.config).get(name, defaults.get(name))
 
 
 def resolve(name: str) -> Selection:
@@ -55,36 +80,31 @@ def resolve(name: str) -> Selection:
     ("DPM++ 2M Karras;solver_order=3"). Raises UsageError for names nobody knows, that Diffusers
     cannot do, and for a schedule or an option that the class would ignore.
     """
-    bare, pairs = overrides.split(name)
-    found, schedule = _find(bare)
+    plain, pairs = overrides.split(name)
+    known = find(plain)
+    if known is None:
+        raise refusals.unknown(plain)
+    found, word = known
+    if word == AUTOMATIC:
+        word = found.sampler.automatic
     said = overrides.read(found.sampler, pairs)
-    return _select(found, *overrides.split_schedule(found.sampler, schedule, said))
-
-
-def _find(name: str) -> tuple[_Found, str | None]:
-    """The row, and the schedule if one was said. Raises UsageError."""
-    key = _key(name)
-    if found := _rows().get(key):
-        return found, None
-    for ending, schedule in _endings():
-        if key.endswith(ending) and (found := _rows().get(key.removesuffix(ending))):
-            automatic = schedule == AUTOMATIC
-            return found, found.sampler.automatic if automatic else schedule
-    raise _unknown(name, key)
+    word, said = overrides.split_schedule(found.sampler, word, said)
+    return _select(found, "Normal" if _is_natural(found, word) else word, said)
 
 
 def shipped(class_name: str) -> Selection:
     """The model's own scheduler, which Diffusers built from the model's files."""
-    found = _rows().get(_key(class_name))
+    found = rows().get(key_of(class_name))
     return Selection(
         label=class_name, choice=SchedulerChoice(), sampler=found.sampler if found else None
     )
 
 
 def a1111_names(class_name: str, config: Mapping[str, object]) -> tuple[str, str | None]:
-    """A1111's (sampler, schedule type) for a scheduler as built; the schedule None when normal.
+    """A1111's (sampler, schedule type) for a scheduler as built.
 
     The row that says most about the config wins; a class that no row knows keeps its own name.
+    The type is None where A1111's Automatic, which it takes a missing one for, is the same.
     """
     rows = [row for row in SAMPLERS if row.class_name == class_name]
     if not rows:
@@ -95,35 +115,44 @@ def a1111_names(class_name: str, config: Mapping[str, object]) -> tuple[str, str
         return sum(config.get(key) == row.config[key] for key in decisive if key in row.config)
 
     sampler = max(rows, key=agreement)
-    for name in sampler.schedules:
-        options = _schedule(name).config.items()
-        if options and all(config.get(key) == value for key, value in options):
-            return sampler.name, name
-    return sampler.name, None
+    name = _schedule_of(sampler, config)
+    if name == sampler.automatic == "Normal":
+        return sampler.name, None
+    return sampler.name, _A1111_TYPES.get(name, name)
 
 
-def known_names() -> list[str]:
-    """Every name of every row, for completion and suggestions."""
-    return [name for row in SAMPLERS for name in (row.name, *row.aliases, row.class_name)]
+# A1111's own words: k-diffusion's default is "Uniform", ComfyUI's ddim_uniform is "DDIM".
+_A1111_TYPES: Final = {"Normal": "Uniform", "DDIM Uniform": "DDIM"}
 
 
-@dataclass(frozen=True)
-class _Found:
-    sampler: Sampler
-    bare: bool  # the class was named, not the sampler: "EulerDiscrete" is one, "Euler" the other
+def _schedule_of(row: Sampler, config: Mapping[str, object]) -> str:
+    """The row's schedule that a scheduler as built has; the offset of a spacing is no matter."""
+    for name in row.schedules:
+        options = {k: v for k, v in schedule(name).config.items() if k != "steps_offset"}
+        if options and options.items() <= config.items() and name != row.natural:
+            return name
+    return "Normal"
 
 
-def _select(found: _Found, schedule: str | None, said: Mapping[str, object]) -> Selection:
+def _is_natural(found: Found, word: str | None) -> bool:
+    """Whether that schedule is what is done without a word; a bare class may need its options."""
+    row = found.sampler
+    if word is None or word != row.natural:
+        return False
+    return not found.bare or all(option(row.class_name, k).fixed for k in schedule(word).config)
+
+
+def _select(found: Found, word: str | None, said: Mapping[str, object]) -> Selection:
     row, bare = found.sampler, found.bare
-    if schedule is not None and schedule not in row.schedules:
-        raise _unsupported(row, schedule)
-    chosen = _schedule(schedule or "Normal")
+    if word is not None and word not in row.schedules:
+        raise refusals.unsupported(row, word)
+    chosen = schedule(word or "Normal")
     for package in filter(None, (row.package, chosen.package)):
         _require(package, row)
     config: dict[str, object] = {} if bare else dict(row.config)
-    if not bare or schedule:
+    if not bare or word:
         # Off unless asked for: a model's own config may have another schedule switched on.
-        flags = (key for name in row.schedules for key in _schedule(name).config)
+        flags = (key for name in row.schedules for key in schedule(name).config)
         config |= {key: False for key in flags if key.startswith("use_")} | dict(chosen.config)
     overrides.check(row, {**CONSTRUCTORS[row.class_name], **config}, said, chosen.name)
     options = [
@@ -131,40 +160,13 @@ def _select(found: _Found, schedule: str | None, said: Mapping[str, object]) -> 
     ]
     config |= said
     name = row.class_name if bare else row.name
-    shown = schedule if schedule != "Normal" or bare else None
+    shown = word if word != "Normal" or bare else None
     return Selection(
         label=";".join([f"{name} {shown}" if shown else name, *options]),
         choice=SchedulerChoice(class_name=row.class_name, config=tuple(sorted(config.items()))),
         sampler=row,
         schedule=chosen.name,
     )
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
-
-
-@cache
-def _rows() -> dict[str, _Found]:
-    """Keys of samplers win over keys of classes ("DDIM"), exact ones over those without a ++."""
-    exact = {_key(n): _Found(row, False) for row in SAMPLERS for n in (row.name, *row.aliases)}
-    impossible = {_key(name) for name in IMPOSSIBLE}
-    loose = {key.replace("pp", ""): found for key, found in exact.items()}
-    classes: dict[str, _Found] = {}
-    for row in SAMPLERS:
-        for key in (_key(row.class_name), _key(row.class_name.removesuffix("Scheduler"))):
-            classes.setdefault(key, _Found(row, True))
-    return {k: v for k, v in loose.items() if k not in impossible} | classes | exact
-
-
-@cache
-def _endings() -> list[tuple[str, str]]:
-    pairs = [(_key(n), row.name) for row in SCHEDULES for n in (row.name, *row.aliases)]
-    return sorted([*pairs, (_key(AUTOMATIC), AUTOMATIC)], key=lambda pair: -len(pair[0]))
-
-
-def _schedule(name: str) -> Schedule:
-    return next(row for row in SCHEDULES if row.name == name)
 
 
 def _require(package: str, row: Sampler) -> None:
@@ -176,35 +178,3 @@ def _require(package: str, row: Sampler) -> None:
             code="scheduler.package",
             hint=f"pip install {package}",
         )
-
-
-def _unsupported(row: Sampler, schedule: str) -> UsageError:
-    others = ", ".join(other.name for other in SAMPLERS if schedule in other.schedules)
-    able = f"schedules of {row.name}: {', '.join(row.schedules) or 'none but its own'}"
-    return UsageError(
-        f"{row.name} has no {schedule} schedule in Diffusers, it would be ignored",
-        code="scheduler.schedule",
-        hint=f"{able}; {schedule} works with {others}" if others else able,
-    )
-
-
-def _unknown(name: str, key: str) -> UsageError:
-    bare = next((key.removesuffix(e) for e, _ in _endings() if key.endswith(e)), key)
-    for spelling, (why, nearest) in IMPOSSIBLE.items():
-        if _key(spelling).removesuffix("scheduler") in (key.removesuffix("scheduler"), bare):
-            return UsageError(
-                f"scheduler {name!r} cannot be had: {why}",
-                code="scheduler.impossible",
-                hint=f"the nearest is -s {nearest!r}",
-            )
-    for schedule in IMPOSSIBLE_SCHEDULES:
-        if key.endswith(_key(schedule)) and (
-            found := _rows().get(key.removesuffix(_key(schedule)))
-        ):
-            return _unsupported(found.sampler, schedule)
-    names = ", ".join(row.name for row in SAMPLERS)
-    return UsageError(
-        f"no scheduler is called {name!r}",
-        code="scheduler.unknown",
-        hint=did_you_mean(name, known_names()) or f"known: {names}; and Diffusers' class names",
-    )

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
+from sdcli.catalog.rows import Schedule
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """One way to spread the noise levels, and the constructor options that ask for it."""
-
-    name: str
-    aliases: tuple[str, ...]
-    config: Mapping[str, object] = field(default_factory=dict)
-    package: str | None = None
-
+AUTOMATIC: Final = "Automatic"
+"""A1111's word for the schedule that it deems best for the sampler."""
 
 SCHEDULES: Final = (
     Schedule(name="Normal", aliases=("uniform", "discrete")),
-    Schedule(name="Karras", aliases=("k",), config={"use_karras_sigmas": True}),
+    Schedule(name="Karras", aliases=("k", "ka"), config={"use_karras_sigmas": True}),
     Schedule(name="Exponential", aliases=("exp",), config={"use_exponential_sigmas": True}),
     Schedule(name="Beta", aliases=(), config={"use_beta_sigmas": True}, package="scipy"),
     Schedule(name="Lu", aliases=("lu lambdas",), config={"use_lu_lambdas": True}),
@@ -30,7 +22,12 @@ SCHEDULES: Final = (
     ),
     Schedule(
         name="DDIM Uniform",
-        aliases=("leading",),
+        aliases=("leading", "ddim"),
         config={"timestep_spacing": "leading", "steps_offset": 1},
     ),
 )
+
+
+def schedule(name: str) -> Schedule:
+    """The row of that name, which must exist."""
+    return next(row for row in SCHEDULES if row.name == name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sdcli.catalog.schedulers import shipped
 from sdcli.dump import EPS, NOISE, RESUMED, X0, XT, Recorded, Start
 from sdcli.engine import schedulers
 from sdcli.engine.loading import LoadedPipeline
@@ -16,9 +17,6 @@ from sdcli.engine.predictions import noise_levels
 from sdcli.engine.starts import nearest, scaled_input
 from sdcli.errors import CorruptError, UsageError
 from sdcli.plan import Job
-
-_NO_MEMORY = ("DDIMScheduler", "EulerDiscreteScheduler")
-"""Classes whose next step depends on the latents alone, when they add no noise."""
 
 
 def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step: int) -> Start:
@@ -80,8 +78,7 @@ def _is_recorded(dump: Recorded, step: int) -> bool:
 
 def _refuse_what_remembers(scheduler: Any, was: Job, dump: Recorded, step: int) -> None:
     """Without a record of its steps only a class without memory or chance can go on exactly."""
-    name = type(scheduler).__name__
-    if name in _NO_MEMORY and not was.eta and not scheduler.config.get("s_churn"):
+    if not was.eta and shipped(type(scheduler).__name__).resumes_from_latents:
         return
     raise UsageError(
         f"{dump.path}: {was.scheduler_label} goes on from its earlier steps or from random numbers,"

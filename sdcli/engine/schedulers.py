@@ -8,6 +8,7 @@ TCD and SA-Solver.
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -59,10 +60,11 @@ def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int
     return scheduler
 
 
-def schedule(choice: SchedulerChoice, steps: int) -> list[tuple[float, float]]:
-    """(timestep, sigma) of each UNet call, on the configuration of Stable Diffusion 1.
+def schedule(choice: SchedulerChoice, steps: int) -> tuple[list[tuple[float, float]], float]:
+    """(timestep, sigma) of each UNet call, and the sigma that the last one leaves.
 
-    Sigma is √((1-ᾱ)/ᾱ), the noise per signal. Raises UsageError as `build` does.
+    On the configuration of Stable Diffusion 1. Sigma is √((1-ᾱ)/ᾱ), the noise per signal. Raises
+    UsageError as `build` does.
     """
     scheduler = build(SimpleNamespace(config=_STABLE_DIFFUSION), choice, steps=steps, seeds=[0])
     between = getattr(scheduler, "sigmas_interpol", None)  # DPM2's second call of a step
@@ -71,14 +73,36 @@ def schedule(choice: SchedulerChoice, steps: int) -> list[tuple[float, float]]:
     pairs = []
     for i, t in enumerate(scheduler.timesteps):
         if between is not None and i % 2:
-            sigma = between[i - behind]
+            sigma = float(between[i - behind])
         elif levels is not None:
-            sigma = levels[i]
+            sigma = float(levels[i])
         else:
-            alpha = scheduler.alphas_cumprod[int(t)]
-            sigma = ((1 - alpha) / alpha) ** 0.5
-        pairs.append((float(t), float(sigma)))
-    return pairs
+            sigma = _sigma(scheduler.alphas_cumprod[int(t)])
+        pairs.append((float(t), sigma))
+    return pairs, _last_sigma(scheduler)
+
+
+def _last_sigma(scheduler: Any) -> float:
+    levels = getattr(scheduler, "sigmas", None)
+    if levels is not None:
+        return float(levels[-1])
+    if isinstance(scheduler, _ENDING_CLEAN):
+        return 0.0
+    if isinstance(scheduler, diffusers.TCDScheduler):
+        return _sigma(scheduler.alphas_cumprod[0])
+    return _sigma(scheduler.final_alpha_cumprod)
+
+
+_ENDING_CLEAN: Final = (
+    diffusers.DDPMScheduler,
+    diffusers.DDPMParallelScheduler,
+    diffusers.LCMScheduler,
+)
+"""Classes without sigmas whose last step gives the predicted clean latents."""
+
+
+def _sigma(alpha: Any) -> float:
+    return float(((1 - alpha) / alpha) ** 0.5)
 
 
 _STABLE_DIFFUSION: Final[Mapping[str, object]] = {
@@ -141,4 +165,6 @@ def _plain(value: object) -> object:
         return value.tolist()
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):  # lambda_min_clipped is "-inf"
+        return str(value)
     return value

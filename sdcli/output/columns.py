@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -36,6 +38,18 @@ def show_lines(lines: Sequence[str]) -> None:
     """Print lines as they are, such as those of a plot."""
     with files.translated("stdout"):
         print("\n".join(lines), flush=True)
+
+
+def wrapped(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
+    """Lines of the text that fit the terminal, or COLUMNS, or 80 where there is neither."""
+    width = max(shutil.get_terminal_size().columns, indent + hanging + 20)
+    return textwrap.wrap(
+        one_line(text),
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_on_hyphens=False,
+    )
 
 
 def bar(value: float, largest: float, width: int = 32) -> str:

@@ -88,5 +88,14 @@ def emit(document: Mapping[str, Any]) -> None:
     """One document on one line of stdout, at once. Raises BrokenPipeError when nobody reads."""
     # ASCII: whatever the terminal's encoding, and control characters come out as escapes.
     with files.translated("stdout"):
-        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.write(_strict(document) + "\n")
         sys.stdout.flush()
+
+
+def _strict(document: Mapping[str, Any]) -> str:
+    """JSON has no NaN and no infinity; a stranger's record may, and they become null."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(document), parse_constant=lambda _: None)
+        return json.dumps(finite, allow_nan=False)

@@ -70,7 +70,7 @@ def _texts(path: Path) -> dict[str, str]:
 def _a1111(text: str) -> Reading:
     prompt, negative, fields = a1111.parse(text)
     sampler, schedule = fields.get("Sampler", ""), fields.get("Schedule type", "")
-    if schedule.lower() not in ("", "automatic"):
+    if sampler and schedule:  # Automatic, too: it is not the plain sampler
         sampler = f"{sampler} {schedule}"
     skip = fields.get("Clip skip", "")
     width, _, height = fields.get("Size", "").partition("x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sdcli.catalog.schedulers import resolve
 from sdcli.cli import main
 from sdcli.output import a1111, again
 from sdcli.output.encode import read
@@ -158,6 +160,28 @@ def test_a_record_of_a_later_version_is_named(run_cli, tmp_path):
     assert "'bogus'" in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("sampler", "kind", "label"),
+    [
+        ("DPM++ 2M", "Automatic", "DPM++ 2M Karras"),
+        ("DPM++ 2M", "Uniform", "DPM++ 2M"),
+        ("DPM++ 2M SDE", "Automatic", "DPM++ 2M SDE Exponential"),
+        ("Euler", "Automatic", "Euler"),
+        ("Euler", "Simple", "Euler SGM Uniform"),
+        ("Euler a", "Normal", "Euler a"),
+        ("Heun", "DDIM", "Heun DDIM Uniform"),
+        ("DDIM", "Automatic", "DDIM"),
+        ("DPM++ 2M Karras", None, "DPM++ 2M Karras"),
+    ],
+)
+def test_a1111_s_schedule_type_is_part_of_the_scheduler(run_cli, tmp_path, sampler, kind, label):
+    pair = f"Sampler: {sampler}, " + (f"Schedule type: {kind}, " if kind else "")
+    text = f"a cat\nSteps: 22, {pair}CFG scale: 7, Seed: 4, Size: 64x64"
+    path = png(tmp_path / "x.png", parameters=text)
+    request = run_cli("inspect", str(path), "--json").document["foreign"]["request"]
+    assert resolve(request["scheduler"]).label == label
+
+
 def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
     argv = ("-n", "a dog", "--steps", "2", "--size", "64x72", "-s", "Euler a", "--device", "cpu")
     run_cli("generate", 'a cat\'s "hat"', *argv, "-o", "cat.png")
@@ -168,6 +192,14 @@ def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
     assert line["prompt"] == 'a cat\'s "hat"'
     asked = GenerationRequest.from_dict(read("cat.png")["record"]["request"])
     assert GenerationRequest.from_dict(line) == asked
+
+
+def test_numbers_that_json_lacks_are_null(run_cli, tmp_path):
+    record = '{"schema": "sdcli/record/1", "request": {"prompt": "x"}, "sigmas": [Infinity, NaN]}'
+    ran = run_cli("inspect", str(png(tmp_path / "x.png", sdcli=record)), "--json")
+    assert ran.code == 0
+    assert not {"Infinity", "NaN"} & set(re.findall(r"\w+", ran.stdout))
+    assert '"sigmas": [null, null]' in ran.stdout
 
 
 def test_our_own_a1111_text_reads_back(run_cli):

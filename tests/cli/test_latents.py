@@ -92,7 +92,8 @@ def test_a_picture_that_began_as_another_is_not_replayed(run):
 
 def test_resume_refuses_what_the_file_does_not_hold(run):
     quick = ("--steps", "4", "--device", "cpu", "--seed", "1", "--save-latents", "every:2")
-    for scheduler, code in (("DPM++ 2M", 2), ("Euler a", 2), ("Euler", 0), ("DDIM", 0)):
+    takes = (("DPM++ 2M", 2), ("Euler a", 2), ("Euler", 0), ("DDIM Parallel", 0), ("TCD", 0))
+    for scheduler, code in takes:
         argv = ("-s", scheduler, "--latents-kinds", "xt", "-o", "c.png", "--force")
         assert run("generate", "a dog", *quick, *argv).code == 0
         ran = run("latents", "resume", "c.png", "--from-step", "2", "-o", "d.png", "--force")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -34,10 +35,48 @@ def test_the_catalogue_needs_no_torch(argv, tmp_path):
 
 def test_list_has_a_line_for_every_row(run_cli):
     lines = run_cli("schedulers", "list").stdout.splitlines()
-    assert len(lines) == len(SAMPLERS) + 1
-    for row, line in zip(SAMPLERS, lines[1:], strict=True):
+    for row, line in zip(SAMPLERS, lines[1:], strict=False):
         assert line.startswith(row.name)
         assert row.class_name.removesuffix("Scheduler") in line
+        assert line.split()[-1] == ("latents" if row.resumes_from_latents else "all")
+    assert lines[len(SAMPLERS) + 1 :][:2] == ["", "schedules"]
+
+
+def test_list_tells_schedules_notes_packages_and_most_steps(run_cli):
+    out = " ".join(run_cli("schedulers", "list").stdout.split())
+    for row in SAMPLERS:
+        assert ", ".join(row.schedules) in out
+        assert row.note in out
+    assert "DPM++ SDE: needs torchsde" in out
+    assert "LCM: at most 50 steps; for models distilled for it" in out
+    assert "notes" not in run_cli("schedulers", "list", "heun").stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "argv", [["list"], *(["show", row.name] for row in SAMPLERS)], ids=lambda argv: argv[-1]
+)
+def test_what_is_shown_fits_the_terminal(run_cli, monkeypatch, argv):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, run_cli("schedulers", *argv).stdout.splitlines())) <= 80
+
+
+def test_words_under_the_columns_are_wrapped_as_the_terminal_is_wide(run_cli, monkeypatch):
+    for columns in (40, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = run_cli("schedulers", "show", "UniPC").stdout.splitlines()
+        widest = max(len(line) for line in lines if line.startswith("  "))
+        assert columns - 30 < widest <= columns
+
+
+def test_list_searches_notes(run_cli):
+    def names(*words):
+        rows = run_cli("schedulers", "list", *words, "--json").document["schedulers"]
+        return [row["name"] for row in rows]
+
+    assert names("distilled") == ["LCM", "TCD"]
+    assert names("lcm", "distilled") == ["LCM"]
+    assert names("hundreds") == ["DDPM"]
+    assert names("bh1") == ["UniPC"]
 
 
 def test_list_filters_by_words(run_cli):
@@ -46,6 +85,8 @@ def test_list_filters_by_words(run_cli):
     names = {row["name"] for row in ran["schedulers"]}
     assert names == {row.name for row in SAMPLERS if row.stochastic and "Karras" in row.schedules}
     by_name = {row["name"]: row for row in ran["schedulers"]}
+    assert by_name["DPM++ SDE"]["remembers"]
+    assert not by_name["DPM++ SDE"]["resumes_from_latents"]
     assert by_name["DPM++ SDE"]["package"] == "torchsde"
     assert by_name["DPM2 a"]["unet_calls"] == "2N-1"
 
@@ -60,8 +101,10 @@ def test_show_tells_every_option(run_cli):
     out = run_cli("schedulers", "show", "dpmpp_2m_k;solver_order=3").stdout
     assert "scheduler: DPM++ 2M Karras;solver_order=3" in out
     assert "Automatic means: Karras" in out
-    line = next(line for line in out.splitlines() if line.startswith("solver_order"))
-    assert line.split()[1:3] == ["3", "2"]
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("solver_order"))
+    assert lines[at].split()[1:3] == ["3", "2"]
+    assert lines[at + 1] == "    order of the solver (a whole number from 1 to 3)"
     assert "timestep by" not in out
 
 
@@ -87,9 +130,25 @@ def test_show_with_steps_is_what_diffusers_does(run_cli):
     theirs.set_timesteps(6)
     assert [c["timestep"] for c in calls] == pytest.approx(theirs.timesteps.tolist())
     assert [c["sigma"] for c in calls] == pytest.approx(theirs.sigmas[:-1].tolist())
+    assert run.document["last_sigma"] == theirs.sigmas[-1] == 0
     out = run_cli("schedulers", "show", "Euler Karras", "--steps", "6").stdout
-    assert "sigma by UNet call (log)" in out
+    assert re.search(r"\n *- +- +0\.0000\n", out)
+    assert "sigma by UNet call (log), and 0 at the end" in out
     assert out.count("*") == 12
+
+
+def test_the_last_sigma_is_drawn_where_noise_is_left(run_cli):
+    out = run_cli("schedulers", "show", "DDIM", "--steps", "6").stdout
+    assert "sigma by UNet call (log), and 0.02917 at the end" in out
+    assert out.count("*") == 13
+
+
+def test_pure_noise_is_null_in_json_and_inf_in_the_table(run_cli):
+    argv = ("schedulers", "show", "DDIM SGM Uniform;rescale_betas_zero_snr=1", "--steps", "4")
+    ran = run_cli(*argv, "--json")
+    assert "Infinity" not in ran.stdout
+    assert [call["sigma"] is None for call in ran.document["schedule"]] == [True, *[False] * 3]
+    assert "inf\n" in run_cli(*argv).stdout
 
 
 @pytest.mark.parametrize("name", [row.name for row in SAMPLERS])
@@ -103,10 +162,30 @@ def test_show_of_every_row_has_as_many_calls_as_promised(run_cli, name):
         assert all(later < earlier * 1.0001 for earlier, later in pairwise(sigmas))
 
 
-def test_show_refuses_too_many_steps(run_cli):
-    ran = run_cli("schedulers", "show", "LCM", "--steps", "51")
+@pytest.mark.parametrize(
+    ("name", "steps", "told"),
+    [
+        ("LCM", "51", "LCM takes 1 to 50, not 51"),
+        ("LCM;original_inference_steps=10", "20", "takes 1 to 10, not 20"),
+    ],
+)
+def test_show_refuses_too_many_steps(run_cli, name, steps, told):
+    ran = run_cli("schedulers", "show", name, "--steps", steps)
     assert ran.code == ExitCode.USAGE
-    assert "takes 1 to 50, not 51" in ran.stderr
+    assert told in ran.stderr
+
+
+def test_show_tells_what_the_options_decide(run_cli):
+    plain = run_cli("schedulers", "show", "DPM++ 2M SDE;algorithm_type=dpmsolver++").stdout
+    assert "adds noise: none" in plain
+    assert "resumes from: --save-latents all" in plain
+    ddim = run_cli("schedulers", "show", "DDIM").stdout
+    assert "resumes from: the latents of any step at an eta of 0" in ddim
+    assert "order: 3" in run_cli("schedulers", "show", "dpmpp_2m_k;solver_order=3").stdout
+    argv = ("schedulers", "show", "LCM;original_inference_steps=100", "--steps", "60", "--json")
+    document = run_cli(*argv).document
+    assert document["max_steps"] == 100
+    assert len(document["schedule"]) == 60
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers import SchedulerChoice, resolve
 from sdcli.engine.memory import MemoryModel
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.result import StepEvent
@@ -48,6 +49,22 @@ def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, et
         assert np.abs(batched.pixels.astype(int) - alone.pixels.astype(int)).max() <= 1
         assert batched.job == job
         assert (batched.batch_size, alone.batch_size) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in SAMPLERS if row.stochastic or row.takes_eta], ids=lambda row: row.name
+)
+def test_an_image_of_a_batch_has_the_chance_that_it_has_alone(loaded: Any, row: Any) -> None:
+    """Whatever a class draws its noise from; batched kernels move it by rounding only."""
+    facts = {"scheduler": resolve(row.name).choice, "scheduler_label": row.name}
+    eta = 1.0 if row.takes_eta else 0.0
+    jobs = [make_job(index=i, seed=9 + i, eta=eta, **facts) for i in (0, 1)]
+    together = engine.generate(loaded, jobs, save_latents="final")
+    for job, batched in zip(jobs, together, strict=True):
+        [alone] = engine.generate(loaded, [job], save_latents="final")
+        assert alone.latents is not None
+        assert batched.latents is not None
+        assert np.abs(batched.latents["final"] - alone.latents["final"]).max() < 1e-3
 
 
 def test_a_batch_must_agree_in_all_but_prompts_and_seeds(loaded: Any) -> None:

@@ -10,25 +10,23 @@ import pytest
 import torch
 
 from sdcli import engine
+from sdcli.catalog.samplers import SAMPLERS
 from sdcli.catalog.schedulers import SchedulerChoice, resolve
 from sdcli.plan import Job
 from tests.jobs import make_job
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning"),
+]
 
-SCHEDULERS: dict[str, dict[str, Any]] = {
-    "DDIMScheduler": {},
+# What a class needs said, or is worth saying; all others are held as they are.
+SAID: dict[str, dict[str, Any]] = {
     "PNDMScheduler": {"skip_prk_steps": True},
     "EulerDiscreteScheduler": {"timestep_spacing": "linspace", "use_karras_sigmas": True},
-    "EulerAncestralDiscreteScheduler": {},
-    "HeunDiscreteScheduler": {},
     "DPMSolverMultistepScheduler": {"use_karras_sigmas": True},
-    "UniPCMultistepScheduler": {},
-    "DDPMScheduler": {},
-    "LCMScheduler": {},
-    "TCDScheduler": {},
-    "SASolverScheduler": {},
 }
+CLASSES = list(dict.fromkeys(row.class_name for row in SAMPLERS))
 
 
 def expected(plain: Any, job: Job) -> np.ndarray:
@@ -53,14 +51,58 @@ def expected(plain: Any, job: Job) -> np.ndarray:
     return np.asarray(image)
 
 
-@pytest.mark.parametrize("class_name", SCHEDULERS)
+def by_hand(class_name: str, config: dict[str, Any], seed: int = 7) -> SchedulerChoice:
+    """What a Diffusers user says; DPMSolverSDE's noise has a seed of its own, which we give it."""
+    own = {"noise_sampler_seed": seed} if class_name == "DPMSolverSDEScheduler" else {}
+    return SchedulerChoice(class_name=class_name, config=tuple({**own, **config}.items()))
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
 def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: str) -> None:
-    config = tuple(SCHEDULERS[class_name].items())
-    job = make_job(scheduler=SchedulerChoice(class_name=class_name, config=config))
-    [result] = engine.generate(loaded, [job])
-    assert np.array_equal(result.pixels, expected(plain, job))
+    said = SAID.get(class_name, {})
+    choice = SchedulerChoice(class_name=class_name, config=tuple(said.items()))
+    [result] = engine.generate(loaded, [make_job(scheduler=choice)])
+    theirs = expected(plain, make_job(scheduler=by_hand(class_name, said)))
+    assert np.array_equal(result.pixels, theirs)
     assert result.scheduler_class == class_name
     assert result.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
+
+
+EVEN = {"timestep_spacing": "linspace"}
+KARRAS = {"use_karras_sigmas": True}
+# A1111's names as Diffusers' overview of schedulers translates them, but for DPM++ SDE.
+TRANSLATED: dict[str, tuple[str, dict[str, Any]]] = {
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", EVEN),
+    "DPM++ 2M Karras": ("DPMSolverMultistepScheduler", KARRAS),
+    "DPM++ 2M SDE Karras": (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", **KARRAS},
+    ),
+    "DPM++ 3M SDE Exponential": (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "solver_order": 3, "use_exponential_sigmas": True},
+    ),
+    "DPM++ SDE Karras": ("DPMSolverSDEScheduler", EVEN | KARRAS),
+    "DPM2 a Karras": ("KDPM2AncestralDiscreteScheduler", EVEN | KARRAS),
+    "DPM2 Karras": ("KDPM2DiscreteScheduler", EVEN | KARRAS),
+    "Euler": ("EulerDiscreteScheduler", EVEN),
+    "Euler a": ("EulerAncestralDiscreteScheduler", EVEN),
+    "Heun": ("HeunDiscreteScheduler", EVEN),
+    "LMS Karras": ("LMSDiscreteScheduler", EVEN | KARRAS),
+    "UniPC": ("UniPCMultistepScheduler", EVEN),
+    "DEIS": ("DEISMultistepScheduler", EVEN),
+    "DDIM": ("DDIMScheduler", {}),
+    "DDIM SGM Uniform": ("DDIMScheduler", {"timestep_spacing": "trailing"}),
+    "PLMS": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "LCM": ("LCMScheduler", {}),
+}
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_name_is_what_a_diffusers_user_writes_for_it(loaded: Any, plain: Any, name: str) -> None:
+    [result] = engine.generate(loaded, [make_job(scheduler=resolve(name).choice)])
+    theirs = expected(plain, make_job(scheduler=by_hand(*TRANSLATED[name])))
+    assert np.array_equal(result.pixels, theirs)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -82,18 +124,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "use_beta_sigmas": True,
     },
     "UniPCMultistepScheduler;prediction_type=epsilon": {"prediction_type": "epsilon"},
-    "LMSDiscreteScheduler": {},
-    "DPMSolverSDEScheduler": {"noise_sampler_seed": 7},
 }
 
 
-@pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning")
 @pytest.mark.parametrize("typed", OPTIONS)
 def test_options_said_in_a_name_are_the_constructors(loaded: Any, plain: Any, typed: str) -> None:
     choice = resolve(typed).choice
     [result] = engine.generate(loaded, [make_job(scheduler=choice)])
-    by_hand = SchedulerChoice(class_name=choice.class_name, config=tuple(OPTIONS[typed].items()))
-    assert np.array_equal(result.pixels, expected(plain, make_job(scheduler=by_hand)))
+    theirs = by_hand(str(choice.class_name), OPTIONS[typed])
+    assert np.array_equal(result.pixels, expected(plain, make_job(scheduler=theirs)))
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,9 @@ def walk(loaded: Any, row: Any, seed: int) -> torch.Tensor:
     choice = resolve(row.name).choice
     scheduler = schedulers.build(loaded.base_scheduler, choice, steps=6, seeds=[seed])
     generator = torch.Generator().manual_seed(seed)
-    draws = "generator" in inspect.signature(scheduler.step).parameters
-    more = {"generator": generator} if draws else {}
+    takes = inspect.signature(scheduler.step).parameters
+    # Eta as the pipeline gives it when nobody asks for one; TCD's own would not be 0.
+    more = {k: v for k, v in (("generator", generator), ("eta", 0.0)) if k in takes}
     sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     sample = sample * scheduler.init_noise_sigma
     for t in scheduler.timesteps:

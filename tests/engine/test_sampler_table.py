@@ -55,10 +55,40 @@ def test_the_constructor_knows_every_option(row):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_flags_of_the_class_are_all_offered_or_left_out_for_a_reason(row):
-    offered = {key for s in SCHEDULES if s.name in row.schedules for key in s.config}
-    left_out = KNOWN & options(row) - offered
-    # They diverge in the one class, and end in an idle step in the other.
-    assert left_out <= (KNOWN if row.name in ("SA-Solver", "DPM-Solver") else set())
+    told = (*row.schedules, *row.unfit)
+    assert KNOWN & options(row) <= {key for s in SCHEDULES if s.name in told for key in s.config}
+
+
+def timesteps(row: Any, schedule: Any, steps: int) -> list[int]:
+    """On the row's own options, with the schedule's laid over them."""
+    scheduler = scheduler_class(row).from_config({**BASE, **row.config, **schedule.config})
+    scheduler.set_timesteps(steps)
+    return [int(t) for t in scheduler.timesteps]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_spaced_schedule_spaces_otherwise_and_the_natural_one_not(row):
+    own, *others = [schedule for schedule in SCHEDULES if schedule.name in row.schedules]
+    for schedule in others:
+        if schedule.name == row.natural:
+            assert timesteps(row, schedule, 5) == timesteps(row, own, 5)
+        elif "timestep_spacing" in schedule.config:
+            assert timesteps(row, schedule, 5) != timesteps(row, own, 5)
+
+
+@pytest.mark.parametrize("row", [row for row in SAMPLERS if row.unfit], ids=lambda row: row.name)
+def test_what_is_said_against_a_schedule_is_true(row):
+    for schedule in [schedule for schedule in SCHEDULES if schedule.name in row.unfit]:
+        options = {**BASE, **row.config, **schedule.config}
+        scheduler = scheduler_class(row).from_config(options)
+        scheduler.set_timesteps(5)
+        if "last step would do nothing" in row.unfit[schedule.name]:
+            assert float(scheduler.sigmas[-2]) == pytest.approx(float(scheduler.sigmas[-1]))
+        elif "diverges" in row.unfit[schedule.name]:
+            worst = max(float(denoised(row, options, steps).std()) for steps in (3, 4))
+            assert worst > 2 > 1.2 > float(denoised(row, {**BASE, **row.config}, 4).std())
+        else:
+            assert timesteps(row, schedule, 5) == [999, 799, 599, 399, 199]
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -66,25 +96,32 @@ def test_eta_is_an_argument_of_step_where_the_row_says_so(row):
     assert ("eta" in inspect.signature(scheduler_class(row).step).parameters) == row.takes_eta
 
 
+def denoised(row: Any, config: dict[str, Any], steps: int) -> Any:
+    """A run under a UNet that is exact for standard normal data: eps = sigma-part of x."""
+    import torch
+
+    scheduler = scheduler_class(row).from_config(config)
+    scheduler.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.randn(1, 4, 4, 4, generator=generator) * scheduler.init_noise_sigma
+    takes = inspect.signature(scheduler.step).parameters
+    extra = {"generator": generator} if "generator" in takes else {}
+    for timestep in scheduler.timesteps:
+        seen = scheduler.scale_model_input(sample, timestep)
+        alpha = scheduler.alphas_cumprod[int(timestep)]
+        sample = scheduler.step((1 - alpha) ** 0.5 * seen, timestep, sample, **extra)[0]
+    return sample
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("row", ROWS)
 def test_unet_calls_are_as_promised_and_every_step_is_finite(row, steps):
-    """A stand-in for the UNet that is exact for standard normal data: eps = sigma-part of x."""
     import torch
 
-    for schedule in [s for s in SCHEDULES if s.name in row.schedules] or [SCHEDULES[0]]:
+    for schedule in [s for s in SCHEDULES if s.name in row.schedules]:
         if schedule.package and find_spec(schedule.package) is None:
             continue
-        scheduler = scheduler_class(row).from_config({**BASE, **row.config, **schedule.config})
-        scheduler.set_timesteps(steps)
-        assert len(scheduler.timesteps) == row.unet_calls(steps)
-        generator = torch.Generator().manual_seed(0)
-        sample = torch.randn(1, 4, 4, 4, generator=generator) * scheduler.init_noise_sigma
-        takes = inspect.signature(scheduler.step).parameters
-        extra = {"generator": generator} if "generator" in takes else {}
-        for timestep in scheduler.timesteps:
-            seen = scheduler.scale_model_input(sample, timestep)
-            alpha = scheduler.alphas_cumprod[int(timestep)]
-            sample = scheduler.step((1 - alpha) ** 0.5 * seen, timestep, sample, **extra)[0]
+        assert len(timesteps(row, schedule, steps)) == row.unet_calls(steps)
+        sample = denoised(row, {**BASE, **row.config, **schedule.config}, steps)
         assert torch.isfinite(sample).all(), schedule.name
         assert sample.abs().max() < 60, schedule.name

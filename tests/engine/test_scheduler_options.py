@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from itertools import product
 from typing import Any
 
@@ -123,7 +124,7 @@ def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
         return ran[text, steps]
 
     taken, idle = 0, []
-    for key, schedule in product(CONSTRUCTORS[row.class_name], row.schedules[:2] or [""]):
+    for key, schedule in product(CONSTRUCTORS[row.class_name], row.schedules[:2]):
         if key.startswith("use_"):
             continue
         for companion in {"", COMPANIONS.get(key, "")}:
@@ -140,6 +141,38 @@ def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
                     idle.append(after.label)
     assert not idle
     assert taken >= 3
+
+
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_the_last_sigma_is_what_the_last_step_leaves(row: Any) -> None:
+    """Of latents with the clean part 3 and the noise part 1, under a UNet that tells them apart."""
+    choice = resolve(row.name).choice
+    calls, last = schedulers.schedule(choice, 5)
+    assert len(calls) == row.unet_calls(5)
+    cls = schedulers.scheduler_class(choice.class_name or "")
+    if hasattr(cls(), "sigmas") or row.name == "PLMS":  # which looks back at its steps
+        assert last == pytest.approx(0.0292, abs=1e-4) if last else last == 0
+        return
+    scheduler = cls.from_config({**BASE, "prediction_type": "epsilon", **dict(choice.config)})
+    scheduler.set_timesteps(5)
+    t = scheduler.timesteps[-1]
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(4)
+    alpha = scheduler.alphas_cumprod[int(t)]
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    eta = {"eta": 0.0} if row.takes_eta else {}
+    seen = 3 * alpha**0.5 + (1 - alpha) ** 0.5 * noise
+    left = scheduler.step(noise, t, seen, **eta).prev_sample
+    signal = left.mean() / 3
+    assert float(left.std() / noise.std() / signal) == pytest.approx(last, abs=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning")
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_a_configuration_is_json_that_every_program_reads(row: Any) -> None:
+    cls = schedulers.scheduler_class(row.class_name)
+    built = cls.from_config({**BASE, **row.config})
+    assert json.dumps(schedulers.public_config(built), allow_nan=False)
 
 
 def is_as_before(class_name: str, key: str, value: object) -> bool:

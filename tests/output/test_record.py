@@ -21,7 +21,7 @@ from sdcli.result import Written
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0.1.0"}
-DPM_KARRAS = {
+DPM_KARRAS: dict[str, Any] = {
     "scheduler_class": "DPMSolverMultistepScheduler",
     "scheduler_config": {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True},
 }
@@ -91,6 +91,15 @@ def test_another_tool_reads_it(tmp_path: Path) -> None:
     assert [prompt.value for prompt in info.prompts] == ["a cat, a guitar"]
     assert [prompt.value for prompt in info.negative_prompts] == ["a dog"]
     assert info.metadata["Size"] == "64x64"
+
+
+def test_another_tool_reads_that_a_schedule_is_not_automatic(tmp_path: Path) -> None:
+    config = {**DPM_KARRAS["scheduler_config"], "use_karras_sigmas": False}
+    result = make_result(**DPM_KARRAS | {"scheduler_config": config})
+    destination = images.destination(str(tmp_path / "cat.png"), several=False, force=False)
+    info: Any = ParserManager().parse(images.write(result, destination, versions=VERSIONS).path)
+    [sampler] = info.samplers
+    assert (sampler.name, sampler.parameters["scheduler"]) == ("DPM++ 2M", "Uniform")
 
 
 def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:

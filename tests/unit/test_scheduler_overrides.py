@@ -71,7 +71,16 @@ def test_options_are_understood_and_their_label_resolves_to_the_same(typed, labe
         ("Euler;sigma_max=10", "would ignore sigma_max", "Karras"),
         ("UniPC;solver_type=bh1", "bh1 ends in NaN", "final_sigmas_type=sigma_min"),
         ("DPM++ 2M;algorithm_type=dpmsolver", "without ++", "final_sigmas_type=sigma_min"),
-        ("SA-Solver;use_beta_sigmas=1", "no Beta schedule", None),
+        ("SA-Solver;use_beta_sigmas=1", "no Beta schedule: in this class it diverges", None),
+        ("DPM-Solver;use_karras_sigmas=1", "no Karras schedule: its last step would", None),
+        ("LCM;timestep_spacing=leading", "the class never reads it", None),
+        ("euler;karras=true", "no option karras", "as in -s 'Euler Karras'"),
+        ("euler;schedule=karras", "no option schedule", "as in -s 'Euler Karras'"),
+        ("DPM++ 2M;schedule-type=automatic", "schedule_type", "as in -s 'DPM++ 2M Automatic'"),
+        ("euler a;karras=true", "no Karras schedule", "Karras works with"),
+        ("DDIM;eta=1", "no option eta", "an option of its own: --eta 1"),
+        ("Euler;eta=1", "no option eta", "--eta works with DDIM, DDIM Parallel, TCD"),
+        ("Euler;steps=9", "no option steps", "an option of its own: --steps 9"),
     ],
 )
 def test_refusals_say_what_would_work(typed, message, hint):
@@ -83,9 +92,52 @@ def test_refusals_say_what_would_work(typed, message, hint):
         assert hint in caught.value.hint
 
 
-def test_an_sde_algorithm_makes_it_stochastic():
-    assert schedulers.resolve("dpm++;algorithm_type=sde-dpmsolver++").is_stochastic
-    assert not schedulers.resolve("dpm++").is_stochastic
+@pytest.mark.parametrize(
+    "said", ["use_karras_sigmas=1", "use_lu_lambdas=1", "timestep_spacing=trailing"]
+)
+def test_a_refusal_lists_only_rows_that_take_the_option(said):
+    lacking = "DPM++ 2S" if said.startswith("timestep") else "Euler a"
+    with pytest.raises(UsageError) as caught:
+        schedulers.resolve(f"{lacking};{said}")
+    named = caught.value.hint.partition(" works with ")[2].split(", ")
+    assert named != [""]
+    for row in SAMPLERS:
+        if row.name in named:
+            assert schedulers.resolve(f"{row.name};{said}")
+        else:
+            with pytest.raises(UsageError):
+                schedulers.resolve(f"{row.name};{said}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "stochastic", "order", "max_steps"),
+    [
+        ("dpm++", False, 2, 1000),
+        ("dpm++;algorithm_type=sde-dpmsolver++", True, 2, 1000),
+        ("DPM++ 2M SDE;algorithm_type=dpmsolver++", False, 2, 1000),
+        ("DPMSolverMultistepScheduler;algorithm_type=sde-dpmsolver++", True, 2, 1000),
+        ("dpmpp_2m_k;solver_order=3", False, 3, 1000),
+        ("DPM++ 3M SDE;solver_order=1", True, 1, 1000),
+        ("SA-Solver", True, 2, 1000),
+        ("SA-Solver;predictor_order=1", True, 2, 1000),
+        ("SA-Solver;corrector_order=3", True, 3, 1000),
+        ("LMS", False, 4, 1000),
+        ("LCM", True, 1, 50),
+        ("LCM;original_inference_steps=100", True, 1, 100),
+        ("TCDScheduler;original_inference_steps=10", False, 1, 10),
+        ("TCD", False, 1, 50),
+    ],
+)
+def test_what_the_options_decide_is_told_so(typed, stochastic, order, max_steps):
+    told = schedulers.resolve(typed)
+    assert (told.is_stochastic, told.order, told.max_steps) == (stochastic, order, max_steps)
+
+
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_without_options_it_is_as_the_row_says(row):
+    told = schedulers.resolve(row.name)
+    assert told.is_stochastic is row.stochastic
+    assert (told.order, told.max_steps) == (row.order, row.max_steps)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-6, 123456789.5])
@@ -104,6 +156,12 @@ def test_zero_snr_is_refused_for_a_model_that_predicts_noise():
         planned(asked)
     assert planned(asked, "v_prediction")
     assert planned(f"{asked};prediction_type=v_prediction")
+
+
+def test_the_most_steps_of_a_distilled_model_are_by_its_option():
+    assert planned("LCM;original_inference_steps=100", num_inference_steps=60)
+    with pytest.raises(UsageError, match="20 is more than the 10 that LCM;original_inference"):
+        planned("LCM;original_inference_steps=10", num_inference_steps=20)
 
 
 def test_too_few_steps_are_refused_before_the_run(monkeypatch):

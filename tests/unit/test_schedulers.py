@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.catalog import schedulers
-from sdcli.catalog.impossible import IMPOSSIBLE
+from sdcli.catalog.impossible import IMPOSSIBLE, IMPOSSIBLE_SCHEDULES
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.catalog.schedules import SCHEDULES
 from sdcli.errors import UsageError
@@ -33,6 +35,12 @@ def all_packages(monkeypatch):
         ("EULER", "Euler", "EulerDiscreteScheduler"),
         ("euler_ancestral", "Euler a", "EulerAncestralDiscreteScheduler"),
         ("k_euler_a", "Euler a", "EulerAncestralDiscreteScheduler"),
+        ("k_dpmpp_2m", "DPM++ 2M", "DPMSolverMultistepScheduler"),
+        ("k_dpmpp_2m_ka", "DPM++ 2M Karras", "DPMSolverMultistepScheduler"),
+        ("k_dpmpp_sde_ka", "DPM++ SDE Karras", "DPMSolverSDEScheduler"),
+        ("k_dpm_2_ka", "DPM2 Karras", "KDPM2DiscreteScheduler"),
+        ("k_dpm_2_a_ka", "DPM2 a Karras", "KDPM2AncestralDiscreteScheduler"),
+        ("k_lms_ka", "LMS Karras", "LMSDiscreteScheduler"),
         ("euler_a simple", "Euler a SGM Uniform", "EulerAncestralDiscreteScheduler"),
         ("kdpm_2_a_k", "DPM2 a Karras", "KDPM2AncestralDiscreteScheduler"),
         ("dpm_2", "DPM2", "KDPM2DiscreteScheduler"),
@@ -44,6 +52,18 @@ def all_packages(monkeypatch):
         ("EulerDiscreteScheduler Karras", "EulerDiscreteScheduler Karras", None),
         ("Euler Automatic", "Euler", "EulerDiscreteScheduler"),
         ("DPM++ 3M SDE Automatic", "DPM++ 3M SDE Exponential", None),
+        ("DDIM Uniform", "DDIM", "DDIMScheduler"),
+        ("ddim normal", "DDIM", "DDIMScheduler"),
+        ("ddim ddim_uniform", "DDIM", "DDIMScheduler"),
+        ("ddim simple", "DDIM SGM Uniform", "DDIMScheduler"),
+        ("ddim_trailing", "DDIM SGM Uniform", "DDIMScheduler"),
+        ("plms sgm_uniform", "PLMS SGM Uniform", "PNDMScheduler"),
+        ("lcm sgm_uniform", "LCM", "LCMScheduler"),
+        ("TCD simple", "TCD", "TCDScheduler"),
+        ("LCMScheduler simple", "LCMScheduler Normal", "LCMScheduler"),
+        ("DDIMScheduler leading", "DDIMScheduler DDIM Uniform", "DDIMScheduler"),
+        ("Euler DDIM", "Euler DDIM Uniform", "EulerDiscreteScheduler"),
+        ("DDIM DDIM", "DDIM", "DDIMScheduler"),
     ],
 )
 def test_names_are_understood(typed, label, class_name):
@@ -66,19 +86,74 @@ def test_every_schedule_of_a_row_is_found_and_its_label_resolves_to_itself(row):
             if schedule.name in row.schedules:
                 selection = schedulers.resolve(f"{row.name} {name}")
                 assert selection.sampler == row
-                assert dict(selection.choice.config).items() >= schedule.config.items()
+                if schedule.name == row.natural:
+                    assert selection == schedulers.resolve(row.name)
+                else:
+                    assert dict(selection.choice.config).items() >= schedule.config.items()
                 assert schedulers.resolve(selection.label) == selection
             else:
-                with pytest.raises(UsageError, match="would be ignored"):
+                why = row.unfit.get(schedule.name, "would be ignored")
+                with pytest.raises(UsageError, match=why):
                     schedulers.resolve(f"{row.name} {name}")
 
 
+@pytest.mark.parametrize("word", ["Automatic", "Normal", "Uniform"])
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
-def test_the_pair_that_a1111_writes_names_the_row_again(row):
-    for schedule in row.schedules or ("Normal",):
-        choice = schedulers.resolve(f"{row.name} {schedule}" if row.schedules else row.name).choice
-        names = schedulers.a1111_names(row.class_name, dict(choice.config))
-        assert names == (row.name, None if schedule == "Normal" else schedule)
+def test_every_sampler_takes_the_words_that_other_programs_add(row, word):
+    selection = schedulers.resolve(f"{row.name} {word}")
+    expected = row.automatic if word == "Automatic" else "Normal"
+    assert (selection.sampler, selection.schedule) == (row, expected)
+    if expected == "Normal":
+        assert selection == schedulers.resolve(row.name)
+
+
+@pytest.mark.parametrize("name", ["DDIM", "DDIM Parallel", "DDPM", "DDPM Parallel", "PLMS"])
+def test_ddim_and_its_kin_are_spaced_as_stable_diffusion_was_trained_for(name):
+    config = dict(schedulers.resolve(name).choice.config)
+    assert (config["timestep_spacing"], config["steps_offset"]) == ("leading", 1)
+
+
+# The choices of its "Schedule type", version 1.10.
+A1111_TYPES = (
+    *("Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform"),
+    *("KL Optimal", "Align Your Steps", "Simple", "Normal", "DDIM", "Beta"),
+)
+
+
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_the_pair_for_a1111_means_there_what_it_meant_here(row):
+    """A1111 takes a missing type for Automatic, as we take its word."""
+    for schedule in row.schedules:
+        selection = schedulers.resolve(f"{row.name} {schedule}")
+        sampler, kind = schedulers.a1111_names(row.class_name, dict(selection.choice.config))
+        assert sampler == row.name
+        assert schedulers.resolve(f"{sampler} {kind or 'Automatic'}") == selection
+        assert kind in (None, "Lu", *A1111_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("DPM++ 2M", "Uniform"),
+        ("DPM++ 2M Karras", "Karras"),
+        ("DPM++ 2M SDE", "Uniform"),
+        ("Euler", None),
+        ("Euler SGM Uniform", "SGM Uniform"),
+        ("Euler DDIM Uniform", "DDIM"),
+        ("DDIM", None),
+        ("DDIM simple", "SGM Uniform"),
+        ("LCM", None),
+    ],
+)
+def test_the_schedule_type_is_a1111s_word(name, kind):
+    choice = schedulers.resolve(name).choice
+    assert schedulers.a1111_names(choice.class_name, dict(choice.config))[1] == kind
+
+
+def test_a_bare_class_on_a_model_that_is_spaced_as_ddim_is_told_so():
+    as_built = {"algorithm_type": "dpmsolver++", "timestep_spacing": "leading", "steps_offset": 0}
+    names = schedulers.a1111_names("DPMSolverMultistepScheduler", as_built)
+    assert names == ("DPM++ 2M", "DDIM")
 
 
 def test_a_class_that_no_row_knows_keeps_its_name():
@@ -98,8 +173,9 @@ def test_a_schedule_switches_the_others_off():
 def test_the_table_names_schedules_that_exist():
     known = {schedule.name for schedule in SCHEDULES}
     for row in SAMPLERS:
-        assert set(row.schedules) <= known
-        assert not row.schedules or row.automatic in row.schedules
+        assert "Normal" in row.schedules
+        assert {row.automatic, row.natural or "Normal"} <= set(row.schedules) <= known
+        assert set(row.unfit) <= known - set(row.schedules)
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
@@ -111,13 +187,84 @@ def test_what_diffusers_cannot_do_names_the_nearest_that_it_can(name):
 
 
 @pytest.mark.parametrize(
+    ("typed", "why", "nearest"),
+    [
+        ("DDIM CFG++", "no CFG++", "DDIM"),
+        ("dpmpp_2m_cfg_pp karras", "no CFG++", "DPM++ 2M Karras"),
+        ("dpmpp_2s_ancestral_cfg_pp", "no CFG++", "DPM++ 2S"),
+        ("res_multistep_cfg_pp", "no CFG++", "DPM++ 2M"),
+        ("res_multistep_ancestral_cfg_pp", "no CFG++", "DPM++ 2M SDE"),
+        ("gradient_estimation_cfg_pp", "no CFG++", "Euler"),
+        ("DPM++ 2S a Karras", "deterministic kin", "DPM++ 2S Karras"),
+        ("DPM++ 2S a Align Your Steps", "deterministic kin", "DPM++ 2S"),
+        ("k_dpmpp_2s_a", "deterministic kin", "DPM++ 2S"),
+        ("k_dpmpp_2s_a_ka", "deterministic kin", "DPM++ 2S Karras"),
+        ("k_dpm_fast", "does not have it", "DPM++ 2S"),
+        ("k_dpm_ad", "no adaptive step size", "DPM++ 2M"),
+        ("dpm++2mv2 karras", "only the form", "DPM++ 2M Karras"),
+        ("IPNDMScheduler", "not Stable Diffusion's", "DEIS"),
+    ],
+)
+def test_names_of_other_programs_that_cannot_be_had(typed, why, nearest):
+    with pytest.raises(UsageError, match=re.escape(why)) as caught:
+        schedulers.resolve(typed)
+    assert caught.value.code == "scheduler.impossible"
+    assert caught.value.hint == f"the nearest is -s '{nearest}'"
+    assert schedulers.resolve(nearest)
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE_SCHEDULES)
+def test_a_schedule_that_no_option_gives_names_the_nearest(name):
+    why, nearest = IMPOSSIBLE_SCHEDULES[name]
+    with pytest.raises(UsageError, match=re.escape(f"the {name} schedule: {why}")) as caught:
+        schedulers.resolve(f"DPM++ 2M {name.lower().replace(' ', '_')}")
+    assert caught.value.code == "scheduler.schedule"
+    assert caught.value.hint.startswith(f"the nearest is -s 'DPM++ 2M {nearest}'; schedules of")
+    assert schedulers.resolve(f"DPM++ 2M {nearest}")
+
+
+@pytest.mark.parametrize("name", ["Automatic", "karras", "k", "sgm_uniform", "AYS", "beta57"])
+def test_a_schedule_alone_is_told_to_need_a_sampler(name):
+    with pytest.raises(UsageError, match="is a schedule, and needs a sampler before it") as caught:
+        schedulers.resolve(name)
+    example = re.match("as in -s '(.*)'; or leave --scheduler out", caught.value.hint)
+    assert schedulers.resolve(example[1])
+
+
+@pytest.mark.parametrize("name", ["", " ", "default", "none", "auto", "?"])
+def test_the_models_own_is_had_by_leaving_the_option_out(name):
+    with pytest.raises(UsageError) as caught:
+        schedulers.resolve(name)
+    assert caught.value.hint == "leave --scheduler out for the model's own"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("eulr", "Euler"),
+        ("EulerDiscretScheduler", "EulerDiscreteScheduler"),
+        ("DPM++2M Karas", "DPM++ 2M Karras"),
+        ("DPM++ 2M Kerras", "DPM++ 2M Karras"),
+        ("dpmpp_2m_sde_exponetial", "DPM++ 2M SDE Exponential"),
+        ("eulr karras", "Euler Karras"),
+        ("unipcc", "UniPC"),
+    ],
+)
+def test_a_slip_is_told_what_was_meant_with_its_schedule(typed, meant):
+    with pytest.raises(UsageError) as caught:
+        schedulers.resolve(typed)
+    assert caught.value.hint == f"did you mean {meant}?"
+    assert schedulers.resolve(meant)
+
+
+@pytest.mark.parametrize(
     ("typed", "code", "hint"),
     [
-        ("eulr", "scheduler.unknown", "did you mean Euler?"),
         ("quxx", "scheduler.unknown", "known: DPM++ 2M, "),
+        ("quxx karras", "scheduler.unknown", "known: DPM++ 2M, "),
         ("Euler a Karras", "scheduler.schedule", "Karras works with DPM++ 2M"),
-        ("Euler AYS", "scheduler.schedule", "schedules of Euler: Normal, Karras"),
-        ("DPM++ 2S a Karras", "scheduler.impossible", "the nearest is -s 'DPM++ 2S'"),
+        ("Euler a AYS", "scheduler.schedule", "schedules of Euler a: Normal, SGM"),
+        ("quxx_cfg_pp", "scheduler.impossible", "sdcli schedulers list"),
     ],
 )
 def test_refusals_say_what_would_work(typed, code, hint):

@@ -22,12 +22,14 @@ Words = Annotated[
 def list_schedulers(words: Words = None, json: options.Json = False) -> None:
     """List the schedulers and what they can do.
 
-    "calls" are UNet calls for N steps, "noise" is whether it adds noise at its steps.
+    "calls" are UNet calls for N steps, "noise" is whether it adds noise at its steps,
+    "resume" is what `latents resume` needs: the latents of a step, or --save-latents all.
 
     \b
     Examples:
       sdcli schedulers list
       sdcli schedulers list karras stochastic
+      sdcli schedulers list distilled
       sdcli schedulers list dpmpp --json
     """
     rows = [row for row in SAMPLERS if _matches(row, words or [])]
@@ -55,6 +57,8 @@ def describe(row: Sampler) -> dict[str, Any]:
         "unet_calls": row.calls,
         "stochastic": row.stochastic,
         "takes_eta": row.takes_eta,
+        "remembers": row.remembers,
+        "resumes_from_latents": row.resumes_from_latents,
         "schedules": list(row.schedules),
         "automatic": row.automatic,
         "min_steps": row.min_steps,
@@ -67,16 +71,24 @@ def describe(row: Sampler) -> dict[str, Any]:
 
 def _matches(row: Sampler, words: list[str]) -> bool:
     kind = "stochastic random" if row.stochastic else "deterministic"
-    own = (row.name, row.class_name, *row.aliases, *row.schedules, row.package or "", kind)
+    own = (row.name, row.class_name, *row.aliases, *row.schedules, kind, _remarks(row))
     text = " ".join(own).lower()
     return all(word.lower() in text for word in words)
 
 
+def _remarks(row: Sampler) -> str:
+    """What there is to know of few rows only."""
+    needs = f"needs {row.package}" if row.package else ""
+    most = f"at most {row.max_steps} steps" if row.max_steps < Sampler.max_steps else ""
+    least = f"at least {row.min_steps} steps" if row.min_steps > 1 else ""
+    return "; ".join(filter(None, (needs, least, most, row.note)))
+
+
 def _print(rows: list[Sampler]) -> None:
-    from sdcli.output.columns import show_columns
+    from sdcli.output.columns import show_columns, show_lines, wrapped
 
     show_columns(
-        ("name", "class", "order", "calls", "noise", "schedules", "min", "needs", "other names"),
+        ("name", "class", "order", "calls", "noise", "resume"),
         [
             (
                 row.name,
@@ -84,11 +96,18 @@ def _print(rows: list[Sampler]) -> None:
                 row.order,
                 row.calls,
                 "yes" if row.stochastic else "eta" if row.takes_eta else "no",
-                ", ".join(row.schedules) or "its own",
-                row.min_steps,
-                row.package or "",
-                ", ".join(row.aliases),
+                "latents" if row.resumes_from_latents else "all",
             )
             for row in rows
         ],
     )
+    by_schedules: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        by_schedules.setdefault(row.schedules, []).append(row.name)
+    show_lines(["", "schedules"])
+    for schedules, names in by_schedules.items():
+        show_lines([*wrapped(", ".join(schedules), 2), *wrapped(", ".join(names), 4)])
+    notes = [f"{row.name}: {_remarks(row)}" for row in rows if _remarks(row)]
+    if notes:
+        lines = [line for note in notes for line in wrapped(note, 2, hanging=2)]
+        show_lines(["", "notes", *lines])

@@ -51,18 +51,21 @@ def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
         "schema": SCHEMA,
         "label": selection.label,
         **describe(selection.sampler),
+        "order": selection.order,
         "stochastic": selection.is_stochastic,
+        "resumes_from_latents": selection.resumes_from_latents,
+        "max_steps": selection.max_steps,
         "options": _options(selection),
         "steps": steps,
-        "schedule": _schedule(selection, steps) if steps else None,
+        **_schedule(selection, steps),
     }
 
 
 def _check_steps(selection: Selection, steps: int | None) -> None:
-    row = selection.sampler
-    if row and steps is not None and not row.min_steps <= steps <= row.max_steps:
+    least = selection.sampler.min_steps if selection.sampler else 1
+    if steps is not None and not least <= steps <= selection.max_steps:
         raise UsageError(
-            f"--steps: {row.name} takes {row.min_steps} to {row.max_steps}, not {steps}",
+            f"--steps: {selection.label} takes {least} to {selection.max_steps}, not {steps}",
             code="usage.num_inference_steps",
         )
 
@@ -86,50 +89,58 @@ def _options(selection: Selection) -> list[dict[str, Any]]:
     return rows
 
 
-def _schedule(selection: Selection, steps: int) -> list[dict[str, float]]:
+def _schedule(selection: Selection, steps: int | None) -> dict[str, Any]:
+    """A sigma null is of pure noise, which has no signal to be measured by."""
+    if steps is None:
+        return {"schedule": None, "last_sigma": None}
     from sdcli.engine.schedulers import schedule
 
-    pairs = schedule(selection.choice, steps)
-    return [
-        {"call": call, "timestep": timestep, "sigma": sigma}
+    pairs, last = schedule(selection.choice, steps)
+    calls = [
+        {"call": call, "timestep": timestep, "sigma": sigma if math.isfinite(sigma) else None}
         for call, (timestep, sigma) in enumerate(pairs, 1)
     ]
+    return {"schedule": calls, "last_sigma": last}
 
 
 def _print(document: dict[str, Any]) -> None:
     from sdcli.output import tables
+    from sdcli.output.columns import aligned, show_lines, wrapped
+
+    tables.show(_facts(document))
+    rows = [
+        (row["name"], "" if row["set"] is None else _word(row["set"]), _word(row["default"]))
+        for row in document["options"]
+    ]
+    header, *lines = aligned([("option", "set to", "default"), *rows], [False] * 3)
+    show_lines(["", header])
+    for line, row in zip(lines, document["options"], strict=True):
+        takes = row["takes"] or f"fixed: {row['fixed']}"
+        show_lines([line, *wrapped(f"{row['meaning']} ({takes})", 4)])
+    if document["schedule"] is not None:
+        _print_schedule(document["schedule"], document["last_sigma"])
+
+
+def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
+    """The level after the last call has a place in the plot only if there is noise left."""
     from sdcli.output.columns import show_columns, show_lines
     from sdcli.output.plot import plot
 
-    tables.show(_facts(document))
+    sigmas = [math.inf if c["sigma"] is None else c["sigma"] for c in calls]
+    rows = [
+        (c["call"], f"{c['timestep']:.6g}", f"{sigma:.4f}")
+        for c, sigma in zip(calls, sigmas, strict=True)
+    ]
     show_lines([""])
-    show_columns(
-        ("option", "set to", "default", "meaning", "takes"),
-        [
-            (
-                row["name"],
-                "" if row["set"] is None else _word(row["set"]),
-                _word(row["default"]),
-                row["meaning"],
-                row["takes"] or f"fixed: {row['fixed']}",
-            )
-            for row in document["options"]
-        ],
-    )
-    if document["schedule"] is None:
-        return
-    calls = document["schedule"]
-    show_lines([""])
-    show_columns(
-        ("call", "timestep", "sigma"),
-        [(c["call"], f"{c['timestep']:.6g}", f"{c['sigma']:.4f}") for c in calls],
-    )
+    show_columns(("call", "timestep", "sigma"), [*rows, (None, None, f"{last:.4f}")])
     show_lines(["", *plot("timestep by UNet call", [c["timestep"] for c in calls])])
-    show_lines(["", *plot("sigma by UNet call (log)", [c["sigma"] for c in calls], log=True)])
+    title = f"sigma by UNet call (log), and {last:.4g} at the end"
+    show_lines(["", *plot(title, [*sigmas, last] if last > 0 else sigmas, log=True)])
 
 
 def _facts(document: dict[str, Any]) -> dict[str, object]:
     noise = "at every step" if document["stochastic"] else "none"
+    alone = "the latents of any step" + " at an eta of 0" * document["takes_eta"]
     return {
         "scheduler": document["label"],
         "class": document["class"],
@@ -137,9 +148,10 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         "order": document["order"],
         "UNet calls for N steps": document["unet_calls"],
         "adds noise": "as --eta says" if document["takes_eta"] else noise,
-        "schedules": ", ".join(document["schedules"]) or "its own",
-        "Automatic means": document["automatic"] if document["schedules"] else None,
+        "schedules": ", ".join(document["schedules"]),
+        "Automatic means": document["automatic"],
         "steps": f"{document['min_steps']} to {document['max_steps']}",
+        "resumes from": alone if document["resumes_from_latents"] else "--save-latents all",
         "needs": document["package"],
         "note": document["note"],
     }

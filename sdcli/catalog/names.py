@@ -1,0 +1,60 @@
+"""Names of schedulers: the row of the sampler table that one means, and the schedule at its end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from sdcli.catalog.impossible import IMPOSSIBLE
+from sdcli.catalog.rows import Sampler
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedules import AUTOMATIC, SCHEDULES
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row, and whether its class was named, not the sampler ("EulerDiscrete", not "Euler")."""
+
+    sampler: Sampler
+    bare: bool
+
+
+def key_of(name: str) -> str:
+    """What is left of a name when case, spaces, _ and + are forgiven."""
+    return re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
+
+
+def find(name: str) -> tuple[Found, str | None] | None:
+    """The row, and the schedule or Automatic if one was said; None for a name nobody knows."""
+    key = key_of(name)
+    if found := rows().get(key):
+        return found, None
+    for ending, schedule in endings():
+        if key.endswith(ending) and (found := rows().get(key.removesuffix(ending))):
+            return found, schedule
+    return None
+
+
+@cache
+def rows() -> dict[str, Found]:
+    """Keys of samplers win over keys of classes ("DDIM"), exact ones over those without a ++.
+
+    A1111's API says a k before the names of k-diffusion's samplers.
+    """
+    exact = {key_of(n): Found(row, False) for row in SAMPLERS for n in (row.name, *row.aliases)}
+    impossible = {key_of(name) for name in IMPOSSIBLE}
+    loose = {key.replace("pp", ""): found for key, found in exact.items()}
+    classes: dict[str, Found] = {}
+    for row in SAMPLERS:
+        for key in (key_of(row.class_name), key_of(row.class_name.removesuffix("Scheduler"))):
+            classes.setdefault(key, Found(row, True))
+    forgiven = {f"k{key}": found for key, found in exact.items()} | loose
+    return {k: v for k, v in forgiven.items() if k not in impossible} | classes | exact
+
+
+@cache
+def endings() -> list[tuple[str, str]]:
+    """Every word for a schedule as a key, with the schedule's name; longer ones first."""
+    pairs = [(key_of(n), row.name) for row in SCHEDULES for n in (row.name, *row.aliases)]
+    return sorted([*pairs, (key_of(AUTOMATIC), AUTOMATIC)], key=lambda pair: -len(pair[0]))

@@ -43,6 +43,15 @@ def prepare(folder: Path) -> None:
     (folder / "prompts").symlink_to(ROOT / "prompts")
 
 
+def comparison(output: str) -> str:
+    """What `schedulers compare` prints, less its column of seconds, which is another each time."""
+    table, _, rest = output.partition("\n\n")
+    lines = table.splitlines()
+    end = lines[0].index("  seconds") + len("  seconds")
+    start = end - max(len(line[:end].split()[-1]) for line in lines) - 2
+    return "\n".join(line[:start] + line[end:] for line in lines) + f"\n\n{rest}"
+
+
 def pictures() -> Iterator[str]:
     """The names of the pictures that the README shows."""
     yield from re.findall(r"^!\[.*\]\(\.readme/(.*)\)", README.read_text("utf-8"), flags=re.M)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,6 +136,8 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; only bugs leave as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # The interpreter's last collection would look through all that torch and Diffusers made: 0.8 s.
+    atexit.register(gc.freeze)
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:

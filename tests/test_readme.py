@@ -81,7 +81,9 @@ def test_the_tour_runs_and_makes_the_pictures_that_are_shown(toured: Path) -> No
 def test_the_comparison_shown_is_what_the_command_prints(run_cli: RunCli) -> None:
     [line] = [line for line in tour.commands() if line.startswith("sdcli schedulers compare")]
     ran = run_cli(*shlex.split(line)[1:])
-    [shown] = re.findall(r"^```text\n(scheduler .*?)^```", tour.README.read_text("utf-8"), re.M | re.S)
+    [shown] = re.findall(
+        r"^```text\n(scheduler .*?)^```", tour.README.read_text("utf-8"), re.M | re.S
+    )
     ours, theirs = (
         [re.split(r" {2,}", row) for row in text.strip().splitlines()]
         for text in (tour.comparison(ran.stdout), shown)

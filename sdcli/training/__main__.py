@@ -24,7 +24,7 @@ SECONDS = {
     "vae_tiny": 240.0,
     "judge": 480.0,
 }
-"""The budget of each stage on two cores; all together, with what lies between, 2 hours 25 minutes."""
+"""The budget of each stage on two cores; with what lies between, 2 h 25 min in all."""
 
 
 def _tokenizer(folder: Path, seconds: float) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.output.encode import read
 
 STEPS = 4
@@ -260,8 +261,6 @@ def test_another_scheduler_begins_with_the_noise_of_a_zero_snr_run(run):
 
 
 def test_a_misfit_vae_can_be_forced_where_it_is_suggested(run, tmp_path):
-    from sdcli.catalog.models import EMBEDDED_FOLDER
-
     shutil.copytree(EMBEDDED_FOLDER / "vae", tmp_path / "odd")
     config = tmp_path / "odd" / "config.json"
     config.write_text(config.read_text().replace('"scaling_factor": 1.0', '"scaling_factor": 0.5'))
@@ -272,6 +271,19 @@ def test_a_misfit_vae_can_be_forced_where_it_is_suggested(run, tmp_path):
         assert forced.code == 0, verb
     ran = run("latents", "grid", "a.png", "--force-vae")
     assert (ran.code, "without a VAE" in ran.stderr) == (2, True)
+    ran = run("latents", "decode", "a.png", "--vae", "odd", "--force-vae", "-o", "odd.png")
+    assert run("replay", "odd.png", "--check").code == 0
+
+
+def test_decoding_says_what_it_was_done_with_and_keeps_the_tiles_of_the_run(run):
+    tiled = ("generate", "a red star", "--size", "768x128", "--steps", "1", "--seed", "7")
+    assert run(*tiled, "--vae-tiling", "on", "--save-latents", "final", "-o", "t.png").code == 0
+    assert run("latents", "decode", "t.png", "-o", "u.png").code == 0
+    assert run("latents", "decode", "t.png", "--vae-tiling", "off", "-o", "w.png").code == 0
+    assert sha("t.png") == sha("u.png") != sha("w.png")
+    assert run("replay", "u.png", "w.png", "--check").code == 0
+    assert run("latents", "decode", "t.png", "-m", str(EMBEDDED_FOLDER), "-o", "m.png").code == 0
+    assert read("m.png")["record"] is None  # no one request makes it
 
 
 def test_a_taken_name_of_latents_is_told_before_anything_is_drawn(run):
@@ -318,8 +330,6 @@ def test_a_broken_or_foreign_file_is_refused(run, tmp_path):
     ran = run("latents", "resume", str(dump), "--from-step", "1", "--json")
     assert ran.code == 7
     assert ran.document["error"]["code"] == "latents.corrupt"
-    from sdcli.catalog.models import EMBEDDED_FOLDER
-
     weights = EMBEDDED_FOLDER / "vae_tiny" / "diffusion_pytorch_model.safetensors"
     assert run("latents", "info", str(weights)).code == 2
     assert not list(tmp_path.glob("outputs/*"))

@@ -11,6 +11,7 @@ from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sdcli.output.dumps import Dump
+    from sdcli.request import PipelineSpec
 
 
 def decode(
@@ -48,16 +49,17 @@ def decode(
     through = choices.Through(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    looks: dict[Any, choices.Look] = {}
+    looks: dict[Any, choices.Look] = {}  # of one VAE at a time
     for dump, wanted in chosen:
         spec = through.spec(dump)
-        if spec not in looks:
-            looks = {spec: choices.decoded_look(spec, vae_tiling)}
+        tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
+        if (spec, tiling) not in looks:
+            looks = {(spec, tiling): choices.decoded_look(spec, tiling)}
         for step in wanted:
-            [pixels] = choices.frames_of(dump, kind, [step], looks[spec])
+            [pixels] = choices.frames_of(dump, kind, [step], looks[spec, tiling])
             ended = kind == XT and step == dump.steps
             name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
-            record = _record(dump, spec.vae, pixels) if ended else None
+            record = _record(dump, spec, tiling, pixels) if ended else None
             path = images.write_pixels(pixels, destination, name, record)
             choices.print_path(path, json, step=step, kind=kind)
 
@@ -69,15 +71,26 @@ def _steps(dump: Dump, steps: str | None, kind: str) -> list[int]:
     return choices.parse_steps(steps, dump, kind)
 
 
-def _record(dump: Dump, vae: str | None, pixels: Any) -> dict[str, Any] | None:
-    """The run's record with these pixels; None when the run was not told to its end."""
+def _record(
+    dump: Dump, spec: PipelineSpec, tiling: str | None, pixels: Any
+) -> dict[str, Any] | None:
+    """The run's record with these pixels, and of what they were decoded with.
+
+    None when the run was not told to its end, or when the VAE is another model's: no one request
+    makes that picture.
+    """
     from sdcli.output.record import pixels_sha256
 
-    if "pixels" not in dump.record:
+    if "pixels" not in dump.record or spec.model != dump.request.spec.model:
         return None
     record = dict(dump.record)
-    if vae != record["request"].get("vae"):
-        record["request"] = {**record["request"], "vae": vae}
+    was = record["request"]
+    record["request"] = was | {
+        "vae": spec.vae,
+        "force_vae": spec.force_vae,
+        "vae_tiling": tiling,
+    }
+    if spec.vae != was.get("vae"):
         record["weights"] = {k: v for k, v in record["weights"].items() if k != "vae"}
     height, width, _ = pixels.shape
     shown = {"width": width, "height": height, "sha256": pixels_sha256(pixels)}

@@ -104,7 +104,7 @@ def _from_hub(repo: str, spec: PipelineSpec, what: str) -> Path:
     from huggingface_hub.utils import httpx  # type: ignore[attr-defined] # whichever it uses
 
     if spec.offline:
-        return _cached(repo, what, "the hub was not asked (--offline)")
+        return _cached(repo, what, "the hub was not asked")
     try:
         siblings = HfApi().model_info(repo, timeout=_PATIENCE).siblings or ()
         names = wanted([sibling.rfilename for sibling in siblings], spec.variant)

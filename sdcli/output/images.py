@@ -60,16 +60,18 @@ class Destination:
         return self.path.parent
 
 
-def destination(out: str, *, several: bool, force: bool, archive: bool = False) -> Destination:
+def destination(
+    out: str, *, several: bool, force: bool, archive: bool = False, json: bool = False
+) -> Destination:
     """Understand `--out`, and fail now rather than after the work.
 
-    Makes the folder. With `archive`, "-" takes several images. Raises UsageError for an image
-    format that is not written, OutputError when the file exists (without `force`) or the folder
-    cannot be made or written to.
+    Makes the folder. With `archive`, "-" takes several images, with `json` none. Raises UsageError
+    for an image format that is not written, OutputError when the file exists (without `force`) or
+    the folder cannot be made or written to.
     """
     path = Path(out).expanduser()
     if out == files.STDOUT:
-        _check_stdout(several and not archive)
+        _check_stdout(several and not archive, json)
         return Destination(kind="stdout", path=path, archive=Archive() if archive else None)
     suffix = path.suffix.lower()
     if suffix in _OTHER_FORMATS:
@@ -91,12 +93,14 @@ def destination(out: str, *, several: bool, force: bool, archive: bool = False) 
     return Destination(kind="file", path=path, force=force)
 
 
-def _check_stdout(several: bool) -> None:
+def _check_stdout(several: bool, json: bool) -> None:
+    if json:
+        raise UsageError("--out -: stdout is the image itself", code="usage.out")
     if several:
         raise UsageError(
             "--out -: stdout takes one image",
             code="usage.out",
-            hint="add --format tar, or give a folder",
+            hint="give a folder; generate takes --format tar, too",
         )
     if sys.stdout.isatty():
         raise UsageError(

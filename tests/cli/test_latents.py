@@ -260,6 +260,25 @@ def test_another_scheduler_begins_with_the_noise_of_a_zero_snr_run(run):
     assert ran.code == 0
 
 
+@pytest.mark.parametrize("verb", ["decode", "preview"])
+@pytest.mark.parametrize("steps", [[2], [1, 3]])
+def test_pictures_of_steps_are_told_in_one_document(run, verb, steps):
+    argv = ("--steps", ",".join(map(str, steps)), "-o", "some", "--json")
+    ran = run("latents", verb, "a.png", *argv)
+    assert ran.document["schema"] == "sdcli/written-images/1"
+    told = ran.document["images"]
+    assert [(image["step"], image["kind"]) for image in told] == [(s, "xt") for s in steps]
+    assert all(Path(image["path"]).is_file() for image in told)
+
+
+@pytest.mark.parametrize("verb", ["decode", "preview", "grid", "noise"])
+def test_stdout_is_a_picture_or_a_document(run, verb):
+    ran = run("latents", verb, "a.png", "-o", "-", "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (2, "usage.out")
+    ran = run("latents", verb, "a.png", "-o", "-")
+    assert ran.code == 0
+
+
 def test_a_misfit_vae_can_be_forced_where_it_is_suggested(run, tmp_path):
     shutil.copytree(EMBEDDED_FOLDER / "vae", tmp_path / "odd")
     config = tmp_path / "odd" / "config.json"

@@ -56,7 +56,7 @@ def blend(
         )
     moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.check(out, force=force) if moving else None
-    destination = None if moving else images.destination(out, several=True, force=force)
+    destination = None if moving else images.destination(out, several=True, force=force, json=jsonl)
     through = choices.Through(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -170,3 +170,15 @@ def print_path(path: str, json: bool, **facts: object) -> None:
     elif path != "-":
         with files.translated("stdout"):
             print(path, flush=True)
+
+
+def print_images(written: Iterable[tuple[str, Mapping[str, object]]], json: bool) -> None:
+    """Each written image on stdout as it comes, or all in one document; each with its facts."""
+    from sdcli.output import events
+
+    if json:
+        images = [{"path": path, **facts} for path, facts in written]
+        events.emit({"schema": "sdcli/written-images/1", "images": images})
+    else:
+        for path, _ in written:
+            print_path(path, json=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sdcli.commands import options
 from sdcli.commands.latents import choices
 from sdcli.dump import XT
-from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sdcli.output.dumps import Dump
@@ -43,25 +43,27 @@ def decode(
     read = [dumps.read(file) for file in files]
     chosen = [(dump, _steps(dump, steps, kind)) for dump in read]
     several = sum(len(wanted) for _, wanted in chosen) > 1
-    if json and several:
-        raise UsageError("--json prints one document: decode one step", code="usage.json")
-    destination = images.destination(out, several=several, force=force)
+    destination = images.destination(out, several=several, force=force, json=json)
     through = choices.Through(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    looks: dict[Any, choices.Look] = {}  # of one VAE at a time
-    for dump, wanted in chosen:
-        spec = through.spec(dump)
-        tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
-        if (spec, tiling) not in looks:
-            looks = {(spec, tiling): choices.decoded_look(spec, tiling)}
-        for step in wanted:
-            [pixels] = choices.frames_of(dump, kind, [step], looks[spec, tiling])
-            ended = kind == XT and step == dump.steps
-            name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
-            record = _record(dump, spec, tiling, pixels) if ended else None
-            path = images.write_pixels(pixels, destination, name, record)
-            choices.print_path(path, json, step=step, kind=kind)
+
+    def written() -> Iterator[tuple[str, dict[str, object]]]:
+        looks: dict[Any, choices.Look] = {}  # of one VAE at a time
+        for dump, wanted in chosen:
+            spec = through.spec(dump)
+            tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
+            if (spec, tiling) not in looks:
+                looks = {(spec, tiling): choices.decoded_look(spec, tiling)}
+            for step in wanted:
+                [pixels] = choices.frames_of(dump, kind, [step], looks[spec, tiling])
+                ended = kind == XT and step == dump.steps
+                name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
+                record = _record(dump, spec, tiling, pixels) if ended else None
+                path = images.write_pixels(pixels, destination, name, record)
+                yield path, {"step": step, "kind": kind}
+
+    choices.print_images(written(), json)
 
 
 def _steps(dump: Dump, steps: str | None, kind: str) -> list[int]:

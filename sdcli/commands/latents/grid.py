@@ -39,7 +39,7 @@ def grid(
     dump = dumps.read(file)
     kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
     shown = _shown(dump, kinds, steps)
-    destination = images.destination(out, several=False, force=force)
+    destination = images.destination(out, several=False, force=force, json=json)
     through = choices.Through(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )

@@ -66,7 +66,7 @@ def noise(
     choices.check_fps(fps)
     moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.check(out, force=force) if moving else None
-    destination = None if moving else images.destination(out, several=False, force=force)
+    destination = None if moving else images.destination(out, several=False, force=force, json=json)
     warn = Console().warn
     loaded = engine.load_vae(meant.spec(model, vae, None, None, device, offline, force_vae))
     picture, notes = read_pixels(Path(image).expanduser(), grid=loaded.facts.vae_scale_factor)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sdcli.commands import options
 from sdcli.commands.latents import choices
-from sdcli.errors import UsageError
 
 
 def preview(
@@ -28,12 +29,15 @@ def preview(
     read = [dumps.read(file) for file in files]
     chosen = [(dump, choices.parse_steps(steps, dump, kind)) for dump in read]
     several = sum(len(wanted) for _, wanted in chosen) > 1
-    if json and several:
-        raise UsageError("--json prints one document: preview one step", code="usage.json")
-    destination = images.destination(out, several=several, force=force)
-    for dump, wanted in chosen:
-        look = choices.linear_look(dump, model)
-        for step, pixels in zip(wanted, choices.frames_of(dump, kind, wanted, look), strict=True):
-            name = f"{dump.name}-preview-{kind}-{step:04d}"
-            path = images.write_pixels(pixels, destination, name)
-            choices.print_path(path, json, step=step, kind=kind)
+    destination = images.destination(out, several=several, force=force, json=json)
+
+    def written() -> Iterator[tuple[str, dict[str, object]]]:
+        for dump, wanted in chosen:
+            look = choices.linear_look(dump, model)
+            frames = choices.frames_of(dump, kind, wanted, look)
+            for step, pixels in zip(wanted, frames, strict=True):
+                name = f"{dump.name}-preview-{kind}-{step:04d}"
+                path = images.write_pixels(pixels, destination, name)
+                yield path, {"step": step, "kind": kind}
+
+    choices.print_images(written(), json)

@@ -69,9 +69,7 @@ def compare(
     from sdcli.output import images
     from sdcli.output.console import Console
 
-    destination = images.destination(out, several=False, force=force)
-    if destination.kind == "stdout" and json:
-        raise UsageError("--out -: stdout is the image itself", code="usage.out")
+    destination = images.destination(out, several=False, force=force, json=json)
     compared = _Comparison(Path(target).expanduser(), names, asked, vae_tiling or "auto", tensor)
     path = images.put(compared.sheet(), destination, compared.name)
     document = {"schema": "sdcli/vae-compare/1", "path": path, **compared.document}

@@ -66,11 +66,9 @@ def decode(
         "device": device,
         "offline": offline,
     }
-    if out == "-" and json:
-        raise UsageError("--out -: stdout is the image itself", code="usage.out")
     from sdcli.output import images
 
-    destination = images.destination(out, several=len(files) > 1, force=force)
+    destination = images.destination(out, several=len(files) > 1, force=force, json=json)
     tally = Tally(
         "sdcli/vae-decode/1", "images", json=json, verbosity=meant.verbosity(quiet, verbose)
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
+from signal import SIG_DFL, SIGINT, SIGTERM, getsignal, raise_signal, signal
+from threading import current_thread, main_thread
 from typing import Annotated, Any, Final
 
 import typer
@@ -15,7 +19,7 @@ import typer
 import sdcli
 from sdcli.commands.defaults import Settings, where_set
 from sdcli.commands.values import Verb, Verbs
-from sdcli.errors import ExitCode, Interrupted, SdcliError, UsageError
+from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
 
 COMMANDS: Final = {
     "generate": "Draw images from prompts and print their paths.",
@@ -136,6 +140,10 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; only bugs leave as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_streams()
+    if current_thread() is main_thread() and getsignal(SIGTERM) == SIG_DFL:
+        # Who ends us politely (timeout, a job queue, a container) gets what Ctrl-C gets.
+        signal(SIGTERM, lambda number, frame: raise_signal(SIGINT))
     # The interpreter's last collection would look through all that torch and Diffusers made: 0.8 s.
     atexit.register(gc.freeze)
     try:
@@ -144,10 +152,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _report(_usage_error(error), arguments)
     except SdcliError as error:
         code = _report(error, arguments)
+    except OSError as error:
+        code = _report(_path_error(error), arguments)
     except SystemExit as done:  # how typer ends what it does for the shell's completion
         code = done.code
     _leave_stdout_flushed()
     return int(code or ExitCode.OK)
+
+
+def _open_streams() -> None:
+    """What the parent closed leads to nowhere, as daemons expect; no text is unprintable."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if stream.errors == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+_OF_THE_PATH: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
+
+
+def _path_error(error: OSError) -> SdcliError:
+    """The complaint about a path that names nothing on any disk, or about a full stdout."""
+    if error.errno == errno.ENOSPC and error.filename is None:
+        return OutputError(f"stdout: {error.strerror}", code="output.full")
+    if error.errno not in _OF_THE_PATH:
+        raise error
+    name = str(error.filename or "a path")
+    shown = name if len(name) <= 60 else f"{name[:40]}…{name[-16:]}"
+    return UsageError(
+        f"{shown}: {error.strerror}", code="usage.path", hint="give a path that can be"
+    )
 
 
 def _leave_stdout_flushed() -> None:
@@ -178,7 +214,8 @@ def _report(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
     if "--json" in arguments or "--jsonl" in arguments:
         from sdcli.output import events
 
-        events.emit(events.error_document(error))
+        with suppress(OutputError):  # when that is the error
+            events.emit(events.error_document(error))
     else:
         from sdcli.output.console import Console
 

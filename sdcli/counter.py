@@ -151,5 +151,13 @@ def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
     return type(error)(
         f"{error.message}; its latents are kept in {', '.join(paths)}",
         code=error.code,
-        hint=f"sdcli latents decode {' '.join(map(shlex.quote, paths))}",
+        hint=_what_helps(error, " ".join(map(shlex.quote, paths))),
     )
+
+
+def _what_helps(error: SdcliError, paths: str) -> str | None:
+    """What to type next, now that there are latents; none that are not finite can be decoded."""
+    if error.code == "numerics.unet":
+        return error.hint
+    vae = " --vae NAME (sdcli vae list)" if error.code == "numerics.vae" else ""
+    return f"sdcli latents decode {paths}{vae}"

@@ -174,6 +174,10 @@ class Recorded(Protocol):
         """Its file."""
 
     @property
+    def record(self) -> Mapping[str, Any]:
+        """The record of its run, as far as that went."""
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Of each of its tensors: (channels, height/8, width/8)."""
 

@@ -15,7 +15,7 @@ from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
 from sdcli.prompts.arrivals import Given
 from sdcli.prompts.fields import SIZE, canonical, from_text
 from sdcli.request import GenerationRequest
-from sdcli.result import Failure
+from sdcli.result import Failure, GenerationResult
 from sdcli.run import generate, outcomes
 from sdcli.shelf import Delivery, Shelf
 
@@ -87,10 +87,18 @@ def check(image: Recorded, shelf: Shelf | None) -> dict[str, Any]:
     from sdcli.engine import versions
     from sdcli.output.compare import compare
 
-    [result] = generate(image.request)
-    if shelf:
-        shelf.put(result)
+    result = _made(image.request, shelf)[0] if shelf else generate(image.request)[0]
     return compare(image.path, image.document, result, versions())
+
+
+def _made(request: GenerationRequest, shelf: Shelf) -> tuple[GenerationResult, str | None]:
+    """The one image that is asked for, drawn and put on the shelf, and where its latents are."""
+    with shelf.dumps:
+        [outcome] = outcomes(Given([request]), sinks=[shelf.dumps])
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        _, latents = shelf.put(outcome)
+    return outcome, latents
 
 
 @contextmanager
@@ -106,12 +114,8 @@ def redrawn(path: str, wanted: LatentsWanted, warn: Callable[[str], None]) -> It
     with TemporaryDirectory() as folder:
         out = str(Path(folder) / "again.png")
         shelf = Shelf(Delivery(out=out, images=1, save_latents=wanted))
-        with shelf.dumps:
-            [outcome] = outcomes(Given([image.request]), sinks=[shelf.dumps])
-            if isinstance(outcome, Failure):
-                raise outcome.error
-            _, latents = shelf.put(outcome)
-        if pixels_sha256(outcome.pixels) != image.document["pixels_sha256"]:
+        result, latents = _made(image.request, shelf)
+        if pixels_sha256(result.pixels) != image.document["pixels_sha256"]:
             warn(f"{path}: drawn again, it is another picture (sdcli replay --check tells more)")
         assert latents is not None
         yield dumps.read(latents)

@@ -13,7 +13,14 @@ from sdcli import groups
 from sdcli.beside import Beside
 from sdcli.counter import Counter
 from sdcli.dump import LatentsSink, LatentsWanted, Recorded, Start
-from sdcli.errors import ExitCode, OutputError, SdcliError
+from sdcli.errors import (
+    CorruptError,
+    ExitCode,
+    ModelError,
+    OutputError,
+    SdcliError,
+    UnsafeError,
+)
 from sdcli.interrupts import Patience
 from sdcli.plan import Job, batch_key, draw_seed, plan
 from sdcli.planner import Planner, defaults_of
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
     from sdcli.output.ledger import Ledger
 
 Begin = Callable[["LoadedPipeline", Job], Start]
+
+_ALL: Final = 1000
+"""How many jobs of a model that does not load fail by one line."""
 
 _FINISHING: Final = "the images in flight are finished first; Ctrl-C again stops at once"
 
@@ -79,16 +89,29 @@ def outcomes(
     A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a `ledger`
     only what is missing is drawn, group by group; `order` hears what to expect. With `begin` each
     goes on from where that says; `wildcards` fill prompts that had no seed to fill them by. Raises
-    SdcliError for what no later job could survive: a bad
-    request, a model that does not load.
+    SdcliError for what no later job could survive: a bad request, a device that is not there, and
+    without a ledger a model that does not load.
     """
     from sdcli import engine
 
+    broken: dict[PipelineSpec, SdcliError] = {}
     draw = ledger.draw_seed if ledger else draw_seed
     planner = Planner(warn or (lambda text: None), draw, wildcards)
 
+    def loaded(spec: PipelineSpec) -> LoadedPipeline | None:
+        """None for what does not load, when a prompt file may name others that do."""
+        try:
+            return None if spec in broken else _pipeline(spec, planner.warn)
+        except (ModelError, UnsafeError, CorruptError) as error:
+            if not ledger:
+                raise
+            broken[spec] = error
+            return None
+
     def limit(job: Job) -> int:
-        pipeline = _pipeline(job.spec, planner.warn)
+        pipeline = loaded(job.spec)
+        if pipeline is None:
+            return _ALL
         return batch_size or engine.auto_batch_size(pipeline, job)
 
     if ledger and order:
@@ -97,7 +120,10 @@ def outcomes(
         batches = _batches(source, planner.jobs, limit)
     patience = patience or Patience(lambda: None)
     for batch in batches:
-        pipeline = _pipeline(batch[0].spec, planner.warn)
+        pipeline = loaded(batch[0].spec)
+        if pipeline is None:
+            yield Failure(jobs=tuple(batch), error=broken[batch[0].spec])
+            continue
         with patience.busy():
             try:
                 yield from engine.generate(
@@ -173,7 +199,7 @@ def deliver(
         counter = Counter(shelf=shelf, report=report, progress=progress, warn=talk.warn)
         sinks: list[LatentsSink] = [shelf.dumps]
         if watching:
-            sinks.append(preview(watching, progress, talk.warn))
+            sinks.append(preview(watching, delivery, progress, talk.warn))
         try:
             report.started(delivery.images)
             with patience.installed() if shelf.ledger else nullcontext():

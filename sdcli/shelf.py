@@ -124,12 +124,15 @@ class Shelf:
         return sidecar, self.dumps.finish(written, force=force)
 
 
-def preview(watching: Watching, bar: Bar, warn: Callable[[str], None]) -> Preview:
+def preview(
+    watching: Watching, delivery: Delivery, bar: Bar, warn: Callable[[str], None]
+) -> Preview:
     """What shows the steps of a run, as a sink of its latents.
 
     Raises UsageError or OutputError for a file that cannot be written.
     """
     from sdcli.engine import looks
+    from sdcli.output.encode import FORMATS
     from sdcli.output.images import destination
     from sdcli.output.picture_bar import PictureBar
     from sdcli.output.preview import Preview, PreviewFile
@@ -146,14 +149,14 @@ def preview(watching: Watching, bar: Bar, warn: Callable[[str], None]) -> Previe
 
     screens: list[Screen] = [bar] if isinstance(bar, PictureBar) else []
     if watching.out is not None:
-        target = destination(watching.out, several=False, force=True)
-        if target.kind != "file":
+        path = Path(watching.out)
+        if path.suffix.lower() not in FORMATS or path == Path(delivery.out):
             raise UsageError(
-                f"--preview-out: {watching.out} is no image file",
+                f"--preview-out: {watching.out} is no image file of its own",
                 code="usage.preview",
                 hint="as in --preview-out now.png",
             )
-        screens.append(PreviewFile(target))
+        screens.append(PreviewFile(destination(watching.out, several=False, force=delivery.force)))
     return Preview(look_of, screens)
 
 

@@ -117,7 +117,7 @@ def preview(rounds: int) -> Document:
 def _with_and_without(race: str, draw: Sequence[str], more: Sequence[str], rounds: int) -> Document:
     """The same pictures without and with some options, and how much longer denoising took."""
     argv = ["generate", PROMPT, "--seed", str(SEED), "--device", "cpu", "--dtype", "float32"]
-    argv += ["--json", *draw]
+    argv += ["--json", "--force", *draw]
     contestants = [
         Contestant(name="sdcli generate", argv=sdcli(*argv)),
         Contestant(name=f"sdcli generate {more[0]}", argv=sdcli(*argv, *more)),

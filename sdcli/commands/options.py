@@ -13,8 +13,9 @@ ReportForm = Literal["paths", "json", "jsonl"]
 
 
 def complete_scheduler(incomplete: str) -> list[str]:
-    """The sampler names that begin so."""
-    return [row.name for row in SAMPLERS if row.name.lower().startswith(incomplete.lower())]
+    """The names that begin so, of those that a shell takes as one word."""
+    names = {name for row in SAMPLERS for name in (row.name, *row.aliases, row.class_name)}
+    return sorted(name for name in names if " " not in name and name.startswith(incomplete))
 
 
 Model = Annotated[

@@ -154,6 +154,13 @@ def _build(
 
 
 def _load_tokenizer(folder: Path) -> Any:
+    there = {path.name for path in (folder / "tokenizer").glob("*.*")}
+    if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:
+        raise ModelError(
+            f"tokenizer: neither tokenizer.json nor vocab.json and merges.txt in {folder}",
+            code="model.incomplete",
+            hint="download the model again",
+        )
     try:
         return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:

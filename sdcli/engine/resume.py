@@ -112,9 +112,10 @@ def _notes(job: Job, was: Job, dump: Recorded, step: int) -> tuple[str, ...]:
     changed = [f"{n} {getattr(was, n)!r}" for n in names if getattr(was, n) != getattr(job, n)]
     if was.scheduler != job.scheduler:
         changed.append(f"scheduler {was.scheduler_label!r}")
+    earlier = tuple(e for e in dump.record.get("events", ()) if str(e).startswith(RESUMED))
     if not changed:
-        return ()
-    return (f"{RESUMED} {step} are those of {dump.path.name}, with {', '.join(changed)}",)
+        return earlier
+    return (*earlier, f"{RESUMED} {step} are those of {dump.path.name}, with {', '.join(changed)}",)
 
 
 def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> str:

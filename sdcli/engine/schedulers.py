@@ -57,7 +57,24 @@ def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int
         raise UsageError(
             f"{cls.__name__} cannot do {steps} steps so: {error}", code="usage.scheduler"
         ) from error
+    _check_times(scheduler, steps)
     return scheduler
+
+
+def _check_times(scheduler: Any, steps: int) -> None:
+    """Raises UsageError for so many steps that two fall together, or one before the trained times.
+
+    Multistep solvers divide by the way between two steps.
+    """
+    trained = scheduler.config.num_train_timesteps
+    levels = [float(level) for level in getattr(scheduler, "sigmas", ())][:steps]
+    together = "solver_order" in scheduler.config and len(set(levels)) < len(levels)
+    if together or float(max(scheduler.timesteps)) >= trained:
+        raise UsageError(
+            f"{type(scheduler).__name__} cannot do {steps} steps so: {trained} times were trained",
+            code="usage.scheduler",
+            hint=f"at most {trained - 1} steps",
+        )
 
 
 def schedule(choice: SchedulerChoice, steps: int) -> tuple[list[tuple[float, float]], float]:

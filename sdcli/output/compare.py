@@ -26,7 +26,7 @@ def compare(
     """What `--check` says of one image; `document` is what `encode.read` read from it.
 
     "verdict" is identical (SHA-256 of the pixels), close (`CLOSE`) or different. Identical needs
-    the file's own pixels, too: an image that was edited after it was recorded is not.
+    the file's own pixels, too: one that was edited after it was recorded is at best different.
     """
     record = document["record"]
     recorded = record.get("pixels", {}).get("sha256")
@@ -37,7 +37,7 @@ def compare(
     if whole and (same_as_record or not recorded):
         verdict = "identical"
     else:
-        close = facts["psnr"] is None or facts["psnr"] >= CLOSE
+        close = facts["psnr"] is None or (facts["psnr"] >= CLOSE and not altered)
         verdict = "close" if whole or close else "different"
     return {
         "path": str(path),

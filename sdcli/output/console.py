@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,16 @@ from sdcli.output.bar import Bar
 from sdcli.output.text import one_line
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
+
+
+@contextmanager
+def _where_there_is_room() -> Iterator[None]:
+    """What a full disk behind stderr does not take is lost, and the run is not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
 
 
 class Console:
@@ -71,5 +82,6 @@ class Console:
 
     def _say(self, text: str) -> None:
         if self._bar is None or not self._bar.print_above(text):
-            self._stream.write(text + "\n")
-            self._stream.flush()
+            with _where_there_is_room():
+                self._stream.write(text + "\n")
+                self._stream.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.catalog.headers import Header, TensorInfo
 from sdcli.dump import EPS, FINAL, NOISE, X0, XT, parse_name, tensor_name
 from sdcli.errors import CorruptError, SdcliError, UsageError
+from sdcli.output import encode
 from sdcli.output.encode import FORMATS
 from sdcli.output.latents_file import DTYPES, corrupt, read_array, read_whole_header
 from sdcli.output.tensors import SCHEMA, SUFFIX
@@ -116,7 +118,8 @@ def read(path: Path | str) -> Dump:
     Raises UsageError (2) when there is no such file or it is not one of ours, CorruptError (7) when
     it is cut off or contradicts itself.
     """
-    path = _beside_image(Path(path).expanduser())
+    given = Path(path).expanduser()
+    path = _beside_image(given)
     if not path.is_file():
         raise UsageError(f"no file at {path}", code="usage.file")
     header = read_whole_header(path)
@@ -145,7 +148,21 @@ def read(path: Path | str) -> Dump:
         tensors=header.tensors,
     )
     _check_record(dump)
+    if path != given and given.is_file():
+        _check_pair(dump, given)
     return dump
+
+
+def _check_pair(dump: Dump, image: Path) -> None:
+    """Raises UsageError for an image that was made anew beside the latents of an earlier one."""
+    told = (encode.read(image)["record"] or {}).get("pixels", {}).get("sha256")
+    made = dump.record.get("pixels", {}).get("sha256")
+    if told and made and told != made:
+        raise UsageError(
+            f"{dump.path}: not the latents of {image}, which was made later",
+            code="latents.other",
+            hint=f"name the latents to see them: {shlex.quote(str(dump.path))}",
+        )
 
 
 def is_beside(path: Path | str) -> bool:

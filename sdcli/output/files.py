@@ -22,7 +22,14 @@ STDOUT = "-"
 def prepare(folder: Path) -> None:
     """Make the folder and prove that files can be written there. Raises OutputError."""
     with translated(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OutputError(
+                f"{folder} is a file, and a folder is needed there",
+                code="output.not_a_folder",
+                hint="choose another --out",
+            ) from error
         with _temporary(folder, b""):
             pass
 

@@ -40,7 +40,8 @@ def offsets(text: str) -> Offsets:
         if header := _HEADER.match(text, at):
             table = _names(header[2])
             if header[1] == "[[":
-                table, counts[table] = (*table, counts[table]), counts[table] + 1
+                counts[table] += 1
+                table = (*table, counts[table] - 1)
             found.setdefault(table, header.start(1))
         elif key := _KEY.match(text, at):
             at = _field(text, key, table, found)

@@ -18,7 +18,8 @@ from sdcli.request import GenerationRequest
 Mode = Literal["random", "all"]
 
 _NAME = re.compile(r"__([^\s_](?:[^\n]*?[^\s_])?)__")
-_MARKS: Final = re.compile(r"[{}$#%]|__")
+_MARKS: Final = re.compile(r"[{}$%]|__")
+_HASH: Final = "\ue023"  # of a private range: no prompt has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,8 @@ class Wildcards:
 
         with _translated(template):
             generator = RandomPromptGenerator(self._lists, seed=seed)
-            return str(generator.generate(self._checked(template), 1, seeds=[seed])[0])
+            drawn = generator.generate(_hidden(self._checked(template)), 1, seeds=[seed])[0]
+            return str(drawn).replace(_HASH, "#")
 
     def _every(self, template: str) -> Iterator[str]:
         # Not the library's generator, which makes all of them before it gives the first.
@@ -76,9 +78,10 @@ class Wildcards:
         from dynamicprompts.sampling_context import SamplingContext
 
         with _translated(template):
-            ways.check(self._checked(template), self._values)
+            ways.check(_hidden(self._checked(template)), self._values)
             context = SamplingContext(SamplingMethod.COMBINATORIAL, self._lists)
-            yield from map(str, context.sample_prompts(template))
+            for drawn in context.sample_prompts(_hidden(template)):
+                yield str(drawn).replace(_HASH, "#")
 
     @cached_property
     def _lists(self) -> Any:
@@ -115,6 +118,11 @@ class Wildcards:
             or (f"{self.folder} has {', '.join(known) or 'none'}" if self.folder else None)
             or "give the folder of its list: --wildcards DIR",
         )
+
+
+def _hidden(template: str) -> str:
+    """The template with # as a sign that the library does not take for the start of a comment."""
+    return template.replace("#", _HASH)
 
 
 def has_wildcards(prompt: str) -> bool:

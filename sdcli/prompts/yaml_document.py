@@ -21,6 +21,7 @@ _KINDS = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timesta
 _TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
 _MERGE = "tag:yaml.org,2002:merge"
 _DEPTH = 5
+_DEEPEST = 1000  # levels of nesting; the parser falls over at some thirty thousand
 
 
 def read(lines: Iterable[str], file: str) -> Reading:
@@ -33,6 +34,7 @@ def read(lines: Iterable[str], file: str) -> Reading:
         return
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _check_depth(yaml.parse(text, Loader=loader))
         for node in yaml.compose_all(text, Loader=loader):
             tree = _Tree(file)
             yield from entries(tree.value(node, ()), tree.place)
@@ -48,6 +50,17 @@ def read(lines: Iterable[str], file: str) -> Reading:
         yield fault(Place(file, 1, 1), "not YAML: nested too deeply")
     except UsageError as error:
         yield error
+
+
+def _check_depth(events: Iterable[Any]) -> None:
+    """Raises RecursionError before the parser's own recursion, in C, would end the process."""
+    from yaml import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise RecursionError
 
 
 class _Tree:

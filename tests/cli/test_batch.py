@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
 from sdcli.output.encode import read
 
@@ -461,3 +463,24 @@ def test_stdin_is_not_shared_by_ranks(run_cli, monkeypatch):
     ran = run_cli("batch", "-", stdin="a cat")
     assert ran.code == 2
     assert "cannot be read by several ranks" in ran.stderr
+
+
+def test_a_model_that_does_not_load_stops_no_other(run_cli, tmp_path):
+    from sdcli.engine.fingerprint import _of_folders
+
+    bad = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "bad"))
+    unet = bad / "unet" / "diffusion_pytorch_model.safetensors"
+    unet.write_bytes(unet.read_bytes()[:200_000])
+    lines = [{"prompt": "x", "model": "bad"}, {"prompt": "a cat"}, {"prompt": "y", "model": "bad"}]
+    Path("p.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    argv = ("batch", "p.jsonl", "--seed", "1", "--steps", "1", "--size", "64x64", "-o", "o")
+    ran = run_cli(*argv, "--jsonl")
+    events = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert ran.code == 9
+    assert [e["prompt"] for e in events if e["event"] == "image"] == ["a cat"]
+    assert [e["indices"] for e in events if e["event"] == "failed"] == [[0, 2]]
+    assert (events[-1]["made"], events[-1]["failed"]) == (1, 2)
+    shutil.copy(EMBEDDED_FOLDER / "unet" / unet.name, unet)
+    _of_folders.cache_clear()  # which a new process would not have
+    assert run_cli(*argv, "--jsonl").code == 0
+    assert len(list(Path("o").glob("*.png"))) == 3

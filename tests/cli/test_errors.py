@@ -109,7 +109,7 @@ def test_a_missing_model(run_cli, model):
 
 def test_a_model_that_is_not_in_the_cache_offline(run_cli):
     ran = run_cli("generate", "a cat", "-m", "nobody/nothing", "--offline")
-    assert_refused(ran, ExitCode.MODEL, "nobody/nothing", "--offline")
+    assert_refused(ran, ExitCode.MODEL, "nobody/nothing", "not in the local cache")
 
 
 def test_a_model_of_another_family(run_cli, broken):
@@ -217,16 +217,64 @@ def test_a_closed_pipe_ends_the_run_quietly(tmp_path):
     assert len(list((tmp_path / "outputs").glob("*.png"))) < 50
 
 
-def test_an_interrupt_names_what_is_finished(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_names_what_is_finished(tmp_path, number):
     """And a path is printed as soon as its file is whole, while stdin is still open."""
     process = start(tmp_path, "-", "--steps", "1")
     process.stdin.write("a cat\n")
     process.stdin.flush()
     path = tmp_path / process.stdout.readline().strip()
     assert path.read_bytes().startswith(b"\x89PNG")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == ExitCode.INTERRUPTED
     assert out == ""
     assert "1 image is finished" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("option", ["-o", "-m", "--vae", "--wildcards", "--preview-out"])
+def test_a_name_that_no_disk_takes_is_refused(run_cli, option):
+    ran = run_cli("generate", "a cat", option, "x" * 300 + ".png")
+    assert ran.code in (2, 3, 5)
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_file_in_the_way_of_a_folder_is_told_as_such(run_cli, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    for out in ("taken", "taken/x.png"):
+        ran = run_cli("generate", "a cat", "-o", out)
+        assert_refused(ran, ExitCode.OUTPUT, "taken")
+        assert "--force" not in ran.stderr
+
+
+def test_more_steps_than_the_model_knows_are_refused(run_cli):
+    for scheduler in ("ddim", "dpm++ 2m", "unipc", "ddpm"):
+        ran = run_cli("generate", "a cat", "--steps", "1000", "-s", scheduler, "--size", "64x64")
+        assert_refused(ran, ExitCode.USAGE, "1000 steps", "999")
+    assert run_cli("schedulers", "show", "ddim", "--steps", "1000").code == 2
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", ">&-", "2>/dev/full"])
+def test_streams_that_are_closed_or_full_stop_no_drawing(tmp_path, redirected):
+    words = "generate 'a cat' --steps 1 --size 64x64 -o a.png -v"
+    command = f"{sys.executable} -m sdcli {words} {redirected}"
+    ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=ENV, check=False)
+    assert ran.returncode == 0
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_an_error_that_has_no_room_on_stdout_keeps_its_code(tmp_path):
+    command = f"{sys.executable} -m sdcli generate 'a cat' --steps x --json > /dev/full"
+    ran = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=ENV, check=False, capture_output=True
+    )
+    assert (ran.returncode, b"Traceback" in ran.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("lacks", [["tokenizer.json", "vocab.json"], ["*"]])
+def test_a_model_without_a_tokenizer_is_incomplete(run_cli, broken, lacks):
+    for pattern in lacks:
+        for path in (broken / "tokenizer").glob(pattern):
+            path.unlink()
+    assert_refused(run_cli("generate", "a cat", "-m", str(broken)), ExitCode.MODEL, "tokenizer")

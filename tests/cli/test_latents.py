@@ -271,6 +271,30 @@ def test_pictures_of_steps_are_told_in_one_document(run, verb, steps):
     assert all(Path(image["path"]).is_file() for image in told)
 
 
+def test_going_back_before_the_branch_of_a_mixed_run_is_warned_of(run):
+    kept = ("--save-latents", "all", "-o", "b2.png")
+    assert run("latents", "resume", "a.png", "--from-step", "2", "-p", "a fish", *kept).code == 0
+    for step, warned in ((1, True), (2, False), (3, False)):
+        ran = run("latents", "resume", "b2.png", "--from-step", str(step), "-o", f"c{step}.png")
+        assert (ran.code, "another run" in ran.stderr) == (0, warned)
+        assert (sha(f"c{step}.png") == sha("b2.png")) is not warned
+
+
+@pytest.mark.parametrize("verb", ["decode", "preview"])
+def test_an_encoded_picture_can_be_seen(run, verb):
+    assert run("vae", "encode", "a.png", "-o", "e.latents.safetensors").code == 0
+    assert run("latents", verb, "e.latents.safetensors", "-o", "e.png").code == 0
+    assert run("latents", "diff", "e.latents.safetensors", "e.latents.safetensors").code == 0
+
+
+def test_latents_of_an_earlier_picture_of_that_name_are_not_taken(run):
+    argv = ("generate", "a fish", "--steps", "1", "--size", "64x64", "-o", "a.png", "--force")
+    assert run(*argv).code == 0
+    ran = run("latents", "decode", "a.png", "-o", "old.png")
+    assert (ran.code, "made later" in ran.stderr) == (2, True)
+    assert run("latents", "decode", "a.latents.safetensors", "-o", "old.png").code == 0
+
+
 @pytest.mark.parametrize("verb", ["decode", "preview", "grid", "noise"])
 def test_stdout_is_a_picture_or_a_document(run, verb):
     ran = run("latents", verb, "a.png", "-o", "-", "--json")

@@ -40,6 +40,8 @@ def test_through_the_models_own_vae_the_last_look_is_the_picture(run_cli, tmp_pa
         (("--preview", "-q"), "--quiet"),
         (("--preview-vae", "tiny"), "nothing alone"),
         (("--preview-out", "folder"), "no image file"),
+        (("--preview-out", "x.txt"), "--preview-out: x.txt is no image file"),
+        (("--preview-out", "x.png", "-o", "x.png"), "of its own"),
     ],
 )
 def test_what_could_not_be_seen_is_refused(run_cli, argv, told):
@@ -47,6 +49,13 @@ def test_what_could_not_be_seen_is_refused(run_cli, argv, told):
     assert ran.code == 2
     assert told in ran.stderr
     assert "hint" in ran.stderr
+
+
+def test_a_preview_overwrites_nothing_unforced(run_cli, tmp_path):
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    ran = run_cli("generate", "a cat", *QUICK, "--preview-out", "mine.png", "-o", "cat.png")
+    assert (ran.code, (tmp_path / "mine.png").read_bytes()) == (5, b"mine")
+    assert not (tmp_path / "cat.png").exists()
 
 
 def test_in_a_terminal_pictures_are_on_stderr_and_paths_on_stdout(tmp_path):

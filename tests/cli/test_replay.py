@@ -137,3 +137,20 @@ def _with_record(path, record):
     info.add_itxt("sdcli", json.dumps(record))
     with Image.open(path) as image:
         image.copy().save(path, pnginfo=info)
+
+
+def test_a_checked_picture_can_be_kept(run_cli):
+    run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
+    ran = run_cli("replay", "cat.png", "--check", "-o", "again.png")
+    assert ran.code == 0
+    assert read("again.png")["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+
+
+def test_one_altered_pixel_is_a_difference(run_cli):
+    run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
+    record = read("cat.png")["record"]
+    with Image.open("cat.png") as image:
+        image.putpixel((3, 3), tuple(255 - level for level in image.getpixel((3, 3))))
+        image.save("cat.png")
+    _with_record("cat.png", record)
+    assert run_cli("replay", "cat.png", "--check").code == ExitCode.DIFFERENT

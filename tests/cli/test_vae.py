@@ -244,3 +244,10 @@ def test_list_and_show_tell(run_cli):
     assert "scaling factor: 1" in run_cli("vae", "show", "own").stdout
     assert run_cli("vae", "show", "taesd").code == 3
     assert run_cli("vae", "show", "tiyn").code == 3
+
+
+def test_one_file_is_a_vae_for_every_command(run_cli):
+    file = str(EMBEDDED_FOLDER / "vae" / "diffusion_pytorch_model.safetensors")
+    generate(run_cli, "--vae", file)
+    generate(run_cli, "-o", "own.png")
+    assert (pixels("cat.png") == pixels("own.png")).all()

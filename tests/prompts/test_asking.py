@@ -242,6 +242,7 @@ def lists(tmp_path):
         ("__color__", ["blue", "red"]),
         ("__deep__", ["blue x", "blue y", "red x", "red y"]),
         ("(cat:1.3) [a|b] a_b", ["(cat:1.3) [a|b] a_b"]),
+        ("a C# {x|y} # 1", ["a C# x # 1", "a C# y # 1"]),
     ],
 )
 def test_wildcards_in_every_way_and_by_the_seed(lists, template, every):

@@ -209,6 +209,12 @@ def test_the_examples_are_good(path):
         ("toml", "steps = \n", ["f.toml:1:9: not TOML"]),
         (
             "toml",
+            '[[requests]]\nprompt="a"\n[[requests]]\nprompt="b"\nsteps="q"\n',
+            ["f.toml:5:1: num"],
+        ),
+        ("yaml", "a: " + "[" * 50_000, ["f.yaml:1:1: not YAML: nested too deeply"]),
+        (
+            "toml",
             'requests = [\n  {prompt = "a", eta = 2}, # a = {\n  {seed = 1, prompt = 3},\n 5]\n',
             ["f.toml:2:18: eta", "f.toml:3:14: prompt", "f.toml:4:2: not a request"],
         ),

@@ -148,7 +148,7 @@ def look_for(dump: Dump, through: Through) -> Look:
 
 def normalised(dump: Dump, kind: str, step: int) -> Any:
     """Latents of a step; x_t of schedulers that count noise in sigmas brought to variance 1."""
-    if kind == XT and step == 0:
+    if kind == XT and step == 0 and NOISE in dump.tensors:
         return dump.named(NOISE)
     latents, sigmas = dump.array(kind, step), dump.record.get("sigmas")
     if kind != XT or dump.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sdcli.commands import meant, options
 from sdcli.commands.latents.choices import File
+from sdcli.dump import RESUMED
 from sdcli.errors import ExitCode
 from sdcli.prompts.arrivals import Given
 from sdcli.request import GenerationRequest
+
+if TYPE_CHECKING:
+    from sdcli.output.dumps import Dump
 
 FromStep = Annotated[
     int, typer.Option("--from-step", help="How many steps are kept; 0 starts from the noise.")
@@ -56,6 +61,7 @@ def resume(
       sdcli latents resume outputs/0001-a-cat-7.png --from-step 6 --prompt "a dog"
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
+    from sdcli.output.console import Console
     from sdcli.output.dumps import read
     from sdcli.run import Delivery, deliver, going_on
 
@@ -89,4 +95,18 @@ def resume(
         report=meant.report_form(json, False),
         verbosity=meant.verbosity(quiet, verbose),
     )
+    if warning := _of_two_runs(dump, from_step):
+        Console(verbosity=delivery.verbosity).warn(warning)
     return deliver(Given([request]), delivery, begin=going_on(dump, was, from_step))
+
+
+def _of_two_runs(dump: Dump, step: int) -> str | None:
+    """What to say of latents whose run went on from another's later than at this step."""
+    for event in dump.record.get("events", ()):
+        branch = re.match(rf"{RESUMED} (\d+)", str(event))
+        if branch and step < int(branch[1]):
+            return (
+                f"the first {branch[1]} steps in {dump.path} are of another run, and from step "
+                f"{step} on the rest is drawn as its last ones were: it is another picture"
+            )
+    return None

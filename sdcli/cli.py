@@ -211,6 +211,10 @@ def _usage_error(error: typer.TyperException) -> UsageError:
 
 
 def _report(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
+    if type(error) is UsageError and not error.hint:
+        words = [word for word in arguments[:1] if word in COMMANDS]
+        hint = " ".join(["sdcli", *words, "--help"])
+        error = UsageError(error.message, code=error.code, hint=hint)
     if "--json" in arguments or "--jsonl" in arguments:
         from sdcli.output import events
 

@@ -14,7 +14,8 @@ ReportForm = Literal["paths", "json", "jsonl"]
 
 def complete_scheduler(incomplete: str) -> list[str]:
     """The names that begin so, of those that a shell takes as one word."""
-    names = {name for row in SAMPLERS for name in (row.name, *row.aliases, row.class_name)}
+    names = {n for row in SAMPLERS for n in (row.name, *row.aliases, row.class_name)}
+    names |= {row.name.lower().replace(" ", "_") for row in SAMPLERS}
     return sorted(name for name in names if " " not in name and name.startswith(incomplete))
 
 

@@ -115,7 +115,10 @@ def _notes(job: Job, was: Job, dump: Recorded, step: int) -> tuple[str, ...]:
     earlier = tuple(e for e in dump.record.get("events", ()) if str(e).startswith(RESUMED))
     if not changed:
         return earlier
-    return (*earlier, f"{RESUMED} {step} are those of {dump.path.name}, with {', '.join(changed)}",)
+    return (
+        *earlier,
+        f"{RESUMED} {step} are those of {dump.path.name}, with {', '.join(changed)}",
+    )
 
 
 def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> str:

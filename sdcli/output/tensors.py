@@ -141,7 +141,8 @@ class Dumps:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None:  # a bug, wherever it is, must not cost what was drawn
+        # A bug must not cost what was drawn; a reader who went away wants no more of it.
+        if kind is not None and not issubclass(kind, BrokenPipeError):
             with suppress(SdcliError):
                 self.rescue_all()
         for growing in self._growing.values():

@@ -217,6 +217,17 @@ def test_a_closed_pipe_ends_the_run_quietly(tmp_path):
     assert len(list((tmp_path / "outputs").glob("*.png"))) < 50
 
 
+def test_a_reader_that_goes_away_leaves_no_latents(tmp_path):
+    text = "".join(f"a cat {i}\n" for i in range(12))
+    words = "generate - --steps 1 --size 64x64 --batch-size 2 -q -o o"
+    ran = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m sdcli {words} | head -1"],
+        input=text, cwd=tmp_path, env=ENV, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.stderr == ""
+    assert {path.suffix for path in (tmp_path / "o").iterdir()} == {".png"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_names_what_is_finished(tmp_path, number):
     """And a path is printed as soon as its file is whole, while stdin is still open."""

@@ -297,3 +297,15 @@ def test_any_text_is_a_scheduler_or_a_usage_error(text):
 def test_unet_calls(calls, steps, expected):
     row = next(row for row in SAMPLERS if row.calls == calls)
     assert row.unet_calls(steps) == expected
+
+
+def test_completion_offers_words_that_need_no_quotes() -> None:
+    from sdcli.catalog.schedulers import resolve
+    from sdcli.commands.options import complete_scheduler
+
+    assert {"euler", "euler_a", "euler_ancestral"} <= set(complete_scheduler("eul"))
+    assert "EulerDiscreteScheduler" in complete_scheduler("Eul")
+    offered = complete_scheduler("")
+    assert all(" " not in name for name in offered)
+    for name in offered:
+        resolve(name)

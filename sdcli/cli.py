@@ -211,7 +211,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
 
 
 def _report(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
-    if type(error) is UsageError and not error.hint:
+    if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
         words = [word for word in arguments[:1] if word in COMMANDS]
         hint = " ".join(["sdcli", *words, "--help"])
         error = UsageError(error.message, code=error.code, hint=hint)

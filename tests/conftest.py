@@ -16,6 +16,8 @@ from hypothesis import settings
 # worker of pytest has but one core. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# It sets what Diffusers reads when it is imported, with which a test may come first.
+import sdcli.engine  # noqa: F401
 from sdcli.cli import main
 
 pytest_plugins = ["tests.made_again"]

@@ -35,12 +35,8 @@ def _of_folders(folder: Path, vae: Path, variant: str | None) -> str:
     digest = hashlib.sha256()
     for part in ("scheduler", "tokenizer", *homes):
         home = homes.get(part, folder / part)
-        found = (
-            []
-            if part not in homes
-            else [home if home.is_file() else weights.find(home, part, variant)]
-        )
-        for path in (*_texts(home), *found):
+        weight_file = [weights.find(home, part, variant)] if part in homes else []
+        for path in (*_texts(home), *weight_file):
             digest.update(f"{part}/{path.name} {path.stat().st_size}\n".encode())
             for piece in _pieces(path):
                 digest.update(piece)

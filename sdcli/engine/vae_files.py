@@ -36,6 +36,6 @@ def find(spec: PipelineSpec, model_folder: Path) -> tuple[VaeFacts, tuple[str, .
 def read(spec: PipelineSpec, model_folder: Path) -> VaeFacts:
     """The facts of the VAE that the spec means, whether or not it fits."""
     home = fetch_vae(spec, model_folder)
-    file = home if home.is_file() else weights.find(home, "vae", spec.variant)
+    file = weights.find(home, "vae", spec.variant)
     weights.check("vae", file)
     return read_vae(home, file, read_json(model_folder / "vae" / "config.json"))

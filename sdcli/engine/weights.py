@@ -45,10 +45,12 @@ def variant_of(name: str) -> str | None:
 
 
 def find(folder: Path, component: str, variant: str | None) -> Path:
-    """The weight file of the component in `folder`.
+    """The weight file of the component in `folder`, which a VAE may itself be.
 
     Raises UnsafeError when only pickles are there, ModelError when nothing is.
     """
+    if folder.is_file():
+        return folder
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     chosen = choose(names, STEMS[component], variant)
     if chosen:

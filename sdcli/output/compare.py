@@ -26,7 +26,7 @@ def compare(
     """What `--check` says of one image; `document` is what `encode.read` read from it.
 
     "verdict" is identical (SHA-256 of the pixels), close (`CLOSE`) or different. Identical needs
-    the file's own pixels, too: one that was edited after it was recorded is at best different.
+    the file's own pixels, too: one that was edited after it was recorded is not close by PSNR.
     """
     record = document["record"]
     recorded = record.get("pixels", {}).get("sha256")

@@ -118,7 +118,10 @@ def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[
     assert reading
     taken, _ = again.understood(reading)
     assert ("width" in taken) == ("height" in taken)
-    if taken["prompt"] != "-":
+    if taken["prompt"] == "-" or "\0" in str(taken["prompt"]):  # no argument can be that
+        with pytest.raises(UsageError):
+            again.command(taken)
+    else:
         _, *argv = words(again.command(taken))
         assert asked(argv) == [GenerationRequest.from_dict(taken)]
 

@@ -20,54 +20,60 @@ from itertools import islice
 from sdcli import sweep
 from sdcli.errors import SdcliError, UsageError, UsageErrors
 from sdcli.prompts import said
-from sdcli.prompts.entry import Entry, fault
+from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE
 from sdcli.prompts.said import PROMPT
 from sdcli.prompts.wildcards import Wildcards, has_wildcards
 from sdcli.request import GenerationRequest
-from sdcli.sweep import Axes, Replacement
+from sdcli.sweep import PromptReplacement, SweepAxes
 
-Examine = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
+Validator = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
 """All that a request's model could not do, each with the field that it is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RequestTemplate:
     """What is said of every request, typed or in settings. Raises UsageError for what cannot be.
 
     A `sample` has, of many seeds and wildcards, only as many as it takes to check the rest.
     """
 
-    flags: Axes = field(default_factory=dict)
-    settings: Axes = field(default_factory=dict)
-    replacements: Sequence[Replacement] = ()
+    flags: SweepAxes = field(default_factory=dict)
+    settings: SweepAxes = field(default_factory=dict)
+    replacements: Sequence[PromptReplacement] = ()
     wildcards: Wildcards | None = None
     sample: bool = False
 
     def __post_init__(self) -> None:
         for axes in (self.flags, self.settings):
-            for error in said.wrong_values(axes).values():
+            for error in said.value_errors(axes).values():
                 raise error
 
-    def requests(self, line: Axes, defaults: Axes | None = None) -> Iterator[GenerationRequest]:
+    def requests(
+        self, line: SweepAxes, defaults: SweepAxes | None = None
+    ) -> Iterator[GenerationRequest]:
         """All that one prompt asks for: prompts replaced, times the sweep, times wildcards."""
         axes = self._axes(line, defaults)
         if self.sample:
             axes["seed"] = _ends(axes.get("seed", (None,)))
         rest = {name: values for name, values in axes.items() if name != PROMPT}
         for prompt in self._prompts(str(axes[PROMPT][0])):
-            for values in sweep.product(rest):
-                yield from self._filled(said.request({**values, PROMPT: prompt}))
+            for values in sweep.combinations(rest):
+                yield from self._filled(said.build_request({**values, PROMPT: prompt}))
 
-    def images(self, line: Axes, defaults: Axes | None = None) -> int | None:
+    def images(self, line: SweepAxes, defaults: SweepAxes | None = None) -> int | None:
         """How many images that is, None when wildcards decide it."""
         axes = self._axes(line, defaults)
         prompt = str(axes[PROMPT][0])
         if self.wildcards and self.wildcards.mode == "all" and has_wildcards(prompt):
             return None
-        return len(self._prompts(prompt)) * sweep.size(axes) * int(str(axes.get("count", (1,))[0]))
+        return (
+            len(self._prompts(prompt))
+            * sweep.count_combinations(axes)
+            * int(str(axes.get("count", (1,))[0]))
+        )
 
-    def _axes(self, line: Axes, defaults: Axes | None) -> dict[str, Sequence[object]]:
+    def _axes(self, line: SweepAxes, defaults: SweepAxes | None) -> dict[str, Sequence[object]]:
         return _merged(line, self.flags, defaults or {}, self.settings)
 
     def _prompts(self, prompt: str) -> Sequence[str]:
@@ -83,7 +89,7 @@ class Asked:
         return islice(filled, 1) if self.sample else filled
 
 
-class Expander:
+class EntryExpander:
     """The entries of one source to requests. Entries without a prompt, before the first with one,
     are the source's defaults.
 
@@ -91,20 +97,20 @@ class Expander:
     and, of what was checked, how many images it makes (None when wildcards decide it).
     """
 
-    def __init__(self, asked: Asked, examine: Examine = lambda request: ()) -> None:
+    def __init__(self, asked: RequestTemplate, examine: Validator = lambda request: ()) -> None:
         self._asked = asked
         self._sample = replace(asked, sample=True)
         self._examine = examine
         self._defaults: dict[str, Sequence[object]] = {}
-        self._set_by: dict[str, Entry] = {}
+        self._set_by: dict[str, PromptEntry] = {}
         self.begun = False
         self.images: int | None = 0
         self.unused_flags = set(asked.flags)
         self.unused_replacements = list(asked.replacements)
 
-    def requests(self, entry: Entry) -> Iterator[GenerationRequest]:
+    def requests(self, entry: PromptEntry) -> Iterator[GenerationRequest]:
         """The requests of an entry. Raises UsageErrors with what is wrong with it, and where."""
-        line, faults = said.axes_of(entry)
+        line, faults = said.entry_values(entry)
         if PROMPT not in line or faults:
             if faults := self.faults(entry):
                 raise UsageErrors(faults)
@@ -115,13 +121,13 @@ class Expander:
         except UsageError as error:
             raise UsageErrors(self.faults(entry) or [self._placed(entry, error)]) from error
 
-    def faults(self, entry: Entry) -> list[UsageError]:
+    def faults(self, entry: PromptEntry) -> list[UsageError]:
         """All that is wrong with an entry by itself and for its model, and where.
 
         Raises the SdcliError of a model that the entry has only from the command line.
         """
-        line, faults = said.axes_of(entry)
-        if PROMPT not in line and not said.writing(entry, [PROMPT]):
+        line, faults = said.entry_values(entry)
+        if PROMPT not in line and not said.written_name(entry, [PROMPT]):
             return self._defaults_faults(entry, line, faults)
         self.begun = True
         found = {error.message: error for error in faults}
@@ -130,7 +136,7 @@ class Expander:
             self._note(line)
         return list(found.values())
 
-    def _try_out(self, entry: Entry, line: Axes, found: dict[str, UsageError]) -> None:
+    def _try_out(self, entry: PromptEntry, line: SweepAxes, found: dict[str, UsageError]) -> None:
         """Add what is wrong with any of the requests of a line; a wrong value hides no other."""
 
         def add(error: SdcliError, about: str | None = None) -> None:
@@ -142,14 +148,14 @@ class Expander:
                 for about, error in self._examine(request):
                     add(error, about)
         except UsageError as error:
-            wrong = said.wrong_values(line)
+            wrong = said.value_errors(line)
             for one in wrong.values() or [error]:
                 add(one)
             if wrong:
                 rest = {name: values for name, values in line.items() if name not in wrong}
                 self._try_out(entry, {PROMPT: ("",), **rest}, found)
 
-    def _note(self, line: Axes) -> None:
+    def _note(self, line: SweepAxes) -> None:
         self.unused_flags &= line.keys()
         prompt = str(line[PROMPT][0])
         self.unused_replacements = [r for r in self.unused_replacements if r.old not in prompt]
@@ -157,33 +163,35 @@ class Expander:
         self.images = None if images is None or self.images is None else self.images + images
 
     def _defaults_faults(
-        self, entry: Entry, line: Axes, faults: Sequence[UsageError]
+        self, entry: PromptEntry, line: SweepAxes, faults: Sequence[UsageError]
     ) -> list[UsageError]:
         """What is wrong with an entry as defaults; they hold from now on when nothing is."""
-        wrong = said.wrong_values(line).values()
+        wrong = said.value_errors(line).values()
         faults = [*faults, *(self._placed(entry, error) for error in wrong)]
         if self.begun:
             hint = "defaults stand at the top, before the first prompt"
-            faults.append(fault(entry.place_of(PROMPT), "no prompt", hint=hint))
+            faults.append(located_error(entry.place_of(PROMPT), "no prompt", hint=hint))
         if not faults:
             self._defaults.update(line)
             self._set_by.update(dict.fromkeys(line.keys() - self._asked.flags.keys(), entry))
         return faults
 
-    def _placed(self, entry: Entry, error: SdcliError, about: str | None = None) -> UsageError:
+    def _placed(
+        self, entry: PromptEntry, error: SdcliError, about: str | None = None
+    ) -> UsageError:
         """The error with the place of the field that it is about, in the entry or the defaults."""
-        names = said.sources(about or said.field_of(error))
+        names = said.related_fields(about or said.error_field(error))
         set_by = [self._set_by[name] for name in names if name in self._set_by]
         for one in (entry, *set_by):
-            if written := said.writing(one, names):
+            if written := said.written_name(one, names):
                 place = one.place_of(written)
-                return fault(place, error.message, code=error.code, hint=error.hint)
+                return located_error(place, error.message, code=error.code, hint=error.hint)
         if not isinstance(error, UsageError):
             raise error
-        return fault(entry.place, error.message, code=error.code, hint=error.hint)
+        return located_error(entry.place, error.message, code=error.code, hint=error.hint)
 
 
-def _merged(*levels: Axes) -> dict[str, Sequence[object]]:
+def _merged(*levels: SweepAxes) -> dict[str, Sequence[object]]:
     """All that is said, the first level that says something winning. Raises UsageError."""
     merged = {name: values for level in reversed(levels) for name, values in level.items()}
     if SIZE not in merged:

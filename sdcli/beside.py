@@ -9,7 +9,7 @@ from threading import Thread
 Work = Callable[[], None]
 
 
-class Beside:
+class WriterThread:
     """A queue of work. What one piece raises, the next call here raises; later pieces are dropped.
 
     At most `waiting` pieces wait, so that finished pictures do not fill the memory.

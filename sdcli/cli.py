@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final
 import typer
 
 import sdcli
-from sdcli.commands.defaults import Settings, where_set
-from sdcli.commands.values import Verb, Verbs
+from sdcli.commands.defaults import ConfigDefaults, setting_source
+from sdcli.commands.values import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
 
 COMMANDS: Final = {
@@ -36,7 +36,7 @@ COMMANDS: Final = {
 group of commands `app`. A module is imported when its command is asked for."""
 
 
-class _OnDemand(Mapping[str, Any]):
+class _LazyCommands(Mapping[str, Any]):
     """The commands by name."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class _OnDemand(Mapping[str, Any]):
         if name not in COMMANDS:
             raise KeyError(name)
         if name not in self._built:
-            self._built[name] = _command(name)
+            self._built[name] = _load_command(name)
         return self._built[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -56,23 +56,23 @@ class _OnDemand(Mapping[str, Any]):
         return len(COMMANDS)
 
 
-def _command(name: str) -> Any:
+def _load_command(name: str) -> Any:
     module = import_module(f"sdcli.commands.{name}")
     group = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group.command(name, cls=Verb)(getattr(module, name))
+        group.command(name, cls=PlainCommand)(getattr(module, name))
     command = typer.main.get_command(group)
     command.name = name
     return command
 
 
-class Root(Verbs):
+class RootGroup(PlainGroup):
     """Ends a run whose reader went away, or that was interrupted, before typer would in its way."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = _OnDemand()  # type: ignore[assignment]  # which is only read
+        self.commands = _LazyCommands()  # type: ignore[assignment]  # which is only read
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -92,7 +92,7 @@ class Root(Verbs):
 
 app = typer.Typer(
     name="sdcli",
-    cls=Root,
+    cls=RootGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -133,7 +133,7 @@ def root(
     Defaults of options can stand in sdcli.toml, here or in ~/.config/sdcli, and in variables like
     SDCLI_STEPS; what is typed wins.
     """
-    context.obj = Settings(context.command, profile or os.environ.get("SDCLI_PROFILE"))
+    context.obj = ConfigDefaults(context.command, profile or os.environ.get("SDCLI_PROFILE"))
     context.default_map = context.obj.default_map()
 
 
@@ -149,14 +149,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:
-        code = _report(_usage_error(error), arguments)
+        code = _report_error(_usage_error(error), arguments)
     except SdcliError as error:
-        code = _report(error, arguments)
+        code = _report_error(error, arguments)
     except OSError as error:
-        code = _report(_path_error(error), arguments)
+        code = _report_error(_path_error(error), arguments)
     except SystemExit as done:  # how typer ends what it does for the shell's completion
         code = done.code
-    _leave_stdout_flushed()
+    _flush_stdout()
     return int(code or ExitCode.OK)
 
 
@@ -170,14 +170,14 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-_OF_THE_PATH: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
+_PATH_ERRNOS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
 
 
 def _path_error(error: OSError) -> SdcliError:
     """The complaint about a path that names nothing on any disk, or about a full stdout."""
     if error.errno == errno.ENOSPC and error.filename is None:
         return OutputError(f"stdout: {error.strerror}", code="output.full")
-    if error.errno not in _OF_THE_PATH:
+    if error.errno not in _PATH_ERRNOS:
         raise error
     name = str(error.filename or "a path")
     shown = name if len(name) <= 60 else f"{name[:40]}…{name[-16:]}"
@@ -186,7 +186,7 @@ def _path_error(error: OSError) -> SdcliError:
     )
 
 
-def _leave_stdout_flushed() -> None:
+def _flush_stdout() -> None:
     """What a closed or full stdout did not take goes nowhere, or the interpreter would complain."""
     try:
         sys.stdout.flush()
@@ -201,7 +201,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     command = context.command_path if context else "sdcli"
     message = (error.message if near else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
-    if source := where_set(context, getattr(error, "param", None)):
+    if source := setting_source(context, getattr(error, "param", None)):
         message = f"{source}: {message}"
     return UsageError(
         message,
@@ -210,7 +210,7 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     )
 
 
-def _report(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
+def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
     if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
         words = [word for word in arguments[:1] if word in COMMANDS]
         hint = " ".join(["sdcli", *words, "--help"])
@@ -219,7 +219,7 @@ def _report(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
         from sdcli.output import events
 
         with suppress(OutputError):  # when that is the error
-            events.emit(events.error_document(error))
+            events.print_json_line(events.error_document(error))
     else:
         from sdcli.output.console import Console
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.catalog.models import read_defaults
-from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers import resolve_scheduler
 from sdcli.errors import SdcliError, UsageError
-from sdcli.plan import plan
-from sdcli.prompts.arrivals import Given
+from sdcli.plan import resolve_jobs
+from sdcli.prompts.arrivals import IterableSource
 from sdcli.request import GenerationRequest
-from sdcli.result import Failure, GenerationResult, StepEvent
+from sdcli.result import GenerationResult, JobFailure, StepEvent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ CONVERGED_DB: Final = 30.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
+class SchedulerRun:
     """One scheduler at one number of steps; `error` instead of all that is None.
 
     `seconds` are of the denoising alone, `latent_rmse` and `psnr` (dB, None for equal images) are
@@ -50,17 +50,17 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class SchedulerComparison:
     """All runs, schedulers in the order asked, each with rising steps."""
 
     prompt: str
     seed: int
     reference_steps: int
-    reference: Run
-    runs: tuple[Run, ...]
+    reference: SchedulerRun
+    runs: tuple[SchedulerRun, ...]
 
     @property
-    def fastest(self) -> Run | None:
+    def fastest(self) -> SchedulerRun | None:
         """The converged run of the fewest UNet calls, the nearest one among equals."""
         converged = [run for run in self.runs if run.is_converged]
         return min(
@@ -68,7 +68,7 @@ class Comparison:
         )
 
 
-def compare(
+def compare_schedulers(
     template: GenerationRequest,
     schedulers: Sequence[str],
     steps: Sequence[int],
@@ -76,7 +76,7 @@ def compare(
     reference_steps: int,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Callable[[str], None] | None = None,
-) -> Comparison:
+) -> SchedulerComparison:
     """Draw the template once for each scheduler and number of steps, and a reference of many.
 
     Raises SdcliError before anything is drawn for what any of the runs could not do, or when the
@@ -85,31 +85,33 @@ def compare(
     from sdcli import run
 
     seed = int.from_bytes(os.urandom(4), "big") if template.seed is None else template.seed
-    asked = [(resolve(name).label, n) for name in schedulers for n in steps]
-    _check_once(schedulers)
+    asked = [(resolve_scheduler(name).label, n) for name in schedulers for n in steps]
+    _check_distinct(schedulers)
     requests = [
         replace(template, scheduler=name, num_inference_steps=n, seed=seed)
         for name, n in [(REFERENCE_SCHEDULER, reference_steps), *asked]
     ]
-    _check_all(requests)
-    outcomes = run.outcomes(Given(requests), save_latents="final", on_step=on_step, warn=warn)
+    _check_requests(requests)
+    outcomes = run.iter_results(
+        IterableSource(requests), save_latents="final", on_step=on_step, warn=warn
+    )
     reference = next(outcomes)
-    if isinstance(reference, Failure):
+    if isinstance(reference, JobFailure):
         raise reference.error
-    return Comparison(
+    return SchedulerComparison(
         prompt=template.prompt,
         seed=seed,
         reference_steps=reference_steps,
-        reference=_run(REFERENCE_SCHEDULER, reference_steps, reference, reference),
+        reference=_to_run(REFERENCE_SCHEDULER, reference_steps, reference, reference),
         runs=tuple(
-            _run(label, n, outcome, reference)
+            _to_run(label, n, outcome, reference)
             for (label, n), outcome in zip(asked, outcomes, strict=True)
         ),
     )
 
 
-def _check_once(schedulers: Sequence[str]) -> None:
-    labels = [resolve(name).label for name in schedulers]
+def _check_distinct(schedulers: Sequence[str]) -> None:
+    labels = [resolve_scheduler(name).label for name in schedulers]
     for i, label in enumerate(labels):
         if label in labels[:i]:
             raise UsageError(
@@ -120,27 +122,29 @@ def _check_once(schedulers: Sequence[str]) -> None:
             )
 
 
-def _check_all(requests: Sequence[GenerationRequest]) -> None:
-    from sdcli.engine.fetch import fetch
+def _check_requests(requests: Sequence[GenerationRequest]) -> None:
+    from sdcli.engine.fetch import fetch_model
 
-    defaults = read_defaults(fetch(requests[0].spec))
+    defaults = read_defaults(fetch_model(requests[0].spec))
     for request in requests:
-        list(plan(request, defaults, 0))
+        list(resolve_jobs(request, defaults, 0))
 
 
-def _run(
-    label: str, steps: int, outcome: GenerationResult | Failure, reference: GenerationResult
-) -> Run:
-    stochastic = resolve(label).is_stochastic
-    if isinstance(outcome, Failure):
-        return Run(scheduler=label, stochastic=stochastic, steps=steps, error=outcome.error)
-    return Run(
+def _to_run(
+    label: str, steps: int, outcome: GenerationResult | JobFailure, reference: GenerationResult
+) -> SchedulerRun:
+    stochastic = resolve_scheduler(label).is_stochastic
+    if isinstance(outcome, JobFailure):
+        return SchedulerRun(
+            scheduler=label, stochastic=stochastic, steps=steps, error=outcome.error
+        )
+    return SchedulerRun(
         scheduler=label,
         stochastic=stochastic,
         steps=steps,
         unet_calls=len(outcome.timesteps),
         seconds=outcome.seconds["denoise"],
-        latent_rmse=rmse(_final(outcome), _final(reference)),
+        latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
         psnr=psnr(outcome.pixels, reference.pixels),
         pixels=outcome.pixels,
     )
@@ -159,7 +163,7 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
     return 20 * math.log10(255 / difference) if difference else None
 
 
-def _final(result: GenerationResult) -> NDArray[Any]:
+def _final_latents(result: GenerationResult) -> NDArray[Any]:
     assert result.latents is not None
     final: NDArray[Any] = result.latents["final"]
     return final

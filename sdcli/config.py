@@ -32,7 +32,7 @@ class Setting:
     command: str | None = None
 
 
-def settings(commands: Commands, profile: str | None = None) -> list[Setting]:
+def load_settings(commands: Commands, profile: str | None = None) -> list[Setting]:
     """All settings that hold here, the weakest first.
 
     The user's file, ./sdcli.toml, then variables; in a file, the profile after the rest, and a
@@ -41,40 +41,40 @@ def settings(commands: Commands, profile: str | None = None) -> list[Setting]:
     """
     found: list[Setting] = []
     profiles: set[str] = set()
-    for path in files():
-        data = _read(path)
+    for path in config_files():
+        data = _read_toml(path)
         own = data.pop(PROFILE, {})
         if not isinstance(own, dict):
-            raise _refusal(str(path), PROFILE, "is not a table of profiles")
+            raise _config_error(str(path), PROFILE, "is not a table of profiles")
         profiles |= set(own)
-        found += _of_table(data, str(path), commands)
+        found += _table_settings(data, str(path), commands)
         if profile in own:
-            found += _of_table(own[profile], f"{path} [{PROFILE}.{profile}]", commands)
+            found += _table_settings(own[profile], f"{path} [{PROFILE}.{profile}]", commands)
     if profile is not None and profile not in profiles:
         raise UsageError(
             f"--profile: no file has a profile {profile!r}",
             code="usage.profile",
             hint=did_you_mean(profile, profiles) or f"put [{PROFILE}.{profile}] into {FILE}",
         )
-    return [*found, *_of_environment(commands)]
+    return [*found, *_environment_settings(commands)]
 
 
-def is_anywhere(profile: str | None) -> bool:
+def has_settings(profile: str | None) -> bool:
     """Whether anything is set, or a profile was asked for."""
     return bool(
         profile is not None
-        or files()
+        or config_files()
         or any(name.startswith(PREFIX) and name != f"{PREFIX}PROFILE" for name in os.environ)
     )
 
 
-def files() -> list[Path]:
+def config_files() -> list[Path]:
     """The files that there are: the user's own, then the folder's."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return [path for path in (Path(home) / "sdcli" / FILE, Path(FILE)) if path.is_file()]
 
 
-def of_command(found: list[Setting], command: str, options: frozenset[str]) -> dict[str, Setting]:
+def for_command(found: list[Setting], command: str, options: frozenset[str]) -> dict[str, Setting]:
     """The settings of one command by option, the strongest of each."""
     return {
         setting.option: setting
@@ -83,7 +83,7 @@ def of_command(found: list[Setting], command: str, options: frozenset[str]) -> d
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib  # only where there is a file: start-up counts
 
     try:
@@ -92,23 +92,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {error}", code="usage.config") from error
 
 
-def _of_table(data: object, source: str, commands: Commands) -> list[Setting]:
+def _table_settings(data: object, source: str, commands: Commands) -> list[Setting]:
     """A table's own settings, then those of its commands' tables."""
     if not isinstance(data, dict):
         raise UsageError(f"{source}: not a table", code="usage.config")
     tables = {key: value for key, value in data.items() if isinstance(value, dict)}
     every = frozenset().union(*commands.values())
     flat = {key: value for key, value in data.items() if key not in tables}
-    found = list(_of_keys(flat, source, every, None, known=every | set(commands)))
+    found = list(_key_settings(flat, source, every, None, known=every | set(commands)))
     for command, table in tables.items():
         if command not in commands:
-            raise _refusal(source, command, "is no command", did_you_mean(command, commands))
+            raise _config_error(source, command, "is no command", did_you_mean(command, commands))
         own = commands[command]
-        found += _of_keys(table, f"{source} [{command}]", own, command, known=own)
+        found += _key_settings(table, f"{source} [{command}]", own, command, known=own)
     return found
 
 
-def _of_keys(
+def _key_settings(
     data: Mapping[str, Any],
     source: str,
     options: frozenset[str],
@@ -119,11 +119,11 @@ def _of_keys(
     for key, value in data.items():
         option = key.replace("-", "_")
         if option not in options:
-            raise _refusal(source, key, "is no option", did_you_mean(option, known))
+            raise _config_error(source, key, "is no option", did_you_mean(option, known))
         yield Setting(option=option, value=value, source=source, command=command)
 
 
-def _of_environment(commands: Commands) -> Iterator[Setting]:
+def _environment_settings(commands: Commands) -> Iterator[Setting]:
     options = frozenset().union(*commands.values())
     for name, value in sorted(os.environ.items()):
         option = name.removeprefix(PREFIX).lower()
@@ -131,9 +131,9 @@ def _of_environment(commands: Commands) -> Iterator[Setting]:
             continue
         if option not in options:
             near = did_you_mean(option, options)
-            raise _refusal("the environment", name, "is no option", near)
+            raise _config_error("the environment", name, "is no option", near)
         yield Setting(option=option, value=value, source=name)
 
 
-def _refusal(source: str, key: str, why: str, hint: str | None = None) -> UsageError:
+def _config_error(source: str, key: str, why: str, hint: str | None = None) -> UsageError:
     return UsageError(f"{source}: {key!r} {why}", code="usage.config", hint=hint)

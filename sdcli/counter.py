@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import ExitCode, Interrupted, SdcliError
 from sdcli.plan import Job
-from sdcli.result import Failure, GenerationResult
+from sdcli.result import GenerationResult, JobFailure
 
 if TYPE_CHECKING:
-    from sdcli.output.bar import Bar
+    from sdcli.output.bar import ProgressBar
     from sdcli.output.reports import Report
-    from sdcli.output.tensors import Dumps
-    from sdcli.shelf import Shelf
+    from sdcli.output.tensors import LatentsWriter
+    from sdcli.shelf import ResultWriter
 
-_TOLD: Final = {
+_SUMMARY_WORDS: Final = {
     "done": "done before",
     "elsewhere": "made by another process",
     "failed": "failed before (--retry-failed tries again)",
@@ -28,15 +28,15 @@ _TOLD: Final = {
 
 
 @dataclass(kw_only=True)
-class Counter:
+class ResultHandler:
     """Takes outcomes as they come. Jobs that were expected are told of in that order.
 
     Its methods are called one at a time.
     """
 
-    shelf: Shelf
+    shelf: ResultWriter
     report: Report
-    progress: Bar
+    progress: ProgressBar
     warn: Callable[[str], None]
     made: int = 0
     errors: list[SdcliError] = field(default_factory=list)
@@ -44,9 +44,9 @@ class Counter:
     _expected: deque[int] = field(default_factory=deque)
     _ready: dict[int, Callable[[], None]] = field(default_factory=dict)
 
-    def take(self, outcome: GenerationResult | Failure) -> None:
+    def take(self, outcome: GenerationResult | JobFailure) -> None:
         """Write an image, or count jobs that came to nothing."""
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, JobFailure):
             self._fail(outcome)
         else:
             self._image(outcome)
@@ -81,7 +81,9 @@ class Counter:
         """The run in one line."""
         told = [f"{self.made} image{'' if self.made == 1 else 's'} made"]
         before = self._before()
-        told += [f"{before[key]} {words}" for key, words in _TOLD.items() if before.get(key)]
+        told += [
+            f"{before[key]} {words}" for key, words in _SUMMARY_WORDS.items() if before.get(key)
+        ]
         return ", ".join(told + ([f"{self._failed} failed"] if self._failed else []))
 
     def expect(self, jobs: Sequence[Job]) -> None:
@@ -104,10 +106,10 @@ class Counter:
         self._tell(result.job.index, lambda: self.report.image(line))
         self.progress.done(1)
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: JobFailure) -> None:
         if self.shelf.ledger:
             self.shelf.ledger.failed(failure.jobs, failure.error)
-        error = _rescued(failure, self.shelf.dumps)
+        error = _with_salvaged_latents(failure, self.shelf.dumps)
         self.errors.append(error)
         self.report.failed(error, tuple(job.index for job in failure.jobs))
         self._failed += len(failure.jobs)
@@ -142,7 +144,7 @@ class Counter:
         )
 
 
-def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
+def _with_salvaged_latents(failure: JobFailure, dumps: LatentsWriter) -> SdcliError:
     """The failure's error, with where its latents are when they were whole already."""
     error = failure.error
     paths = [path for job in failure.jobs if (path := dumps.rescue(job.index))]
@@ -151,11 +153,11 @@ def _rescued(failure: Failure, dumps: Dumps) -> SdcliError:
     return type(error)(
         f"{error.message}; its latents are kept in {', '.join(paths)}",
         code=error.code,
-        hint=_what_helps(error, " ".join(map(shlex.quote, paths))),
+        hint=_salvage_hint(error, " ".join(map(shlex.quote, paths))),
     )
 
 
-def _what_helps(error: SdcliError, paths: str) -> str | None:
+def _salvage_hint(error: SdcliError, paths: str) -> str | None:
     """What to type next, now that there are latents; none that are not finite can be decoded."""
     if error.code == "numerics.unet":
         return error.hint

@@ -14,20 +14,20 @@ from sdcli.plan import Job
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-XT, X0, EPS, NOISE = "xt", "x0", "eps", "noise"
+XT, X0, MODEL_OUTPUT, NOISE = "xt", "x0", "eps", "noise"
 KINDS: Final[Mapping[str, str]] = {
     XT: "the noisy latents after a step",
     X0: "the clean latents that the model predicted in it",
-    EPS: "what the UNet said in it, guidance included, in the model's own prediction type",
+    MODEL_OUTPUT: "what the UNet said in it, guidance included, in the model's own prediction type",
     NOISE: "the noise that the image began as",
 }
-RESUMED: Final = "steps up to"
+RESUMED_PREFIX: Final = "steps up to"
 """How the event of an image begins that went on from the latents of another request."""
 
 FINAL: Final = "final"
 """The name of the last latents: every whole dump has them."""
 
-_NAMED = re.compile(r"(xt|x0|eps)_(\d{4,})")
+_TENSOR_NAME = re.compile(r"(xt|x0|eps)_(\d{4,})")
 
 
 def tensor_name(kind: str, step: int) -> str:
@@ -35,14 +35,14 @@ def tensor_name(kind: str, step: int) -> str:
     return f"{kind}_{step:04d}"
 
 
-def parse_name(name: str) -> tuple[str, int] | None:
+def parse_tensor_name(name: str) -> tuple[str, int] | None:
     """The inverse of `tensor_name`, None for any other name."""
-    match = _NAMED.fullmatch(name)
+    match = _TENSOR_NAME.fullmatch(name)
     return (match[1], int(match[2])) if match else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentsWanted:
+class LatentsSelection:
     """Which latents to keep: every n-th step or the named ones; with neither, the last alone.
 
     A step is one of the scheduler's, counted from 1: Heun takes 7 for `--steps 4`.
@@ -53,13 +53,13 @@ class LatentsWanted:
     steps: tuple[int, ...] = ()
 
     @classmethod
-    def parse(cls, which: str, kinds: str | None = None) -> LatentsWanted:
+    def parse(cls, which: str, kinds: str | None = None) -> LatentsSelection:
         """`final`, `all`, `every:5` or `steps:1,5,9`, and kinds as in `xt,x0`.
 
         Left out, the kinds are the last latents for `final`, and all of KINDS otherwise, which is
         what `latents resume` needs. Raises UsageError.
         """
-        kept = _kinds(kinds) if kinds else (XT,) if which == "final" else tuple(KINDS)
+        kept = _parse_kinds(kinds) if kinds else (XT,) if which == "final" else tuple(KINDS)
         if which in ("final", "all"):
             return cls(kinds=kept, every=1 if which == "all" else None)
         word, _, numbers = which.partition(":")
@@ -74,7 +74,7 @@ class LatentsWanted:
         )
 
     @classmethod
-    def of(cls, asked: LatentsWanted | str | None) -> LatentsWanted | None:
+    def of(cls, asked: LatentsSelection | str | None) -> LatentsSelection | None:
         """The same, whether given as text or already understood."""
         return cls.parse(asked) if isinstance(asked, str) else asked
 
@@ -90,7 +90,9 @@ class LatentsWanted:
             )
         names = [NOISE] if NOISE in self.kinds else []
         for step in range(1, last + 1):
-            kinds = [k for k in (XT, X0, EPS) if k in self.kinds and self._takes(step, last)]
+            kinds = [
+                k for k in (XT, X0, MODEL_OUTPUT) if k in self.kinds and self._takes(step, last)
+            ]
             names += [tensor_name(k, step) for k in kinds if (k, step) != (XT, last)]
         return [*names, FINAL]
 
@@ -103,7 +105,7 @@ class LatentsWanted:
 _EXAMPLES: Final = {"every": "as in every:5", "steps": "as in steps:1,5,9"}
 
 
-def _kinds(text: str) -> tuple[str, ...]:
+def _parse_kinds(text: str) -> tuple[str, ...]:
     asked = [word.strip() for word in text.split(",")]
     for word in asked:
         if word not in KINDS:
@@ -115,7 +117,7 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class RunInfo:
     """All that is known of an image before its first step."""
 
     job: Job
@@ -133,10 +135,10 @@ class LatentsSink(Protocol):
     """Who takes the latents as they come. May raise SdcliError, which ends the run."""
 
     @property
-    def wanted(self) -> LatentsWanted:
+    def wanted(self) -> LatentsSelection:
         """What to hand over."""
 
-    def begin(self, course: Course) -> None:
+    def begin(self, course: RunInfo) -> None:
         """An image begins, or begins again: what was taken of it before is void."""
 
     def take(self, index: int, name: str, array: NDArray[Any]) -> None:
@@ -147,7 +149,7 @@ class LatentsSink(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Start:
+class ResumePoint:
     """Where a run goes on: `outputs` are what the UNet said in the steps before, which are replayed
     to the bit; or, with none, `latents` are put in after `step` steps, or where `step` is None at
     the step nearest to their noise level `sigma`.
@@ -166,7 +168,7 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-class Recorded(Protocol):
+class LatentsSource(Protocol):
     """A dump as who goes on from it needs it."""
 
     @property

@@ -7,16 +7,15 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sdcli.asking import Asked
+from sdcli.asking import RequestTemplate
 from sdcli.errors import UsageError
-from sdcli.groups import WINDOW
+from sdcli.groups import PLANNING_WINDOW
 from sdcli.plan import Job
 from sdcli.planner import Planner
-from sdcli.prompts.arrivals import Arrivals
-from sdcli.prompts.fields import SIZE, canonical
+from sdcli.prompts.arrivals import RequestSource
+from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.result import GenerationResult
-from sdcli.run import Delivery
-from sdcli.shelf import Shelf
+from sdcli.shelf import ResultWriter, RunOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +25,16 @@ if TYPE_CHECKING:
     Cells = dict[tuple[object, object], Picture]
 
 PROMPT: Final = "prompt"
-_NOWHERE: Final = ""
-_HELD: Final = {SIZE: ("width", "height"), "scheduler": ("scheduler", "scheduler_label")}
-_NO_MATTER: Final = ("index", "spec", "occurrence", "fingerprint")
-_NAMED: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-_PLAIN: Final = (PROMPT, SIZE, "scheduler", "model")
+_NO_ROW: Final = ""
+_AXIS_FIELDS: Final = {SIZE: ("width", "height"), "scheduler": ("scheduler", "scheduler_label")}
+_IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint")
+_SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
+_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model")
 
 
-def axes(text: str, asked: Asked, prompts: int, *, json: bool) -> tuple[str, ...]:
+def parse_grid_axes(
+    text: str, asked: RequestTemplate, prompts: int, *, json: bool
+) -> tuple[str, ...]:
     """From "steps,scheduler", X and Y, the fields; one of them is a row. Raises UsageError."""
     if json:
         raise UsageError(
@@ -41,7 +42,7 @@ def axes(text: str, asked: Asked, prompts: int, *, json: bool) -> tuple[str, ...
             code="usage.grid",
             hint="take --jsonl",
         )
-    names = tuple(canonical(word) for word in text.split(","))
+    names = tuple(canonical_field(word) for word in text.split(","))
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise UsageError(
             f"--grid: {text!r} is not one or two settings",
@@ -63,7 +64,7 @@ def axes(text: str, asked: Asked, prompts: int, *, json: bool) -> tuple[str, ...
 
 
 @dataclass(kw_only=True)
-class Grids:
+class XYGrids:
     """Collects pictures; those that differ in more than the axes are on another grid.
 
     A picture is fetched when its grid is drawn: those of a batch stay on disk until then.
@@ -80,50 +81,56 @@ class Grids:
 
     def place(self, job: Job, picture: Picture) -> None:
         """Take in where the picture of a job can be had."""
-        rest = _rest(job, self.axes)
-        column, row, *_ = (*(_value(job, name) for name in self.axes), _NOWHERE)
+        rest = _remaining_fields(job, self.axes)
+        column, row, *_ = (*(_axis_value(job, name) for name in self.axes), _NO_ROW)
         self._cells.setdefault(rest, {})[column, row] = picture
         self._first.setdefault(rest, job)
 
-    def write(self, delivery: Delivery) -> Iterator[str]:
+    def write(self, delivery: RunOptions) -> Iterator[str]:
         """Write the grids beside the images; their paths. Raises OutputError.
 
         Beside the images of a batch each has a name for good, and replaces what it was before.
         """
         from sdcli.output import grid, images
 
-        target = images.destination(delivery.out, several=True, force=delivery.force)
+        target = images.parse_destination(delivery.out, several=True, force=delivery.force)
         for rest, cells in self._cells.items():
             columns = list(dict.fromkeys(column for column, _ in cells))
             rows = list(dict.fromkeys(row for _, row in cells))
             pixels = grid.labelled_grid(
-                [[_fetched(cells.get((column, row))) for column in columns] for row in rows],
+                [[_load_cell(cells.get((column, row))) for column in columns] for row in rows],
                 rows=[self._label(1, row) for row in rows],
                 columns=[self._label(0, column) for column in columns],
             )
             job = self._first[rest]
-            own = _name(rest, self.axes) if delivery.journal else None
-            yield grid.write(pixels, target, job.prompt, job.seed, own=own)
+            own = _grid_digest(rest, self.axes) if delivery.journal else None
+            yield grid.write_contact_sheet(pixels, target, job.prompt, job.seed, own=own)
 
     def _label(self, axis: int, value: object) -> str:
         if axis >= len(self.axes):
             return ""
         name = self.axes[axis]
-        return str(value) if name in _PLAIN else f"{_NAMED.get(name, name)} {_short(value)}"
+        return (
+            str(value)
+            if name in _UNLABELLED
+            else f"{_SHORT_NAMES.get(name, name)} {_format_axis_value(value)}"
+        )
 
 
-def of_batch(source: Arrivals, delivery: Delivery, axes: Sequence[str]) -> Iterator[str]:
+def write_batch_grids(
+    source: RequestSource, delivery: RunOptions, axes: Sequence[str]
+) -> Iterator[str]:
     """Draw the grids of a batch from its folder: whatever is done, in this start or before.
 
     `source` are the batch's requests, once more. The grids' paths. Raises OutputError.
     """
     from sdcli.output.pixels import read_pixels
 
-    grids, shelf = Grids(axes=axes), Shelf(replace(delivery, again=None))
+    grids, shelf = XYGrids(axes=axes), ResultWriter(replace(delivery, again=None))
     try:
         assert shelf.ledger is not None
         planner = Planner(lambda warning: None, shelf.ledger.draw_seed, delivery.wildcards)
-        while jobs := planner.jobs(source.take(WINDOW, wait=True)):
+        while jobs := planner.jobs(source.take(PLANNING_WINDOW, wait=True)):
             for job, path in shelf.ledger.done(jobs):
                 grids.place(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
         yield from grids.write(delivery)
@@ -131,16 +138,16 @@ def of_batch(source: Arrivals, delivery: Delivery, axes: Sequence[str]) -> Itera
         shelf.close()
 
 
-def _fetched(picture: Picture | None) -> NDArray[np.uint8] | None:
+def _load_cell(picture: Picture | None) -> NDArray[np.uint8] | None:
     return picture() if picture else None
 
 
-def _name(rest: Hashable, axes: Sequence[str]) -> str:
+def _grid_digest(rest: Hashable, axes: Sequence[str]) -> str:
     """Eight digits that tell a grid from the others of its folder, in every start the same."""
     return hashlib.sha256(repr((rest, axes)).encode()).hexdigest()[:8]
 
 
-def _value(job: Job, name: str) -> object:
+def _axis_value(job: Job, name: str) -> object:
     if name == SIZE:
         return f"{job.width}x{job.height}"
     if name == "scheduler":
@@ -148,14 +155,17 @@ def _value(job: Job, name: str) -> object:
     return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
 
 
-def _short(value: object) -> str:
+def _format_axis_value(value: object) -> str:
     if value is None:
         return "of the model"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _rest(job: Job, axes: Sequence[str]) -> Hashable:
+def _remaining_fields(job: Job, axes: Sequence[str]) -> Hashable:
     """All that tells a job from others, but for the axes."""
-    left_out = {*_NO_MATTER, *(part for name in axes for part in _HELD.get(name, (name,)))}
+    left_out = {
+        *_IGNORED_FIELDS,
+        *(part for name in axes for part in _AXIS_FIELDS.get(name, (name,))),
+    }
     facts = {**vars(job), **vars(job.spec)}
     return tuple((name, repr(value)) for name, value in facts.items() if name not in left_out)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Patience:
+class InterruptHandler:
     """Whether to stop. `tell` is called once, when a first Ctrl-C has to wait for images."""
 
     def __init__(self, tell: Callable[[], None]) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, TypeVar
 
 from sdcli.catalog.models import ModelDefaults
-from sdcli.catalog.schedulers import SchedulerChoice as SchedulerChoice
-from sdcli.catalog.schedulers import Selection, resolve, shipped
+from sdcli.catalog.schedulers import ResolvedScheduler, model_scheduler, resolve_scheduler
+from sdcli.catalog.schedulers import SchedulerConfig as SchedulerConfig
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest, PipelineSpec, spelled
+from sdcli.request import GenerationRequest, PipelineSpec, describe_field
 
 T = TypeVar("T")
-Kind = tuple[object, ...]
+TimingKey = tuple[object, ...]
 """What decides how long an image takes, on one machine."""
 
 
@@ -33,7 +33,7 @@ class Job:
     prompt: str
     negative_prompt: str
     spec: PipelineSpec
-    scheduler: SchedulerChoice
+    scheduler: SchedulerConfig
     scheduler_label: str
     num_inference_steps: int
     guidance_scale: float
@@ -48,7 +48,7 @@ class Job:
     occurrence: int = 0
 
 
-_NO_PIXELS: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
+_IRRELEVANT_TO_PIXELS: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
 """Fields of a job that do not decide its pixels, or (the spec) not as they are written."""
 
 
@@ -58,7 +58,9 @@ def job_id(job: Job) -> str:
     Models count by their files where `fingerprint` is known, never by path; `dtype` counts as asked
     for, and the device not at all, so that a run may go on elsewhere.
     """
-    facts = {f.name: getattr(job, f.name) for f in fields(job) if f.name not in _NO_PIXELS}
+    facts = {
+        f.name: getattr(job, f.name) for f in fields(job) if f.name not in _IRRELEVANT_TO_PIXELS
+    }
     choice = job.scheduler
     facts["scheduler"] = [choice.class_name, choice.config]
     facts["dtype"] = job.spec.dtype
@@ -68,28 +70,28 @@ def job_id(job: Job) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def draw_seed(job: Job) -> int:
+def random_seed(job: Job) -> int:
     """A seed of the system's randomness, 32 bits."""
     del job  # others draw by it
     return int.from_bytes(os.urandom(4), "big")
 
 
-def plan(
+def resolve_jobs(
     request: GenerationRequest,
     defaults: ModelDefaults,
     first_index: int,
     *,
     fingerprint: str = "",
-    draw: Callable[[Job], int] = draw_seed,
+    draw: Callable[[Job], int] = random_seed,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
     `draw` gives the seed where none was asked for, and sees the job with seed 0. Raises UsageError
     for what the model or its scheduler could only ignore.
     """
-    selection = _selection(request, defaults)
+    selection = _resolve_scheduler(request, defaults)
     job = _first_job(request, selection, defaults, first_index, fingerprint)
-    for error in _faults(job, selection, defaults):
+    for error in _find_faults(job, selection, defaults):
         raise error
     if request.seed is None:
         job = replace(job, seed=draw(job))
@@ -97,22 +99,22 @@ def plan(
         yield replace(job, index=first_index + i, seed=job.seed + i)
 
 
-def faults(request: GenerationRequest, defaults: ModelDefaults) -> list[UsageError]:
+def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[UsageError]:
     """All that `plan` would raise, one after the other."""
     unknown = []
     try:
-        selection = _selection(request, defaults)
+        selection = _resolve_scheduler(request, defaults)
     except UsageError as error:
         unknown = [error]
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
-        selection = _selection(request, defaults)
+        selection = _resolve_scheduler(request, defaults)
     job = _first_job(request, selection, defaults, 0, "")
-    return [*unknown, *_faults(job, selection, defaults)]
+    return [*unknown, *_find_faults(job, selection, defaults)]
 
 
 def _first_job(
     request: GenerationRequest,
-    selection: Selection,
+    selection: ResolvedScheduler,
     defaults: ModelDefaults,
     index: int,
     fingerprint: str,
@@ -125,20 +127,20 @@ def _first_job(
         spec=request.spec,
         scheduler=selection.choice,
         scheduler_label=selection.label,
-        num_inference_steps=_or(request.num_inference_steps, defaults.num_inference_steps),
-        guidance_scale=_or(request.guidance_scale, defaults.guidance_scale),
-        guidance_rescale=_or(request.guidance_rescale, 0.0),
-        eta=_or(request.eta, 0.0),
+        num_inference_steps=_value_or(request.num_inference_steps, defaults.num_inference_steps),
+        guidance_scale=_value_or(request.guidance_scale, defaults.guidance_scale),
+        guidance_rescale=_value_or(request.guidance_rescale, 0.0),
+        eta=_value_or(request.eta, 0.0),
         clip_skip=request.clip_skip,
-        width=_or(request.width, defaults.width),
-        height=_or(request.height, defaults.height),
-        vae_tiling=_or(request.vae_tiling, "auto"),
-        seed=_or(request.seed, 0),
+        width=_value_or(request.width, defaults.width),
+        height=_value_or(request.height, defaults.height),
+        vae_tiling=_value_or(request.vae_tiling, "auto"),
+        seed=_value_or(request.seed, 0),
         fingerprint=fingerprint,
     )
 
 
-def kind_of(job: Job) -> Kind:
+def timing_key(job: Job) -> TimingKey:
     """Model, size, scheduler, steps, and whether the UNet sees each step twice."""
     guided = job.guidance_scale > 1
     size = (job.width, job.height)
@@ -150,16 +152,18 @@ def batch_key(job: Job) -> Hashable:
     return replace(job, index=0, prompt="", negative_prompt="", seed=0, occurrence=0)
 
 
-def _or(asked: T | None, default: T) -> T:
+def _value_or(asked: T | None, default: T) -> T:
     return default if asked is None else asked
 
 
-def _selection(request: GenerationRequest, defaults: ModelDefaults) -> Selection:
+def _resolve_scheduler(request: GenerationRequest, defaults: ModelDefaults) -> ResolvedScheduler:
     name = request.scheduler or defaults.scheduler
-    return resolve(name) if name else shipped(defaults.scheduler_class)
+    return resolve_scheduler(name) if name else model_scheduler(defaults.scheduler_class)
 
 
-def _faults(job: Job, selection: Selection, defaults: ModelDefaults) -> Iterator[UsageError]:
+def _find_faults(
+    job: Job, selection: ResolvedScheduler, defaults: ModelDefaults
+) -> Iterator[UsageError]:
     yield from _size_faults(job, defaults)
     yield from _scheduler_faults(job, selection)
     yield from _zero_snr_faults(job, defaults)
@@ -178,23 +182,23 @@ def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
         if size % grid:
             near = max(grid, round(size / grid) * grid)
             yield UsageError(
-                f"{spelled(name)}: {size} is not a multiple of {grid}, as this model needs",
+                f"{describe_field(name)}: {size} is not a multiple of {grid}, as this model needs",
                 code=f"usage.{name}",
                 hint=f"the nearest is {near}",
             )
 
 
-def _scheduler_faults(job: Job, selection: Selection) -> Iterator[UsageError]:
+def _scheduler_faults(job: Job, selection: ResolvedScheduler) -> Iterator[UsageError]:
     sampler = selection.sampler
     if job.num_inference_steps > selection.max_steps:
         yield UsageError(
-            f"{spelled('num_inference_steps')}: {job.num_inference_steps} is more than the "
+            f"{describe_field('num_inference_steps')}: {job.num_inference_steps} is more than the "
             f"{selection.max_steps} that {job.scheduler_label} takes",
             code="usage.num_inference_steps",
         )
     if sampler and job.num_inference_steps < sampler.min_steps:
         yield UsageError(
-            f"{spelled('num_inference_steps')}: {job.scheduler_label} breaks below "
+            f"{describe_field('num_inference_steps')}: {job.scheduler_label} breaks below "
             f"{sampler.min_steps} steps",
             code="usage.num_inference_steps",
             hint=f"--steps {sampler.min_steps}, or another --scheduler",

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from sdcli.catalog.models import ModelDefaults, read_defaults, unknown_words
-from sdcli.plan import Job, plan
+from sdcli.plan import Job, resolve_jobs
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
 
-_REAL_CHECKPOINT: Final = (
+_FULL_MODEL_HINT: Final = (
     "it draws a small world; for any other give a real checkpoint, "
     "as in -m stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
@@ -34,7 +34,7 @@ class Planner:
         self.warn = warn
         self._draw = draw
         self._wildcards = wildcards
-        self._look = look or _fetched
+        self._look = look or _fetch_model
         self._planned = 0
         self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._told: set[str] = set()
@@ -46,7 +46,7 @@ class Planner:
             defaults, files = self._model(asked.spec)
             for request in self._filled(asked, defaults, files):
                 first = self._planned + len(jobs)
-                jobs += plan(request, defaults, first, fingerprint=files, draw=self._draw)
+                jobs += resolve_jobs(request, defaults, first, fingerprint=files, draw=self._draw)
                 if defaults.words is not None:
                     self._tell(unknown_words(request.prompt, defaults.words))
         self._planned += len(jobs)
@@ -59,7 +59,7 @@ class Planner:
         if self._wildcards is None or not self._wildcards.is_open(request):
             return [request]
         alone = replace(request, count=1)
-        [drawn] = plan(alone, defaults, 0, fingerprint=files, draw=self._draw)
+        [drawn] = resolve_jobs(alone, defaults, 0, fingerprint=files, draw=self._draw)
         return self._wildcards.requests(replace(request, seed=drawn.seed))
 
     def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
@@ -72,18 +72,18 @@ class Planner:
         if new := [word for word in words if word not in self._told]:
             self.warn(f"this model was never shown: {', '.join(new)}")
             if not self._told:
-                self.warn(_REAL_CHECKPOINT)
+                self.warn(_FULL_MODEL_HINT)
             self._told.update(new)
 
 
-def _fetched(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
+def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
     from sdcli.engine.fingerprint import fingerprint
 
-    return defaults_of(spec), fingerprint(spec)
+    return fetch_defaults(spec), fingerprint(spec)
 
 
-def defaults_of(spec: PipelineSpec) -> ModelDefaults:
+def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     """What the model wants, fetched if it is not here. Raises ModelError."""
-    from sdcli.engine.fetch import fetch
+    from sdcli.engine.fetch import fetch_model
 
-    return read_defaults(fetch(spec))
+    return read_defaults(fetch_model(spec))

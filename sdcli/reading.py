@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdcli.asking import Asked, Examine, Expander
+from sdcli.asking import EntryExpander, RequestTemplate, Validator
 from sdcli.errors import UsageError, UsageErrors
 from sdcli.prompts import files
-from sdcli.prompts.entry import Entry
-from sdcli.request import GenerationRequest, spelled
+from sdcli.prompts.entry import PromptEntry
+from sdcli.request import GenerationRequest, describe_field
 
 KEEP_GOING: Final = "mend them, or draw the rest with --keep-going"
 
-_TOLD: Final = 100
+_MAX_ERRORS: Final = 100
 """Errors that are kept to be told; a file of another format has one in every line."""
 
 
 @dataclass(kw_only=True)
-class Findings:
+class ValidationReport:
     """What the first look over the files found. `images` is None when wildcards decide it."""
 
     images: int | None = 0
@@ -36,15 +36,15 @@ class Findings:
                 self.add(*error.several)
             elif not any(error.message == kept.message for kept in self.errors):
                 self.total_errors += 1
-                if len(self.errors) < _TOLD:
+                if len(self.errors) < _MAX_ERRORS:
                     self.errors.append(error)
 
 
-def requests(
+def load_requests(
     file_names: Sequence[str],
     format_name: str | None,
-    asked: Asked,
-    examine: Examine | None = None,
+    asked: RequestTemplate,
+    examine: Validator | None = None,
 ) -> Iterator[GenerationRequest]:
     """The requests of the files, in their order, read as they are asked for.
 
@@ -52,8 +52,8 @@ def requests(
     finds bad.
     """
     for name in file_names:
-        expander = Expander(asked, examine) if examine else Expander(asked)
-        for entry in files.entries(name, format_name):
+        expander = EntryExpander(asked, examine) if examine else EntryExpander(asked)
+        for entry in files.read_entries(name, format_name):
             if isinstance(entry, UsageError):
                 if not examine:
                     raise entry
@@ -61,18 +61,18 @@ def requests(
                 yield from expander.requests(entry)
 
 
-def check(
-    file_names: Sequence[str], format_name: str | None, asked: Asked, examine: Examine
-) -> Findings:
+def validate_files(
+    file_names: Sequence[str], format_name: str | None, asked: RequestTemplate, examine: Validator
+) -> ValidationReport:
     """Read all of the files and tell everything that is wrong; holds no request."""
-    findings = Findings()
+    findings = ValidationReport()
     findings.add(*files.check_readable(file_names, format_name))
     if findings.errors:
         return findings
     unused_flags, unused_replacements = set(asked.flags), list(asked.replacements)
     for name in file_names:
-        expander = Expander(asked, examine)
-        _check_file(name, format_name, expander, findings)
+        expander = EntryExpander(asked, examine)
+        _validate_file(name, format_name, expander, findings)
         unused_flags &= expander.unused_flags
         unused_replacements = [r for r in unused_replacements if r in expander.unused_replacements]
         known = expander.images is not None and findings.images is not None
@@ -80,13 +80,17 @@ def check(
     for replacement in unused_replacements if findings.good else ():
         findings.add(replacement.unused())
     for flag in sorted(unused_flags) if findings.good else ():
-        findings.warnings.append(f"{spelled(flag)} changes nothing: every prompt has its own")
+        findings.warnings.append(
+            f"{describe_field(flag)} changes nothing: every prompt has its own"
+        )
     return findings
 
 
-def _check_file(name: str, format_name: str | None, expander: Expander, findings: Findings) -> None:
+def _validate_file(
+    name: str, format_name: str | None, expander: EntryExpander, findings: ValidationReport
+) -> None:
     before = findings.total_errors
-    for entry in files.entries(name, format_name):
+    for entry in files.read_entries(name, format_name):
         if isinstance(entry, UsageError):
             findings.add(entry)
         elif entry:
@@ -103,7 +107,7 @@ def _check_file(name: str, format_name: str | None, expander: Expander, findings
         )
 
 
-def examined(entry: Entry, expander: Expander) -> Iterator[GenerationRequest]:
+def validated_requests(entry: PromptEntry, expander: EntryExpander) -> Iterator[GenerationRequest]:
     """The requests of an entry, once all of them are found good. Raises UsageErrors."""
     if faults := expander.faults(entry):
         raise UsageErrors(faults, outcome="no more was drawn", remedy=KEEP_GOING)

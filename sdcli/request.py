@@ -68,11 +68,11 @@ class PipelineSpec:
             _check_text(name, getattr(self, name), optional=name not in ("model", "device"))
         for name in ("offline", "force_vae"):
             if not isinstance(getattr(self, name), bool):
-                raise _refusal(name, getattr(self, name), "is not true or false")
+                raise _field_error(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
-            raise _refusal("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+            raise _field_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
         if not _DEVICE.fullmatch(self.device):
-            raise _refusal("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
+            raise _field_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +105,11 @@ class GenerationRequest:
         _check_text("negative_prompt", self.negative_prompt, optional=True, empty=True)
         _check_text("scheduler", self.scheduler, optional=True)
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
-            raise _refusal("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
+            raise _field_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
         for name in _LIMITS:
             _check_number(name, getattr(self, name), optional=name != "count")
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
-            raise _refusal("seed", self.seed, f"leaves no room for {self.count} images")
+            raise _field_error("seed", self.seed, f"leaves no room for {self.count} images")
 
     def to_dict(self) -> dict[str, Any]:
         """One flat JSON object, the spec's fields beside the others."""
@@ -138,13 +138,13 @@ def _check_text(name: str, value: object, *, optional: bool, empty: bool = False
     if value is None and optional:
         return
     if not isinstance(value, str):
-        raise _refusal(name, value, "is not text")
+        raise _field_error(name, value, "is not text")
     if not value and not empty:
-        raise _refusal(name, value, "is empty")
+        raise _field_error(name, value, "is empty")
     if len(value) > _LONGEST_TEXT:
-        raise _refusal(name, value[:20] + "…", f"is longer than {_LONGEST_TEXT} characters")
+        raise _field_error(name, value[:20] + "…", f"is longer than {_LONGEST_TEXT} characters")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise _refusal(name, value, "is not valid Unicode")
+        raise _field_error(name, value, "is not valid Unicode")
 
 
 def _check_number(name: str, value: object, *, optional: bool) -> None:
@@ -153,18 +153,18 @@ def _check_number(name: str, value: object, *, optional: bool) -> None:
     low, high = _LIMITS[name]
     kinds = (int, float) if name in _FRACTIONS else (int,)
     if isinstance(value, bool) or not isinstance(value, kinds):
-        raise _refusal(
+        raise _field_error(
             name, value, "is not a number" if float in kinds else "is not a whole number"
         )
     if not math.isfinite(value) or not low <= value <= high:
-        raise _refusal(name, value, f"is not between {low} and {high}")
+        raise _field_error(name, value, f"is not between {low} and {high}")
 
 
-def _refusal(name: str, value: object, why: str) -> UsageError:
-    return UsageError(f"{spelled(name)}: {value!r} {why}", code=f"usage.{name}")
+def _field_error(name: str, value: object, why: str) -> UsageError:
+    return UsageError(f"{describe_field(name)}: {value!r} {why}", code=f"usage.{name}")
 
 
-def spelled(field_name: str) -> str:
+def describe_field(field_name: str) -> str:
     """A field as a message names it: for Python, and for the command line beside it."""
     flag = _FLAGS.get(field_name)
     return f"{field_name} ({flag})" if flag else field_name

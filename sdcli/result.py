@@ -50,7 +50,7 @@ class GenerationResult:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Written:
+class SavedImage:
     """A result whose file is whole on disk at `path` ("-" is stdout); saving it took `seconds`."""
 
     path: str
@@ -59,7 +59,7 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class JobFailure:
     """Jobs that came to nothing, and why."""
 
     jobs: tuple[Job, ...]

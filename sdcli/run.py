@@ -10,37 +10,30 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
 from sdcli import groups
-from sdcli.beside import Beside
-from sdcli.counter import Counter
-from sdcli.dump import LatentsSink, LatentsWanted, Recorded, Start
-from sdcli.errors import (
-    CorruptError,
-    ExitCode,
-    ModelError,
-    OutputError,
-    SdcliError,
-    UnsafeError,
-)
-from sdcli.interrupts import Patience
-from sdcli.plan import Job, batch_key, draw_seed, plan
-from sdcli.planner import Planner, defaults_of
-from sdcli.prompts.arrivals import Arrivals, Given
+from sdcli.beside import WriterThread
+from sdcli.counter import ResultHandler
+from sdcli.dump import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
+from sdcli.errors import CorruptError, ExitCode, ModelError, OutputError, SdcliError, UnsafeError
+from sdcli.interrupts import InterruptHandler
+from sdcli.plan import Job, batch_key, random_seed, resolve_jobs
+from sdcli.planner import Planner, fetch_defaults
+from sdcli.prompts.arrivals import IterableSource, RequestSource
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.result import Failure, GenerationResult, StepEvent
-from sdcli.shelf import Delivery as Delivery
-from sdcli.shelf import Shelf, preview
+from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.shelf import ResultWriter, build_preview
+from sdcli.shelf import RunOptions as RunOptions
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
-    from sdcli.output.ledger import Ledger
+    from sdcli.output.ledger import JobStore
 
-Begin = Callable[["LoadedPipeline", Job], Start]
+ResumeHook = Callable[["LoadedPipeline", Job], ResumePoint]
 
-_ALL: Final = 1000
+_FAILED_TOGETHER: Final = 1000
 """How many jobs of a model that does not load fail by one line."""
 
-_FINISHING: Final = "the images in flight are finished first; Ctrl-C again stops at once"
+_FINISHING_MESSAGE: Final = "the images in flight are finished first; Ctrl-C again stops at once"
 
 _loaded: dict[PipelineSpec, LoadedPipeline] = {}
 
@@ -49,7 +42,7 @@ def generate(
     requests: GenerationRequest | Iterable[GenerationRequest],
     *,
     batch_size: int | None = 1,
-    save_latents: LatentsWanted | str | None = None,
+    save_latents: LatentsSelection | str | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> list[GenerationResult]:
     """Draw the images of one or several requests, in their order, and write nothing.
@@ -61,29 +54,29 @@ def generate(
     """
     given = [requests] if isinstance(requests, GenerationRequest) else requests
     results = []
-    for outcome in outcomes(
-        Given(given), batch_size=batch_size, save_latents=save_latents, on_step=on_step
+    for outcome in iter_results(
+        IterableSource(given), batch_size=batch_size, save_latents=save_latents, on_step=on_step
     ):
-        if isinstance(outcome, Failure):
+        if isinstance(outcome, JobFailure):
             raise outcome.error
         results.append(outcome)
     return results
 
 
-def outcomes(
-    source: Arrivals,
+def iter_results(
+    source: RequestSource,
     *,
     batch_size: int | None = 1,
-    save_latents: LatentsWanted | str | None = None,
+    save_latents: LatentsSelection | str | None = None,
     sinks: Sequence[LatentsSink] = (),
-    begin: Begin | None = None,
+    begin: ResumeHook | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Callable[[str], None] | None = None,
-    ledger: Ledger | None = None,
-    order: groups.Order | None = None,
-    patience: Patience | None = None,
+    ledger: JobStore | None = None,
+    order: groups.BatchObserver | None = None,
+    patience: InterruptHandler | None = None,
     wildcards: Wildcards | None = None,
-) -> Iterator[GenerationResult | Failure]:
+) -> Iterator[GenerationResult | JobFailure]:
     """What becomes of each request, in order: its images, or the failure of the batch it was in.
 
     A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a `ledger`
@@ -95,7 +88,7 @@ def outcomes(
     from sdcli import engine
 
     broken: dict[PipelineSpec, SdcliError] = {}
-    draw = ledger.draw_seed if ledger else draw_seed
+    draw = ledger.draw_seed if ledger else random_seed
     planner = Planner(warn or (lambda text: None), draw, wildcards)
 
     def loaded(spec: PipelineSpec) -> LoadedPipeline | None:
@@ -111,22 +104,22 @@ def outcomes(
     def limit(job: Job) -> int:
         pipeline = loaded(job.spec)
         if pipeline is None:
-            return _ALL
+            return _FAILED_TOGETHER
         return batch_size or engine.auto_batch_size(pipeline, job)
 
     if ledger and order:
-        batches = groups.batches(source, planner.jobs, ledger, limit, order)
+        batches = groups.claimed_batches(source, planner.jobs, ledger, limit, order)
     else:
         batches = _batches(source, planner.jobs, limit)
-    patience = patience or Patience(lambda: None)
+    patience = patience or InterruptHandler(lambda: None)
     for batch in batches:
         pipeline = loaded(batch[0].spec)
         if pipeline is None:
-            yield Failure(jobs=tuple(batch), error=broken[batch[0].spec])
+            yield JobFailure(jobs=tuple(batch), error=broken[batch[0].spec])
             continue
         with patience.busy():
             try:
-                yield from engine.generate(
+                yield from engine.generate_batch(
                     pipeline,
                     batch,
                     on_step=on_step,
@@ -137,12 +130,12 @@ def outcomes(
             except OutputError:  # the latents have no room: no later job has any, either
                 raise
             except SdcliError as error:
-                yield Failure(jobs=tuple(batch), error=error)
+                yield JobFailure(jobs=tuple(batch), error=error)
         patience.check()
 
 
 def _batches(
-    source: Arrivals,
+    source: RequestSource,
     plan: Callable[[Sequence[GenerationRequest]], list[Job]],
     limit: Callable[[Job], int],
 ) -> Iterator[list[Job]]:
@@ -150,12 +143,12 @@ def _batches(
     while held:
         size = limit(held[0])
         held += plan(source.take(max(0, size - len(held)), wait=False))
-        batch = _leading(held[:size])
+        batch = _leading_jobs(held[:size])
         yield batch
         held = held[len(batch) :] or plan(source.take(1, wait=True))
 
 
-def _leading(jobs: Sequence[Job]) -> list[Job]:
+def _leading_jobs(jobs: Sequence[Job]) -> list[Job]:
     """The first jobs, as far as they may share a batch."""
     key = batch_key(jobs[0])
     return list(takewhile(lambda job: batch_key(job) == key, jobs))
@@ -166,7 +159,9 @@ def _pipeline(spec: PipelineSpec, warn: Callable[[str], None]) -> LoadedPipeline
     from sdcli import engine
 
     if spec not in _loaded:
-        before = [loaded for known, loaded in _loaded.items() if groups.shares_model(known, spec)]
+        before = [
+            loaded for known, loaded in _loaded.items() if groups.same_base_model(known, spec)
+        ]
         _loaded.clear()
         _loaded[spec] = engine.load(spec, like=before[0] if before else None)
         for note in _loaded[spec].notes:
@@ -174,12 +169,12 @@ def _pipeline(spec: PipelineSpec, warn: Callable[[str], None]) -> LoadedPipeline
     return _loaded[spec]
 
 
-def deliver(
-    source: Arrivals,
-    delivery: Delivery,
+def run(
+    source: RequestSource,
+    delivery: RunOptions,
     *,
     batch_size: int | None = 1,
-    begin: Begin | None = None,
+    begin: ResumeHook | None = None,
 ) -> ExitCode:
     """Draw what arrives, write every image and report it at once. A failed job stops no other.
 
@@ -189,21 +184,21 @@ def deliver(
     from sdcli.output import console, reports
 
     started = time.monotonic()
-    shelf = Shelf(delivery)
+    shelf = ResultWriter(delivery)
     talk = console.Console(verbosity=delivery.verbosity)
-    report = reports.of_form(delivery.report, talk)
-    patience = Patience(lambda: talk.warn(_FINISHING))
+    report = reports.make_report(delivery.report, talk)
+    patience = InterruptHandler(lambda: talk.warn(_FINISHING_MESSAGE))
     watching = delivery.watching
     pictures = watching is not None and watching.terminal
     with shelf.dumps, talk.progress(delivery.images, pictures=pictures) as progress:
-        counter = Counter(shelf=shelf, report=report, progress=progress, warn=talk.warn)
+        counter = ResultHandler(shelf=shelf, report=report, progress=progress, warn=talk.warn)
         sinks: list[LatentsSink] = [shelf.dumps]
         if watching:
-            sinks.append(preview(watching, delivery, progress, talk.warn))
+            sinks.append(build_preview(watching, delivery, progress, talk.warn))
         try:
             report.started(delivery.images)
             with patience.installed() if shelf.ledger else nullcontext():
-                _hand_in(source, counter, sinks, batch_size, patience, begin)
+                _run_and_save(source, counter, sinks, batch_size, patience, begin)
         except (SdcliError, KeyboardInterrupt) as stop:
             counter.stopped(stop)
         finally:
@@ -215,23 +210,23 @@ def deliver(
     return counter.exit_code()
 
 
-def _hand_in(
-    source: Arrivals,
-    counter: Counter,
+def _run_and_save(
+    source: RequestSource,
+    counter: ResultHandler,
     sinks: Sequence[LatentsSink],
     batch_size: int | None,
-    patience: Patience,
-    begin: Begin | None,
+    patience: InterruptHandler,
+    begin: ResumeHook | None,
 ) -> None:
     """Draw here, and write beside it; what was drawn is written whatever happens."""
-    beside = Beside()
+    beside = WriterThread()
 
     def on_step(event: StepEvent) -> None:
         counter.progress.on_step(event)
         counter.report.step(event)
 
     try:
-        for outcome in outcomes(
+        for outcome in iter_results(
             source,
             batch_size=batch_size,
             sinks=sinks,
@@ -239,7 +234,7 @@ def _hand_in(
             on_step=on_step,
             warn=counter.warn,
             ledger=counter.shelf.ledger,
-            order=_InTurn(beside, counter),
+            order=_ThreadedObserver(beside, counter),
             patience=patience,
             wildcards=counter.shelf.wildcards,
         ):
@@ -254,10 +249,10 @@ def _hand_in(
         counter.close()
 
 
-class _InTurn:
+class _ThreadedObserver:
     """Tells the counter which jobs come, in its own thread."""
 
-    def __init__(self, beside: Beside, counter: Counter) -> None:
+    def __init__(self, beside: WriterThread, counter: ResultHandler) -> None:
         self._beside, self._counter = beside, counter
 
     def expect(self, jobs: Sequence[Job]) -> None:
@@ -267,13 +262,13 @@ class _InTurn:
         self._beside.do(partial(self._counter.skip, jobs))
 
 
-def going_on(dump: Recorded, was: GenerationRequest, step: int) -> Begin:
+def resume_from(dump: LatentsSource, was: GenerationRequest, step: int) -> ResumeHook:
     """How to go on after `step` steps of the run that `was` asked for and `dump` recorded."""
 
-    def begin(pipeline: LoadedPipeline, job: Job) -> Start:
+    def begin(pipeline: LoadedPipeline, job: Job) -> ResumePoint:
         from sdcli import engine
 
-        [before] = plan(was, defaults_of(job.spec), 0)
-        return engine.start_from(pipeline, job, before, dump, step)
+        [before] = resolve_jobs(was, fetch_defaults(job.spec), 0)
+        return engine.find_resume_point(pipeline, job, before, dump, step)
 
     return begin

@@ -8,26 +8,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sdcli.dump import LatentsWanted
+from sdcli.dump import LatentsSelection
 from sdcli.errors import OutputError, UsageError
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import PipelineSpec
-from sdcli.result import GenerationResult, Written
-from sdcli.watching import Watching
+from sdcli.result import GenerationResult, SavedImage
+from sdcli.watching import PreviewOptions
 
 if TYPE_CHECKING:
     from sdcli.engine.looks import Look
-    from sdcli.output.bar import Bar
+    from sdcli.output.bar import ProgressBar
     from sdcli.output.images import Destination
-    from sdcli.output.ledger import Ledger, Part
-    from sdcli.output.preview import Preview, Screen
+    from sdcli.output.ledger import JobStore, Shard
+    from sdcli.output.preview import PreviewSink, PreviewTarget
 
 ReportForm = Literal["paths", "json", "jsonl"]
-Again = Literal["failed", "all"]
+Rerun = Literal["failed", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class RunOptions:
     """Where images go and what goes with them; `images` is how many come, None for a stream.
 
     With `journal` what is done already is not made again, except what `again` names. `archive`
@@ -41,54 +41,58 @@ class Delivery:
     force: bool = False
     metadata: bool = True
     sidecar: bool = False
-    save_latents: LatentsWanted | None = None
+    save_latents: LatentsSelection | None = None
     report: ReportForm = "paths"
     verbosity: int = 0
     archive: bool = False
     journal: bool = False
-    again: Again | None = None
+    again: Rerun | None = None
     observe: Callable[[GenerationResult], None] | None = None
-    watching: Watching | None = None
+    watching: PreviewOptions | None = None
     wildcards: Wildcards | None = None
 
 
-class Shelf:
+class ResultWriter:
     """An open destination. Raises OutputError or UsageError when it cannot be one."""
 
-    def __init__(self, delivery: Delivery) -> None:
-        from sdcli.engine import versions
+    def __init__(self, delivery: RunOptions) -> None:
+        from sdcli.engine.stack import library_versions
         from sdcli.output import images
-        from sdcli.output.ledger import Ledger
-        from sdcli.output.tensors import Dumps
+        from sdcli.output.ledger import JobStore
+        from sdcli.output.tensors import LatentsWriter
 
         _check_stdout(delivery)
         self._delivery = delivery
         self.wildcards = delivery.wildcards
         several = delivery.journal or delivery.images != 1
-        self._destination: Destination = images.destination(
+        self._destination: Destination = images.parse_destination(
             delivery.out, several=several, force=delivery.force, archive=delivery.archive
         )
-        _check_beside(self._destination, delivery)
-        self.dumps = Dumps(self._destination.folder, delivery.save_latents, versions())
-        self.ledger: Ledger | None = None
+        _check_companions(self._destination, delivery)
+        self.dumps = LatentsWriter(
+            self._destination.folder, delivery.save_latents, library_versions()
+        )
+        self.ledger: JobStore | None = None
         if delivery.journal and self._destination.kind in ("folder", "numbered"):
-            self.ledger = Ledger(self._destination, again=delivery.again, part=part())
+            self.ledger = JobStore(
+                self._destination, again=delivery.again, part=shard_from_environment()
+            )
 
-    def put(self, result: GenerationResult) -> tuple[Written, str | None]:
+    def put(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
         """Write the image and all that goes beside it; the path of its latents."""
         put = self._put(result)
         if self._delivery.observe:
             self._delivery.observe(result)
         return put
 
-    def _put(self, result: GenerationResult) -> tuple[Written, str | None]:
+    def _put(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
         if self.ledger:
             return self._put_journalled(result, self.ledger)
-        from sdcli.engine import versions
+        from sdcli.engine.stack import library_versions
         from sdcli.output import images
 
-        facts, metadata = versions(), self._delivery.metadata
-        written = images.write(result, self._destination, versions=facts, metadata=metadata)
+        facts, metadata = library_versions(), self._delivery.metadata
+        written = images.write_image(result, self._destination, versions=facts, metadata=metadata)
         _, latents = self._put_beside(written, force=self._delivery.force)
         return written, latents
 
@@ -100,54 +104,54 @@ class Shelf:
             self._destination.archive.close()
 
     def _put_journalled(
-        self, result: GenerationResult, ledger: Ledger
-    ) -> tuple[Written, str | None]:
+        self, result: GenerationResult, ledger: JobStore
+    ) -> tuple[SavedImage, str | None]:
         """What is beside comes first: the image with its line in the journal ends the job."""
-        from sdcli.engine import versions
+        from sdcli.engine.stack import library_versions
         from sdcli.output import images
 
-        data = images.encoded(
-            result, self._destination, versions=versions(), metadata=self._delivery.metadata
+        data = images.image_bytes(
+            result, self._destination, versions=library_versions(), metadata=self._delivery.metadata
         )
-        written = Written(path=str(ledger.path(result.job)), result=result)
+        written = SavedImage(path=str(ledger.path(result.job)), result=result)
         sidecar, latents = self._put_beside(written, force=True)
         names = [Path(path).name for path in (sidecar, latents) if path]
-        return Written(path=str(ledger.write(result, data, names)), result=result), latents
+        return SavedImage(path=str(ledger.write(result, data, names)), result=result), latents
 
-    def _put_beside(self, written: Written, *, force: bool) -> tuple[str | None, str | None]:
-        from sdcli.engine import versions
+    def _put_beside(self, written: SavedImage, *, force: bool) -> tuple[str | None, str | None]:
+        from sdcli.engine.stack import library_versions
         from sdcli.output import record
 
         sidecar = None
         if self._delivery.sidecar:
-            sidecar = record.write_sidecar(written, versions(), force=force)
+            sidecar = record.write_sidecar(written, library_versions(), force=force)
         return sidecar, self.dumps.finish(written, force=force)
 
 
-def preview(
-    watching: Watching, delivery: Delivery, bar: Bar, warn: Callable[[str], None]
-) -> Preview:
+def build_preview(
+    watching: PreviewOptions, delivery: RunOptions, bar: ProgressBar, warn: Callable[[str], None]
+) -> PreviewSink:
     """What shows the steps of a run, as a sink of its latents.
 
     Raises UsageError or OutputError for a file that cannot be written.
     """
     from sdcli.engine import looks
     from sdcli.output.encode import FORMATS
-    from sdcli.output.images import destination
-    from sdcli.output.picture_bar import PictureBar
-    from sdcli.output.preview import Preview, PreviewFile
+    from sdcli.output.images import parse_destination
+    from sdcli.output.picture_bar import ImageProgress
+    from sdcli.output.preview import PreviewFile, PreviewSink
 
     def look_of(spec: PipelineSpec) -> Look:
         if watching.vae is not None:
-            return looks.through(replace(spec, vae=watching.vae), warn)
+            return looks.vae_renderer(replace(spec, vae=watching.vae), warn)
         try:
-            return looks.linear(spec)
+            return looks.linear_renderer(spec)
         except UsageError as error:
             raise UsageError(
                 error.message, code=error.code, hint="add --preview-vae VAE"
             ) from error
 
-    screens: list[Screen] = [bar] if isinstance(bar, PictureBar) else []
+    screens: list[PreviewTarget] = [bar] if isinstance(bar, ImageProgress) else []
     if watching.out is not None:
         path = Path(watching.out)
         if path.suffix.lower() not in FORMATS or path == Path(delivery.out):
@@ -156,13 +160,15 @@ def preview(
                 code="usage.preview",
                 hint="as in --preview-out now.png",
             )
-        screens.append(PreviewFile(destination(watching.out, several=False, force=delivery.force)))
-    return Preview(look_of, screens)
+        screens.append(
+            PreviewFile(parse_destination(watching.out, several=False, force=delivery.force))
+        )
+    return PreviewSink(look_of, screens)
 
 
-def part() -> Part:
+def shard_from_environment() -> Shard:
     """This process's share under torchrun or `accelerate launch`, which tell it by environment."""
-    from sdcli.output.ledger import Part
+    from sdcli.output.ledger import Shard
 
     rank, of = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     if not (rank.isdigit() and of.isdigit() and int(rank) < int(of)):
@@ -171,10 +177,10 @@ def part() -> Part:
             code="usage.rank",
             hint="torchrun sets both; unset them otherwise",
         )
-    return Part(rank=int(rank), of=int(of))
+    return Shard(rank=int(rank), of=int(of))
 
 
-def _check_beside(destination: Destination, delivery: Delivery) -> None:
+def _check_companions(destination: Destination, delivery: RunOptions) -> None:
     """What lies beside the one image must be free, too, before anything is drawn."""
     from sdcli.output import files
     from sdcli.output.tensors import SUFFIX
@@ -183,14 +189,14 @@ def _check_beside(destination: Destination, delivery: Delivery) -> None:
         return
     asked = {SUFFIX: delivery.save_latents is not None, ".json": delivery.sidecar}
     for suffix in (suffix for suffix, is_asked in asked.items() if is_asked):
-        path = files.beside(str(destination.path), suffix)
+        path = files.sibling_path(str(destination.path), suffix)
         if path.exists():
             raise OutputError(
                 f"{path} exists", code="output.exists", hint="choose another name, or add --force"
             )
 
 
-def _check_stdout(delivery: Delivery) -> None:
+def _check_stdout(delivery: RunOptions) -> None:
     if delivery.archive and delivery.out != "-":
         raise UsageError(
             f"--format tar: --out is {delivery.out}, and a tar goes to stdout",

@@ -10,12 +10,20 @@ from math import prod
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.fields import SIZE, from_data, from_text, is_pair, kind, refusal, whole
+from sdcli.prompts.fields import (
+    SIZE,
+    field_error,
+    field_type,
+    is_pair,
+    parse_data,
+    parse_text,
+    parse_whole_number,
+)
 
-Axes = Mapping[str, Sequence[object]]
+SweepAxes = Mapping[str, Sequence[object]]
 """Field to its values, at least one; with one value it is no sweep."""
 
-ORDER: Final = (
+AXIS_ORDER: Final = (
     "model",
     "vae",
     "variant",
@@ -33,75 +41,75 @@ ORDER: Final = (
 )
 """From the slowest axis to the fastest: what must be loaded changes least often."""
 
-_SINGLE: Final = frozenset({"prompt", "negative_prompt", "count", "offline", "device"})
-_LONGEST: Final = 1_000_000
+_NOT_SWEPT: Final = frozenset({"prompt", "negative_prompt", "count", "offline", "device"})
+_MAX_VALUES: Final = 1_000_000
 _RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[-+\d.eE]+))?")
 
 
-def from_words(name: str, text: str) -> Sequence[object]:
+def parse_values(name: str, text: str) -> Sequence[object]:
     """The values of a field as a person writes them: "10,20", "5..9:2", "1..4", or just one.
 
     A range takes both ends, and runs down when its second end is the smaller one. Raises
     UsageError.
     """
-    if name in _SINGLE:
-        return (from_text(name, text),)
+    if name in _NOT_SWEPT:
+        return (parse_text(name, text),)
     values: list[Sequence[object]] = []
     for word in text.split(","):
         if not word.strip():
-            raise refusal(
+            raise field_error(
                 name, text, "has an empty place in its list" if "," in text else "is empty"
             )
-        match = _RANGE.fullmatch(word.strip()) if kind(name) in ("int", "float") else None
-        values.append(_range(name, match) if match else (from_text(name, word.strip()),))
+        match = _RANGE.fullmatch(word.strip()) if field_type(name) in ("int", "float") else None
+        values.append(_range(name, match) if match else (parse_text(name, word.strip()),))
     return values[0] if len(values) == 1 else [value for part in values for value in part]
 
 
-def from_value(name: str, value: object) -> Sequence[object]:
+def values_from_data(name: str, value: object) -> Sequence[object]:
     """The values of a field as JSON, YAML or TOML gives them: a list sweeps.
 
     What is no text may stand in quotes all the same, and is read as a person writes it.
     """
-    if not isinstance(value, list) or name in _SINGLE or (name == SIZE and is_pair(value)):
-        return _of_one(name, value)
+    if not isinstance(value, list) or name in _NOT_SWEPT or (name == SIZE and is_pair(value)):
+        return _single_value(name, value)
     if not value:
-        raise refusal(name, value, "is empty")
-    return [one for item in value for one in _of_one(name, item)]
+        raise field_error(name, value, "is empty")
+    return [one for item in value for one in _single_value(name, item)]
 
 
-def _of_one(name: str, value: object) -> Sequence[object]:
-    if isinstance(value, str) and (name == SIZE or kind(name) != "str"):
-        return from_words(name, value)
-    return (from_data(name, value),)
+def _single_value(name: str, value: object) -> Sequence[object]:
+    if isinstance(value, str) and (name == SIZE or field_type(name) != "str"):
+        return parse_values(name, value)
+    return (parse_data(name, value),)
 
 
-def size(axes: Axes) -> int:
+def count_combinations(axes: SweepAxes) -> int:
     """How many combinations there are."""
     return prod(len(values) for values in axes.values())
 
 
-def product(axes: Axes) -> Iterator[dict[str, object]]:
+def combinations(axes: SweepAxes) -> Iterator[dict[str, object]]:
     """Every combination, the axes in ORDER with the last one changing first. Holds none."""
-    known = {name: i for i, name in enumerate(ORDER)}
+    known = {name: i for i, name in enumerate(AXIS_ORDER)}
     names = sorted(axes, key=lambda name: known.get(name, -1))
-    return _product([(name, axes[name]) for name in names])
+    return _combinations([(name, axes[name]) for name in names])
 
 
-def _product(axes: Sequence[tuple[str, Sequence[object]]]) -> Iterator[dict[str, object]]:
+def _combinations(axes: Sequence[tuple[str, Sequence[object]]]) -> Iterator[dict[str, object]]:
     if not axes:
         yield {}
         return
     (name, values), *rest = axes
     for value in values:
-        for others in _product(rest):
+        for others in _combinations(rest):
             yield {name: value, **others}
 
 
 def _range(name: str, match: re.Match[str]) -> Sequence[object]:
-    if kind(name) == "int":
+    if field_type(name) == "int":
         return _whole_range(name, match)
-    first, last = (Decimal(str(from_text(name, match[end]))) for end in ("first", "last"))
-    step = Decimal(str(from_text(name, match["step"] or "1")))
+    first, last = (Decimal(str(parse_text(name, match[end]))) for end in ("first", "last"))
+    step = Decimal(str(parse_text(name, match["step"] or "1")))
     _check_step(name, match[0], step)
     count = int(abs(last - first) / step) + 1
     _check_length(name, match[0], count)
@@ -110,7 +118,9 @@ def _range(name: str, match: re.Match[str]) -> Sequence[object]:
 
 
 def _whole_range(name: str, match: re.Match[str]) -> Sequence[object]:
-    first, last, step = (whole(name, match[part] or "1") for part in ("first", "last", "step"))
+    first, last, step = (
+        parse_whole_number(name, match[part] or "1") for part in ("first", "last", "step")
+    )
     _check_step(name, match[0], step)
     direction = 1 if last >= first else -1
     values = range(first, last + direction, direction * step)
@@ -120,25 +130,25 @@ def _whole_range(name: str, match: re.Match[str]) -> Sequence[object]:
 
 def _check_step(name: str, text: str, step: Decimal | int) -> None:
     if step <= 0:
-        raise refusal(
+        raise field_error(
             name, text, "has a step that is not above 0", hint="9..5:2 runs down: 9, 7, 5"
         )
 
 
 def _check_length(name: str, text: str, count: int) -> None:
-    if count > _LONGEST:
-        raise refusal(name, text, f"is more than {_LONGEST:,} values")
+    if count > _MAX_VALUES:
+        raise field_error(name, text, f"is more than {_MAX_VALUES:,} values")
 
 
 @dataclass(frozen=True)
-class Replacement:
+class PromptReplacement:
     """Search and replace in prompts: one prompt for each of the words, in their order."""
 
     old: str
     new: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Replacement:
+    def parse(cls, text: str) -> PromptReplacement:
         """From "cat=dog,fox". Raises UsageError."""
         old, equals, new = text.partition("=")
         words = tuple(word.strip() for word in new.split(","))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watching:
+class PreviewOptions:
     """Where previews are shown: in the terminal, in a file, or both; at least one.
 
     `vae` is one to look through; None takes the linear map of latents to colours.

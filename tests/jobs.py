@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.catalog.schedulers import SchedulerConfig
 from sdcli.plan import Job
 from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult
@@ -21,7 +21,7 @@ def make_job(**changes: Any) -> Job:
         "prompt": "a cat and a guitar on a blue background",
         "negative_prompt": "",
         "spec": CPU,
-        "scheduler": SchedulerChoice(),
+        "scheduler": SchedulerConfig(),
         "scheduler_label": "DDIMScheduler",
         "num_inference_steps": 4,
         "guidance_scale": 3.0,

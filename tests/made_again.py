@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.dump import RESUMED
+from sdcli.dump import RESUMED_PREFIX
 from sdcli.errors import SdcliError
 from sdcli.output import encode
 
@@ -35,7 +35,7 @@ def made(folder: Path) -> Iterator[Path]:
         if path.suffix not in encode.FORMATS or not path.is_file():
             continue
         try:
-            document = encode.read(path)
+            document = encode.read_image_info(path)
         except (SdcliError, OSError):
             continue  # broken on purpose
         key = _told(document["record"], real)
@@ -49,7 +49,7 @@ def _told(record: Any, real: str) -> tuple[str, str] | None:
     """The job and the pixels that a record tells of, if a run of the real model left it."""
     if not isinstance(record, dict) or not isinstance(record.get("weights"), dict):
         return None
-    borrowed = any(str(event).startswith(RESUMED) for event in record.get("events", ()))
+    borrowed = any(str(event).startswith(RESUMED_PREFIX) for event in record.get("events", ()))
     if record["weights"].get("unet") != real or borrowed:
         return None
     return str(record["job"]), str(record["pixels"]["sha256"])
@@ -59,8 +59,8 @@ def complaint(path: Path) -> str | None:
     """What is wrong with a replay: alone it must be identical, in a batch at most a level off."""
     from sdcli import replay
 
-    [image] = replay.read([str(path)], ())
-    found = replay.check(image, None)
+    [image] = replay.read_images([str(path)], ())
+    found = replay.verify(image, None)
     off = 0 if image.document["record"]["batch_size"] == 1 else MOST_MOVED
     if found["max_difference"] > off or found["verdict"] == "different":
         return f"{path}: {image.request}: {found}"

@@ -15,7 +15,7 @@ from sdcli.errors import SdcliError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
+class BenchCommand:
     """A command, what is written to its stdin, and the exit code it must end with."""
 
     name: str
@@ -53,13 +53,13 @@ def sdcli(*arguments: str) -> list[str]:
     return python("-m", "sdcli", *arguments)
 
 
-def beside_python(name: str) -> str | None:
+def installed_script(name: str) -> str | None:
     """A command installed beside this interpreter, or None."""
     path = Path(sys.executable).with_name(name)
     return str(path) if path.exists() else None
 
 
-def measure(contestants: Sequence[Contestant], *, rounds: int) -> list[Timing]:
+def measure(contestants: Sequence[BenchCommand], *, rounds: int) -> list[Timing]:
     """Run all, `rounds` times; a first round that is not counted fills the disk's cache."""
     timings = [Timing(name=contestant.name) for contestant in contestants]
     for turn in range(rounds + 1):
@@ -71,7 +71,7 @@ def measure(contestants: Sequence[Contestant], *, rounds: int) -> list[Timing]:
     return timings
 
 
-def _run(contestant: Contestant) -> tuple[float, str]:
+def _run(contestant: BenchCommand) -> tuple[float, str]:
     started = time.perf_counter()
     done = subprocess.run(
         contestant.argv,

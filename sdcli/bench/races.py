@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any, Final
 
 from sdcli.bench import rivals
-from sdcli.bench.measure import Contestant, Timing, beside_python, measure, python, sdcli
+from sdcli.bench.measure import BenchCommand, Timing, installed_script, measure, python, sdcli
 from sdcli.catalog.models import EMBEDDED_FOLDER, ModelDefaults, read_defaults
-from sdcli.catalog.schedulers import resolve, shipped
+from sdcli.catalog.schedulers import model_scheduler, resolve_scheduler
 
 PROMPT: Final = "a cat and a guitar on a blue background"
 SEED: Final = 7
@@ -32,13 +32,13 @@ def start(rounds: int) -> Document:
             check=True,
         )
         contestants = [
-            Contestant(name="python -c 'import typer'", argv=python("-c", "import typer")),
-            Contestant(name="sdcli --help", argv=sdcli("--help")),
-            Contestant(name="sdcli --version", argv=sdcli("--version")),
-            Contestant(
+            BenchCommand(name="python -c 'import typer'", argv=python("-c", "import typer")),
+            BenchCommand(name="sdcli --help", argv=sdcli("--help")),
+            BenchCommand(name="sdcli --version", argv=sdcli("--version")),
+            BenchCommand(
                 name="sdcli generate, mistyped", argv=sdcli("generate", "--stpes"), exit_code=2
             ),
-            Contestant(name="sdcli inspect", argv=sdcli("inspect", picture)),
+            BenchCommand(name="sdcli inspect", argv=sdcli("inspect", picture)),
         ]
         return _document("start", measure(contestants, rounds=rounds), {})
 
@@ -51,10 +51,10 @@ def one(folder: Path, model: str, rounds: int) -> Document:
         draw = ["generate", PROMPT, "--model", model, "--seed", str(SEED), "--dtype", "float32"]
         draw += ["--device", "cpu", "--force", "--json", "--out", f"{out}/sdcli.png"]
         contestants = [
-            Contestant(name="plain Diffusers script", argv=_script(rivals.ONE, ask)),
-            Contestant(name="sdcli generate", argv=sdcli(*draw)),
+            BenchCommand(name="plain Diffusers script", argv=_script(rivals.ONE, ask)),
+            BenchCommand(name="sdcli generate", argv=sdcli(*draw)),
         ]
-        if command := beside_python("diffusers-cli"):
+        if command := installed_script("diffusers-cli"):
             contestants.append(_diffusers_cli(command, ask, out))
         timings = measure(contestants, rounds=rounds)
     plain, ours = (json.loads(timing.stdout[-1]) for timing in timings[:2])
@@ -76,18 +76,18 @@ def batch(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Docu
         file.write_text(text, "utf-8")
         resumable = ["batch", str(file), *pipe[2:-1], "--redo", "--quiet"]
         contestants = [
-            Contestant(
+            BenchCommand(
                 name="plain script, one by one", argv=_script(rivals.MANY, ask | {"batch_size": 1})
             ),
-            Contestant(
+            BenchCommand(
                 name=f"plain script, batches of {HAND_BATCH}",
                 argv=_script(rivals.MANY, ask | {"batch_size": HAND_BATCH}),
             ),
-            Contestant(name="sdcli generate -", argv=sdcli(*pipe, "1"), stdin=text),
-            Contestant(
+            BenchCommand(name="sdcli generate -", argv=sdcli(*pipe, "1"), stdin=text),
+            BenchCommand(
                 name="sdcli generate - --batch-size auto", argv=sdcli(*pipe, "auto"), stdin=text
             ),
-            Contestant(name="sdcli batch", argv=sdcli(*resumable)),
+            BenchCommand(name="sdcli batch", argv=sdcli(*resumable)),
         ]
         timings = measure(contestants, rounds=rounds)
     plain, _, exact, *_ = (json.loads(timing.stdout[-1]) for timing in timings)
@@ -119,8 +119,8 @@ def _with_and_without(race: str, draw: Sequence[str], more: Sequence[str], round
     argv = ["generate", PROMPT, "--seed", str(SEED), "--device", "cpu", "--dtype", "float32"]
     argv += ["--json", "--force", *draw]
     contestants = [
-        Contestant(name="sdcli generate", argv=sdcli(*argv)),
-        Contestant(name=f"sdcli generate {more[0]}", argv=sdcli(*argv, *more)),
+        BenchCommand(name="sdcli generate", argv=sdcli(*argv)),
+        BenchCommand(name=f"sdcli generate {more[0]}", argv=sdcli(*argv, *more)),
     ]
     timings = measure(contestants, rounds=rounds)
     split = {t.name: {"denoise": median(map(_denoising, t.stdout))} for t in timings}
@@ -156,7 +156,7 @@ def prompts_of_shapes(count: int) -> list[str]:
 def _ask(folder: Path, defaults: ModelDefaults) -> Document:
     """What a script must be told to draw as sdcli does."""
     name = defaults.scheduler
-    choice = (resolve(name) if name else shipped(defaults.scheduler_class)).choice
+    choice = (resolve_scheduler(name) if name else model_scheduler(defaults.scheduler_class)).choice
     return {
         "model": str(folder),
         "scheduler_class": choice.class_name or defaults.scheduler_class,
@@ -173,7 +173,7 @@ def _script(text: str, ask: Mapping[str, object]) -> list[str]:
     return python("-c", text, json.dumps(ask))
 
 
-def _diffusers_cli(command: str, ask: Document, out: str) -> Contestant:
+def _diffusers_cli(command: str, ask: Document, out: str) -> BenchCommand:
     keywords = {
         "prompt": PROMPT,
         "num_inference_steps": ask["steps"],
@@ -181,7 +181,7 @@ def _diffusers_cli(command: str, ask: Document, out: str) -> Contestant:
     }
     argv = [command, "run", "-m", ask["model"], "--dtype", "float32", "--device-map", "cpu"]
     argv += ["--pipeline-kwargs", json.dumps(keywords), "--output", f"{out}/diffusers-cli.png"]
-    return Contestant(name="diffusers-cli run", argv=argv)
+    return BenchCommand(name="diffusers-cli run", argv=argv)
 
 
 def _document(race: str, timings: Sequence[Timing], split: Mapping[str, object]) -> Document:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sdcli.catalog.samplers import Sampler
+from sdcli.catalog.rows import Sampler
 from sdcli.errors import UsageError
 
 Config = Mapping[str, Any]
@@ -27,7 +27,7 @@ _ALL_LEVELS: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Said:
+class _MergedConfig:
     """One scheduler as it would be: its class, all options, and the schedule's name."""
 
     class_name: str
@@ -59,14 +59,14 @@ class _Rule:
     """`keys` do something when `heeded`; `needs` tells how to make it so."""
 
     keys: tuple[str, ...]
-    heeded: Callable[[_Said], bool]
+    heeded: Callable[[_MergedConfig], bool]
     needs: str
 
 
 _RULES: Final = (
     _Rule(
         keys=("timestep_spacing", "steps_offset"),
-        heeded=_Said.spaced,
+        heeded=_MergedConfig.spaced,
         needs="leave out either it or the schedule",
     ),
     _Rule(
@@ -128,9 +128,9 @@ _RULES: Final = (
 )
 
 
-def refuse_ignored(row: Sampler, config: Config, said: Config, schedule: str) -> None:
+def check_ignored_options(row: Sampler, config: Config, said: Config, schedule: str) -> None:
     """Raise UsageError for the first option of `said` that would do nothing in `config`."""
-    whole = _Said(class_name=row.class_name, config=config, schedule=schedule)
+    whole = _MergedConfig(class_name=row.class_name, config=config, schedule=schedule)
     for rule in _RULES:
         for key in rule.keys:
             if key in said and not rule.heeded(whole):
@@ -139,17 +139,17 @@ def refuse_ignored(row: Sampler, config: Config, said: Config, schedule: str) ->
                     code="scheduler.options",
                     hint=rule.needs,
                 )
-    refuse_broken(row, config, schedule)
+    check_broken_options(row, config, schedule)
 
 
-def refuse_broken(row: Sampler, config: Config, schedule: str) -> None:
+def check_broken_options(row: Sampler, config: Config, schedule: str) -> None:
     """Raise UsageError for options that end in NaN or an error together."""
     for broken, why, hint in _BROKEN:
-        if broken(_Said(class_name=row.class_name, config=config, schedule=schedule)):
+        if broken(_MergedConfig(class_name=row.class_name, config=config, schedule=schedule)):
             raise UsageError(f"--scheduler: {row.name}: {why}", code="scheduler.options", hint=hint)
 
 
-_BROKEN: Final[tuple[tuple[Callable[[_Said], bool], str, str], ...]] = (
+_BROKEN: Final[tuple[tuple[Callable[[_MergedConfig], bool], str, str], ...]] = (
     (
         lambda said: (
             said.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")

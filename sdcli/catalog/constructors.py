@@ -17,7 +17,7 @@ _INFINITE: Final = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Option:
+class OptionInfo:
     """What an option means. `takes` lists its words, or says the numbers; empty: it is fixed."""
 
     meaning: str
@@ -25,30 +25,30 @@ class Option:
     fixed: str = ""
 
 
-def _number(meaning: str, low: float, high: float) -> Option:
-    return Option(meaning=meaning, takes=(float(low), float(high)))
+def _number(meaning: str, low: float, high: float) -> OptionInfo:
+    return OptionInfo(meaning=meaning, takes=(float(low), float(high)))
 
 
-def _count(meaning: str, low: int, high: int) -> Option:
-    return Option(meaning=meaning, takes=(low, high))
+def _count(meaning: str, low: int, high: int) -> OptionInfo:
+    return OptionInfo(meaning=meaning, takes=(low, high))
 
 
-def _word(meaning: str, *words: str) -> Option:
-    return Option(meaning=meaning, takes=words)
+def _word(meaning: str, *words: str) -> OptionInfo:
+    return OptionInfo(meaning=meaning, takes=words)
 
 
-def _switch(meaning: str) -> Option:
-    return Option(meaning=meaning, takes=("true", "false"))
+def _switch(meaning: str) -> OptionInfo:
+    return OptionInfo(meaning=meaning, takes=("true", "false"))
 
 
-def _fixed(meaning: str, why: str) -> Option:
-    return Option(meaning=meaning, fixed=why)
+def _fixed(meaning: str, why: str) -> OptionInfo:
+    return OptionInfo(meaning=meaning, fixed=why)
 
 
 _FLOW: Final = "it is for flow-matching models"
 _OWN: Final = "it is the model's training, not a choice"
 
-OPTIONS: Final[Mapping[str, Option]] = {
+OPTION_INFO: Final[Mapping[str, OptionInfo]] = {
     "num_train_timesteps": _fixed("timesteps that the model was trained on", _OWN),
     "beta_start": _number("first noise variance of the training", 1e-6, 0.5),
     "beta_end": _number("last noise variance of the training", 1e-6, 0.999),
@@ -307,10 +307,10 @@ _FIXED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def option(class_name: str, key: str) -> Option:
+def option_info(class_name: str, key: str) -> OptionInfo:
     """What `key` means to that class, and what it takes there."""
-    known = OPTIONS[key]
+    known = OPTION_INFO[key]
     if why := _FIXED.get(class_name, {}).get(key):
-        return Option(meaning=known.meaning, fixed=why)
+        return OptionInfo(meaning=known.meaning, fixed=why)
     words = _WORDS.get(class_name, {}).get(key)
-    return Option(meaning=known.meaning, takes=words) if words else known
+    return OptionInfo(meaning=known.meaning, takes=words) if words else known

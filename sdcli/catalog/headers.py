@@ -31,14 +31,14 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Header:
+class SafetensorsHeader:
     """What a safetensors file says it holds. There is at least one tensor."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> SafetensorsHeader:
     """The header of a safetensors file: eight bytes of length, then JSON, then the tensors.
 
     Raises CorruptError (7) unless the tensors have the sizes of their shapes, follow each other
@@ -65,12 +65,12 @@ def read_header(path: Path) -> Header:
     return header
 
 
-def _parse(raw: bytes, start: int) -> Header:
+def _parse(raw: bytes, start: int) -> SafetensorsHeader:
     data: dict[str, Any] = json.loads(raw)
     metadata = data.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
         raise TypeError("metadata is text")
-    return Header(
+    return SafetensorsHeader(
         tensors={name: _tensor(told, start) for name, told in data.items()}, metadata=metadata
     )
 
@@ -88,7 +88,7 @@ def _tensor(told: Mapping[str, Any], start: int) -> TensorInfo:
     )
 
 
-def _end(path: Path, header: Header, start: int) -> int:
+def _end(path: Path, header: SafetensorsHeader, start: int) -> int:
     """Where the last tensor ends, all following each other."""
     if not header.tensors:
         raise _corrupt(path, "holds no tensors")

@@ -32,7 +32,7 @@ _OTHER_MODELS: Final[Mapping[str, tuple[str, ...]]] = {
 _ABSENT: Final = "Diffusers does not have it"
 
 # Names ending in CFG++ are all refused by a rule.
-IMPOSSIBLE: Final[Mapping[str, tuple[str, str]]] = {
+UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
     "DPM++ 2S a": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
     "dpmpp_2s_ancestral": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
     "dpm++2mv2": ("Diffusers has only the form that it varies", "DPM++ 2M"),
@@ -65,7 +65,7 @@ _TABULATED: Final = "it is a table of noise levels, which no option of Diffusers
 
 # Schedule types of other tools that no Diffusers option gives: why, and the nearest by the
 # distance of the logarithms of 20 noise levels.
-IMPOSSIBLE_SCHEDULES: Final[Mapping[str, tuple[str, str]]] = {
+UNSUPPORTED_SCHEDULES: Final[Mapping[str, tuple[str, str]]] = {
     "Align Your Steps GITS": (_TABULATED, "Exponential"),
     "Align Your Steps 11": (_TABULATED, "Karras"),
     "Align Your Steps 32": (_TABULATED, "Karras"),

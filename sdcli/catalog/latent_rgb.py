@@ -34,7 +34,7 @@ SDXL: Final[Factors] = (
 _BY_SCALE: Final = {0.18215: SD1, 0.13025: SDXL}
 
 
-def latent_rgb(folder: Path) -> Factors:
+def read_latent_rgb_factors(folder: Path) -> Factors:
     """The factors for a model folder: its own, else those of the VAE whose scaling factor it has.
 
     Raises UsageError when neither is known, CorruptError when its own are not 3 numbers a row.

@@ -6,55 +6,62 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from sdcli.catalog.impossible import IMPOSSIBLE
+from sdcli.catalog.impossible import UNSUPPORTED
 from sdcli.catalog.rows import Sampler
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.catalog.schedules import AUTOMATIC, SCHEDULES
 
 
 @dataclass(frozen=True)
-class Found:
+class SamplerMatch:
     """A row, and whether its class was named, not the sampler ("EulerDiscrete", not "Euler")."""
 
     sampler: Sampler
     bare: bool
 
 
-def key_of(name: str) -> str:
+def normalize_name(name: str) -> str:
     """What is left of a name when case, spaces, _ and + are forgiven."""
     return re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
 
 
-def find(name: str) -> tuple[Found, str | None] | None:
+def find_sampler(name: str) -> tuple[SamplerMatch, str | None] | None:
     """The row, and the schedule or Automatic if one was said; None for a name nobody knows."""
-    key = key_of(name)
-    if found := rows().get(key):
+    key = normalize_name(name)
+    if found := sampler_index().get(key):
         return found, None
-    for ending, schedule in endings():
-        if key.endswith(ending) and (found := rows().get(key.removesuffix(ending))):
+    for ending, schedule in schedule_suffixes():
+        if key.endswith(ending) and (found := sampler_index().get(key.removesuffix(ending))):
             return found, schedule
     return None
 
 
 @cache
-def rows() -> dict[str, Found]:
+def sampler_index() -> dict[str, SamplerMatch]:
     """Keys of samplers win over keys of classes ("DDIM"), exact ones over those without a ++.
 
     A1111's API says a k before the names of k-diffusion's samplers.
     """
-    exact = {key_of(n): Found(row, False) for row in SAMPLERS for n in (row.name, *row.aliases)}
-    impossible = {key_of(name) for name in IMPOSSIBLE}
+    exact = {
+        normalize_name(n): SamplerMatch(row, False)
+        for row in SAMPLERS
+        for n in (row.name, *row.aliases)
+    }
+    impossible = {normalize_name(name) for name in UNSUPPORTED}
     loose = {key.replace("pp", ""): found for key, found in exact.items()}
-    classes: dict[str, Found] = {}
+    classes: dict[str, SamplerMatch] = {}
     for row in SAMPLERS:
-        for key in (key_of(row.class_name), key_of(row.class_name.removesuffix("Scheduler"))):
-            classes.setdefault(key, Found(row, True))
+        for key in (
+            normalize_name(row.class_name),
+            normalize_name(row.class_name.removesuffix("Scheduler")),
+        ):
+            classes.setdefault(key, SamplerMatch(row, True))
     forgiven = {f"k{key}": found for key, found in exact.items()} | loose
     return {k: v for k, v in forgiven.items() if k not in impossible} | classes | exact
 
 
 @cache
-def endings() -> list[tuple[str, str]]:
+def schedule_suffixes() -> list[tuple[str, str]]:
     """Every word for a schedule as a key, with the schedule's name; longer ones first."""
-    pairs = [(key_of(n), row.name) for row in SCHEDULES for n in (row.name, *row.aliases)]
-    return sorted([*pairs, (key_of(AUTOMATIC), AUTOMATIC)], key=lambda pair: -len(pair[0]))
+    pairs = [(normalize_name(n), row.name) for row in SCHEDULES for n in (row.name, *row.aliases)]
+    return sorted([*pairs, (normalize_name(AUTOMATIC), AUTOMATIC)], key=lambda pair: -len(pair[0]))

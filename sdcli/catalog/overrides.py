@@ -6,11 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from sdcli.catalog.combinations import refuse_ignored
-from sdcli.catalog.constructors import CONSTRUCTORS, Option, option
-from sdcli.catalog.names import endings, key_of
-from sdcli.catalog.refusals import unsupported
-from sdcli.catalog.samplers import SAMPLERS, Sampler
+from sdcli.catalog.combinations import check_ignored_options
+from sdcli.catalog.constructors import CONSTRUCTORS, OptionInfo, option_info
+from sdcli.catalog.names import normalize_name, schedule_suffixes
+from sdcli.catalog.refusals import unsupported_schedule_error
+from sdcli.catalog.rows import Sampler
+from sdcli.catalog.samplers import SAMPLERS
 from sdcli.catalog.schedules import AUTOMATIC, SCHEDULES
 from sdcli.errors import UsageError, did_you_mean
 
@@ -26,7 +27,7 @@ _FLAGS = {
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
-def split(text: str) -> tuple[str, dict[str, str]]:
+def split_overrides(text: str) -> tuple[str, dict[str, str]]:
     """The name, and the options after it as they were typed. Raises UsageError for no key=value."""
     name, *parts = text.split(";")
     pairs: dict[str, str] = {}
@@ -34,23 +35,25 @@ def split(text: str) -> tuple[str, dict[str, str]]:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         key = re.sub(r"[-\s]+", "_", key.lower())
         if not (key and equals and value):
-            raise _refusal(f"{part!r} is not key=value", "as in -s 'DPM++ 2M;solver_order=3'")
+            raise _override_error(
+                f"{part!r} is not key=value", "as in -s 'DPM++ 2M;solver_order=3'"
+            )
         if key in pairs:
-            raise _refusal(f"{key} is said twice", "say it once")
+            raise _override_error(f"{key} is said twice", "say it once")
         pairs[key] = value
     return name.strip(), pairs
 
 
-def read(row: Sampler, pairs: Mapping[str, str]) -> dict[str, object]:
+def parse_overrides(row: Sampler, pairs: Mapping[str, str]) -> dict[str, object]:
     """The options as values. Raises UsageError for what the class does not know or take."""
     known = CONSTRUCTORS[row.class_name]
     for key in pairs:
         if key not in known:
-            raise _unknown(row, key, pairs[key])
+            raise _unknown_option_error(row, key, pairs[key])
     return {key: _value(row, key, text) for key, text in pairs.items()}
 
 
-def split_schedule(
+def extract_schedule(
     row: Sampler, schedule: str | None, said: Mapping[str, object]
 ) -> tuple[str | None, dict[str, object]]:
     """A flag like use_karras_sigmas is the schedule's word by another name: make it that word.
@@ -62,8 +65,8 @@ def split_schedule(
     for key in said.keys() & flags.keys():
         wanted, on = flags[key], bool(said[key])
         if (on and schedule not in (None, wanted)) or (not on and schedule == wanted):
-            raise _refusal(
-                f"{key}={spell(said[key])} contradicts the {schedule} schedule",
+            raise _override_error(
+                f"{key}={format_value(said[key])} contradicts the {schedule} schedule",
                 f"say one of them, as in -s '{row.name} {wanted}'",
             )
         if on:
@@ -73,7 +76,7 @@ def split_schedule(
     return schedule, rest
 
 
-def check(
+def check_overrides(
     row: Sampler, base: Mapping[str, object], said: Mapping[str, object], schedule: str
 ) -> None:
     """Refuse what the class would silently ignore beside its other options. Raises UsageError.
@@ -81,10 +84,10 @@ def check(
     `base` is the class's options before what was said.
     """
     said = {key: value for key, value in said.items() if base.get(key) != value}
-    refuse_ignored(row, {**base, **said}, said, schedule)
+    check_ignored_options(row, {**base, **said}, said, schedule)
 
 
-def spell(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as it is typed."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -93,7 +96,7 @@ def spell(value: object) -> str:
     return str(value)
 
 
-def spelled_takes(known: Option) -> str:
+def describe_accepted(known: OptionInfo) -> str:
     """What an option takes, in words."""
     if known.fixed:
         return f"cannot be set: {known.fixed}"
@@ -104,14 +107,14 @@ def spelled_takes(known: Option) -> str:
 
 
 def _value(row: Sampler, key: str, text: str) -> object:
-    known = option(row.class_name, key)
+    known = option_info(row.class_name, key)
     if known.fixed:
-        raise _refusal(f"{row.class_name}: {key} cannot be set: {known.fixed}", None)
+        raise _override_error(f"{row.class_name}: {key} cannot be set: {known.fixed}", None)
     value = _parsed(known.takes, text)
     if value is None:
-        takes = spelled_takes(known)
+        takes = describe_accepted(known)
         near = did_you_mean(text, map(str, known.takes)) if "," in takes else None
-        raise _refusal(f"{row.class_name}: {key} is {takes}; not {text!r}", near)
+        raise _override_error(f"{row.class_name}: {key} is {takes}; not {text!r}", near)
     return value
 
 
@@ -132,10 +135,10 @@ def _parsed(takes: Sequence[object], text: str) -> object:
     return number if math.isfinite(number) and low <= number <= high else None
 
 
-def _unknown(row: Sampler, key: str, text: str) -> UsageError:
-    named = dict(endings()).get(key_of(text if key in _SCHEDULE_WORDS else key))
+def _unknown_option_error(row: Sampler, key: str, text: str) -> UsageError:
+    named = dict(schedule_suffixes()).get(normalize_name(text if key in _SCHEDULE_WORDS else key))
     if named and named not in (*row.schedules, AUTOMATIC):
-        return unsupported(row, named)
+        return unsupported_schedule_error(row, named)
     others = ", ".join(other.name for other in SAMPLERS if _takes(other, key))
     if named:
         hint: str | None = f"a schedule is part of the name, as in -s '{row.name} {named}'"
@@ -146,7 +149,7 @@ def _unknown(row: Sampler, key: str, text: str) -> UsageError:
         hint = f"it is an option of its own: {_FLAGS[key]} {text}"
     else:
         hint = f"{key} works with {others}" if others else None
-    return _refusal(
+    return _override_error(
         f"{row.class_name} has no option {key}",
         hint
         or did_you_mean(key, CONSTRUCTORS[row.class_name])
@@ -157,9 +160,9 @@ def _unknown(row: Sampler, key: str, text: str) -> UsageError:
 def _takes(row: Sampler, key: str) -> bool:
     """Whether the row can have that option said, for itself or as its schedule."""
     flags = (s.name for s in SCHEDULES if key in s.config and key.startswith("use_"))
-    known = key in CONSTRUCTORS[row.class_name] and not option(row.class_name, key).fixed
+    known = key in CONSTRUCTORS[row.class_name] and not option_info(row.class_name, key).fixed
     return known and all(name in row.schedules for name in flags)
 
 
-def _refusal(what: str, hint: str | None) -> UsageError:
+def _override_error(what: str, hint: str | None) -> UsageError:
     return UsageError(f"--scheduler: {what}", code="scheduler.options", hint=hint)

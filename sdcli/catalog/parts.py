@@ -14,7 +14,7 @@ _WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".ckpt")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Component:
     """One component of a pipeline. `parameters` and `dtypes` are of its safetensors files."""
 
     name: str
@@ -30,18 +30,18 @@ class Part:
         return any(not name.endswith(".safetensors") for name in self.files)
 
 
-def read_parts(folder: Path) -> list[Part]:
+def read_components(folder: Path) -> list[Component]:
     """The parts that model_index.json names. Raises ModelError or CorruptError."""
     index = read_json(folder / "model_index.json")
     named = ((n, v) for n, v in index.items() if isinstance(v, list) and len(v) == 2 and v[1])
-    return [_part(folder / name, str(value[1])) for name, value in named]
+    return [_read_component(folder / name, str(value[1])) for name, value in named]
 
 
-def _part(folder: Path, class_name: str) -> Part:
+def _read_component(folder: Path, class_name: str) -> Component:
     files = sorted(p for p in folder.glob("*") if p.suffix in _WEIGHTS)
     headers = [read_header(path) for path in files if path.suffix == ".safetensors"]
     tensors = [tensor for header in headers for tensor in header.tensors.values()]
-    return Part(
+    return Component(
         name=folder.name,
         class_name=class_name,
         files=tuple(p.name for p in files),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
 
-from sdcli.catalog.impossible import IMPOSSIBLE, IMPOSSIBLE_SCHEDULES
-from sdcli.catalog.names import endings, key_of, rows
+from sdcli.catalog.impossible import UNSUPPORTED, UNSUPPORTED_SCHEDULES
+from sdcli.catalog.names import normalize_name, sampler_index, schedule_suffixes
 from sdcli.catalog.rows import Sampler
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.errors import UsageError
@@ -16,7 +16,7 @@ _CFG = "cfgpp"
 _OWN = "leave --scheduler out for the model's own"
 
 
-def unsupported(row: Sampler, schedule: str) -> UsageError:
+def unsupported_schedule_error(row: Sampler, schedule: str) -> UsageError:
     """For a schedule that the row does not take."""
     others = ", ".join(other.name for other in SAMPLERS if schedule in other.schedules)
     able = f"schedules of {row.name}: {', '.join(row.schedules)}"
@@ -30,9 +30,9 @@ def unsupported(row: Sampler, schedule: str) -> UsageError:
     )
 
 
-def unknown(name: str) -> UsageError:
+def unknown_scheduler_error(name: str) -> UsageError:
     """For a name that no row has: one of another program, of a schedule alone, or a slip."""
-    key = key_of(name)
+    key = normalize_name(name)
     if refusal := _unnamed(name, key) or _impossible(name, key) or _impossible_schedule(key):
         return refusal
     near = _near(key)
@@ -49,10 +49,10 @@ def _unnamed(name: str, key: str) -> UsageError | None:
     if key in ("", "auto", "default", "none"):
         said = f"no scheduler is called {name!r}" if name else "--scheduler: no name"
         return UsageError(said, code="scheduler.unknown", hint=_OWN)
-    schedule = dict(endings()).get(key) or _impossible_endings().get(key)
+    schedule = dict(schedule_suffixes()).get(key) or _impossible_endings().get(key)
     if schedule is None:
         return None
-    example = schedule if schedule not in IMPOSSIBLE_SCHEDULES else "Karras"
+    example = schedule if schedule not in UNSUPPORTED_SCHEDULES else "Karras"
     return UsageError(
         f"{name!r} is a schedule, and needs a sampler before it",
         code="scheduler.unknown",
@@ -64,7 +64,7 @@ def _impossible(name: str, key: str) -> UsageError | None:
     for stem, schedule in _stems(key):
         if known := _why_not(stem):
             why, nearest = known
-            row = rows()[key_of(nearest)].sampler if nearest else None
+            row = sampler_index()[normalize_name(nearest)].sampler if nearest else None
             word = f" {schedule}" if row and schedule in row.schedules else ""
             return UsageError(
                 f"scheduler {name!r} cannot be had: {why}",
@@ -78,7 +78,7 @@ def _why_not(stem: str) -> tuple[str, str] | None:
     """Why that sampler cannot be had, and the nearest that can."""
     if stem.endswith(_CFG):
         base = stem.removesuffix(_CFG)
-        found = rows().get(base)
+        found = sampler_index().get(base)
         nearest = found.sampler.name if found else _impossible_names().get(base, ("", ""))[1]
         return "Diffusers has no CFG++", nearest
     return _impossible_names().get(stem.removesuffix("scheduler"))
@@ -86,19 +86,19 @@ def _why_not(stem: str) -> tuple[str, str] | None:
 
 @cache
 def _impossible_names() -> dict[str, tuple[str, str]]:
-    keyed = [(key_of(name), why) for name, why in IMPOSSIBLE.items()]
+    keyed = [(normalize_name(name), why) for name, why in UNSUPPORTED.items()]
     classes = {key.removesuffix("scheduler"): why for key, why in keyed}
     return classes | {key: why for key, why in keyed if not key.endswith("scheduler")}
 
 
 @cache
 def _impossible_endings() -> dict[str, str]:
-    return {key_of(name): name for name in IMPOSSIBLE_SCHEDULES}
+    return {normalize_name(name): name for name in UNSUPPORTED_SCHEDULES}
 
 
 def _stems(key: str) -> Iterator[tuple[str, str | None]]:
     """The key with and without a schedule at its end, and without the k of A1111's API."""
-    cut = [(key.removesuffix(e), name) for e, name in endings() if key.endswith(e)]
+    cut = [(key.removesuffix(e), name) for e, name in schedule_suffixes() if key.endswith(e)]
     cut += [(key.removesuffix(e), n) for e, n in _impossible_endings().items() if key.endswith(e)]
     for stem, schedule in [(key, None), *cut]:
         yield stem, schedule
@@ -107,8 +107,8 @@ def _stems(key: str) -> Iterator[tuple[str, str | None]]:
 
 def _impossible_schedule(key: str) -> UsageError | None:
     for ending, schedule in _impossible_endings().items():
-        if key.endswith(ending) and (found := rows().get(key.removesuffix(ending))):
-            row, (why, nearest) = found.sampler, IMPOSSIBLE_SCHEDULES[schedule]
+        if key.endswith(ending) and (found := sampler_index().get(key.removesuffix(ending))):
+            row, (why, nearest) = found.sampler, UNSUPPORTED_SCHEDULES[schedule]
             able = f"schedules of {row.name}: {', '.join(row.schedules)}"
             near = f"the nearest is -s '{row.name} {nearest}'; " * (nearest in row.schedules)
             return UsageError(
@@ -122,7 +122,7 @@ def _impossible_schedule(key: str) -> UsageError | None:
 def _near(key: str) -> str | None:
     """What was probably meant: with a schedule well spelled, only the sampler is a slip."""
     samplers, pairs = _spellings()
-    for ending, schedule in endings():
+    for ending, schedule in schedule_suffixes():
         if len(ending) > 2 and key.endswith(ending):
             stem = get_close_matches(key.removesuffix(ending), samplers, n=1)
             return f"{samplers[stem[0]]} {schedule}" if stem else None
@@ -143,7 +143,7 @@ def _spellings() -> tuple[dict[str, str], dict[str, str]]:
         bare = row.class_name.removesuffix("Scheduler")
         for name in (row.name, *row.aliases, row.class_name, bare):
             shown = row.class_name if name in (row.class_name, bare) else row.name
-            samplers.setdefault(key_of(name), shown)
+            samplers.setdefault(normalize_name(name), shown)
             for schedule in row.schedules:
-                pairs.setdefault(key_of(f"{name} {schedule}"), f"{shown} {schedule}")
+                pairs.setdefault(normalize_name(f"{name} {schedule}"), f"{shown} {schedule}")
     return samplers, pairs

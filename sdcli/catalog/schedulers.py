@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.catalog import overrides, refusals
-from sdcli.catalog.constructors import CONSTRUCTORS, option
-from sdcli.catalog.names import Found, find, key_of, rows
-from sdcli.catalog.samplers import SAMPLERS, Sampler
-from sdcli.catalog.schedules import AUTOMATIC, schedule
+from sdcli.catalog.constructors import CONSTRUCTORS, option_info
+from sdcli.catalog.names import SamplerMatch, find_sampler, normalize_name, sampler_index
+from sdcli.catalog.rows import Sampler
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedules import AUTOMATIC, get_schedule
 from sdcli.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchedulerChoice:
+class SchedulerConfig:
     """What the engine builds: `class_name` from the model's own config with `config` laid over it.
 
     `class_name` None is the model's own scheduler as shipped.
@@ -26,14 +27,14 @@ class SchedulerChoice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selection:
+class ResolvedScheduler:
     """A name understood. `label` is its canonical spelling, and resolves to the same again.
 
     `schedule` is a row of SCHEDULES; "Normal" too where nothing was said of it.
     """
 
     label: str
-    choice: SchedulerChoice
+    choice: SchedulerConfig
     sampler: Sampler | None
     schedule: str = "Normal"
 
@@ -72,7 +73,7 @@ class Selection:
         return dict(self.choice.config).get(name, defaults.get(name))
 
 
-def resolve(name: str) -> Selection:
+def resolve_scheduler(name: str) -> ResolvedScheduler:
     """The scheduler that `name` asks for, its schedule too; case, spaces, _, + are forgiven.
 
     A name of A1111, ComfyUI, InvokeAI or kohya sets all that the name implies; a Diffusers class
@@ -80,23 +81,23 @@ def resolve(name: str) -> Selection:
     ("DPM++ 2M Karras;solver_order=3"). Raises UsageError for names nobody knows, that Diffusers
     cannot do, and for a schedule or an option that the class would ignore.
     """
-    plain, pairs = overrides.split(name)
-    known = find(plain)
+    plain, pairs = overrides.split_overrides(name)
+    known = find_sampler(plain)
     if known is None:
-        raise refusals.unknown(plain)
+        raise refusals.unknown_scheduler_error(plain)
     found, word = known
     if word == AUTOMATIC:
         word = found.sampler.automatic
-    said = overrides.read(found.sampler, pairs)
-    word, said = overrides.split_schedule(found.sampler, word, said)
+    said = overrides.parse_overrides(found.sampler, pairs)
+    word, said = overrides.extract_schedule(found.sampler, word, said)
     return _select(found, "Normal" if _is_natural(found, word) else word, said)
 
 
-def shipped(class_name: str) -> Selection:
+def model_scheduler(class_name: str) -> ResolvedScheduler:
     """The model's own scheduler, which Diffusers built from the model's files."""
-    found = rows().get(key_of(class_name))
-    return Selection(
-        label=class_name, choice=SchedulerChoice(), sampler=found.sampler if found else None
+    found = sampler_index().get(normalize_name(class_name))
+    return ResolvedScheduler(
+        label=class_name, choice=SchedulerConfig(), sampler=found.sampler if found else None
     )
 
 
@@ -128,42 +129,46 @@ _A1111_TYPES: Final = {"Normal": "Uniform", "DDIM Uniform": "DDIM"}
 def _schedule_of(row: Sampler, config: Mapping[str, object]) -> str:
     """The row's schedule that a scheduler as built has; the offset of a spacing is no matter."""
     for name in row.schedules:
-        options = {k: v for k, v in schedule(name).config.items() if k != "steps_offset"}
+        options = {k: v for k, v in get_schedule(name).config.items() if k != "steps_offset"}
         if options and options.items() <= config.items() and name != row.natural:
             return name
     return "Normal"
 
 
-def _is_natural(found: Found, word: str | None) -> bool:
+def _is_natural(found: SamplerMatch, word: str | None) -> bool:
     """Whether that schedule is what is done without a word; a bare class may need its options."""
     row = found.sampler
     if word is None or word != row.natural:
         return False
-    return not found.bare or all(option(row.class_name, k).fixed for k in schedule(word).config)
+    return not found.bare or all(
+        option_info(row.class_name, k).fixed for k in get_schedule(word).config
+    )
 
 
-def _select(found: Found, word: str | None, said: Mapping[str, object]) -> Selection:
+def _select(found: SamplerMatch, word: str | None, said: Mapping[str, object]) -> ResolvedScheduler:
     row, bare = found.sampler, found.bare
     if word is not None and word not in row.schedules:
-        raise refusals.unsupported(row, word)
-    chosen = schedule(word or "Normal")
+        raise refusals.unsupported_schedule_error(row, word)
+    chosen = get_schedule(word or "Normal")
     for package in filter(None, (row.package, chosen.package)):
         _require(package, row)
     config: dict[str, object] = {} if bare else dict(row.config)
     if not bare or word:
         # Off unless asked for: a model's own config may have another schedule switched on.
-        flags = (key for name in row.schedules for key in schedule(name).config)
+        flags = (key for name in row.schedules for key in get_schedule(name).config)
         config |= {key: False for key in flags if key.startswith("use_")} | dict(chosen.config)
-    overrides.check(row, {**CONSTRUCTORS[row.class_name], **config}, said, chosen.name)
+    overrides.check_overrides(row, {**CONSTRUCTORS[row.class_name], **config}, said, chosen.name)
     options = [
-        f"{k}={overrides.spell(v)}" for k, v in sorted(said.items()) if (k, v) not in config.items()
+        f"{k}={overrides.format_value(v)}"
+        for k, v in sorted(said.items())
+        if (k, v) not in config.items()
     ]
     config |= said
     name = row.class_name if bare else row.name
     shown = word if word != "Normal" or bare else None
-    return Selection(
+    return ResolvedScheduler(
         label=";".join([f"{name} {shown}" if shown else name, *options]),
-        choice=SchedulerChoice(class_name=row.class_name, config=tuple(sorted(config.items()))),
+        choice=SchedulerConfig(class_name=row.class_name, config=tuple(sorted(config.items()))),
         sampler=row,
         schedule=chosen.name,
     )

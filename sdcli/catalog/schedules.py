@@ -28,6 +28,6 @@ SCHEDULES: Final = (
 )
 
 
-def schedule(name: str) -> Schedule:
+def get_schedule(name: str) -> Schedule:
     """The row of that name, which must exist."""
     return next(row for row in SCHEDULES if row.name == name)

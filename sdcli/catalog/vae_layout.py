@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.catalog.headers import Header
+from sdcli.catalog.headers import SafetensorsHeader
 from sdcli.errors import ModelError
 
 _PREFIXES: Final = ("first_stage_model.", "vae.", "")
@@ -25,8 +25,8 @@ _SDXL = re.compile(r"(^|[^a-z])(sd)?xl([^a-z]|$)|stable-diffusion-xl", re.IGNORE
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def infer_config(
-    path: Path, header: Header, own: Mapping[str, Any]
+def infer_vae_config(
+    path: Path, header: SafetensorsHeader, own: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """A configuration of AutoencoderKL for the file, and sentences on what was assumed.
 
@@ -60,7 +60,7 @@ def infer_config(
     return config, assumed
 
 
-def _shapes(header: Header) -> dict[str, tuple[int, ...]]:
+def _shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
     """Shapes by name, of the VAE alone when the file is a whole checkpoint."""
     names = header.tensors
     prefix = next(p for p in _PREFIXES if not p or any(name.startswith(p) for name in names))
@@ -87,7 +87,7 @@ def _groups(channels: list[int], own: Mapping[str, Any]) -> int:
 
 
 def _scaling_factor(
-    path: Path, header: Header, own: Mapping[str, Any]
+    path: Path, header: SafetensorsHeader, own: Mapping[str, Any]
 ) -> tuple[float, tuple[str, ...]]:
     architecture = header.metadata.get("modelspec.architecture", "")
     if _SDXL.search(path.stem) or _SDXL.search(architecture):

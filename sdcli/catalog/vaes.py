@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sdcli.catalog.headers import read_header
 from sdcli.catalog.models import ModelDefaults, read_json
-from sdcli.catalog.vae_layout import infer_config
+from sdcli.catalog.vae_layout import infer_vae_config
 from sdcli.errors import ModelError
 
 OWN, TINY = "own", "tiny"
@@ -26,7 +26,7 @@ _UNKNOWN_FAMILY: Final = "of its own"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaeRow:
+class KnownVae:
     """A VAE that many know by name. `families` are the models whose latents it was made for."""
 
     name: str
@@ -38,44 +38,44 @@ class VaeRow:
 
 
 VAES: Final = (
-    VaeRow(
+    KnownVae(
         name="taesd", repo="madebyollin/taesd", class_name="AutoencoderTiny",
         families=_SD, scaling_factor=1.0, about="small and fast, for previews",
     ),
-    VaeRow(
+    KnownVae(
         name="sd-vae-ft-mse", repo="stabilityai/sd-vae-ft-mse", class_name="AutoencoderKL",
         families=_SD, scaling_factor=SD_SCALING_FACTOR, about="smoother faces than the first",
     ),
-    VaeRow(
+    KnownVae(
         name="sd-vae-ft-ema", repo="stabilityai/sd-vae-ft-ema", class_name="AutoencoderKL",
         families=_SD, scaling_factor=SD_SCALING_FACTOR, about="sharper, less smooth",
     ),
-    VaeRow(
+    KnownVae(
         name="consistency", repo="openai/consistency-decoder", class_name="ConsistencyDecoderVAE",
         families=_SD, scaling_factor=SD_SCALING_FACTOR, about="draws its own noise, slow",
     ),
-    VaeRow(
+    KnownVae(
         name="taesdxl", repo="madebyollin/taesdxl", class_name="AutoencoderTiny",
         families=_SDXL, scaling_factor=1.0, about="small and fast, for previews",
     ),
-    VaeRow(
+    KnownVae(
         name="sdxl-vae", repo="stabilityai/sdxl-vae", class_name="AutoencoderKL",
         families=_SDXL, scaling_factor=0.13025, about="overflows in float16",
     ),
-    VaeRow(
+    KnownVae(
         name="sdxl-fp16-fix", repo="madebyollin/sdxl-vae-fp16-fix", class_name="AutoencoderKL",
         families=_SDXL, scaling_factor=0.13025, about="the same, finite in float16",
     ),
 )  # fmt: skip
 
 
-def known(name: str) -> VaeRow | None:
+def find_known_vae(name: str) -> KnownVae | None:
     """The row of an alias or of a hub id."""
     return next((row for row in VAES if name in (row.name, row.repo)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VaeFacts:
+class VaeInfo:
     """A VAE as its files tell it, nothing loaded.
 
     `home` is its folder, or the file that is all of it; `weights` the file with the tensors.
@@ -100,7 +100,7 @@ class VaeFacts:
         return self.home == self.weights
 
 
-def read_vae(home: Path, weights: Path, own: Mapping[str, Any]) -> VaeFacts:
+def read_vae(home: Path, weights: Path, own: Mapping[str, Any]) -> VaeInfo:
     """The facts of the VAE in the folder `home`, or in the file `home` when that is `weights`.
 
     `own` is the configuration of the model's own VAE: a file without one borrows from it what its
@@ -108,7 +108,7 @@ def read_vae(home: Path, weights: Path, own: Mapping[str, Any]) -> VaeFacts:
     """
     header = read_header(weights)
     if home == weights:
-        config, assumed = infer_config(home, header, own)
+        config, assumed = infer_vae_config(home, header, own)
     else:
         config, assumed = read_json(home / "config.json"), ()
     class_name = str(config.get("_class_name"))
@@ -121,7 +121,7 @@ def read_vae(home: Path, weights: Path, own: Mapping[str, Any]) -> VaeFacts:
     blocks = (
         config.get("encoder_block_out_channels") or config.get("block_out_channels") or (0,) * 4
     )
-    return VaeFacts(
+    return VaeInfo(
         home=home,
         weights=weights,
         class_name=class_name,
@@ -143,7 +143,7 @@ def scaling_factor(config: Mapping[str, Any]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Misfit:
+class VaeMismatch:
     """Why a VAE is wrong for a model. What `can_be_forced` gives a picture, though a wrong one."""
 
     reason: str
@@ -151,35 +151,35 @@ class Misfit:
     hint: str = field(default="use a VAE made for this model, as `sdcli vae list` marks them")
 
 
-def misfit(
-    vae: VaeFacts, own: Mapping[str, Any], model: ModelDefaults, row: VaeRow | None
-) -> Misfit | None:
+def find_mismatch(
+    vae: VaeInfo, own: Mapping[str, Any], model: ModelDefaults, row: KnownVae | None
+) -> VaeMismatch | None:
     """What is wrong with `vae` under a model whose own has the configuration `own`, or None.
 
     `row` is the table's, where the VAE was asked for by a name of it.
     """
     if vae.latent_channels != model.latent_channels:
-        return Misfit(
+        return VaeMismatch(
             reason=f"it has {vae.latent_channels} latent channels, "
             f"the model's latents {model.latent_channels}",
             can_be_forced=False,
         )
     if vae.vae_scale_factor != model.vae_scale_factor:
-        return Misfit(
+        return VaeMismatch(
             reason=f"a latent of it is {vae.vae_scale_factor} pixels wide, "
             f"the model's {model.vae_scale_factor}",
             can_be_forced=False,
         )
     wanted = _wanted_scaling_factor(vae, own, model)
     if wanted is not None and not math.isclose(vae.scaling_factor, wanted, rel_tol=1e-4):
-        return Misfit(
+        return VaeMismatch(
             reason=f"its scaling factor is {vae.scaling_factor:g}, this model's latents need "
             f"{wanted:g}: the picture would be washed out or burnt",
             can_be_forced=True,
         )
     if row and model.family != _UNKNOWN_FAMILY and model.family not in row.families:
         families = " and ".join(sorted(row.families))
-        return Misfit(
+        return VaeMismatch(
             reason=f"it was made for the latents of {families}, this model is {model.family}",
             can_be_forced=True,
         )
@@ -187,7 +187,7 @@ def misfit(
 
 
 def _wanted_scaling_factor(
-    vae: VaeFacts, own: Mapping[str, Any], model: ModelDefaults
+    vae: VaeInfo, own: Mapping[str, Any], model: ModelDefaults
 ) -> float | None:
     if vae.class_name == "AutoencoderTiny":  # trained on latents as the UNet has them
         return 1.0

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdcli import reading
-from sdcli.asking import Asked, Expander
+from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.commands import meant, options, settings, told
-from sdcli.dump import LatentsWanted
+from sdcli.dump import LatentsSelection
 from sdcli.errors import ExitCode, UsageError, UsageErrors
-from sdcli.prompts.arrivals import Arrivals, Given, Streamed
+from sdcli.prompts.arrivals import IterableSource, RequestSource, StreamSource
 from sdcli.prompts.files import is_stream
-from sdcli.prompts.formats import Format, reader
+from sdcli.prompts.formats import Format, get_reader
 
 if TYPE_CHECKING:
     from sdcli.output.console import Console
-    from sdcli.rehearsal import Folder
+    from sdcli.rehearsal import FolderState
 
 STDIN = STDOUT = "-"
 
@@ -98,31 +98,34 @@ def batch(
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    said = settings.said(locals())
-    asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
+    said = settings.request_options(locals())
+    asked = settings.build_template(said, context, replace, wildcards, wildcard_mode)
     limit = meant.parse_batch_size(batch_size)
-    form = meant.report_form(json, jsonl)
+    form = meant.parse_report_format(json, jsonl)
     wanted = meant.parse_latents(save_latents, latents_kinds)
-    verbosity = meant.verbosity(quiet, verbose)
+    verbosity = meant.parse_verbosity(quiet, verbose)
     watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
     if grid is not None:
         _check_grid(grid, files, said, out)
         from sdcli import gridding
 
-        axes = gridding.axes(grid, asked, 2, json=json)
+        axes = gridding.parse_grid_axes(grid, asked, 2, json=json)
     from sdcli.output.console import Console
 
     talk = Console(verbosity=verbosity)
-    prompts = _open(files, input_format, asked, keep_going, dry_run, talk)
+    prompts = open_prompts(files, input_format, asked, keep_going, dry_run, talk)
     if dry_run:
-        from sdcli.rehearsal import folder_of
+        from sdcli.rehearsal import open_folder_state
 
-        with folder_of(out, asked.wildcards, meant.again(redo, retry_failed)) as folder:
-            _rehearse(prompts.source, form, wanted, folder)
+        with open_folder_state(
+            out, asked.wildcards, meant.parse_rerun(redo, retry_failed)
+        ) as folder:
+            _print_dry_run(prompts.source, form, wanted, folder)
         return prompts.worst(ExitCode.OK)
-    from sdcli.run import Delivery, deliver
+    from sdcli.run import run
+    from sdcli.shelf import RunOptions
 
-    delivery = Delivery(
+    delivery = RunOptions(
         out=out,
         images=prompts.images,
         force=force,
@@ -133,26 +136,26 @@ def batch(
         verbosity=verbosity,
         archive=format == "tar",
         journal=out != STDOUT,
-        again=meant.again(redo, retry_failed),
+        again=meant.parse_rerun(redo, retry_failed),
         watching=watching,
         wildcards=asked.wildcards,
     )
-    code = prompts.worst(deliver(prompts.source, delivery, batch_size=limit))
+    code = prompts.worst(run(prompts.source, delivery, batch_size=limit))
     if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
-        for path in gridding.of_batch(prompts.again(), delivery, axes):
-            told.show_path(path, "sdcli/grid/1", jsonl)
+        for path in gridding.write_batch_grids(prompts.again(), delivery, axes):
+            told.print_path(path, "sdcli/grid/1", jsonl)
     return code
 
 
-class _Prompts:
+class PromptSource:
     """A source of requests, how many images it makes if that is known, and what was left out."""
 
     def __init__(
         self,
-        source: Arrivals,
+        source: RequestSource,
         images: int | None,
         left_out: int = 0,
-        again: Callable[[], Arrivals] = lambda: Given(()),
+        again: Callable[[], RequestSource] = lambda: IterableSource(()),
         lacking: ExitCode = ExitCode.PARTIAL,
     ) -> None:
         self.source = source
@@ -166,24 +169,24 @@ class _Prompts:
         return self._lacking if self.left_out and code == ExitCode.OK else code
 
 
-def _open(
+def open_prompts(
     files: list[str],
     format_name: Format | None,
-    asked: Asked,
+    asked: RequestTemplate,
     keep_going: bool,
     dry_run: bool,
     talk: Console,
-) -> _Prompts:
+) -> PromptSource:
     streams = [name for name in files if name == STDIN or is_stream(name)]
     if not streams:
-        return _checked(files, format_name, asked, keep_going, talk)
+        return _open_files(files, format_name, asked, keep_going, talk)
     if len(files) > 1:
         raise UsageError(
             f"{streams[0]} is read as it comes, and cannot stand beside other files",
             code="usage.file",
             hint=f"cat them together, and give only {STDIN}",
         )
-    from sdcli.rehearsal import Examiner
+    from sdcli.rehearsal import RequestValidator
 
     [name] = streams
     if os.environ.get("WORLD_SIZE", "1") != "1":
@@ -195,31 +198,35 @@ def _open(
     stdin = name == STDIN
     descriptor = sys.stdin.fileno() if stdin else os.open(name, os.O_RDONLY)
     lacking = ExitCode.PARTIAL if keep_going else ExitCode.USAGE
-    prompts = _Prompts(Given(()), None, lacking=lacking)
+    prompts = PromptSource(IterableSource(()), None, lacking=lacking)
 
     def leave_out(error: UsageError) -> None:
         prompts.left_out += 1
         for one in error.several if isinstance(error, UsageErrors) else [error]:
             talk.error(one)
 
-    prompts.source = Streamed(
+    prompts.source = StreamSource(
         descriptor,
-        reader(format_name or "txt"),
-        partial(reading.examined, expander=Expander(asked, Examiner())),
+        get_reader(format_name or "txt"),
+        partial(reading.validated_requests, expander=EntryExpander(asked, RequestValidator())),
         name="stdin" if stdin else name,
         skip=leave_out if keep_going or dry_run else None,
     )
     return prompts
 
 
-def _checked(
-    files: list[str], format_name: Format | None, asked: Asked, keep_going: bool, talk: Console
-) -> _Prompts:
+def _open_files(
+    files: list[str],
+    format_name: Format | None,
+    asked: RequestTemplate,
+    keep_going: bool,
+    talk: Console,
+) -> PromptSource:
     """The files, after a look at all that is in them. Raises UsageErrors."""
-    from sdcli.rehearsal import Examiner
+    from sdcli.rehearsal import RequestValidator
 
-    examine = Examiner()
-    findings = reading.check(files, format_name, asked, examine)
+    examine = RequestValidator()
+    findings = reading.validate_files(files, format_name, asked, examine)
     if findings.errors and (not keep_going or not findings.good):
         remedy = reading.KEEP_GOING if findings.good else "mend them"
         raise UsageErrors(findings.errors, findings.total_errors, remedy=remedy)
@@ -228,12 +235,12 @@ def _checked(
     for warning in findings.warnings:
         talk.warn(warning)
 
-    def requests() -> Arrivals:
-        return Given(
-            reading.requests(files, format_name, asked, examine if findings.errors else None)
+    def requests() -> RequestSource:
+        return IterableSource(
+            reading.load_requests(files, format_name, asked, examine if findings.errors else None)
         )
 
-    return _Prompts(requests(), findings.images, findings.total_errors, requests)
+    return PromptSource(requests(), findings.images, findings.total_errors, requests)
 
 
 def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: str) -> None:
@@ -251,11 +258,14 @@ def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: st
         raise UsageError(f"--grid {text}: {refusal}", code="usage.grid")
 
 
-def _rehearse(
-    source: Arrivals, form: options.ReportForm, latents: LatentsWanted | None, folder: Folder
+def _print_dry_run(
+    source: RequestSource,
+    form: options.ReportForm,
+    latents: LatentsSelection | None,
+    folder: FolderState,
 ) -> None:
     from sdcli.output import plans
-    from sdcli.rehearsal import Totals, rehearse
+    from sdcli.rehearsal import DryRunTotals, dry_run
 
-    totals = Totals()
-    plans.show(rehearse(source, totals, latents, folder), totals.document, form)
+    totals = DryRunTotals()
+    plans.print_dry_run(dry_run(source, totals, latents, folder), totals.document, form)

@@ -14,7 +14,7 @@ from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
 
 
-class Race(StrEnum):
+class Scenario(StrEnum):
     """What can be timed."""
 
     START = "start"
@@ -26,7 +26,7 @@ class Race(StrEnum):
 
 def bench(
     races: Annotated[
-        list[Race] | None,
+        list[Scenario] | None,
         typer.Argument(
             help="start: no model; one: a picture; batch: a hundred. These three if left out. "
             "preview: pictures seen while they form; dump: latents of every step, on a random "
@@ -58,38 +58,38 @@ def bench(
       sdcli bench one --rounds 5 --json
       sdcli bench batch --prompts prompts/demo.txt
     """
-    asked = _read(prompts)[:count] if prompts else None
+    asked = _read_prompts(prompts)[:count] if prompts else None
     documents = []
-    for race in races or (Race.START, Race.ONE, Race.BATCH):
+    for race in races or (Scenario.START, Scenario.ONE, Scenario.BATCH):
         if not quiet:
             print(f"sdcli: {race}: {rounds + 1} rounds …", file=sys.stderr, flush=True)
-        document = _run(race, model, asked, count, rounds)
+        document = _run_scenario(race, model, asked, count, rounds)
         documents.append(document)
         if not json:
-            _show(race, document)
+            _print_scenario(race, document)
     if json:
-        told.show({"schema": "sdcli/bench/1", "races": documents}, json=True)
+        told.print_document({"schema": "sdcli/bench/1", "races": documents}, json=True)
 
 
-def _run(
-    race: Race, model: str, prompts: list[str] | None, count: int, rounds: int
+def _run_scenario(
+    race: Scenario, model: str, prompts: list[str] | None, count: int, rounds: int
 ) -> dict[str, Any]:
     from sdcli.bench import races
-    from sdcli.engine.fetch import fetch
+    from sdcli.engine.fetch import fetch_model
 
-    if race is Race.START:
+    if race is Scenario.START:
         return races.start(rounds)
-    if race is Race.DUMP:
+    if race is Scenario.DUMP:
         return races.dump(rounds)
-    if race is Race.PREVIEW:
+    if race is Scenario.PREVIEW:
         return races.preview(rounds)
-    folder = fetch(PipelineSpec(model=model))
-    if race is Race.ONE:
+    folder = fetch_model(PipelineSpec(model=model))
+    if race is Scenario.ONE:
         return races.one(folder, model, rounds)
     return races.batch(folder, model, prompts or races.prompts_of_shapes(count), rounds)
 
 
-def _read(path: Path) -> list[str]:
+def _read_prompts(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -100,7 +100,7 @@ def _read(path: Path) -> list[str]:
     return found
 
 
-def _show(race: Race, document: dict[str, Any]) -> None:
+def _print_scenario(race: Scenario, document: dict[str, Any]) -> None:
     facts: dict[str, object] = {}
     for row in document["contestants"]:
         facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
@@ -111,4 +111,4 @@ def _show(race: Race, document: dict[str, Any]) -> None:
     if "same_pixels" in document:
         facts["the same pixels"] = "yes" if document["same_pixels"] else "NO"
     print(f"{race}, median of {document['rounds']}, × to the first line")
-    told.show(facts, json=False)
+    told.print_document(facts, json=False)

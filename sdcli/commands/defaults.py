@@ -9,20 +9,20 @@ from sdcli import config
 from sdcli.errors import UsageError
 
 
-class Settings:
+class ConfigDefaults:
     """The settings that hold in this folder, by command, and where each is from.
 
     Where there are none, no command is looked at.
     """
 
     def __init__(self, group: Any, profile: str | None) -> None:
-        self._verbs = dict(_verbs(group)) if config.is_anywhere(profile) else {}
+        self._verbs = dict(_find_commands(group)) if config.has_settings(profile) else {}
         options = {path: frozenset(params) for path, params in self._verbs.items()}
-        self.found = config.settings(options, profile)
+        self.found = config.load_settings(options, profile)
 
     def of(self, command: str) -> dict[str, config.Setting]:
         """The settings of one command by option."""
-        return config.of_command(self.found, command, frozenset(self._verbs[command]))
+        return config.for_command(self.found, command, frozenset(self._verbs[command]))
 
     def default_map(self) -> dict[str, Any]:
         """Defaults as typer takes them: by command, and a group's commands inside its own."""
@@ -32,15 +32,15 @@ class Settings:
             for name in path.split():
                 inner = inner.setdefault(name, {})
             for option, setting in self.of(path).items():
-                inner[option] = _as_typed(setting, params[option])
+                inner[option] = _typed_value(setting, params[option])
         return found
 
 
-def _verbs(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def _find_commands(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every command's path and its options."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            yield from _verbs(command, f"{path}{name} ")
+            yield from _find_commands(command, f"{path}{name} ")
         else:
             options = {p.name: p for p in command.params if p.param_type_name == "option"}
             yield f"{path}{name}", options
@@ -49,7 +49,7 @@ def _verbs(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def _as_typed(setting: config.Setting, param: Any) -> Any:
+def _typed_value(setting: config.Setting, param: Any) -> Any:
     """A value as the command line would have brought it."""
     value = setting.value
     if param.is_flag:
@@ -64,9 +64,9 @@ def _as_typed(setting: config.Setting, param: Any) -> Any:
     return str(value)
 
 
-def where_set(context: Any, param: Any) -> str | None:
+def setting_source(context: Any, param: Any) -> str | None:
     """Where a setting came from that was not typed."""
-    if context is None or param is None or not isinstance(context.find_root().obj, Settings):
+    if context is None or param is None or not isinstance(context.find_root().obj, ConfigDefaults):
         return None
     source = context.get_parameter_source(param.name)
     if source is None or source.name != "DEFAULT_MAP":

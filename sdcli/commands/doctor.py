@@ -11,7 +11,7 @@ import typer
 
 from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
 from sdcli.commands import options, told
-from sdcli.commands.inspect import describe
+from sdcli.commands.inspect import defaults_document
 from sdcli.errors import SdcliError
 
 
@@ -23,12 +23,13 @@ def doctor(context: typer.Context, json: options.Json = False) -> None:
       sdcli doctor
       sdcli doctor --json
     """
-    document = _examine() | {"settings": _settings(context)}
-    told.show(document if json else _facts(document), json)
+    document = _diagnose() | {"settings": _settings(context)}
+    told.print_document(document if json else _facts(document), json)
 
 
-def _examine() -> dict[str, Any]:
+def _diagnose() -> dict[str, Any]:
     from sdcli import engine
+    from sdcli.engine.stack import library_versions
 
     devices = engine.list_devices()
     chosen = next(device for device in devices if device.is_default)
@@ -36,7 +37,7 @@ def _examine() -> dict[str, Any]:
         "schema": "sdcli/doctor/1",
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": engine.versions(),
+        "versions": library_versions(),
         "optional": {name: {"version": _version(name), "for": use} for name, use in _OPTIONAL},
         "devices": [{"name": d.name, "description": d.description} for d in devices],
         "cache": _cache(),
@@ -90,7 +91,7 @@ def _cache() -> dict[str, object]:
 
 def _embedded() -> dict[str, object]:
     try:
-        defaults = describe(read_defaults(EMBEDDED_FOLDER))
+        defaults = defaults_document(read_defaults(EMBEDDED_FOLDER))
     except SdcliError as error:
         return {"path": str(EMBEDDED_FOLDER), "present": False, "why": error.message}
     return {"path": str(EMBEDDED_FOLDER), "present": True, "defaults": defaults}

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from sdcli.asking import Asked, Expander
+from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.commands import meant, options, settings, told
 from sdcli.errors import ExitCode, UsageError
-from sdcli.prompts.arrivals import Arrivals, Given, Streamed
-from sdcli.prompts.txt import plain
+from sdcli.prompts.arrivals import IterableSource, RequestSource, StreamSource
+from sdcli.prompts.txt import read_plain_lines
 
 STDIN = "-"
 
@@ -80,44 +80,45 @@ def generate(
       sdcli generate "a fish" --steps 5,10,20 -s ddim,euler --grid steps,scheduler
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
-    said = settings.said(locals())
-    asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
+    said = settings.request_options(locals())
+    asked = settings.build_template(said, context, replace, wildcards, wildcard_mode)
     if grid and seed in (None, "-1"):
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
-        asked = settings.asked(said, context, replace, wildcards, wildcard_mode)
+        asked = settings.build_template(said, context, replace, wildcards, wildcard_mode)
     watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
-    from sdcli.run import Delivery, deliver
+    from sdcli.run import run
+    from sdcli.shelf import RunOptions
 
     grids = None
     if grid is not None:
         from sdcli import gridding
 
         several = 2 if prompts == [STDIN] else len(prompts)
-        grids = gridding.Grids(axes=gridding.axes(grid, asked, several, json=json))
-    delivery = Delivery(
+        grids = gridding.XYGrids(axes=gridding.parse_grid_axes(grid, asked, several, json=json))
+    delivery = RunOptions(
         out=out,
-        images=_images(prompts, asked),
+        images=_count_images(prompts, asked),
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
         save_latents=meant.parse_latents(save_latents, latents_kinds),
-        report=meant.report_form(json, jsonl),
-        verbosity=meant.verbosity(quiet, verbose),
+        report=meant.parse_report_format(json, jsonl),
+        verbosity=meant.parse_verbosity(quiet, verbose),
         archive=format == "tar",
         observe=grids.add if grids else None,
         watching=watching,
         wildcards=asked.wildcards,
     )
     limit = meant.parse_batch_size(batch_size)
-    code = deliver(_source(prompts, asked), delivery, batch_size=limit)
+    code = run(_open_prompts(prompts, asked), delivery, batch_size=limit)
     for path in grids.write(delivery) if grids else ():
-        told.show_path(path, "sdcli/grid/1", jsonl)
+        told.print_path(path, "sdcli/grid/1", jsonl)
     return code
 
 
-def _source(prompts: list[str], asked: Asked) -> Arrivals:
+def _open_prompts(prompts: list[str], asked: RequestTemplate) -> RequestSource:
     if prompts == [STDIN]:
-        return Streamed(sys.stdin.fileno(), plain, Expander(asked).requests)
+        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(asked).requests)
     if STDIN in prompts:
         raise UsageError(
             "- reads all prompts from stdin, and cannot stand beside others",
@@ -127,10 +128,12 @@ def _source(prompts: list[str], asked: Asked) -> Arrivals:
     for replacement in asked.replacements:
         if not any(replacement.old in prompt for prompt in prompts):
             raise replacement.unused()
-    return Given(request for prompt in prompts for request in asked.requests({"prompt": (prompt,)}))
+    return IterableSource(
+        request for prompt in prompts for request in asked.requests({"prompt": (prompt,)})
+    )
 
 
-def _images(prompts: list[str], asked: Asked) -> int | None:
+def _count_images(prompts: list[str], asked: RequestTemplate) -> int | None:
     """How many images come, None when that is not known before."""
     counts = [
         None if prompts == [STDIN] else asked.images({"prompt": (prompt,)}) for prompt in prompts

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sdcli.catalog.models import ModelDefaults, read_defaults
-from sdcli.catalog.parts import Part, read_parts
+from sdcli.catalog.parts import Component, read_components
 from sdcli.commands import options, told
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
@@ -61,7 +61,7 @@ def inspect(
             raise UsageError(
                 "--json, --as-prompt-line and --as-command exclude each other", code="usage.json"
             )
-        _print_again(path, as_command)
+        _print_reproduction(path, as_command)
         return
     if path.suffix.lower() == ".safetensors":
         from sdcli.commands.latents.info import info
@@ -69,18 +69,18 @@ def inspect(
         info(str(path), json)
         return
     if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
-        document, facts = _image(path)
+        document, facts = _inspect_image(path)
     else:
-        document, facts = _model(target)
-    told.show(document if json else facts, json)
+        document, facts = _inspect_model(target)
+    told.print_document(document if json else facts, json)
 
 
-def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
-    from sdcli.output.encode import read
+def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
+    from sdcli.output.encode import read_image_info
 
     if path.suffix.lower() not in _IMAGE_SUFFIXES:
-        raise _no_image(f"{path}: not an image and not a model folder")
-    document = read(path)
+        raise _not_an_image_error(f"{path}: not an image and not a model folder")
+    document = read_image_info(path)
     facts: dict[str, object] = {
         "file": f"{document['path']} ({document['format']})",
         "size": f"{document['width']}x{document['height']}",
@@ -90,52 +90,54 @@ def _image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
         return document, facts | _record_facts(record)
     from sdcli.output import again, foreign
 
-    reading = foreign.read(path, document["parameters"])
+    reading = foreign.read_foreign(path, document["parameters"])
     if reading is None:
-        return document, facts | {"record": foreign.unread(path) or document["parameters"] or _NONE}
-    taken, left = again.understood(reading)
-    left |= again.besides(reading)
+        return document, facts | {
+            "record": foreign.describe_unreadable(path) or document["parameters"] or _NONE
+        }
+    taken, left = again.to_request_fields(reading)
+    left |= again.unmapped_fields(reading)
     told = {"generator": reading.generator, "request": taken, "left": left}
     facts |= {"made by": reading.generator, **taken}
     return document | {"foreign": told}, facts | {f"({k})": v for k, v in left.items()}
 
 
-def _print_again(path: Path, as_command: bool) -> None:
+def _print_reproduction(path: Path, as_command: bool) -> None:
     """The image's request, one line; what a stranger's record has besides goes to stderr."""
     from sdcli.output import again, foreign, record
-    from sdcli.output.encode import read
+    from sdcli.output.encode import read_image_info
 
     if path.is_file() and path.suffix.lower() not in _IMAGE_SUFFIXES:
-        raise _no_image(f"{path}: no image")
-    document = read(path)
+        raise _not_an_image_error(f"{path}: no image")
+    document = read_image_info(path)
     if document["record"]:
-        request = record.request_of(document["record"], path).to_dict()
-    elif reading := foreign.read(path, document["parameters"]):
-        request, left = again.understood(reading)
-        _warn(left, again.besides(reading))
+        request = record.record_request(document["record"], path).to_dict()
+    elif reading := foreign.read_foreign(path, document["parameters"]):
+        request, left = again.to_request_fields(reading)
+        _warn_unmapped(left, again.unmapped_fields(reading))
     else:
-        unread = foreign.unread(path)
+        unread = foreign.describe_unreadable(path)
         raise UsageError(
             f"{path}: {unread or 'it does not say how it was made'}",
             code="inspect.no_record",
             hint=None if unread else "images do that a generator wrote, and nobody saved anew",
         )
-    typer.echo(again.command(request) if as_command else again.prompt_line(request))
+    typer.echo(again.to_command(request) if as_command else again.to_prompt_line(request))
 
 
-def _warn(left: Mapping[str, object], besides: Mapping[str, str]) -> None:
+def _warn_unmapped(left: Mapping[str, object], besides: Mapping[str, str]) -> None:
     """Name what stands in a stranger's record and not in the request made of it."""
     from sdcli.output.console import Console
-    from sdcli.output.stranger import shown
+    from sdcli.output.stranger import shorten
 
     for name, value in left.items():
         Console().warn(f"left out: {name} {value}")
-    settings = [(n, shown(v, _LONGEST_LEFT)) for n, v in besides.items() if n not in _NO_SETTINGS]
+    settings = [(n, shorten(v, _LONGEST_LEFT)) for n, v in besides.items() if n not in _NO_SETTINGS]
     if settings:
         Console().warn(f"not taken: {', '.join(f'{name} {value}' for name, value in settings)}")
 
 
-def _no_image(message: str) -> UsageError:
+def _not_an_image_error(message: str) -> UsageError:
     hint = f"images end in {', '.join(_IMAGE_SUFFIXES)}"
     return UsageError(message, code="usage.file", hint=hint)
 
@@ -146,39 +148,39 @@ def _record_facts(record: Mapping[str, Any]) -> dict[str, object]:
     built = {"scheduler class": record.get("scheduler", {}).get("class")}
     recorded = {"recorded sha256": record.get("pixels", {}).get("sha256")}
     facts = dict(record.get("request", {})) | built | recorded
-    return facts | {name: _flat(value) for name, value in shown.items()}
+    return facts | {name: _flatten(value) for name, value in shown.items()}
 
 
-def _flat(value: object) -> object:
+def _flatten(value: object) -> object:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_flat(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_flatten(item)}" for name, item in value.items())
     if isinstance(value, list):
         return " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return value
 
 
-def _model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
-    from sdcli.engine.fetch import fetch
+def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
+    from sdcli.engine.fetch import fetch_model
 
-    folder = fetch(PipelineSpec(model=target, offline=True))
-    defaults, parts = read_defaults(folder), read_parts(folder)
+    folder = fetch_model(PipelineSpec(model=target, offline=True))
+    defaults, parts = read_defaults(folder), read_components(folder)
     document = {
         "schema": "sdcli/model/1",
         "path": str(folder),
-        "defaults": describe(defaults),
+        "defaults": defaults_document(defaults),
         "parts": [asdict(part) | {"has_pickle": part.has_pickle} for part in parts],
     }
-    facts: dict[str, object] = {"model": folder, **describe(defaults)}
-    return document, facts | {f"{part.name}/": _part_line(part) for part in parts}
+    facts: dict[str, object] = {"model": folder, **defaults_document(defaults)}
+    return document, facts | {f"{part.name}/": _component_line(part) for part in parts}
 
 
-def describe(defaults: ModelDefaults) -> dict[str, Any]:
+def defaults_document(defaults: ModelDefaults) -> dict[str, Any]:
     """A model's defaults as JSON, its words as their number."""
     facts = asdict(defaults) | {"words": None if defaults.words is None else len(defaults.words)}
     return facts | {"scheduler": defaults.scheduler or defaults.scheduler_class}
 
 
-def _part_line(part: Part) -> str:
+def _component_line(part: Component) -> str:
     if not part.files:
         return part.class_name
     size = f"{part.parameters / 1e6:.2f} M parameters, {part.bytes / 1e6:.1f} MB"

@@ -8,10 +8,10 @@ import sys
 from typing import Literal
 
 from sdcli.commands.options import ReportForm
-from sdcli.dump import LatentsWanted
+from sdcli.dump import LatentsSelection
 from sdcli.errors import UsageError
 from sdcli.request import DTYPES, SHORT_DTYPES, PipelineSpec
-from sdcli.watching import Watching
+from sdcli.watching import PreviewOptions
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:
@@ -45,7 +45,7 @@ def parse_dtype(text: str | None) -> str | None:
     return dtype
 
 
-def spec(
+def build_pipeline_spec(
     model: str,
     vae: str | None,
     variant: str | None,
@@ -66,7 +66,7 @@ def spec(
     )
 
 
-def parse_latents(which: str | None, kinds: str | None) -> LatentsWanted | None:
+def parse_latents(which: str | None, kinds: str | None) -> LatentsSelection | None:
     """--save-latents and --latents-kinds. Raises UsageError."""
     if which is None and kinds is not None:
         raise UsageError(
@@ -74,10 +74,12 @@ def parse_latents(which: str | None, kinds: str | None) -> LatentsWanted | None:
             code="usage.latents_kinds",
             hint="add --save-latents all",
         )
-    return None if which is None else LatentsWanted.parse(which, kinds)
+    return None if which is None else LatentsSelection.parse(which, kinds)
 
 
-def parse_preview(terminal: bool, out: str | None, vae: str | None, quiet: bool) -> Watching | None:
+def parse_preview(
+    terminal: bool, out: str | None, vae: str | None, quiet: bool
+) -> PreviewOptions | None:
     """--preview, --preview-out and --preview-vae. Raises UsageError for what could not be seen."""
     if terminal and (quiet or not sys.stderr.isatty()):
         why = "--quiet leaves stderr empty" if quiet else "stderr is no terminal"
@@ -85,7 +87,7 @@ def parse_preview(terminal: bool, out: str | None, vae: str | None, quiet: bool)
             f"--preview: {why}", code="usage.preview", hint="use --preview-out now.png"
         )
     if terminal or out is not None:
-        return Watching(terminal=terminal, out=out, vae=vae)
+        return PreviewOptions(terminal=terminal, out=out, vae=vae)
     if vae is not None:
         raise UsageError(
             "--preview-vae does nothing alone", code="usage.preview", hint="add --preview"
@@ -93,14 +95,14 @@ def parse_preview(terminal: bool, out: str | None, vae: str | None, quiet: bool)
     return None
 
 
-def report_form(json: bool, jsonl: bool) -> ReportForm:
+def parse_report_format(json: bool, jsonl: bool) -> ReportForm:
     """What stdout is to carry."""
     if json and jsonl:
         raise UsageError("--json and --jsonl exclude each other", code="usage.json")
     return "json" if json else "jsonl" if jsonl else "paths"
 
 
-def again(redo: bool, retry_failed: bool) -> Literal["failed", "all"] | None:
+def parse_rerun(redo: bool, retry_failed: bool) -> Literal["failed", "all"] | None:
     """Which jobs of a batch are made though the journal has them. Raises UsageError."""
     if redo and retry_failed:
         raise UsageError(
@@ -111,7 +113,7 @@ def again(redo: bool, retry_failed: bool) -> Literal["failed", "all"] | None:
     return "all" if redo else "failed" if retry_failed else None
 
 
-def verbosity(quiet: bool, verbose: int) -> int:
+def parse_verbosity(quiet: bool, verbose: int) -> int:
     """-1 for quiet, else how often -v was said."""
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict each other", code="usage.quiet")

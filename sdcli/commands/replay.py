@@ -52,40 +52,41 @@ def replay(
     """
     from sdcli import replay as replays
 
-    recorded = replays.read(images, set_ or [])
+    recorded = replays.read_images(images, set_ or [])
     if check:
-        return _check(recorded, out, force, json)
-    from sdcli.run import Delivery, deliver
+        return _verify_images(recorded, out, force, json)
+    from sdcli.run import run
+    from sdcli.shelf import RunOptions
 
-    delivery = Delivery(
+    delivery = RunOptions(
         out=out or "outputs",
         images=len(recorded),
         force=force,
-        report=meant.report_form(json, False),
-        verbosity=meant.verbosity(quiet, verbose),
+        report=meant.parse_report_format(json, False),
+        verbosity=meant.parse_verbosity(quiet, verbose),
     )
-    return deliver(replays.source(recorded), delivery)
+    return run(replays.request_source(recorded), delivery)
 
 
-def _check(recorded: Any, out: str | None, force: bool, json: bool) -> ExitCode:
+def _verify_images(recorded: Any, out: str | None, force: bool, json: bool) -> ExitCode:
     from sdcli import replay as replays
     from sdcli.output import events
     from sdcli.output.console import Console
 
-    shelf = replays.open_shelf(out, images=len(recorded), force=force)
+    shelf = replays.open_writer(out, images=len(recorded), force=force)
     checks = []
     for image in recorded:
-        checks.append(found := replays.check(image, shelf))
+        checks.append(found := replays.verify(image, shelf))
         if not json:
-            _tell(found)
-            if error := replays.complaint(found):
+            _print_check(found)
+            if error := replays.mismatch_error(found):
                 Console().error(error)
     if json:
-        events.emit({"schema": replays.SCHEMA, "checks": checks})
-    return replays.verdict(checks)
+        events.print_json_line({"schema": replays.SCHEMA, "checks": checks})
+    return replays.exit_code_of(checks)
 
 
-def _tell(check: Mapping[str, Any]) -> None:
+def _print_check(check: Mapping[str, Any]) -> None:
     measured = ""
     if check["psnr"] is not None:
         measured = (

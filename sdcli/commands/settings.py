@@ -8,13 +8,13 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from sdcli.asking import Asked
-from sdcli.commands.defaults import where_set
+from sdcli.asking import RequestTemplate
+from sdcli.commands.defaults import setting_source
 from sdcli.commands.options import complete_scheduler
 from sdcli.errors import UsageError
-from sdcli.prompts.said import flags_of, wrong_values
+from sdcli.prompts.said import flag_values, value_errors
 from sdcli.prompts.wildcards import Wildcards
-from sdcli.sweep import Replacement
+from sdcli.sweep import PromptReplacement
 
 Model = Annotated[
     str | None,
@@ -133,7 +133,7 @@ Grid = Annotated[
         metavar="X,Y",
     ),
 ]
-_SAID: Final = (
+_REQUEST_OPTIONS: Final = (
     "model",
     "vae",
     "force_vae",
@@ -155,18 +155,18 @@ _SAID: Final = (
 )
 
 
-def said(arguments: Mapping[str, object]) -> dict[str, object]:
+def request_options(arguments: Mapping[str, object]) -> dict[str, object]:
     """Those arguments of a command that are settings of a request."""
-    return {name: arguments[name] for name in _SAID}
+    return {name: arguments[name] for name in _REQUEST_OPTIONS}
 
 
-def asked(
+def build_template(
     said: Mapping[str, object],
     context: typer.Context,
     replacements: Sequence[str] | None,
     folder: str | None,
     mode: Literal["random", "all"] | None,
-) -> Asked:
+) -> RequestTemplate:
     """What is said of every request: `said`, of which the context knows what was typed.
 
     Raises UsageError.
@@ -177,20 +177,20 @@ def asked(
         wildcards = Wildcards(mode=mode or "random", folder=path)
     typed, settings = dict(said), {}
     for param in context.command.params:
-        if param.name in typed and (source := where_set(context, param)):
-            settings[param.name] = _named(param.name, typed.pop(param.name), source)
-    return Asked(
-        flags=flags_of(typed),
-        settings=flags_of(settings),
-        replacements=[Replacement.parse(text) for text in replacements or ()],
+        if param.name in typed and (source := setting_source(context, param)):
+            settings[param.name] = _checked_setting(param.name, typed.pop(param.name), source)
+    return RequestTemplate(
+        flags=flag_values(typed),
+        settings=flag_values(settings),
+        replacements=[PromptReplacement.parse(text) for text in replacements or ()],
         wildcards=wildcards,
     )
 
 
-def _named(name: str, value: object, source: str) -> object:
+def _checked_setting(name: str, value: object, source: str) -> object:
     """The value of a setting. Raises UsageError with its source for one that cannot be."""
     try:
-        for error in wrong_values(flags_of({name: value})).values():
+        for error in value_errors(flag_values({name: value})).values():
             raise error
     except UsageError as error:
         raise UsageError(f"{source}: {error.message}", code=error.code, hint=error.hint) from error

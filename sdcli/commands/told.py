@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
-def show(content: Mapping[str, object], json: bool) -> None:
+def print_document(content: Mapping[str, object], json: bool) -> None:
     """Print a JSON document, or facts for people."""
     if json:
         from sdcli.output import events
 
-        events.emit(content)
+        events.print_json_line(content)
     else:
         from sdcli.output import tables
 
-        tables.show(content)
+        tables.print_facts(content)
 
 
-def show_path(path: str, schema: str, jsonl: bool) -> None:
+def print_path(path: str, schema: str, jsonl: bool) -> None:
     """Print the path of a file that is no image of the run, as text or as a JSON line."""
     if jsonl:
-        show({"schema": schema, "path": path}, json=True)
+        print_document({"schema": schema, "path": path}, json=True)
     else:
         print(path, flush=True)

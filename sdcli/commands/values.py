@@ -12,24 +12,24 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_KINDS = {int: "a whole number", float: "a number"}
+_TYPE_NAMES = {int: "a whole number", float: "a number"}
 
 
-class Verb(TyperCommand):
+class PlainCommand(TyperCommand):
     """A command that converts its own values."""
 
     def get_params(self, ctx: Any) -> Any:
-        return _convert_plainly(super().get_params(ctx))
+        return _use_plain_converters(super().get_params(ctx))
 
 
-class Verbs(TyperGroup):
+class PlainGroup(TyperGroup):
     """A group of such commands."""
 
     def get_params(self, ctx: Any) -> Any:
-        return _convert_plainly(super().get_params(ctx))
+        return _use_plain_converters(super().get_params(ctx))
 
 
-class _Plain:
+class _PlainConverter:
     """Words to values of one annotation: str, int, float, bool, a Literal, or a list of them."""
 
     def __init__(self, annotation: Any) -> None:
@@ -51,11 +51,11 @@ class _Plain:
             try:
                 return self._kind(value)
             except ValueError:
-                what = _KINDS[self._kind]
+                what = _TYPE_NAMES[self._kind]
         raise typer.BadParameter(f"{value!r} is not {what}", ctx=ctx, param=param)
 
 
-def _convert_plainly(params: list[Any]) -> list[Any]:
+def _use_plain_converters(params: list[Any]) -> list[Any]:
     for param in params:
-        param._runtime_param = _Plain(param.type_descriptor.annotation)
+        param._runtime_param = _PlainConverter(param.type_descriptor.annotation)
     return params

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sdcli.engine.devices import Device, list_devices
     from sdcli.engine.loading import LoadedPipeline, auto_batch_size, load
-    from sdcli.engine.resume import start_from
-    from sdcli.engine.sampling import generate
-    from sdcli.engine.stack import versions
+    from sdcli.engine.resume import find_resume_point
+    from sdcli.engine.sampling import generate_batch
+    from sdcli.engine.stack import library_versions
     from sdcli.engine.vaes import LoadedVae, load_vae
 
 __all__ = [
@@ -27,12 +27,12 @@ __all__ = [
     "LoadedPipeline",
     "LoadedVae",
     "auto_batch_size",
-    "generate",
+    "find_resume_point",
+    "generate_batch",
+    "library_versions",
     "list_devices",
     "load",
     "load_vae",
-    "start_from",
-    "versions",
 ]
 
 _HOMES = {
@@ -40,12 +40,12 @@ _HOMES = {
     "LoadedPipeline": "loading",
     "LoadedVae": "vaes",
     "auto_batch_size": "loading",
-    "generate": "sampling",
+    "generate_batch": "sampling",
     "list_devices": "devices",
     "load": "loading",
     "load_vae": "vaes",
-    "start_from": "resume",
-    "versions": "stack",
+    "find_resume_point": "resume",
+    "library_versions": "stack",
 }
 
 import_seconds = 0.0

@@ -20,7 +20,7 @@ class Conditioning:
     events: list[tuple[str, ...]]
 
 
-def condition(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
+def encode_prompts(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
     """Encode the jobs' prompts, and the negative ones where guidance will use them."""
     clip_skip = jobs[0].clip_skip
     positive = [encoder.encode(job.prompt, clip_skip) for job in jobs]
@@ -29,9 +29,9 @@ def condition(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
     negative = [encoder.encode(job.negative_prompt) for job in jobs] if guided else []
     events = []
     for image, job in enumerate(jobs):
-        told = [_lost("prompt", positive[image].lost)]
+        told = [_truncation_events("prompt", positive[image].lost)]
         if guided:
-            told.append(_lost("negative prompt", negative[image].lost))
+            told.append(_truncation_events("negative prompt", negative[image].lost))
         elif job.negative_prompt:
             told.append("the negative prompt does nothing at a guidance of 1 or less")
         events.append(tuple(filter(None, told)))
@@ -42,5 +42,5 @@ def condition(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
     )
 
 
-def _lost(what: str, text: str) -> str:
+def _truncation_events(what: str, text: str) -> str:
     return f"{what}: CLIP reads 77 tokens, this was cut off: {text!r}" if text else ""

@@ -12,13 +12,13 @@ import torch
 from diffusers import ConsistencyDecoderVAE
 from numpy.typing import NDArray
 
-from sdcli.engine.ladder import Generators, in_float32, within_memory
+from sdcli.engine.ladder import Generators, float32_vae, run_with_memory_fallback
 from sdcli.errors import NumericsError
 
 _NOT_FINITE, _BLACK = "not finite", "black"
 
 
-def decode(
+def decode_latents(
     pipeline: Any,
     latents: torch.Tensor,
     *,
@@ -36,7 +36,7 @@ def decode(
     events: list[str] = []
 
     def attempt() -> torch.Tensor:
-        return within_memory(
+        return run_with_memory_fallback(
             vae,
             latents,
             lambda batch, own: _decode(vae, batch, own),
@@ -46,11 +46,11 @@ def decode(
         )
 
     images = attempt()
-    if (wrong := _wrong(images)) and vae.dtype != torch.float32:
-        events.append(f"VAE: {wrong} in {_name(vae.dtype)}, decoded in float32")
-        with in_float32(vae):
+    if (wrong := _find_defect(images)) and vae.dtype != torch.float32:
+        events.append(f"VAE: {wrong} in {_vae_name(vae.dtype)}, decoded in float32")
+        with float32_vae(vae):
             images = attempt()
-        wrong = _wrong(images)
+        wrong = _find_defect(images)
     if wrong == _NOT_FINITE:
         raise NumericsError(
             "VAE: the decoded image is not finite",
@@ -63,7 +63,7 @@ def decode(
     return (unit * 255).round().astype(np.uint8), events
 
 
-def _wrong(images: torch.Tensor) -> str:
+def _find_defect(images: torch.Tensor) -> str:
     """What ails the images (batch, 3, height, width), "" for nothing."""
     if not torch.isfinite(images).all():
         return _NOT_FINITE
@@ -78,5 +78,5 @@ def _decode(vae: Any, latents: torch.Tensor, generators: Generators) -> torch.Te
     return images  # (batch, 3, height, width), about -1…1
 
 
-def _name(dtype: torch.dtype) -> str:
+def _vae_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

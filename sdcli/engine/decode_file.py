@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdcli.engine.decode import decode
+from sdcli.engine.decode import decode_latents
 from sdcli.engine.encode_image import encode_image
-from sdcli.engine.measure import measured
+from sdcli.engine.measure import profile
 from sdcli.engine.vaes import LoadedVae
 from sdcli.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Decoded:
+class DecodedImage:
     """Pixels (height, width, 3), the rungs taken, and the time."""
 
     pixels: NDArray[np.uint8]
@@ -27,7 +27,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trip:
+class RoundTrip:
     """A picture that went through a VAE, and what that cost; no encoding when it was latents."""
 
     pixels: NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Trip:
 
 def decode_array(
     loaded: LoadedVae, latents: NDArray[Any], *, tiling: str = "auto", seed: int = 0
-) -> Decoded:
+) -> DecodedImage:
     """Decode latents (4, height/8, width/8) as a run would that ended with them.
 
     `seed` is for a VAE that draws noise. Raises UsageError when they have another number of
@@ -56,30 +56,32 @@ def decode_array(
     # In the run's dtype before anything else, or the division would round otherwise than there.
     batch = torch.from_numpy(latents)[None].to(loaded.device, loaded.dtype)
     generators = [torch.Generator("cpu").manual_seed(seed)]
-    pixels, events = decode(loaded, batch, tiling=tiling, generators=generators)
-    return Decoded(pixels=pixels[0], events=tuple(events), seconds=time.perf_counter() - started)
+    pixels, events = decode_latents(loaded, batch, tiling=tiling, generators=generators)
+    return DecodedImage(
+        pixels=pixels[0], events=tuple(events), seconds=time.perf_counter() - started
+    )
 
 
-def there_and_back(
+def round_trip(
     loaded: LoadedVae,
     *,
     pixels: NDArray[np.uint8] | None,
     latents: NDArray[Any] | None,
     tiling: str = "auto",
-) -> Trip:
+) -> RoundTrip:
     """Decode the latents, or those that the pixels are encoded to, and measure it."""
     events: list[str] = []
     encoded = None
     if latents is None:
         assert pixels is not None
         picture = pixels
-        encoded = measured(lambda: encode_image(loaded, picture, tiling=tiling), loaded.device)
+        encoded = profile(lambda: encode_image(loaded, picture, tiling=tiling), loaded.device)
         latents, rungs = encoded.result
         events += rungs
     given = latents
-    decoded = measured(lambda: decode_array(loaded, given, tiling=tiling), loaded.device)
+    decoded = profile(lambda: decode_array(loaded, given, tiling=tiling), loaded.device)
     peaks = [m.peak_bytes for m in (encoded, decoded) if m and m.peak_bytes is not None]
-    return Trip(
+    return RoundTrip(
         pixels=decoded.result.pixels,
         events=(*events, *decoded.result.events),
         encode_seconds=round(encoded.seconds, 4) if encoded else None,

@@ -16,7 +16,7 @@ from sdcli.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Encoding:
+class PromptEmbedding:
     """A prompt's embeddings (1, 77, width), and the end of its text that CLIP did not read."""
 
     embeds: torch.Tensor
@@ -32,7 +32,7 @@ class PromptEncoder:
         self._device = device
         self._remembered = lru_cache(maxsize=256)(self._encode)
 
-    def encode(self, prompt: str, clip_skip: int | None = None) -> Encoding:
+    def encode(self, prompt: str, clip_skip: int | None = None) -> PromptEmbedding:
         """Embeddings of one prompt.
 
         `clip_skip` leaves out that many last layers of the text encoder. Raises UsageError when
@@ -47,7 +47,7 @@ class PromptEncoder:
         return self._remembered(prompt, clip_skip)
 
     @torch.no_grad()
-    def _encode(self, prompt: str, clip_skip: int | None) -> Encoding:
+    def _encode(self, prompt: str, clip_skip: int | None) -> PromptEmbedding:
         tokenizer, text_encoder = self._tokenizer, self._text_encoder
         length = tokenizer.model_max_length
         ids = tokenizer(
@@ -58,7 +58,9 @@ class PromptEncoder:
         else:
             hidden_states = text_encoder(ids, output_hidden_states=True).hidden_states
             embeds = text_encoder.final_layer_norm(hidden_states[-(clip_skip + 1)])
-        return Encoding(embeds=embeds.to(text_encoder.dtype), lost=self._lost(prompt, length))
+        return PromptEmbedding(
+            embeds=embeds.to(text_encoder.dtype), lost=self._lost(prompt, length)
+        )
 
     def _lost(self, prompt: str, length: int) -> str:
         ids = self._tokenizer(prompt).input_ids

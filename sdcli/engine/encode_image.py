@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
-from sdcli.engine.ladder import Generators, in_float32, within_memory
+from sdcli.engine.ladder import Generators, float32_vae, run_with_memory_fallback
 from sdcli.engine.vaes import LoadedVae
 from sdcli.errors import NumericsError, UsageError
 
@@ -39,7 +39,7 @@ def encode_image(
     image = loaded.image_processor.preprocess(pixels[None].astype(np.float32) / 255)
 
     def attempt() -> torch.Tensor:
-        return within_memory(
+        return run_with_memory_fallback(
             vae,
             image,
             lambda batch, own: _encode(vae, batch, own),
@@ -51,7 +51,7 @@ def encode_image(
     latents = attempt()
     if not torch.isfinite(latents).all() and vae.dtype != torch.float32:
         events.append(f"VAE: not finite in {str(vae.dtype)[6:]}, encoded in float32")
-        with in_float32(vae):
+        with float32_vae(vae):
             latents = attempt()
     if not torch.isfinite(latents).all():
         raise NumericsError(

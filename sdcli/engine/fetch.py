@@ -12,7 +12,7 @@ from sdcli.engine import weights
 from sdcli.errors import ModelError, UnsafeError, did_you_mean
 from sdcli.request import EMBEDDED, PipelineSpec
 
-_PATIENCE = 10.0
+_TIMEOUT_SECONDS = 10.0
 """Seconds to wait for the hub before using what is cached."""
 
 _FILES = (".safetensors", *weights.PICKLE_SUFFIXES)
@@ -23,7 +23,7 @@ _TEXT_FILES = re.compile(
 )
 
 
-def fetch(spec: PipelineSpec) -> Path:
+def fetch_model(spec: PipelineSpec) -> Path:
     """The local folder of the spec's model; a hub id is downloaded unless cached or offline.
 
     Raises ModelError (missing, gated, unreachable, not a folder) and UnsafeError (a pickle file).
@@ -42,7 +42,7 @@ def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:
         return model_folder / "vae"
     if spec.vae == vaes.TINY:
         return _tiny(spec, model_folder)
-    row = vaes.known(spec.vae)
+    row = vaes.find_known_vae(spec.vae)
     path = _locate(row.repo if row else spec.vae, spec, "VAE")
     return path / "vae" if (path / "vae" / "config.json").is_file() else path
 
@@ -106,8 +106,8 @@ def _from_hub(repo: str, spec: PipelineSpec, what: str) -> Path:
     if spec.offline:
         return _cached(repo, what, "the hub was not asked")
     try:
-        siblings = HfApi().model_info(repo, timeout=_PATIENCE).siblings or ()
-        names = wanted([sibling.rfilename for sibling in siblings], spec.variant)
+        siblings = HfApi().model_info(repo, timeout=_TIMEOUT_SECONDS).siblings or ()
+        names = needed_files([sibling.rfilename for sibling in siblings], spec.variant)
         return Path(snapshot_download(repo, allow_patterns=names))
     except GatedRepoError as error:
         raise ModelError(
@@ -141,7 +141,7 @@ def _cached(repo: str, what: str, why: str) -> Path:
     )
 
 
-def wanted(names: Iterable[str], variant: str | None) -> list[str]:
+def needed_files(names: Iterable[str], variant: str | None) -> list[str]:
     """The files of a repository that will be read: configs, tokenizer, one weight file each."""
     names = list(names)
     chosen = [name for name in names if _TEXT_FILES.fullmatch(name)]
@@ -150,6 +150,6 @@ def wanted(names: Iterable[str], variant: str | None) -> list[str]:
         homes[""] = weights.STEMS["vae"]
     for home, stem in homes.items():
         inside = [name.removeprefix(home) for name in names if name.startswith(home)]
-        if file := weights.choose(inside, stem, variant):
+        if file := weights.choose_weight_file(inside, stem, variant):
             chosen.append(home + file)
     return chosen

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sdcli.engine import weights
-from sdcli.engine.fetch import fetch, fetch_vae
+from sdcli.engine.fetch import fetch_model, fetch_vae
 from sdcli.request import PipelineSpec
 
 _WHOLE = 1 << 21
@@ -25,7 +25,7 @@ def fingerprint(spec: PipelineSpec) -> str:
 
     Raises what `fetch` raises, and ModelError or UnsafeError where no weights are.
     """
-    folder = fetch(spec)
+    folder = fetch_model(spec)
     return _of_folders(folder, fetch_vae(spec, folder), spec.variant)
 
 
@@ -35,7 +35,7 @@ def _of_folders(folder: Path, vae: Path, variant: str | None) -> str:
     digest = hashlib.sha256()
     for part in ("scheduler", "tokenizer", *homes):
         home = homes.get(part, folder / part)
-        weight_file = [weights.find(home, part, variant)] if part in homes else []
+        weight_file = [weights.find_weight_file(home, part, variant)] if part in homes else []
         for path in (*_texts(home), *weight_file):
             digest.update(f"{part}/{path.name} {path.stat().st_size}\n".encode())
             for piece in _pieces(path):

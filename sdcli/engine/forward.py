@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from sdcli.catalog.models import read_json
-from sdcli.engine.fetch import fetch
+from sdcli.engine.fetch import fetch_model
 from sdcli.engine.schedulers import scheduler_class
 from sdcli.request import PipelineSpec
 
 
-def noised(
+def add_noise(
     spec: PipelineSpec, latents: NDArray[Any], timesteps: Sequence[int], seed: int
 ) -> list[NDArray[np.float32]]:
     """The latents (channels, height/8, width/8) at each trained time 1 to 1000, all with one noise.
@@ -24,7 +24,7 @@ def noised(
     x_t = sqrt(ᾱ) x_0 + sqrt(1 - ᾱ) ε (Ho et al., arXiv 2006.11239, equation 4), ᾱ being that of the
     model's own scheduler; time 0 is the latents themselves.
     """
-    alphas = _trained_alphas(fetch(spec))
+    alphas = _trained_alphas(fetch_model(spec))
     generator = torch.Generator("cpu").manual_seed(seed)
     noise = torch.randn((1, *latents.shape), generator=generator)[0].numpy()
     walked = []

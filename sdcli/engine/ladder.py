@@ -24,14 +24,14 @@ Work = Callable[[torch.Tensor, Generators], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Rung:
+class _Fallback:
     event: str = ""
     sliced: bool = False
     tiled: bool = False
     on_cpu: bool = False
 
 
-def within_memory(
+def run_with_memory_fallback(
     vae: Any,
     batch: torch.Tensor,
     work: Work,
@@ -46,10 +46,10 @@ def within_memory(
     Raises DeviceError when the last rung does not help, ModelError for a VAE that has no tiles.
     """
     states = [generator.get_state() for generator in generators or ()]
-    for rung in _rungs(vae, len(batch), tiling):
+    for rung in _fallbacks(vae, len(batch), tiling):
         if rung.event:
             events.append(f"VAE: out of memory, {rung.event}")
-            memory.release()
+            memory.empty_cache()
         for generator, state in zip(generators or (), states, strict=True):
             generator.set_state(state)
         try:
@@ -65,7 +65,7 @@ def within_memory(
     )
 
 
-def _rungs(vae: Any, images: int, tiling: str) -> Iterator[_Rung]:
+def _fallbacks(vae: Any, images: int, tiling: str) -> Iterator[_Fallback]:
     can_tile = not isinstance(vae, ConsistencyDecoderVAE)
     if tiling == "on" and not can_tile:
         raise ModelError(
@@ -74,23 +74,23 @@ def _rungs(vae: Any, images: int, tiling: str) -> Iterator[_Rung]:
             hint="leave --vae-tiling out",
         )
     always = tiling == "on"
-    yield _Rung(tiled=always)
+    yield _Fallback(tiled=always)
     if images > 1:
-        yield _Rung(event="one image at a time", sliced=True, tiled=always)
+        yield _Fallback(event="one image at a time", sliced=True, tiled=always)
     tiled = can_tile and tiling != "off"
     if tiled and not always:
-        yield _Rung(event="in tiles (seams may differ)", sliced=True, tiled=True)
-    if has_cpu_to_go_to(vae):
-        yield _Rung(event="on the CPU, in float32", sliced=True, tiled=tiled, on_cpu=True)
+        yield _Fallback(event="in tiles (seams may differ)", sliced=True, tiled=True)
+    if can_move_to_cpu(vae):
+        yield _Fallback(event="on the CPU, in float32", sliced=True, tiled=tiled, on_cpu=True)
 
 
-def has_cpu_to_go_to(vae: Any) -> bool:
+def can_move_to_cpu(vae: Any) -> bool:
     """Whether the VAE is not on the CPU already."""
     return bool(vae.device.type != "cpu")
 
 
 @contextmanager
-def _on(vae: Any, rung: _Rung) -> Iterator[None]:
+def _on(vae: Any, rung: _Fallback) -> Iterator[None]:
     """The VAE as the rung wants it, and afterwards as it was."""
     device, dtype = vae.device, vae.dtype
     try:
@@ -123,7 +123,7 @@ def _enable_tiling(vae: Any) -> None:
 
 
 @contextmanager
-def in_float32(vae: Any) -> Iterator[None]:
+def float32_vae(vae: Any) -> Iterator[None]:
     """The VAE in full precision for a while."""
     dtype = vae.dtype
     vae.to(dtype=torch.float32)

@@ -17,10 +17,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdcli import engine
 from sdcli.catalog.models import read_defaults, read_json
-from sdcli.catalog.vaes import VaeFacts
+from sdcli.catalog.vaes import VaeInfo
 from sdcli.engine import devices, memory, parts, schedulers, vae_files, vaes, weights
 from sdcli.engine.encode import PromptEncoder
-from sdcli.engine.fetch import fetch
+from sdcli.engine.fetch import fetch_model
 from sdcli.errors import DeviceError, ModelError
 from sdcli.plan import Job
 from sdcli.request import PipelineSpec
@@ -72,10 +72,10 @@ def load(
     _silence()
     device = devices.resolve(spec.device)
     dtype = devices.resolve_dtype(spec.dtype, device)
-    folder = folder or fetch(spec)
+    folder = folder or fetch_model(spec)
     started = time.perf_counter()
     read_defaults(folder)  # refuses what is no model of ours before anything large is read
-    vae, notes = vae_files.find(spec, folder)
+    vae, notes = vae_files.select_vae(spec, folder)
     files = _weight_files(folder, vae, spec)
     try:
         pipeline = _build(folder, vae, files, dtype, device, like)
@@ -107,10 +107,10 @@ def _silence() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _weight_files(folder: Path, vae: VaeFacts, spec: PipelineSpec) -> dict[str, Path]:
-    files = {part: weights.find(folder / part, part, spec.variant) for part in _CLASSES}
+def _weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, Path]:
+    files = {part: weights.find_weight_file(folder / part, part, spec.variant) for part in _CLASSES}
     for part, path in files.items():
-        weights.check(part, path)
+        weights.check_weight_file(part, path)
     files["vae"] = vae.weights
     variants = {weights.variant_of(path.name) for path in files.values()}
     if spec.variant and spec.variant not in variants:
@@ -124,7 +124,7 @@ def _weight_files(folder: Path, vae: VaeFacts, spec: PipelineSpec) -> dict[str, 
 
 def _build(
     folder: Path,
-    vae: VaeFacts,
+    vae: VaeInfo,
     files: Mapping[str, Path],
     dtype: torch.dtype,
     device: torch.device,
@@ -134,10 +134,10 @@ def _build(
         built = {part: getattr(like.pipeline, part) for part in _CLASSES}
     else:
         built = {
-            part: parts.load_part(part, cls, folder / part, files[part], dtype).to(device)
+            part: parts.load_component(part, cls, folder / part, files[part], dtype).to(device)
             for part, cls in _CLASSES.items()
         }
-    built["vae"] = vaes.build(vae, folder, dtype).to(device)
+    built["vae"] = vaes.build_vae(vae, folder, dtype).to(device)
     with warnings.catch_warnings():
         # Of scheduler files older than 2023, which the constructor mends itself.
         warnings.filterwarnings("ignore", "The configuration file of th", FutureWarning)
@@ -164,7 +164,7 @@ def _load_tokenizer(folder: Path) -> Any:
     try:
         return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise parts.corrupt(
+        raise parts.corrupt_component_error(
             "tokenizer", folder / "tokenizer", str(error).splitlines()[0]
         ) from error
 

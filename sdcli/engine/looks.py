@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sdcli.catalog.latent_rgb import latent_rgb
+from sdcli.catalog.latent_rgb import read_latent_rgb_factors
 from sdcli.catalog.models import read_defaults
-from sdcli.engine.fetch import fetch
-from sdcli.engine.trajectories import preview
+from sdcli.engine.fetch import fetch_model
+from sdcli.engine.trajectories import latents_to_rgb
 from sdcli.errors import UsageError
 from sdcli.request import PipelineSpec
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     """Latents (channels, height/8, width/8) to pixels (height, width, 3)."""
 
 
-def linear(spec: PipelineSpec, channels: int | None = None) -> Look:
+def linear_renderer(spec: PipelineSpec, channels: int | None = None) -> Look:
     """The linear map of the model that `spec` names; loads nothing, and needs no torch.
 
     Raises UsageError when nobody has said what the model's latents look like, or when they do not
     have the `channels` that are to be looked at.
     """
-    folder = fetch(replace(spec, vae=None))
-    factors, scale = latent_rgb(folder), read_defaults(folder).vae_scale_factor
+    folder = fetch_model(replace(spec, vae=None))
+    factors, scale = read_latent_rgb_factors(folder), read_defaults(folder).vae_scale_factor
     if channels is not None and channels != len(factors) - 1:
         raise UsageError(
             f"latents of {channels} channels, {spec.model} has {len(factors) - 1}",
             code="latents.channels",
             hint="give the --model that they are of",
         )
-    return lambda latents: preview(latents, factors, scale)
+    return lambda latents: latents_to_rgb(latents, factors, scale)
 
 
-def through(spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto") -> Look:
+def vae_renderer(spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto") -> Look:
     """The VAE that `spec` names, loaded once. Never call this in two threads, as with `load`.
 
     `warn` hears what was found out while loading, and the rungs that a decode took.
@@ -50,10 +50,12 @@ def through(spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto
     loaded = engine.load_vae(spec)
     for note in loaded.notes:
         warn(note)
-    return through_loaded(loaded, warn, tiling)
+    return loaded_vae_renderer(loaded, warn, tiling)
 
 
-def through_loaded(loaded: LoadedVae, warn: Callable[[str], None], tiling: str = "auto") -> Look:
+def loaded_vae_renderer(
+    loaded: LoadedVae, warn: Callable[[str], None], tiling: str = "auto"
+) -> Look:
     """A VAE that is there already, one picture at a time, as `generate` decodes."""
     from sdcli.engine.decode_file import decode_array
 

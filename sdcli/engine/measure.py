@@ -19,7 +19,7 @@ _BRIEF = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured(Generic[T]):
+class Profile(Generic[T]):
     """A result and its cost; `peak_bytes` is beyond what was held before, None if unknown."""
 
     result: T
@@ -27,7 +27,7 @@ class Measured(Generic[T]):
     peak_bytes: int | None
 
 
-def measured(work: Callable[[], T], device: torch.device) -> Measured[T]:
+def profile(work: Callable[[], T], device: torch.device) -> Profile[T]:
     """Do the work, twice when it is brief, and take the quicker time."""
     before = _start(device)
     result, seconds = _timed(work, device)
@@ -36,7 +36,7 @@ def measured(work: Callable[[], T], device: torch.device) -> Measured[T]:
         result, again = _timed(work, device)
         seconds = min(seconds, again)
     taken = None if before is None or peak is None else max(0, peak - before)
-    return Measured(result=result, seconds=seconds, peak_bytes=taken)
+    return Profile(result=result, seconds=seconds, peak_bytes=taken)
 
 
 def _timed(work: Callable[[], T], device: torch.device) -> tuple[T, float]:

@@ -73,7 +73,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
 
 
-def release() -> None:
+def empty_cache() -> None:
     """Give cached blocks back before trying again with less."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ from sdcli.engine import memory, weights
 from sdcli.errors import CorruptError
 
 
-def load_part(part: str, cls: Any, home: Path, file: Path, dtype: torch.dtype) -> Any:
+def load_component(part: str, cls: Any, home: Path, file: Path, dtype: torch.dtype) -> Any:
     """The component in the folder `home`, whose weights are `file`. Raises CorruptError."""
     try:
         model, info = cls.from_pretrained(
@@ -23,29 +23,31 @@ def load_part(part: str, cls: Any, home: Path, file: Path, dtype: torch.dtype) -
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise corrupt(part, home, str(error).splitlines()[0]) from error
+        raise corrupt_component_error(part, home, str(error).splitlines()[0]) from error
     except RuntimeError as error:
         if memory.is_out_of_memory(error):
             raise
-        raise corrupt(part, home, str(error).splitlines()[0]) from error
-    refuse_missing(part, file, model, sorted(info["missing_keys"]))
+        raise corrupt_component_error(part, home, str(error).splitlines()[0]) from error
+    check_complete(part, file, model, sorted(info["missing_keys"]))
     mismatched = sorted(str(key[0]) for key in info["mismatched_keys"])
     if mismatched:
-        raise corrupt(part, file, f"has another shape of {mismatched[0]}" + _and_more(mismatched))
+        raise corrupt_component_error(
+            part, file, f"has another shape of {mismatched[0]}" + _and_more(mismatched)
+        )
     return model
 
 
-def refuse_missing(part: str, file: Path, model: Any, missing: list[str]) -> None:
+def check_complete(part: str, file: Path, model: Any, missing: list[str]) -> None:
     """Raise CorruptError for tensors that the file lacked.
 
     That is no error to Diffusers (it leaves them on "meta") nor to Transformers (random).
     """
     missing = missing or [name for name, value in model.named_parameters() if value.is_meta]
     if missing:
-        raise corrupt(part, file, f"lacks {missing[0]}" + _and_more(missing))
+        raise corrupt_component_error(part, file, f"lacks {missing[0]}" + _and_more(missing))
 
 
-def corrupt(part: str, path: Path, what: str) -> CorruptError:
+def corrupt_component_error(part: str, path: Path, what: str) -> CorruptError:
     """The error that a part's files are not what they should be."""
     return CorruptError(
         f"{part}: {path}: {what}", code="model.corrupt", hint="fetch the file again"

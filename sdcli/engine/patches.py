@@ -9,7 +9,7 @@ from typing import Any
 
 
 @contextmanager
-def patched(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
+def patch_method(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
     """Within, `owner.name(...)` calls `around(original, ...)`; after it all is as before.
 
     The signature stays: pipelines look there whether a scheduler takes eta and a generator.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 
-def noise_levels(scheduler: Any) -> list[float]:
+def timestep_sigmas(scheduler: Any) -> list[float]:
     """Sigma, the ratio of noise to image, at each of the scheduler's timesteps, first to last.
 
     Classes that round their timesteps to whole numbers keep the exact levels in `sigmas`; all
@@ -36,7 +36,7 @@ def _between(levels: Sequence[float], timestep: float) -> float:
     return math.exp((1 - part) * math.log(levels[low]) + part * math.log(levels[high]))
 
 
-def predicted_x0(
+def pred_original_sample(
     output: torch.Tensor, seen: torch.Tensor, sigma: float, prediction_type: str
 ) -> torch.Tensor:
     """The clean latents (batch, 4, height/8, width/8) that the output means.

@@ -14,9 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdcli.dump import EPS, FINAL, NOISE, X0, XT, Course, LatentsSink, LatentsWanted, tensor_name
-from sdcli.engine.patches import patched
-from sdcli.engine.predictions import noise_levels, predicted_x0
+from sdcli.dump import (
+    FINAL,
+    MODEL_OUTPUT,
+    NOISE,
+    X0,
+    XT,
+    LatentsSelection,
+    LatentsSink,
+    RunInfo,
+    tensor_name,
+)
+from sdcli.engine.patches import patch_method
+from sdcli.engine.predictions import pred_original_sample, timestep_sigmas
 
 
 class Recorder(Protocol):
@@ -41,11 +51,11 @@ class Recorder(Protocol):
 class MemorySink:
     """Keeps the latents of a few images in memory, by job."""
 
-    def __init__(self, wanted: LatentsWanted) -> None:
+    def __init__(self, wanted: LatentsSelection) -> None:
         self.wanted = wanted
         self.taken: dict[int, dict[str, NDArray[Any]]] = {}
 
-    def begin(self, course: Course) -> None:
+    def begin(self, course: RunInfo) -> None:
         """Forget what was taken of this image before."""
         self.taken[course.job.index] = {}
 
@@ -61,7 +71,7 @@ class LatentsRecorder:
     where it leaves `scale_model_input`.
     """
 
-    def __init__(self, sink: LatentsSink, courses: Sequence[Course], scheduler: Any) -> None:
+    def __init__(self, sink: LatentsSink, courses: Sequence[RunInfo], scheduler: Any) -> None:
         self._sink = sink
         self._courses = courses
         self._scheduler = scheduler
@@ -77,9 +87,11 @@ class LatentsRecorder:
     def __enter__(self) -> Self:
         for course in self._courses:
             self._sink.begin(course)
-        if any(name.startswith((X0, EPS)) for name in self._names):
-            self._stack.enter_context(patched(self._scheduler, "scale_model_input", self._look))
-            self._stack.enter_context(patched(self._scheduler, "step", self._listen))
+        if any(name.startswith((X0, MODEL_OUTPUT)) for name in self._names):
+            self._stack.enter_context(
+                patch_method(self._scheduler, "scale_model_input", self._look)
+            )
+            self._stack.enter_context(patch_method(self._scheduler, "step", self._listen))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -110,7 +122,7 @@ class LatentsRecorder:
             yield FINAL, latents
 
     def _look(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
-        self._levels = self._levels or noise_levels(self._scheduler)
+        self._levels = self._levels or timestep_sigmas(self._scheduler)
         self._seen = original(sample, *args, **kwargs)
         return self._seen
 
@@ -121,8 +133,10 @@ class LatentsRecorder:
         if (name := tensor_name(X0, step)) in self._names and self._seen is not None:
             kind = self._scheduler.config.prediction_type
             seen = self._seen[: len(model_output)]  # with guidance it was there twice
-            self._said[name] = predicted_x0(model_output, seen, self._levels[step - 1], kind)
-        if (name := tensor_name(EPS, step)) in self._names:
+            self._said[name] = pred_original_sample(
+                model_output, seen, self._levels[step - 1], kind
+            )
+        if (name := tensor_name(MODEL_OUTPUT, step)) in self._names:
             self._said[name] = model_output.detach().clone()
         return original(model_output, *args, **kwargs)
 

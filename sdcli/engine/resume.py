@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdcli.catalog.schedulers import shipped
-from sdcli.dump import EPS, NOISE, RESUMED, X0, XT, Recorded, Start
+from sdcli.catalog.schedulers import model_scheduler
+from sdcli.dump import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
 from sdcli.engine import schedulers
 from sdcli.engine.loading import LoadedPipeline
-from sdcli.engine.predictions import noise_levels
-from sdcli.engine.starts import nearest, scaled_input
+from sdcli.engine.predictions import timestep_sigmas
+from sdcli.engine.starts import nearest_step, scale_model_input_at
 from sdcli.errors import CorruptError, UsageError
 from sdcli.plan import Job
 
 
-def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step: int) -> Start:
+def find_resume_point(
+    loaded: LoadedPipeline, job: Job, was: Job, dump: LatentsSource, step: int
+) -> ResumePoint:
     """Where `job` goes on after `step` scheduler steps of the run of `was`, which left `dump`.
 
     With the same scheduler and steps, what the UNet said is replayed: all goes on to the bit. With
@@ -35,21 +37,23 @@ def start_from(loaded: LoadedPipeline, job: Job, was: Job, dump: Recorded, step:
     _check_shape(loaded, was, dump)
     same = _walk(job) == _walk(was)
     if same and _is_recorded(dump, step):
-        outputs = tuple(dump.array(EPS, i) for i in range(1, step + 1))
-        return Start(outputs=outputs, noise=dump.named(NOISE), notes=_notes(job, was, dump, step))
+        outputs = tuple(dump.array(MODEL_OUTPUT, i) for i in range(1, step + 1))
+        return ResumePoint(
+            outputs=outputs, noise=dump.named(NOISE), notes=_notes(job, was, dump, step)
+        )
     scheduler = _scheduler(loaded, was)
     notes = _notes(job, was, dump, step)
     if same:
         _refuse_what_remembers(scheduler, was, dump, step)
-        return Start(latents=dump.array(XT, step), step=step, notes=notes)
+        return ResumePoint(latents=dump.array(XT, step), step=step, notes=notes)
     if step == 0:  # nothing was walked yet, and a zero-SNR schedule has no finite level there
         told = f"{job.scheduler_label} begins with the noise of {dump.path.name}"
-        return Start(noise=dump.named(NOISE), notes=(*notes, told))
-    start = _put_in(scheduler, dump, step)
+        return ResumePoint(noise=dump.named(NOISE), notes=(*notes, told))
+    start = _inject_latents(scheduler, dump, step)
     return replace(start, notes=(*notes, _new_walk(loaded, job, start)))
 
 
-def _check_shape(loaded: LoadedPipeline, was: Job, dump: Recorded) -> None:
+def _check_shape(loaded: LoadedPipeline, was: Job, dump: LatentsSource) -> None:
     channels, scale = loaded.pipeline.unet.config.in_channels, loaded.pipeline.vae_scale_factor
     if dump.shape[0] != channels:
         raise UsageError(
@@ -71,14 +75,14 @@ def _walk(job: Job) -> tuple[object, ...]:
     return job.scheduler, job.num_inference_steps, job.eta, job.seed
 
 
-def _is_recorded(dump: Recorded, step: int) -> bool:
-    said = set(dump.steps_of(EPS))
+def _is_recorded(dump: LatentsSource, step: int) -> bool:
+    said = set(dump.steps_of(MODEL_OUTPUT))
     return 0 in dump.steps_of(XT) and said.issuperset(range(1, step + 1))
 
 
-def _refuse_what_remembers(scheduler: Any, was: Job, dump: Recorded, step: int) -> None:
+def _refuse_what_remembers(scheduler: Any, was: Job, dump: LatentsSource, step: int) -> None:
     """Without a record of its steps only a class without memory or chance can go on exactly."""
-    if not was.eta and shipped(type(scheduler).__name__).resumes_from_latents:
+    if not was.eta and model_scheduler(type(scheduler).__name__).resumes_from_latents:
         return
     raise UsageError(
         f"{dump.path}: {was.scheduler_label} goes on from its earlier steps or from random numbers,"
@@ -89,42 +93,42 @@ def _refuse_what_remembers(scheduler: Any, was: Job, dump: Recorded, step: int) 
 
 
 def _scheduler(loaded: LoadedPipeline, job: Job) -> Any:
-    return schedulers.build(
+    return schedulers.build_scheduler(
         loaded.base_scheduler, job.scheduler, steps=job.num_inference_steps, seeds=[job.seed]
     )
 
 
-def _put_in(scheduler: Any, dump: Recorded, step: int) -> Start:
+def _inject_latents(scheduler: Any, dump: LatentsSource, step: int) -> ResumePoint:
     """The latents after `step` steps as any scheduler can take them up."""
-    sigma = noise_levels(scheduler)[step]
+    sigma = timestep_sigmas(scheduler)[step]
     latents = torch.from_numpy(np.array(dump.array(XT, step), np.float32))[None]
-    seen = scaled_input(scheduler, latents, step)[0].numpy()
+    seen = scale_model_input_at(scheduler, latents, step)[0].numpy()
     direction = None
     if step in dump.steps_of(X0):
         direction = (seen * math.hypot(1, sigma) - dump.array(X0, step)) / sigma
-    return Start(latents=seen, direction=direction, sigma=sigma)
+    return ResumePoint(latents=seen, direction=direction, sigma=sigma)
 
 
-def _notes(job: Job, was: Job, dump: Recorded, step: int) -> tuple[str, ...]:
+def _notes(job: Job, was: Job, dump: LatentsSource, step: int) -> tuple[str, ...]:
     """For the record: it cannot say by itself that the steps before were another job's."""
     names = ["prompt", "negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"]
     names.append("num_inference_steps")
     changed = [f"{n} {getattr(was, n)!r}" for n in names if getattr(was, n) != getattr(job, n)]
     if was.scheduler != job.scheduler:
         changed.append(f"scheduler {was.scheduler_label!r}")
-    earlier = tuple(e for e in dump.record.get("events", ()) if str(e).startswith(RESUMED))
+    earlier = tuple(e for e in dump.record.get("events", ()) if str(e).startswith(RESUMED_PREFIX))
     if not changed:
         return earlier
     return (
         *earlier,
-        f"{RESUMED} {step} are those of {dump.path.name}, with {', '.join(changed)}",
+        f"{RESUMED_PREFIX} {step} are those of {dump.path.name}, with {', '.join(changed)}",
     )
 
 
-def _new_walk(loaded: LoadedPipeline, job: Job, start: Start) -> str:
+def _new_walk(loaded: LoadedPipeline, job: Job, start: ResumePoint) -> str:
     scheduler = _scheduler(loaded, job)
-    levels = noise_levels(scheduler)
-    first = nearest(levels, start.sigma, pairs=scheduler.order == 2)
+    levels = timestep_sigmas(scheduler)
+    first = nearest_step(levels, start.sigma, pairs=scheduler.order == 2)
     return (
         f"{job.scheduler_label} goes on at its step {first + 1} of {len(levels)}: noise level "
         f"{levels[first]:.4g}, the latents had {start.sigma:.4g}"

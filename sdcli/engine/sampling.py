@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from sdcli.dump import Course, LatentsSink, LatentsWanted, Start
+from sdcli.dump import LatentsSelection, LatentsSink, ResumePoint, RunInfo
 from sdcli.engine import memory, schedulers
-from sdcli.engine.conditioning import Conditioning, condition
-from sdcli.engine.decode import decode
+from sdcli.engine.conditioning import Conditioning, encode_prompts
+from sdcli.engine.decode import decode_latents
 from sdcli.engine.loading import LoadedPipeline, memory_kind
 from sdcli.engine.recorders import LatentsRecorder, MemorySink, Recorder
-from sdcli.engine.starts import starting
+from sdcli.engine.starts import resuming_at
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.plan import Job, batch_key
 from sdcli.result import GenerationResult, StepEvent
@@ -26,14 +26,14 @@ from sdcli.result import GenerationResult, StepEvent
 OnStep = Callable[[StepEvent], None]
 
 
-def generate(
+def generate_batch(
     loaded: LoadedPipeline,
     jobs: Sequence[Job],
     *,
     on_step: OnStep | None = None,
-    save_latents: LatentsWanted | str | None = None,
+    save_latents: LatentsSelection | str | None = None,
     sinks: Sequence[LatentsSink] = (),
-    start: Start | None = None,
+    start: ResumePoint | None = None,
 ) -> list[GenerationResult]:
     """One image a job, all in one batch; they must agree in all but prompts and seeds.
 
@@ -47,7 +47,7 @@ def generate(
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
-    wanted = LatentsWanted.of(save_latents)
+    wanted = LatentsSelection.of(save_latents)
     kind = memory_kind(jobs[0])
     taking = [*sinks, MemorySink(wanted)] if wanted else sinks
     try:
@@ -58,15 +58,17 @@ def generate(
             raise
         out_of_memory = error
     if len(jobs) == 1:
-        raise _no_memory(loaded, jobs[0]) from out_of_memory
-    memory.release()
+        raise _out_of_memory_error(loaded, jobs[0]) from out_of_memory
+    memory.empty_cache()
     loaded.memory.refuse(kind, len(jobs))
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
     return [
         replace(result, events=(event, *result.events))
         for part in (jobs[:half], jobs[half:])
-        for result in generate(loaded, part, on_step=on_step, save_latents=wanted, sinks=sinks)
+        for result in generate_batch(
+            loaded, part, on_step=on_step, save_latents=wanted, sinks=sinks
+        )
     ]
 
 
@@ -75,11 +77,11 @@ def _generate(
     jobs: Sequence[Job],
     on_step: OnStep | None,
     sinks: Sequence[LatentsSink],
-    start: Start | None,
+    start: ResumePoint | None,
 ) -> list[GenerationResult]:
     first = jobs[0]
     _check_size(loaded, first)
-    scheduler = schedulers.build(
+    scheduler = schedulers.build_scheduler(
         loaded.base_scheduler,
         first.scheduler,
         steps=first.num_inference_steps,
@@ -88,16 +90,18 @@ def _generate(
     schedulers.check_eta(scheduler, first.eta)
     loaded.pipeline.scheduler = scheduler
     clock = _Clock()
-    conditioning = condition(loaded.encoder, jobs)
+    conditioning = encode_prompts(loaded.encoder, jobs)
     clock.lap("encode")
-    courses = _courses(loaded, jobs, scheduler)
+    courses = _run_infos(loaded, jobs, scheduler)
     recorders: list[Recorder] = [LatentsRecorder(sink, courses, scheduler) for sink in sinks]
     # CPU generators: the same seed is the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators, start)
     _check_finite(latents, loaded)
     clock.lap("denoise")
-    pixels, rungs = decode(loaded.pipeline, latents, tiling=first.vae_tiling, generators=generators)
+    pixels, rungs = decode_latents(
+        loaded.pipeline, latents, tiling=first.vae_tiling, generators=generators
+    )
     clock.lap("decode")
     before = (*loaded.notes, *(start.notes if start else ()))
     return [
@@ -113,15 +117,15 @@ def _generate(
             device=course.device,
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **clock.seconds},
-            latents=_recorded(recorders, image),
+            latents=_collect_latents(recorders, image),
             events=(*before, *conditioning.events[image], *rungs),
         )
         for image, course in enumerate(courses)
     ]
 
 
-def _courses(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[Course]:
-    course = Course(
+def _run_infos(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[RunInfo]:
+    course = RunInfo(
         job=jobs[0],
         timesteps=schedulers.timesteps(scheduler),
         sigmas=schedulers.sigmas(scheduler),
@@ -142,7 +146,7 @@ def _denoise(
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
     generators: list[torch.Generator],
-    start: Start | None,
+    start: ResumePoint | None,
 ) -> torch.Tensor:
     """Run the pipeline's own loop; latents (batch, 4, height/8, width/8)."""
     first = jobs[0]
@@ -168,7 +172,7 @@ def _denoise(
             entered.enter_context(recorder)
             recorder.on_step(0, noise)
         if start:
-            noise = entered.enter_context(starting(loaded.pipeline, noise, start))
+            noise = entered.enter_context(resuming_at(loaded.pipeline, noise, start))
         output = loaded.pipeline(
             prompt_embeds=conditioning.prompt_embeds,
             negative_prompt_embeds=conditioning.negative_prompt_embeds,
@@ -203,7 +207,7 @@ def _draw_noise(
     return noise
 
 
-def _recorded(recorders: Sequence[Recorder], image: int) -> dict[str, Any] | None:
+def _collect_latents(recorders: Sequence[Recorder], image: int) -> dict[str, Any] | None:
     arrays = {name: a for recorder in recorders for name, a in recorder.results(image).items()}
     return arrays or None
 
@@ -228,7 +232,7 @@ def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
     )
 
 
-def _no_memory(loaded: LoadedPipeline, job: Job) -> DeviceError:
+def _out_of_memory_error(loaded: LoadedPipeline, job: Job) -> DeviceError:
     return DeviceError(
         f"out of memory on {loaded.device} for one image of {job.width}x{job.height}",
         code="device.memory",

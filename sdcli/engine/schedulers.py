@@ -17,7 +17,7 @@ from typing import Any, Final
 import diffusers
 import torch
 
-from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.catalog.schedulers import SchedulerConfig
 from sdcli.errors import ModelError, UsageError
 
 
@@ -29,7 +29,7 @@ def scheduler_class(name: str) -> Any:
     return found
 
 
-def build(base: Any, choice: SchedulerChoice, *, steps: int, seeds: Sequence[int]) -> Any:
+def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Sequence[int]) -> Any:
     """A scheduler of the chosen class and options over `base`'s configuration, ready for `steps`.
 
     `base` is the model's own scheduler and stays untouched. `seeds` has one seed an image.
@@ -77,13 +77,15 @@ def _check_times(scheduler: Any, steps: int) -> None:
         )
 
 
-def schedule(choice: SchedulerChoice, steps: int) -> tuple[list[tuple[float, float]], float]:
+def timestep_table(choice: SchedulerConfig, steps: int) -> tuple[list[tuple[float, float]], float]:
     """(timestep, sigma) of each UNet call, and the sigma that the last one leaves.
 
     On the configuration of Stable Diffusion 1. Sigma is √((1-ᾱ)/ᾱ), the noise per signal. Raises
     UsageError as `build` does.
     """
-    scheduler = build(SimpleNamespace(config=_STABLE_DIFFUSION), choice, steps=steps, seeds=[0])
+    scheduler = build_scheduler(
+        SimpleNamespace(config=_STABLE_DIFFUSION), choice, steps=steps, seeds=[0]
+    )
     between = getattr(scheduler, "sigmas_interpol", None)  # DPM2's second call of a step
     behind = 1 if isinstance(scheduler, diffusers.KDPM2AncestralDiscreteScheduler) else 0
     levels = getattr(scheduler, "sigmas", None)

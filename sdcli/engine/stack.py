@@ -11,7 +11,7 @@ PACKAGES = ("diffusers", "transformers", "accelerate", "torch", "numpy", "safete
 
 
 @cache
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Package name -> installed version, for the record; what is not installed is left out."""
     found = {"sdcli": sdcli.__version__}
     for package in PACKAGES:

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdcli.dump import Start
-from sdcli.engine.patches import patched
-from sdcli.engine.predictions import noise_levels
+from sdcli.dump import ResumePoint
+from sdcli.engine.patches import patch_method
+from sdcli.engine.predictions import timestep_sigmas
 from sdcli.errors import UsageError
 
 
 @contextmanager
-def starting(pipeline: Any, noise: torch.Tensor, start: Start) -> Iterator[torch.Tensor]:
+def resuming_at(pipeline: Any, noise: torch.Tensor, start: ResumePoint) -> Iterator[torch.Tensor]:
     """Within, the pipeline begins where `start` says; the noise (1, 4, h/8, w/8) to give it.
 
     Raises UsageError when the scheduler has no step there.
@@ -34,17 +34,19 @@ def starting(pipeline: Any, noise: torch.Tensor, start: Start) -> Iterator[torch
         noise = _tensor(start.noise, like)
     with ExitStack() as stack:
         if start.latents is None:
-            walk: _Replayed | _Skipped = _Replayed([_tensor(o, like) for o in start.outputs])
+            walk: _ReplayOutputs | _SkipToStep = _ReplayOutputs(
+                [_tensor(o, like) for o in start.outputs]
+            )
         else:
-            walk = _Skipped(pipeline.scheduler, start, like)
+            walk = _SkipToStep(pipeline.scheduler, start, like)
             noise = walk.noise
-            stack.enter_context(patched(pipeline.scheduler, "scale_model_input", walk.scale))
-        stack.enter_context(patched(pipeline.unet, "forward", walk.forward))
-        stack.enter_context(patched(pipeline.scheduler, "step", walk.step))
+            stack.enter_context(patch_method(pipeline.scheduler, "scale_model_input", walk.scale))
+        stack.enter_context(patch_method(pipeline.unet, "forward", walk.forward))
+        stack.enter_context(patch_method(pipeline.scheduler, "step", walk.step))
         yield noise
 
 
-class _Replayed:
+class _ReplayOutputs:
     """Gives recorded outputs to the scheduler; the UNet is asked when they are used up."""
 
     def __init__(self, outputs: list[torch.Tensor]) -> None:
@@ -63,16 +65,16 @@ class _Replayed:
         return original(model_output, *args, **kwargs)
 
 
-class _Skipped:
+class _SkipToStep:
     """Lets the steps before go by, and puts the latents in at the one nearest in noise."""
 
-    def __init__(self, scheduler: Any, start: Start, like: torch.Tensor) -> None:
+    def __init__(self, scheduler: Any, start: ResumePoint, like: torch.Tensor) -> None:
         self._scheduler = scheduler
         if start.step is None:
-            levels = noise_levels(scheduler)
-            self._first = nearest(levels, start.sigma, pairs=scheduler.order == 2)
+            levels = timestep_sigmas(scheduler)
+            self._first = nearest_step(levels, start.sigma, pairs=scheduler.order == 2)
             scale = _input_scale(scheduler, self._first)
-            self._latents = _moved(start, levels[self._first], like) / scale
+            self._latents = _to_device(start, levels[self._first], like) / scale
         else:
             self._first = start.step
             self._latents = _tensor(start.latents, like)
@@ -99,13 +101,13 @@ class _Skipped:
         return (self._latents,)
 
 
-def nearest(levels: Sequence[float], sigma: float, *, pairs: bool = False) -> int:
+def nearest_step(levels: Sequence[float], sigma: float, *, pairs: bool = False) -> int:
     """The step whose noise level is nearest; where steps come in pairs, the first of one."""
     steps = range(0, len(levels), 2 if pairs else 1)
     return min(steps, key=lambda i: abs(math.log(levels[i] / sigma)))
 
 
-def scaled_input(scheduler: Any, latents: torch.Tensor, step: int) -> torch.Tensor:
+def scale_model_input_at(scheduler: Any, latents: torch.Tensor, step: int) -> torch.Tensor:
     """The latents as the UNet sees them at that step, the scheduler left as it is."""
     probe = copy(scheduler)
     if hasattr(probe, "set_begin_index"):
@@ -117,10 +119,10 @@ def scaled_input(scheduler: Any, latents: torch.Tensor, step: int) -> torch.Tens
 
 
 def _input_scale(scheduler: Any, step: int) -> float:
-    return float(scaled_input(scheduler, torch.ones(1), step))
+    return float(scale_model_input_at(scheduler, torch.ones(1), step))
 
 
-def _moved(start: Start, sigma: float, like: torch.Tensor) -> torch.Tensor:
+def _to_device(start: ResumePoint, sigma: float, like: torch.Tensor) -> torch.Tensor:
     """The start's latents at another noise level, by a straight step along their direction."""
     latents = _tensor(start.latents, like)
     if abs(sigma - start.sigma) <= 1e-4 * start.sigma:

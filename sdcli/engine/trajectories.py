@@ -14,12 +14,12 @@ Array = NDArray[np.float32]
 
 def rmse(a: Array, b: Array) -> float:
     """Root of the mean squared difference."""
-    return float(np.sqrt(np.mean((_wide(a) - _wide(b)) ** 2)))
+    return float(np.sqrt(np.mean((_as_float64(a) - _as_float64(b)) ** 2)))
 
 
 def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Cosine of the angle between two arrays seen as vectors; 1 for equal ones, also for zeros."""
-    first, second = _wide(a).ravel(), _wide(b).ravel()
+    first, second = _as_float64(a).ravel(), _as_float64(b).ravel()
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     if lengths == 0 or np.array_equal(first, second):
         return 1.0 if np.array_equal(first, second) else 0.0
@@ -28,7 +28,7 @@ def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 def angles(points: Sequence[Array]) -> list[float]:
     """Degrees between successive legs of a way through the points: 0 is straight on."""
-    legs = [_wide(b) - _wide(a) for a, b in pairwise(points)]
+    legs = [_as_float64(b) - _as_float64(a) for a, b in pairwise(points)]
     pairs = pairwise(legs)
     return [float(np.degrees(np.arccos(cosine(a, b)))) for a, b in pairs]
 
@@ -39,7 +39,7 @@ def straightness(points: Sequence[Array]) -> float:
     return rmse(points[0], points[-1]) / sum(legs) if sum(legs) else 1.0
 
 
-def blend(a: Array, b: Array, part: float, *, spherical: bool) -> Array:
+def interpolate(a: Array, b: Array, part: float, *, spherical: bool) -> Array:
     """`part` of the way from a to b: along the line, or along the arc.
 
     The arc (Shoemake 1985) keeps the length, which noise needs; nearly parallel vectors take the
@@ -49,15 +49,17 @@ def blend(a: Array, b: Array, part: float, *, spherical: bool) -> Array:
         return ((1 - part) * a + part * b).astype(np.float32)
     angle = np.arccos(cosine(a, b))
     if np.sin(angle) < 1e-4:
-        return blend(a, b, part, spherical=False)
-    mixed = (np.sin((1 - part) * angle) * _wide(a) + np.sin(part * angle) * _wide(b)) / np.sin(
-        angle
-    )
+        return interpolate(a, b, part, spherical=False)
+    mixed = (
+        np.sin((1 - part) * angle) * _as_float64(a) + np.sin(part * angle) * _as_float64(b)
+    ) / np.sin(angle)
     arc: Array = mixed.astype(np.float32)
     return arc
 
 
-def preview(latents: Array, factors: Sequence[Sequence[float]], scale: int) -> NDArray[np.uint8]:
+def latents_to_rgb(
+    latents: Array, factors: Sequence[Sequence[float]], scale: int
+) -> NDArray[np.uint8]:
     """Pixels (height, width, 3) of latents (channels, height/8, width/8) by a linear map.
 
     `factors` has a row of RGB a channel and one for the constant, for pixels of -1 to 1. Each
@@ -70,7 +72,7 @@ def preview(latents: Array, factors: Sequence[Sequence[float]], scale: int) -> N
     return larger
 
 
-def fit_factors(latents: Array, pixels: Array) -> list[list[float]]:
+def fit_latent_rgb_factors(latents: Array, pixels: Array) -> list[list[float]]:
     """The factors for `preview` by least squares, rounded to four places.
 
     `latents` are (images, channels, h, w), `pixels` (images, 3, h, w) from -1 to 1, brought down
@@ -83,5 +85,5 @@ def fit_factors(latents: Array, pixels: Array) -> list[list[float]]:
     return [[round(float(value), 4) for value in row] for row in solution]
 
 
-def _wide(array: Any) -> NDArray[np.float64]:
+def _as_float64(array: Any) -> NDArray[np.float64]:
     return np.asarray(array, np.float64)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdcli.catalog.models import read_defaults, read_json
-from sdcli.catalog.vaes import VaeFacts, known, misfit, read_vae
+from sdcli.catalog.vaes import VaeInfo, find_known_vae, find_mismatch, read_vae
 from sdcli.engine import weights
 from sdcli.engine.fetch import fetch_vae
 from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec
 
 
-def find(spec: PipelineSpec, model_folder: Path) -> tuple[VaeFacts, tuple[str, ...]]:
+def select_vae(spec: PipelineSpec, model_folder: Path) -> tuple[VaeInfo, tuple[str, ...]]:
     """The VAE that the spec means, and sentences to tell of it.
 
     Raises ModelError for one that does not fit the model, unless `force_vae` says that the
     picture may be wrong; UnsafeError for pickles, CorruptError.
     """
-    facts = read(spec, model_folder)
+    facts = read_selected_vae(spec, model_folder)
     own = read_json(model_folder / "vae" / "config.json")
-    row = known(spec.vae) if spec.vae else None
-    wrong = misfit(facts, own, read_defaults(model_folder), row)
+    row = find_known_vae(spec.vae) if spec.vae else None
+    wrong = find_mismatch(facts, own, read_defaults(model_folder), row)
     if wrong is None:
         return facts, facts.assumed
     if not wrong.can_be_forced:
@@ -33,9 +33,9 @@ def find(spec: PipelineSpec, model_folder: Path) -> tuple[VaeFacts, tuple[str, .
     return facts, (*facts.assumed, f"VAE: {wrong.reason}; taken all the same (--force-vae)")
 
 
-def read(spec: PipelineSpec, model_folder: Path) -> VaeFacts:
+def read_selected_vae(spec: PipelineSpec, model_folder: Path) -> VaeInfo:
     """The facts of the VAE that the spec means, whether or not it fits."""
     home = fetch_vae(spec, model_folder)
-    file = weights.find(home, "vae", spec.variant)
-    weights.check("vae", file)
+    file = weights.find_weight_file(home, "vae", spec.variant)
+    weights.check_weight_file("vae", file)
     return read_vae(home, file, read_json(model_folder / "vae" / "config.json"))

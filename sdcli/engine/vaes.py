@@ -12,9 +12,9 @@ from diffusers import AutoencoderKL, AutoencoderTiny, ConsistencyDecoderVAE
 from diffusers.image_processor import VaeImageProcessor
 
 from sdcli.catalog.models import read_defaults
-from sdcli.catalog.vaes import VaeFacts
+from sdcli.catalog.vaes import VaeInfo
 from sdcli.engine import devices, memory, parts, vae_files, weights
-from sdcli.engine.fetch import fetch
+from sdcli.engine.fetch import fetch_model
 from sdcli.errors import DeviceError
 from sdcli.request import PipelineSpec
 
@@ -30,7 +30,7 @@ class LoadedVae:
     """A VAE on its device without the rest of its model. `notes` are sentences to tell once."""
 
     spec: PipelineSpec
-    facts: VaeFacts
+    facts: VaeInfo
     vae: Any
     image_processor: VaeImageProcessor
     device: torch.device
@@ -46,11 +46,11 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
     """
     device = devices.resolve(spec.device)
     dtype = devices.resolve_dtype(spec.dtype, device)
-    folder = fetch(spec)
+    folder = fetch_model(spec)
     read_defaults(folder)
-    facts, notes = vae_files.find(spec, folder)
+    facts, notes = vae_files.select_vae(spec, folder)
     try:
-        vae = build(facts, folder, dtype).to(device)
+        vae = build_vae(facts, folder, dtype).to(device)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -71,15 +71,15 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
     )
 
 
-def build(facts: VaeFacts, model_folder: Path, dtype: torch.dtype) -> Any:
+def build_vae(facts: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
     """The Diffusers object of those files, on the CPU. Raises CorruptError."""
     cls = _CLASSES[facts.class_name]
     if not facts.is_single_file:
-        return parts.load_part("vae", cls, facts.home, facts.weights, dtype)
+        return parts.load_component("vae", cls, facts.home, facts.weights, dtype)
     return _from_single_file(cls, facts, model_folder, dtype)
 
 
-def _from_single_file(cls: Any, facts: VaeFacts, model_folder: Path, dtype: torch.dtype) -> Any:
+def _from_single_file(cls: Any, facts: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
     overrides = {key: value for key, value in facts.config.items() if not key.startswith("_")}
     try:
         vae = cls.from_single_file(
@@ -91,12 +91,18 @@ def _from_single_file(cls: Any, facts: VaeFacts, model_folder: Path, dtype: torc
             **overrides,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise parts.corrupt("vae", facts.weights, str(error).splitlines()[0]) from error
+        raise parts.corrupt_component_error(
+            "vae", facts.weights, str(error).splitlines()[0]
+        ) from error
     except NotImplementedError as error:  # torch: "cannot copy out of meta tensor"
-        raise parts.corrupt("vae", facts.weights, "lacks tensors of its layout") from error
+        raise parts.corrupt_component_error(
+            "vae", facts.weights, "lacks tensors of its layout"
+        ) from error
     except RuntimeError as error:
         if memory.is_out_of_memory(error):
             raise
-        raise parts.corrupt("vae", facts.weights, str(error).splitlines()[0]) from error
-    parts.refuse_missing("vae", facts.weights, vae, [])
+        raise parts.corrupt_component_error(
+            "vae", facts.weights, str(error).splitlines()[0]
+        ) from error
+    parts.check_complete("vae", facts.weights, vae, [])
     return vae

@@ -23,7 +23,7 @@ PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def choose(names: Iterable[str], stem: str, variant: str | None) -> str | None:
+def choose_weight_file(names: Iterable[str], stem: str, variant: str | None) -> str | None:
     """The safetensors file to load among a component's file names, or None.
 
     The asked variant first, then the plain file (Diffusers' rule for partial variants); a
@@ -44,7 +44,7 @@ def variant_of(name: str) -> str | None:
     return parts[1] if len(parts) == 3 else None
 
 
-def find(folder: Path, component: str, variant: str | None) -> Path:
+def find_weight_file(folder: Path, component: str, variant: str | None) -> Path:
     """The weight file of the component in `folder`, which a VAE may itself be.
 
     Raises UnsafeError when only pickles are there, ModelError when nothing is.
@@ -52,7 +52,7 @@ def find(folder: Path, component: str, variant: str | None) -> Path:
     if folder.is_file():
         return folder
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    chosen = choose(names, STEMS[component], variant)
+    chosen = choose_weight_file(names, STEMS[component], variant)
     if chosen:
         return folder / chosen
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
@@ -69,7 +69,7 @@ def find(folder: Path, component: str, variant: str | None) -> Path:
     )
 
 
-def check(component: str, path: Path) -> None:
+def check_weight_file(component: str, path: Path) -> None:
     """Prove from the header alone that the file is whole. Raises CorruptError."""
     try:
         read_header(path)

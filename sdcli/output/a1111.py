@@ -10,7 +10,7 @@ _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
 _FEWEST = 3
 
 
-def parse(text: str) -> tuple[str, str, dict[str, str]]:
+def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
     """(prompt, negative prompt, the last line's names and values); quoted values are unquoted.
 
     A text without such a last line is all prompt.

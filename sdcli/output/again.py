@@ -9,11 +9,11 @@ from dataclasses import fields
 from typing import Any, Final
 
 from sdcli import sweep
-from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers import resolve_scheduler
 from sdcli.errors import UsageError
-from sdcli.output.stranger import Reading, shown
+from sdcli.output.stranger import ForeignRecord, shorten
 from sdcli.output.text import printable
-from sdcli.request import GenerationRequest, PipelineSpec, spelled
+from sdcli.request import GenerationRequest, PipelineSpec, describe_field
 
 _FLAGS: Final = {
     "negative_prompt": "--negative",
@@ -31,7 +31,7 @@ _NUMBERS: Final = {
 }
 
 
-def understood(reading: Reading) -> tuple[dict[str, Any], dict[str, object]]:
+def to_request_fields(reading: ForeignRecord) -> tuple[dict[str, Any], dict[str, object]]:
     """(the fields that our own requests can take, what was left out) of a stranger's record.
 
     A model's name there is no path or hub id here, so models and VAEs are always left out.
@@ -41,42 +41,42 @@ def understood(reading: Reading) -> tuple[dict[str, Any], dict[str, object]]:
     for name, value in reading.found.items():
         if value in (None, ""):
             continue
-        if name in ("model", "vae") or not _takes(name, plain := _plain(name, value)):
-            left[name] = shown(value)
+        if name in ("model", "vae") or not _is_valid_field(name, plain := _plain(name, value)):
+            left[name] = shorten(value)
         else:
             taken[name] = plain
-    for name in _alone(taken):
+    for name in _orphaned_fields(taken):
         left[name] = taken.pop(name)
     return taken, left
 
 
-def besides(reading: Reading) -> dict[str, str]:
+def unmapped_fields(reading: ForeignRecord) -> dict[str, str]:
     """The rest of a stranger's record, which has no place in a request."""
-    return {name: shown(value) for name, value in reading.other.items()}
+    return {name: shorten(value) for name, value in reading.other.items()}
 
 
-def _alone(taken: Mapping[str, Any]) -> list[str]:
+def _orphaned_fields(taken: Mapping[str, Any]) -> list[str]:
     """Fields that say nothing without another that could not be taken."""
     sides = _SIDES & taken.keys()
     alone = sorted(sides) if len(sides) == 1 else []
-    sampler = resolve(taken["scheduler"]).sampler if "scheduler" in taken else None
+    sampler = resolve_scheduler(taken["scheduler"]).sampler if "scheduler" in taken else None
     if "eta" in taken and not (sampler and sampler.takes_eta):
         alone.append("eta")  # A1111's other eta, of ancestral samplers
     return alone
 
 
-def prompt_line(request: Mapping[str, Any]) -> str:
+def to_prompt_line(request: Mapping[str, Any]) -> str:
     """One line of a .jsonl prompt file, with nothing in it that would be so anyway."""
-    return json.dumps(_said(request))  # ASCII: no terminal acts on it
+    return json.dumps(_explicit_fields(request))  # ASCII: no terminal acts on it
 
 
-def command(request: Mapping[str, Any]) -> str:
+def to_command(request: Mapping[str, Any]) -> str:
     """A `sdcli generate` command, quoted for a shell. Raises UsageError for what it cannot say."""
-    said = _said(request)
+    said = _explicit_fields(request)
     for name, value in said.items():
-        if not _can_be_said(name, value) or _SIDES & said.keys() == {name}:
+        if not _fits_command_line(name, value) or _SIDES & said.keys() == {name}:
             raise UsageError(
-                f"{spelled(name)}: {value!r} cannot be said on a command line",
+                f"{describe_field(name)}: {value!r} cannot be said on a command line",
                 code=f"usage.{name}",
                 hint="--as-prompt-line says it for sdcli batch",
             )
@@ -91,14 +91,14 @@ def command(request: Mapping[str, Any]) -> str:
     return " ".join(map(_quoted, words))
 
 
-def _can_be_said(name: str, value: object) -> bool:
+def _fits_command_line(name: str, value: object) -> bool:
     """Whether `generate` reads the value as itself: no list or range of others, and not stdin."""
     if isinstance(value, bool):
         return True
     if "\0" in str(value) or (name == "prompt" and value == "-"):
         return False
     try:
-        [same] = sweep.from_words(name, str(value))
+        [same] = sweep.parse_values(name, str(value))
     except (UsageError, ValueError):
         return False
     return same == value
@@ -119,7 +119,7 @@ def _escaped(char: str) -> str:
     return char
 
 
-def _said(request: Mapping[str, Any]) -> dict[str, Any]:
+def _explicit_fields(request: Mapping[str, Any]) -> dict[str, Any]:
     """The request without what is the default anyway. Raises UsageError for one that is none."""
     plain = GenerationRequest(prompt="").to_dict()
     full = GenerationRequest.from_dict(request).to_dict()
@@ -137,7 +137,7 @@ def _plain(name: str, value: object) -> object:
         return value
 
 
-def _takes(name: str, value: object) -> bool:
+def _is_valid_field(name: str, value: object) -> bool:
     """Whether a request can have that value of that field."""
     names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
     if name not in names or isinstance(value, list | dict):
@@ -145,7 +145,7 @@ def _takes(name: str, value: object) -> bool:
     try:
         GenerationRequest.from_dict({"prompt": "", name: value})
         if name == "scheduler":
-            resolve(str(value))
+            resolve_scheduler(str(value))
     except UsageError:
         return False
     return True

@@ -21,7 +21,7 @@ _LINGER = 1.0
 """Seconds for which the last frame stays."""
 
 
-def check(out: str, *, force: bool) -> Path:
+def prepare_animation(out: str, *, force: bool) -> Path:
     """The file to write, or the folder for one; fails now rather than after the work.
 
     Raises UsageError for a format that is not written, OutputError when it exists or cannot be.
@@ -44,17 +44,17 @@ def check(out: str, *, force: bool) -> Path:
             hint=f"one of {', '.join(SUFFIXES)}, or a folder",
         )
     if path.suffix and not path.is_dir():
-        files.prepare(path.parent)
+        files.prepare_folder(path.parent)
         if path.exists() and not force:
             raise OutputError(
                 f"{path} exists", code="output.exists", hint="choose another name, or add --force"
             )
     else:
-        files.prepare(path)
+        files.prepare_folder(path)
     return path
 
 
-def write(
+def write_animation(
     frames: Sequence[NDArray[np.uint8]], path: Path, name: str, *, fps: float, force: bool
 ) -> str:
     """Write the frames (height, width, 3), all of one size; the last is held for a second.
@@ -65,7 +65,7 @@ def write(
     data = _encode(frames, suffix, fps)
     if path.is_dir():
         return str(files.write_numbered(path, "", f"-{name}{suffix}", data))
-    files.write(path, data, force=force)
+    files.write_atomic(path, data, force=force)
     return str(path)
 
 

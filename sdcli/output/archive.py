@@ -9,7 +9,7 @@ import tarfile
 from sdcli.output import files
 
 
-class Archive:
+class TarStream:
     """A tar stream on stdout. The same images make the same bytes."""
 
     def __init__(self) -> None:
@@ -17,7 +17,7 @@ class Archive:
 
     def add(self, name: str, data: bytes) -> None:
         """Write one whole member, at once. Raises OutputError; BrokenPipeError when nobody reads"""
-        with files.translated("stdout"):
+        with files.os_errors_as_output_errors("stdout"):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             self._opened().addfile(member, io.BytesIO(data))
@@ -25,7 +25,7 @@ class Archive:
 
     def close(self) -> None:
         """Write the end of the archive, an empty one too."""
-        with files.translated("stdout"):
+        with files.os_errors_as_output_errors("stdout"):
             self._opened().close()
             sys.stdout.buffer.flush()
 

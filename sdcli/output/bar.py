@@ -11,11 +11,11 @@ from sdcli.result import StepEvent
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-_PATIENCE = 1.0
+_DELAY_SECONDS = 1.0
 """Seconds of work before a progress bar appears."""
 
 
-class Bar:
+class ProgressBar:
     """Images done, and steps of the batch at work. Appears after a second of work."""
 
     def __init__(self, jobs: int | None, stream: TextIO | None) -> None:
@@ -48,7 +48,7 @@ class Bar:
             self._progress = None
 
     def _show(self, completed: float) -> None:
-        if self._stream is None or time.monotonic() - self._started < _PATIENCE:
+        if self._stream is None or time.monotonic() - self._started < _DELAY_SECONDS:
             return
         if self._progress is None:
             self._progress = _rich_progress(self._stream)

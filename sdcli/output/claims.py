@@ -27,7 +27,7 @@ STALE: Final = 6 * HEARTBEAT
 """Seconds without a touch after which a claim of another machine is nobody's."""
 
 
-class Claims:
+class JobLeases:
     """The claims in `folder`, of this process and of others. Raises OutputError."""
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +40,7 @@ class Claims:
     def take(self, key: Key) -> bool:
         """Whether the job is now this process's to make."""
         path = self._path(key)
-        with files.translated(path):
+        with files.os_errors_as_output_errors(path):
             if not self._touching.is_alive():
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._touching.start()
@@ -65,8 +65,8 @@ class Claims:
 
     def _sweep(self) -> None:
         """Remove the claims of the dead: on jobs that were done, nobody takes them over."""
-        files.sweep(self._folder)
-        with files.locked(self._folder):
+        files.remove_stale_temporaries(self._folder)
+        with files.folder_lock(self._folder):
             for path in self._folder.iterdir():
                 if not path.name.startswith(".") and _is_stale(path):
                     path.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ class Claims:
         return True
 
     def _take_over(self, path: Path) -> bool:
-        with files.locked(self._folder):
+        with files.folder_lock(self._folder):
             if not _is_stale(path):
                 return False
             path.unlink(missing_ok=True)

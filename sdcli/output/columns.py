@@ -16,7 +16,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
 
 
-def show_columns(
+def print_columns(
     header: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO | None = None
 ) -> None:
     """Print the rows under their header; columns of numbers align to the right, None is "-".
@@ -26,21 +26,21 @@ def show_columns(
     stream = stream or sys.stdout
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
-    with files.translated("stdout"):
+    with files.os_errors_as_output_errors("stdout"):
         if stream.isatty():
-            _table(header, cells, right, stream)
+            _column_table(header, cells, right, stream)
         else:
-            lines = aligned([list(header), *cells], right)
+            lines = align_rows([list(header), *cells], right)
             print("\n".join(lines), file=stream, flush=True)
 
 
-def show_lines(lines: Sequence[str]) -> None:
+def print_lines(lines: Sequence[str]) -> None:
     """Print lines as they are, such as those of a plot."""
-    with files.translated("stdout"):
+    with files.os_errors_as_output_errors("stdout"):
         print("\n".join(lines), flush=True)
 
 
-def wrapped(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
+def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
     """Lines of the text that fit the terminal, or COLUMNS, or 80 where there is neither."""
     width = max(shutil.get_terminal_size().columns, indent + hanging + 20)
     return textwrap.wrap(
@@ -52,7 +52,7 @@ def wrapped(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
     )
 
 
-def bar(value: float, largest: float, width: int = 32) -> str:
+def text_bar(value: float, largest: float, width: int = 32) -> str:
     """A bar of at most `width` characters, to an eighth of one."""
     if not largest > 0 or not value > 0:
         return ""
@@ -60,7 +60,7 @@ def bar(value: float, largest: float, width: int = 32) -> str:
     return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+def align_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
     """Lines with two blanks between columns as wide as their widest cell."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(right))]
     return [
@@ -72,7 +72,7 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
     ]
 
 
-def _table(
+def _column_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], stream: TextIO
 ) -> None:
     from rich.console import Console

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sdcli.output.graph import Graph, Node
-from sdcli.output.stranger import Reading, shown
+from sdcli.output.stranger import ForeignRecord, shorten
 
 _PARTS: Final = ("noise", "guider", "sampler", "sigmas")
 """Inputs of a node that samples, where its settings are nodes of their own."""
@@ -42,7 +42,7 @@ _READ: Final = frozenset(
 """Nodes of which all is told."""
 
 
-def read(text: str) -> Reading | None:
+def read_comfyui(text: str) -> ForeignRecord | None:
     """The record in a graph, None where nothing samples. Raises nothing for what stands in it."""
     graph = Graph.parse(text)
     sampler = graph.first_sampler()
@@ -62,7 +62,7 @@ def read(text: str) -> Reading | None:
         "model": graph.text(sampler, *_MODELS, via=("model", "guider")),
         "vae": next((v for n in graph.nodes.values() if (v := graph.text(n, "vae_name"))), None),
     }
-    return Reading(generator="ComfyUI", found=found, other=_other(graph, sampler))
+    return ForeignRecord(generator="ComfyUI", found=found, other=_other(graph, sampler))
 
 
 def _prompt(graph: Graph, sampler: Node, side: str) -> str:
@@ -124,7 +124,7 @@ def _other(graph: Graph, sampler: Node) -> dict[str, object]:
         if not isinstance(value, list) and name not in _SETTINGS and value != _AS_EVER.get(name)
     }
     loras = [
-        f"{node.inputs['lora_name']} {shown(node.inputs.get('strength_model', 1))}"
+        f"{node.inputs['lora_name']} {shorten(node.inputs.get('strength_model', 1))}"
         for node in graph.nodes.values()
         if isinstance(node.inputs.get("lora_name"), str)
     ]

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CLOSE: Final = 40.0
+CLOSE_PSNR_DB: Final = 40.0
 """PSNR in dB from which two pictures are close: no eye tells them apart."""
 
 
-def compare(
+def verify_image(
     path: Path, document: Mapping[str, Any], result: GenerationResult, versions: Mapping[str, str]
 ) -> dict[str, Any]:
     """What `--check` says of one image; `document` is what `encode.read` read from it.
@@ -37,18 +37,18 @@ def compare(
     if whole and (same_as_record or not recorded):
         verdict = "identical"
     else:
-        close = facts["psnr"] is None or (facts["psnr"] >= CLOSE and not altered)
+        close = facts["psnr"] is None or (facts["psnr"] >= CLOSE_PSNR_DB and not altered)
         verdict = "close" if whole or close else "different"
     return {
         "path": str(path),
         "verdict": verdict,
         **facts,
         "altered": altered,
-        "differences": differences(record, result, versions),
+        "differences": environment_changes(record, result, versions),
     }
 
 
-def differences(
+def environment_changes(
     record: Mapping[str, Any], result: GenerationResult, versions: Mapping[str, str]
 ) -> dict[str, list[Any]]:
     """What was otherwise when the image was made: name -> [recorded, now]."""
@@ -82,7 +82,7 @@ def _decoded(path: Path | io.BytesIO) -> NDArray[np.uint8]:
 
 def _as_written(pixels: NDArray[np.uint8], suffix: str) -> NDArray[np.uint8]:
     """The pixels as that format gives them back: JPEG loses some."""
-    return _decoded(io.BytesIO(encode.encode(pixels, suffix, None)))
+    return _decoded(io.BytesIO(encode.encode_image(pixels, suffix, None)))
 
 
 def _measures(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> dict[str, Any]:

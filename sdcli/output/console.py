@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from sdcli.errors import SdcliError, UsageErrors
-from sdcli.output.bar import Bar
+from sdcli.output.bar import ProgressBar
 from sdcli.output.text import one_line
 
 QUIET, NORMAL, VERBOSE = -1, 0, 1
@@ -31,7 +31,7 @@ class Console:
     def __init__(self, *, verbosity: int = NORMAL, stream: TextIO | None = None) -> None:
         self.verbosity = verbosity
         self._stream = stream or sys.stderr
-        self._bar: Bar | None = None
+        self._bar: ProgressBar | None = None
         self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
@@ -60,7 +60,7 @@ class Console:
             self._say(f"sdcli: hint: {one_line(error.hint)}")
 
     @contextmanager
-    def progress(self, jobs: int | None, *, pictures: bool = False) -> Iterator[Bar]:
+    def progress(self, jobs: int | None, *, pictures: bool = False) -> Iterator[ProgressBar]:
         """A bar over the images of a run (None: how many is not known), on a terminal only.
 
         With `pictures`, the bar is the pictures themselves.
@@ -73,12 +73,12 @@ class Console:
             bar.close()
             self._bar = None
 
-    def _new_bar(self, jobs: int | None, stream: TextIO | None, pictures: bool) -> Bar:
+    def _new_bar(self, jobs: int | None, stream: TextIO | None, pictures: bool) -> ProgressBar:
         if not (stream and pictures):
-            return Bar(jobs, stream)
-        from sdcli.output.picture_bar import PictureBar
+            return ProgressBar(jobs, stream)
+        from sdcli.output.picture_bar import ImageProgress
 
-        return PictureBar(jobs, stream)
+        return ImageProgress(jobs, stream)
 
     def _say(self, text: str) -> None:
         if self._bar is None or not self._bar.print_above(text):

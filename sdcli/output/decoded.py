@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.dump import FINAL
 from sdcli.errors import CorruptError, SdcliError
 from sdcli.output import record as records
-from sdcli.output.latents_file import Latents
+from sdcli.output.latents_file import LatentsTensor
 from sdcli.output.tensors import SUFFIX
 from sdcli.output.text import slug
 from sdcli.request import GenerationRequest, PipelineSpec
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decoding:
+class DecodeInfo:
     """How latents were decoded: with what, and what happened."""
 
     spec: PipelineSpec
@@ -34,8 +34,8 @@ class Decoding:
     versions: Mapping[str, str]
 
 
-def record(
-    latents: Latents, image: int, pixels: NDArray[np.uint8], how: Decoding
+def decoded_record(
+    latents: LatentsTensor, image: int, pixels: NDArray[np.uint8], how: DecodeInfo
 ) -> dict[str, Any]:
     """The picture's record; of the last latents of a run it is the run's, with this VAE.
 
@@ -77,21 +77,21 @@ def record(
     return made
 
 
-def name(latents: Latents, image: int) -> str:
+def decoded_name(latents: LatentsTensor, image: int) -> str:
     """What a picture of these latents is called, without the number before it."""
-    words = stem_of(latents.path)
+    words = base_stem(latents.path)
     if latents.tensor != FINAL:
         words += f"-{slug(latents.tensor)}"
     return f"{words}-{image}" if len(latents.array) > 1 else words
 
 
-def _check(latents: Latents, made: Mapping[str, Any]) -> None:
+def _check(latents: LatentsTensor, made: Mapping[str, Any]) -> None:
     """Nothing proves that the metadata is ours: see whether it can be told, as it will be."""
     if not made["request"]:
         return
     try:
         GenerationRequest.from_dict(made["request"])
-        records.a1111_text(made)
+        records.format_parameters(made)
     except (SdcliError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptError(
             f"{latents.path}: the record in it is not whole ({error!r})",
@@ -100,7 +100,7 @@ def _check(latents: Latents, made: Mapping[str, Any]) -> None:
         ) from error
 
 
-def stem_of(path: Path) -> str:
+def base_stem(path: Path) -> str:
     """The name of an image or latents file without its number and its suffixes."""
     stem = path.name.removesuffix(SUFFIX)
     stem = stem.removesuffix(path.suffix) if stem == path.name else stem

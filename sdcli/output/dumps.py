@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdcli.catalog.headers import Header, TensorInfo
-from sdcli.dump import EPS, FINAL, NOISE, X0, XT, parse_name, tensor_name
+from sdcli.catalog.headers import SafetensorsHeader, TensorInfo
+from sdcli.dump import FINAL, MODEL_OUTPUT, NOISE, X0, XT, parse_tensor_name, tensor_name
 from sdcli.errors import CorruptError, SdcliError, UsageError
 from sdcli.output import encode
 from sdcli.output.encode import FORMATS
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dump:
+class LatentsFile:
     """One image's latents on disk. `steps` counts the scheduler's steps of its whole run, 0 when
     no run made it; `record` is then what did.
 
@@ -68,7 +68,7 @@ class Dump:
 
     def steps_of(self, kind: str) -> list[int]:
         """The steps of which the file has that kind; of `xt` also 0, the noise, and the last."""
-        named = (parse_name(name) for name in self.tensors)
+        named = (parse_tensor_name(name) for name in self.tensors)
         steps = {found[1] for found in named if found and found[0] == kind}
         if kind == XT:
             steps |= {0} if NOISE in self.tensors else set()
@@ -111,7 +111,7 @@ class Dump:
         return read_array(self.path, name, self.tensors[name])
 
 
-def read(path: Path | str) -> Dump:
+def read_latents_file(path: Path | str) -> LatentsFile:
     """Read what a file of latents says of itself; its tensors stay on disk. An image means the
     file that lies beside it.
 
@@ -119,7 +119,7 @@ def read(path: Path | str) -> Dump:
     it is cut off or contradicts itself.
     """
     given = Path(path).expanduser()
-    path = _beside_image(given)
+    path = _companion_of(given)
     if not path.is_file():
         raise UsageError(f"no file at {path}", code="usage.file")
     header = read_whole_header(path)
@@ -137,7 +137,7 @@ def read(path: Path | str) -> Dump:
             raise ValueError("not an object")
     except (KeyError, ValueError, RecursionError) as error:
         raise _corrupt(path, f"has no readable record ({error})") from error
-    dump = Dump(
+    dump = LatentsFile(
         path=path,
         shape=(shape[0], shape[1], shape[2]),
         dtype=dtype,
@@ -153,9 +153,9 @@ def read(path: Path | str) -> Dump:
     return dump
 
 
-def _check_pair(dump: Dump, image: Path) -> None:
+def _check_pair(dump: LatentsFile, image: Path) -> None:
     """Raises UsageError for an image that was made anew beside the latents of an earlier one."""
-    told = (encode.read(image)["record"] or {}).get("pixels", {}).get("sha256")
+    told = (encode.read_image_info(image)["record"] or {}).get("pixels", {}).get("sha256")
     made = dump.record.get("pixels", {}).get("sha256")
     if told and made and told != made:
         raise UsageError(
@@ -165,14 +165,14 @@ def _check_pair(dump: Dump, image: Path) -> None:
         )
 
 
-def is_beside(path: Path | str) -> bool:
+def has_latents(path: Path | str) -> bool:
     """Whether there are latents to read: the file's own, or beside the image that it is."""
     path = Path(path).expanduser()
     image = path.suffix.lower() in FORMATS
     return not image or not path.is_file() or path.with_suffix(SUFFIX).is_file()
 
 
-def _beside_image(path: Path) -> Path:
+def _companion_of(path: Path) -> Path:
     if path.suffix.lower() not in FORMATS:
         return path
     latents = path.with_suffix(SUFFIX)
@@ -187,7 +187,7 @@ def _beside_image(path: Path) -> Path:
     return latents
 
 
-def _check_ours(path: Path, header: Header) -> None:
+def _check_ours(path: Path, header: SafetensorsHeader) -> None:
     schema = header.metadata.get("schema")
     if schema != SCHEMA:
         known = f"its schema is {schema!r}" if schema else "it has no schema"
@@ -196,12 +196,14 @@ def _check_ours(path: Path, header: Header) -> None:
             code="latents.foreign",
             hint="sdcli generate … --save-latents all writes them",
         )
-    strange = [n for n in header.tensors if n not in (FINAL, NOISE) and parse_name(n) is None]
+    strange = [
+        n for n in header.tensors if n not in (FINAL, NOISE) and parse_tensor_name(n) is None
+    ]
     if strange:
         raise _corrupt(path, f"has a tensor named {strange[0]!r}")
 
 
-def _check_record(dump: Dump) -> None:
+def _check_record(dump: LatentsFile) -> None:
     """The record's request must pass the gate, and the tensors' steps be the run's."""
     if "request" in dump.record:
         try:
@@ -211,7 +213,7 @@ def _check_record(dump: Dump) -> None:
         timesteps = dump.record.get("timesteps")
         if not isinstance(timesteps, list) or len(timesteps) != dump.steps:
             raise _corrupt(dump.path, "has a record of another number of steps")
-    last = max((s for kind in (XT, X0, EPS) for s in dump.steps_of(kind)), default=0)
+    last = max((s for kind in (XT, X0, MODEL_OUTPUT) for s in dump.steps_of(kind)), default=0)
     if last > dump.steps:
         raise _corrupt(dump.path, f"has a step {last} of a run of {dump.steps}")
 

@@ -32,7 +32,7 @@ UNREADABLE = (
 """What Pillow raises for files that are not what they say: it has no one error for that."""
 
 
-def encode(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, Any] | None) -> bytes:
+def encode_image(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, Any] | None) -> bytes:
     """The file's bytes; PNG and WebP keep every pixel, JPEG does not.
 
     PNG has the text chunks `parameters` (A1111) and `sdcli` (JSON); the others have EXIF
@@ -59,7 +59,7 @@ def encode(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, Any] | N
     return buffer.getvalue()
 
 
-def read(path: Path | str) -> dict[str, Any]:
+def read_image_info(path: Path | str) -> dict[str, Any]:
     """What an image file says of itself: size, hash of its pixels, record and A1111 text, or None.
 
     Nothing in it is executed. Raises UsageError when there is no file, CorruptError when it is no
@@ -96,8 +96,8 @@ def _png_info(record: Mapping[str, Any] | None) -> Any:
     info = PngInfo()
     if record is not None:
         if record["request"]:  # latents of another tool have none, but a record all the same
-            info.add_text("parameters", records.a1111_text(record))  # iTXt when not Latin-1
-        info.add_itxt("sdcli", records.dumps(record))
+            info.add_text("parameters", records.format_parameters(record))  # iTXt when not Latin-1
+        info.add_itxt("sdcli", records.record_json(record))
     return info
 
 
@@ -107,7 +107,7 @@ def _exif(record: Mapping[str, Any] | None) -> Exif:
     exif = Exif()
     if record is not None:
         if record["request"]:
-            text = records.a1111_text(record)
+            text = records.format_parameters(record)
             exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
         exif[_IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))  # must be ASCII
     return exif

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SUFFIX = ".safetensors"
 
 
-def prepare(out: str, *, several: bool, force: bool) -> Path:
+def prepare_latents_output(out: str, *, several: bool, force: bool) -> Path:
     """Where latents go: a .safetensors file (numbered when there are several), or a folder.
 
     Makes the folder. Raises UsageError or OutputError now rather than after the work.
@@ -35,9 +35,9 @@ def prepare(out: str, *, several: bool, force: bool) -> Path:
                 code="usage.out",
                 hint=f"as in {path.with_suffix(SUFFIX)}, or give a folder",
             )
-        files.prepare(path)
+        files.prepare_folder(path)
         return path
-    files.prepare(path.parent)
+    files.prepare_folder(path.parent)
     if path.exists() and not several and not force:
         raise OutputError(
             f"{path} exists", code="output.exists", hint="choose another name, or add --force"
@@ -45,7 +45,7 @@ def prepare(out: str, *, several: bool, force: bool) -> Path:
     return path
 
 
-def write_encoded(
+def write_encoded_latents(
     latents: NDArray[np.float32],
     encoded: Mapping[str, Any],
     path: Path,
@@ -70,5 +70,5 @@ def write_encoded(
     if several:
         stem = path.name.removesuffix(SUFFIX).removesuffix(_SUFFIX)
         return str(files.write_numbered(path.parent, f"{stem}-", SUFFIX, data))
-    files.write(path, data, force=force)
+    files.write_atomic(path, data, force=force)
     return str(path)

@@ -10,7 +10,7 @@ from typing import Any
 from sdcli.errors import SdcliError, UsageErrors
 from sdcli.output import files
 from sdcli.output.record import pixels_sha256
-from sdcli.result import StepEvent, Written
+from sdcli.result import SavedImage, StepEvent
 
 IMAGE_SCHEMA = "sdcli/image/1"
 STEP_SCHEMA = "sdcli/step/1"
@@ -20,7 +20,7 @@ DONE_SCHEMA = "sdcli/done/1"
 ERROR_SCHEMA = "sdcli/error/1"
 
 
-def image_document(written: Written, *, latents: str | None = None) -> dict[str, Any]:
+def image_document(written: SavedImage, *, latents: str | None = None) -> dict[str, Any]:
     """One finished image; `seconds` are of the whole batch it was part of."""
     result, job = written.result, written.result.job
     return {
@@ -84,10 +84,10 @@ def run_document(
     }
 
 
-def emit(document: Mapping[str, Any]) -> None:
+def print_json_line(document: Mapping[str, Any]) -> None:
     """One document on one line of stdout, at once. Raises BrokenPipeError when nobody reads."""
     # ASCII: whatever the terminal's encoding, and control characters come out as escapes.
-    with files.translated("stdout"):
+    with files.os_errors_as_output_errors("stdout"):
         sys.stdout.write(_strict(document) + "\n")
         sys.stdout.flush()
 

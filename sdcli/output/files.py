@@ -19,9 +19,9 @@ from sdcli.errors import OutputError, UsageError
 STDOUT = "-"
 
 
-def prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder and prove that files can be written there. Raises OutputError."""
-    with translated(folder):
+    with os_errors_as_output_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -34,7 +34,7 @@ def prepare(folder: Path) -> None:
             pass
 
 
-def beside(image_path: str, suffix: str) -> Path:
+def sibling_path(image_path: str, suffix: str) -> Path:
     """The path with another suffix. Raises UsageError when the image went to stdout."""
     if image_path == STDOUT:
         raise UsageError(
@@ -45,14 +45,14 @@ def beside(image_path: str, suffix: str) -> Path:
     return Path(image_path).with_suffix(suffix)
 
 
-def write(
+def write_atomic(
     path: Path, data: bytes, *, force: bool, announce: Callable[[], None] | None = None
 ) -> None:
     """Write the file, whole or not at all. Raises OutputError, also when it exists unforced.
 
     `announce` is called when all bytes are on disk and only the name is missing.
     """
-    with translated(path), _temporary(path.parent, data) as temporary:
+    with os_errors_as_output_errors(path), _temporary(path.parent, data) as temporary:
         if announce:
             announce()
         publish(temporary, path, force=force)
@@ -60,7 +60,7 @@ def write(
 
 def publish(temporary: Path, path: Path, *, force: bool) -> None:
     """Give a finished file of the same folder its name. Raises OutputError as `write` does."""
-    with translated(path):
+    with os_errors_as_output_errors(path):
         if force:
             os.replace(temporary, path)
         else:
@@ -74,14 +74,14 @@ def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
 
     Several processes may do this at once. Raises OutputError.
     """
-    with translated(folder), _temporary(folder, data) as temporary:
+    with os_errors_as_output_errors(folder), _temporary(folder, data) as temporary:
         return publish_numbered(temporary, before, after)
 
 
 def publish_numbered(temporary: Path, before: str, after: str) -> Path:
     """Give a finished file the next number free in its folder, as `write_numbered` does."""
     folder = temporary.parent
-    with translated(folder), locked(folder):
+    with os_errors_as_output_errors(folder), folder_lock(folder):
         number = _last_number(folder, before)
         while True:
             number += 1
@@ -93,7 +93,7 @@ def publish_numbered(temporary: Path, before: str, after: str) -> Path:
                 return path
 
 
-def sweep(folder: Path) -> None:
+def remove_stale_temporaries(folder: Path) -> None:
     """Remove the temporary files that dead processes left in the folder."""
     for entry in os.scandir(folder):
         match = _TEMPORARY.fullmatch(entry.name)
@@ -122,7 +122,7 @@ def _left_behind(entry: os.DirEntry[str], *, owner: str, pid: int) -> bool:
 
 
 @contextmanager
-def translated(path: Path | str) -> Iterator[None]:
+def os_errors_as_output_errors(path: Path | str) -> Iterator[None]:
     """Raise what the system says about `path` as an OutputError with what to do.
 
     A closed pipe is no error of ours and passes.
@@ -162,7 +162,7 @@ _HINTS = {
 }
 
 
-def flush(file: IO[bytes]) -> None:
+def fsync(file: IO[bytes]) -> None:
     """Make what was written survive a power cut."""
     file.flush()
     os.fsync(file.fileno())
@@ -181,7 +181,7 @@ def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            flush(file)
+            fsync(file)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -208,7 +208,7 @@ def _last_number(folder: Path, before: str) -> int:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's advisory lock, so that two processes do not take one number twice."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.output import a1111, comfyui, encode
-from sdcli.output.stranger import Reading, json_object, shown
+from sdcli.output.stranger import ForeignRecord, json_object, shorten
 
 _CHUNKS: Final = {
     "prompt": "ComfyUI",
@@ -27,7 +27,7 @@ _CHUNKS: Final = {
 """Where records stand in a PNG, and whose they are."""
 
 
-def read(path: Path, parameters: str | None) -> Reading | None:
+def read_foreign(path: Path, parameters: str | None) -> ForeignRecord | None:
     """The record of an image that is not ours; `parameters` is its A1111 text, None without one.
 
     Never raises for what stands in the image.
@@ -39,12 +39,14 @@ def read(path: Path, parameters: str | None) -> Reading | None:
     facts = json_object(comment)
     if any(name.startswith("mflux") for name in facts):
         return _mflux(facts)
-    if not facts and (parameters or a1111.parse(comment)[2]):
+    if not facts and (parameters or a1111.parse_parameters(comment)[2]):
         return _a1111(comment)
-    return comfyui.read(texts.get("prompt", "")) or _by_library(texts | {"parameters": comment})
+    return comfyui.read_comfyui(texts.get("prompt", "")) or _by_library(
+        texts | {"parameters": comment}
+    )
 
 
-def unread(path: Path) -> str | None:
+def describe_unreadable(path: Path) -> str | None:
     """What stands in an image that `read` could not read, None when there is nothing."""
     texts = _texts(path)
     found = [f"{name!r} ({whose})" for name, whose in _CHUNKS.items() if texts.get(name)]
@@ -67,8 +69,8 @@ def _texts(path: Path) -> dict[str, str]:
     return texts if text is None else texts | {"UserComment": text}
 
 
-def _a1111(text: str) -> Reading:
-    prompt, negative, fields = a1111.parse(text)
+def _a1111(text: str) -> ForeignRecord:
+    prompt, negative, fields = a1111.parse_parameters(text)
     sampler, schedule = fields.get("Sampler", ""), fields.get("Schedule type", "")
     if sampler and schedule:  # Automatic, too: it is not the plain sampler
         sampler = f"{sampler} {schedule}"
@@ -95,7 +97,7 @@ def _a1111(text: str) -> Reading:
     if other.get("RNG") == "CPU":  # so is ours
         del other["RNG"]
     is_cpp = "stable-diffusion.cpp" in version
-    return Reading(
+    return ForeignRecord(
         generator="stable-diffusion.cpp" if is_cpp else "A1111", found=found, other=other
     )
 
@@ -118,7 +120,7 @@ def _dgenerate_config(comment: str) -> str | None:
     return comment if re.match(r"\s*#![^\n]*\bdgenerate\b", comment) else None
 
 
-def _dgenerate(config: str) -> Reading:
+def _dgenerate(config: str) -> ForeignRecord:
     """A config is a shell-like script; its one invocation is read as words and never run."""
     lines = [line for line in config.splitlines() if not line.lstrip().startswith(("#", "\\"))]
     try:
@@ -143,7 +145,7 @@ def _dgenerate(config: str) -> Reading:
     found |= {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
     found |= {"width": width, "height": height or width}
     other = {name: " ".join(v) for name, v in options.items() if name not in (*_DGENERATE, "model")}
-    return Reading(generator="dgenerate", found=found, other=other)
+    return ForeignRecord(generator="dgenerate", found=found, other=other)
 
 
 _MFLUX = {
@@ -158,10 +160,10 @@ _MFLUX = {
 }
 
 
-def _mflux(facts: Mapping[str, Any]) -> Reading:
+def _mflux(facts: Mapping[str, Any]) -> ForeignRecord:
     found = {ours: facts.get(theirs) for theirs, ours in _MFLUX.items()}
     other = {name: value for name, value in facts.items() if name not in _MFLUX}
-    return Reading(generator="mflux", found=found, other=other)
+    return ForeignRecord(generator="mflux", found=found, other=other)
 
 
 _LIBRARY: Final = {
@@ -176,7 +178,7 @@ _MALFORMED: Final = (AttributeError, IndexError, KeyError, RecursionError, TypeE
 """What sd-parsers raises over JSON of another layout, besides its own error."""
 
 
-def _by_library(texts: dict[str, str]) -> Reading | None:
+def _by_library(texts: dict[str, str]) -> ForeignRecord | None:
     """Ask sd-parsers."""
     from sd_parsers.exceptions import ParserError
     from sd_parsers.parsers import FooocusParser, InvokeAIParser, NovelAIParser
@@ -190,7 +192,7 @@ def _by_library(texts: dict[str, str]) -> Reading | None:
     return None
 
 
-def _from_library(info: Any) -> Reading:
+def _from_library(info: Any) -> ForeignRecord:
     sampler, generator = info.samplers[0], str(info.generator.value)
     facts = {**info.metadata, **sampler.parameters}
     found = {ours: facts.pop(theirs, None) for theirs, ours in _LIBRARY.items()}
@@ -198,16 +200,16 @@ def _from_library(info: Any) -> Reading:
     found |= {
         "prompt": _prompts(sampler.prompts),
         "negative_prompt": _prompts(sampler.negative_prompts),
-        "scheduler": shown(sampler.name) + (f" {shown(schedule)}" if schedule else ""),
+        "scheduler": shorten(sampler.name) + (f" {shorten(schedule)}" if schedule else ""),
         "model": _model(info),
     }
     if generator == "InvokeAI":  # it counts skipped layers as Diffusers does; Fooocus does not
         found["clip_skip"] = facts.pop("clip_skip", None) or None
-    if size := re.fullmatch(r"\((\d+), *(\d+)\)", shown(facts.get("resolution", ""))):
+    if size := re.fullmatch(r"\((\d+), *(\d+)\)", shorten(facts.get("resolution", ""))):
         found |= {"width": size[1], "height": size[2]}
         del facts["resolution"]
     other = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-    return Reading(generator=generator, found=found, other=other)
+    return ForeignRecord(generator=generator, found=found, other=other)
 
 
 def _prompts(prompts: Any) -> str:
@@ -217,7 +219,7 @@ def _prompts(prompts: Any) -> str:
 def _model(info: Any) -> str | None:
     """The model's name; sd-parsers does not know where InvokeAI 4 has it."""
     if model := info.samplers[0].model:
-        return shown(model.name or model.hash)
+        return shorten(model.name or model.hash)
     record = json_object(info.raw_parameters.get("invokeai_metadata", ""))
     described = record.get("model")
-    return shown(described.get("name", "")) if isinstance(described, dict) else None
+    return shorten(described.get("name", "")) if isinstance(described, dict) else None

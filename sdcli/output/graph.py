@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from sdcli.output.stranger import json_object, shown
+from sdcli.output.stranger import json_object, shorten
 
 _MOST_NODES: Final = 1000
 """Nobody draws more, and a walk takes time: such a graph is as good as none."""
@@ -45,7 +45,7 @@ class Graph:
         facts = json_object(text)
         return cls(
             {
-                key: Node(shown(node.get("class_type", "")), node["inputs"])
+                key: Node(shorten(node.get("class_type", "")), node["inputs"])
                 for key, node in (facts if len(facts) <= _MOST_NODES else {}).items()
                 if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
             }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdcli.output import files
-from sdcli.output.encode import encode
-from sdcli.output.images import Destination, put
+from sdcli.output.encode import encode_image
+from sdcli.output.images import Destination, write_bytes
 from sdcli.output.text import one_line, slug
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def labelled_grid(
     return np.array(sheet)
 
 
-def write(
+def write_contact_sheet(
     pixels: NDArray[np.uint8], target: Destination, words: str, seed: int, *, own: str | None = None
 ) -> str:
     """Write a sheet where `--out` said, whole or not at all; the path. Raises OutputError.
@@ -64,12 +64,12 @@ def write(
     In a folder it takes the next number, and a name of the words and the seed; or with `own` that
     instead of a number, and the place of the sheet that had it.
     """
-    data = encode(pixels, target.suffix, None)
+    data = encode_image(pixels, target.suffix, None)
     if own is not None:
         path = target.folder / f"grid-{slug(words)}-{seed}-{own}{target.suffix}"
-        files.write(path, data, force=True)
+        files.write_atomic(path, data, force=True)
         return str(path)
-    return put(data, target, f"grid-{slug(words)}-{seed}")
+    return write_bytes(data, target, f"grid-{slug(words)}-{seed}")
 
 
 @dataclass(frozen=True, kw_only=True)

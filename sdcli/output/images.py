@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import files, record
-from sdcli.output.archive import Archive
-from sdcli.output.encode import FORMATS, encode
+from sdcli.output.archive import TarStream
+from sdcli.output.encode import FORMATS, encode_image
 from sdcli.output.text import slug
 from sdcli.plan import Job
-from sdcli.result import GenerationResult, Written
+from sdcli.result import GenerationResult, SavedImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ class Destination:
     kind: Literal["stdout", "file", "numbered", "folder"]
     path: Path
     force: bool = False
-    archive: Archive | None = None
+    archive: TarStream | None = None
 
     @property
     def suffix(self) -> str:
@@ -60,7 +60,7 @@ class Destination:
         return self.path.parent
 
 
-def destination(
+def parse_destination(
     out: str, *, several: bool, force: bool, archive: bool = False, json: bool = False
 ) -> Destination:
     """Understand `--out`, and fail now rather than after the work.
@@ -72,7 +72,7 @@ def destination(
     path = Path(out).expanduser()
     if out == files.STDOUT:
         _check_stdout(several and not archive, json)
-        return Destination(kind="stdout", path=path, archive=Archive() if archive else None)
+        return Destination(kind="stdout", path=path, archive=TarStream() if archive else None)
     suffix = path.suffix.lower()
     if suffix in _OTHER_FORMATS:
         raise UsageError(
@@ -81,9 +81,9 @@ def destination(
             hint=f"one of {', '.join(FORMATS)}, or a folder",
         )
     if suffix not in FORMATS or path.is_dir():
-        files.prepare(path)
+        files.prepare_folder(path)
         return Destination(kind="folder", path=path, force=force)
-    files.prepare(path.parent)
+    files.prepare_folder(path.parent)
     if several:
         return Destination(kind="numbered", path=path, force=force)
     if path.exists() and not force:
@@ -110,28 +110,28 @@ def _check_stdout(several: bool, json: bool) -> None:
         )
 
 
-def write(
+def write_image(
     result: GenerationResult,
     destination: Destination,
     *,
     versions: Mapping[str, str],
     metadata: bool = True,
-) -> Written:
+) -> SavedImage:
     """Write the image, whole or not at all, with its record unless `metadata` is False.
 
     Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
     """
     started = time.perf_counter()
-    data = encoded(result, destination, versions=versions, metadata=metadata)
+    data = image_bytes(result, destination, versions=versions, metadata=metadata)
     if destination.archive:
-        destination.archive.add(name_of(result.job, destination), data)
+        destination.archive.add(job_file_name(result.job, destination), data)
         path = files.STDOUT
     else:
-        path = put(data, destination, f"{slug(result.job.prompt)}-{result.job.seed}")
-    return Written(path=path, result=result, seconds=time.perf_counter() - started)
+        path = write_bytes(data, destination, f"{slug(result.job.prompt)}-{result.job.seed}")
+    return SavedImage(path=path, result=result, seconds=time.perf_counter() - started)
 
 
-def encoded(
+def image_bytes(
     result: GenerationResult,
     destination: Destination,
     *,
@@ -139,11 +139,11 @@ def encoded(
     metadata: bool = True,
 ) -> bytes:
     """The bytes that `write` writes."""
-    facts = record.make(result, versions) if metadata else None
-    return encode(result.pixels, destination.suffix, facts)
+    facts = record.make_record(result, versions) if metadata else None
+    return encode_image(result.pixels, destination.suffix, facts)
 
 
-def name_of(job: Job, destination: Destination) -> str:
+def job_file_name(job: Job, destination: Destination) -> str:
     """The file name of a job in a folder that keeps a journal: by its place in the run."""
     if destination.kind in ("folder", "stdout"):
         return f"{job.index + 1:04d}-{slug(job.prompt)}-{job.seed}{destination.suffix}"
@@ -160,10 +160,10 @@ def write_pixels(
 
     The path, as it is for `write`, which says what is raised.
     """
-    return put(encode(pixels, destination.suffix, record), destination, name)
+    return write_bytes(encode_image(pixels, destination.suffix, record), destination, name)
 
 
-def put(data: bytes, destination: Destination, name: str) -> str:
+def write_bytes(data: bytes, destination: Destination, name: str) -> str:
     """Write the bytes, whole or not at all; in a folder with a number before the name. The path.
 
     Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
@@ -171,12 +171,12 @@ def put(data: bytes, destination: Destination, name: str) -> str:
     path = destination.path
     match destination.kind:
         case "stdout":
-            with files.translated("stdout"):
+            with files.os_errors_as_output_errors("stdout"):
                 sys.stdout.buffer.write(data)
                 sys.stdout.buffer.flush()
             return files.STDOUT
         case "file":
-            files.write(path, data, force=destination.force)
+            files.write_atomic(path, data, force=destination.force)
             return str(path)
         case "numbered":
             before, after = f"{path.stem}-", path.suffix

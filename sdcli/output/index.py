@@ -19,7 +19,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class JournalEntry:
     """What the journal last said of a job; hashes are hex SHA-256, names relative to the folder.
 
     `former` are the hashes of files that this entry replaced, `beside` the names of a sidecar or
@@ -35,7 +35,7 @@ class Entry:
     serial: int = 0
 
 
-class Index:
+class JournalIndex:
     """Entries by job, names that were given, and how often each job was met.
 
     For one thread at a time. Raises OutputError when the system's temporary folder is full.
@@ -61,14 +61,14 @@ class Index:
                 if self._database.in_transaction:  # a full disk ends it
                     self._database.execute("COMMIT")
 
-    def put(self, key: Key, entry: Entry) -> None:
+    def put(self, key: Key, entry: JournalEntry) -> None:
         """Keep what is known of a job now; its name stays taken for good."""
         text = json.dumps(asdict(entry) | {"former": sorted(entry.former)})
         with _translated():
             self._database.execute("REPLACE INTO entries VALUES (?, ?, ?)", (*key, text))
             self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (entry.name,))
 
-    def get(self, key: Key) -> Entry | None:
+    def get(self, key: Key) -> JournalEntry | None:
         """What is known of a job."""
         with _translated():
             found = self._database.execute(
@@ -77,7 +77,7 @@ class Index:
         if found is None:
             return None
         facts = json.loads(found[0])
-        return Entry(
+        return JournalEntry(
             **facts | {"beside": tuple(facts["beside"]), "former": frozenset(facts["former"])}
         )
 

@@ -19,7 +19,7 @@ from threading import RLock
 from typing import Any, Final
 
 from sdcli.output import files
-from sdcli.output.index import Entry, Index, Key
+from sdcli.output.index import JournalEntry, JournalIndex, Key
 
 NAME: Final = "sdcli-journal.jsonl"
 SCHEMA: Final = "sdcli/journal/1"
@@ -36,10 +36,10 @@ class Journal:
         self.path = folder / NAME
         self.entropy = ""
         self.serial = 0
-        self._index = Index()
+        self._index = JournalIndex()
         self._read = 0
         self._threads = RLock()
-        with files.translated(self.path):
+        with files.os_errors_as_output_errors(self.path):
             self._handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666)
             with self._locked():
                 self._refresh()
@@ -52,7 +52,7 @@ class Journal:
         os.close(self._handle)
         self._index.close()
 
-    def entry(self, key: Key) -> Entry | None:
+    def entry(self, key: Key) -> JournalEntry | None:
         """What the journal last said of a job."""
         with self._threads:
             return self._index.get(key)
@@ -69,10 +69,10 @@ class Journal:
 
     def refresh(self) -> None:
         """Read what other processes wrote since."""
-        with files.translated(self.path), self._threads:
+        with files.os_errors_as_output_errors(self.path), self._threads:
             self._refresh()
 
-    def done(self, key: Key, entry: Entry, **more: object) -> None:
+    def done(self, key: Key, entry: JournalEntry, **more: object) -> None:
         """Write, flushed to the disk, that the job's file is about to have its name."""
         facts = {"name": entry.name, "sha256": entry.sha256, "pixels_sha256": entry.pixels_sha256}
         self._write({"event": "image", **_keyed(key), **facts, "beside": entry.beside, **more})
@@ -82,7 +82,7 @@ class Journal:
         self._write({"event": "failed", **_keyed(key), "error": code, "message": message})
 
     def _write(self, line: Mapping[str, object]) -> None:
-        with files.translated(self.path), self._locked():
+        with files.os_errors_as_output_errors(self.path), self._locked():
             self._append(line)
             self._refresh()
 
@@ -147,11 +147,11 @@ def _keyed(key: Key) -> dict[str, object]:
     return {"job": key[0], "occurrence": key[1]}
 
 
-def _entry(event: Mapping[str, Any], before: Entry | None, serial: int) -> Entry:
+def _entry(event: Mapping[str, Any], before: JournalEntry | None, serial: int) -> JournalEntry:
     """The entry of a line; a failure keeps the name of the file that was there before."""
     former = (before.former | {before.sha256}) if before else frozenset()
     failed = event["event"] == "failed"
-    return Entry(
+    return JournalEntry(
         name=before.name if before and failed else Path(str(event.get("name", ""))).name,
         sha256=str(event.get("sha256", "")),
         pixels_sha256=str(event.get("pixels_sha256", "")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.catalog.headers import Header, TensorInfo, read_header
+from sdcli.catalog.headers import SafetensorsHeader, TensorInfo, read_header
 from sdcli.dump import FINAL
 from sdcli.errors import CorruptError, UsageError, did_you_mean
 from sdcli.output.encode import FORMATS
@@ -22,7 +22,7 @@ DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Latents:
+class LatentsTensor:
     """Latents (images, channels, height, width) of one tensor of a file, as the UNet has them.
 
     `record` is the record of the run that they are of, `encoded` tells of the picture that they
@@ -43,7 +43,7 @@ class Latents:
         return {name: told[name] for name in names if told.get(name)}
 
 
-def read_latents(path: Path, tensor: str | None = None) -> Latents:
+def read_latents_tensor(path: Path, tensor: str | None = None) -> LatentsTensor:
     """The named tensor of a latents file, by default the last latents or the only tensor there is.
 
     An image means the file that lies beside it.
@@ -64,7 +64,7 @@ def read_latents(path: Path, tensor: str | None = None) -> Latents:
     header = read_whole_header(path)
     name = _name(path, header, tensor)
     array = read_array(path, name, header.tensors[name])
-    return Latents(
+    return LatentsTensor(
         path=path,
         tensor=name,
         array=array if array.ndim == 4 else array[None],
@@ -78,7 +78,7 @@ def is_latents(path: Path) -> bool:
     return path.suffix == ".safetensors"
 
 
-def read_whole_header(path: Path) -> Header:
+def read_whole_header(path: Path) -> SafetensorsHeader:
     """The header of a file that is as long as it says. Raises CorruptError."""
     try:
         return read_header(path)
@@ -86,7 +86,7 @@ def read_whole_header(path: Path) -> Header:
         raise corrupt(error.message) from error
 
 
-def _name(path: Path, header: Header, asked: str | None) -> str:
+def _name(path: Path, header: SafetensorsHeader, asked: str | None) -> str:
     names = list(header.tensors)
     if asked is not None and asked not in names:
         raise UsageError(
@@ -128,7 +128,7 @@ def read_array(path: Path, name: str, info: TensorInfo) -> NDArray[np.float32]:
     return raw.astype(np.float32).reshape(info.shape)
 
 
-def _json(path: Path, header: Header, key: str) -> dict[str, Any] | None:
+def _json(path: Path, header: SafetensorsHeader, key: str) -> dict[str, Any] | None:
     if key not in header.metadata:
         return None
     try:

@@ -18,14 +18,14 @@ from typing import Literal
 
 from sdcli.errors import SdcliError
 from sdcli.output import encode, files, record
-from sdcli.output.claims import Claims
-from sdcli.output.images import Destination, name_of
-from sdcli.output.index import Entry, Key
+from sdcli.output.claims import JobLeases
+from sdcli.output.images import Destination, job_file_name
+from sdcli.output.index import JournalEntry, Key
 from sdcli.output.journal import Journal
-from sdcli.plan import Job, job_id, kind_of
+from sdcli.plan import Job, job_id, timing_key
 from sdcli.result import GenerationResult
 
-Again = Literal["failed", "all"]
+Rerun = Literal["failed", "all"]
 
 _SETTLED = ("done", "failed")
 
@@ -34,14 +34,14 @@ _POLL = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Shard:
     """The share of one of `of` processes that were started together: every `of`-th job."""
 
     rank: int = 0
     of: int = 1
 
 
-class Ledger:
+class JobStore:
     """The state of one batch in one folder.
 
     `again` makes failed jobs, or all, a second time. Opening it removes the temporary files of dead
@@ -49,17 +49,17 @@ class Ledger:
     """
 
     def __init__(
-        self, destination: Destination, *, again: Again | None = None, part: Part | None = None
+        self, destination: Destination, *, again: Rerun | None = None, part: Shard | None = None
     ) -> None:
         self._destination = destination
         self._again = again
-        self._part = part or Part()
+        self._part = part or Shard()
         self.folder = destination.path if destination.kind == "folder" else destination.path.parent
         self.counts: Counter[str] = Counter()
-        with files.translated(self.folder):
-            files.sweep(self.folder)
+        with files.os_errors_as_output_errors(self.folder):
+            files.remove_stale_temporaries(self.folder)
         self._journal = Journal(self.folder)
-        self._claims = Claims(self.folder)
+        self._claims = JobLeases(self.folder)
         self._opened = self._journal.serial
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Ledger:
         """Journal the file's bytes, then give them their name, in one step. Raises OutputError."""
         key = _key(result.job)
         path, ours = self._path(result.job)
-        entry = Entry(
+        entry = JournalEntry(
             name=path.name,
             sha256=hashlib.sha256(data).hexdigest(),
             pixels_sha256=record.pixels_sha256(result.pixels),
@@ -129,10 +129,12 @@ class Ledger:
         more = {
             "index": result.job.index,
             "seed": result.job.seed,
-            "kind": kind_of(result.job),
+            "kind": timing_key(result.job),
             "seconds": _seconds(result),
         }
-        files.write(path, data, force=ours, announce=lambda: self._journal.done(key, entry, **more))
+        files.write_atomic(
+            path, data, force=ours, announce=lambda: self._journal.done(key, entry, **more)
+        )
         self._claims.release([key])
         return path
 
@@ -156,7 +158,7 @@ class Ledger:
             return "again" if is_old and self._again == "failed" else "failed"
         return "done" if self._is_whole(entry) else "lost"
 
-    def _is_whole(self, entry: Entry) -> bool:
+    def _is_whole(self, entry: JournalEntry) -> bool:
         path = self.folder / entry.name
         if not all((self.folder / name).is_file() for name in entry.beside):
             return False
@@ -164,22 +166,22 @@ class Ledger:
 
     def _is_adopted(self, job: Job) -> bool:
         """Whether the image is there though the journal was lost; then it says so again."""
-        path = self.folder / name_of(job, self._destination)
+        path = self.folder / job_file_name(job, self._destination)
         if self._journal.has_name(path.name) or not path.is_file():
             return False
         with suppress(SdcliError):
-            document = encode.read(path)
+            document = encode.read_image_info(path)
             found = document["record"] or {}
             pixels = document["pixels_sha256"]
             if found.get("job") == job_id(job) and found.get("pixels", {}).get("sha256") == pixels:
-                entry = Entry(name=path.name, sha256=_sha256(path), pixels_sha256=pixels)
+                entry = JournalEntry(name=path.name, sha256=_sha256(path), pixels_sha256=pixels)
                 self._journal.done(_key(job), entry, index=job.index, seed=job.seed)
                 return True
         return False
 
     def _path(self, job: Job) -> tuple[Path, bool]:
         """Where the job's image goes, and whether what lies there is ours to replace."""
-        entry = self._journal.entry(_key(job)) or Entry()
+        entry = self._journal.entry(_key(job)) or JournalEntry()
         for name in self._names(job, entry):
             path = self.folder / name
             own = name == entry.name
@@ -190,8 +192,8 @@ class Ledger:
                 return path, True
         raise AssertionError("names never end")
 
-    def _names(self, job: Job, entry: Entry) -> Iterator[str]:
-        first = Path(name_of(job, self._destination))
+    def _names(self, job: Job, entry: JournalEntry) -> Iterator[str]:
+        first = Path(job_file_name(job, self._destination))
         if entry.name:
             yield entry.name
         yield first.name
@@ -210,7 +212,7 @@ def _key(job: Job) -> Key:
     return job_id(job), job.occurrence
 
 
-def _is_of(path: Path, entry: Entry) -> bool:
+def _is_of(path: Path, entry: JournalEntry) -> bool:
     """Whether the file is one that the job wrote; an empty one was reserved before a crash."""
     return not path.stat().st_size or _sha256(path) in entry.former | {entry.sha256}
 
@@ -225,6 +227,6 @@ def _sha256(path: Path) -> str:
 
 def _pixels(path: Path) -> str:
     try:
-        return str(encode.read(path)["pixels_sha256"])
+        return str(encode.read_image_info(path)["pixels_sha256"])
     except SdcliError:
         return ""

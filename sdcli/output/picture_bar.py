@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from sdcli.output.bar import Bar
+from sdcli.output.bar import ProgressBar
 from sdcli.result import StepEvent
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ WIDEST = 64
 """Cells; a preview is no picture yet."""
 
 
-class PictureBar(Bar):
+class ImageProgress(ProgressBar):
     """The progress of a run as the picture itself, with a line below it. For a terminal."""
 
     def __init__(self, jobs: int | None, stream: TextIO) -> None:
@@ -31,14 +31,14 @@ class PictureBar(Bar):
         """Draw pixels (height, width, 3) over the last ones, in one write."""
         height, width = pixels.shape[:2]
         size = os.get_terminal_size(self._terminal.fileno())
-        columns, rows = fit(width, height, size.columns or 80, size.lines or 24)
+        columns, rows = fit_cells(width, height, size.columns or 80, size.lines or 24)
         if self._rows != rows:
             self._rows = 0
         # The room is made first, so that the picture itself never scrolls.
         top = f"\x1b[{self._rows + 1}A" if self._rows else "\n" * (rows + 1) + f"\x1b[{rows + 1}A"
         of = "" if self._jobs is None else f"/{self._jobs}"
         told = f"image {self._finished + 1}{of}, step {step}/{steps}"
-        drawn = rendered(pixels, columns, rows)
+        drawn = render_image(pixels, columns, rows)
         below = f"\x1b[{rows}B\r{told}\x1b[K\n"
         self._terminal.write(f"\r{top}\x1b7{drawn}\x1b8{below}")
         self._terminal.flush()
@@ -60,22 +60,22 @@ class PictureBar(Bar):
         return True
 
 
-def fit(width: int, height: int, columns: int, lines: int) -> tuple[int, int]:
+def fit_cells(width: int, height: int, columns: int, lines: int) -> tuple[int, int]:
     """Cells (columns, rows) for a picture of that many pixels; a cell is twice as high as wide."""
     wide = max(2, min(WIDEST, columns - 1, 2 * (lines - 2) * width // height))
     return wide, max(1, round(wide * height / width / 2))
 
 
-def rendered(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
+def render_image(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
     """The text that draws pixels (height, width, 3) into so many cells from the cursor on.
 
     As pixels by kitty's, iTerm2's or sixel graphics where chafa is installed and knows that this
     terminal has them, else as half blocks.
     """
-    return _graphics(pixels, columns, rows) or half_blocks(pixels, columns, rows)
+    return _graphics(pixels, columns, rows) or render_half_blocks(pixels, columns, rows)
 
 
-def half_blocks(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
+def render_half_blocks(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
     """Two pixels a cell, in full colour where the terminal says so, else in the 216 of the cube."""
     import numpy as np
     from PIL import Image

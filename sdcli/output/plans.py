@@ -15,19 +15,19 @@ PLAN_SCHEMA = "sdcli/plan/1"
 Form = Literal["paths", "json", "jsonl"]
 
 
-def show(
+def print_dry_run(
     jobs: Iterable[Mapping[str, Any]], totals: Callable[[], Mapping[str, Any]], form: Form
 ) -> None:
     """Print the jobs as they come, `totals` after the last one. Only one document holds them."""
     if form == "json":
         listed = list(jobs)
-        events.emit({"schema": PLAN_SCHEMA, "jobs": listed, **totals()})
+        events.print_json_line({"schema": PLAN_SCHEMA, "jobs": listed, **totals()})
     elif form == "jsonl":
         for job in jobs:
-            events.emit({"schema": JOB_SCHEMA, **job})
-        events.emit({"schema": PLAN_SCHEMA, **totals()})
+            events.print_json_line({"schema": JOB_SCHEMA, **job})
+        events.print_json_line({"schema": PLAN_SCHEMA, **totals()})
     else:
-        with files.translated("stdout"):
+        with files.os_errors_as_output_errors("stdout"):
             for job in jobs:
                 print(_line(job))
         _sums(totals())
@@ -50,7 +50,7 @@ def _line(job: Mapping[str, Any]) -> str:
 
 def _sums(totals: Mapping[str, Any]) -> None:
     loads, models = totals["model_loads"], ", ".join(totals["models"])
-    tables.show(
+    tables.print_facts(
         {
             "images": str(totals["images"])
             + (f", {totals['done']} done" if totals["done"] else ""),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.catalog.schedulers import a1111_names
-from sdcli.dump import Course
+from sdcli.dump import RunInfo
 from sdcli.errors import UsageError
 from sdcli.output import files
 from sdcli.plan import job_id
 from sdcli.request import EMBEDDED, GenerationRequest
-from sdcli.result import GenerationResult, Written
+from sdcli.result import GenerationResult, SavedImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 SCHEMA = "sdcli/record/1"
 
 
-def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
+def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
     """The record of a result: JSON-able, and the same for the same picture made twice.
 
     "request" is valid for `GenerationRequest.from_dict` and leaves nothing open; "job" is the id of
     the job as it was asked for, so a replay, which leaves nothing open either, may have another.
     """
     job = result.job
-    return begun(result, versions) | {
+    return partial_record(result, versions) | {
         "weights": dict(result.weights),
         "events": list(result.events),
         "pixels": {
@@ -43,7 +43,9 @@ def make(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any
     }
 
 
-def begun(result: GenerationResult | Course, versions: Mapping[str, str]) -> dict[str, Any]:
+def partial_record(
+    result: GenerationResult | RunInfo, versions: Mapping[str, str]
+) -> dict[str, Any]:
     """As much of the record as is known before the first step."""
     job = result.job
     request = GenerationRequest(
@@ -75,7 +77,7 @@ def begun(result: GenerationResult | Course, versions: Mapping[str, str]) -> dic
     }
 
 
-def request_of(record: Mapping[str, Any], path: Path) -> GenerationRequest:
+def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
     """The request in the record of the file. Raises UsageError for none, and for one not ours."""
     if not record["request"] and "decoded" in record:
         raise UsageError(
@@ -94,14 +96,14 @@ def request_of(record: Mapping[str, Any], path: Path) -> GenerationRequest:
         ) from error
 
 
-def write_sidecar(written: Written, versions: Mapping[str, str], *, force: bool = False) -> str:
+def write_sidecar(written: SavedImage, versions: Mapping[str, str], *, force: bool = False) -> str:
     """Write the record beside its image, as `cat.json` for `cat.png`, and return the path.
 
     Raises OutputError; UsageError when there is no file to be beside.
     """
-    path = files.beside(written.path, ".json")
-    text = json.dumps(make(written.result, versions), ensure_ascii=False, indent=2)
-    files.write(path, f"{text}\n".encode(), force=force)
+    path = files.sibling_path(written.path, ".json")
+    text = json.dumps(make_record(written.result, versions), ensure_ascii=False, indent=2)
+    files.write_atomic(path, f"{text}\n".encode(), force=force)
     return str(path)
 
 
@@ -116,7 +118,7 @@ def rgb_sha256(width: int, height: int, data: bytes) -> str:
     return hashlib.sha256(f"RGB {width} {height}\n".encode("ascii") + data).hexdigest()
 
 
-def a1111_text(record: Mapping[str, Any]) -> str:
+def format_parameters(record: Mapping[str, Any]) -> str:
     """The record as A1111's "parameters" text: prompts, then one line of names and values."""
     request = record["request"]
     lines = [request["prompt"]]
@@ -165,6 +167,6 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
 
 
-def dumps(record: Mapping[str, Any]) -> str:
+def record_json(record: Mapping[str, Any]) -> str:
     """The record as it stands in an image: short, and readable in every script."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

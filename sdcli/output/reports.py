@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, Protocol
 from sdcli.errors import SdcliError
 from sdcli.output import events, files
 from sdcli.output.console import Console
-from sdcli.result import StepEvent, Written
+from sdcli.result import SavedImage, StepEvent
 
-Line = str | Mapping[str, Any] | None
+ImageEntry = str | Mapping[str, Any] | None
 """An image as a report will tell it: no pixels are in it, so it may wait for its turn."""
 
 STEP_INTERVAL: Final = 0.5
@@ -23,13 +23,13 @@ class Report(Protocol):
 
     def started(self, images: int | None) -> None: ...
     def step(self, event: StepEvent) -> None: ...
-    def line(self, written: Written, latents: str | None) -> Line: ...
-    def image(self, line: Line) -> None: ...
+    def line(self, written: SavedImage, latents: str | None) -> ImageEntry: ...
+    def image(self, line: ImageEntry) -> None: ...
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None: ...
     def close(self, summary: Mapping[str, Any]) -> None: ...
 
 
-class Paths:
+class PathReport:
     """One path a line, flushed as soon as the file is whole; errors go to stderr."""
 
     def __init__(self, console: Console) -> None:
@@ -41,13 +41,13 @@ class Paths:
     def step(self, event: StepEvent) -> None:
         pass
 
-    def line(self, written: Written, latents: str | None) -> Line:
+    def line(self, written: SavedImage, latents: str | None) -> ImageEntry:
         del latents  # beside the image, with its name
         return None if written.path == "-" else written.path
 
-    def image(self, line: Line) -> None:
+    def image(self, line: ImageEntry) -> None:
         if line is not None:
-            with files.translated("stdout"):
+            with files.os_errors_as_output_errors("stdout"):
                 print(line, flush=True)
 
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
@@ -57,7 +57,7 @@ class Paths:
         pass
 
 
-class Document:
+class JsonReport:
     """One JSON document at the end: the run, or the error when that is all there is."""
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class Document:
     def step(self, event: StepEvent) -> None:
         pass
 
-    def line(self, written: Written, latents: str | None) -> Line:
+    def line(self, written: SavedImage, latents: str | None) -> ImageEntry:
         return events.image_document(written, latents=latents)
 
-    def image(self, line: Line) -> None:
+    def image(self, line: ImageEntry) -> None:
         if isinstance(line, Mapping):
             self._images.append(line)
 
@@ -82,47 +82,49 @@ class Document:
 
     def close(self, summary: Mapping[str, Any]) -> None:
         if len(self._errors) == 1 and not self._images:
-            events.emit(events.error_document(self._errors[0]))
+            events.print_json_line(events.error_document(self._errors[0]))
         else:
-            events.emit({**events.run_document(self._images, self._errors), **summary})
+            events.print_json_line({**events.run_document(self._images, self._errors), **summary})
 
 
-class Lines:
+class JsonLinesReport:
     """A JSON line an event, as it comes: started, step, image, failed, done."""
 
     def __init__(self) -> None:
         self._last_step = 0.0
 
     def started(self, images: int | None) -> None:
-        events.emit({"schema": events.STARTED_SCHEMA, "event": "started", "images": images})
+        events.print_json_line(
+            {"schema": events.STARTED_SCHEMA, "event": "started", "images": images}
+        )
 
     def step(self, event: StepEvent) -> None:
         now = time.monotonic()
         if event.step == event.steps or now - self._last_step >= STEP_INTERVAL:
             self._last_step = now
-            events.emit({**events.step_document(event), "event": "step"})
+            events.print_json_line({**events.step_document(event), "event": "step"})
 
-    def line(self, written: Written, latents: str | None) -> Line:
+    def line(self, written: SavedImage, latents: str | None) -> ImageEntry:
         return {**events.image_document(written, latents=latents), "event": "image"}
 
-    def image(self, line: Line) -> None:
+    def image(self, line: ImageEntry) -> None:
         if isinstance(line, Mapping):
-            events.emit(line)
+            events.print_json_line(line)
 
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
         told = {"event": "failed", "indices": list(indices)}
-        events.emit(events.error_document(error) | told)
+        events.print_json_line(events.error_document(error) | told)
 
     def close(self, summary: Mapping[str, Any]) -> None:
-        events.emit({"schema": events.DONE_SCHEMA, "event": "done", **summary})
+        events.print_json_line({"schema": events.DONE_SCHEMA, "event": "done", **summary})
 
 
-def of_form(form: Literal["paths", "json", "jsonl"], console: Console) -> Report:
+def make_report(form: Literal["paths", "json", "jsonl"], console: Console) -> Report:
     """The report that --json, --jsonl or neither asks for."""
     match form:
         case "paths":
-            return Paths(console)
+            return PathReport(console)
         case "json":
-            return Document()
+            return JsonReport()
         case "jsonl":
-            return Lines()
+            return JsonLinesReport()

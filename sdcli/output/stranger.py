@@ -11,7 +11,7 @@ _LONGEST: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ForeignRecord:
     """A stranger's record: `found` has our names of fields (values unchecked), `other` the rest."""
 
     generator: str
@@ -28,7 +28,7 @@ def json_object(text: str) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
-def shown(value: object, longest: int = _LONGEST) -> str:
+def shorten(value: object, longest: int = _LONGEST) -> str:
     """A value in a few words; what nests may be endless."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

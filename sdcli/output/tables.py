@@ -9,12 +9,12 @@ from sdcli.output import files
 from sdcli.output.text import printable
 
 
-def show(facts: Mapping[str, object]) -> None:
+def print_facts(facts: Mapping[str, object]) -> None:
     """Print the facts in their order, without those that are None or empty."""
     rows = [
         (name, printable(str(value))) for name, value in facts.items() if value not in (None, "")
     ]
-    with files.translated("stdout"):
+    with files.os_errors_as_output_errors("stdout"):
         if sys.stdout.isatty():
             _table(rows)
         else:

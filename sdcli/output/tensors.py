@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sdcli.dump import FINAL, Course, LatentsWanted
+from sdcli.dump import FINAL, LatentsSelection, RunInfo
 from sdcli.errors import OutputError, SdcliError
 from sdcli.output import files, record
 from sdcli.output.text import slug
-from sdcli.result import Written
+from sdcli.result import SavedImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ _ROOM = 4096
 """Bytes kept free in a header for what only the finished image tells: hashes, events, its name."""
 
 
-class Growing:
+class SafetensorsAppender:
     """One file of latents under a hidden name: a valid safetensors file after every tensor.
 
     The format puts a header with every offset first, and lets it end in spaces: so the header gets
@@ -42,7 +42,7 @@ class Growing:
         self._end = 0
         room = len(json.dumps(self.metadata)) + _ROOM + 128 * tensors
         self._header = room + -room % 8
-        with files.translated(self.path):
+        with files.os_errors_as_output_errors(self.path):
             self._file = self.path.open("x+b", buffering=0)
         self._write_header()
 
@@ -88,8 +88,8 @@ class Growing:
 
     def _settle(self) -> None:
         self._write_header()
-        with files.translated(self.path):
-            files.flush(self._file)
+        with files.os_errors_as_output_errors(self.path):
+            files.fsync(self._file)
             self._file.close()
 
     def _write_header(self) -> None:
@@ -100,7 +100,7 @@ class Growing:
 
     def _widen(self, wanted: int) -> None:
         """Move the tensors up, when what came to be known is longer than was thought."""
-        with files.translated(self.path):
+        with files.os_errors_as_output_errors(self.path):
             data = os.pread(self._file.fileno(), self._end, 8 + self._header)
         wider = wanted + -wanted % 8
         self._write(8 + wider, data)
@@ -109,13 +109,13 @@ class Growing:
     def _write(self, offset: int, data: bytes) -> None:
         """Put the bytes at their place, all of them or raise OutputError."""
         left = memoryview(data)
-        with files.translated(self.path):
+        with files.os_errors_as_output_errors(self.path):
             while left:
                 written = os.pwrite(self._file.fileno(), left, offset)
                 left, offset = left[written:], offset + written
 
 
-class Dumps:
+class LatentsWriter:
     """The files of a run's images, as the engine's LatentsSink. What is left when it ends goes.
 
     `wanted` None keeps the last latents only until their image is whole on disk: a decode that
@@ -123,14 +123,14 @@ class Dumps:
     """
 
     def __init__(
-        self, folder: Path, wanted: LatentsWanted | None, versions: Mapping[str, str]
+        self, folder: Path, wanted: LatentsSelection | None, versions: Mapping[str, str]
     ) -> None:
-        self.wanted = wanted or LatentsWanted()
+        self.wanted = wanted or LatentsSelection()
         self._asked = wanted is not None
         self._folder = folder
         self._versions = versions
-        self._courses: dict[int, Course] = {}
-        self._growing: dict[int, Growing] = {}
+        self._courses: dict[int, RunInfo] = {}
+        self._growing: dict[int, SafetensorsAppender] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -148,21 +148,21 @@ class Dumps:
         for growing in self._growing.values():
             growing.discard()
 
-    def begin(self, course: Course) -> None:
+    def begin(self, course: RunInfo) -> None:
         """Open the image's file. Raises OutputError."""
         index = course.job.index
         if index in self._growing:
             self._growing.pop(index).discard()
         expected = len(self.wanted.tensors(len(course.timesteps)))
-        metadata = _metadata(record.begun(course, self._versions), course)
+        metadata = _metadata(record.partial_record(course, self._versions), course)
         self._courses[index] = course
-        self._growing[index] = Growing(self._folder, metadata, tensors=expected)
+        self._growing[index] = SafetensorsAppender(self._folder, metadata, tensors=expected)
 
     def take(self, index: int, name: str, array: NDArray[Any]) -> None:
         """Append the tensor to the image's file. Raises OutputError."""
         self._growing[index].append(name, array)
 
-    def finish(self, written: Written, *, force: bool = False) -> str | None:
+    def finish(self, written: SavedImage, *, force: bool = False) -> str | None:
         """The path of the latents, now beside their image; None when nobody asked for them.
 
         Where another file has that name, they take a numbered one: they are not lost for it.
@@ -171,9 +171,9 @@ class Dumps:
         if not self._asked:
             growing.discard()
             return None
-        growing.metadata |= _metadata(record.make(written.result, self._versions), course)
+        growing.metadata |= _metadata(record.make_record(written.result, self._versions), course)
         growing.metadata["image"] = Path(written.path).name
-        path = files.beside(written.path, SUFFIX)
+        path = files.sibling_path(written.path, SUFFIX)
         try:
             if path.exists() and not force:
                 return growing.publish_numbered(f"-{path.name}")
@@ -203,11 +203,11 @@ class Dumps:
         paths = [self.rescue(index) for index in list(self._growing)]
         return [path for path in paths if path]
 
-    def _pop(self, index: int) -> tuple[Course, Growing]:
+    def _pop(self, index: int) -> tuple[RunInfo, SafetensorsAppender]:
         return self._courses.pop(index), self._growing.pop(index)
 
 
-def _metadata(facts: Mapping[str, Any], course: Course) -> dict[str, str]:
+def _metadata(facts: Mapping[str, Any], course: RunInfo) -> dict[str, str]:
     """Strings, as the format wants: the record of the image, and what reading the tensors needs."""
     return {
         "schema": SCHEMA,

@@ -9,15 +9,15 @@ from pathlib import Path
 from statistics import median
 
 from sdcli.output.journal import NAME
-from sdcli.plan import Kind
+from sdcli.plan import TimingKey
 
 LAST = 200
 """Images of a kind that are asked: machines change."""
 
 
-def known(folder: Path) -> Mapping[Kind, float]:
+def known_timings(folder: Path) -> Mapping[TimingKey, float]:
     """Seconds an image of each kind that was made in this folder, the median of the last ones."""
-    times: dict[Kind, list[float]] = defaultdict(list)
+    times: dict[TimingKey, list[float]] = defaultdict(list)
     try:
         with (folder / NAME).open("rb") as journal:
             for line in journal:
@@ -28,7 +28,7 @@ def known(folder: Path) -> Mapping[Kind, float]:
     return {kind: median(seconds) for kind, seconds in times.items()}
 
 
-def _told(line: bytes) -> tuple[Kind, float] | None:
+def _told(line: bytes) -> tuple[TimingKey, float] | None:
     """The kind and the seconds of a line, None for any other."""
     try:
         event = json.loads(line)

@@ -9,20 +9,20 @@ from itertools import islice
 from typing import Protocol
 
 from sdcli.errors import UsageError
-from sdcli.prompts.entry import Entry, Reader
+from sdcli.prompts.entry import PromptEntry, Reader
 from sdcli.request import GenerationRequest
 
 _CHUNK = 65_536
 
 
-class Arrivals(Protocol):
+class RequestSource(Protocol):
     """A source of requests. A batch is what has already arrived, so none waits for a second one."""
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         """Up to `limit` requests that are there; with `wait` at least one, or none at the end."""
 
 
-class Given:
+class IterableSource:
     """Requests that are all known from the start."""
 
     def __init__(self, requests: Iterable[GenerationRequest]) -> None:
@@ -33,7 +33,7 @@ class Given:
         return list(islice(self._requests, limit))
 
 
-class Streamed:
+class StreamSource:
     """The entries of an open file descriptor in some format, as they come.
 
     Raises UsageError for a bad entry, but only when waited for: what came before is not lost with
@@ -44,7 +44,7 @@ class Streamed:
         self,
         descriptor: int,
         read: Reader,
-        requests_of: Callable[[Entry], Iterable[GenerationRequest]],
+        requests_of: Callable[[PromptEntry], Iterable[GenerationRequest]],
         *,
         name: str = "stdin",
         skip: Callable[[UsageError], None] | None = None,
@@ -116,7 +116,7 @@ class _Feed:
         if not self._lines:
             raise StopIteration
         first, self._first = self._first, False
-        return decoded(self._lines.pop(0), first=first)
+        return decode_line(self._lines.pop(0), first=first)
 
     def ready(self, wait: bool) -> bool:
         """Whether a whole line is at hand or none will come, after reading what may be read."""
@@ -133,6 +133,6 @@ class _Feed:
         return bool(select.select([self._descriptor], [], [], None if wait else 0)[0])
 
 
-def decoded(line: bytes, *, first: bool) -> str:
+def decode_line(line: bytes, *, first: bool) -> str:
     """The text of a line; bytes that are not UTF-8 become lone surrogates, for readers to find."""
     return line.decode("utf-8-sig" if first else "utf-8", "surrogateescape")

@@ -11,24 +11,31 @@ from itertools import islice
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.entry import Entry, Place, Reading, broken_at, fault, not_utf8
+from sdcli.prompts.entry import (
+    EntryIterator,
+    PromptEntry,
+    SourceLocation,
+    invalid_utf8_offset,
+    located_error,
+    utf8_error,
+)
 from sdcli.prompts.header import check_header
 
 _QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
 _QUOTES: Final = "a cell in quotes ends with one, and a quote inside of it is doubled"
 
 
-def read_csv(lines: Iterable[str], file: str) -> Reading:
+def read_csv(lines: Iterable[str], file: str) -> EntryIterator:
     """Columns between commas. An empty cell says nothing; quotes as every spreadsheet has them."""
     return _read(lines, file, ",")
 
 
-def read_tsv(lines: Iterable[str], file: str) -> Reading:
+def read_tsv(lines: Iterable[str], file: str) -> EntryIterator:
     """Columns between tabs."""
     return _read(lines, file, "\t")
 
 
-def _read(lines: Iterable[str], file: str, delimiter: str) -> Reading:
+def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
     source = _Counted(lines)
     rows = csv.reader(source, delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -99,13 +106,13 @@ class _Row:
     line: int
     delimiter: str
 
-    def place(self, offset: int) -> Place:
+    def place(self, offset: int) -> SourceLocation:
         """Where an offset of the text is in the file."""
         before = self.text[:offset]
         column = offset - (before.rfind("\n") + 1) + 1
-        return Place(self.file, self.line + before.count("\n"), column)
+        return SourceLocation(self.file, self.line + before.count("\n"), column)
 
-    def start(self, index: int) -> Place:
+    def start(self, index: int) -> SourceLocation:
         """Where a cell begins."""
         return self.place(next(islice(self.starts(), index, None), 0))
 
@@ -126,30 +133,30 @@ def _not_a_row(row: _Row, error: csv.Error) -> UsageError:
         if not (cell := _QUOTED.match(row.text, start)):
             continue
         if not cell[1]:
-            return fault(row.place(start), "the quote is not closed", hint=_QUOTES)
+            return located_error(row.place(start), "the quote is not closed", hint=_QUOTES)
         if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\r", "\n", ""):
             end = row.place(cell.end())
             if "\n" in cell[0]:  # more likely the first line lacks a quote
                 what = f"the quote is closed in line {end.line} only, and more text follows"
-                return fault(row.place(start), what, hint=_QUOTES)
-            return fault(end, "text after the closing quote", hint=_QUOTES)
-    return fault(row.place(0), f"not a row: {error}")
+                return located_error(row.place(start), what, hint=_QUOTES)
+            return located_error(end, "text after the closing quote", hint=_QUOTES)
+    return located_error(row.place(0), f"not a row: {error}")
 
 
 def _broken(row: _Row) -> UsageError | None:
-    offset = broken_at(row.text)
-    return None if offset is None else not_utf8(row.place(offset))
+    offset = invalid_utf8_offset(row.text)
+    return None if offset is None else utf8_error(row.place(offset))
 
 
-def _entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> Entry | UsageError:
+def _entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntry | UsageError:
     if problem := _broken(row):
         return problem
     faults = []
     if len(cells) > len(header):
         what = f"{len(cells)} cells, but {len(header)} columns have a name"
         hint = "a cell with a comma in it stands in quotes"
-        faults = [fault(row.start(len(header)), what, hint=hint)]
-    return Entry(
+        faults = [located_error(row.start(len(header)), what, hint=hint)]
+    return PromptEntry(
         fields={name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()},
         place=row.place(0),
         is_text=True,

@@ -10,14 +10,20 @@ from typing import Final
 
 from sdcli.errors import UsageError
 from sdcli.prompts import json_places, toml_places
-from sdcli.prompts.entry import Entry, Place, Reading, fault, undecodable
-from sdcli.prompts.json_lines import entry_of, loads
-from sdcli.prompts.places import Lines, Path, nearest
+from sdcli.prompts.entry import (
+    EntryIterator,
+    PromptEntry,
+    SourceLocation,
+    check_utf8,
+    located_error,
+)
+from sdcli.prompts.json_lines import strict_loads, to_entry
+from sdcli.prompts.places import LineIndex, Path, nearest_location
 
 REQUESTS: Final = "requests"
 DEFAULTS: Final = "defaults"
 
-Locate = Callable[[Path], Place]
+Locate = Callable[[Path], SourceLocation]
 
 _KEPT = re.compile(r"x-", re.IGNORECASE)
 """Names that begin so, at the top, hold what is only referred to: anchors of YAML, remarks."""
@@ -27,57 +33,63 @@ _TOML_END: Final = " (at end of document)"
 _DIGITS = re.compile(r"[0-9_]{4301,}")
 
 
-def read_json(lines: Iterable[str], file: str) -> Reading:
+def read_json(lines: Iterable[str], file: str) -> EntryIterator:
     """A JSON document, held in memory as a whole."""
     text = "".join(lines)
-    if problem := broken_text(text, file):
+    if problem := utf8_fault(text, file):
         yield problem
         return
-    where = Lines(text, file)
+    where = LineIndex(text, file)
     try:
-        value = loads(text)
+        value = strict_loads(text)
     except json.JSONDecodeError as error:
-        yield fault(Place(file, error.lineno, error.colno), f"not JSON: {error.msg}")
+        yield located_error(
+            SourceLocation(file, error.lineno, error.colno), f"not JSON: {error.msg}"
+        )
     except (ValueError, RecursionError) as error:
-        what, offset = json_places.why_not(text, error)
-        yield fault(where.place(offset), f"not JSON: {what}")
+        what, offset = json_places.json_fault(text, error)
+        yield located_error(where.place(offset), f"not JSON: {what}")
     else:
-        places = json_places.offsets(text)
-        yield from entries(value, lambda path: where.place(nearest(places, path, 0)))
+        places = json_places.json_offsets(text)
+        yield from document_entries(
+            value, lambda path: where.place(nearest_location(places, path, 0))
+        )
 
 
-def read_toml(lines: Iterable[str], file: str) -> Reading:
+def read_toml(lines: Iterable[str], file: str) -> EntryIterator:
     """A TOML document: defaults, then a [[requests]] table each."""
     text = "".join(lines).replace("\r\n", "\n")
-    if problem := broken_text(text, file):
+    if problem := utf8_fault(text, file):
         yield problem
         return
-    where = Lines(text, file)
+    where = LineIndex(text, file)
     try:
         value = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         yield _not_toml(text, where, file, error)
     else:
-        places = toml_places.offsets(text)
-        yield from entries(value, lambda path: where.place(nearest(places, path, 0)))
+        places = toml_places.toml_offsets(text)
+        yield from document_entries(
+            value, lambda path: where.place(nearest_location(places, path, 0))
+        )
 
 
-def _not_toml(text: str, where: Lines, file: str, error: Exception) -> UsageError:
+def _not_toml(text: str, where: LineIndex, file: str, error: Exception) -> UsageError:
     told = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     if match := _TOML_ERROR.fullmatch(told):
-        place = Place(file, int(match["line"]), int(match["column"]))
-        return fault(place, f"not TOML: {match['what']}")
+        place = SourceLocation(file, int(match["line"]), int(match["column"]))
+        return located_error(place, f"not TOML: {match['what']}")
     if digits := _DIGITS.search(text):
         what = f"a number of {len(digits[0])} digits is too large"
-        return fault(where.place(digits.start()), f"not TOML: {what}")
+        return located_error(where.place(digits.start()), f"not TOML: {what}")
     if not told.endswith(_TOML_END):
-        return fault(Place(file, 1, 1), f"not TOML: {told}")
-    offset = toml_places.unclosed(text)
+        return located_error(SourceLocation(file, 1, 1), f"not TOML: {told}")
+    offset = toml_places.unclosed_location(text)
     end = len(text.rstrip("\n")) if offset is None else offset
-    return fault(where.place(end), f"not TOML: {told.removesuffix(_TOML_END)}")
+    return located_error(where.place(end), f"not TOML: {told.removesuffix(_TOML_END)}")
 
 
-def entries(value: object, locate: Locate) -> Iterator[Entry | UsageError]:
+def document_entries(value: object, locate: Locate) -> Iterator[PromptEntry | UsageError]:
     """The requests of a document: a list, one request, or an object with `requests`."""
     if isinstance(value, dict):
         value = {n: v for n, v in value.items() if not (isinstance(n, str) and _KEPT.match(n))}
@@ -89,28 +101,32 @@ def entries(value: object, locate: Locate) -> Iterator[Entry | UsageError]:
         yield _item(value, (), locate)
 
 
-def _with_defaults(value: Mapping[str, object], locate: Locate) -> Iterator[Entry | UsageError]:
+def _with_defaults(
+    value: Mapping[str, object], locate: Locate
+) -> Iterator[PromptEntry | UsageError]:
     beside = {name: item for name, item in value.items() if name not in (REQUESTS, DEFAULTS)}
     for fields, path in ((beside, ()), (value.get(DEFAULTS) or {}, (DEFAULTS,))):
         entry = _item(fields, path, locate)
-        if isinstance(entry, Entry) and "prompt" in entry.fields:
-            yield fault(locate((*path, "prompt")), f"a prompt beside {REQUESTS!r}, not inside")
+        if isinstance(entry, PromptEntry) and "prompt" in entry.fields:
+            yield located_error(
+                locate((*path, "prompt")), f"a prompt beside {REQUESTS!r}, not inside"
+            )
         elif isinstance(entry, UsageError) or entry.fields:
             yield entry
     requests = value[REQUESTS]
     if not isinstance(requests, list):
-        yield fault(locate((REQUESTS,)), f"{REQUESTS!r} is not a list")
+        yield located_error(locate((REQUESTS,)), f"{REQUESTS!r} is not a list")
         return
     yield from (_item(item, (REQUESTS, i), locate) for i, item in enumerate(requests))
 
 
-def _item(value: object, path: Path, locate: Locate) -> Entry | UsageError:
-    return entry_of(value, locate(path), lambda name: locate((*path, name)))
+def _item(value: object, path: Path, locate: Locate) -> PromptEntry | UsageError:
+    return to_entry(value, locate(path), lambda name: locate((*path, name)))
 
 
-def broken_text(text: str, file: str) -> UsageError | None:
+def utf8_fault(text: str, file: str) -> UsageError | None:
     """The fault of a text that is not UTF-8 everywhere."""
     for number, line in enumerate(text.split("\n"), 1):
-        if problem := undecodable(line, Place(file, number)):
+        if problem := check_utf8(line, SourceLocation(file, number)):
             return problem
     return None

@@ -7,7 +7,7 @@ from typing import Final
 
 from sdcli.errors import UsageError
 
-_OF_THE_RUN: Final = frozenset(
+_RUN_OPTIONS: Final = frozenset(
     {
         "dry_run", "force", "format", "grid", "input_format", "json", "jsonl", "keep_going",
         "latents_kinds", "no_metadata", "out", "preview", "preview_out", "preview_vae", "profile",
@@ -21,7 +21,7 @@ _LEAVE_OUT: Final = "leave it out"
 _NO_VARIATION: Final = "a seed has no variations here: leave it out"
 _OUT: Final = "leave it out, and say --out on the command line"
 
-_OF_A1111: Final[Mapping[str, str]] = {
+_A1111_FIELDS: Final[Mapping[str, str]] = {
     "denoising_strength": "there is no picture to start from: leave it out",
     "do_not_save_grid": _LEAVE_OUT,
     "do_not_save_samples": _LEAVE_OUT,
@@ -39,7 +39,7 @@ _OF_A1111: Final[Mapping[str, str]] = {
 }
 """What else its "Prompts from file" reads."""
 
-_OF_KOHYA: Final[Mapping[str, str]] = {
+_KOHYA_FIELDS: Final[Mapping[str, str]] = {
     "am": "no network is laid over the model: leave it out",
     "cn": "there is no ControlNet: leave it out",
     "ctr": _LEAVE_OUT,
@@ -51,15 +51,15 @@ _OF_KOHYA: Final[Mapping[str, str]] = {
 """What else its sample prompts have, most of it for other families of models."""
 
 
-def refusal(name: str, key: str) -> UsageError | None:
+def unsupported_field_error(name: str, key: str) -> UsageError | None:
     """The error of a name whose spelling is `key`, where it means something elsewhere."""
     what, hint = f"{name!r} is the whole run's, not a line's", None
     if key == "batch_size":
         hint = "more images of a line are --count; --batch-size stands on the command line"
-    elif key in _OF_THE_RUN:
+    elif key in _RUN_OPTIONS:
         hint = f"say it on the command line: --{key.replace('_', '-')}"
-    elif key in _OF_A1111:
-        what, hint = f"{name!r} is known to A1111, but not here", _OF_A1111[key]
-    elif key in _OF_KOHYA:
-        what, hint = f"{name!r} is known to kohya's scripts, but not here", _OF_KOHYA[key]
+    elif key in _A1111_FIELDS:
+        what, hint = f"{name!r} is known to A1111, but not here", _A1111_FIELDS[key]
+    elif key in _KOHYA_FIELDS:
+        what, hint = f"{name!r} is known to kohya's scripts, but not here", _KOHYA_FIELDS[key]
     return UsageError(what, code="usage.field", hint=hint) if hint else None

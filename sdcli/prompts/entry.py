@@ -12,7 +12,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLocation:
     """Where something stands in a file; lines and columns count from 1, 0 is "not known"."""
 
     file: str
@@ -22,13 +22,13 @@ class Place:
     def __str__(self) -> str:
         return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
 
-    def at(self, column: int) -> Place:
+    def at(self, column: int) -> SourceLocation:
         """The same line at another column."""
-        return Place(self.file, self.line, column)
+        return SourceLocation(self.file, self.line, column)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class PromptEntry:
     """The fields of one request by the names and with the values that the file gives them.
 
     `is_text`: the format knows only text, so "20" is a number. `locate` says where a field stands
@@ -37,42 +37,42 @@ class Entry:
     """
 
     fields: Mapping[str, object]
-    place: Place
+    place: SourceLocation
     is_text: bool = False
-    locate: Callable[[str], Place] | None = field(default=None, compare=False)
+    locate: Callable[[str], SourceLocation] | None = field(default=None, compare=False)
     faults: Sequence[UsageError] = ()
 
-    def place_of(self, name: str) -> Place:
+    def place_of(self, name: str) -> SourceLocation:
         """Where the field with this written name stands, at worst where the entry begins."""
         return self.locate(name) if self.locate else self.place
 
 
-Reading = Iterator[Entry | UsageError | None]
+EntryIterator = Iterator[PromptEntry | UsageError | None]
 """What a reader yields: an entry, a broken one, or None for lines that hold no entry."""
 
-Reader = Callable[[Iterable[str], str], Reading]
+Reader = Callable[[Iterable[str], str], EntryIterator]
 """A format: whole lines with their ends, and the name of the file, to its entries."""
 
 
-def fault(
-    place: Place, what: str, *, code: str = "usage.prompt_file", hint: str | None = None
+def located_error(
+    place: SourceLocation, what: str, *, code: str = "usage.prompt_file", hint: str | None = None
 ) -> UsageError:
     """An error of a prompt file: `file:line:column: what`."""
     return UsageError(f"{place}: {what}", code=code, hint=hint)
 
 
-def undecodable(text: str, place: Place) -> UsageError | None:
+def check_utf8(text: str, place: SourceLocation) -> UsageError | None:
     """The fault of a line with bytes that are not UTF-8."""
-    offset = broken_at(text)
-    return None if offset is None else not_utf8(place.at(offset + 1))
+    offset = invalid_utf8_offset(text)
+    return None if offset is None else utf8_error(place.at(offset + 1))
 
 
-def broken_at(text: str) -> int | None:
+def invalid_utf8_offset(text: str) -> int | None:
     """The offset of the first byte that is not UTF-8: it came through as a lone surrogate."""
     match = None if text.isascii() else _SURROGATE.search(text)
     return match.start() if match else None
 
 
-def not_utf8(place: Place) -> UsageError:
+def utf8_error(place: SourceLocation) -> UsageError:
     """The fault of such a byte."""
-    return fault(place, "not UTF-8", hint="save the file as UTF-8")
+    return located_error(place, "not UTF-8", hint="save the file as UTF-8")

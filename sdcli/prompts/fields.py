@@ -11,13 +11,7 @@ from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.prompts import elsewhere
-from sdcli.request import (
-    MAX_SEED,
-    SHORT_DTYPES,
-    GenerationRequest,
-    PipelineSpec,
-    spelled,
-)
+from sdcli.request import MAX_SEED, SHORT_DTYPES, GenerationRequest, PipelineSpec, describe_field
 
 SIZE: Final = "size"
 """Not a field of a request but two of them: "512x768" is width and height."""
@@ -41,7 +35,7 @@ NAMES: Final = (*_KINDS, SIZE)
 _BY_SPELLING: Final = {name: name for name in NAMES} | {
     spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings
 }
-_DRAWN: Final = -1
+_RANDOM_SEED: Final = -1
 """The seed that A1111 and kohya draw anew each time."""
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
@@ -52,57 +46,57 @@ _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": Fa
 
 
 @lru_cache(maxsize=256)
-def canonical(name: str) -> str:
+def canonical_field(name: str) -> str:
     """The field that a name means; case, spaces and dashes are forgiven. Raises UsageError."""
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     if found := _BY_SPELLING.get(key):
         return found
-    raise elsewhere.refusal(name, key) or UsageError(
+    raise elsewhere.unsupported_field_error(name, key) or UsageError(
         f"unknown field {name!r}",
         code="usage.field",
         hint=did_you_mean(key, _BY_SPELLING) or "fields are named like the options: sdcli batch -h",
     )
 
 
-def kind(name: str) -> str:
+def field_type(name: str) -> str:
     """The type of a field's values: str, int, float or bool. A size is text."""
     return _KINDS.get(name, "str")
 
 
-def from_text(name: str, text: str) -> object:
+def parse_text(name: str, text: str) -> object:
     """The value that a word means for the field. Raises UsageError."""
     word = text.strip()
-    match kind(name):
+    match field_type(name):
         case "int":
-            return _or_drawn(name, whole(name, word))
+            return _or_random(name, parse_whole_number(name, word))
         case "float":
             return _fraction(name, word)
         case "bool":
             if word.lower() not in _TRUTHS:
-                raise refusal(name, text, "is not true or false")
+                raise field_error(name, text, "is not true or false")
             return _TRUTHS[word.lower()]
-    return from_data(name, text)
+    return parse_data(name, text)
 
 
-def whole(name: str, word: str) -> int:
+def parse_whole_number(name: str, word: str) -> int:
     """A whole number, also as spreadsheets write one: "8.0". Raises UsageError."""
     match = _WHOLE.fullmatch(word)
     if not match:
-        raise refusal(name, word, "is not a whole number")
+        raise field_error(name, word, "is not a whole number")
     if len(match[1].lstrip("+-0")) > _DIGITS:
-        raise refusal(name, word, "is too large")
+        raise field_error(name, word, "is too large")
     return int(match[1])
 
 
 def _fraction(name: str, word: str) -> float:
     if not _NUMBER.fullmatch(word):
-        raise refusal(name, word, "is not a number")
+        raise field_error(name, word, "is not a number")
     if not math.isfinite(number := float(word)):
-        raise refusal(name, word, "is too large")
+        raise field_error(name, word, "is too large")
     return number
 
 
-def from_data(name: str, value: object) -> object:
+def parse_data(name: str, value: object) -> object:
     """A value as JSON, YAML or TOML gives it; only spellings are mended. Raises UsageError."""
     if name == SIZE:
         return _size(value)
@@ -111,23 +105,23 @@ def from_data(name: str, value: object) -> object:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, bool | int | float):
-        raise refusal(name, value, "is not a single value")
-    if kind(name) == "str":
-        raise refusal(name, value, "is not text", hint="put it in quotes")
-    if kind(name) == "int" and isinstance(value, float) and value.is_integer():
+        raise field_error(name, value, "is not a single value")
+    if field_type(name) == "str":
+        raise field_error(name, value, "is not text", hint="put it in quotes")
+    if field_type(name) == "int" and isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and abs(value) > MAX_SEED:
-        raise refusal(name, value, "is too large")
-    return _or_drawn(name, value)
+        raise field_error(name, value, "is too large")
+    return _or_random(name, value)
 
 
-def _or_drawn(name: str, value: object) -> object:
-    return None if name == "seed" and value == _DRAWN else value
+def _or_random(name: str, value: object) -> object:
+    return None if name == "seed" and value == _RANDOM_SEED else value
 
 
-def refusal(name: str, value: object, why: str, *, hint: str | None = None) -> UsageError:
+def field_error(name: str, value: object, why: str, *, hint: str | None = None) -> UsageError:
     """A value that the field cannot have."""
-    flag = "--size" if name == SIZE else spelled(name)
+    flag = "--size" if name == SIZE else describe_field(name)
     return UsageError(f"{flag}: {_shown(value)} {why}", code=f"usage.{name}", hint=hint)
 
 
@@ -149,7 +143,7 @@ def _size(value: object) -> tuple[int, int]:
         return width, height
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
-        raise refusal(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
+        raise field_error(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
     return int(match[1]), int(match[2])
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts.arrivals import decoded
-from sdcli.prompts.entry import Place, Reading, fault
-from sdcli.prompts.formats import format_of, reader
+from sdcli.prompts.arrivals import decode_line
+from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
+from sdcli.prompts.formats import format_of, get_reader
 
 
-def entries(file: str, format_name: str | None) -> Reading:
+def read_entries(file: str, format_name: str | None) -> EntryIterator:
     """The entries of a file. Raises UsageError when it cannot be opened or has no known format."""
-    read = reader(format_name or format_of(file))
+    read = get_reader(format_name or format_of(file))
     with open_file(file) as source:
         yield from read(_lines(source), file)
 
@@ -31,8 +31,11 @@ def open_file(file: str) -> BinaryIO:
         return open(Path(file).expanduser(), "rb")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise fault(
-            Place(file), f"cannot be read: {why}", code="usage.file", hint=_near(file)
+        raise located_error(
+            SourceLocation(file),
+            f"cannot be read: {why}",
+            code="usage.file",
+            hint=_similar_files(file),
         ) from error
 
 
@@ -41,7 +44,7 @@ def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageE
     errors = []
     for file in files:
         try:
-            reader(format_name or format_of(file))
+            get_reader(format_name or format_of(file))
             if not is_stream(file):
                 open_file(file).close()
         except UsageError as error:
@@ -51,10 +54,10 @@ def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageE
 
 def _lines(source: BinaryIO) -> Iterator[str]:
     for number, line in enumerate(source):
-        yield decoded(line, first=not number)
+        yield decode_line(line, first=not number)
 
 
-def _near(file: str) -> str | None:
+def _similar_files(file: str) -> str | None:
     folder = Path(file).parent
     try:
         return did_you_mean(Path(file).name, (path.name for path in folder.iterdir()))

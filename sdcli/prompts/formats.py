@@ -12,18 +12,18 @@ from sdcli.prompts.entry import Reader
 Format = Literal["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
 
 _READERS: Final[dict[str, tuple[str, str]]] = {
-    "txt": ("txt", "read"),
+    "txt": ("txt", "read_txt"),
     "csv": ("columns", "read_csv"),
     "tsv": ("columns", "read_tsv"),
-    "jsonl": ("json_lines", "read"),
+    "jsonl": ("json_lines", "read_json_lines"),
     "json": ("documents", "read_json"),
-    "yaml": ("yaml_document", "read"),
+    "yaml": ("yaml_document", "read_yaml"),
     "toml": ("documents", "read_toml"),
 }
 _OTHER_SUFFIXES: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
 
 
-def reader(format_name: str) -> Reader:
+def get_reader(format_name: str) -> Reader:
     """The reader of a format, imported when it is asked for."""
     module, name = _READERS[format_name]
     return cast(Reader, getattr(import_module(f"sdcli.prompts.{module}"), name))

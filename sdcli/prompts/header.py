@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sdcli.errors import UsageError, UsageErrors
-from sdcli.prompts.entry import Place, fault
-from sdcli.prompts.fields import canonical
+from sdcli.prompts.entry import SourceLocation, located_error
+from sdcli.prompts.fields import canonical_field
 
 _DELIMITERS: Final = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 _FORMATS: Final = {",": "csv", "\t": "tsv"}
@@ -16,7 +16,7 @@ _MEANT: Final = f"did you mean {_PROMPT}?"
 
 
 def check_header(
-    header: Sequence[str], start: Callable[[int], Place], delimiter: str
+    header: Sequence[str], start: Callable[[int], SourceLocation], delimiter: str
 ) -> UsageError | None:
     """All that is wrong with the names of the columns; `start` says where one is."""
     if other := _other_delimiter(header, delimiter):
@@ -24,21 +24,23 @@ def check_header(
         hint = f"save it with {_DELIMITERS[delimiter]}s"
         if other in _FORMATS:
             hint += f", or say --input-format {_FORMATS[other]}"
-        return fault(start(0), what, hint=hint)
+        return located_error(start(0), what, hint=hint)
     names: list[str] = []
     faults: list[UsageError] = []
     for index, name in enumerate(header):
         try:
             names.append(_field(name, names))
         except UsageError as error:
-            faults.append(fault(start(index), error.message, code=error.code, hint=error.hint))
+            faults.append(
+                located_error(start(index), error.message, code=error.code, hint=error.hint)
+            )
     if _PROMPT not in names and not any(error.hint == _MEANT for error in faults):
         faults = [_no_prompt(start(0)), *(faults if names else ())]
     return UsageErrors(faults) if faults else None
 
 
-def _no_prompt(place: Place) -> UsageError:
-    return fault(
+def _no_prompt(place: SourceLocation) -> UsageError:
+    return located_error(
         place,
         "no column is called prompt",
         hint="the first line must name the columns, as in prompt,steps,seed",
@@ -50,7 +52,7 @@ def _field(written: str, before: Sequence[str]) -> str:
     name = written.strip()
     if not name:
         raise UsageError("a column without a name", code="usage.field", hint="name it")
-    found = canonical(name)
+    found = canonical_field(name)
     if found in before:
         raise UsageError(f"the column {found!r} is there twice", code="usage.field")
     return found

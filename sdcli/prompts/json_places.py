@@ -22,7 +22,7 @@ class _Part:
     is_key: bool
 
 
-def offsets(text: str) -> dict[Path, int]:
+def json_offsets(text: str) -> dict[Path, int]:
     """Where each value begins: the item of a list at its own place, a field at its name."""
     found: dict[Path, int] = {}
     for part in _parts(text):
@@ -30,7 +30,7 @@ def offsets(text: str) -> dict[Path, int]:
     return found
 
 
-def why_not(text: str, error: Exception) -> tuple[str, int]:
+def json_fault(text: str, error: Exception) -> tuple[str, int]:
     """What is wrong with a text whose grammar was good so far, and the offset of it."""
     if isinstance(error, RecursionError):
         return "nested too deeply", 0

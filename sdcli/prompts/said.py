@@ -7,14 +7,14 @@ from typing import Final
 
 from sdcli import sweep
 from sdcli.errors import SdcliError, UsageError
-from sdcli.prompts.entry import Entry, fault
-from sdcli.prompts.fields import SIZE, canonical
+from sdcli.prompts.entry import PromptEntry, located_error
+from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.request import GenerationRequest
-from sdcli.sweep import Axes
+from sdcli.sweep import SweepAxes
 
 PROMPT: Final = "prompt"
 
-_ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
+_RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "width": ("width", SIZE),
     "height": ("height", SIZE),
     SIZE: (SIZE, "width", "height"),
@@ -25,46 +25,50 @@ _ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
 """Where a fault of a field may come from, the likeliest first; of all others from itself."""
 
 
-def axes_of(entry: Entry) -> tuple[dict[str, Sequence[object]], list[UsageError]]:
+def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[UsageError]]:
     """The fields that an entry sets, and what is wrong with those that cannot be read."""
     axes: dict[str, Sequence[object]] = {}
     faults = list(entry.faults)
     for written, value in entry.fields.items():
         try:
-            name = canonical(written)
+            name = canonical_field(written)
             if name in axes:
                 raise UsageError(f"{name} is there twice, by two names", code="usage.field")
             if value is None:
                 continue
             is_word = entry.is_text and isinstance(value, str)
             axes[name] = (
-                sweep.from_words(name, str(value)) if is_word else sweep.from_value(name, value)
+                sweep.parse_values(name, str(value))
+                if is_word
+                else sweep.values_from_data(name, value)
             )
         except UsageError as error:
             faults.append(
-                fault(entry.place_of(written), error.message, code=error.code, hint=error.hint)
+                located_error(
+                    entry.place_of(written), error.message, code=error.code, hint=error.hint
+                )
             )
     try:
         return _without_plain_size(axes), faults
     except UsageError as error:
         del axes[SIZE]
-        place = entry.place_of(writing(entry, (SIZE,)) or SIZE)
-        return axes, [*faults, fault(place, error.message, code=error.code)]
+        place = entry.place_of(written_name(entry, (SIZE,)) or SIZE)
+        return axes, [*faults, located_error(place, error.message, code=error.code)]
 
 
-def flags_of(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
+def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
     """The settings of the command line: its words, True for a switch, None for what is unsaid."""
     axes: dict[str, Sequence[object]] = {}
     for name, value in said.items():
         if value is None or value is False:
             continue
-        field = canonical(name)
+        field = canonical_field(name)
         is_word = isinstance(value, str)
-        axes[field] = sweep.from_words(field, str(value)) if is_word else (value,)
+        axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)
     return _without_plain_size(axes)
 
 
-def _without_plain_size(axes: Axes) -> dict[str, Sequence[object]]:
+def _without_plain_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
     """One size as its width and height, so that each can be overruled alone."""
     if SIZE not in axes:
         return dict(axes)
@@ -79,7 +83,7 @@ def _without_plain_size(axes: Axes) -> dict[str, Sequence[object]]:
     return {**rest, "width": (width,), "height": (height,)}
 
 
-def request(values: Mapping[str, object]) -> GenerationRequest:
+def build_request(values: Mapping[str, object]) -> GenerationRequest:
     """The request of one value a field. Raises UsageError."""
     if SIZE not in values:
         return GenerationRequest.from_dict(values)
@@ -90,13 +94,13 @@ def request(values: Mapping[str, object]) -> GenerationRequest:
     return GenerationRequest.from_dict({**rest, "width": width, "height": height})
 
 
-def wrong_values(axes: Axes) -> dict[str, UsageError]:
+def value_errors(axes: SweepAxes) -> dict[str, UsageError]:
     """What is wrong with each field alone, whatever the model."""
     errors = {}
     for name, values in axes.items():
-        for value in _some(values):
+        for value in _sample_values(values):
             try:
-                request({PROMPT: "", name: value})
+                build_request({PROMPT: "", name: value})
                 if name == "scheduler" and value is not None:
                     _check_scheduler(str(value))
             except UsageError as error:
@@ -106,34 +110,38 @@ def wrong_values(axes: Axes) -> dict[str, UsageError]:
 
 
 def _check_scheduler(name: str) -> None:
-    from sdcli.catalog.schedulers import resolve  # its tables are not for `--help` to wait for
+    from sdcli.catalog.schedulers import (
+        resolve_scheduler,  # its tables are not for `--help` to wait for
+    )
 
-    resolve(name)
+    resolve_scheduler(name)
 
 
-def field_of(error: SdcliError) -> str:
+def error_field(error: SdcliError) -> str:
     """The field that an error is about, by its code."""
     return error.code.removeprefix("usage.").partition(".")[0]
 
 
-def writing(entry: Entry, fields: Sequence[str]) -> str | None:
+def written_name(entry: PromptEntry, fields: Sequence[str]) -> str | None:
     """How the entry writes the first of the fields that it sets, None when it sets none."""
-    written = {_field(name): name for name, value in entry.fields.items() if value is not None}
+    written = {
+        _canonical_or_none(name): name for name, value in entry.fields.items() if value is not None
+    }
     return next((written[field] for field in fields if field in written), None)
 
 
-def sources(field: str) -> tuple[str, ...]:
+def related_fields(field: str) -> tuple[str, ...]:
     """The fields that a fault of one may come from."""
-    return _ABOUT.get(field, (field,))
+    return _RELATED_FIELDS.get(field, (field,))
 
 
-def _field(written: str) -> str | None:
+def _canonical_or_none(written: str) -> str | None:
     try:
-        return canonical(written)
+        return canonical_field(written)
     except UsageError:
         return None
 
 
-def _some(values: Sequence[object]) -> Sequence[object]:
+def _sample_values(values: Sequence[object]) -> Sequence[object]:
     """All of a few values, the ends of many numbers."""
     return (values[0], values[-1]) if isinstance(values, range) else values

@@ -30,7 +30,7 @@ class _Unclosed(Exception):
         self.offset = offset
 
 
-def offsets(text: str) -> Offsets:
+def toml_offsets(text: str) -> Offsets:
     """Where each table, field and item of a valid text begins."""
     found: Offsets = {}
     counts: Counter[Path] = Counter()
@@ -49,10 +49,10 @@ def offsets(text: str) -> Offsets:
     return found
 
 
-def unclosed(text: str) -> int | None:
+def unclosed_location(text: str) -> int | None:
     """Where the bracket or the quote is that nothing closes."""
     try:
-        offsets(text)
+        toml_offsets(text)
     except _Unclosed as error:
         return error.offset
     return None

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.entry import Entry, Place, Reading, fault, undecodable
-from sdcli.prompts.fields import canonical, kind
+from sdcli.prompts.entry import (
+    EntryIterator,
+    PromptEntry,
+    SourceLocation,
+    check_utf8,
+    located_error,
+)
+from sdcli.prompts.fields import canonical_field, field_type
 
 _SHORT: Final[Mapping[str, str]] = {
     "n": "negative_prompt",
@@ -32,7 +38,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
-def read(lines: Iterable[str], file: str) -> Reading:
+def read_txt(lines: Iterable[str], file: str) -> EntryIterator:
     """The prompts of a text file. Empty lines and those that begin with # are none.
 
     A line of options alone, before the first prompt, sets defaults. Only a value in quotes may
@@ -42,21 +48,21 @@ def read(lines: Iterable[str], file: str) -> Reading:
         text = line.rstrip("\r\n")
         start = len(text) - len(text.lstrip()) + 1
         if not text.strip() or text.lstrip().startswith("#"):
-            yield undecodable(text, Place(file, number))
+            yield check_utf8(text, SourceLocation(file, number))
             continue
-        place = Place(file, number, start)
-        yield undecodable(text, place) or _entry(text, place)
+        place = SourceLocation(file, number, start)
+        yield check_utf8(text, place) or _entry(text, place)
 
 
-def plain(lines: Iterable[str], file: str) -> Reading:
+def read_plain_lines(lines: Iterable[str], file: str) -> EntryIterator:
     """A prompt a line and nothing else: no options are looked for."""
     for number, line in enumerate(lines, 1):
         text = line.strip()
-        place = Place(file, number)
+        place = SourceLocation(file, number)
         if not text or text.startswith("#"):
-            yield undecodable(text, place)
+            yield check_utf8(text, place)
         else:
-            yield undecodable(text, place) or Entry(fields={"prompt": text}, place=place)
+            yield check_utf8(text, place) or PromptEntry(fields={"prompt": text}, place=place)
 
 
 @dataclass(frozen=True)
@@ -64,28 +70,28 @@ class _Option:
     name: str
     raw: str  # its value with the quotes and the spaces around it
     start: int  # the column at which that begins
-    place: Place
+    place: SourceLocation
 
 
-def _entry(text: str, place: Place) -> Entry:
+def _entry(text: str, place: SourceLocation) -> PromptEntry:
     """The words before the first option as the prompt, and what every option sets."""
     first = _next_option(text, 0)
     prompt = text[: first.start() if first else len(text)].strip()
     fields: dict[str, object] = {"prompt": prompt} if prompt else {}
-    places: dict[str, Place] = {}
+    places: dict[str, SourceLocation] = {}
     faults: list[UsageError] = []
     for option in _options(text, first, place):
         name = _SHORT.get(option.name.lower(), option.name)
         try:
             if name in fields:
-                raise fault(option.place, f"--{option.name} is said twice")
+                raise located_error(option.place, f"--{option.name} is said twice")
             places[name] = option.place
             fields[name] = _value(option) or _switched_on(option, name)
         except UsageError as error:
             faults.append(error)
             if name == "prompt":  # without one, the line would be taken for defaults
                 fields.setdefault(name, option.raw)
-    return Entry(
+    return PromptEntry(
         fields=fields,
         place=place,
         is_text=True,
@@ -94,7 +100,7 @@ def _entry(text: str, place: Place) -> Entry:
     )
 
 
-def _options(text: str, at: re.Match[str] | None, place: Place) -> Iterator[_Option]:
+def _options(text: str, at: re.Match[str] | None, place: SourceLocation) -> Iterator[_Option]:
     while at:
         start = at.end() + (text[at.end() : at.end() + 1] == "=")
         following = _next_option(text, start)
@@ -120,10 +126,12 @@ def _value(option: _Option) -> str:
     column = option.start + len(option.raw) - len(option.raw.lstrip())
     match = _QUOTED.match(value)
     if not match:
-        raise fault(option.place.at(column), f"--{option.name}: the quote is not closed")
+        raise located_error(option.place.at(column), f"--{option.name}: the quote is not closed")
     if rest := value[match.end() :].lstrip():
         column += len(value) - len(rest)
-        raise fault(option.place.at(column), f"--{option.name}: {rest!r} after the closing quote")
+        raise located_error(
+            option.place.at(column), f"--{option.name}: {rest!r} after the closing quote"
+        )
     return match[2] if match[1] is None else _ESCAPE.sub(r"\1", match[1])
 
 
@@ -132,8 +140,10 @@ def _switched_on(option: _Option, name: str) -> str:
     if option.raw.strip():
         return ""  # two quotes, and nothing between them
     try:
-        if kind(canonical(name)) == "bool":
+        if field_type(canonical_field(name)) == "bool":
             return "true"
     except UsageError as error:
-        raise fault(option.place, error.message, code=error.code, hint=error.hint) from error
-    raise fault(option.place.at(option.start), f"--{option.name} has no value")
+        raise located_error(
+            option.place, error.message, code=error.code, hint=error.hint
+        ) from error
+    raise located_error(option.place.at(option.start), f"--{option.name} has no value")

@@ -7,22 +7,23 @@ from typing import Any, Final
 
 from sdcli.errors import UsageError
 
-MOST: Final = 100_000
+MAX_COMBINATIONS: Final = 100_000
 
 _ENOUGH: Final = 9
 """Values in a row whose orders alone are more than that: 9! = 362,880."""
 
 
-def check(template: str, values_of: Callable[[str], Sequence[str]]) -> None:
+def check_combinations(template: str, values_of: Callable[[str], Sequence[str]]) -> None:
     """Raises UsageError for a template that makes more prompts than anyone draws.
 
     `values_of` has the lines of a list by its name.
     """
     from dynamicprompts.parser.parse import parse
 
-    if _Counter(values_of).ways(parse(template), {}) > MOST:
+    if _Counter(values_of).ways(parse(template), {}) > MAX_COMBINATIONS:
         raise UsageError(
-            f"wildcards of {template[:60]!r}: there are more than {MOST:,} ways to fill it",
+            f"wildcards of {template[:60]!r}: there are more than {MAX_COMBINATIONS:,} ways "
+            "to fill it",
             code="usage.prompt",
             hint="--wildcard-mode random --count 100 draws some of them",
         )

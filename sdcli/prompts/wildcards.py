@@ -78,7 +78,7 @@ class Wildcards:
         from dynamicprompts.sampling_context import SamplingContext
 
         with _translated(template):
-            ways.check(_hidden(self._checked(template)), self._values)
+            ways.check_combinations(_hidden(self._checked(template)), self._values)
             context = SamplingContext(SamplingMethod.COMBINATORIAL, self._lists)
             for drawn in context.sample_prompts(_hidden(template)):
                 yield str(drawn).replace(_HASH, "#")

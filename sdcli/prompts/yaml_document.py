@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sdcli.errors import UsageError
-from sdcli.prompts.documents import broken_text, entries
-from sdcli.prompts.entry import Place, Reading, fault
-from sdcli.prompts.places import Lines, Path, nearest
+from sdcli.prompts.documents import document_entries, utf8_fault
+from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
+from sdcli.prompts.places import LineIndex, Path, nearest_location
 
 _INT = re.compile(r"[-+]?[0-9]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
@@ -24,12 +24,12 @@ _DEPTH = 5
 _DEEPEST = 1000  # levels of nesting; the parser falls over at some thirty thousand
 
 
-def read(lines: Iterable[str], file: str) -> Reading:
+def read_yaml(lines: Iterable[str], file: str) -> EntryIterator:
     """The documents of a YAML file, one after the other; each is held in memory as a whole."""
     import yaml
 
     text = "".join(lines)
-    if problem := broken_text(text, file):
+    if problem := utf8_fault(text, file):
         yield problem
         return
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -37,17 +37,21 @@ def read(lines: Iterable[str], file: str) -> Reading:
         _check_depth(yaml.parse(text, Loader=loader))
         for node in yaml.compose_all(text, Loader=loader):
             tree = _Tree(file)
-            yield from entries(tree.value(node, ()), tree.place)
+            yield from document_entries(tree.value(node, ()), tree.place)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        yield fault(place, f"not YAML: {error.problem or error.context}")
+        place = (
+            SourceLocation(file, mark.line + 1, mark.column + 1)
+            if mark
+            else SourceLocation(file, 1, 1)
+        )
+        yield located_error(place, f"not YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
         odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        place = Lines(text, file).place(odd.start() if odd else 0)
-        yield fault(place, f"not YAML: {error}".splitlines()[0])
+        place = LineIndex(text, file).place(odd.start() if odd else 0)
+        yield located_error(place, f"not YAML: {error}".splitlines()[0])
     except RecursionError:
-        yield fault(Place(file, 1, 1), "not YAML: nested too deeply")
+        yield located_error(SourceLocation(file, 1, 1), "not YAML: nested too deeply")
     except UsageError as error:
         yield error
 
@@ -68,17 +72,17 @@ class _Tree:
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._places: dict[Path, Place] = {}
+        self._places: dict[Path, SourceLocation] = {}
         self._pairs: dict[int, dict[str, _Pair]] = {}
 
-    def place(self, path: Path) -> Place:
-        return nearest(self._places, path, Place(self._file, 1, 1))
+    def place(self, path: Path) -> SourceLocation:
+        return nearest_location(self._places, path, SourceLocation(self._file, 1, 1))
 
     def value(self, node: Any, path: Path) -> object:
         """What is deeper than any field has no value: an alias may make a small file endless."""
         self._places.setdefault(path, self._of(node))
         if node.tag not in _TAGS:
-            raise fault(self._of(node), f"the tag {node.tag!r} is not understood")
+            raise located_error(self._of(node), f"the tag {node.tag!r} is not understood")
         if node.id == "scalar":
             return _scalar(node.value) if not node.style else node.value
         if len(path) >= _DEPTH:
@@ -104,20 +108,20 @@ class _Tree:
                 continue
             name = key.value if key.id == "scalar" else None
             if not isinstance(name, str):
-                raise fault(self._of(key), "a name of a field is a word")
+                raise located_error(self._of(key), "a name of a field is a word")
             if name in own:
-                raise fault(self._of(key), f"{name!r} is there twice")
+                raise located_error(self._of(key), f"{name!r} is there twice")
             own[name] = _Pair(key, value)
         own |= {name: pair for name, pair in merged.items() if name not in own}
         return own
 
     def _merged(self, node: Any) -> dict[str, _Pair]:
         if node.id != "mapping":
-            raise fault(self._of(node), "<< merges a mapping or a list of them")
+            raise located_error(self._of(node), "<< merges a mapping or a list of them")
         return self._fields(node)
 
-    def _of(self, node: Any) -> Place:
-        return Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+    def _of(self, node: Any) -> SourceLocation:
+        return SourceLocation(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 class _Pair(NamedTuple):

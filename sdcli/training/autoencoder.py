@@ -15,7 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sdcli.training.loop import Draw, half_precision, result
+from sdcli.training.loop import StepRandom, half_precision, result
 from sdcli.training.scenes import CELL, Placement, Scene, render, sample_for_training
 from sdcli.training.sprites import Sprites, load_sprites
 
@@ -133,7 +133,7 @@ class KlStage:
         self.vae = make_kl().to(memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"vae": self.vae}
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """Reconstruct a batch through a sampled code."""
         if progress < self.crops_until:
             x = crops(draw.numpy, pictures(draw.numpy, self.sprites, 8))
@@ -194,7 +194,7 @@ class TinyStage:
         self.tiny = make_tiny().to(memory_format=torch.channels_last)
         self.modules: dict[str, nn.Module] = {"vae_tiny": self.tiny}
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """Decode the teacher's latents to the picture, and encode the picture to them."""
         x = pictures(draw.numpy, self.sprites, self.batch)
         with torch.no_grad():

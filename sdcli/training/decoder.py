@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdcli.training.autoencoder import DECODER, load_kl, psnr, reconstruction_loss, to_tensor
 from sdcli.training.captions import caption
 from sdcli.training.diffusion import embed, make_scheduler, make_unet
-from sdcli.training.loop import Draw, half_precision, result
+from sdcli.training.loop import StepRandom, half_precision, result
 from sdcli.training.scenes import Scene, render, sample_for_training
 from sdcli.training.sprites import load_sprites
 from sdcli.training.text import SHORT, Ids, make_text_encoder
@@ -22,7 +22,7 @@ from sdcli.training.text import SHORT, Ids, make_text_encoder
 STEPS = 4
 
 
-class Redrawer:
+class LatentRefiner:
     """The trained UNet, which takes latents half-way into noise and back."""
 
     guidance = 3.0
@@ -38,7 +38,7 @@ class Redrawer:
         self.alphas = make_scheduler().alphas_cumprod
 
     @torch.no_grad()
-    def __call__(self, draw: Draw, clean: Tensor, texts: list[str]) -> Tensor:
+    def __call__(self, draw: StepRandom, clean: Tensor, texts: list[str]) -> Tensor:
         """(batch, 4, 16, 16) latents as the UNet would draw them, things staying where they are.
 
         Noised up to a random time, and denoised in a few steps of DDIM (Song et al., 2021).
@@ -71,7 +71,7 @@ class DecoderStage:
     def __init__(self, folder: Path) -> None:
         """Load the trained VAE; its encoder stays as it is."""
         self.sprites = load_sprites(folder)
-        self.redraw = Redrawer(folder)
+        self.redraw = LatentRefiner(folder)
         self.vae = load_kl(folder)
         self.vae.decoder.requires_grad_(True)
         self.vae.post_quant_conv.requires_grad_(True)
@@ -80,7 +80,7 @@ class DecoderStage:
             "post_quant_conv": self.vae.post_quant_conv,
         }
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """Decode a batch, half of it redrawn."""
         scenes = [sample_for_training(draw.numpy) for _ in range(2 * self.batch)]
         x = to_tensor([render(scene, self.sprites) for scene in scenes])
@@ -97,7 +97,7 @@ class DecoderStage:
         return reconstruction_loss(output, x), figures
 
 
-def _told(draw: Draw, scene: Scene) -> str:
+def _told(draw: StepRandom, scene: Scene) -> str:
     """A caption that says something."""
     while not (text := caption(draw.numpy, scene)):
         pass

@@ -22,7 +22,7 @@ from transformers import CLIPTextModel
 
 from sdcli.training.autoencoder import load_kl, to_tensor
 from sdcli.training.captions import caption
-from sdcli.training.loop import WORKERS, Draw, half_precision, settle
+from sdcli.training.loop import WORKERS, StepRandom, half_precision, pin_worker
 from sdcli.training.scenes import Scene, render, sample_for_training
 from sdcli.training.sprites import load_sprites
 from sdcli.training.text import SHORT, WIDTH, Ids, load_text_encoder
@@ -74,7 +74,7 @@ def _encode(rank: int, world: int, folder: Path) -> None:
     part = _part(folder, rank)
     if part.exists():
         return
-    settle(rank)
+    pin_worker(rank)
     vae, sprites = load_kl(folder), load_sprites(folder)
     scenes = training_scenes()[rank::world]
     encoded = []
@@ -113,7 +113,7 @@ def embed(encoder: CLIPTextModel, ids: Tensor) -> Tensor:
     return torch.cat([words, words[:, -1:].expand(-1, missing, -1)], dim=1) if missing else words
 
 
-class Difficulty(nn.Module):
+class HardExampleSampler(nn.Module):
     """Which things are drawn badly, and so must be drawn more often: learned from the losses.
 
     Kept as buffers, so that a checkpoint holds it.
@@ -162,7 +162,7 @@ class DiffusionStage:
         self.encoder = load_text_encoder(folder)
         self.unet = make_unet().to(memory_format=torch.channels_last)
         self.unet.set_attn_processor(AttnProcessor())  # the fused one is slow backwards in bfloat16
-        self.difficulty = Difficulty(self.scenes, self.batch)
+        self.difficulty = HardExampleSampler(self.scenes, self.batch)
         self.modules: dict[str, nn.Module] = {
             "unet": self.unet,
             "text_encoder": self.encoder,
@@ -171,7 +171,7 @@ class DiffusionStage:
         alphas = make_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """The mean square error of v on a batch of every noise level."""
         chosen = self.difficulty.choose(draw.numpy, self.batch)
         texts = [caption(draw.numpy, self.scenes[i]) for i in chosen]

@@ -16,15 +16,15 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers import resolve_scheduler
 from sdcli.training.__main__ import SECONDS
 from sdcli.training.autoencoder import psnr, to_tensor
 from sdcli.training.drawn import best_psnr
 from sdcli.training.export import DEFAULTS
-from sdcli.training.heldout import TEST, TUNING, Case, cases, name, where
+from sdcli.training.heldout import TEST, TUNING, Case, background_phrase, cases, noun_phrase
 from sdcli.training.judge import Judge, JudgeStage
 from sdcli.training.loop import train
-from sdcli.training.report import Report, per_class, put_into_card, table
+from sdcli.training.report import Report, per_class, table, update_model_card
 from sdcli.training.scenes import render, sample
 from sdcli.training.sheet import contact_sheet
 from sdcli.training.sprites import Sprites, load_sprites
@@ -37,13 +37,13 @@ SHEET_SEED = 24
 Levels = NDArray[np.uint8]
 
 
-class Artist:
+class EvaluatedModel:
     """The model under test."""
 
     def __init__(self, model: Path, steps: int, guidance: float) -> None:
         """Load ``model`` with the scheduler that it names as its own."""
         pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
-        choice = resolve(str(DEFAULTS["scheduler"])).choice
+        choice = resolve_scheduler(str(DEFAULTS["scheduler"])).choice
         scheduler = getattr(diffusers, str(choice.class_name))
         pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **dict(choice.config))
         pipeline.set_progress_bar_config(disable=True)
@@ -80,7 +80,7 @@ def judge_cases(report: Report, judge: Judge, asked: list[Case], pictures: list[
             report.misses.append(f"{case.prompt}: {', '.join(seen)} / {ground}")
 
 
-def measure_drawing(report: Report, artist: Artist, sprites: Sprites) -> None:
+def measure_drawing(report: Report, artist: EvaluatedModel, sprites: Sprites) -> None:
     """PSNR of every class alone, each the mean of pictures on several plain colours in turn.
 
     A picture under ``POOR`` is one that went wrong, as where a thing stands half-way between two
@@ -90,7 +90,10 @@ def measure_drawing(report: Report, artist: Artist, sprites: Sprites) -> None:
     asked = []
     for index, concept in enumerate(CONCEPTS.values()):
         free = [g for g in grounds[index % len(grounds) :] + grounds if g != concept.color]
-        asked += [(concept.name, f"{name(concept)} {where(g)}") for g in free[:PICTURES]]
+        asked += [
+            (concept.name, f"{noun_phrase(concept)} {background_phrase(g)}")
+            for g in free[:PICTURES]
+        ]
     pictures = artist.draw([prompt for _, prompt in asked], seed=900_000)
     found: dict[str, list[float]] = defaultdict(list)
     for (concept_name, _), picture in zip(asked, pictures, strict=True):
@@ -106,7 +109,7 @@ def measure_drawing(report: Report, artist: Artist, sprites: Sprites) -> None:
     }
 
 
-def measure_vaes(report: Report, artist: Artist, model: Path, sprites: Sprites) -> None:
+def measure_vaes(report: Report, artist: EvaluatedModel, model: Path, sprites: Sprites) -> None:
     """PSNR of both autoencoders on 64 scenes of no training run."""
     rng = np.random.default_rng(64_000)
     x = to_tensor([render(sample(rng), sprites) for _ in range(64)])
@@ -120,7 +123,7 @@ def measure_vaes(report: Report, artist: Artist, model: Path, sprites: Sprites) 
         report.figures["psnr_vae_tiny"] = float(psnr(tiny.decode(z).sample, x).mean())
 
 
-def validate_judge(report: Report, judge: Judge, artist: Artist, sprites: Sprites) -> None:
+def validate_judge(report: Report, judge: Judge, artist: EvaluatedModel, sprites: Sprites) -> None:
     """The judge on 500 scenes: rendered, and through the VAE."""
     rng = np.random.default_rng(65_000)
     scenes = [sample(rng) for _ in range(500)]
@@ -152,7 +155,7 @@ def validate_judge(report: Report, judge: Judge, artist: Artist, sprites: Sprite
     report.figures["judge_background"] = float(np.mean(grounds))
 
 
-def measure_speed(report: Report, artist: Artist) -> None:
+def measure_speed(report: Report, artist: EvaluatedModel) -> None:
     """Seconds a picture, one at a time and in batches of eight: the best of three."""
     for label, count in (("seconds_single", 1), ("seconds_in_batch", BATCH)):
         times = []
@@ -169,7 +172,7 @@ def evaluate(
     """Everything but printing."""
     train("judge", JudgeStage, folder, seconds=SECONDS["judge"], seed=9)
     sprites, judge, report = load_sprites(folder), Judge(folder), Report()
-    artist = Artist(model, steps, guidance)
+    artist = EvaluatedModel(model, steps, guidance)
     asked = cases(TEST)
     if tuning:
         published = {case.prompt for case in asked}
@@ -219,7 +222,7 @@ def main() -> None:
     print("\nPSNR by class:", per_class(report))
     print("\nmisses:", *report.misses[:60], sep="\n  ")
     if a.card:
-        put_into_card(report, a.card)
+        update_model_card(report, a.card)
     if a.json:
         a.json.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from sdcli.catalog.latent_rgb import KEY
-from sdcli.engine.trajectories import fit_factors
+from sdcli.engine.trajectories import fit_latent_rgb_factors
 from sdcli.training.autoencoder import load_kl, load_tiny, pictures
 from sdcli.training.captions import caption
 from sdcli.training.diffusion import make_scheduler, make_unet
@@ -69,7 +69,7 @@ def latent_rgb_factors(vae: AutoencoderKL, pictures: Tensor) -> list[list[float]
     latents = vae.encode(pictures).latent_dist.mode()
     decoded = vae.decode(latents).sample
     small = torch.nn.functional.adaptive_avg_pool2d(decoded, latents.shape[-2:])
-    return fit_factors((latents * vae.config.scaling_factor).numpy(), small.numpy())
+    return fit_latent_rgb_factors((latents * vae.config.scaling_factor).numpy(), small.numpy())
 
 
 def _old_layout(target: Path, folder: Path) -> None:

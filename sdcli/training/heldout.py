@@ -44,12 +44,12 @@ class Case:
     named: bool = True
 
 
-def name(concept: Concept) -> str:
+def noun_phrase(concept: Concept) -> str:
     """The thing with its article."""
     return f"{article(concept.name)} {concept.name}" if takes_article(concept) else concept.name
 
 
-def where(background: str) -> str:
+def background_phrase(background: str) -> str:
     """The words for a background."""
     return _SCENERY_WORDS.get(background) or f"on {article(background)} {background} background"
 
@@ -91,7 +91,7 @@ _LAYOUTS = {
 
 
 def _sentence(rng: Generator, kind: str, scene: Scene) -> str:
-    things = [name(CONCEPTS[p.concept]) for p in scene.placements]
+    things = [noun_phrase(CONCEPTS[p.concept]) for p in scene.placements]
     if kind == "plural":
         return f"two {CONCEPTS[scene.placements[0].concept].plural}"
     if kind == "three":
@@ -128,7 +128,9 @@ def cases(seed: int = TEST) -> list[Case]:
         wanted = len(found) + count
         for scene in _scenes(rng, kind):
             named = kind != "unnamed"
-            prompt = _sentence(rng, kind, scene) + (f" {where(scene.background)}" if named else "")
+            prompt = _sentence(rng, kind, scene) + (
+                f" {background_phrase(scene.background)}" if named else ""
+            )
             found.setdefault(prompt, Case(kind=kind, prompt=prompt, scene=scene, named=named))
             if len(found) == wanted:
                 break

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdcli.training.backgrounds import SIZE, paint
-from sdcli.training.loop import Draw, result
+from sdcli.training.loop import StepRandom, result
 from sdcli.training.scenes import Scene
 from sdcli.training.sprites import Sprites, load_sprites
 from sdcli.training.world import BACKGROUNDS, CLASS_INDEX, SCENERY
@@ -106,7 +106,7 @@ class JudgeStage:
         self.classifier = Classifier()
         self.modules: dict[str, nn.Module] = {"judge": self.classifier}
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """Cross-entropy on fresh squares, some blurred, with a little noise."""
         made = [example(draw.numpy, self.sprites) for _ in range(self.batch)]
         x = torch.from_numpy(np.stack([pixels for pixels, _ in made])).permute(0, 3, 1, 2)
@@ -120,7 +120,7 @@ class JudgeStage:
         return F.cross_entropy(logits, label), {"right": right}
 
 
-def views(scene: Scene) -> list[tuple[int, int, int]]:
+def crop_boxes(scene: Scene) -> list[tuple[int, int, int]]:
     """(left, top, side) of the square in which each thing must be."""
     if scene.layout == "row" or (scene.layout == "many" and len(scene.placements) == 2):
         return [(0, 24, 80), (48, 24, 80)]
@@ -133,10 +133,11 @@ def views(scene: Scene) -> list[tuple[int, int, int]]:
     return [(0, 0, SIZE)]
 
 
-def squares(pictures: Tensor, scene: Scene) -> Tensor:
+def crops(pictures: Tensor, scene: Scene) -> Tensor:
     """(things, 3, 40, 40): the squares of one (3, 128, 128) picture in 0…1."""
     parts = [
-        pictures[None, :, top : top + side, left : left + side] for left, top, side in views(scene)
+        pictures[None, :, top : top + side, left : left + side]
+        for left, top, side in crop_boxes(scene)
     ]
     return torch.cat([F.interpolate(p, size=(SIDE, SIDE), mode="area") for p in parts])
 
@@ -162,7 +163,7 @@ class Judge:
     def things(self, picture: NDArray[np.uint8], scene: Scene) -> list[str]:
         """What stands in each of the scene's places."""
         x = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
-        return [self._names[i] for i in self.classifier(squares(x, scene)).argmax(1).tolist()]
+        return [self._names[i] for i in self.classifier(crops(x, scene)).argmax(1).tolist()]
 
     def background(self, picture: NDArray[np.uint8]) -> str:
         """The background whose border is nearest, by the median pixel."""

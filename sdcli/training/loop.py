@@ -35,7 +35,7 @@ def half_precision() -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=able)
 
 
-class Draw:
+class StepRandom:
     """The randomness of one step of one worker."""
 
     def __init__(self, seed: int, rank: int, step: int) -> None:
@@ -57,7 +57,7 @@ class Stage(Protocol):
     weight_decay: float
     ema_decay: float
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch at ``progress`` (0…1) of the budget, and figures to print."""
         ...
 
@@ -119,7 +119,7 @@ class Run:
     def advance(self, seed: int) -> dict[str, float]:
         """One step on all workers."""
         started = time.monotonic()
-        draw = Draw(seed, self.rank, self.step)
+        draw = StepRandom(seed, self.rank, self.step)
         loss, figures = self.stage.loss(draw, self.elapsed / self.seconds, self.rank)
         loss.backward()  # type: ignore[no-untyped-call]
         self._share_gradients()
@@ -161,7 +161,7 @@ class Run:
             p.copy_(average)
 
 
-def settle(rank: int) -> None:
+def pin_worker(rank: int) -> None:
     """A thread and a core for each worker: two that wait for each other must never share one."""
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
@@ -179,7 +179,7 @@ def _work(
     seed: int,
 ) -> None:
     if world > 1:
-        settle(rank)
+        pin_worker(rank)
         dist.init_process_group(
             "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world
         )

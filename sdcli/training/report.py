@@ -74,7 +74,7 @@ def per_class(report: Report) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in worst_first)
 
 
-def put_into_card(report: Report, card: Path) -> None:
+def update_model_card(report: Report, card: Path) -> None:
     """Replace what stands between the card's two figure marks."""
     before, rest = card.read_text().split(BEGIN)
     _, after = rest.split(END)

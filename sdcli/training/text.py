@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdcli.training.captions import caption
-from sdcli.training.loop import Draw, result
+from sdcli.training.loop import StepRandom, result
 from sdcli.training.scenes import Scene, sample_for_training
 from sdcli.training.tokenizer import load_tokenizer
 from sdcli.training.world import BACKGROUNDS, CLASS_INDEX
@@ -71,7 +71,7 @@ def layout(scene: Scene) -> Tensor:
     return cells.flatten()
 
 
-class Painter(nn.Module):
+class LayoutProbe(nn.Module):
     """Asks the caption's vectors, cell by cell, what is there."""
 
     def __init__(self) -> None:
@@ -110,10 +110,10 @@ class TextStage:
     def __init__(self, folder: Path) -> None:
         """Fresh encoder and painter."""
         self.ids = Ids(folder)
-        self.encoder, self.painter = make_text_encoder(folder), Painter()
+        self.encoder, self.painter = make_text_encoder(folder), LayoutProbe()
         self.modules: dict[str, nn.Module] = {"text_encoder": self.encoder, "painter": self.painter}
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         """Paint a batch of maps."""
         scenes = [sample_for_training(draw.numpy) for _ in range(self.batch)]
         texts = [caption(draw.numpy, scene) for scene in scenes]

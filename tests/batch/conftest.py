@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sdcli.prompts.arrivals import Given
+from sdcli.prompts.arrivals import IterableSource
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.run import Delivery, deliver
+from sdcli.shelf import RunOptions
 
 CPU = PipelineSpec(device="cpu", dtype="float32")
 
@@ -50,8 +50,8 @@ def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
     def run(requests: list[GenerationRequest], batch_size: int = 1, **more: Any) -> Batch:
         capfd.readouterr()
         given = {"out": str(tmp_path / "outputs"), "journal": True, "report": "jsonl"}
-        delivery = Delivery(images=len(requests), **{**given, **more})
-        code = deliver(Given(requests), delivery, batch_size=batch_size)
+        delivery = RunOptions(images=len(requests), **{**given, **more})
+        code = run(IterableSource(requests), delivery, batch_size=batch_size)
         out, err = capfd.readouterr()
         return Batch(code, [json.loads(line) for line in out.splitlines()], err)
 
@@ -60,9 +60,11 @@ def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
 
 def pictures(folder: Path) -> dict[str, str]:
     """File name -> hash of the pixels, of every image in a folder; each must be whole."""
-    from sdcli.output.encode import read
+    from sdcli.output.encode import read_image_info
 
-    return {path.name: read(path)["pixels_sha256"] for path in sorted(folder.glob("*.png"))}
+    return {
+        path.name: read_image_info(path)["pixels_sha256"] for path in sorted(folder.glob("*.png"))
+    }
 
 
 def clutter(folder: Path) -> list[str]:

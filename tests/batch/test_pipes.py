@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 from tests.batch.conftest import clutter, pictures
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def test_prompts_that_come_late_are_drawn_as_they_come(tmp_path: Path) -> None:
         process.stdin.write(f"{prompt}\n")
         process.stdin.flush()
         path = process.stdout.readline().rstrip("\n")  # before the next prompt is there
-        assert read(tmp_path / path)["record"]["request"]["prompt"] == prompt
+        assert read_image_info(tmp_path / path)["record"]["request"]["prompt"] == prompt
     process.stdin.close()
     assert process.stdout.read() == ""
     process.stdout.close()

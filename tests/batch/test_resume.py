@@ -13,9 +13,9 @@ from threading import Thread
 
 import pytest
 
-from sdcli.dump import LatentsWanted
+from sdcli.dump import LatentsSelection
 from sdcli.errors import ExitCode, NumericsError
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 from tests.batch.conftest import CPU, RunBatch, asked, clutter, pictures
 
 THREE = [asked("a cat"), asked("a dog"), asked("a red star")]
@@ -159,7 +159,7 @@ def test_numbered_files_beside_their_records_and_latents(
     more = {
         "out": str(tmp_path / "x" / "cat.webp"),
         "sidecar": True,
-        "save_latents": LatentsWanted.parse("final", None),
+        "save_latents": LatentsSelection.parse("final", None),
     }
     first = run_batch(THREE[:2], **more)
     assert [path.name for path in first.paths] == ["cat-0001.webp", "cat-0002.webp"]
@@ -178,7 +178,7 @@ def test_a_job_that_failed_waits_for_retry_failed(
 ) -> None:
     from sdcli import engine
 
-    draw = engine.generate
+    draw = engine.generate_batch
 
     def generate(loaded, jobs, **options):
         if "dog" in jobs[0].prompt:
@@ -186,7 +186,7 @@ def test_a_job_that_failed_waits_for_retry_failed(
         return draw(loaded, jobs, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "generate", generate)
+        patch.setattr(engine, "generate_batch", generate)
         first = run_batch(THREE)
     assert first.code == ExitCode.PARTIAL
     [failed] = [event for event in first.events if event["event"] == "failed"]
@@ -221,7 +221,7 @@ def test_groups_load_once_and_come_out_in_the_file_s_order(
 def test_the_job_is_told_in_the_record(run_batch: RunBatch, folder: Path) -> None:
     [path] = run_batch(THREE[:1]).paths
     line = json.loads((folder / "sdcli-journal.jsonl").read_text().splitlines()[-1])
-    assert line["job"] == read(path)["record"]["job"]
+    assert line["job"] == read_image_info(path)["record"]["job"]
     assert line["name"] == path.name
 
 

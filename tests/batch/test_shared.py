@@ -21,12 +21,12 @@ SCRIPT = """
 import os, random, resource, signal, sys, time
 from pathlib import Path
 from sdcli import planner, run
-from sdcli.prompts.arrivals import Given
+from sdcli.prompts.arrivals import IterableSource
 from tests.batch.conftest import CPU, asked
 import torch
 torch.set_num_threads(1)
 from sdcli import engine
-engine.versions()
+engine.library_versions()
 run._loaded[CPU] = engine.load(CPU)
 
 PROMPTS = [asked(f"a cat {i}", seed=None if i % 2 else i) for i in range(12)]
@@ -39,8 +39,8 @@ def start(out, **more):
     sys.stderr = open(out + ".log", "a")
     code = 99
     try:
-        delivery = run.Delivery(out=out, images=len(PROMPTS), journal=True, **more)
-        code = run.deliver(Given(PROMPTS), delivery)
+        delivery = run.RunOptions(out=out, images=len(PROMPTS), journal=True, **more)
+        code = run.run(IterableSource(PROMPTS), delivery)
     except BaseException:
         import traceback
         traceback.print_exc(file=sys.stderr)

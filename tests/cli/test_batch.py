@@ -15,14 +15,14 @@ from PIL import Image
 
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 QUICK = ("--device", "cpu", "--steps", "1")
 
 
 def record(path):
-    return read(path)["record"]["request"]
+    return read_image_info(path)["record"]["request"]
 
 
 def write(tmp_path, name, text):
@@ -48,7 +48,10 @@ def test_a_recorded_request_is_a_line(run_cli, tmp_path):
     run_cli("generate", "a cat", "-s", "Euler a", "--seed", "5", *QUICK, "-o", "cat.png")
     write(tmp_path, "a.jsonl", json.dumps(record("cat.png")))
     again = run_cli("batch", "a.jsonl", "--batch-size", "1")
-    assert read(again.paths[0])["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+    assert (
+        read_image_info(again.paths[0])["pixels_sha256"]
+        == read_image_info("cat.png")["pixels_sha256"]
+    )
 
 
 def test_stdin_in_another_format(run_cli):
@@ -300,13 +303,13 @@ def test_another_vae_loads_without_the_rest(run_cli, tmp_path, monkeypatch):
     )
     argv = ("batch", "a.txt", "--seed", "7", "--batch-size", "1", *QUICK)
     assert run_cli(*argv, "--dry-run", "--json").document["model_loads"] == 1
-    together = [read(path)["pixels_sha256"] for path in run_cli(*argv).paths]
+    together = [read_image_info(path)["pixels_sha256"] for path in run_cli(*argv).paths]
     assert [like is not None for like in loads[-1:]] == [True]
     assert len(loads) == 2
     for i, digest in enumerate(together):
         vae = "tiny" if i % 2 else "own"
         alone = run_cli("generate", f"a cat {i}", "--vae", vae, "--seed", "7", *QUICK, "-o", "x")
-        assert read(alone.paths[0])["pixels_sha256"] == digest
+        assert read_image_info(alone.paths[0])["pixels_sha256"] == digest
 
 
 def test_a_dry_run_for_people(run_cli, tmp_path):

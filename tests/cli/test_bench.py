@@ -39,8 +39,8 @@ def test_seconds_are_split_by_phase(run_cli):
 
 def test_contestants_take_turns_and_the_first_round_is_not_counted():
     pair = [
-        measure.Contestant(name="a", argv=measure.python("-c", "print(1)")),
-        measure.Contestant(name="b", argv=measure.python("-c", "print(input())"), stdin="2"),
+        measure.BenchCommand(name="a", argv=measure.python("-c", "print(1)")),
+        measure.BenchCommand(name="b", argv=measure.python("-c", "print(input())"), stdin="2"),
     ]
     first, second = measure.measure(pair, rounds=2)
     assert (first.stdout, second.stdout) == (["1\n"] * 2, ["2\n"] * 2)
@@ -49,7 +49,9 @@ def test_contestants_take_turns_and_the_first_round_is_not_counted():
 
 
 def test_a_contestant_that_fails_ends_the_race():
-    broken = measure.Contestant(name="broken", argv=measure.python("-c", "raise SystemExit('no')"))
+    broken = measure.BenchCommand(
+        name="broken", argv=measure.python("-c", "raise SystemExit('no')")
+    )
     with pytest.raises(SdcliError, match="broken ended with 1: no"):
         measure.measure([broken], rounds=1)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sdcli import GenerationRequest, generate
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 
 QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 
@@ -41,7 +41,9 @@ def test_several_prompts_and_counts_come_in_order_with_counted_seeds(run_cli):
 
 def test_an_image_of_a_count_is_the_same_alone(run_cli):
     hashes = [
-        read(run_cli("generate", "a cat", *argv, "--device", "cpu", "--steps", "2").paths[-1])
+        read_image_info(
+            run_cli("generate", "a cat", *argv, "--device", "cpu", "--steps", "2").paths[-1]
+        )
         for argv in (("--seed", "7", "--count", "2"), ("--seed", "8"))
     ]
     assert hashes[0]["pixels_sha256"] == hashes[1]["pixels_sha256"]
@@ -66,7 +68,7 @@ def test_json_is_one_document_and_names_whole_files(run_cli):
     ran = run_cli("generate", "a cat", *QUICK, "--json", "-o", "cat.png")
     assert ran.document["schema"] == "sdcli/run/1"
     [image] = ran.document["images"]
-    assert read(image["path"])["pixels_sha256"] == image["pixels_sha256"]
+    assert read_image_info(image["path"])["pixels_sha256"] == image["pixels_sha256"]
 
 
 def test_out_dash_is_the_image_itself(run_cli, tmp_path):
@@ -101,7 +103,7 @@ def test_quiet_is_quiet(run_cli):
 def test_the_record_is_in_the_image_beside_it_or_nowhere(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "with.png", "--sidecar")
     run_cli("generate", "a cat", *QUICK, "-o", "without.png", "--no-metadata")
-    with_record, without = read("with.png"), read("without.png")
+    with_record, without = read_image_info("with.png"), read_image_info("without.png")
     assert with_record["pixels_sha256"] == without["pixels_sha256"]
     assert without["record"] is None
     assert json.loads(Path("with.json").read_text("utf-8")) == with_record["record"]
@@ -111,7 +113,7 @@ def test_the_record_is_in_the_image_beside_it_or_nowhere(run_cli):
 
 def test_a_record_makes_the_same_picture_again(run_cli):
     run_cli("generate", "a cat", "--steps", "3", "-s", "euler_a simple", "-o", "cat.png")
-    document = read("cat.png")
+    document = read_image_info("cat.png")
     [again] = generate(GenerationRequest.from_dict(document["record"]["request"]))
     from sdcli.output.record import pixels_sha256
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers import resolve_scheduler
 from sdcli.cli import main
 from sdcli.output import a1111, again
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 from sdcli.request import GenerationRequest
 
 A1111 = """a cat, (masterpiece:1.2), <lora:x:0.5>
@@ -108,7 +108,7 @@ def test_a_stranger_s_image_is_read(run_cli, tmp_path, generator):
 
 
 def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
-    prompt, negative, fields = a1111.parse(A1111)
+    prompt, negative, fields = a1111.parse_parameters(A1111)
     assert prompt == "a cat, (masterpiece:1.2), <lora:x:0.5>\non two lines"
     assert negative == 'blurry, "bad"'
     assert fields["VAE"] == "a, b.safetensors"
@@ -131,7 +131,7 @@ def test_a_stranger_s_command_runs(run_cli, tmp_path):
     command = shlex.split(ran.stdout)
     made = run_cli(*command[1:], "--device", "cpu", "-o", "new.png")
     assert (made.code, made.stderr.count("error")) == (0, 0)
-    request = read("new.png")["record"]["request"]
+    request = read_image_info("new.png")["record"]["request"]
     assert (request["seed"], request["guidance_scale"], request["scheduler"]) == (5, 3, "Euler a")
 
 
@@ -179,7 +179,7 @@ def test_a1111_s_schedule_type_is_part_of_the_scheduler(run_cli, tmp_path, sampl
     text = f"a cat\nSteps: 22, {pair}CFG scale: 7, Seed: 4, Size: 64x64"
     path = png(tmp_path / "x.png", parameters=text)
     request = run_cli("inspect", str(path), "--json").document["foreign"]["request"]
-    assert resolve(request["scheduler"]).label == label
+    assert resolve_scheduler(request["scheduler"]).label == label
 
 
 def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
@@ -187,10 +187,12 @@ def test_ours_is_a_command_that_makes_the_same_picture(run_cli):
     run_cli("generate", 'a cat\'s "hat"', *argv, "-o", "cat.png")
     command = shlex.split(run_cli("inspect", "cat.png", "--as-command").stdout)
     run_cli(*command[1:], "-o", "again.png")
-    assert read("again.png")["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+    assert (
+        read_image_info("again.png")["pixels_sha256"] == read_image_info("cat.png")["pixels_sha256"]
+    )
     line = json.loads(run_cli("inspect", "cat.png", "--as-prompt-line").stdout)
     assert line["prompt"] == 'a cat\'s "hat"'
-    asked = GenerationRequest.from_dict(read("cat.png")["record"]["request"])
+    asked = GenerationRequest.from_dict(read_image_info("cat.png")["record"]["request"])
     assert GenerationRequest.from_dict(line) == asked
 
 
@@ -205,8 +207,8 @@ def test_numbers_that_json_lacks_are_null(run_cli, tmp_path):
 def test_our_own_a1111_text_reads_back(run_cli):
     argv = ("-n", "a: b", "--steps", "2", "-s", "dpmpp_2m karras", "--clip-skip", "1")
     run_cli("generate", "a cat", *argv, "--seed", "3", "-g", "2.5", "-o", "cat.png")
-    document = read("cat.png")
-    prompt, negative, fields = a1111.parse(document["parameters"])
+    document = read_image_info("cat.png")
+    prompt, negative, fields = a1111.parse_parameters(document["parameters"])
     assert (prompt, negative) == ("a cat", "a: b")
     assert fields | {"Version": ""} == {
         "Steps": "2", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "2.5",
@@ -220,7 +222,7 @@ def test_a_command_is_one_word_a_value(prompt, negative):
     from hypothesis import assume
 
     assume("\0" not in prompt + negative)
-    command = again.command({"prompt": prompt, "negative_prompt": negative or None})
+    command = again.to_command({"prompt": prompt, "negative_prompt": negative or None})
     if "$'" not in command:
         assert prompt in shlex.split(command)
     assert "\x1b" not in command

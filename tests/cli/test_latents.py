@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 
 STEPS = 4
 
@@ -32,7 +32,7 @@ def run(run_cli, tmp_path):
 
 
 def sha(path) -> str:
-    return read(path)["pixels_sha256"]
+    return read_image_info(path)["pixels_sha256"]
 
 
 def test_info_tells_what_is_there_without_torch(run):
@@ -50,7 +50,7 @@ def test_info_tells_what_is_there_without_torch(run):
 def test_the_last_latents_decode_to_the_image_and_its_record(run):
     assert run("latents", "decode", "a.png", "-o", "again.png").code == 0
     assert sha("again.png") == sha("a.png")
-    assert read("again.png")["record"] == read("a.png")["record"]
+    assert read_image_info("again.png")["record"] == read_image_info("a.png")["record"]
 
 
 def test_any_step_of_either_kind_decodes_with_either_vae(run):
@@ -67,7 +67,7 @@ def test_resume_unchanged_is_the_image_to_the_bit(run, name, step):
     ran = run("latents", "resume", name, "--from-step", str(step), "-o", "again.png")
     assert (ran.code, ran.stderr) == (0, "")
     assert sha("again.png") == sha(name)
-    again, first = (read(path)["record"] for path in ("again.png", name))
+    again, first = (read_image_info(path)["record"] for path in ("again.png", name))
     assert again.pop("job") != first.pop("job")  # asked in other words
     assert again == first
 
@@ -79,7 +79,7 @@ def test_resume_otherwise_is_another_image_and_says_so(run):
         assert ran.code == 0
         assert sha("other.png") != sha("a.png")
         assert "steps up to 2 are those of a.latents.safetensors" in ran.stderr
-        assert read("other.png")["record"]["events"]
+        assert read_image_info("other.png")["record"]["events"]
 
 
 def test_a_picture_that_began_as_another_is_not_replayed(run):
@@ -151,8 +151,8 @@ def test_frames_of_odd_sides_become_an_mp4(tmp_path):
     from sdcli.output import animation
 
     frames = [np.full((33, 51, 3), level, np.uint8) for level in (0, 255)]
-    target = animation.check(str(tmp_path / "odd.mp4"), force=False)
-    animation.write(frames, target, "odd", fps=8.0, force=False)
+    target = animation.prepare_animation(str(tmp_path / "odd.mp4"), force=False)
+    animation.write_animation(frames, target, "odd", fps=8.0, force=False)
     with av.open(str(tmp_path / "odd.mp4")) as container:
         assert {(f.width, f.height) for f in container.decode(video=0)} == {(52, 34)}
 
@@ -326,7 +326,7 @@ def test_decoding_says_what_it_was_done_with_and_keeps_the_tiles_of_the_run(run)
     assert sha("t.png") == sha("u.png") != sha("w.png")
     assert run("replay", "u.png", "w.png", "--check").code == 0
     assert run("latents", "decode", "t.png", "-m", str(EMBEDDED_FOLDER), "-o", "m.png").code == 0
-    assert read("m.png")["record"] is None  # no one request makes it
+    assert read_image_info("m.png")["record"] is None  # no one request makes it
 
 
 def test_a_taken_name_of_latents_is_told_before_anything_is_drawn(run):
@@ -386,7 +386,7 @@ def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
 
     quick = ("--steps", "2", "--seed", "3", "--device", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("sdcli.engine.sampling.decode", fail)
+        patch.setattr("sdcli.engine.sampling.decode_latents", fail)
         ran = run("generate", "a cat", *quick, "-o", "out")
     assert ran.code == 4
     [kept] = Path("out").iterdir()
@@ -399,7 +399,7 @@ def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
 
 
 def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch):
-    from sdcli.output.bar import Bar
+    from sdcli.output.bar import ProgressBar
 
     def interrupt(self: object, event: object) -> None:
         if event.step == 3:  # type: ignore[attr-defined]
@@ -407,7 +407,7 @@ def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch):
 
     argv = ("--steps", "4", "--seed", "7", "--device", "cpu", "-s", "DPM++ 2M")
     with monkeypatch.context() as patch:
-        patch.setattr(Bar, "on_step", interrupt)
+        patch.setattr(ProgressBar, "on_step", interrupt)
         ran = run("generate", "a red star", *argv, "--save-latents", "all", "-o", "cut")
     assert ran.code == 130
     [kept] = Path("cut").iterdir()

@@ -10,7 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 
 QUICK = ("--steps", "3", "--seed", "7", "--device", "cpu")
 
@@ -29,7 +29,9 @@ def test_looking_changes_no_pixel_and_leaves_a_whole_file(run_cli, look):
 def test_through_the_models_own_vae_the_last_look_is_the_picture(run_cli, tmp_path):
     argv = ("--preview-out", "now.png", "--preview-vae", "own", "-o", "cat.png")
     assert run_cli("generate", "a cat", *QUICK, *argv).code == 0
-    assert read("now.png")["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+    assert (
+        read_image_info("now.png")["pixels_sha256"] == read_image_info("cat.png")["pixels_sha256"]
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cat.png", "now.png"]
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdcli.errors import ExitCode
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 
 QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 
@@ -17,8 +17,8 @@ QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 def test_a_picture_is_made_again(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
     [path] = run_cli("replay", "cat.png").paths
-    assert read(path)["pixels_sha256"] == read("cat.png")["pixels_sha256"]
-    again, before = read(path)["record"], read("cat.png")["record"]
+    assert read_image_info(path)["pixels_sha256"] == read_image_info("cat.png")["pixels_sha256"]
+    again, before = read_image_info(path)["record"], read_image_info("cat.png")["record"]
     assert again | {"job": ""} == before | {"job": ""}
 
 
@@ -26,7 +26,7 @@ def test_changes_are_laid_over_the_record(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
     changes = ("--set", "steps=1", "--set", "size=64x96", "--set", "CFG=2.5")
     run_cli("replay", "cat.png", *changes, "--set", "scheduler=Euler a", "-o", "new.png")
-    request = read("new.png")["record"]["request"]
+    request = read_image_info("new.png")["record"]["request"]
     assert (request["num_inference_steps"], request["width"], request["height"]) == (1, 64, 96)
     assert (request["guidance_scale"], request["scheduler"]) == (2.5, "Euler a")
 
@@ -57,7 +57,7 @@ def test_check_finds_another_picture_different_and_says_what_changed(run_cli):
     assert ran.code == ExitCode.DIFFERENT
     assert "cat.png: different (PSNR" in ran.stdout
     assert "sdcli: error:" in ran.stderr
-    document = read("cat.png")
+    document = read_image_info("cat.png")
     document["record"]["versions"]["torch"] = "1.0"
     document["record"]["weights"]["unet"] = "0" * 64
     _with_record("cat.png", document["record"])
@@ -69,7 +69,7 @@ def test_check_finds_another_picture_different_and_says_what_changed(run_cli):
 
 def test_check_tells_of_an_altered_file(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
-    record = read("cat.png")["record"]
+    record = read_image_info("cat.png")["record"]
     with Image.open("cat.png") as image:
         image.rotate(180).save("cat.png")
     _with_record("cat.png", record)
@@ -143,12 +143,14 @@ def test_a_checked_picture_can_be_kept(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
     ran = run_cli("replay", "cat.png", "--check", "-o", "again.png")
     assert ran.code == 0
-    assert read("again.png")["pixels_sha256"] == read("cat.png")["pixels_sha256"]
+    assert (
+        read_image_info("again.png")["pixels_sha256"] == read_image_info("cat.png")["pixels_sha256"]
+    )
 
 
 def test_one_altered_pixel_is_a_difference(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
-    record = read("cat.png")["record"]
+    record = read_image_info("cat.png")["record"]
     with Image.open("cat.png") as image:
         image.putpixel((3, 3), tuple(255 - level for level in image.getpixel((3, 3))))
         image.save("cat.png")

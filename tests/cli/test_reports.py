@@ -8,7 +8,7 @@ from PIL import Image
 from sdcli import __version__, run
 from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode, NumericsError
-from sdcli.result import Failure
+from sdcli.result import JobFailure
 
 
 def test_version(run_cli):
@@ -81,17 +81,17 @@ def test_doctor(run_cli):
 @pytest.fixture
 def failing(monkeypatch):
     """Let jobs with a word in their prompt come to nothing, all others be drawn for true."""
-    draw = run.outcomes
+    draw = run.iter_results
 
     def outcomes(source, **options):
         for outcome in draw(source, **options):
             if "dog" in outcome.job.prompt:
                 error = NumericsError("the UNet gave NaN", code="numerics.unet", hint="try float32")
-                yield Failure(jobs=(outcome.job,), error=error)
+                yield JobFailure(jobs=(outcome.job,), error=error)
             else:
                 yield outcome
 
-    monkeypatch.setattr(run, "outcomes", outcomes)
+    monkeypatch.setattr(run, "iter_results", outcomes)
 
 
 def test_a_failed_job_stops_no_other(run_cli, failing):

@@ -11,7 +11,7 @@ import torch
 
 from sdcli import engine
 from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import SchedulerChoice, resolve
+from sdcli.catalog.schedulers import SchedulerConfig, resolve_scheduler
 from sdcli.engine.memory import MemoryModel
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.result import StepEvent
@@ -27,7 +27,7 @@ STOCHASTIC = [
 
 def test_a_seed_is_a_picture(loaded: Any) -> None:
     first, again, other = (
-        engine.generate(loaded, [make_job(seed=seed)])[0].pixels for seed in (5, 5, 6)
+        engine.generate_batch(loaded, [make_job(seed=seed)])[0].pixels for seed in (5, 5, 6)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -35,14 +35,14 @@ def test_a_seed_is_a_picture(loaded: Any) -> None:
 
 @pytest.mark.parametrize(("class_name", "eta"), STOCHASTIC)
 def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, eta: float) -> None:
-    choice = SchedulerChoice(class_name=class_name)
+    choice = SchedulerConfig(class_name=class_name)
     jobs = [
         make_job(index=i, seed=9 + i, prompt=prompt, scheduler=choice, eta=eta)
         for i, prompt in enumerate(["a cat", "a red circle", "two dogs"])
     ]
-    together = engine.generate(loaded, jobs, save_latents="all")
+    together = engine.generate_batch(loaded, jobs, save_latents="all")
     for job, batched in zip(jobs, together, strict=True):
-        [alone] = engine.generate(loaded, [job], save_latents="all")
+        [alone] = engine.generate_batch(loaded, [job], save_latents="all")
         assert alone.latents is not None
         assert batched.latents is not None
         assert np.array_equal(batched.latents["noise"], alone.latents["noise"])
@@ -56,12 +56,12 @@ def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, et
 )
 def test_an_image_of_a_batch_has_the_chance_that_it_has_alone(loaded: Any, row: Any) -> None:
     """Whatever a class draws its noise from; batched kernels move it by rounding only."""
-    facts = {"scheduler": resolve(row.name).choice, "scheduler_label": row.name}
+    facts = {"scheduler": resolve_scheduler(row.name).choice, "scheduler_label": row.name}
     eta = 1.0 if row.takes_eta else 0.0
     jobs = [make_job(index=i, seed=9 + i, eta=eta, **facts) for i in (0, 1)]
-    together = engine.generate(loaded, jobs, save_latents="final")
+    together = engine.generate_batch(loaded, jobs, save_latents="final")
     for job, batched in zip(jobs, together, strict=True):
-        [alone] = engine.generate(loaded, [job], save_latents="final")
+        [alone] = engine.generate_batch(loaded, [job], save_latents="final")
         assert alone.latents is not None
         assert batched.latents is not None
         assert np.abs(batched.latents["final"] - alone.latents["final"]).max() < 1e-3
@@ -69,20 +69,20 @@ def test_an_image_of_a_batch_has_the_chance_that_it_has_alone(loaded: Any, row: 
 
 def test_a_batch_must_agree_in_all_but_prompts_and_seeds(loaded: Any) -> None:
     with pytest.raises(ValueError, match="share"):
-        engine.generate(loaded, [make_job(), make_job(eta=0.5)])
+        engine.generate_batch(loaded, [make_job(), make_job(eta=0.5)])
 
 
 def test_no_scheduler_leaks_into_the_next_run(loaded: Any) -> None:
     """Karras sigmas survive a detour in Diffusers when schedulers are built from one another."""
-    [before] = engine.generate(loaded, [make_job()])
-    karras = SchedulerChoice(
+    [before] = engine.generate_batch(loaded, [make_job()])
+    karras = SchedulerConfig(
         class_name="DPMSolverMultistepScheduler", config=(("use_karras_sigmas", True),)
     )
-    engine.generate(loaded, [make_job(scheduler=karras)])
-    [euler] = engine.generate(
-        loaded, [make_job(scheduler=SchedulerChoice(class_name="EulerDiscreteScheduler"))]
+    engine.generate_batch(loaded, [make_job(scheduler=karras)])
+    [euler] = engine.generate_batch(
+        loaded, [make_job(scheduler=SchedulerConfig(class_name="EulerDiscreteScheduler"))]
     )
-    [after] = engine.generate(loaded, [make_job()])
+    [after] = engine.generate_batch(loaded, [make_job()])
     assert np.array_equal(before.pixels, after.pixels)
     assert euler.scheduler_config["use_karras_sigmas"] is False
 
@@ -90,7 +90,7 @@ def test_no_scheduler_leaks_into_the_next_run(loaded: Any) -> None:
 def test_every_step_is_told(loaded: Any) -> None:
     told: list[StepEvent] = []
     jobs = [make_job(index=3), make_job(index=4, seed=1)]
-    results = engine.generate(loaded, jobs, on_step=told.append)
+    results = engine.generate_batch(loaded, jobs, on_step=told.append)
     assert [event.step for event in told] == [1, 2, 3, 4]
     assert {(event.job_indices, event.steps) for event in told} == {((3, 4), 4)}
     assert tuple(event.timestep for event in told) == results[0].timesteps
@@ -99,26 +99,28 @@ def test_every_step_is_told(loaded: Any) -> None:
 
 def test_a_heun_run_tells_its_true_number_of_steps(loaded: Any) -> None:
     told: list[StepEvent] = []
-    job = make_job(scheduler=SchedulerChoice(class_name="HeunDiscreteScheduler"))
-    [result] = engine.generate(loaded, [job], on_step=told.append)
+    job = make_job(scheduler=SchedulerConfig(class_name="HeunDiscreteScheduler"))
+    [result] = engine.generate_batch(loaded, [job], on_step=told.append)
     assert len(told) == told[0].steps == len(result.timesteps) == 7
 
 
 def test_what_clip_does_not_read_is_told(loaded: Any) -> None:
-    [result] = engine.generate(loaded, [make_job(prompt="cat " * 74 + "dog " * 4 + "and a pizza")])
+    [result] = engine.generate_batch(
+        loaded, [make_job(prompt="cat " * 74 + "dog " * 4 + "and a pizza")]
+    )
     assert any("cut off" in event and "pizza" in event for event in result.events)
-    [short] = engine.generate(loaded, [make_job()])
+    [short] = engine.generate_batch(loaded, [make_job()])
     assert short.events == ()
 
 
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"scheduler": SchedulerChoice(class_name="LCMScheduler"), "num_inference_steps": 51},
+        ({"scheduler": SchedulerConfig(class_name="LCMScheduler"), "num_inference_steps": 51},
          "usage.scheduler"),
-        ({"scheduler": SchedulerChoice(class_name="EulerDiscreteScheduler"), "eta": 1.0},
+        ({"scheduler": SchedulerConfig(class_name="EulerDiscreteScheduler"), "eta": 1.0},
          "usage.eta"),
-        ({"scheduler": SchedulerChoice(config=(("use_karras_sigmas", True),))}, "usage.scheduler"),
+        ({"scheduler": SchedulerConfig(config=(("use_karras_sigmas", True),))}, "usage.scheduler"),
         ({"clip_skip": 9}, "usage.clip_skip"),
         ({"width": 60}, "usage.size"),
     ],
@@ -127,7 +129,7 @@ def test_what_diffusers_would_swallow_is_refused(
     loaded: Any, changes: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        engine.generate(loaded, [make_job(**changes)])
+        engine.generate_batch(loaded, [make_job(**changes)])
     assert caught.value.code == code
 
 
@@ -137,20 +139,20 @@ def test_nan_in_the_unet_is_named(loaded: Any) -> None:
     weight.data[0] = float("nan")
     try:
         with pytest.raises(NumericsError, match="UNet"):
-            engine.generate(loaded, [make_job()])
+            engine.generate_batch(loaded, [make_job()])
     finally:
         weight.data.copy_(kept)
 
 
 def test_an_interrupted_run_leaves_the_pipeline_usable(loaded: Any) -> None:
-    [before] = engine.generate(loaded, [make_job()])
+    [before] = engine.generate_batch(loaded, [make_job()])
 
     def interrupt(event: StepEvent) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.generate(loaded, [make_job()], on_step=interrupt, save_latents="all")
-    [after] = engine.generate(loaded, [make_job()])
+        engine.generate_batch(loaded, [make_job()], on_step=interrupt, save_latents="all")
+    [after] = engine.generate_batch(loaded, [make_job()])
     assert np.array_equal(before.pixels, after.pixels)
 
 
@@ -180,20 +182,20 @@ def _cramped(loaded: Any, images: int) -> Any:
 
 def test_a_batch_too_large_for_the_memory_is_halved(loaded: Any) -> None:
     jobs = [make_job(index=i, seed=i) for i in range(4)]
-    results = engine.generate(_cramped(loaded, 1), jobs)
+    results = engine.generate_batch(_cramped(loaded, 1), jobs)
     assert [result.job for result in results] == jobs
     assert [result.batch_size for result in results] == [1] * 4
     assert results[0].events == (
         "out of memory with a batch of 4, halved",
         "out of memory with a batch of 2, halved",
     )
-    [alone] = engine.generate(loaded, jobs[:1])
+    [alone] = engine.generate_batch(loaded, jobs[:1])
     assert np.array_equal(results[0].pixels, alone.pixels)
 
 
 def test_one_image_too_large_for_the_memory_is_a_device_error(loaded: Any) -> None:
     with pytest.raises(DeviceError) as caught:
-        engine.generate(_cramped(loaded, 0), [make_job()])
+        engine.generate_batch(_cramped(loaded, 0), [make_job()])
     assert caught.value.code == "device.memory"
 
 

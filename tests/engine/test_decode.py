@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sdcli.engine import ladder
-from sdcli.engine.decode import decode
+from sdcli.engine.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError
 from sdcli.output.likeness import psnr
 
@@ -36,7 +36,7 @@ def test_an_overflow_in_half_precision_is_decoded_in_float32(
         pipeline.vae.decoder.conv_in.weight *= 1e6
         pipeline.vae.to(torch.float16)
         pipeline.vae.decoder.conv_in.weight.clamp_(-6e4, 6e4)
-    pixels, events = decode(pipeline, latents.half())
+    pixels, events = decode_latents(pipeline, latents.half())
     assert len(events) == 1
     assert "float32" in events[0]
     assert pixels.std() > 0
@@ -47,7 +47,7 @@ def test_nan_in_every_precision_is_named(pipeline: Any, latents: torch.Tensor) -
     with torch.no_grad():
         pipeline.vae.decoder.conv_out.weight[0] = float("nan")
     with pytest.raises(NumericsError, match="VAE") as caught:
-        decode(pipeline, latents)
+        decode_latents(pipeline, latents)
     assert caught.value.exit_code == 8
 
 
@@ -66,9 +66,9 @@ def _cramp(vae: Any, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
 def test_slices_come_first_and_change_nothing(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one_by_one = np.concatenate([decode(pipeline, latent[None])[0] for latent in latents])
+    one_by_one = np.concatenate([decode_latents(pipeline, latent[None])[0] for latent in latents])
     _cramp(pipeline.vae, monkeypatch, most=4 * 8 * 8)
-    pixels, events = decode(pipeline, latents)
+    pixels, events = decode_latents(pipeline, latents)
     assert events == ["VAE: out of memory, one image at a time"]
     assert np.array_equal(pixels, one_by_one)
     assert not pipeline.vae.use_slicing
@@ -77,7 +77,7 @@ def test_slices_come_first_and_change_nothing(
 def test_tiles_come_second(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     latents = torch.randn((1, 4, 48, 48), generator=torch.Generator().manual_seed(0))
     _cramp(pipeline.vae, monkeypatch, most=4 * 32 * 32)
-    pixels, events = decode(pipeline, latents)
+    pixels, events = decode_latents(pipeline, latents)
     assert pixels.shape == (1, 384, 384, 3)
     assert "tiles" in events[-1]
     assert not pipeline.vae.use_tiling
@@ -88,7 +88,7 @@ def test_after_the_last_rung_it_is_a_device_error(
 ) -> None:
     _cramp(pipeline.vae, monkeypatch, most=0)
     with pytest.raises(DeviceError) as caught:
-        decode(pipeline, latents)
+        decode_latents(pipeline, latents)
     assert caught.value.hint
 
 
@@ -96,8 +96,8 @@ def test_without_tiles_it_is_a_device_error(pipeline: Any, monkeypatch: pytest.M
     _cramp(pipeline.vae, monkeypatch, most=4 * 32 * 32)
     latents = torch.zeros((1, 4, 48, 48))
     with pytest.raises(DeviceError):
-        decode(pipeline, latents, tiling="off")
-    _, events = decode(pipeline, latents, tiling="on")
+        decode_latents(pipeline, latents, tiling="off")
+    _, events = decode_latents(pipeline, latents, tiling="on")
     assert events == []
 
 
@@ -105,8 +105,8 @@ def test_the_cpu_comes_last(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device is too small for anything; on this machine the CPU is told by its float32."""
-    monkeypatch.setattr(ladder, "has_cpu_to_go_to", lambda vae: True)
-    whole, _ = decode(pipeline, latents)
+    monkeypatch.setattr(ladder, "can_move_to_cpu", lambda vae: True)
+    whole, _ = decode_latents(pipeline, latents)
     pipeline.vae.to(torch.bfloat16)
     forward = pipeline.vae.decoder.forward
 
@@ -116,7 +116,7 @@ def test_the_cpu_comes_last(
         return forward(sample, *args, **kwargs)
 
     monkeypatch.setattr(pipeline.vae.decoder, "forward", cramped)
-    pixels, events = decode(pipeline, latents)
+    pixels, events = decode_latents(pipeline, latents)
     assert [event.removeprefix("VAE: out of memory, ") for event in events] == [
         "one image at a time",
         "in tiles (seams may differ)",
@@ -129,7 +129,7 @@ def test_the_cpu_comes_last(
 def test_a_black_picture_is_decoded_again_and_then_believed(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, _ = decode(pipeline, latents.bfloat16())
+    whole, _ = decode_latents(pipeline, latents.bfloat16())
     pipeline.vae.to(torch.bfloat16)
     forward = pipeline.vae.decoder.forward
 
@@ -138,12 +138,12 @@ def test_a_black_picture_is_decoded_again_and_then_believed(
         return image - 1000 if sample.dtype == torch.bfloat16 else image
 
     monkeypatch.setattr(pipeline.vae.decoder, "forward", darkened)
-    pixels, events = decode(pipeline, latents.bfloat16())
+    pixels, events = decode_latents(pipeline, latents.bfloat16())
     assert events == ["VAE: black in bfloat16, decoded in float32"]
     assert psnr(pixels[0], whole[0]) > 30
     with torch.no_grad():
         pipeline.vae.decoder.conv_out.bias -= 1000
-    pixels, events = decode(pipeline, latents.bfloat16())
+    pixels, events = decode_latents(pipeline, latents.bfloat16())
     assert events[-1] == "VAE: the picture is black"
     assert not pixels.any()
 
@@ -161,7 +161,7 @@ def test_tiles_and_the_whole_agree(name: str) -> None:
     picture = ((waves + 1) * 127).astype(np.uint8)
     array, _ = encode_image(loaded, picture)
     latents = torch.from_numpy(array)[None]
-    whole, _ = decode(loaded, latents, tiling="off")
-    tiled, _ = decode(loaded, latents, tiling="on")
+    whole, _ = decode_latents(loaded, latents, tiling="off")
+    tiled, _ = decode_latents(loaded, latents, tiling="on")
     assert not np.array_equal(tiled, whole)
     assert psnr(tiled[0], whole[0]) > 25

@@ -17,7 +17,7 @@ from typing import ClassVar
 import pytest
 
 from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.engine.fetch import fetch, fetch_vae, wanted
+from sdcli.engine.fetch import fetch_model, fetch_vae, needed_files
 from sdcli.errors import ModelError, UnsafeError
 from sdcli.request import PipelineSpec
 
@@ -48,7 +48,7 @@ REPOSITORY = [
 
 
 def test_only_what_is_needed_is_downloaded() -> None:
-    assert sorted(wanted(REPOSITORY, None)) == sorted(
+    assert sorted(needed_files(REPOSITORY, None)) == sorted(
         [
             *CONFIGS,
             "text_encoder/model.safetensors",
@@ -59,7 +59,7 @@ def test_only_what_is_needed_is_downloaded() -> None:
 
 
 def test_a_variant_is_taken_where_there_is_one() -> None:
-    weights = [name for name in wanted(REPOSITORY, "fp16") if name.endswith(".safetensors")]
+    weights = [name for name in needed_files(REPOSITORY, "fp16") if name.endswith(".safetensors")]
     assert sorted(weights) == [
         "text_encoder/model.fp16.safetensors",
         "unet/diffusion_pytorch_model.fp16.safetensors",
@@ -69,12 +69,12 @@ def test_a_variant_is_taken_where_there_is_one() -> None:
 
 def test_a_repository_that_is_one_vae() -> None:
     names = ["config.json", "diffusion_pytorch_model.safetensors", "taesd.pth", "README.md"]
-    assert wanted(names, None) == ["config.json", "diffusion_pytorch_model.safetensors"]
+    assert needed_files(names, None) == ["config.json", "diffusion_pytorch_model.safetensors"]
 
 
 def test_the_embedded_model_and_folders(tmp_path: Path) -> None:
-    assert fetch(PipelineSpec()) == EMBEDDED_FOLDER
-    assert fetch(PipelineSpec(model=str(tmp_path))) == tmp_path
+    assert fetch_model(PipelineSpec()) == EMBEDDED_FOLDER
+    assert fetch_model(PipelineSpec(model=str(tmp_path))) == tmp_path
     assert fetch_vae(PipelineSpec(), EMBEDDED_FOLDER) == EMBEDDED_FOLDER / "vae"
     assert fetch_vae(PipelineSpec(vae="tiny"), EMBEDDED_FOLDER) == EMBEDDED_FOLDER / "vae_tiny"
 
@@ -82,7 +82,7 @@ def test_the_embedded_model_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", ["./nowhere", "/abs/missing", "nonsense", "a/b/c", "~/none"])
 def test_what_is_nowhere_is_told_with_a_hint(model: str) -> None:
     with pytest.raises(ModelError) as caught:
-        fetch(PipelineSpec(model=model))
+        fetch_model(PipelineSpec(model=model))
     assert caught.value.code == "model.not_found"
     assert caught.value.hint
 
@@ -91,7 +91,7 @@ def test_single_files(tmp_path: Path) -> None:
     for name, error in (("a.ckpt", UnsafeError), ("a.safetensors", ModelError)):
         (tmp_path / name).touch()
         with pytest.raises(error):
-            fetch(PipelineSpec(model=str(tmp_path / name)))
+            fetch_model(PipelineSpec(model=str(tmp_path / name)))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_the_hub_an_id_comes_from_the_cache(cache: Path, offline: bool) -> None:
     spec = PipelineSpec(model="someone/emoji", offline=offline)
     with pytest.raises(ModelError) as caught:
-        fetch(spec)
+        fetch_model(spec)
     assert caught.value.code == "model.offline"
     assert "hf download someone/emoji" in (caught.value.hint or "")
     home = cache / "models--someone--emoji"
@@ -116,7 +116,7 @@ def test_without_the_hub_an_id_comes_from_the_cache(cache: Path, offline: bool) 
     (home / "refs" / "main").write_text("0" * 40)
     snapshot = home / "snapshots" / ("0" * 40)
     shutil.copytree(EMBEDDED_FOLDER, snapshot)
-    assert fetch(spec) == snapshot
+    assert fetch_model(spec) == snapshot
 
 
 COMMIT = "1" * 40
@@ -193,13 +193,13 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
 
 def test_an_id_is_downloaded_once_and_only_what_is_needed(hub: type[Hub]) -> None:
     spec = PipelineSpec(model="someone/emoji")
-    folder = fetch(spec)
+    folder = fetch_model(spec)
     for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors"):
         assert (folder / name).read_bytes() == (EMBEDDED_FOLDER / name).read_bytes()
     assert not any(name.startswith("vae_tiny/") for name in hub.asked)
     hub.asked.clear()
-    assert fetch(spec) == folder
-    assert fetch(replace(spec, offline=True)) == folder
+    assert fetch_model(spec) == folder
+    assert fetch_model(replace(spec, offline=True)) == folder
     assert hub.asked == []
 
 
@@ -208,17 +208,17 @@ def test_an_id_is_downloaded_once_and_only_what_is_needed(hub: type[Hub]) -> Non
 )
 def test_what_the_hub_refuses(hub: type[Hub], model: str, code: str) -> None:
     with pytest.raises(ModelError) as caught:
-        fetch(PipelineSpec(model=model))
+        fetch_model(PipelineSpec(model=model))
     assert caught.value.code == code
 
 
 _PROBE = """
 import sys
 from sdcli import engine
-from sdcli.engine.fetch import fetch
+from sdcli.engine.fetch import fetch_model
 from sdcli.request import PipelineSpec
-fetch(PipelineSpec())
-engine.versions()
+fetch_model(PipelineSpec())
+engine.library_versions()
 loaded = {"torch", "diffusers", "transformers", "huggingface_hub", "numpy"} & set(sys.modules)
 assert not loaded, loaded
 """
@@ -233,7 +233,7 @@ from sdcli import engine
 from sdcli.request import PipelineSpec
 from tests.jobs import make_job
 loaded = engine.load(PipelineSpec(device="cpu"))
-engine.generate(loaded, [make_job(num_inference_steps=2, prompt="cat " * 90)])
+engine.generate_batch(loaded, [make_job(num_inference_steps=2, prompt="cat " * 90)])
 """
 
 

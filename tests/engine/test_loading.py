@@ -48,7 +48,7 @@ def test_the_whole_model_loads_in_the_dtype_asked_for() -> None:
     loaded = load(EMBEDDED_FOLDER, dtype="bfloat16")
     parts = (loaded.pipeline.unet, loaded.pipeline.vae, loaded.pipeline.text_encoder)
     assert {part.dtype for part in parts} == {torch.bfloat16}
-    [result] = engine.generate(loaded, [make_job(spec=loaded.spec)], save_latents="final")
+    [result] = engine.generate_batch(loaded, [make_job(spec=loaded.spec)], save_latents="final")
     assert result.dtype == "bfloat16"
     assert result.pixels.std() > 0
     assert result.latents is not None
@@ -59,7 +59,7 @@ def test_the_whole_model_loads_in_the_dtype_asked_for() -> None:
 def test_weights_are_hashed(loaded: Any) -> None:
     import hashlib
 
-    [result] = engine.generate(loaded, [make_job()])
+    [result] = engine.generate_batch(loaded, [make_job()])
     assert dict(result.weights) == {
         part: hashlib.sha256((EMBEDDED_FOLDER / path).read_bytes()).hexdigest()
         for part, path in WEIGHTS.items()
@@ -179,7 +179,7 @@ def test_the_vae_must_fit(model_copy: Copy, tmp_path: Path) -> None:
     assert "--force-vae" in (caught.value.hint or "")
     forced = load(EMBEDDED_FOLDER, vae=str(vae), force_vae=True)
     assert "scaling factor is 0.5" in forced.notes[-1]
-    [result] = engine.generate(forced, [make_job(spec=forced.spec)])
+    [result] = engine.generate_batch(forced, [make_job(spec=forced.spec)])
     assert forced.notes[-1] in result.events
     edit(vae / "config.json", {"_class_name": "AutoencoderDC"})
     with pytest.raises(ModelError, match="AutoencoderDC"):
@@ -194,7 +194,7 @@ def test_an_outdated_scheduler_file_is_mended_quietly(model_copy: Copy) -> None:
     folder = model_copy()
     edit(folder / "scheduler/scheduler_config.json", {"steps_offset": 0, "clip_sample": True})
     loaded = load(folder)
-    [result] = engine.generate(loaded, [make_job(spec=loaded.spec)])
+    [result] = engine.generate_batch(loaded, [make_job(spec=loaded.spec)])
     assert result.scheduler_config["steps_offset"] == 1
     assert result.scheduler_config["clip_sample"] is False
 

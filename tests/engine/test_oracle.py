@@ -11,7 +11,7 @@ import torch
 
 from sdcli import engine
 from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import SchedulerChoice, resolve
+from sdcli.catalog.schedulers import SchedulerConfig, resolve_scheduler
 from sdcli.plan import Job
 from tests.jobs import make_job
 
@@ -51,17 +51,17 @@ def expected(plain: Any, job: Job) -> np.ndarray:
     return np.asarray(image)
 
 
-def by_hand(class_name: str, config: dict[str, Any], seed: int = 7) -> SchedulerChoice:
+def by_hand(class_name: str, config: dict[str, Any], seed: int = 7) -> SchedulerConfig:
     """What a Diffusers user says; DPMSolverSDE's noise has a seed of its own, which we give it."""
     own = {"noise_sampler_seed": seed} if class_name == "DPMSolverSDEScheduler" else {}
-    return SchedulerChoice(class_name=class_name, config=tuple({**own, **config}.items()))
+    return SchedulerConfig(class_name=class_name, config=tuple({**own, **config}.items()))
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: str) -> None:
     said = SAID.get(class_name, {})
-    choice = SchedulerChoice(class_name=class_name, config=tuple(said.items()))
-    [result] = engine.generate(loaded, [make_job(scheduler=choice)])
+    choice = SchedulerConfig(class_name=class_name, config=tuple(said.items()))
+    [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
     theirs = expected(plain, make_job(scheduler=by_hand(class_name, said)))
     assert np.array_equal(result.pixels, theirs)
     assert result.scheduler_class == class_name
@@ -100,7 +100,7 @@ TRANSLATED: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", TRANSLATED)
 def test_a_name_is_what_a_diffusers_user_writes_for_it(loaded: Any, plain: Any, name: str) -> None:
-    [result] = engine.generate(loaded, [make_job(scheduler=resolve(name).choice)])
+    [result] = engine.generate_batch(loaded, [make_job(scheduler=resolve_scheduler(name).choice)])
     theirs = expected(plain, make_job(scheduler=by_hand(*TRANSLATED[name])))
     assert np.array_equal(result.pixels, theirs)
 
@@ -129,8 +129,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("typed", OPTIONS)
 def test_options_said_in_a_name_are_the_constructors(loaded: Any, plain: Any, typed: str) -> None:
-    choice = resolve(typed).choice
-    [result] = engine.generate(loaded, [make_job(scheduler=choice)])
+    choice = resolve_scheduler(typed).choice
+    [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
     theirs = by_hand(str(choice.class_name), OPTIONS[typed])
     assert np.array_equal(result.pixels, expected(plain, make_job(scheduler=theirs)))
 
@@ -152,7 +152,7 @@ def test_options_said_in_a_name_are_the_constructors(loaded: Any, plain: Any, ty
 )
 def test_every_argument_equals_diffusers(loaded: Any, plain: Any, changes: dict[str, Any]) -> None:
     job = make_job(**changes)
-    [result] = engine.generate(loaded, [job])
+    [result] = engine.generate_batch(loaded, [job])
     assert np.array_equal(result.pixels, expected(plain, job))
 
 
@@ -164,9 +164,9 @@ def test_clip_skip_equals_what_diffusers_means(
         cls = type(plain.text_encoder)
         monkeypatch.setattr(cls, "text_model", property(lambda self: self), raising=False)
     job = make_job(clip_skip=1)
-    [result] = engine.generate(loaded, [job])
+    [result] = engine.generate_batch(loaded, [job])
     assert np.array_equal(result.pixels, expected(plain, job))
-    [unskipped] = engine.generate(loaded, [make_job()])
+    [unskipped] = engine.generate_batch(loaded, [make_job()])
     assert not np.array_equal(result.pixels, unskipped.pixels)
 
 
@@ -174,7 +174,7 @@ def test_a_swapped_vae_equals_diffusers(plain: Any) -> None:
     from dataclasses import replace
 
     job = make_job(spec=replace(make_job().spec, vae="tiny"))
-    [result] = engine.generate(engine.load(job.spec), [job])
+    [result] = engine.generate_batch(engine.load(job.spec), [job])
     folder = plain.config._name_or_path
     tiny = diffusers.AutoencoderTiny.from_pretrained(f"{folder}/vae_tiny", dtype=torch.float32)
     parts = {**plain.components, "vae": tiny}

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.samplers import SAMPLERS, Sampler
-from sdcli.catalog.schedulers import SchedulerChoice, resolve
-from sdcli.dump import LatentsWanted, Start
-from sdcli.engine.decode import decode
+from sdcli.catalog.rows import Sampler
+from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers import SchedulerConfig, resolve_scheduler
+from sdcli.dump import LatentsSelection, ResumePoint
+from sdcli.engine.decode import decode_latents
 from sdcli.errors import NumericsError, UsageError
 from tests.jobs import make_job
 
@@ -38,7 +39,7 @@ STEPS = 5  # enough for the history of a third-order multistep to matter
 def job_of(row: Sampler, **changes: Any) -> Any:
     """A job under the row as A1111 would schedule it, with all the chance it can have."""
     name = f"{row.name} {row.automatic}" if row.automatic != "Normal" else row.name
-    selection = resolve(name)
+    selection = resolve_scheduler(name)
     eta = 1.0 if row.takes_eta else 0.0
     facts = {"scheduler": selection.choice, "scheduler_label": selection.label, "eta": eta}
     return make_job(**{"num_inference_steps": STEPS, **facts, **changes})
@@ -60,8 +61,8 @@ def test_recording_changes_nothing_and_every_step_can_be_gone_on_from(
     loaded: Any, row: Sampler
 ) -> None:
     job = job_of(row)
-    [plain] = engine.generate(loaded, [job])
-    [recorded] = engine.generate(loaded, [job], save_latents="all")
+    [plain] = engine.generate_batch(loaded, [job])
+    [recorded] = engine.generate_batch(loaded, [job], save_latents="all")
     assert np.array_equal(plain.pixels, recorded.pixels)
     latents = recorded.latents
     assert latents is not None
@@ -69,8 +70,8 @@ def test_recording_changes_nothing_and_every_step_can_be_gone_on_from(
     with counted(loaded.pipeline.unet) as asked:
         for step in range(calls):
             said = tuple(latents[f"eps_{i:04d}"] for i in range(1, step + 1))
-            start = Start(outputs=said, noise=latents["noise"])
-            [again] = engine.generate(loaded, [job], start=start)
+            start = ResumePoint(outputs=said, noise=latents["noise"])
+            [again] = engine.generate_batch(loaded, [job], start=start)
             assert np.array_equal(again.pixels, plain.pixels), step
     assert len(asked) == sum(range(1, calls + 1))  # only for what is left
 
@@ -78,13 +79,13 @@ def test_recording_changes_nothing_and_every_step_can_be_gone_on_from(
 @pytest.mark.parametrize("row", ROWS)
 def test_latents_alone_are_enough_where_the_table_says_so(loaded: Any, row: Sampler) -> None:
     job = job_of(row, eta=0.0)
-    [whole] = engine.generate(loaded, [job], save_latents="all")
+    [whole] = engine.generate_batch(loaded, [job], save_latents="all")
     assert whole.latents is not None
     exact = []
     for step in (2, 3):  # both of the two calls that DPM2 makes a step
-        start = Start(latents=whole.latents[f"xt_{step:04d}"], step=step)
+        start = ResumePoint(latents=whole.latents[f"xt_{step:04d}"], step=step)
         try:
-            [again] = engine.generate(loaded, [job], start=start)
+            [again] = engine.generate_batch(loaded, [job], start=start)
         except NumericsError:  # in the middle of such a pair
             exact.append(False)
         else:
@@ -94,12 +95,12 @@ def test_latents_alone_are_enough_where_the_table_says_so(loaded: Any, row: Samp
 
 def test_another_prompt_from_a_step_on_is_another_picture(loaded: Any) -> None:
     job = make_job()
-    [cat] = engine.generate(loaded, [job], save_latents="all")
+    [cat] = engine.generate_batch(loaded, [job], save_latents="all")
     assert cat.latents is not None
     dog = make_job(prompt="a red star")
-    [whole] = engine.generate(loaded, [dog])
+    [whole] = engine.generate_batch(loaded, [dog])
     outputs = (cat.latents["eps_0001"], cat.latents["eps_0002"])
-    [mixed] = engine.generate(loaded, [dog], start=Start(outputs=outputs))
+    [mixed] = engine.generate_batch(loaded, [dog], start=ResumePoint(outputs=outputs))
     assert not np.array_equal(mixed.pixels, cat.pixels)
     assert not np.array_equal(mixed.pixels, whole.pixels)
 
@@ -107,7 +108,7 @@ def test_another_prompt_from_a_step_on_is_another_picture(loaded: Any) -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> None:
     """Where a class tells its x_0; DPM2 rounds the timestep of its middle, by under 2e-3."""
-    from sdcli.engine.patches import patched
+    from sdcli.engine.patches import patch_method
 
     own: list[Any] = []
 
@@ -116,16 +117,16 @@ def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> No
         own.append(getattr(said, "pred_original_sample", getattr(said, "denoised", None)))
         return (said.prev_sample,)
 
-    build = engine.sampling.schedulers.build
+    build = engine.sampling.schedulers.build_scheduler
     with pytest.MonkeyPatch.context() as patch:
 
         def listening(*args: Any, **kwargs: Any) -> Any:
             scheduler = build(*args, **kwargs)
-            patched(scheduler, "step", listen).__enter__()
+            patch_method(scheduler, "step", listen).__enter__()
             return scheduler
 
-        patch.setattr("sdcli.engine.sampling.schedulers.build", listening)
-        [recorded] = engine.generate(loaded, [job_of(row)], save_latents="all")
+        patch.setattr("sdcli.engine.sampling.schedulers.build_scheduler", listening)
+        [recorded] = engine.generate_batch(loaded, [job_of(row)], save_latents="all")
     assert recorded.latents is not None
     for step, said in enumerate(own, 1):
         if said is not None:
@@ -134,35 +135,35 @@ def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> No
 
 
 def test_the_last_latents_decode_to_the_image(loaded: Any) -> None:
-    [result] = engine.generate(loaded, [make_job()], save_latents="final")
+    [result] = engine.generate_batch(loaded, [make_job()], save_latents="final")
     assert result.latents is not None
     assert set(result.latents) == {"final"}
     final = result.latents["final"]
     assert (final.shape, final.dtype) == ((4, 8, 8), np.float32)
-    pixels, _ = decode(loaded.pipeline, torch.from_numpy(final)[None])
+    pixels, _ = decode_latents(loaded.pipeline, torch.from_numpy(final)[None])
     assert np.array_equal(pixels[0], result.pixels)
 
 
 def test_all_is_every_step_from_the_noise_of_the_seed_to_the_last(loaded: Any) -> None:
-    [result] = engine.generate(loaded, [make_job()], save_latents="all")
+    [result] = engine.generate_batch(loaded, [make_job()], save_latents="all")
     assert result.latents is not None
-    assert list(result.latents) == LatentsWanted.parse("all").tensors(4)
+    assert list(result.latents) == LatentsSelection.parse("all").tensors(4)
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator("cpu").manual_seed(7))
     assert np.array_equal(result.latents["noise"], noise[0].numpy())
     assert not np.array_equal(result.latents["xt_0001"], result.latents["xt_0002"])
 
 
 def test_the_scheduler_and_the_unet_are_as_before(loaded: Any) -> None:
-    engine.generate(loaded, [make_job()], save_latents="all", start=Start(outputs=()))
+    engine.generate_batch(loaded, [make_job()], save_latents="all", start=ResumePoint(outputs=()))
     for part in (loaded.pipeline.scheduler, loaded.pipeline.unet):
         assert not {"step", "scale_model_input", "forward"} & set(vars(part))
 
 
 def test_each_image_of_a_batch_has_its_own(loaded: Any) -> None:
     jobs = [make_job(index=i, seed=i) for i in (0, 1)]
-    together = engine.generate(loaded, jobs, save_latents="all")
+    together = engine.generate_batch(loaded, jobs, save_latents="all")
     for job, result in zip(jobs, together, strict=True):
-        [alone] = engine.generate(loaded, [job], save_latents="all")
+        [alone] = engine.generate_batch(loaded, [job], save_latents="all")
         assert alone.latents is not None
         assert result.latents is not None
         for name, array in alone.latents.items():
@@ -171,31 +172,31 @@ def test_each_image_of_a_batch_has_its_own(loaded: Any) -> None:
 
 def test_a_step_that_the_run_lacks_is_refused_before_it(loaded: Any) -> None:
     with pytest.raises(UsageError, match="no step 5"):
-        engine.generate(loaded, [make_job()], save_latents="steps:5")
+        engine.generate_batch(loaded, [make_job()], save_latents="steps:5")
 
 
 @pytest.fixture(scope="module")
-def halfway(loaded: Any) -> tuple[Start, np.ndarray]:
+def halfway(loaded: Any) -> tuple[ResumePoint, np.ndarray]:
     """A run by DDIM of 8 steps: where it was after 4, and its end."""
-    ddim = SchedulerChoice(class_name="DDIMScheduler")
+    ddim = SchedulerConfig(class_name="DDIMScheduler")
     job = make_job(num_inference_steps=8, scheduler=ddim)
-    [whole] = engine.generate(loaded, [job], save_latents="all")
+    [whole] = engine.generate_batch(loaded, [job], save_latents="all")
     assert whole.latents is not None
     x0, xt = whole.latents["x0_0004"], whole.latents["xt_0004"]
     alpha = float(loaded.base_scheduler.alphas_cumprod[int(whole.timesteps[4])])
     sigma = ((1 - alpha) / alpha) ** 0.5
     direction = (xt / alpha**0.5 - x0) / sigma
-    return Start(latents=xt, direction=direction, sigma=sigma), whole.latents["final"]
+    return ResumePoint(latents=xt, direction=direction, sigma=sigma), whole.latents["final"]
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_any_scheduler_takes_up_the_latents_of_another(
-    loaded: Any, row: Sampler, halfway: tuple[Start, np.ndarray]
+    loaded: Any, row: Sampler, halfway: tuple[ResumePoint, np.ndarray]
 ) -> None:
     """Still the same picture, and not noise."""
     start, end = halfway
     job = job_of(row, num_inference_steps=8, eta=0.0)
-    [result] = engine.generate(loaded, [job], save_latents="final", start=start)
+    [result] = engine.generate_batch(loaded, [job], save_latents="final", start=start)
     assert result.latents is not None
     distance = np.sqrt(((result.latents["final"] - end) ** 2).mean())
     assert distance < 0.8, distance

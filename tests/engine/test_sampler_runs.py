@@ -12,7 +12,7 @@ import torch
 
 from sdcli import engine
 from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers import resolve_scheduler
 from sdcli.engine import schedulers
 from tests.jobs import make_job
 
@@ -33,14 +33,14 @@ def draw(loaded: Any) -> Any:
     def drawn(name: str, steps: int) -> tuple[np.ndarray, int]:
         nonlocal calls
         calls = 0
-        selection = resolve(name)
+        selection = resolve_scheduler(name)
         job = make_job(
             scheduler=selection.choice,
             scheduler_label=selection.label,
             num_inference_steps=steps,
             guidance_scale=1.0,
         )
-        [result] = engine.generate(loaded, [job], save_latents="final")
+        [result] = engine.generate_batch(loaded, [job], save_latents="final")
         assert result.latents is not None
         return result.latents["final"], calls
 
@@ -77,8 +77,8 @@ def test_deterministic_rows_go_to_one_picture(draw: Any, row: Any) -> None:
 
 def walk(loaded: Any, row: Any, seed: int) -> torch.Tensor:
     """Six steps from fixed noise under a made-up model; only what the row draws is by `seed`."""
-    choice = resolve(row.name).choice
-    scheduler = schedulers.build(loaded.base_scheduler, choice, steps=6, seeds=[seed])
+    choice = resolve_scheduler(row.name).choice
+    scheduler = schedulers.build_scheduler(loaded.base_scheduler, choice, steps=6, seeds=[seed])
     generator = torch.Generator().manual_seed(seed)
     takes = inspect.signature(scheduler.step).parameters
     # Eta as the pipeline gives it when nobody asks for one; TCD's own would not be 0.

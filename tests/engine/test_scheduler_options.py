@@ -11,10 +11,10 @@ import diffusers
 import pytest
 import torch
 
-from sdcli.catalog.constructors import CONSTRUCTORS, OPTIONS, option
-from sdcli.catalog.impossible import IMPOSSIBLE
+from sdcli.catalog.constructors import CONSTRUCTORS, OPTION_INFO, option_info
+from sdcli.catalog.impossible import UNSUPPORTED
 from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers import resolve_scheduler
 from sdcli.engine import schedulers
 from sdcli.errors import UsageError
 
@@ -67,10 +67,10 @@ def test_the_table_is_the_constructors(class_name: str) -> None:
 
 def test_every_class_has_options_and_every_option_a_meaning() -> None:
     assert {row.class_name for row in SAMPLERS} == set(CONSTRUCTORS)
-    assert {key for options in CONSTRUCTORS.values() for key in options} == set(OPTIONS)
+    assert {key for options in CONSTRUCTORS.values() for key in options} == set(OPTION_INFO)
     for class_name, options in CONSTRUCTORS.items():
         for key in options:
-            known = option(class_name, key)
+            known = option_info(class_name, key)
             assert known.meaning
             assert bool(known.takes) != bool(known.fixed), (class_name, key)
 
@@ -81,13 +81,13 @@ def test_every_scheduler_of_diffusers_is_in_the_table_or_refused_with_a_reason()
         for name in dir(diffusers)
         if name.endswith("Scheduler") and "Flax" not in name and name != "SchedulerMixin"
     }
-    refused = {name for name in IMPOSSIBLE if name.endswith("Scheduler")}
+    refused = {name for name in UNSUPPORTED if name.endswith("Scheduler")}
     assert theirs == set(CONSTRUCTORS) | refused
 
 
 def denoise(text: str, steps: int) -> torch.Tensor:
     """A run from fixed noise with a stand-in for the UNet that reads both latents and time."""
-    choice = resolve(text).choice
+    choice = resolve_scheduler(text).choice
     cls = schedulers.scheduler_class(choice.class_name or "")
     seeds = {"noise_sampler_seed": 3} if cls.__name__ == "DPMSolverSDEScheduler" else {}
     scheduler = cls.from_config({**BASE, **dict(choice.config), **seeds})
@@ -104,7 +104,7 @@ def denoise(text: str, steps: int) -> torch.Tensor:
 
 
 def values(class_name: str, key: str) -> list[object]:
-    takes = option(class_name, key).takes
+    takes = option_info(class_name, key).takes
     if not takes:
         return []
     if isinstance(takes[0], str):
@@ -131,7 +131,10 @@ def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
             before = f"{row.name} {schedule};{companion}".replace(" ;", ";")
             for value in values(row.class_name, key):
                 try:
-                    base, after = resolve(before), resolve(f"{before};{key}={value}")
+                    base, after = (
+                        resolve_scheduler(before),
+                        resolve_scheduler(f"{before};{key}={value}"),
+                    )
                 except UsageError:
                     continue
                 if base.choice == after.choice or is_as_before(row.class_name, key, value):
@@ -146,8 +149,8 @@ def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_the_last_sigma_is_what_the_last_step_leaves(row: Any) -> None:
     """Of latents with the clean part 3 and the noise part 1, under a UNet that tells them apart."""
-    choice = resolve(row.name).choice
-    calls, last = schedulers.schedule(choice, 5)
+    choice = resolve_scheduler(row.name).choice
+    calls, last = schedulers.timestep_table(choice, 5)
     assert len(calls) == row.unet_calls(5)
     cls = schedulers.scheduler_class(choice.class_name or "")
     if hasattr(cls(), "sigmas") or row.name == "PLMS":  # which looks back at its steps

@@ -139,14 +139,14 @@ def sdxl_folder(tmp_path: Path, **changes: Any) -> Path:
 def test_what_does_not_fit_and_what_force_does(tmp_path: Path) -> None:
     spec = PipelineSpec(vae=str(sdxl_folder(tmp_path, scaling_factor=0.13025)), device="cpu")
     with pytest.raises(ModelError, match="scaling factor"):
-        vae_files.find(spec, EMBEDDED_FOLDER)
-    facts, notes = vae_files.find(replace(spec, force_vae=True), EMBEDDED_FOLDER)
+        vae_files.select_vae(spec, EMBEDDED_FOLDER)
+    facts, notes = vae_files.select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
     assert facts.scaling_factor == 0.13025
     assert "--force-vae" in notes[-1]
     for changes in ({"latent_channels": 16}, {"block_out_channels": [16, 24, 48]}):
         sdxl_folder(tmp_path, **changes)
         with pytest.raises(ModelError) as caught:
-            vae_files.find(replace(spec, force_vae=True), EMBEDDED_FOLDER)
+            vae_files.select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
         assert "force" not in (caught.value.hint or "")
 
 
@@ -170,7 +170,7 @@ def consistency(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_consistency_decoder_equals_diffusers(plain: Any, consistency: Path) -> None:
     """It draws noise as it decodes, from where the denoising left the image's generator."""
     job = make_job(spec=replace(CPU, vae=str(consistency)), num_inference_steps=2, eta=1.0)
-    [result] = engine.generate(engine.load(job.spec), [job])
+    [result] = engine.generate_batch(engine.load(job.spec), [job])
     vae = ConsistencyDecoderVAE.from_pretrained(consistency, dtype=torch.float32)
     swapped = StableDiffusionPipeline(
         **{**plain.components, "vae": vae}, requires_safety_checker=False

@@ -47,10 +47,10 @@ CUSTOM = {
 
 def asked(graph):
     """What a request takes of the graph, and all that it does not."""
-    reading = comfyui.read(json.dumps(graph))
+    reading = comfyui.read_comfyui(json.dumps(graph))
     assert reading is not None
-    taken, left = again.understood(reading)
-    return taken, left | again.besides(reading)
+    taken, left = again.to_request_fields(reading)
+    return taken, left | again.unmapped_fields(reading)
 
 
 def sampler(graph, **inputs):
@@ -161,7 +161,7 @@ def test_graphs_without_end_or_sense_do_no_harm():
         taken, _ = asked(graph)
         assert taken["num_inference_steps"] == 20
     for text in ("", "[]", "{}", json.dumps(BASE), "[" * 9999, '{"1": {"inputs": {"a": [[], 0]}}}'):
-        assert comfyui.read(text) is None
+        assert comfyui.read_comfyui(text) is None
 
 
 def test_a_large_graph_takes_no_long_time():
@@ -175,4 +175,7 @@ def test_a_large_graph_takes_no_long_time():
     began = time.perf_counter()
     asked(sampler(PLAIN, positive=["10", 0], seed=["10", 0]) | chain)
     assert time.perf_counter() - began < 5
-    assert comfyui.read(json.dumps(PLAIN | {str(i): BASE["1"] for i in range(100, 1200)})) is None
+    assert (
+        comfyui.read_comfyui(json.dumps(PLAIN | {str(i): BASE["1"] for i in range(100, 1200)}))
+        is None
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sdcli.errors import ModelError
 from sdcli.output import console, events
 from sdcli.output.text import one_line, printable
-from sdcli.result import StepEvent, Written
+from sdcli.result import SavedImage, StepEvent
 from tests.jobs import make_result
 
 
@@ -56,7 +56,7 @@ def test_nothing_that_acts_reaches_the_terminal(text: str) -> None:
 
 
 def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdcli.output.bar._PATIENCE", 0.0)
+    monkeypatch.setattr("sdcli.output.bar._DELAY_SECONDS", 0.0)
     stream = io.StringIO()
     with console.Console(stream=stream).progress(2) as bar:
         bar.on_step(step(1))
@@ -69,7 +69,7 @@ def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch)
     with console.Console(stream=quick).progress(2) as bar:
         bar.on_step(step(1))
     assert quick.getvalue() == ""
-    monkeypatch.setattr("sdcli.output.bar._PATIENCE", 0.0)
+    monkeypatch.setattr("sdcli.output.bar._DELAY_SECONDS", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     with console.Console(stream=slow).progress(None) as bar:
         bar.on_step(step(2))
@@ -81,7 +81,7 @@ def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rich redirects stdout to its console, here stderr, unless it is told not to."""
-    monkeypatch.setattr("sdcli.output.bar._PATIENCE", 0.0)
+    monkeypatch.setattr("sdcli.output.bar._DELAY_SECONDS", 0.0)
     stream = Terminal()
     talk = console.Console(stream=stream)
     with talk.progress(2) as bar:
@@ -95,7 +95,7 @@ def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
 
 def test_documents_are_single_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     result = make_result(prompt="a\n\x1b[31m猫", seconds={"encode": 0.123456})
-    image = events.image_document(Written(path="a.png", result=result))
+    image = events.image_document(SavedImage(path="a.png", result=result))
     error = ModelError("gone", code="model.not_found")
     for document in (
         image,
@@ -103,7 +103,7 @@ def test_documents_are_single_json_lines(capsys: pytest.CaptureFixture[str]) -> 
         events.error_document(error),
         events.run_document([image], [error]),
     ):
-        events.emit(document)
+        events.print_json_line(document)
     lines = capsys.readouterr().out.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [d["schema"] for d in documents] == [

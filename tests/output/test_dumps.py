@@ -12,21 +12,21 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sdcli.dump import Course, LatentsWanted
+from sdcli.dump import LatentsSelection, RunInfo
 from sdcli.errors import CorruptError, OutputError, UsageError
 from sdcli.output import dumps, record
-from sdcli.output.tensors import SCHEMA, Dumps
-from sdcli.result import Written
+from sdcli.output.tensors import SCHEMA, LatentsWriter
+from sdcli.result import SavedImage
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0"}
-ALL = LatentsWanted.parse("all")
+ALL = LatentsSelection.parse("all")
 SHAPE = (4, 8, 8)
 
 
-def course(**changes: Any) -> Course:
+def course(**changes: Any) -> RunInfo:
     result = make_result(**changes)
-    return Course(
+    return RunInfo(
         job=result.job,
         timesteps=result.timesteps,
         sigmas=None,
@@ -39,7 +39,7 @@ def course(**changes: Any) -> Course:
     )
 
 
-def fill(sink: Dumps, names: list[str], index: int = 0) -> dict[str, Any]:
+def fill(sink: LatentsWriter, names: list[str], index: int = 0) -> dict[str, Any]:
     arrays = {n: np.full(SHAPE, i, np.float32) for i, n in enumerate(names, 1)}
     for name, array in arrays.items():
         sink.take(index, name, array)
@@ -49,17 +49,17 @@ def fill(sink: Dumps, names: list[str], index: int = 0) -> dict[str, Any]:
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
     """A dump of all four steps, beside its image."""
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         fill(sink, ALL.tensors(4))
-        written = Written(path=str(tmp_path / "a.png"), result=make_result())
+        written = SavedImage(path=str(tmp_path / "a.png"), result=make_result())
         return Path(sink.finish(written) or "")
 
 
 def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) -> None:
     assert whole == tmp_path / "a.latents.safetensors"
-    dump = dumps.read(whole)
-    assert dump.record == json.loads(json.dumps(record.make(make_result(), VERSIONS)))
+    dump = dumps.read_latents_file(whole)
+    assert dump.record == json.loads(json.dumps(record.make_record(make_result(), VERSIONS)))
     assert (dump.steps, dump.image, dump.shape, dump.is_whole) == (4, "a.png", SHAPE, True)
     names = ALL.tensors(4)
     library = load_file(whole)
@@ -73,16 +73,16 @@ def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) 
 
 
 def test_the_image_names_the_file_beside_it(whole: Path, tmp_path: Path) -> None:
-    assert dumps.read(tmp_path / "a.png").path == whole
+    assert dumps.read_latents_file(tmp_path / "a.png").path == whole
     with pytest.raises(UsageError, match="no file at"):
-        dumps.read(tmp_path / "b.png")
+        dumps.read_latents_file(tmp_path / "b.png")
     (tmp_path / "b.png").touch()
     with pytest.raises(UsageError, match="no latents lie beside"):
-        dumps.read(tmp_path / "b.png")
+        dumps.read_latents_file(tmp_path / "b.png")
 
 
 def test_the_growing_file_is_valid_after_every_tensor(tmp_path: Path) -> None:
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         for count, name in enumerate(ALL.tensors(4), 1):
             sink.take(0, name, np.zeros(SHAPE, np.float16))
@@ -92,11 +92,11 @@ def test_the_growing_file_is_valid_after_every_tensor(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_keeps_its_steps(tmp_path: Path) -> None:
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         taken = fill(sink, ALL.tensors(4)[:7])
         [path] = sink.rescue_all()
-    dump = dumps.read(path)
+    dump = dumps.read_latents_file(path)
     assert set(dump.tensors) == set(taken)
     assert not dump.is_whole
     with pytest.raises(UsageError, match="interrupted"):
@@ -104,60 +104,60 @@ def test_an_interrupted_run_keeps_its_steps(tmp_path: Path) -> None:
 
 
 def test_unasked_latents_stay_only_when_their_image_fails(tmp_path: Path) -> None:
-    with Dumps(tmp_path, None, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, None, VERSIONS) as sink:
         for index in range(3):
             sink.begin(course(index=index))
         fill(sink, ["final"], 0)
         fill(sink, ["final"], 1)
-        written = Written(path=str(tmp_path / "a.png"), result=make_result(index=0))
+        written = SavedImage(path=str(tmp_path / "a.png"), result=make_result(index=0))
         assert sink.finish(written) is None
         path = sink.rescue(1)
         assert sink.rescue(2) is None
     assert path is not None
     assert list(tmp_path.iterdir()) == [Path(path)]
-    assert dumps.read(path).is_whole
+    assert dumps.read_latents_file(path).is_whole
 
 
 def test_a_bug_in_between_costs_no_denoising(tmp_path: Path) -> None:
-    with suppress(ZeroDivisionError), Dumps(tmp_path, None, VERSIONS) as sink:
+    with suppress(ZeroDivisionError), LatentsWriter(tmp_path, None, VERSIONS) as sink:
         sink.begin(course())
         fill(sink, ["final"])
         raise ZeroDivisionError
     [path] = tmp_path.iterdir()
-    assert dumps.read(path).is_whole
+    assert dumps.read_latents_file(path).is_whole
 
 
 def test_a_batch_that_is_halved_begins_again(tmp_path: Path) -> None:
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         fill(sink, ["noise", "xt_0001"])
         sink.begin(course())
         fill(sink, ["noise"])
         [path] = sink.rescue_all()
-    assert set(dumps.read(path).tensors) == {"noise"}
+    assert set(dumps.read_latents_file(path).tensors) == {"noise"}
 
 
 def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
     result = make_result(events=("e" * 20_000,))
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         taken = fill(sink, ALL.tensors(4))
-        path = sink.finish(Written(path=str(tmp_path / "a.png"), result=result))
+        path = sink.finish(SavedImage(path=str(tmp_path / "a.png"), result=result))
     assert path is not None
-    assert dumps.read(path).record["events"] == list(result.events)
+    assert dumps.read_latents_file(path).record["events"] == list(result.events)
     with safe_open(path, framework="numpy") as file:
         assert all(np.array_equal(file.get_tensor(n), a) for n, a in taken.items())
 
 
 def test_latents_whose_name_is_taken_go_to_a_number(whole: Path, tmp_path: Path) -> None:
     before = whole.read_bytes()
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         fill(sink, ALL.tensors(4))
-        path = sink.finish(Written(path=str(tmp_path / "a.png"), result=make_result()))
+        path = sink.finish(SavedImage(path=str(tmp_path / "a.png"), result=make_result()))
     assert path == str(tmp_path / "0001-a.latents.safetensors")
     assert whole.read_bytes() == before
-    assert dumps.read(path).is_whole
+    assert dumps.read_latents_file(path).is_whole
 
 
 @pytest.mark.parametrize("fitting", [0, 1, 5])
@@ -170,7 +170,7 @@ def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     names = ALL.tensors(4)
-    with Dumps(tmp_path, ALL, VERSIONS) as sink:
+    with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
         sink.begin(course())
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         [growing] = sink._growing.values()
@@ -189,7 +189,7 @@ def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
         return
     assert kept is not None
     assert set(load_file(kept)) == set(names[:fitting])
-    assert not dumps.read(kept).is_whole
+    assert not dumps.read_latents_file(kept).is_whole
 
 
 def test_every_cut_is_found(whole: Path) -> None:
@@ -197,10 +197,10 @@ def test_every_cut_is_found(whole: Path) -> None:
     for length in [0, 4, 8, 100, len(data) // 2, len(data) - 1]:
         whole.write_bytes(data[:length])
         with pytest.raises(CorruptError):
-            dumps.read(whole)
+            dumps.read_latents_file(whole)
     whole.write_bytes(data + b"\0")
     with pytest.raises(CorruptError):
-        dumps.read(whole)
+        dumps.read_latents_file(whole)
 
 
 def rewrite(path: Path, tensors: dict[str, Any] | None = None, **changes: str | None) -> None:
@@ -232,16 +232,16 @@ def rewrite(path: Path, tensors: dict[str, Any] | None = None, **changes: str | 
 def test_what_contradicts_itself_is_corrupt(whole: Path, changes: dict[str, Any]) -> None:
     rewrite(whole, **changes)
     with pytest.raises(CorruptError):
-        dumps.read(whole)
+        dumps.read_latents_file(whole)
 
 
 def test_what_is_not_ours_is_a_usage_error(whole: Path, tmp_path: Path) -> None:
     rewrite(whole, schema=None)
     with pytest.raises(UsageError, match="not a file of latents"):
-        dumps.read(whole)
+        dumps.read_latents_file(whole)
     rewrite(whole, schema="sdcli/latents/9")
     with pytest.raises(UsageError, match="latents/9"):
-        dumps.read(whole)
+        dumps.read_latents_file(whole)
     with pytest.raises(UsageError, match="no file"):
-        dumps.read(tmp_path / "none.safetensors")
+        dumps.read_latents_file(tmp_path / "none.safetensors")
     assert SCHEMA == "sdcli/latents/1"

@@ -18,7 +18,7 @@ from sdcli.output import files
 def test_a_file_is_whole_and_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
-        files.write(tmp_path / "a.png", b"abc", force=False)
+        files.write_atomic(tmp_path / "a.png", b"abc", force=False)
     finally:
         os.umask(mask)
     assert (tmp_path / "a.png").read_bytes() == b"abc"
@@ -30,10 +30,10 @@ def test_an_existing_file_stays_unless_forced(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
     with pytest.raises(OutputError, match="exists") as caught:
-        files.write(path, b"new", force=False)
+        files.write_atomic(path, b"new", force=False)
     assert caught.value.code == "output.exists"
     assert path.read_bytes() == b"old"
-    files.write(path, b"new", force=True)
+    files.write_atomic(path, b"new", force=True)
     assert path.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["a.png"]
 
@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OutputError) as caught:
-            files.write(tmp_path / "a.png", b"x" * 5000, force=False)
+            files.write_atomic(tmp_path / "a.png", b"x" * 5000, force=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.code == "output.full"
@@ -95,7 +95,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OutputError):
-            files.write(path, b"x" * 5000, force=True)
+            files.write_atomic(path, b"x" * 5000, force=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == b"old"
@@ -106,15 +106,15 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path, blocker: str) -> None:
     if blocker == "file":
         (tmp_path / "out").write_text("in the way")
         with pytest.raises(OutputError, match="out"):
-            files.prepare(tmp_path / "out" / "deeper")
+            files.prepare_folder(tmp_path / "out" / "deeper")
     else:
         with pytest.raises(OutputError, match="No such file"):
-            files.write(tmp_path / "gone" / "a.png", b"", force=False)
+            files.write_atomic(tmp_path / "gone" / "a.png", b"", force=False)
 
 
 @pytest.mark.skipif(not Path("/proc/sys").is_dir(), reason="needs a folder nobody may write to")
 def test_an_unwritable_folder_is_told_before_the_work() -> None:
     with pytest.raises(OutputError) as caught:
-        files.prepare(Path("/proc/sys"))
+        files.prepare_folder(Path("/proc/sys"))
     assert caught.value.exit_code == 5
     assert caught.value.hint

@@ -10,7 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdcli.output import a1111, again, foreign
-from sdcli.output.encode import read
+from sdcli.output.encode import read_image_info
 
 FIELDS = "Steps: 20, Sampler: Euler, Seed: 5, CFG scale: 7, Size: 512x512"
 FOOOCUS = {
@@ -33,10 +33,10 @@ NOVELAI = {
 
 def asked(path: Path) -> tuple[dict[str, object], dict[str, object]]:
     """What a request takes of the image's record, and what it does not."""
-    reading = foreign.read(path, read(path)["parameters"])
+    reading = foreign.read_foreign(path, read_image_info(path)["parameters"])
     assert reading is not None
-    taken, left = again.understood(reading)
-    return taken, left | again.besides(reading)
+    taken, left = again.to_request_fields(reading)
+    return taken, left | again.unmapped_fields(reading)
 
 
 def png(path: Path, texts: dict[str, str]) -> Path:
@@ -55,7 +55,7 @@ def jpeg(path: Path, comment: bytes) -> Path:
 
 
 def test_a_name_without_a_value_hides_no_other() -> None:
-    _, _, fields = a1111.parse(f"a cat\n{FIELDS.replace('Seed', 'Tiling, Seed')}, FreeU")
+    _, _, fields = a1111.parse_parameters(f"a cat\n{FIELDS.replace('Seed', 'Tiling, Seed')}, FreeU")
     expected = {"Steps": "20", "Sampler": "Euler", "Seed": "5", "CFG scale": "7", "Size": "512x512"}
     assert fields == expected
 
@@ -70,12 +70,12 @@ def test_a_name_without_a_value_hides_no_other() -> None:
     ],
 )
 def test_a_negative_prompt_begins_a_line(text: str, prompt: str, negative: str) -> None:
-    assert a1111.parse(f"{text}\n{FIELDS}")[:2] == (prompt, negative)
+    assert a1111.parse_parameters(f"{text}\n{FIELDS}")[:2] == (prompt, negative)
 
 
 @pytest.mark.parametrize("text", ["a cat", "a cat, Steps: 3", "x: y, z: w", "a\nb, c, d, e"])
 def test_a_text_without_fields_is_all_prompt(text: str) -> None:
-    assert a1111.parse(text) == (text, "", {})
+    assert a1111.parse_parameters(text) == (text, "", {})
 
 
 def test_a1111_s_rest_is_named_and_its_ancestral_eta_is_not_ours(tmp_path: Path) -> None:
@@ -159,12 +159,12 @@ def test_fooocus_and_dgenerate_are_read_in_exif_too(tmp_path: Path) -> None:
 
 def test_a_camera_s_comment_is_no_prompt(tmp_path: Path) -> None:
     path = jpeg(tmp_path / "x.jpg", b"ASCII\0\0\0Screenshot")
-    assert foreign.read(path, read(path)["parameters"]) is None
-    assert foreign.unread(path) is None
+    assert foreign.read_foreign(path, read_image_info(path)["parameters"]) is None
+    assert foreign.describe_unreadable(path) is None
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = png(tmp_path / "x.png", {"prompt": '{"1": {"inputs": {}}}', "workflow": "{}"})
-    assert foreign.read(path, None) is None
+    assert foreign.read_foreign(path, None) is None
     named = "its text 'prompt' (ComfyUI) and 'workflow' (ComfyUI) could not be read"
-    assert foreign.unread(path) == named
+    assert foreign.describe_unreadable(path) == named

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sdcli.errors import CorruptError, OutputError, UsageError
 from sdcli.output import images, record
-from sdcli.output.encode import encode, read
+from sdcli.output.encode import encode_image, read_image_info
 from sdcli.output.text import slug
 from sdcli.request import GenerationRequest
 from tests.jobs import make_result
@@ -27,8 +27,8 @@ NUMBERS = st.integers(0, 2**63 - 1)
 
 
 def write(out: Path | str, *, several: bool = False, force: bool = False, **changes: object) -> str:
-    destination = images.destination(str(out), several=several, force=force)
-    return images.write(make_result(**changes), destination, versions=VERSIONS).path
+    destination = images.parse_destination(str(out), several=several, force=force)
+    return images.write_image(make_result(**changes), destination, versions=VERSIONS).path
 
 
 def test_a_folder_gets_numbered_names_with_words_and_seed(tmp_path: Path) -> None:
@@ -41,11 +41,13 @@ def test_a_folder_gets_numbered_names_with_words_and_seed(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg", ".JPEG"])
 def test_the_suffix_is_the_format_and_the_record_comes_back(tmp_path: Path, suffix: str) -> None:
     result = make_result(prompt="çirkin kedi, 猫 🐱", negative_prompt="dog: bad")
-    destination = images.destination(str(tmp_path / f"cat{suffix}"), several=False, force=False)
-    written = images.write(result, destination, versions=VERSIONS)
-    found = read(written.path)
-    assert found["record"] == record.make(result, VERSIONS)
-    assert found["parameters"] == record.a1111_text(found["record"])
+    destination = images.parse_destination(
+        str(tmp_path / f"cat{suffix}"), several=False, force=False
+    )
+    written = images.write_image(result, destination, versions=VERSIONS)
+    found = read_image_info(written.path)
+    assert found["record"] == record.make_record(result, VERSIONS)
+    assert found["parameters"] == record.format_parameters(found["record"])
     assert (found["width"], found["height"]) == (64, 64)
     if suffix in (".png", ".webp"):
         assert found["pixels_sha256"] == found["record"]["pixels"]["sha256"]
@@ -63,9 +65,11 @@ def test_several_images_number_the_file_name(tmp_path: Path) -> None:
 
 def test_without_metadata_there_is_none(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg", ".webp"):
-        destination = images.destination(str(tmp_path / f"a{suffix}"), several=False, force=False)
-        path = images.write(make_result(), destination, versions={}, metadata=False).path
-        found = read(path)
+        destination = images.parse_destination(
+            str(tmp_path / f"a{suffix}"), several=False, force=False
+        )
+        path = images.write_image(make_result(), destination, versions={}, metadata=False).path
+        found = read_image_info(path)
         assert (found["record"], found["parameters"]) == (None, None)
 
 
@@ -87,12 +91,12 @@ def test_a_full_stdout_is_an_output_error(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(OutputError, match="exists"):
-        images.destination(str(tmp_path / "a.png"), several=False, force=False)
+        images.parse_destination(str(tmp_path / "a.png"), several=False, force=False)
     with pytest.raises(UsageError, match="gif"):
-        images.destination(str(tmp_path / "a.gif"), several=False, force=False)
+        images.parse_destination(str(tmp_path / "a.gif"), several=False, force=False)
     with pytest.raises(UsageError, match="stdout"):
-        images.destination("-", several=True, force=False)
-    images.destination(str(tmp_path / "a.png"), several=False, force=True)
+        images.parse_destination("-", several=True, force=False)
+    images.parse_destination(str(tmp_path / "a.png"), several=False, force=True)
 
 
 def test_a_record_too_long_for_jpeg_is_told(tmp_path: Path) -> None:
@@ -107,9 +111,9 @@ def test_a_record_too_long_for_jpeg_is_told(tmp_path: Path) -> None:
 @example(prompt="a\nNegative prompt: b\nSteps: 3", negative="\x1b[31m", seed=0)
 def test_every_prompt_survives_a_png(prompt: str, negative: str, seed: int) -> None:
     result = make_result(prompt=prompt, negative_prompt=negative, seed=seed, width=8, height=8)
-    facts = record.make(result, VERSIONS)
-    with Image.open(io.BytesIO(encode(result.pixels, ".png", facts))) as image:
-        assert image.text["sdcli"] == record.dumps(facts)  # type: ignore[attr-defined]
+    facts = record.make_record(result, VERSIONS)
+    with Image.open(io.BytesIO(encode_image(result.pixels, ".png", facts))) as image:
+        assert image.text["sdcli"] == record.record_json(facts)  # type: ignore[attr-defined]
         assert np.array_equal(np.asarray(image), result.pixels)
     request = GenerationRequest.from_dict(facts["request"])
     assert (request.prompt, request.negative_prompt or "", request.seed) == (prompt, negative, seed)
@@ -133,13 +137,13 @@ def test_a_slug_is_a_short_plain_name(text: str) -> None:
 def test_a_damaged_image_is_corrupt_or_still_an_image(
     tmp_path: Path, position: int, garbage: bytes, cut: bool
 ) -> None:
-    whole = encode(make_result().pixels, ".png", record.make(make_result(), VERSIONS))
+    whole = encode_image(make_result().pixels, ".png", record.make_record(make_result(), VERSIONS))
     position %= len(whole)
     rest = b"" if cut else whole[position + len(garbage) :]
     path = tmp_path / "damaged.png"
     path.write_bytes(whole[:position] + garbage + rest)
     with suppress(CorruptError):  # anything else would be a bug
-        assert read(path)["width"] >= 1
+        assert read_image_info(path)["width"] >= 1
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
@@ -147,7 +151,7 @@ def test_what_is_no_image_is_corrupt(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(CorruptError) as caught:
-        read(path)
+        read_image_info(path)
     assert caught.value.exit_code == 7
 
 
@@ -159,6 +163,6 @@ def test_a_broken_record_is_corrupt_and_a_missing_file_is_usage(tmp_path: Path) 
         info.add_itxt("sdcli", text)
         Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
         with pytest.raises(CorruptError, match="record"):
-            read(tmp_path / "a.png")
+            read_image_info(tmp_path / "a.png")
     with pytest.raises(UsageError):
-        read(tmp_path / "none.png")
+        read_image_info(tmp_path / "none.png")

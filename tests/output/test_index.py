@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import OutputError
-from sdcli.output.index import Entry, Index, Key
+from sdcli.output.index import JournalEntry, JournalIndex, Key
 
 ids = st.text("0123456789abcdef", min_size=2, max_size=4) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=6
@@ -18,7 +18,7 @@ ids = st.text("0123456789abcdef", min_size=2, max_size=4) | st.text(
 keys = st.tuples(ids, st.integers(0, 3))
 hashes = st.text("0123456789abcdef", max_size=8)
 entries = st.builds(
-    Entry,
+    JournalEntry,
     name=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     sha256=hashes,
     pixels_sha256=hashes,
@@ -30,8 +30,10 @@ entries = st.builds(
 
 
 @given(st.lists(st.tuples(keys, entries)), st.lists(keys))
-def test_it_answers_as_a_dictionary_would(put: list[tuple[Key, Entry]], asked: list[Key]) -> None:
-    index, known = Index(), dict(put)
+def test_it_answers_as_a_dictionary_would(
+    put: list[tuple[Key, JournalEntry]], asked: list[Key]
+) -> None:
+    index, known = JournalIndex(), dict(put)
     with index.at_once():
         for key, entry in put:
             index.put(key, entry)
@@ -45,7 +47,7 @@ def test_it_answers_as_a_dictionary_would(put: list[tuple[Key, Entry]], asked: l
 
 @given(st.lists(st.sampled_from(["aa" * 16, "bb" * 16, "cc" * 16])))
 def test_it_counts_how_often_a_job_was_met(jobs: list[str]) -> None:
-    index, met = Index(), Counter[str]()
+    index, met = JournalIndex(), Counter[str]()
     for job in jobs:
         assert index.count(job) == met[job]
         met[job] += 1
@@ -53,13 +55,15 @@ def test_it_counts_how_often_a_job_was_met(jobs: list[str]) -> None:
 
 
 def test_many_jobs_take_no_memory() -> None:
-    index = Index()
+    index = JournalIndex()
     held = []
     tracemalloc.start()
     with index.at_once():
         for number in range(20_000):
             job = f"{number:032x}"
-            index.put((job, 0), Entry(name=f"{number}.png", sha256=job * 2, pixels_sha256=job * 2))
+            index.put(
+                (job, 0), JournalEntry(name=f"{number}.png", sha256=job * 2, pixels_sha256=job * 2)
+            )
             index.count(job)
             if number in (1_000, 19_999):
                 held.append(tracemalloc.get_traced_memory()[0])
@@ -68,14 +72,14 @@ def test_many_jobs_take_no_memory() -> None:
     assert held[1] - held[0] < 500_000  # a dictionary: some 12 million
 
 
-def put_many(index: Index, count: int) -> None:
+def put_many(index: JournalIndex, count: int) -> None:
     with index.at_once():
         for number in range(count):
-            index.put((f"{number:032x}", 0), Entry(name="n" * 200))
+            index.put((f"{number:032x}", 0), JournalEntry(name="n" * 200))
 
 
 def test_a_full_temporary_folder_is_told_with_where_to_go() -> None:
-    index = Index()
+    index = JournalIndex()
     index._database.execute("PRAGMA max_page_count = 4")
     with pytest.raises(OutputError, match="full") as failure:
         put_many(index, 1000)

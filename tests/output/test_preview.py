@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdcli.dump import FINAL, X0, Course, tensor_name
-from sdcli.output.images import destination
-from sdcli.output.picture_bar import PictureBar, fit, half_blocks, rendered
-from sdcli.output.preview import SHARE, Preview, PreviewFile
+from sdcli.dump import FINAL, X0, RunInfo, tensor_name
+from sdcli.output.images import parse_destination
+from sdcli.output.picture_bar import ImageProgress, fit_cells, render_half_blocks, render_image
+from sdcli.output.preview import MAX_TIME_SHARE, PreviewFile, PreviewSink
 from tests.jobs import make_job
 
 STEPS = 10
@@ -42,8 +42,8 @@ def look_of(spec: object) -> Any:
     return lambda latents: np.full((4, 4, 3), int(latents.flat[0]), np.uint8)
 
 
-def course(index: int) -> Course:
-    return Course(
+def course(index: int) -> RunInfo:
+    return RunInfo(
         job=make_job(index=index),
         timesteps=tuple(float(t) for t in range(STEPS, 0, -1)),
         sigmas=None,
@@ -56,7 +56,7 @@ def course(index: int) -> Course:
     )
 
 
-def run(preview: Preview, screen: Watched, indices: tuple[int, ...], seconds: float) -> None:
+def run(preview: PreviewSink, screen: Watched, indices: tuple[int, ...], seconds: float) -> None:
     """A batch of images, each step taking so long; latents tell their image's index."""
     for index in indices:
         preview.begin(course(index))
@@ -70,25 +70,25 @@ def run(preview: Preview, screen: Watched, indices: tuple[int, ...], seconds: fl
 
 def test_every_step_is_shown_when_looking_is_free() -> None:
     screen = Watched()
-    run(Preview(look_of, [screen], screen.clock), screen, (7,), seconds=1.0)
+    run(PreviewSink(look_of, [screen], screen.clock), screen, (7,), seconds=1.0)
     assert screen.steps == [(7, step) for step in range(1, STEPS + 1)]
 
 
 @pytest.mark.parametrize("cost", [0.001, 0.05, 0.3, 2.0])
 def test_looking_takes_no_more_than_its_share_but_for_the_first_and_last(cost: float) -> None:
     screen = Watched(cost)
-    preview = Preview(look_of, [screen], screen.clock)
+    preview = PreviewSink(look_of, [screen], screen.clock)
     for image in range(20):
         run(preview, screen, (image,), seconds=0.5)
     lasts = sum(step == STEPS for _, step in screen.steps)
     assert lasts == 20
     looking = (len(screen.steps) - lasts) * cost
-    assert looking <= SHARE * screen.now + cost
+    assert looking <= MAX_TIME_SHARE * screen.now + cost
 
 
 def test_of_a_batch_the_first_image_is_seen_and_then_the_next_batch() -> None:
     screen = Watched()
-    preview = Preview(look_of, [screen], screen.clock)
+    preview = PreviewSink(look_of, [screen], screen.clock)
     run(preview, screen, (3, 4), seconds=1.0)
     run(preview, screen, (5, 6), seconds=1.0)
     assert {image for image, _ in screen.steps} == {3, 5}
@@ -97,7 +97,7 @@ def test_of_a_batch_the_first_image_is_seen_and_then_the_next_batch() -> None:
 
 def test_a_batch_that_begins_again_in_halves_is_seen_again() -> None:
     screen = Watched()
-    preview = Preview(look_of, [screen], screen.clock)
+    preview = PreviewSink(look_of, [screen], screen.clock)
     for index in (3, 4):
         preview.begin(course(index))
     preview.take(3, tensor_name(X0, 1), np.full((4, 2, 2), 3))
@@ -106,7 +106,7 @@ def test_a_batch_that_begins_again_in_halves_is_seen_again() -> None:
 
 
 def test_the_file_is_whole_and_the_newest(tmp_path: Path) -> None:
-    target = destination(str(tmp_path / "now.png"), several=False, force=True)
+    target = parse_destination(str(tmp_path / "now.png"), several=False, force=True)
     for level in (10, 200):
         PreviewFile(target).show(np.full((6, 8, 3), level, np.uint8), 1, 2)
         assert Image.open(tmp_path / "now.png").getpixel((3, 3)) == (level,) * 3
@@ -115,7 +115,7 @@ def test_the_file_is_whole_and_the_newest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "terminal"), [((128, 128), (80, 24)), ((512, 256), (40, 60))])
 def test_a_picture_fits_its_terminal_and_keeps_its_shape(size: Any, terminal: Any) -> None:
-    columns, rows = fit(*size, *terminal)
+    columns, rows = fit_cells(*size, *terminal)
     assert columns < terminal[0]
     assert rows < terminal[1]
     assert columns / (2 * rows) == pytest.approx(size[0] / size[1], rel=0.1)
@@ -124,7 +124,7 @@ def test_a_picture_fits_its_terminal_and_keeps_its_shape(size: Any, terminal: An
 def test_half_blocks_hold_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
     pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
-    text = half_blocks(pixels, 5, 3)
+    text = render_half_blocks(pixels, 5, 3)
     cells = re.findall(r"38;2;(\d+);(\d+);(\d+);48;2;(\d+);(\d+);(\d+)m▀", text)
     drawn = np.array(cells, int).reshape(3, 5, 2, 3).swapaxes(1, 2).reshape(6, 5, 3)
     assert np.array_equal(drawn, pixels)
@@ -135,7 +135,7 @@ def test_terminals_without_full_colour_get_the_nearest_of_the_cube(
 ) -> None:
     monkeypatch.setenv("COLORTERM", "")
     red = np.full((2, 1, 3), (255, 0, 0), np.uint8)
-    assert "38;5;196;48;5;196m▀" in half_blocks(red, 1, 1)
+    assert "38;5;196;48;5;196m▀" in render_half_blocks(red, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ def test_a_terminal_gets_the_best_that_it_can_show(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert rendered(np.zeros((8, 8, 3), np.uint8), 4, 2).startswith(begins)
+    assert render_image(np.zeros((8, 8, 3), np.uint8), 4, 2).startswith(begins)
 
 
 def test_pictures_are_drawn_over_each_other_until_something_is_said() -> None:
     """Played on a little terminal that knows only the cursor's ways: where is which line?"""
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as stream:
-        bar = PictureBar(2, stream)
+        bar = ImageProgress(2, stream)
         pixels = np.zeros((8, 8, 3), np.uint8)
         written = io.StringIO()
         bar._terminal = Tee(stream, written)  # type: ignore[assignment]

@@ -13,11 +13,11 @@ from sd_parsers import ParserManager
 
 from sdcli.catalog.constructors import CONSTRUCTORS
 from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import Selection, resolve
+from sdcli.catalog.schedulers import ResolvedScheduler, resolve_scheduler
 from sdcli.errors import OutputError, UsageError
 from sdcli.output import again, foreign, images, record
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.result import Written
+from sdcli.result import SavedImage
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0.1.0"}
@@ -29,7 +29,7 @@ DPM_KARRAS: dict[str, Any] = {
 
 def test_the_request_of_a_record_leaves_nothing_open() -> None:
     result = make_result(clip_skip=1, eta=0.5)
-    request = GenerationRequest.from_dict(record.make(result, VERSIONS)["request"])
+    request = GenerationRequest.from_dict(record.make_record(result, VERSIONS)["request"])
     job = make_job(clip_skip=1, eta=0.5)
     for name in ("prompt", "spec", "num_inference_steps", "guidance_scale", "eta", "clip_skip"):
         assert getattr(request, name) == getattr(job, name)
@@ -38,13 +38,13 @@ def test_the_request_of_a_record_leaves_nothing_open() -> None:
 
 def test_a_dtype_that_the_device_chose_is_part_of_the_request() -> None:
     result = make_result(spec=PipelineSpec(), dtype="float16")
-    assert record.make(result, VERSIONS)["request"]["dtype"] == "float16"
+    assert record.make_record(result, VERSIONS)["request"]["dtype"] == "float16"
 
 
 def test_a_record_is_json_and_tells_the_pixels() -> None:
     result = make_result()
-    facts = record.make(result, VERSIONS)
-    assert json.loads(record.dumps(facts)) == facts
+    facts = record.make_record(result, VERSIONS)
+    assert json.loads(record.record_json(facts)) == facts
     changed = result.pixels.copy()
     changed[0, 0, 0] ^= 1
     assert record.pixels_sha256(changed) != facts["pixels"]["sha256"]
@@ -55,7 +55,7 @@ def test_a1111_text_in_full() -> None:
     result = make_result(
         **DPM_KARRAS, prompt="a cat", negative_prompt="a dog", guidance_scale=7.0, clip_skip=1
     )
-    assert record.a1111_text(record.make(result, VERSIONS)) == (
+    assert record.format_parameters(record.make_record(result, VERSIONS)) == (
         "a cat\n"
         "Negative prompt: a dog\n"
         "Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 7, Size: 64x64, "
@@ -68,20 +68,20 @@ def test_a1111_text_in_full() -> None:
     [("plain", "plain"), ("a, b", '"a, b"'), ("a: b", '"a: b"'), ('a "b", c', r'"a \"b\", c"')],
 )
 def test_values_that_would_end_early_are_quoted(value: str, quoted: str) -> None:
-    facts = record.make(make_result(), VERSIONS)
+    facts = record.make_record(make_result(), VERSIONS)
     facts["request"]["model"] = value
-    assert f"Model: {quoted}, RNG" in record.a1111_text(facts)
+    assert f"Model: {quoted}, RNG" in record.format_parameters(facts)
 
 
 def test_eta_has_a1111_s_name_for_ddim_s() -> None:
-    facts = record.make(make_result(eta=0.5), VERSIONS)
-    assert ", Eta DDIM: 0.5, Version" in record.a1111_text(facts)
+    facts = record.make_record(make_result(eta=0.5), VERSIONS)
+    assert ", Eta DDIM: 0.5, Version" in record.format_parameters(facts)
 
 
 def test_another_tool_reads_it(tmp_path: Path) -> None:
     result = make_result(**DPM_KARRAS, prompt="a cat, a guitar", negative_prompt="a dog")
-    destination = images.destination(str(tmp_path / "cat.png"), several=False, force=False)
-    path = images.write(result, destination, versions=VERSIONS).path
+    destination = images.parse_destination(str(tmp_path / "cat.png"), several=False, force=False)
+    path = images.write_image(result, destination, versions=VERSIONS).path
     info: Any = ParserManager().parse(path)
     [sampler] = info.samplers
     assert sampler.name == "DPM++ 2M"
@@ -96,32 +96,38 @@ def test_another_tool_reads_it(tmp_path: Path) -> None:
 def test_another_tool_reads_that_a_schedule_is_not_automatic(tmp_path: Path) -> None:
     config = {**DPM_KARRAS["scheduler_config"], "use_karras_sigmas": False}
     result = make_result(**DPM_KARRAS | {"scheduler_config": config})
-    destination = images.destination(str(tmp_path / "cat.png"), several=False, force=False)
-    info: Any = ParserManager().parse(images.write(result, destination, versions=VERSIONS).path)
+    destination = images.parse_destination(str(tmp_path / "cat.png"), several=False, force=False)
+    info: Any = ParserManager().parse(
+        images.write_image(result, destination, versions=VERSIONS).path
+    )
     [sampler] = info.samplers
     assert (sampler.name, sampler.parameters["scheduler"]) == ("DPM++ 2M", "Uniform")
 
 
 def test_a_sidecar_is_the_record_and_overwrites_nothing(tmp_path: Path) -> None:
-    written = Written(path=str(tmp_path / "cat.png"), result=make_result(prompt="猫"))
+    written = SavedImage(path=str(tmp_path / "cat.png"), result=make_result(prompt="猫"))
     path = Path(record.write_sidecar(written, VERSIONS))
     assert path == tmp_path / "cat.json"
-    assert json.loads(path.read_text("utf-8")) == record.make(written.result, VERSIONS)
+    assert json.loads(path.read_text("utf-8")) == record.make_record(written.result, VERSIONS)
     with pytest.raises(OutputError, match="exists"):
         record.write_sidecar(written, VERSIONS)
     with pytest.raises(UsageError, match="stdout"):
-        record.write_sidecar(Written(path="-", result=written.result), VERSIONS)
+        record.write_sidecar(SavedImage(path="-", result=written.result), VERSIONS)
 
 
-def _selections() -> list[Selection]:
+def _selections() -> list[ResolvedScheduler]:
     """Every sampler with every schedule that it has."""
     return [
-        resolve(f"{row.name} {schedule}") for row in SAMPLERS for schedule in row.schedules or ("",)
+        resolve_scheduler(f"{row.name} {schedule}")
+        for row in SAMPLERS
+        for schedule in row.schedules or ("",)
     ]
 
 
 @pytest.mark.parametrize("selection", _selections(), ids=lambda selection: selection.label)
-def test_every_sampler_comes_back_from_its_a1111_text(selection: Selection, tmp_path: Path) -> None:
+def test_every_sampler_comes_back_from_its_a1111_text(
+    selection: ResolvedScheduler, tmp_path: Path
+) -> None:
     class_name = str(selection.choice.class_name)
     eta = 0.5 if selection.sampler and selection.sampler.takes_eta else 0.0
     result = make_result(
@@ -130,7 +136,7 @@ def test_every_sampler_comes_back_from_its_a1111_text(selection: Selection, tmp_
         scheduler_config={**CONSTRUCTORS[class_name], **dict(selection.choice.config)},
         eta=eta,
     )
-    text = record.a1111_text(record.make(result, VERSIONS))
+    text = record.format_parameters(record.make_record(result, VERSIONS))
     path = tmp_path / "cat.png"
     info = PngInfo()
     info.add_itxt("parameters", text)
@@ -141,10 +147,10 @@ def test_every_sampler_comes_back_from_its_a1111_text(selection: Selection, tmp_
     assert selection.sampler
     assert sampler.name == selection.sampler.name
 
-    reading = foreign.read(path, text)
+    reading = foreign.read_foreign(path, text)
     assert reading
-    taken, _ = again.understood(reading)
-    assert resolve(taken["scheduler"]).label == selection.label
+    taken, _ = again.to_request_fields(reading)
+    assert resolve_scheduler(taken["scheduler"]).label == selection.label
     job = result.job
     for name in ("prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height"):
         assert taken[name] == getattr(job, name)

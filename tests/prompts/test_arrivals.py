@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from sdcli.asking import Asked, Expander
+from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.errors import UsageError
-from sdcli.prompts.arrivals import Given, Streamed
-from sdcli.prompts.formats import reader
-from sdcli.prompts.txt import plain
+from sdcli.prompts.arrivals import IterableSource, StreamSource
+from sdcli.prompts.formats import get_reader
+from sdcli.prompts.txt import read_plain_lines
 from sdcli.request import GenerationRequest
 
 
@@ -22,9 +22,9 @@ def pipe():
     os.close(reader_end)
 
 
-def stream(descriptor, read=plain, **more):
-    asked = Asked(flags={"num_inference_steps": (4,)})
-    return Streamed(descriptor, read, Expander(asked).requests, **more)
+def stream(descriptor, read=read_plain_lines, **more):
+    asked = RequestTemplate(flags={"num_inference_steps": (4,)})
+    return StreamSource(descriptor, read, EntryExpander(asked).requests, **more)
 
 
 def prompts(requests):
@@ -46,7 +46,7 @@ def test_takes_only_what_is_there(pipe):
 @pytest.mark.parametrize("name", ["txt", "csv", "tsv", "jsonl"])
 def test_formats_of_lines_do_not_wait_for_the_next_one(pipe, name):
     descriptor, writer = pipe
-    lines = stream(descriptor, reader(name))
+    lines = stream(descriptor, get_reader(name))
     first = {"csv": b"prompt,seed\n", "tsv": b"prompt\tseed\n"}.get(name, b"\n")
     os.write(writer, first)
     assert lines.take(9, wait=False) == []
@@ -108,7 +108,7 @@ def test_bad_lines_are_skipped_when_asked(pipe):
     os.write(writer, b"a cat --steps x\n\xff\na dog --steps 3\n--steps 5\na fish\n")
     os.close(writer)
     bad = []
-    lines = stream(descriptor, reader("txt"), skip=bad.append)
+    lines = stream(descriptor, get_reader("txt"), skip=bad.append)
     assert prompts(lines.take(9, wait=True)) == ["a dog", "a fish"]
     assert [str(error).split(": ")[0] for error in bad] == ["stdin:1:7", "stdin:2:1", "stdin:4:1"]
 
@@ -128,5 +128,5 @@ def test_a_line_longer_than_a_read(pipe):
 
 
 def test_given_requests_are_all_there():
-    given = Given([GenerationRequest(prompt="a cat")] * 3)
+    given = IterableSource([GenerationRequest(prompt="a cat")] * 3)
     assert [len(given.take(2, wait=False)) for _ in range(3)] == [2, 1, 0]

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli import sweep
-from sdcli.asking import Asked, Expander
+from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.errors import UsageError
 from sdcli.prompts import ways
-from sdcli.prompts.fields import canonical
-from sdcli.prompts.said import flags_of
+from sdcli.prompts.fields import canonical_field
+from sdcli.prompts.said import flag_values
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
-from sdcli.sweep import Replacement
+from sdcli.sweep import PromptReplacement
 from tests.prompts.test_readers import lines_of, read
 
 LEVELS = ("line", "flags", "defaults")
@@ -27,7 +27,7 @@ LEVELS = ("line", "flags", "defaults")
 @pytest.mark.parametrize("name", ["jsonl", "csv", "txt"])
 def test_the_line_wins_over_flags_and_they_over_the_files_defaults(name, said):
     steps = {"line": 1, "flags": 2, "defaults": 3}
-    asked = Asked(flags=flags_of({"steps": "2"} if "flags" in said else {}))
+    asked = RequestTemplate(flags=flag_values({"steps": "2"} if "flags" in said else {}))
     line = steps["line"] if "line" in said else ""
     default = steps["defaults"] if "defaults" in said else ""
     text = {
@@ -44,7 +44,7 @@ def test_the_line_wins_over_flags_and_they_over_the_files_defaults(name, said):
 
 
 def test_half_a_size_overrules_half_a_size():
-    asked = Asked(flags=flags_of({"size": "64x72"}))
+    asked = RequestTemplate(flags=flag_values({"size": "64x72"}))
     [request], _ = read("jsonl", '{"prompt": "a", "width": 96}', asked)
     assert (request.width, request.height) == (96, 72)
     [request], _ = read("jsonl", '{"width": 8, "height": 16}\n"a"', asked)
@@ -52,7 +52,7 @@ def test_half_a_size_overrules_half_a_size():
 
 
 def test_a_width_beside_a_sweep_of_sizes_is_refused():
-    asked = Asked(flags=flags_of({"size": "64x64,72x72"}))
+    asked = RequestTemplate(flags=flag_values({"size": "64x64,72x72"}))
     _, [error] = read("jsonl", '{"prompt": "a", "width": 96}', asked)
     assert error.startswith("f.jsonl:1:17: a width of its own")
     [request], _ = read("jsonl", '{"prompt": "a", "size": "96x96"}', asked)
@@ -85,7 +85,7 @@ def test_a_setting_said_twice_is_refused(fields):
     ],
 )
 def test_lists_and_ranges(name, text, values):
-    assert list(sweep.from_words(name, text)) == values
+    assert list(sweep.parse_values(name, text)) == values
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_lists_and_ranges(name, text, values):
 )
 def test_lists_and_ranges_that_cannot_be(name, text):
     with pytest.raises(UsageError, match=r"[sg]|offline"):
-        sweep.from_words(name, text)
+        sweep.parse_values(name, text)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_lists_and_ranges_that_cannot_be(name, text):
     ],
 )
 def test_quotes_around_what_is_no_text_are_forgiven(name, value, values):
-    assert list(sweep.from_value(name, value)) == values
+    assert list(sweep.values_from_data(name, value)) == values
 
 
 @pytest.mark.parametrize(
@@ -143,15 +143,15 @@ def test_quotes_around_what_is_no_text_are_forgiven(name, value, values):
 )
 def test_values_that_cannot_be_say_why(name, value, told):
     with pytest.raises(UsageError, match=told):
-        GenerationRequest.from_dict({"prompt": "", name: sweep.from_value(name, value)[0]})
+        GenerationRequest.from_dict({"prompt": "", name: sweep.values_from_data(name, value)[0]})
 
 
 def test_a_seed_of_minus_one_is_drawn_whatever_the_command_line_says():
-    asked = Asked(flags=flags_of({"seed": "5"}))
+    asked = RequestTemplate(flags=flag_values({"seed": "5"}))
     [one, other], errors = read("txt", "a --seed -1\nb\n", asked)
     assert errors == []
     assert (one.seed, other.seed) == (None, 5)
-    [one], _ = read("txt", "--seed 7\na\n", Asked(flags=flags_of({"seed": "-1"})))
+    [one], _ = read("txt", "--seed 7\na\n", RequestTemplate(flags=flag_values({"seed": "-1"})))
     assert one.seed is None
 
 
@@ -170,27 +170,29 @@ def test_a_seed_of_minus_one_is_drawn_whatever_the_command_line_says():
 )
 def test_names_that_stand_elsewhere_are_told_from_unknown_ones(name, told, hint):
     with pytest.raises(UsageError, match=told) as caught:
-        canonical(name)
+        canonical_field(name)
     assert hint in caught.value.hint
     assert len(caught.value.hint) < 80
 
 
 axes = st.dictionaries(
-    st.sampled_from(sweep.ORDER), st.lists(st.integers(), min_size=1, max_size=3, unique=True)
+    st.sampled_from(sweep.AXIS_ORDER), st.lists(st.integers(), min_size=1, max_size=3, unique=True)
 )
 
 
 @given(axes)
 def test_a_sweep_is_the_product_slowest_axis_first(axes):
-    made = list(sweep.product(axes))
-    names = [name for name in sweep.ORDER if name in axes]
+    made = list(sweep.combinations(axes))
+    names = [name for name in sweep.AXIS_ORDER if name in axes]
     every = itertools.product(*(axes[name] for name in names))
     assert [tuple(one[name] for name in names) for one in made] == list(every)
-    assert len(made) == sweep.size(axes)
+    assert len(made) == sweep.count_combinations(axes)
 
 
 def test_a_sweep_is_lazy():
-    asked = Asked(flags=flags_of({"seed": "1..1000000", "steps": "1..1000", "guidance": "2..9"}))
+    asked = RequestTemplate(
+        flags=flag_values({"seed": "1..1000000", "steps": "1..1000", "guidance": "2..9"})
+    )
     first = list(itertools.islice(asked.requests({"prompt": ("a",)}), 2))
     assert [request.seed for request in first] == [1, 2]
     assert asked.images({"prompt": ("a",)}) == 8 * 10**9
@@ -198,11 +200,13 @@ def test_a_sweep_is_lazy():
 
 def test_flags_that_cannot_be_are_refused_at_once():
     with pytest.raises(UsageError, match="--steps"):
-        Asked(flags=flags_of({"steps": "10,0"}))
+        RequestTemplate(flags=flag_values({"steps": "10,0"}))
 
 
 def test_search_and_replace_makes_a_prompt_of_each_word():
-    asked = Asked(replacements=[Replacement.parse("cat=dog, fox"), Replacement.parse("red=blue")])
+    asked = RequestTemplate(
+        replacements=[PromptReplacement.parse("cat=dog, fox"), PromptReplacement.parse("red=blue")]
+    )
     made = asked.requests({"prompt": ("a red cat",), "seed": (1, 2)})
     assert [(r.prompt, r.seed) for r in made] == [
         ("a blue dog", 1),
@@ -216,7 +220,7 @@ def test_search_and_replace_makes_a_prompt_of_each_word():
 @pytest.mark.parametrize("text", ["cat", "cat=", "=dog", "cat=dog,,fox"])
 def test_a_replacement_that_replaces_nothing_is_refused(text):
     with pytest.raises(UsageError, match="OLD=NEW"):
-        Replacement.parse(text)
+        PromptReplacement.parse(text)
 
 
 def filled(prompt, **how):
@@ -271,9 +275,9 @@ def test_wildcards_in_every_way_and_by_the_seed(lists, template, every):
 def test_the_ways_to_fill_a_template_are_counted_before(lists, template, count):
     assert len(filled(template, mode="all", folder=lists)) == count
     values = {"color": ["red", "blue"], "deep": ["__color__ {x|y}"]}
-    ways.check(template, values.__getitem__)
+    ways.check_combinations(template, values.__getitem__)
     with pytest.raises(UsageError, match="more than"):
-        ways.check(template + "{a|b}" * 17, values.__getitem__)
+        ways.check_combinations(template + "{a|b}" * 17, values.__getitem__)
 
 
 @pytest.mark.parametrize("template", ["{a|b}" * 24, "{9-$$" + "|".join(map(str, range(999))) + "}"])
@@ -328,8 +332,8 @@ def test_no_template_makes_a_traceback(template, every):
 
 
 def test_braces_stay_braces_unless_asked():
-    expander = Expander(Asked())
-    from sdcli.prompts.formats import reader
+    expander = EntryExpander(RequestTemplate())
+    from sdcli.prompts.formats import get_reader
 
-    [entry] = [e for e in reader("txt")(lines_of("a {red|blue} __cat__"), "f.txt") if e]
+    [entry] = [e for e in get_reader("txt")(lines_of("a {red|blue} __cat__"), "f.txt") if e]
     assert [r.prompt for r in expander.requests(entry)] == ["a {red|blue} __cat__"]

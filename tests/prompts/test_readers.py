@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdcli.asking import Asked, Expander
+from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.errors import UsageError, UsageErrors
-from sdcli.prompts.formats import format_of, reader
+from sdcli.prompts.formats import format_of, get_reader
 from sdcli.request import GenerationRequest
 
 EXAMPLES = sorted(p for p in (Path(__file__).parents[2] / "prompts").iterdir() if p.is_file())
@@ -79,8 +79,8 @@ def lines_of(text):
 
 def read(name, text, asked=None):
     """The requests of a text, and the errors as (place and message)."""
-    expander, requests, errors = Expander(asked or Asked()), [], []
-    for entry in reader(name)(lines_of(text), f"f.{name}"):
+    expander, requests, errors = EntryExpander(asked or RequestTemplate()), [], []
+    for entry in get_reader(name)(lines_of(text), f"f.{name}"):
         try:
             if isinstance(entry, UsageError):
                 raise entry
@@ -290,10 +290,10 @@ def test_a_long_file_is_not_held():
     import tracemalloc
 
     line = json.dumps({"prompt": "a cat on a mat", "steps": 4, "seed": 7})
-    expander = Expander(Asked())
+    expander = EntryExpander(RequestTemplate())
     tracemalloc.start()
     count = 0
-    for entry in reader("jsonl")((line for _ in range(30_000)), "f.jsonl"):
+    for entry in get_reader("jsonl")((line for _ in range(30_000)), "f.jsonl"):
         count += sum(1 for _ in expander.requests(entry))
         if count == 1000:  # the machine is warm: what comes now would grow with the file
             tracemalloc.reset_peak()

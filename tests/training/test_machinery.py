@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from sdcli.training import sprites
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
-from sdcli.training.decoder import Redrawer
-from sdcli.training.diffusion import Difficulty, embed, make_scheduler, make_unet
+from sdcli.training.decoder import LatentRefiner
+from sdcli.training.diffusion import HardExampleSampler, embed, make_scheduler, make_unet
 from sdcli.training.drawn import best_psnr, errors
 from sdcli.training.export import _text_encoder
-from sdcli.training.judge import squares, views
-from sdcli.training.loop import Draw, Run, result, schedule, train
+from sdcli.training.judge import crop_boxes, crops
+from sdcli.training.loop import Run, StepRandom, result, schedule, train
 from sdcli.training.optimizer import MuonAdamW, orthogonalize
 from sdcli.training.scenes import Placement, Scene, render, sample
 from sdcli.training.sprites import Sprites, draw_shapes
@@ -121,7 +121,7 @@ class Line:
         self.model = nn.Linear(3, 1)
         self.modules: dict[str, nn.Module] = {"line": self.model}
 
-    def loss(self, draw: Draw, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
         x = draw.normal(64, 3)
         wanted = x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 1
         return (self.model(x) - wanted).square().mean(), {}
@@ -169,8 +169,8 @@ def test_a_finished_stage_is_not_trained_again(
 
 def test_the_randomness_of_a_step_depends_on_nothing_before_it() -> None:
     for rank, step in ((0, 0), (1, 0), (0, 1)):
-        assert torch.equal(Draw(1, rank, step).normal(4), Draw(1, rank, step).normal(4))
-    assert not torch.equal(Draw(1, 0, 0).normal(4), Draw(1, 1, 0).normal(4))
+        assert torch.equal(StepRandom(1, rank, step).normal(4), StepRandom(1, rank, step).normal(4))
+    assert not torch.equal(StepRandom(1, 0, 0).normal(4), StepRandom(1, 1, 0).normal(4))
 
 
 def test_whitening_changes_the_code_and_not_the_picture(shapes: Sprites) -> None:
@@ -215,7 +215,7 @@ def scene_of(*concepts: str) -> Scene:
 
 def test_what_is_drawn_badly_is_drawn_more_often() -> None:
     scenes = [scene_of("cat"), scene_of("dog"), scene_of("cat", "dog")]
-    difficulty = Difficulty(scenes, levels=4)
+    difficulty = HardExampleSampler(scenes, levels=4)
     levels, hardness = torch.tensor([0.1, 0.4, 0.8, 1.0]), torch.tensor([1.0, 2.0, 1.5])
     rng = np.random.default_rng(0)
     for _ in range(400):
@@ -223,7 +223,7 @@ def test_what_is_drawn_badly_is_drawn_more_often() -> None:
         difficulty.learn(chosen, levels * hardness[torch.from_numpy(chosen)])
     drawn = np.bincount(difficulty.choose(np.random.default_rng(1), 3000), minlength=3)
     assert drawn[1] > drawn[2] > drawn[0] > 300
-    other = Difficulty(scenes, levels=4)
+    other = HardExampleSampler(scenes, levels=4)
     other.load_state_dict(difficulty.state_dict())
     again = other.choose(np.random.default_rng(1), 3000)
     assert np.array_equal(np.bincount(again, minlength=3), drawn)
@@ -234,11 +234,11 @@ def test_redrawn_latents_keep_their_shape_and_depend_on_the_words(folder: Path) 
     encoder, unet = make_text_encoder(folder), make_unet()
     trained = {"unet": unet.state_dict(), "text_encoder": encoder.state_dict()}
     torch.save(trained, result(folder, "diffusion"))
-    redraw, clean = Redrawer(folder), torch.randn(2, 4, 16, 16)
-    one = redraw(Draw(1, 0, 0), clean, ["a cat", "a dog"])
+    redraw, clean = LatentRefiner(folder), torch.randn(2, 4, 16, 16)
+    one = redraw(StepRandom(1, 0, 0), clean, ["a cat", "a dog"])
     assert one.shape == clean.shape
-    assert torch.equal(one, redraw(Draw(1, 0, 0), clean, ["a cat", "a dog"]))
-    assert not torch.equal(one[1], redraw(Draw(1, 0, 0), clean, ["a cat", "a bus"])[1])
+    assert torch.equal(one, redraw(StepRandom(1, 0, 0), clean, ["a cat", "a dog"]))
+    assert not torch.equal(one[1], redraw(StepRandom(1, 0, 0), clean, ["a cat", "a bus"])[1])
 
 
 def test_short_captions_go_on_with_their_last_padding(folder: Path) -> None:
@@ -264,14 +264,14 @@ def test_the_judge_looks_where_each_thing_may_stand() -> None:
     rng = np.random.default_rng(0)
     for _ in range(300):
         scene = sample(rng)
-        looks = views(scene)
+        looks = crop_boxes(scene)
         assert len(looks) == len(scene.placements)
         for box, (left, top, side) in zip(scene.placements, looks, strict=True):
             assert left <= box.left
             assert top <= box.top
             assert box.left + box.size <= left + side
             assert box.top + box.size <= top + side
-        assert squares(torch.zeros(3, 128, 128), scene).shape[1:] == (3, 40, 40)
+        assert crops(torch.zeros(3, 128, 128), scene).shape[1:] == (3, 40, 40)
 
 
 def test_the_map_of_a_scene_names_thing_and_ground() -> None:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.dump import KINDS, LatentsWanted, parse_name, tensor_name
+from sdcli.dump import KINDS, LatentsSelection, parse_tensor_name, tensor_name
 from sdcli.errors import UsageError
 
 
 @given(st.sampled_from(["xt", "x0", "eps"]), st.integers(0, 100_000))
 def test_names_come_back(kind: str, step: int) -> None:
-    assert parse_name(tensor_name(kind, step)) == (kind, step)
+    assert parse_tensor_name(tensor_name(kind, step)) == (kind, step)
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_names_come_back(kind: str, step: int) -> None:
     ],
 )
 def test_what_is_kept_of_four_steps(which: str, kinds: str | None, names: list[str]) -> None:
-    assert LatentsWanted.parse(which, kinds).tensors(4) == names
+    assert LatentsSelection.parse(which, kinds).tensors(4) == names
 
 
 def test_all_is_all() -> None:
-    names = LatentsWanted.parse("all").tensors(3)
+    names = LatentsSelection.parse("all").tensors(3)
     assert len(names) == len(set(names)) == 1 + 3 * 3
     assert names[-1] == "final"
-    assert LatentsWanted.parse("all").kinds == tuple(KINDS)
+    assert LatentsSelection.parse("all").kinds == tuple(KINDS)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_all_is_all() -> None:
 )
 def test_what_cannot_be_meant_is_refused(which: str) -> None:
     with pytest.raises(UsageError, match="save-latents"):
-        LatentsWanted.parse(which)
+        LatentsSelection.parse(which)
 
 
 def test_kinds_and_steps_that_are_not_there_are_refused() -> None:
     with pytest.raises(UsageError, match="'xy' is not one of xt, x0, eps, noise"):
-        LatentsWanted.parse("all", "xt,xy")
+        LatentsSelection.parse("all", "xt,xy")
     with pytest.raises(UsageError, match="no step 9, this run has 4"):
-        LatentsWanted.parse("steps:9").tensors(4)
+        LatentsSelection.parse("steps:9").tensors(4)

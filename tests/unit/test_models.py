@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults, unknown_words
-from sdcli.catalog.parts import read_parts
+from sdcli.catalog.parts import read_components
 from sdcli.errors import CorruptError, ModelError
 
 
@@ -115,7 +115,7 @@ def test_unknown_words(prompt, unknown):
 
 
 def test_the_parts_of_the_embedded_model():
-    parts = {part.name: part for part in read_parts(EMBEDDED_FOLDER)}
+    parts = {part.name: part for part in read_components(EMBEDDED_FOLDER)}
     assert {"unet", "vae", "text_encoder", "tokenizer", "scheduler"} <= set(parts)
     assert parts["unet"].class_name == "UNet2DConditionModel"
     assert parts["unet"].parameters > 1_000_000
@@ -140,12 +140,12 @@ ONE = {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
 
 def test_a_part_counts_its_numbers(tmp_path):
-    [part] = read_parts(weights(tmp_path, tensors(ONE, b"\0" * 8)))
+    [part] = read_components(weights(tmp_path, tensors(ONE, b"\0" * 8)))
     assert (part.parameters, part.dtypes, part.has_pickle) == (2, ("F32",), False)
 
 
 def test_a_pickle_is_told(tmp_path):
-    [part] = read_parts(weights(tmp_path, b"anything", "w.bin"))
+    [part] = read_components(weights(tmp_path, b"anything", "w.bin"))
     assert part.has_pickle
 
 
@@ -164,4 +164,4 @@ def test_a_pickle_is_told(tmp_path):
 )
 def test_broken_weights_are_corrupt(tmp_path, data):
     with pytest.raises(CorruptError):
-        read_parts(weights(tmp_path, data))
+        read_components(weights(tmp_path, data))

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from sdcli.catalog.models import ModelDefaults
-from sdcli.catalog.schedulers import SchedulerChoice
+from sdcli.catalog.schedulers import SchedulerConfig
 from sdcli.errors import UsageError
-from sdcli.plan import batch_key, plan
+from sdcli.plan import batch_key, resolve_jobs
 from sdcli.request import GenerationRequest
 
 DEFAULTS = ModelDefaults(
@@ -28,13 +28,13 @@ DEFAULTS = ModelDefaults(
 
 
 def jobs(defaults=DEFAULTS, **asked):
-    return list(plan(GenerationRequest(**{"prompt": "a cat", **asked}), defaults, 0))
+    return list(resolve_jobs(GenerationRequest(**{"prompt": "a cat", **asked}), defaults, 0))
 
 
 def test_what_is_left_out_is_the_models():
     [job] = jobs(seed=1)
     assert (job.num_inference_steps, job.guidance_scale, job.width) == (50, 7.5, 512)
-    assert job.scheduler == SchedulerChoice(class_name=None)
+    assert job.scheduler == SchedulerConfig(class_name=None)
     assert job.scheduler_label == "PNDMScheduler"
 
 
@@ -55,7 +55,7 @@ def test_a_guidance_of_zero_is_something_said():
 
 def test_images_count_their_seeds_and_indices():
     request = GenerationRequest(prompt="a cat", seed=7, count=3)
-    made = list(plan(request, DEFAULTS, 5))
+    made = list(resolve_jobs(request, DEFAULTS, 5))
     assert [(job.index, job.seed) for job in made] == [(5, 7), (6, 8), (7, 9)]
 
 

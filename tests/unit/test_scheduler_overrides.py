@@ -8,10 +8,10 @@ import pytest
 
 from sdcli.catalog import schedulers
 from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
-from sdcli.catalog.overrides import spell
+from sdcli.catalog.overrides import format_value
 from sdcli.catalog.samplers import SAMPLERS
 from sdcli.errors import UsageError
-from sdcli.plan import plan
+from sdcli.plan import resolve_jobs
 from sdcli.request import GenerationRequest
 
 
@@ -36,10 +36,10 @@ def all_packages(monkeypatch):
     ],
 )
 def test_options_are_understood_and_their_label_resolves_to_the_same(typed, label, option):
-    selection = schedulers.resolve(typed)
+    selection = schedulers.resolve_scheduler(typed)
     assert option in selection.choice.config
     assert label in (None, selection.label)
-    assert schedulers.resolve(selection.label) == selection
+    assert schedulers.resolve_scheduler(selection.label) == selection
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_options_are_understood_and_their_label_resolves_to_the_same(typed, labe
 )
 def test_refusals_say_what_would_work(typed, message, hint):
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve(typed)
+        schedulers.resolve_scheduler(typed)
     assert message in caught.value.message
     assert caught.value.code in ("scheduler.options", "scheduler.schedule")
     if hint:
@@ -98,15 +98,15 @@ def test_refusals_say_what_would_work(typed, message, hint):
 def test_a_refusal_lists_only_rows_that_take_the_option(said):
     lacking = "DPM++ 2S" if said.startswith("timestep") else "Euler a"
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve(f"{lacking};{said}")
+        schedulers.resolve_scheduler(f"{lacking};{said}")
     named = caught.value.hint.partition(" works with ")[2].split(", ")
     assert named != [""]
     for row in SAMPLERS:
         if row.name in named:
-            assert schedulers.resolve(f"{row.name};{said}")
+            assert schedulers.resolve_scheduler(f"{row.name};{said}")
         else:
             with pytest.raises(UsageError):
-                schedulers.resolve(f"{row.name};{said}")
+                schedulers.resolve_scheduler(f"{row.name};{said}")
 
 
 @pytest.mark.parametrize(
@@ -129,25 +129,27 @@ def test_a_refusal_lists_only_rows_that_take_the_option(said):
     ],
 )
 def test_what_the_options_decide_is_told_so(typed, stochastic, order, max_steps):
-    told = schedulers.resolve(typed)
+    told = schedulers.resolve_scheduler(typed)
     assert (told.is_stochastic, told.order, told.max_steps) == (stochastic, order, max_steps)
 
 
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_without_options_it_is_as_the_row_says(row):
-    told = schedulers.resolve(row.name)
+    told = schedulers.resolve_scheduler(row.name)
     assert told.is_stochastic is row.stochastic
     assert (told.order, told.max_steps) == (row.order, row.max_steps)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-6, 123456789.5])
 def test_a_number_is_spelled_so_that_it_is_read_the_same(value):
-    assert float(spell(value)) == value
+    assert float(format_value(value)) == value
 
 
 def planned(scheduler, prediction_type="epsilon", **changes):
     defaults = replace(read_defaults(EMBEDDED_FOLDER), prediction_type=prediction_type)
-    return list(plan(GenerationRequest(prompt="x", scheduler=scheduler, **changes), defaults, 0))
+    return list(
+        resolve_jobs(GenerationRequest(prompt="x", scheduler=scheduler, **changes), defaults, 0)
+    )
 
 
 def test_zero_snr_is_refused_for_a_model_that_predicts_noise():
@@ -166,8 +168,8 @@ def test_the_most_steps_of_a_distilled_model_are_by_its_option():
 
 def test_too_few_steps_are_refused_before_the_run(monkeypatch):
     row = replace(SAMPLERS[0], min_steps=3)
-    picked = replace(schedulers.resolve("DPM++ 2M"), sampler=row)
-    monkeypatch.setattr("sdcli.plan.resolve", lambda name: picked)
+    picked = replace(schedulers.resolve_scheduler("DPM++ 2M"), sampler=row)
+    monkeypatch.setattr("sdcli.plan.resolve_scheduler", lambda name: picked)
     with pytest.raises(UsageError, match="breaks below 3 steps"):
         planned("DPM++ 2M", num_inference_steps=2)
     assert planned("DPM++ 2M", num_inference_steps=3)

@@ -14,13 +14,13 @@ from sdcli.commands.latents.noise import noise
 from sdcli.commands.latents.path import path
 from sdcli.commands.latents.preview import preview
 from sdcli.commands.latents.resume import resume
-from sdcli.commands.values import Verb, Verbs
+from sdcli.commands.values import PlainCommand, PlainGroup
 
 app = typer.Typer(
-    cls=Verbs,
+    cls=PlainGroup,
     help="See, compare and go on from the latents that --save-latents wrote.",
     add_completion=False,
     rich_markup_mode=None,
 )
 for verb in (info, decode, preview, grid, animate, diff, path, blend, noise, resume):
-    app.command(cls=Verb)(verb)
+    app.command(cls=PlainCommand)(verb)

@@ -10,7 +10,7 @@ def animate(
     file: choices.File,
     steps: choices.Steps = "all",
     kind: choices.KindOption = "x0",
-    vae: choices.LookVae = None,
+    vae: choices.DecodeVae = None,
     force_vae: options.ForceVae = False,
     vae_tiling: options.VaeTiling = None,
     model: choices.Model = None,
@@ -30,14 +30,14 @@ def animate(
     """
     from sdcli.output import animation, dumps
 
-    dump = dumps.read(file)
+    dump = dumps.read_latents_file(file)
     wanted = choices.parse_steps(steps or "all", dump, kind)
     choices.check_fps(fps)
-    target = animation.check(out, force=force)
-    through = choices.Through(
+    target = animation.prepare_animation(out, force=force)
+    through = choices.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choices.look_for(dump, through)
-    frames = choices.frames_of(dump, kind, wanted, look)
-    path = animation.write(frames, target, f"{dump.name}-{kind}", fps=fps, force=force)
+    look = choices.choose_renderer(dump, through)
+    frames = choices.render_frames(dump, kind, wanted, look)
+    path = animation.write_animation(frames, target, f"{dump.name}-{kind}", fps=fps, force=force)
     choices.print_path(path, json, steps=wanted, kind=kind)

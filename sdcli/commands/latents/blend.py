@@ -46,7 +46,7 @@ def blend(
     if not 2 <= frames <= 1000:
         raise UsageError(f"--frames: {frames} is not between 2 and 1000", code="usage.frames")
     choices.check_fps(fps)
-    a, b = dumps.read(first), dumps.read(second)
+    a, b = dumps.read_latents_file(first), dumps.read_latents_file(second)
     start, end = a.final(), b.final()
     if a.shape != b.shape:
         raise UsageError(
@@ -55,22 +55,26 @@ def blend(
             hint="blend runs of one model and one size",
         )
     moving = Path(out).suffix.lower() in animation.SUFFIXES
-    target = animation.check(out, force=force) if moving else None
-    destination = None if moving else images.destination(out, several=True, force=force, json=jsonl)
-    through = choices.Through(
+    target = animation.prepare_animation(out, force=force) if moving else None
+    destination = (
+        None if moving else images.parse_destination(out, several=True, force=force, json=jsonl)
+    )
+    through = choices.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choices.decoded_look(through.spec(a), vae_tiling)
+    look = choices.vae_renderer(through.spec(a), vae_tiling)
     name = f"{a.name}-to-{b.name}"
     drawn = []
     for frame in range(frames):
         part = frame / (frames - 1)
-        pixels = look(trajectories.blend(start, end, part, spherical=slerp))
+        pixels = look(trajectories.interpolate(start, end, part, spherical=slerp))
         if destination:
             choices.print_path(images.write_pixels(pixels, destination, name), jsonl, frame=frame)
         else:
             drawn.append(pixels)
     if target:
         choices.print_path(
-            animation.write(drawn, target, name, fps=fps, force=force), jsonl, frames=frames
+            animation.write_animation(drawn, target, name, fps=fps, force=force),
+            jsonl,
+            frames=frames,
         )

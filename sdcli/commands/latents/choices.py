@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
 
     Look = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 
@@ -40,7 +40,7 @@ Steps = Annotated[
 KindOption = Annotated[
     Kind, typer.Option("--kind", help="xt, the noisy latents, or x0, the predicted clean ones.")
 ]
-LookVae = Annotated[
+DecodeVae = Annotated[
     str | None,
     typer.Option(
         "--vae",
@@ -57,7 +57,7 @@ Model = Annotated[
 Fps = Annotated[float, typer.Option("--fps", help="Frames a second, 0.1 to 50.")]
 
 
-def parse_steps(text: str | None, dump: Dump, kind: str) -> list[int]:
+def parse_steps(text: str | None, dump: LatentsFile, kind: str) -> list[int]:
     """The steps that `--steps` means in this file. Raises UsageError for those it lacks."""
     there = dump.steps_of(kind)
     if text is None or text == "all":
@@ -89,7 +89,7 @@ def check_fps(fps: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Through:
+class RendererOptions:
     """What latents are looked at through, as the options say it; left out, what their run had."""
 
     model: str | None = None
@@ -99,7 +99,7 @@ class Through:
     device: str = "auto"
     offline: bool = False
 
-    def spec(self, dump: Dump) -> PipelineSpec:
+    def spec(self, dump: LatentsFile) -> PipelineSpec:
         """What to load for this file: the model that made it, unless others are named."""
         made = dump.request.spec if "request" in dump.record else PipelineSpec()
         spec = replace(
@@ -113,40 +113,42 @@ class Through:
         return spec if self.vae is None else replace(spec, vae=self.vae)
 
 
-def linear_look(dump: Dump, model: str | None) -> Look:
+def linear_renderer(dump: LatentsFile, model: str | None) -> Look:
     """Latents to pixels by the linear map of the model that made them; loads nothing."""
     from sdcli.engine import looks
 
     try:
-        return looks.linear(Through(model=model, offline=True).spec(dump), dump.shape[0])
+        return looks.linear_renderer(
+            RendererOptions(model=model, offline=True).spec(dump), dump.shape[0]
+        )
     except UsageError as error:
         raise UsageError(
             f"{dump.path}: {error.message}", code=error.code, hint=error.hint
         ) from error
 
 
-def decoded_look(spec: PipelineSpec, tiling: str | None) -> Look:
+def vae_renderer(spec: PipelineSpec, tiling: str | None) -> Look:
     """Latents to pixels by the VAE that `spec` names."""
     from sdcli.engine import looks
     from sdcli.output.console import Console
 
-    return looks.through(spec, Console().warn, tiling or "auto")
+    return looks.vae_renderer(spec, Console().warn, tiling or "auto")
 
 
-def look_for(dump: Dump, through: Through) -> Look:
+def choose_renderer(dump: LatentsFile, through: RendererOptions) -> Look:
     """Through a VAE where one is named, else by the linear map."""
     if through.vae is not None:
-        return decoded_look(through.spec(dump), through.tiling)
+        return vae_renderer(through.spec(dump), through.tiling)
     if through.force_vae or through.tiling:
         raise UsageError(
             "--force-vae and --vae-tiling do nothing without a VAE",
             code="usage.vae",
             hint="add --vae own, or another one",
         )
-    return linear_look(dump, through.model)
+    return linear_renderer(dump, through.model)
 
 
-def normalised(dump: Dump, kind: str, step: int) -> Any:
+def unit_variance_latents(dump: LatentsFile, kind: str, step: int) -> Any:
     """Latents of a step; x_t of schedulers that count noise in sigmas brought to variance 1."""
     if kind == XT and step == 0 and NOISE in dump.tensors:
         return dump.named(NOISE)
@@ -156,9 +158,9 @@ def normalised(dump: Dump, kind: str, step: int) -> Any:
     return latents / (1 + sigmas[step] ** 2) ** 0.5
 
 
-def frames_of(dump: Dump, kind: str, steps: Sequence[int], look: Look) -> list[Any]:
+def render_frames(dump: LatentsFile, kind: str, steps: Sequence[int], look: Look) -> list[Any]:
     """Pixels (height, width, 3) of a kind at those steps."""
-    return [look(normalised(dump, kind, step)) for step in steps]
+    return [look(unit_variance_latents(dump, kind, step)) for step in steps]
 
 
 def print_path(path: str, json: bool, **facts: object) -> None:
@@ -166,9 +168,9 @@ def print_path(path: str, json: bool, **facts: object) -> None:
     from sdcli.output import events, files
 
     if json:
-        events.emit({"schema": "sdcli/written/1", "path": path, **facts})
+        events.print_json_line({"schema": "sdcli/written/1", "path": path, **facts})
     elif path != "-":
-        with files.translated("stdout"):
+        with files.os_errors_as_output_errors("stdout"):
             print(path, flush=True)
 
 
@@ -178,7 +180,7 @@ def print_images(written: Iterable[tuple[str, Mapping[str, object]]], json: bool
 
     if json:
         images = [{"path": path, **facts} for path, facts in written]
-        events.emit({"schema": "sdcli/written-images/1", "images": images})
+        events.print_json_line({"schema": "sdcli/written-images/1", "images": images})
     else:
         for path, _ in written:
             print_path(path, json=False)

@@ -10,7 +10,7 @@ from sdcli.commands.latents import choices
 from sdcli.dump import XT
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
     from sdcli.request import PipelineSpec
 
 
@@ -40,11 +40,11 @@ def decode(
     """
     from sdcli.output import dumps, images
 
-    read = [dumps.read(file) for file in files]
+    read = [dumps.read_latents_file(file) for file in files]
     chosen = [(dump, _steps(dump, steps, kind)) for dump in read]
     several = sum(len(wanted) for _, wanted in chosen) > 1
-    destination = images.destination(out, several=several, force=force, json=json)
-    through = choices.Through(
+    destination = images.parse_destination(out, several=several, force=force, json=json)
+    through = choices.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
 
@@ -54,9 +54,9 @@ def decode(
             spec = through.spec(dump)
             tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
             if (spec, tiling) not in looks:
-                looks = {(spec, tiling): choices.decoded_look(spec, tiling)}
+                looks = {(spec, tiling): choices.vae_renderer(spec, tiling)}
             for step in wanted:
-                [pixels] = choices.frames_of(dump, kind, [step], looks[spec, tiling])
+                [pixels] = choices.render_frames(dump, kind, [step], looks[spec, tiling])
                 ended = kind == XT and step == dump.steps
                 name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
                 record = _record(dump, spec, tiling, pixels) if ended else None
@@ -66,7 +66,7 @@ def decode(
     choices.print_images(written(), json)
 
 
-def _steps(dump: Dump, steps: str | None, kind: str) -> list[int]:
+def _steps(dump: LatentsFile, steps: str | None, kind: str) -> list[int]:
     if steps is None and kind == XT:
         dump.final()
         return [dump.steps]
@@ -74,7 +74,7 @@ def _steps(dump: Dump, steps: str | None, kind: str) -> list[int]:
 
 
 def _record(
-    dump: Dump, spec: PipelineSpec, tiling: str | None, pixels: Any
+    dump: LatentsFile, spec: PipelineSpec, tiling: str | None, pixels: Any
 ) -> dict[str, Any] | None:
     """The run's record with these pixels, and of what they were decoded with.
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdcli.commands import options
-from sdcli.commands.latents.choices import File, normalised
+from sdcli.commands.latents.choices import File, unit_variance_latents
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
 
 _APART = 0.05
 """A difference of that part of the second's own size is a parting."""
@@ -37,15 +37,15 @@ def diff(
     """
     from sdcli.output import columns, dumps, events
 
-    a, b = dumps.read(first), dumps.read(second)
+    a, b = dumps.read_latents_file(first), dumps.read_latents_file(second)
     rows = _compare(a, b, kind)
     parting = next((row["step"] for row in rows if row["relative"] > _APART), None)
     if json:
         document = {"schema": "sdcli/latents-diff/1", "first": str(a.path), "second": str(b.path)}
-        events.emit({**document, "kind": kind, "steps": rows, "parting": parting})
+        events.print_json_line({**document, "kind": kind, "steps": rows, "parting": parting})
         return
     top = max(row["relative"] for row in rows)
-    columns.show_columns(
+    columns.print_columns(
         ("step", "t", "rmse", "relative", "cosine", ""),
         [
             (
@@ -54,15 +54,15 @@ def diff(
                 f"{row['rmse']:.5f}",
                 f"{row['relative']:.1%}",
                 f"{row['cosine']:.5f}",
-                columns.bar(row["relative"], top),
+                columns.text_bar(row["relative"], top),
             )
             for row in rows
         ],
     )
-    columns.show_lines([_verdict(rows, parting), *_unlike_times(rows)])
+    columns.print_lines([_verdict(rows, parting), *_unlike_times(rows)])
 
 
-def _compare(a: Dump, b: Dump, kind: str) -> list[dict[str, Any]]:
+def _compare(a: LatentsFile, b: LatentsFile, kind: str) -> list[dict[str, Any]]:
     from sdcli.engine.trajectories import cosine, rmse
 
     if a.shape != b.shape:
@@ -80,7 +80,7 @@ def _compare(a: Dump, b: Dump, kind: str) -> list[dict[str, Any]]:
         )
     rows = []
     for step in common:
-        one, other = normalised(a, kind, step), normalised(b, kind, step)
+        one, other = unit_variance_latents(a, kind, step), unit_variance_latents(b, kind, step)
         distance, size = rmse(one, other), rmse(other, 0 * other)
         rows.append(
             {

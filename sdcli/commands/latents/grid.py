@@ -10,13 +10,13 @@ from sdcli.dump import X0, XT
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
 
 
 def grid(
     file: choices.File,
     steps: choices.Steps = "all",
-    vae: choices.LookVae = None,
+    vae: choices.DecodeVae = None,
     force_vae: options.ForceVae = False,
     vae_tiling: options.VaeTiling = None,
     model: choices.Model = None,
@@ -36,14 +36,14 @@ def grid(
     from sdcli.output import dumps, images
     from sdcli.output.grid import labelled_grid
 
-    dump = dumps.read(file)
+    dump = dumps.read_latents_file(file)
     kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
     shown = _shown(dump, kinds, steps)
-    destination = images.destination(out, several=False, force=force, json=json)
-    through = choices.Through(
+    destination = images.parse_destination(out, several=False, force=force, json=json)
+    through = choices.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choices.look_for(dump, through)
+    look = choices.choose_renderer(dump, through)
     cells = [[_cell(dump, kind, step, look) for step in shown] for kind in kinds]
     columns = [_label(dump, step) for step in shown]
     rows = [{XT: "x_t", X0: "x_0"}[kind] for kind in kinds]
@@ -52,11 +52,11 @@ def grid(
     choices.print_path(path, json, steps=shown, kinds=kinds)
 
 
-def _steps(dump: Dump, kind: str) -> list[int]:
+def _steps(dump: LatentsFile, kind: str) -> list[int]:
     return [step for step in dump.steps_of(kind) if step]
 
 
-def _shown(dump: Dump, kinds: list[str], steps: str | None) -> list[int]:
+def _shown(dump: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
     there = sorted({step for kind in kinds for step in _steps(dump, kind)})
     if not there:
         raise UsageError(
@@ -70,12 +70,12 @@ def _shown(dump: Dump, kinds: list[str], steps: str | None) -> list[int]:
     return sorted(wanted)
 
 
-def _cell(dump: Dump, kind: str, step: int, look: choices.Look) -> Any:
+def _cell(dump: LatentsFile, kind: str, step: int, look: choices.Look) -> Any:
     if step not in dump.steps_of(kind):
         return None
-    return choices.frames_of(dump, kind, [step], look)[0]
+    return choices.render_frames(dump, kind, [step], look)[0]
 
 
-def _label(dump: Dump, step: int) -> str:
+def _label(dump: LatentsFile, step: int) -> str:
     timestep = dump.timestep(step)
     return f"{step}" if timestep is None else f"{step} t={timestep:.0f}"

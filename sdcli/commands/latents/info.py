@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.commands import options, told
 from sdcli.commands.latents.choices import File
-from sdcli.dump import EPS, NOISE, X0, XT
+from sdcli.dump import MODEL_OUTPUT, NOISE, X0, XT
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
 
 
 _ASKED = (
@@ -26,13 +26,13 @@ def info(file: File, json: options.Json = False) -> None:
       sdcli latents info outputs/0001-a-cat-7.latents.safetensors
       sdcli latents info outputs/0001-a-cat-7.png --json
     """
-    from sdcli.output.dumps import read
+    from sdcli.output.dumps import read_latents_file
 
-    dump = read(file)
-    told.show(_document(dump) if json else _facts(dump), json)
+    dump = read_latents_file(file)
+    told.print_document(_document(dump) if json else _facts(dump), json)
 
 
-def _document(dump: Dump) -> dict[str, Any]:
+def _document(dump: LatentsFile) -> dict[str, Any]:
     return {
         "schema": "sdcli/latents-info/1",
         "path": str(dump.path),
@@ -42,17 +42,17 @@ def _document(dump: Dump) -> dict[str, Any]:
         "is_whole": dump.is_whole,
         "num_steps": dump.steps,
         "has_noise": NOISE in dump.tensors,
-        "steps": {kind: dump.steps_of(kind) for kind in (XT, X0, EPS)},
+        "steps": {kind: dump.steps_of(kind) for kind in (XT, X0, MODEL_OUTPUT)},
         "init_noise_sigma": dump.init_noise_sigma,
         "record": dict(dump.record),
     }
 
 
-def _facts(dump: Dump) -> dict[str, object]:
-    kinds = {kind: _ranges(dump.steps_of(kind)) for kind in (XT, X0, EPS)}
+def _facts(dump: LatentsFile) -> dict[str, object]:
+    kinds = {kind: _ranges(dump.steps_of(kind)) for kind in (XT, X0, MODEL_OUTPUT)}
     prediction = dump.record.get("scheduler", {}).get("config", {}).get("prediction_type")
-    if kinds[EPS] and prediction:
-        kinds[EPS] += f" ({prediction})"
+    if kinds[MODEL_OUTPUT] and prediction:
+        kinds[MODEL_OUTPUT] += f" ({prediction})"
     made: dict[str, object] = {
         name: value
         for name, value in dump.record.items()

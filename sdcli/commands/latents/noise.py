@@ -47,8 +47,8 @@ def noise(
     """
     from sdcli import engine
     from sdcli.engine.encode_image import encode_image
-    from sdcli.engine.forward import noised
-    from sdcli.engine.looks import through_loaded
+    from sdcli.engine.forward import add_noise
+    from sdcli.engine.looks import loaded_vae_renderer
     from sdcli.output import animation, images
     from sdcli.output.console import Console
     from sdcli.output.grid import labelled_grid
@@ -65,21 +65,25 @@ def noise(
         )
     choices.check_fps(fps)
     moving = Path(out).suffix.lower() in animation.SUFFIXES
-    target = animation.check(out, force=force) if moving else None
-    destination = None if moving else images.destination(out, several=False, force=force, json=json)
+    target = animation.prepare_animation(out, force=force) if moving else None
+    destination = (
+        None if moving else images.parse_destination(out, several=False, force=force, json=json)
+    )
     warn = Console().warn
-    loaded = engine.load_vae(meant.spec(model, vae, None, None, device, offline, force_vae))
+    loaded = engine.load_vae(
+        meant.build_pipeline_spec(model, vae, None, None, device, offline, force_vae)
+    )
     picture, notes = read_pixels(Path(image).expanduser(), grid=loaded.facts.vae_scale_factor)
     tiling = vae_tiling or "auto"
     latents, rungs = encode_image(loaded, picture, tiling=tiling)
     for note in (*loaded.notes, *notes, *rungs):
         warn(note)
     times = [round(to * i / max(1, frames_after)) for i in range(frames_after + 1)]
-    walked = noised(loaded.spec, latents, times, seed)
-    frames = list(map(through_loaded(loaded, warn, tiling), walked))
+    walked = add_noise(loaded.spec, latents, times, seed)
+    frames = list(map(loaded_vae_renderer(loaded, warn, tiling), walked))
     name = f"{Path(image).stem}-noise"
     if target:
-        path = animation.write(frames, target, name, fps=fps, force=force)
+        path = animation.write_animation(frames, target, name, fps=fps, force=force)
     else:
         assert destination is not None
         sheet = labelled_grid([frames], rows=[""], columns=[f"t={t}" for t in times])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sdcli.commands import options
-from sdcli.commands.latents.choices import File, normalised
-from sdcli.dump import NOISE, X0, XT, LatentsWanted
+from sdcli.commands.latents.choices import File, unit_variance_latents
+from sdcli.dump import NOISE, X0, XT, LatentsSelection
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
 
 
 def path(file: File, json: options.Json = False) -> None:
@@ -28,20 +28,22 @@ def path(file: File, json: options.Json = False) -> None:
     """
     from sdcli.output import columns, dumps, events
 
-    if dumps.is_beside(file):
-        document = _walk(dumps.read(file), file)
+    if dumps.has_latents(file):
+        document = _walk(dumps.read_latents_file(file), file)
     else:
         from sdcli.output.console import Console
-        from sdcli.replay import redrawn
+        from sdcli.replay import regenerate_latents
 
-        with redrawn(file, LatentsWanted(kinds=(NOISE, XT, X0), every=1), Console().warn) as dump:
+        with regenerate_latents(
+            file, LatentsSelection(kinds=(NOISE, XT, X0), every=1), Console().warn
+        ) as dump:
             document = _walk(dump, file)
     if json:
-        events.emit(document)
+        events.print_json_line(document)
         return
     rows = document["steps"]
     top = max(row["distance"] for row in rows)
-    columns.show_columns(
+    columns.print_columns(
         ("step", "t", "to the end", "angle", "x0 off", ""),
         [
             (
@@ -50,15 +52,15 @@ def path(file: File, json: options.Json = False) -> None:
                 f"{row['distance']:.4f}",
                 _number(row["angle"], ".1f"),
                 _number(row["x0_distance"], ".4f"),
-                columns.bar(row["distance"], top),
+                columns.text_bar(row["distance"], top),
             )
             for row in rows
         ],
     )
-    columns.show_lines([f"straightness {document['straightness']:.3f} (1 is a straight line)"])
+    columns.print_lines([f"straightness {document['straightness']:.3f} (1 is a straight line)"])
 
 
-def _walk(dump: Dump, file: str) -> dict[str, Any]:
+def _walk(dump: LatentsFile, file: str) -> dict[str, Any]:
     from sdcli.engine.trajectories import angles, rmse, straightness
 
     end, steps = dump.final(), dump.steps_of(XT)
@@ -68,7 +70,7 @@ def _walk(dump: Dump, file: str) -> dict[str, Any]:
             code="latents.no_step",
             hint="dump them with --save-latents all",
         )
-    points = [normalised(dump, XT, step) for step in steps]
+    points = [unit_variance_latents(dump, XT, step) for step in steps]
     turns = [None, *angles(points), None]
     guesses = set(dump.steps_of(X0))
     rows = [

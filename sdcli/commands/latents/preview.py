@@ -26,15 +26,15 @@ def preview(
     """
     from sdcli.output import dumps, images
 
-    read = [dumps.read(file) for file in files]
+    read = [dumps.read_latents_file(file) for file in files]
     chosen = [(dump, choices.parse_steps(steps, dump, kind)) for dump in read]
     several = sum(len(wanted) for _, wanted in chosen) > 1
-    destination = images.destination(out, several=several, force=force, json=json)
+    destination = images.parse_destination(out, several=several, force=force, json=json)
 
     def written() -> Iterator[tuple[str, dict[str, object]]]:
         for dump, wanted in chosen:
-            look = choices.linear_look(dump, model)
-            frames = choices.frames_of(dump, kind, wanted, look)
+            look = choices.linear_renderer(dump, model)
+            frames = choices.render_frames(dump, kind, wanted, look)
             for step, pixels in zip(wanted, frames, strict=True):
                 name = f"{dump.name}-preview-{kind}-{step:04d}"
                 path = images.write_pixels(pixels, destination, name)

@@ -10,13 +10,13 @@ import typer
 
 from sdcli.commands import meant, options
 from sdcli.commands.latents.choices import File
-from sdcli.dump import RESUMED
+from sdcli.dump import RESUMED_PREFIX
 from sdcli.errors import ExitCode
-from sdcli.prompts.arrivals import Given
+from sdcli.prompts.arrivals import IterableSource
 from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import Dump
+    from sdcli.output.dumps import LatentsFile
 
 FromStep = Annotated[
     int, typer.Option("--from-step", help="How many steps are kept; 0 starts from the noise.")
@@ -62,10 +62,11 @@ def resume(
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
     from sdcli.output.console import Console
-    from sdcli.output.dumps import read
-    from sdcli.run import Delivery, deliver, going_on
+    from sdcli.output.dumps import read_latents_file
+    from sdcli.run import resume_from, run
+    from sdcli.shelf import RunOptions
 
-    dump = read(file)
+    dump = read_latents_file(file)
     changes: dict[str, Any] = {
         "prompt": prompt,
         "negative_prompt": negative,
@@ -86,24 +87,24 @@ def resume(
         ),
         **{k: v for k, v in changes.items() if v is not None},
     )
-    delivery = Delivery(
+    delivery = RunOptions(
         out=out,
         images=1,
         force=force,
         sidecar=sidecar,
         save_latents=meant.parse_latents(save_latents, latents_kinds),
-        report=meant.report_form(json, False),
-        verbosity=meant.verbosity(quiet, verbose),
+        report=meant.parse_report_format(json, False),
+        verbosity=meant.parse_verbosity(quiet, verbose),
     )
     if warning := _of_two_runs(dump, from_step):
         Console(verbosity=delivery.verbosity).warn(warning)
-    return deliver(Given([request]), delivery, begin=going_on(dump, was, from_step))
+    return run(IterableSource([request]), delivery, begin=resume_from(dump, was, from_step))
 
 
-def _of_two_runs(dump: Dump, step: int) -> str | None:
+def _of_two_runs(dump: LatentsFile, step: int) -> str | None:
     """What to say of latents whose run went on from another's later than at this step."""
     for event in dump.record.get("events", ()):
-        branch = re.match(rf"{RESUMED} (\d+)", str(event))
+        branch = re.match(rf"{RESUMED_PREFIX} (\d+)", str(event))
         if branch and step < int(branch[1]):
             return (
                 f"the first {branch[1]} steps in {dump.path} are of another run, and from step "

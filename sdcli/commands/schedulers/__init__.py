@@ -7,14 +7,14 @@ import typer
 from sdcli.commands.schedulers.compare import compare
 from sdcli.commands.schedulers.listing import list_schedulers
 from sdcli.commands.schedulers.showing import show
-from sdcli.commands.values import Verb, Verbs
+from sdcli.commands.values import PlainCommand, PlainGroup
 
 app = typer.Typer(
-    cls=Verbs,
+    cls=PlainGroup,
     help="List, show and compare schedulers.",
     add_completion=False,
     rich_markup_mode=None,
 )
-app.command(name="list", cls=Verb)(list_schedulers)
-app.command(cls=Verb)(show)
-app.command(cls=Verb)(compare)
+app.command(name="list", cls=PlainCommand)(list_schedulers)
+app.command(cls=PlainCommand)(show)
+app.command(cls=PlainCommand)(compare)

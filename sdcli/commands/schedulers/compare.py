@@ -11,7 +11,7 @@ from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED, GenerationRequest
 
 if TYPE_CHECKING:
-    from sdcli.comparison import Comparison, Run
+    from sdcli.comparison import SchedulerComparison, SchedulerRun
 
 SCHEMA = "sdcli/comparison/1"
 _MOST_STEPS = 1000
@@ -71,7 +71,7 @@ def compare(
     request = GenerationRequest(
         prompt=prompt,
         negative_prompt=negative,
-        spec=meant.spec(model, vae, variant, dtype, device, offline, force_vae),
+        spec=meant.build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae),
         vae_tiling=vae_tiling,
         guidance_scale=guidance,
         width=width,
@@ -88,13 +88,13 @@ def compare(
     from sdcli.output.console import Console
 
     _check_out(out)
-    destination = images.destination(out, several=False, force=force)
-    talk = Console(verbosity=meant.verbosity(quiet, verbose))
+    destination = images.parse_destination(out, several=False, force=force)
+    talk = Console(verbosity=meant.parse_verbosity(quiet, verbose))
     with talk.progress(None) as bar:
-        compared = comparison.compare(
+        compared = comparison.compare_schedulers(
             request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=talk.warn
         )
-    path = grid.write(_grid(compared), destination, prompt, compared.seed)
+    path = grid.write_contact_sheet(_grid(compared), destination, prompt, compared.seed)
     _report(compared, path, json)
     return ExitCode.PARTIAL if any(run.error for run in compared.runs) else ExitCode.OK
 
@@ -131,7 +131,7 @@ def _check_out(out: str) -> None:
         )
 
 
-def _grid(compared: Comparison) -> Any:
+def _grid(compared: SchedulerComparison) -> Any:
     from sdcli.output.grid import labelled_grid
 
     names = list(dict.fromkeys(run.scheduler for run in compared.runs))
@@ -147,20 +147,20 @@ def _grid(compared: Comparison) -> Any:
     )
 
 
-def _report(compared: Comparison, path: str, json: bool) -> None:
+def _report(compared: SchedulerComparison, path: str, json: bool) -> None:
     if json:
         from sdcli.output import events
 
-        events.emit(_document(compared, path))
+        events.print_json_line(_document(compared, path))
         return
-    from sdcli.output.columns import show_columns, show_lines
+    from sdcli.output.columns import print_columns, print_lines
 
     header = ("scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB")
-    show_columns(header, [_cells(run) for run in (*compared.runs, compared.reference)])
-    show_lines(["", *_verdict(compared), f"seed: {compared.seed}", f"grid: {path}"])
+    print_columns(header, [_cells(run) for run in (*compared.runs, compared.reference)])
+    print_lines(["", *_verdict(compared), f"seed: {compared.seed}", f"grid: {path}"])
 
 
-def _cells(run: Run) -> tuple[object, ...]:
+def _cells(run: SchedulerRun) -> tuple[object, ...]:
     name = f"{run.scheduler} *" if run.stochastic else run.scheduler
     if run.error:
         return (name, run.steps, "failed", None, None, None)
@@ -168,7 +168,7 @@ def _cells(run: Run) -> tuple[object, ...]:
     return (name, run.steps, run.unet_calls, f"{run.seconds:.2f}", f"{run.latent_rmse:.4f}", psnr)
 
 
-def _verdict(compared: Comparison) -> list[str]:
+def _verdict(compared: SchedulerComparison) -> list[str]:
     from sdcli.comparison import CONVERGED_DB
 
     lines = [
@@ -186,7 +186,7 @@ def _verdict(compared: Comparison) -> list[str]:
     ]
 
 
-def _document(compared: Comparison, path: str) -> dict[str, Any]:
+def _document(compared: SchedulerComparison, path: str) -> dict[str, Any]:
     fastest = compared.fastest
     return {
         "schema": SCHEMA,
@@ -199,7 +199,7 @@ def _document(compared: Comparison, path: str) -> dict[str, Any]:
     }
 
 
-def _run_document(run: Run) -> dict[str, Any]:
+def _run_document(run: SchedulerRun) -> dict[str, Any]:
     """PSNR null with an RMSE of 0 is equality."""
     return {
         "scheduler": run.scheduler,

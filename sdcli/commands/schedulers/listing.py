@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.catalog.samplers import SAMPLERS, Sampler
+from sdcli.catalog.rows import Sampler
+from sdcli.catalog.samplers import SAMPLERS
 from sdcli.commands import options
 from sdcli.errors import UsageError
 
@@ -42,12 +43,14 @@ def list_schedulers(words: Words = None, json: options.Json = False) -> None:
     if json:
         from sdcli.output import events
 
-        events.emit({"schema": SCHEMA, "schedulers": [describe(row) for row in rows]})
+        events.print_json_line(
+            {"schema": SCHEMA, "schedulers": [sampler_document(row) for row in rows]}
+        )
     else:
-        _print(rows)
+        _print_table(rows)
 
 
-def describe(row: Sampler) -> dict[str, Any]:
+def sampler_document(row: Sampler) -> dict[str, Any]:
     """A row as JSON."""
     return {
         "name": row.name,
@@ -71,12 +74,12 @@ def describe(row: Sampler) -> dict[str, Any]:
 
 def _matches(row: Sampler, words: list[str]) -> bool:
     kind = "stochastic random" if row.stochastic else "deterministic"
-    own = (row.name, row.class_name, *row.aliases, *row.schedules, kind, _remarks(row))
+    own = (row.name, row.class_name, *row.aliases, *row.schedules, kind, _sampler_notes(row))
     text = " ".join(own).lower()
     return all(word.lower() in text for word in words)
 
 
-def _remarks(row: Sampler) -> str:
+def _sampler_notes(row: Sampler) -> str:
     """What there is to know of few rows only."""
     needs = f"needs {row.package}" if row.package else ""
     most = f"at most {row.max_steps} steps" if row.max_steps < Sampler.max_steps else ""
@@ -84,10 +87,10 @@ def _remarks(row: Sampler) -> str:
     return "; ".join(filter(None, (needs, least, most, row.note)))
 
 
-def _print(rows: list[Sampler]) -> None:
-    from sdcli.output.columns import show_columns, show_lines, wrapped
+def _print_table(rows: list[Sampler]) -> None:
+    from sdcli.output.columns import print_columns, print_lines, wrap_text
 
-    show_columns(
+    print_columns(
         ("name", "class", "order", "calls", "noise", "resume"),
         [
             (
@@ -104,10 +107,10 @@ def _print(rows: list[Sampler]) -> None:
     by_schedules: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         by_schedules.setdefault(row.schedules, []).append(row.name)
-    show_lines(["", "schedules"])
+    print_lines(["", "schedules"])
     for schedules, names in by_schedules.items():
-        show_lines([*wrapped(", ".join(schedules), 2), *wrapped(", ".join(names), 4)])
-    notes = [f"{row.name}: {_remarks(row)}" for row in rows if _remarks(row)]
+        print_lines([*wrap_text(", ".join(schedules), 2), *wrap_text(", ".join(names), 4)])
+    notes = [f"{row.name}: {_sampler_notes(row)}" for row in rows if _sampler_notes(row)]
     if notes:
-        lines = [line for note in notes for line in wrapped(note, 2, hanging=2)]
-        show_lines(["", "notes", *lines])
+        lines = [line for note in notes for line in wrap_text(note, 2, hanging=2)]
+        print_lines(["", "notes", *lines])

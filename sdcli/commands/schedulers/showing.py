@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.catalog.constructors import CONSTRUCTORS, option
-from sdcli.catalog.overrides import spell, spelled_takes
-from sdcli.catalog.schedulers import Selection, resolve
+from sdcli.catalog.constructors import CONSTRUCTORS, option_info
+from sdcli.catalog.overrides import describe_accepted, format_value
+from sdcli.catalog.schedulers import ResolvedScheduler, resolve_scheduler
 from sdcli.commands import options
-from sdcli.commands.schedulers.listing import describe
+from sdcli.commands.schedulers.listing import sampler_document
 from sdcli.errors import UsageError
 
 SCHEMA = "sdcli/scheduler/1"
@@ -34,23 +34,23 @@ def show(name: Name, steps: options.Steps = None, json: options.Json = False) ->
       sdcli schedulers show euler --steps 12
       sdcli schedulers show "ddim;timestep_spacing=trailing" --steps 4 --json
     """
-    selection = resolve(name)
-    document = _document(selection, steps)
+    selection = resolve_scheduler(name)
+    document = _scheduler_document(selection, steps)
     if json:
         from sdcli.output import events
 
-        events.emit(document)
+        events.print_json_line(document)
     else:
-        _print(document)
+        _print_scheduler(document)
 
 
-def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
+def _scheduler_document(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
     assert selection.sampler is not None
     _check_steps(selection, steps)
     return {
         "schema": SCHEMA,
         "label": selection.label,
-        **describe(selection.sampler),
+        **sampler_document(selection.sampler),
         "order": selection.order,
         "stochastic": selection.is_stochastic,
         "resumes_from_latents": selection.resumes_from_latents,
@@ -61,7 +61,7 @@ def _document(selection: Selection, steps: int | None) -> dict[str, Any]:
     }
 
 
-def _check_steps(selection: Selection, steps: int | None) -> None:
+def _check_steps(selection: ResolvedScheduler, steps: int | None) -> None:
     least = selection.sampler.min_steps if selection.sampler else 1
     if steps is not None and not least <= steps <= selection.max_steps:
         raise UsageError(
@@ -70,18 +70,18 @@ def _check_steps(selection: Selection, steps: int | None) -> None:
         )
 
 
-def _options(selection: Selection) -> list[dict[str, Any]]:
+def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
     class_name = selection.choice.class_name or ""
     config = dict(selection.choice.config)
     rows = []
     for key, default in CONSTRUCTORS[class_name].items():
-        known = option(class_name, key)
+        known = option_info(class_name, key)
         rows.append(
             {
                 "name": key,
-                "default": _plain(default),
-                "set": _plain(config[key]) if key in config else None,
-                "takes": None if known.fixed else spelled_takes(known),
+                "default": _format_value(default),
+                "set": _format_value(config[key]) if key in config else None,
+                "takes": None if known.fixed else describe_accepted(known),
                 "fixed": known.fixed or None,
                 "meaning": known.meaning,
             }
@@ -89,13 +89,13 @@ def _options(selection: Selection) -> list[dict[str, Any]]:
     return rows
 
 
-def _schedule(selection: Selection, steps: int | None) -> dict[str, Any]:
+def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
     """A sigma null is of pure noise, which has no signal to be measured by."""
     if steps is None:
         return {"schedule": None, "last_sigma": None}
-    from sdcli.engine.schedulers import schedule
+    from sdcli.engine.schedulers import timestep_table
 
-    pairs, last = schedule(selection.choice, steps)
+    pairs, last = timestep_table(selection.choice, steps)
     calls = [
         {"call": call, "timestep": timestep, "sigma": sigma if math.isfinite(sigma) else None}
         for call, (timestep, sigma) in enumerate(pairs, 1)
@@ -103,27 +103,31 @@ def _schedule(selection: Selection, steps: int | None) -> dict[str, Any]:
     return {"schedule": calls, "last_sigma": last}
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print_scheduler(document: dict[str, Any]) -> None:
     from sdcli.output import tables
-    from sdcli.output.columns import aligned, show_lines, wrapped
+    from sdcli.output.columns import align_rows, print_lines, wrap_text
 
-    tables.show(_facts(document))
+    tables.print_facts(_facts(document))
     rows = [
-        (row["name"], "" if row["set"] is None else _word(row["set"]), _word(row["default"]))
+        (
+            row["name"],
+            "" if row["set"] is None else _format_name(row["set"]),
+            _format_name(row["default"]),
+        )
         for row in document["options"]
     ]
-    header, *lines = aligned([("option", "set to", "default"), *rows], [False] * 3)
-    show_lines(["", header])
+    header, *lines = align_rows([("option", "set to", "default"), *rows], [False] * 3)
+    print_lines(["", header])
     for line, row in zip(lines, document["options"], strict=True):
         takes = row["takes"] or f"fixed: {row['fixed']}"
-        show_lines([line, *wrapped(f"{row['meaning']} ({takes})", 4)])
+        print_lines([line, *wrap_text(f"{row['meaning']} ({takes})", 4)])
     if document["schedule"] is not None:
         _print_schedule(document["schedule"], document["last_sigma"])
 
 
 def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
     """The level after the last call has a place in the plot only if there is noise left."""
-    from sdcli.output.columns import show_columns, show_lines
+    from sdcli.output.columns import print_columns, print_lines
     from sdcli.output.plot import plot
 
     sigmas = [math.inf if c["sigma"] is None else c["sigma"] for c in calls]
@@ -131,11 +135,11 @@ def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
         (c["call"], f"{c['timestep']:.6g}", f"{sigma:.4f}")
         for c, sigma in zip(calls, sigmas, strict=True)
     ]
-    show_lines([""])
-    show_columns(("call", "timestep", "sigma"), [*rows, (None, None, f"{last:.4f}")])
-    show_lines(["", *plot("timestep by UNet call", [c["timestep"] for c in calls])])
+    print_lines([""])
+    print_columns(("call", "timestep", "sigma"), [*rows, (None, None, f"{last:.4f}")])
+    print_lines(["", *plot("timestep by UNet call", [c["timestep"] for c in calls])])
     title = f"sigma by UNet call (log), and {last:.4g} at the end"
-    show_lines(["", *plot(title, [*sigmas, last] if last > 0 else sigmas, log=True)])
+    print_lines(["", *plot(title, [*sigmas, last] if last > 0 else sigmas, log=True)])
 
 
 def _facts(document: dict[str, Any]) -> dict[str, object]:
@@ -157,11 +161,11 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
     }
 
 
-def _plain(value: object) -> object:
+def _format_value(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _word(value: object) -> str:
-    return "none" if value in (None, []) else spell(value)
+def _format_name(value: object) -> str:
+    return "none" if value in (None, []) else format_value(value)

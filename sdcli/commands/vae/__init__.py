@@ -9,14 +9,14 @@ from sdcli.commands.vae.decode import decode
 from sdcli.commands.vae.encode import encode
 from sdcli.commands.vae.listing import list_vaes
 from sdcli.commands.vae.show import show
-from sdcli.commands.values import Verb, Verbs
+from sdcli.commands.values import PlainCommand, PlainGroup
 
 app = typer.Typer(
-    cls=Verbs,
+    cls=PlainGroup,
     help="List, show and compare VAEs; turn pictures into latents and back.",
     add_completion=False,
     rich_markup_mode=None,
 )
-app.command("list", cls=Verb)(list_vaes)
+app.command("list", cls=PlainCommand)(list_vaes)
 for verb in (show, encode, decode, compare):
-    app.command(cls=Verb)(verb)
+    app.command(cls=PlainCommand)(verb)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdcli.commands import meant, options, told
-from sdcli.commands.vae.decode import Model, Tensor, spec_of
+from sdcli.commands.vae.decode import Model, Tensor, spec_for_latents
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdcli.output.latents_file import Latents
+    from sdcli.output.latents_file import LatentsTensor
 
 Target = Annotated[str, typer.Argument(metavar="LATENTS|IMAGE", help="What to put through them.")]
 Vaes = Annotated[
@@ -69,18 +69,18 @@ def compare(
     from sdcli.output import images
     from sdcli.output.console import Console
 
-    destination = images.destination(out, several=False, force=force, json=json)
-    compared = _Comparison(Path(target).expanduser(), names, asked, vae_tiling or "auto", tensor)
-    path = images.put(compared.sheet(), destination, compared.name)
+    destination = images.parse_destination(out, several=False, force=force, json=json)
+    compared = VaeComparison(Path(target).expanduser(), names, asked, vae_tiling or "auto", tensor)
+    path = images.write_bytes(compared.sheet(), destination, compared.name)
     document = {"schema": "sdcli/vae-compare/1", "path": path, **compared.document}
-    console = Console(verbosity=meant.verbosity(quiet, 0))
+    console = Console(verbosity=meant.parse_verbosity(quiet, 0))
     for event in compared.events:
         console.warn(event)
-    _tell(document, json=json, quiet=quiet)
+    print_comparison(document, json=json, quiet=quiet)
     return ExitCode.OK
 
 
-class _Comparison:
+class VaeComparison:
     """One target through each VAE in turn, one of them loaded at a time."""
 
     def __init__(
@@ -91,16 +91,16 @@ class _Comparison:
         tiling: str,
         tensor: str | None,
     ) -> None:
-        from sdcli.output.decoded import stem_of
-        from sdcli.output.latents_file import is_latents, read_latents
+        from sdcli.output.decoded import base_stem
+        from sdcli.output.latents_file import is_latents, read_latents_tensor
 
-        self.name = f"{stem_of(path)}-vaes"
+        self.name = f"{base_stem(path)}-vaes"
         self.events: list[str] = []
         self._tiling = tiling
-        self._latents: Latents | None = None
+        self._latents: LatentsTensor | None = None
         if is_latents(path):
-            self._latents = read_latents(path, tensor)
-            specs = [spec_of(self._latents, asked | {"vae": name}) for name in names]
+            self._latents = read_latents_tensor(path, tensor)
+            specs = [spec_for_latents(self._latents, asked | {"vae": name}) for name in names]
         else:
             told = {key: value for key, value in asked.items() if value}
             specs = [PipelineSpec(**{"model": EMBEDDED} | told | {"vae": name}) for name in names]
@@ -117,10 +117,10 @@ class _Comparison:
 
     def _check(self, specs: Sequence[PipelineSpec]) -> int:
         """Refuse what does not fit before anything is decoded; pixels a latent."""
-        from sdcli.engine.fetch import fetch
-        from sdcli.engine.vae_files import find
+        from sdcli.engine.fetch import fetch_model
+        from sdcli.engine.vae_files import select_vae
 
-        return max(find(spec, fetch(spec))[0].vae_scale_factor for spec in specs)
+        return max(select_vae(spec, fetch_model(spec))[0].vae_scale_factor for spec in specs)
 
     def _read(self, path: Path, grid: int) -> NDArray[np.uint8]:
         from sdcli.output.pixels import read_pixels
@@ -131,11 +131,11 @@ class _Comparison:
 
     def _row(self, spec: PipelineSpec) -> dict[str, Any]:
         from sdcli import engine
-        from sdcli.engine.decode_file import there_and_back
+        from sdcli.engine.decode_file import round_trip
 
         loaded = engine.load_vae(spec)
         latents = None if self._latents is None else self._latents.array[0]
-        trip = there_and_back(loaded, pixels=self._pixels, latents=latents, tiling=self._tiling)
+        trip = round_trip(loaded, pixels=self._pixels, latents=latents, tiling=self._tiling)
         reference = self._pixels if self._pixels is not None else next(iter(self.pictures), None)
         self.pictures.append(trip.pixels)
         self.events += [f"{spec.vae}: {event}" for event in (*loaded.notes, *trip.events)]
@@ -145,22 +145,22 @@ class _Comparison:
             "encode_seconds": trip.encode_seconds,
             "decode_seconds": trip.decode_seconds,
             "peak_bytes": trip.peak_bytes,
-            **_likeness(trip.pixels, reference),
+            **similarity(trip.pixels, reference),
         }
 
     def sheet(self) -> bytes:
         """The labelled grid as a PNG."""
-        from sdcli.output.encode import encode
+        from sdcli.output.encode import encode_image
         from sdcli.output.grid import labelled_grid
 
-        labels = [_label(_line(row)) for row in self.rows]
+        labels = [_column_label(_comparison_line(row)) for row in self.rows]
         pictures = self.pictures
         if self._pixels is not None:
             labels, pictures = ["input", *labels], [self._pixels, *pictures]
-        return encode(labelled_grid([pictures], rows=[""], columns=labels), ".png", None)
+        return encode_image(labelled_grid([pictures], rows=[""], columns=labels), ".png", None)
 
 
-def _likeness(
+def similarity(
     pixels: NDArray[np.uint8], reference: NDArray[np.uint8] | None
 ) -> dict[str, float | bool | None]:
     """PSNR and SSIM; of equal pictures the first is infinite, which JSON has no number for."""
@@ -177,7 +177,7 @@ def _likeness(
     }
 
 
-def _line(row: dict[str, Any]) -> dict[str, str | None]:
+def _comparison_line(row: dict[str, Any]) -> dict[str, str | None]:
     """A row as people read it."""
     seconds = row["decode_seconds"] + (row["encode_seconds"] or 0)
     peak = row["peak_bytes"]
@@ -191,22 +191,22 @@ def _line(row: dict[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _label(line: dict[str, str | None]) -> str:
+def _column_label(line: dict[str, str | None]) -> str:
     told = line | {"ssim": line["ssim"] and f"SSIM {line['ssim']}"}
     return ", ".join(value for value in told.values() if value)
 
 
-def _tell(document: dict[str, Any], *, json: bool, quiet: bool) -> None:
+def print_comparison(document: dict[str, Any], *, json: bool, quiet: bool) -> None:
     if json:
-        told.show(document, json)
+        told.print_document(document, json)
         return
     import sys
 
     from sdcli.output import columns, files
 
     if not quiet:
-        lines = [_line(row) for row in document["vaes"]]
-        columns.show_columns(list(lines[0]), [list(line.values()) for line in lines], sys.stderr)
+        lines = [_comparison_line(row) for row in document["vaes"]]
+        columns.print_columns(list(lines[0]), [list(line.values()) for line in lines], sys.stderr)
     if document["path"] != "-":
-        with files.translated("stdout"):
+        with files.os_errors_as_output_errors("stdout"):
             print(document["path"], flush=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdcli.commands import meant, options
-from sdcli.commands.vae.tally import Tally
+from sdcli.commands.vae.tally import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.engine.vaes import LoadedVae
     from sdcli.output.images import Destination
-    from sdcli.output.latents_file import Latents
+    from sdcli.output.latents_file import LatentsTensor
 
 Files = Annotated[list[str], typer.Argument(metavar="LATENTS", help="Latents files.")]
 Model = Annotated[
@@ -68,15 +68,15 @@ def decode(
     }
     from sdcli.output import images
 
-    destination = images.destination(out, several=len(files) > 1, force=force, json=json)
-    tally = Tally(
-        "sdcli/vae-decode/1", "images", json=json, verbosity=meant.verbosity(quiet, verbose)
+    destination = images.parse_destination(out, several=len(files) > 1, force=force, json=json)
+    tally = FileResults(
+        "sdcli/vae-decode/1", "images", json=json, verbosity=meant.parse_verbosity(quiet, verbose)
     )
-    work = _Decoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
+    work = LatentsDecoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
     return tally.each((Path(file).expanduser() for file in files), work.decode)
 
 
-class _Decoder:
+class LatentsDecoder:
     """Decodes file after file, the VAE staying loaded while they agree on it."""
 
     def __init__(
@@ -96,9 +96,9 @@ class _Decoder:
         self._loaded: LoadedVae | None = None
 
     def decode(self, path: Path) -> Iterator[dict[str, Any]]:
-        from sdcli.output.latents_file import read_latents
+        from sdcli.output.latents_file import read_latents_tensor
 
-        latents = read_latents(path, self._tensor)
+        latents = read_latents_tensor(path, self._tensor)
         if len(latents.array) > 1 and self._destination.kind in ("file", "stdout"):
             raise UsageError(
                 f"{path} holds {len(latents.array)} images",
@@ -109,35 +109,35 @@ class _Decoder:
         for image in range(len(latents.array)):
             yield self._one(latents, image, loaded)
 
-    def _load(self, latents: Latents) -> LoadedVae:
+    def _load(self, latents: LatentsTensor) -> LoadedVae:
         from sdcli import engine
 
-        spec = spec_of(latents, self._asked)
+        spec = spec_for_latents(latents, self._asked)
         if self._loaded is None or self._loaded.spec != spec:
             self._loaded = None  # two may not fit into memory
             self._loaded = engine.load_vae(spec)
         return self._loaded
 
-    def _one(self, latents: Latents, image: int, loaded: LoadedVae) -> dict[str, Any]:
-        from sdcli.engine import versions
+    def _one(self, latents: LatentsTensor, image: int, loaded: LoadedVae) -> dict[str, Any]:
         from sdcli.engine.decode_file import decode_array
+        from sdcli.engine.stack import library_versions
         from sdcli.output import decoded, images
-        from sdcli.output.encode import encode as to_bytes
+        from sdcli.output.encode import encode_image as to_bytes
 
-        tiling = self._tiling or told_tiling(latents)
+        tiling = self._tiling or recorded_tiling(latents)
         result = decode_array(loaded, latents.array[image], tiling=tiling)
-        how = decoded.Decoding(
+        how = decoded.DecodeInfo(
             spec=loaded.spec,
             tiling=tiling,
             dtype=str(loaded.dtype).removeprefix("torch."),
             device=str(loaded.device),
             weights=loaded.hashes.result(),
             events=(*loaded.notes, *result.events),
-            versions=versions(),
+            versions=library_versions(),
         )
-        record = decoded.record(latents, image, result.pixels, how)
+        record = decoded.decoded_record(latents, image, result.pixels, how)
         data = to_bytes(result.pixels, self._destination.suffix, record if self._metadata else None)
-        path = images.put(data, self._destination, decoded.name(latents, image))
+        path = images.write_bytes(data, self._destination, decoded.decoded_name(latents, image))
         return {
             "path": path,
             **record["decoded"],
@@ -149,7 +149,7 @@ class _Decoder:
         }
 
 
-def spec_of(latents: Latents, asked: dict[str, Any]) -> PipelineSpec:
+def spec_for_latents(latents: LatentsTensor, asked: dict[str, Any]) -> PipelineSpec:
     """What to load for the latents: as asked, else as the file tells.
 
     What it tells of the VAE counts for its own model only.
@@ -162,7 +162,7 @@ def spec_of(latents: Latents, asked: dict[str, Any]) -> PipelineSpec:
     return PipelineSpec(**told | {name: value for name, value in asked.items() if value})
 
 
-def told_tiling(latents: Latents) -> str:
+def recorded_tiling(latents: LatentsTensor) -> str:
     """How the picture of the run was decoded."""
     request = (latents.record or {}).get("request") or {}
     tiling = request.get("vae_tiling")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sdcli.commands import meant, options
-from sdcli.commands.vae.tally import Tally
+from sdcli.commands.vae.tally import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED
 
@@ -57,15 +57,15 @@ def encode(
             code="usage.seed",
             hint="add --sample",
         )
-    spec = meant.spec(model, vae, variant, dtype, device, offline, force_vae)
-    tally = Tally(
-        "sdcli/vae-encode/1", "latents", json=json, verbosity=meant.verbosity(quiet, verbose)
+    spec = meant.build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae)
+    tally = FileResults(
+        "sdcli/vae-encode/1", "latents", json=json, verbosity=meant.parse_verbosity(quiet, verbose)
     )
     from sdcli import engine
     from sdcli.output import encoded
 
     several = len(files) > 1
-    home = encoded.prepare(out, several=several, force=force)
+    home = encoded.prepare_latents_output(out, several=several, force=force)
     loaded = engine.load_vae(spec)
     first = meant.drawn_seed(seed) if sample else None
 
@@ -73,7 +73,7 @@ def encode(
         index, file = item
         own = None if first is None else first + index
         latents, facts = _encode(loaded, Path(file).expanduser(), own, vae_tiling or "auto")
-        path = encoded.write_encoded(latents, facts, home, several=several, force=force)
+        path = encoded.write_encoded_latents(latents, facts, home, several=several, force=force)
         yield {"path": path, **facts, "shape": list(latents.shape)}
 
     return tally.each(enumerate(files), work)
@@ -81,8 +81,8 @@ def encode(
 
 def _encode(loaded: Any, file: Path, seed: int | None, tiling: str) -> tuple[Any, dict[str, Any]]:
     """Latents of an image file, and what is to be told of them."""
-    from sdcli.engine import versions
     from sdcli.engine.encode_image import encode_image
+    from sdcli.engine.stack import library_versions
     from sdcli.output.pixels import read_pixels
     from sdcli.output.record import pixels_sha256
 
@@ -101,7 +101,7 @@ def _encode(loaded: Any, file: Path, seed: int | None, tiling: str) -> tuple[Any
         "scaling_factor": loaded.facts.scaling_factor,
         "seed": seed,
         "weights": loaded.hashes.result(),
-        "versions": dict(versions()),
+        "versions": dict(library_versions()),
         "events": [*loaded.notes, *notes, *events],
     }
     return latents, facts

@@ -18,35 +18,35 @@ def list_vaes(model: options.Model = EMBEDDED, json: options.Json = False) -> No
       sdcli vae list
       sdcli vae list -m ./my-model --json
     """
-    rows = [*_offered(model), *_known(model)]
+    rows = [*_offered_vaes(model), *_known_vaes(model)]
     if json:
-        told.show({"schema": "sdcli/vaes/1", "model": model, "vaes": rows}, json)
+        told.print_document({"schema": "sdcli/vaes/1", "model": model, "vaes": rows}, json)
         return
-    from sdcli.output.columns import show_columns
+    from sdcli.output.columns import print_columns
 
     header = ("name", "class", "for", "scaling_factor", "fits", "where", "about")
-    show_columns(header, [[_told(row[key]) for key in header] for row in rows])
+    print_columns(header, [[_to_document(row[key]) for key in header] for row in rows])
 
 
-def _told(value: object) -> object:
+def _to_document(value: object) -> object:
     return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
-def _offered(model: str) -> list[dict[str, Any]]:
+def _offered_vaes(model: str) -> list[dict[str, Any]]:
     """What the model's folder holds."""
     from sdcli.catalog.models import read_defaults
     from sdcli.catalog.vaes import OWN, TINY
-    from sdcli.engine.fetch import fetch
-    from sdcli.engine.vae_files import read
+    from sdcli.engine.fetch import fetch_model
+    from sdcli.engine.vae_files import read_selected_vae
 
-    folder = fetch(PipelineSpec(model=model, offline=True))
+    folder = fetch_model(PipelineSpec(model=model, offline=True))
     rows = []
     for name, inside, about in (
         (OWN, "vae", "the model's own"),
         (TINY, "vae_tiny", "its small one, for previews"),
     ):
         if (folder / inside).is_dir():
-            facts = read(PipelineSpec(model=model, vae=name, offline=True), folder)
+            facts = read_selected_vae(PipelineSpec(model=model, vae=name, offline=True), folder)
             rows.append(
                 {
                     "name": name,
@@ -61,14 +61,14 @@ def _offered(model: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _known(model: str) -> list[dict[str, Any]]:
+def _known_vaes(model: str) -> list[dict[str, Any]]:
     """The aliases of the table; "cached" needs no network, others are fetched when used."""
     from sdcli.catalog.models import read_defaults
     from sdcli.catalog.vaes import VAES
-    from sdcli.engine.fetch import fetch
+    from sdcli.engine.fetch import fetch_model
 
-    family = read_defaults(fetch(PipelineSpec(model=model, offline=True))).family
-    cache = _cache()
+    family = read_defaults(fetch_model(PipelineSpec(model=model, offline=True))).family
+    cache = _cached_ids()
     return [
         {
             "name": row.name,
@@ -83,7 +83,7 @@ def _known(model: str) -> list[dict[str, Any]]:
     ]
 
 
-def _cache() -> Path:
+def _cached_ids() -> Path:
     home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
 

@@ -10,7 +10,7 @@ from sdcli.commands import options, told
 from sdcli.request import EMBEDDED, PipelineSpec
 
 if TYPE_CHECKING:
-    from sdcli.catalog.vaes import VaeFacts
+    from sdcli.catalog.vaes import VaeInfo
 
 Name = Annotated[
     str, typer.Argument(metavar="VAE", help="A name of the list, a hub id, a folder or a file.")
@@ -29,20 +29,20 @@ def show(name: Name, model: options.Model = EMBEDDED, json: options.Json = False
       sdcli vae show ./vae-ft-mse-840000-ema-pruned.safetensors
     """
     from sdcli.catalog.models import read_defaults, read_json
-    from sdcli.catalog.vaes import known, misfit
-    from sdcli.engine.fetch import fetch
-    from sdcli.engine.vae_files import read
+    from sdcli.catalog.vaes import find_known_vae, find_mismatch
+    from sdcli.engine.fetch import fetch_model
+    from sdcli.engine.vae_files import read_selected_vae
 
     spec = PipelineSpec(model=model, vae=name, offline=True)
-    folder = fetch(spec)
-    facts = read(spec, folder)
+    folder = fetch_model(spec)
+    facts = read_selected_vae(spec, folder)
     own = read_json(folder / "vae" / "config.json")
-    wrong = misfit(facts, own, read_defaults(folder), known(name))
+    wrong = find_mismatch(facts, own, read_defaults(folder), find_known_vae(name))
     document = _document(facts) | {"model": model, "misfit": wrong.reason if wrong else None}
-    told.show(document if json else _facts(document), json)
+    told.print_document(document if json else _facts(document), json)
 
 
-def _document(facts: VaeFacts) -> dict[str, Any]:
+def _document(facts: VaeInfo) -> dict[str, Any]:
     return {
         "schema": "sdcli/vae/1",
         "path": str(facts.home),

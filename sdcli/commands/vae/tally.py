@@ -10,7 +10,7 @@ from sdcli.errors import ExitCode, SdcliError
 T = TypeVar("T")
 
 
-class Tally:
+class FileResults:
     """Tells of each file as it is written. A failed one stops no other."""
 
     def __init__(self, schema: str, what: str, *, json: bool, verbosity: int) -> None:
@@ -44,7 +44,7 @@ class Tally:
         if not self._json and document["path"] != "-":
             from sdcli.output import files
 
-            with files.translated("stdout"):
+            with files.os_errors_as_output_errors("stdout"):
                 print(document["path"], flush=True)
 
     def _close(self) -> ExitCode:
@@ -52,10 +52,12 @@ class Tally:
             from sdcli.output import events
 
             if len(self._errors) == 1 and not self._made:
-                events.emit(events.error_document(self._errors[0]))
+                events.print_json_line(events.error_document(self._errors[0]))
             else:
                 errors = [events.error_document(error)["error"] for error in self._errors]
-                events.emit({"schema": self._schema, self._what: self._made, "errors": errors})
+                events.print_json_line(
+                    {"schema": self._schema, self._what: self._made, "errors": errors}
+                )
         if not self._errors:
             return ExitCode.OK
         return ExitCode.PARTIAL if self._made else self._errors[0].exit_code

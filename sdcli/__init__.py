@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sdcli.request import GenerationRequest as GenerationRequest
     from sdcli.request import PipelineSpec as PipelineSpec
     from sdcli.result import GenerationResult as GenerationResult
-    from sdcli.run import generate as generate
+    from sdcli.runner.loop import generate as generate
 
 __version__ = "0.1.0"
 
@@ -28,7 +28,7 @@ _HOMES = {
     "GenerationResult": "sdcli.result",
     "PipelineSpec": "sdcli.request",
     "SdcliError": "sdcli.errors",
-    "generate": "sdcli.run",
+    "generate": "sdcli.runner.loop",
 }
 __all__ = ["GenerationRequest", "GenerationResult", "PipelineSpec", "SdcliError", "generate"]
 

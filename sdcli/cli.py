@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final
 import typer
 
 import sdcli
-from sdcli.commands.defaults import ConfigDefaults, setting_source
-from sdcli.commands.values import PlainCommand, PlainGroup
+from sdcli.commands.options.config_defaults import ConfigDefaults, setting_source
+from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
 
 COMMANDS: Final = {
@@ -216,12 +216,12 @@ def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
         hint = " ".join(["sdcli", *words, "--help"])
         error = UsageError(error.message, code=error.code, hint=hint)
     if "--json" in arguments or "--jsonl" in arguments:
-        from sdcli.output import events
+        from sdcli.terminal.json_output import error_document, print_json_line
 
         with suppress(OutputError):  # when that is the error
-            events.print_json_line(events.error_document(error))
+            print_json_line(error_document(error))
     else:
-        from sdcli.output.console import Console
+        from sdcli.terminal.console import Console
 
         Console().error(error)
     return error.exit_code

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sdcli.catalog.schedulers import SchedulerConfig
-from sdcli.plan import Job
+from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.planning.resolve import Job
 from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.dump import RESUMED_PREFIX
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import SdcliError
-from sdcli.output import encode
+from sdcli.latents import RESUMED_PREFIX
+from sdcli.storage.images.codec import FORMATS, read_image_info
 
 MOST_MOVED = 1  # levels of 255, between a picture of a batch and the same one alone
 LOSSY = (".jpg", ".jpeg")
@@ -32,10 +32,10 @@ def made(folder: Path) -> Iterator[Path]:
     real = hashlib.sha256(unet.read_bytes()).hexdigest()
     seen = set()
     for path in sorted(folder.rglob("*")):
-        if path.suffix not in encode.FORMATS or not path.is_file():
+        if path.suffix not in FORMATS or not path.is_file():
             continue
         try:
-            document = encode.read_image_info(path)
+            document = read_image_info(path)
         except (SdcliError, OSError):
             continue  # broken on purpose
         key = _told(document["record"], real)
@@ -57,7 +57,7 @@ def _told(record: Any, real: str) -> tuple[str, str] | None:
 
 def complaint(path: Path) -> str | None:
     """What is wrong with a replay: alone it must be identical, in a batch at most a level off."""
-    from sdcli import replay
+    from sdcli.workflows import replay
 
     [image] = replay.read_images([str(path)], ())
     found = replay.verify(image, None)

@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdcli import reading
-from sdcli.asking import EntryExpander, RequestTemplate
-from sdcli.commands import meant, options, settings, told
-from sdcli.dump import LatentsSelection
+from sdcli.commands.options import flags, sweepable
+from sdcli.commands.options.parsing import (
+    parse_batch_size,
+    parse_latents,
+    parse_preview,
+    parse_report_format,
+    parse_rerun,
+    parse_verbosity,
+)
 from sdcli.errors import ExitCode, UsageError, UsageErrors
-from sdcli.prompts.arrivals import IterableSource, RequestSource, StreamSource
+from sdcli.latents import LatentsSelection
+from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.files import is_stream
 from sdcli.prompts.formats import Format, get_reader
+from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
+from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
+from sdcli.terminal.printing import print_path
 
 if TYPE_CHECKING:
-    from sdcli.output.console import Console
-    from sdcli.rehearsal import FolderState
+    from sdcli.runner.dry_run import FolderState
+    from sdcli.terminal.console import Console
 
 STDIN = STDOUT = "-"
 
@@ -38,48 +47,48 @@ Files = Annotated[
 def batch(
     context: typer.Context,
     files: Files,
-    model: settings.Model = None,
-    vae: settings.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    variant: settings.Variant = None,
-    scheduler: settings.Scheduler = None,
-    steps: settings.Steps = None,
-    guidance: settings.Guidance = None,
-    guidance_rescale: settings.GuidanceRescale = None,
-    eta: settings.Eta = None,
-    clip_skip: settings.ClipSkip = None,
-    negative: options.Negative = None,
-    size: options.Size = None,
-    seed: settings.Seed = None,
-    count: settings.Count = None,
-    replace: settings.Replace = None,
-    wildcards: settings.WildcardFolder = None,
-    wildcard_mode: settings.WildcardMode = None,
-    grid: settings.Grid = None,
-    dtype: settings.Dtype = None,
-    device: settings.Device = None,
-    input_format: options.InputFormat = None,
-    keep_going: options.KeepGoing = False,
-    dry_run: options.DryRun = False,
-    redo: options.Redo = False,
-    retry_failed: options.RetryFailed = False,
-    out: options.Out = "outputs",
-    format: options.Format = None,  # noqa: A002 - the option's name
-    batch_size: options.BatchSize = "auto",
-    save_latents: options.SaveLatents = None,
-    latents_kinds: options.LatentsKinds = None,
-    preview: options.Preview = False,
-    preview_out: options.PreviewOut = None,
-    preview_vae: options.PreviewVae = None,
-    sidecar: options.Sidecar = False,
-    no_metadata: options.NoMetadata = False,
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    jsonl: options.JsonLines = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    model: sweepable.Model = None,
+    vae: sweepable.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    variant: sweepable.Variant = None,
+    scheduler: sweepable.Scheduler = None,
+    steps: sweepable.Steps = None,
+    guidance: sweepable.Guidance = None,
+    guidance_rescale: sweepable.GuidanceRescale = None,
+    eta: sweepable.Eta = None,
+    clip_skip: sweepable.ClipSkip = None,
+    negative: flags.Negative = None,
+    size: flags.Size = None,
+    seed: sweepable.Seed = None,
+    count: sweepable.Count = None,
+    replace: sweepable.Replace = None,
+    wildcards: sweepable.WildcardFolder = None,
+    wildcard_mode: sweepable.WildcardMode = None,
+    grid: sweepable.Grid = None,
+    dtype: sweepable.Dtype = None,
+    device: sweepable.Device = None,
+    input_format: flags.InputFormat = None,
+    keep_going: flags.KeepGoing = False,
+    dry_run: flags.DryRun = False,
+    redo: flags.Redo = False,
+    retry_failed: flags.RetryFailed = False,
+    out: flags.Out = "outputs",
+    format: flags.Format = None,  # noqa: A002 - the option's name
+    batch_size: flags.BatchSize = "auto",
+    save_latents: flags.SaveLatents = None,
+    latents_kinds: flags.LatentsKinds = None,
+    preview: flags.Preview = False,
+    preview_out: flags.PreviewOut = None,
+    preview_vae: flags.PreviewVae = None,
+    sidecar: flags.Sidecar = False,
+    no_metadata: flags.NoMetadata = False,
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    jsonl: flags.JsonLines = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Draw every prompt of a file, and go on where an earlier run stopped.
 
@@ -98,32 +107,30 @@ def batch(
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    said = settings.request_options(locals())
-    asked = settings.build_template(said, context, replace, wildcards, wildcard_mode)
-    limit = meant.parse_batch_size(batch_size)
-    form = meant.parse_report_format(json, jsonl)
-    wanted = meant.parse_latents(save_latents, latents_kinds)
-    verbosity = meant.parse_verbosity(quiet, verbose)
-    watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
+    said = sweepable.request_options(locals())
+    asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
+    limit = parse_batch_size(batch_size)
+    form = parse_report_format(json, jsonl)
+    wanted = parse_latents(save_latents, latents_kinds)
+    verbosity = parse_verbosity(quiet, verbose)
+    watching = parse_preview(preview, preview_out, preview_vae, quiet)
     if grid is not None:
         _check_grid(grid, files, said, out)
-        from sdcli import gridding
+        from sdcli.workflows.xy_grid import parse_grid_axes, write_batch_grids
 
-        axes = gridding.parse_grid_axes(grid, asked, 2, json=json)
-    from sdcli.output.console import Console
+        axes = parse_grid_axes(grid, asked, 2, json=json)
+    from sdcli.terminal.console import Console
 
     talk = Console(verbosity=verbosity)
     prompts = open_prompts(files, input_format, asked, keep_going, dry_run, talk)
     if dry_run:
-        from sdcli.rehearsal import open_folder_state
+        from sdcli.runner.dry_run import open_folder_state
 
-        with open_folder_state(
-            out, asked.wildcards, meant.parse_rerun(redo, retry_failed)
-        ) as folder:
+        with open_folder_state(out, asked.wildcards, parse_rerun(redo, retry_failed)) as folder:
             _print_dry_run(prompts.source, form, wanted, folder)
         return prompts.worst(ExitCode.OK)
-    from sdcli.run import run
-    from sdcli.shelf import RunOptions
+    from sdcli.runner.loop import run
+    from sdcli.runner.writer import RunOptions
 
     delivery = RunOptions(
         out=out,
@@ -136,14 +143,14 @@ def batch(
         verbosity=verbosity,
         archive=format == "tar",
         journal=out != STDOUT,
-        again=meant.parse_rerun(redo, retry_failed),
+        again=parse_rerun(redo, retry_failed),
         watching=watching,
         wildcards=asked.wildcards,
     )
     code = prompts.worst(run(prompts.source, delivery, batch_size=limit))
     if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
-        for path in gridding.write_batch_grids(prompts.again(), delivery, axes):
-            told.print_path(path, "sdcli/grid/1", jsonl)
+        for path in write_batch_grids(prompts.again(), delivery, axes):
+            print_path(path, "sdcli/grid/1", jsonl)
     return code
 
 
@@ -186,7 +193,7 @@ def open_prompts(
             code="usage.file",
             hint=f"cat them together, and give only {STDIN}",
         )
-    from sdcli.rehearsal import RequestValidator
+    from sdcli.runner.dry_run import RequestValidator
 
     [name] = streams
     if os.environ.get("WORLD_SIZE", "1") != "1":
@@ -208,7 +215,7 @@ def open_prompts(
     prompts.source = StreamSource(
         descriptor,
         get_reader(format_name or "txt"),
-        partial(reading.validated_requests, expander=EntryExpander(asked, RequestValidator())),
+        partial(validated_requests, expander=EntryExpander(asked, RequestValidator())),
         name="stdin" if stdin else name,
         skip=leave_out if keep_going or dry_run else None,
     )
@@ -223,12 +230,12 @@ def _open_files(
     talk: Console,
 ) -> PromptSource:
     """The files, after a look at all that is in them. Raises UsageErrors."""
-    from sdcli.rehearsal import RequestValidator
+    from sdcli.runner.dry_run import RequestValidator
 
     examine = RequestValidator()
-    findings = reading.validate_files(files, format_name, asked, examine)
+    findings = validate_files(files, format_name, asked, examine)
     if findings.errors and (not keep_going or not findings.good):
-        remedy = reading.KEEP_GOING if findings.good else "mend them"
+        remedy = KEEP_GOING if findings.good else "mend them"
         raise UsageErrors(findings.errors, findings.total_errors, remedy=remedy)
     for error in findings.errors:
         talk.error(error)
@@ -237,7 +244,7 @@ def _open_files(
 
     def requests() -> RequestSource:
         return IterableSource(
-            reading.load_requests(files, format_name, asked, examine if findings.errors else None)
+            load_requests(files, format_name, asked, examine if findings.errors else None)
         )
 
     return PromptSource(requests(), findings.images, findings.total_errors, requests)
@@ -260,12 +267,12 @@ def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: st
 
 def _print_dry_run(
     source: RequestSource,
-    form: options.ReportForm,
+    form: flags.ReportForm,
     latents: LatentsSelection | None,
     folder: FolderState,
 ) -> None:
-    from sdcli.output import plans
-    from sdcli.rehearsal import DryRunTotals, dry_run
+    from sdcli.runner.dry_run import DryRunTotals, dry_run
+    from sdcli.terminal.dry_run_report import print_dry_run
 
     totals = DryRunTotals()
-    plans.print_dry_run(dry_run(source, totals, latents, folder), totals.document, form)
+    print_dry_run(dry_run(source, totals, latents, folder), totals.document, form)

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import options, told
+from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.printing import print_document
 
 
 class Scenario(StrEnum):
@@ -33,7 +34,7 @@ def bench(
             "model of Stable Diffusion 1.5's size (4 GB of disk)."
         ),
     ] = None,
-    model: options.Model = EMBEDDED,
+    model: flags.Model = EMBEDDED,
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, help="Counted rounds, after one that is not.")
     ] = 3,
@@ -44,8 +45,8 @@ def bench(
     count: Annotated[
         int, typer.Option("--count", min=1, help="How many prompts, for batch.")
     ] = 100,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> None:
     """Time sdcli beside plain Diffusers scripts and diffusers-cli.
 
@@ -68,25 +69,25 @@ def bench(
         if not json:
             _print_scenario(race, document)
     if json:
-        told.print_document({"schema": "sdcli/bench/1", "races": documents}, json=True)
+        print_document({"schema": "sdcli/bench/1", "races": documents}, json=True)
 
 
 def _run_scenario(
     race: Scenario, model: str, prompts: list[str] | None, count: int, rounds: int
 ) -> dict[str, Any]:
-    from sdcli.bench import races
-    from sdcli.engine.fetch import fetch_model
+    from sdcli.bench.scenarios import batch, dump, one, preview, prompts_of_shapes, start
+    from sdcli.checkpoints.hub import fetch_model
 
     if race is Scenario.START:
-        return races.start(rounds)
+        return start(rounds)
     if race is Scenario.DUMP:
-        return races.dump(rounds)
+        return dump(rounds)
     if race is Scenario.PREVIEW:
-        return races.preview(rounds)
+        return preview(rounds)
     folder = fetch_model(PipelineSpec(model=model))
     if race is Scenario.ONE:
-        return races.one(folder, model, rounds)
-    return races.batch(folder, model, prompts or races.prompts_of_shapes(count), rounds)
+        return one(folder, model, rounds)
+    return batch(folder, model, prompts or prompts_of_shapes(count), rounds)
 
 
 def _read_prompts(path: Path) -> list[str]:
@@ -111,4 +112,4 @@ def _print_scenario(race: Scenario, document: dict[str, Any]) -> None:
     if "same_pixels" in document:
         facts["the same pixels"] = "yes" if document["same_pixels"] else "NO"
     print(f"{race}, median of {document['rounds']}, × to the first line")
-    told.print_document(facts, json=False)
+    print_document(facts, json=False)

@@ -9,13 +9,14 @@ from typing import Any
 
 import typer
 
-from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
-from sdcli.commands import options, told
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.commands.inspect import defaults_document
+from sdcli.commands.options import flags
 from sdcli.errors import SdcliError
+from sdcli.terminal.printing import print_document
 
 
-def doctor(context: typer.Context, json: options.Json = False) -> None:
+def doctor(context: typer.Context, json: flags.Json = False) -> None:
     """Show what is here, and what would be chosen and why.
 
     \b
@@ -24,12 +25,12 @@ def doctor(context: typer.Context, json: options.Json = False) -> None:
       sdcli doctor --json
     """
     document = _diagnose() | {"settings": _settings(context)}
-    told.print_document(document if json else _facts(document), json)
+    print_document(document if json else _facts(document), json)
 
 
 def _diagnose() -> dict[str, Any]:
     from sdcli import engine
-    from sdcli.engine.stack import library_versions
+    from sdcli.versions import library_versions
 
     devices = engine.list_devices()
     chosen = next(device for device in devices if device.is_default)

@@ -8,11 +8,19 @@ from typing import Annotated
 
 import typer
 
-from sdcli.asking import EntryExpander, RequestTemplate
-from sdcli.commands import meant, options, settings, told
+from sdcli.commands.options import flags, sweepable
+from sdcli.commands.options.parsing import (
+    parse_batch_size,
+    parse_latents,
+    parse_preview,
+    parse_report_format,
+    parse_verbosity,
+)
 from sdcli.errors import ExitCode, UsageError
-from sdcli.prompts.arrivals import IterableSource, RequestSource, StreamSource
-from sdcli.prompts.txt import read_plain_lines
+from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.readers.txt import read_plain_lines
+from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
+from sdcli.terminal.printing import print_path
 
 STDIN = "-"
 
@@ -27,43 +35,43 @@ Prompts = Annotated[
 def generate(
     context: typer.Context,
     prompts: Prompts,
-    model: settings.Model = None,
-    vae: settings.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    variant: settings.Variant = None,
-    scheduler: settings.Scheduler = None,
-    steps: settings.Steps = None,
-    guidance: settings.Guidance = None,
-    guidance_rescale: settings.GuidanceRescale = None,
-    eta: settings.Eta = None,
-    clip_skip: settings.ClipSkip = None,
-    negative: options.Negative = None,
-    size: options.Size = None,
-    seed: settings.Seed = None,
-    count: settings.Count = None,
-    replace: settings.Replace = None,
-    wildcards: settings.WildcardFolder = None,
-    wildcard_mode: settings.WildcardMode = None,
-    grid: settings.Grid = None,
-    dtype: settings.Dtype = None,
-    device: settings.Device = None,
-    out: options.Out = "outputs",
-    format: options.Format = None,  # noqa: A002 - the option's name
-    batch_size: options.BatchSize = "1",
-    save_latents: options.SaveLatents = None,
-    latents_kinds: options.LatentsKinds = None,
-    preview: options.Preview = False,
-    preview_out: options.PreviewOut = None,
-    preview_vae: options.PreviewVae = None,
-    sidecar: options.Sidecar = False,
-    no_metadata: options.NoMetadata = False,
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    jsonl: options.JsonLines = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    model: sweepable.Model = None,
+    vae: sweepable.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    variant: sweepable.Variant = None,
+    scheduler: sweepable.Scheduler = None,
+    steps: sweepable.Steps = None,
+    guidance: sweepable.Guidance = None,
+    guidance_rescale: sweepable.GuidanceRescale = None,
+    eta: sweepable.Eta = None,
+    clip_skip: sweepable.ClipSkip = None,
+    negative: flags.Negative = None,
+    size: flags.Size = None,
+    seed: sweepable.Seed = None,
+    count: sweepable.Count = None,
+    replace: sweepable.Replace = None,
+    wildcards: sweepable.WildcardFolder = None,
+    wildcard_mode: sweepable.WildcardMode = None,
+    grid: sweepable.Grid = None,
+    dtype: sweepable.Dtype = None,
+    device: sweepable.Device = None,
+    out: flags.Out = "outputs",
+    format: flags.Format = None,  # noqa: A002 - the option's name
+    batch_size: flags.BatchSize = "1",
+    save_latents: flags.SaveLatents = None,
+    latents_kinds: flags.LatentsKinds = None,
+    preview: flags.Preview = False,
+    preview_out: flags.PreviewOut = None,
+    preview_vae: flags.PreviewVae = None,
+    sidecar: flags.Sidecar = False,
+    no_metadata: flags.NoMetadata = False,
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    jsonl: flags.JsonLines = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Draw images from prompts and print their paths.
 
@@ -80,39 +88,39 @@ def generate(
       sdcli generate "a fish" --steps 5,10,20 -s ddim,euler --grid steps,scheduler
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
-    said = settings.request_options(locals())
-    asked = settings.build_template(said, context, replace, wildcards, wildcard_mode)
+    said = sweepable.request_options(locals())
+    asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
     if grid and seed in (None, "-1"):
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
-        asked = settings.build_template(said, context, replace, wildcards, wildcard_mode)
-    watching = meant.parse_preview(preview, preview_out, preview_vae, quiet)
-    from sdcli.run import run
-    from sdcli.shelf import RunOptions
+        asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
+    watching = parse_preview(preview, preview_out, preview_vae, quiet)
+    from sdcli.runner.loop import run
+    from sdcli.runner.writer import RunOptions
 
     grids = None
     if grid is not None:
-        from sdcli import gridding
+        from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 
         several = 2 if prompts == [STDIN] else len(prompts)
-        grids = gridding.XYGrids(axes=gridding.parse_grid_axes(grid, asked, several, json=json))
+        grids = XYGrids(axes=parse_grid_axes(grid, asked, several, json=json))
     delivery = RunOptions(
         out=out,
         images=_count_images(prompts, asked),
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
-        save_latents=meant.parse_latents(save_latents, latents_kinds),
-        report=meant.parse_report_format(json, jsonl),
-        verbosity=meant.parse_verbosity(quiet, verbose),
+        save_latents=parse_latents(save_latents, latents_kinds),
+        report=parse_report_format(json, jsonl),
+        verbosity=parse_verbosity(quiet, verbose),
         archive=format == "tar",
         observe=grids.add if grids else None,
         watching=watching,
         wildcards=asked.wildcards,
     )
-    limit = meant.parse_batch_size(batch_size)
+    limit = parse_batch_size(batch_size)
     code = run(_open_prompts(prompts, asked), delivery, batch_size=limit)
     for path in grids.write(delivery) if grids else ():
-        told.print_path(path, "sdcli/grid/1", jsonl)
+        print_path(path, "sdcli/grid/1", jsonl)
     return code
 
 

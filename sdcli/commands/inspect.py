@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.catalog.models import ModelDefaults, read_defaults
-from sdcli.catalog.parts import Component, read_components
-from sdcli.commands import options, told
+from sdcli.checkpoints.components import Component, read_components
+from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
+from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.printing import print_document
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _OTHERWISE_SHOWN = ("schema", "request", "pixels", "scheduler")
@@ -38,7 +39,7 @@ AsCommand = Annotated[bool, typer.Option("--as-command", help="Print a command t
 
 def inspect(
     target: Target = EMBEDDED,
-    json: options.Json = False,
+    json: flags.Json = False,
     as_prompt_line: AsLine = False,
     as_command: AsCommand = False,
 ) -> None:
@@ -72,11 +73,11 @@ def inspect(
         document, facts = _inspect_image(path)
     else:
         document, facts = _inspect_model(target)
-    told.print_document(document if json else facts, json)
+    print_document(document if json else facts, json)
 
 
 def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
-    from sdcli.output.encode import read_image_info
+    from sdcli.storage.images.codec import read_image_info
 
     if path.suffix.lower() not in _IMAGE_SUFFIXES:
         raise _not_an_image_error(f"{path}: not an image and not a model folder")
@@ -88,15 +89,16 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     }
     if record := document["record"]:
         return document, facts | _record_facts(record)
-    from sdcli.output import again, foreign
+    from sdcli.interop.export import to_request_fields, unmapped_fields
+    from sdcli.interop.readers import describe_unreadable, read_foreign
 
-    reading = foreign.read_foreign(path, document["parameters"])
+    reading = read_foreign(path, document["parameters"])
     if reading is None:
         return document, facts | {
-            "record": foreign.describe_unreadable(path) or document["parameters"] or _NONE
+            "record": describe_unreadable(path) or document["parameters"] or _NONE
         }
-    taken, left = again.to_request_fields(reading)
-    left |= again.unmapped_fields(reading)
+    taken, left = to_request_fields(reading)
+    left |= unmapped_fields(reading)
     told = {"generator": reading.generator, "request": taken, "left": left}
     facts |= {"made by": reading.generator, **taken}
     return document | {"foreign": told}, facts | {f"({k})": v for k, v in left.items()}
@@ -104,31 +106,33 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
 
 def _print_reproduction(path: Path, as_command: bool) -> None:
     """The image's request, one line; what a stranger's record has besides goes to stderr."""
-    from sdcli.output import again, foreign, record
-    from sdcli.output.encode import read_image_info
+    from sdcli.interop.export import to_command, to_prompt_line, to_request_fields, unmapped_fields
+    from sdcli.interop.readers import describe_unreadable, read_foreign
+    from sdcli.storage.images.codec import read_image_info
+    from sdcli.storage.metadata import record
 
     if path.is_file() and path.suffix.lower() not in _IMAGE_SUFFIXES:
         raise _not_an_image_error(f"{path}: no image")
     document = read_image_info(path)
     if document["record"]:
         request = record.record_request(document["record"], path).to_dict()
-    elif reading := foreign.read_foreign(path, document["parameters"]):
-        request, left = again.to_request_fields(reading)
-        _warn_unmapped(left, again.unmapped_fields(reading))
+    elif reading := read_foreign(path, document["parameters"]):
+        request, left = to_request_fields(reading)
+        _warn_unmapped(left, unmapped_fields(reading))
     else:
-        unread = foreign.describe_unreadable(path)
+        unread = describe_unreadable(path)
         raise UsageError(
             f"{path}: {unread or 'it does not say how it was made'}",
             code="inspect.no_record",
             hint=None if unread else "images do that a generator wrote, and nobody saved anew",
         )
-    typer.echo(again.to_command(request) if as_command else again.to_prompt_line(request))
+    typer.echo(to_command(request) if as_command else to_prompt_line(request))
 
 
 def _warn_unmapped(left: Mapping[str, object], besides: Mapping[str, str]) -> None:
     """Name what stands in a stranger's record and not in the request made of it."""
-    from sdcli.output.console import Console
-    from sdcli.output.stranger import shorten
+    from sdcli.interop.foreign_record import shorten
+    from sdcli.terminal.console import Console
 
     for name, value in left.items():
         Console().warn(f"left out: {name} {value}")
@@ -160,7 +164,7 @@ def _flatten(value: object) -> object:
 
 
 def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
-    from sdcli.engine.fetch import fetch_model
+    from sdcli.checkpoints.hub import fetch_model
 
     folder = fetch_model(PipelineSpec(model=target, offline=True))
     defaults, parts = read_defaults(folder), read_components(folder)

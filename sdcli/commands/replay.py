@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import meant, options
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_report_format, parse_verbosity
 from sdcli.errors import ExitCode
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="An image that sdcli made.")]
@@ -35,10 +36,10 @@ def replay(
     set_: Set = None,
     check: Check = False,
     out: CheckedOut = None,
-    force: options.Force = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    force: flags.Force = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Make images again from their own records.
 
@@ -50,28 +51,28 @@ def replay(
       sdcli replay outputs/*.png --check --json
       sdcli replay outputs/0001-a-cat-7.png --set steps=40 --set scheduler="Euler a" -o cat.png
     """
-    from sdcli import replay as replays
+    from sdcli.workflows import replay as replays
 
     recorded = replays.read_images(images, set_ or [])
     if check:
         return _verify_images(recorded, out, force, json)
-    from sdcli.run import run
-    from sdcli.shelf import RunOptions
+    from sdcli.runner.loop import run
+    from sdcli.runner.writer import RunOptions
 
     delivery = RunOptions(
         out=out or "outputs",
         images=len(recorded),
         force=force,
-        report=meant.parse_report_format(json, False),
-        verbosity=meant.parse_verbosity(quiet, verbose),
+        report=parse_report_format(json, False),
+        verbosity=parse_verbosity(quiet, verbose),
     )
     return run(replays.request_source(recorded), delivery)
 
 
 def _verify_images(recorded: Any, out: str | None, force: bool, json: bool) -> ExitCode:
-    from sdcli import replay as replays
-    from sdcli.output import events
-    from sdcli.output.console import Console
+    from sdcli.terminal.console import Console
+    from sdcli.terminal.json_output import print_json_line
+    from sdcli.workflows import replay as replays
 
     shelf = replays.open_writer(out, images=len(recorded), force=force)
     checks = []
@@ -82,7 +83,7 @@ def _verify_images(recorded: Any, out: str | None, force: bool, json: bool) -> E
             if error := replays.mismatch_error(found):
                 Console().error(error)
     if json:
-        events.print_json_line({"schema": replays.SCHEMA, "checks": checks})
+        print_json_line({"schema": replays.SCHEMA, "checks": checks})
     return replays.exit_code_of(checks)
 
 

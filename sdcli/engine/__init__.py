@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdcli.engine.devices import Device, list_devices
-    from sdcli.engine.loading import LoadedPipeline, auto_batch_size, load
-    from sdcli.engine.resume import find_resume_point
-    from sdcli.engine.sampling import generate_batch
-    from sdcli.engine.stack import library_versions
-    from sdcli.engine.vaes import LoadedVae, load_vae
+    from sdcli.engine.denoise.generate import generate_batch
+    from sdcli.engine.denoise.resume import find_resume_point
+    from sdcli.engine.loading.pipeline import LoadedPipeline, auto_batch_size, load
+    from sdcli.engine.loading.vae import LoadedVae, load_vae
+    from sdcli.engine.runtime.devices import Device, list_devices
 
 __all__ = [
     "Device",
@@ -29,23 +28,21 @@ __all__ = [
     "auto_batch_size",
     "find_resume_point",
     "generate_batch",
-    "library_versions",
     "list_devices",
     "load",
     "load_vae",
 ]
 
 _HOMES = {
-    "Device": "devices",
-    "LoadedPipeline": "loading",
-    "LoadedVae": "vaes",
-    "auto_batch_size": "loading",
-    "generate_batch": "sampling",
-    "list_devices": "devices",
-    "load": "loading",
-    "load_vae": "vaes",
-    "find_resume_point": "resume",
-    "library_versions": "stack",
+    "Device": "runtime.devices",
+    "LoadedPipeline": "loading.pipeline",
+    "LoadedVae": "loading.vae",
+    "auto_batch_size": "loading.pipeline",
+    "generate_batch": "denoise.generate",
+    "list_devices": "runtime.devices",
+    "load": "loading.pipeline",
+    "load_vae": "loading.vae",
+    "find_resume_point": "denoise.resume",
 }
 
 import_seconds = 0.0

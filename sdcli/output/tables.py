@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from sdcli.output import files
-from sdcli.output.text import printable
+from sdcli.storage import files
+from sdcli.storage.text import printable
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

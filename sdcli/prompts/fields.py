@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts import elsewhere
+from sdcli.prompts.unsupported_fields import unsupported_field_error
 from sdcli.request import MAX_SEED, SHORT_DTYPES, GenerationRequest, PipelineSpec, describe_field
 
 SIZE: Final = "size"
@@ -51,7 +51,7 @@ def canonical_field(name: str) -> str:
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     if found := _BY_SPELLING.get(key):
         return found
-    raise elsewhere.unsupported_field_error(name, key) or UsageError(
+    raise unsupported_field_error(name, key) or UsageError(
         f"unknown field {name!r}",
         code="usage.field",
         hint=did_you_mean(key, _BY_SPELLING) or "fields are named like the options: sdcli batch -h",

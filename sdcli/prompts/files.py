@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts.arrivals import decode_line
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.formats import format_of, get_reader
+from sdcli.prompts.sources import decode_line
 
 
 def read_entries(file: str, format_name: str | None) -> EntryIterator:

@@ -13,11 +13,11 @@ Format = Literal["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
 
 _READERS: Final[dict[str, tuple[str, str]]] = {
     "txt": ("txt", "read_txt"),
-    "csv": ("columns", "read_csv"),
-    "tsv": ("columns", "read_tsv"),
+    "csv": ("csv_rows", "read_csv"),
+    "tsv": ("csv_rows", "read_tsv"),
     "jsonl": ("json_lines", "read_json_lines"),
     "json": ("documents", "read_json"),
-    "yaml": ("yaml_document", "read_yaml"),
+    "yaml": ("yaml_documents", "read_yaml"),
     "toml": ("documents", "read_toml"),
 }
 _OTHER_SUFFIXES: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
@@ -26,7 +26,7 @@ _OTHER_SUFFIXES: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
 def get_reader(format_name: str) -> Reader:
     """The reader of a format, imported when it is asked for."""
     module, name = _READERS[format_name]
-    return cast(Reader, getattr(import_module(f"sdcli.prompts.{module}"), name))
+    return cast(Reader, getattr(import_module(f"sdcli.prompts.readers.{module}"), name))
 
 
 def format_of(file: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts import ways
+from sdcli.prompts.wildcard_count import check_combinations
 from sdcli.request import GenerationRequest
 
 Mode = Literal["random", "all"]
@@ -78,7 +78,7 @@ class Wildcards:
         from dynamicprompts.sampling_context import SamplingContext
 
         with _translated(template):
-            ways.check_combinations(_hidden(self._checked(template)), self._values)
+            check_combinations(_hidden(self._checked(template)), self._values)
             context = SamplingContext(SamplingMethod.COMBINATORIAL, self._lists)
             for drawn in context.sample_prompts(_hidden(template)):
                 yield str(drawn).replace(_HASH, "#")

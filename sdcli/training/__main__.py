@@ -43,7 +43,7 @@ def _vae(folder: Path, seconds: float) -> None:
 
 def _text(folder: Path, seconds: float) -> None:
     from sdcli.training.loop import train
-    from sdcli.training.text import TextStage
+    from sdcli.training.text_encoder import TextStage
 
     train("text", TextStage, folder, seconds=seconds, seed=2)
 
@@ -62,7 +62,7 @@ def _diffusion(folder: Path, seconds: float) -> None:
 
 
 def _vae_decoder(folder: Path, seconds: float) -> None:
-    from sdcli.training.decoder import DecoderStage
+    from sdcli.training.decoder_finetune import DecoderStage
     from sdcli.training.loop import train
 
     train("vae_decoder", DecoderStage, folder, seconds=seconds, seed=8)

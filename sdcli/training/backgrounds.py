@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sdcli.training.world import COLORS
+from sdcli.training.concepts import COLORS
 
 SIZE = 128
 _SCALE = 4  # landscapes are drawn four times larger, for smooth edges

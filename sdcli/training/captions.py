@@ -2,8 +2,8 @@
 
 from numpy.random import Generator
 
+from sdcli.training.concepts import CONCEPTS, SCENERY, Concept, takes_article
 from sdcli.training.scenes import Scene
-from sdcli.training.world import CONCEPTS, SCENERY, Concept, takes_article
 
 UNNAMED_WHITE = 0.75  # a white background goes without saying, most of the time
 EMPTY = 0.10  # share of empty captions, for classifier-free guidance

@@ -22,12 +22,12 @@ from transformers import CLIPTextModel
 
 from sdcli.training.autoencoder import load_kl, to_tensor
 from sdcli.training.captions import caption
+from sdcli.training.concepts import CLASS_INDEX
 from sdcli.training.loop import WORKERS, StepRandom, half_precision, pin_worker
 from sdcli.training.scenes import Scene, render, sample_for_training
 from sdcli.training.sprites import load_sprites
-from sdcli.training.text import SHORT, WIDTH, Ids, load_text_encoder
+from sdcli.training.text_encoder import SHORT, WIDTH, Ids, load_text_encoder
 from sdcli.training.tokenizer import LENGTH
-from sdcli.training.world import CLASS_INDEX
 
 SCENES = 36_000
 SCENES_SEED = 5

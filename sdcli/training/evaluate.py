@@ -16,19 +16,19 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from sdcli.catalog.schedulers import resolve_scheduler
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.training.__main__ import SECONDS
 from sdcli.training.autoencoder import psnr, to_tensor
-from sdcli.training.drawn import best_psnr
+from sdcli.training.concepts import COLORS, CONCEPTS
+from sdcli.training.contact_sheet import contact_sheet
 from sdcli.training.export import DEFAULTS
 from sdcli.training.heldout import TEST, TUNING, Case, background_phrase, cases, noun_phrase
 from sdcli.training.judge import Judge, JudgeStage
 from sdcli.training.loop import train
+from sdcli.training.match_quality import best_psnr
 from sdcli.training.report import Report, per_class, table, update_model_card
 from sdcli.training.scenes import render, sample
-from sdcli.training.sheet import contact_sheet
 from sdcli.training.sprites import Sprites, load_sprites
-from sdcli.training.world import COLORS, CONCEPTS
 
 BATCH = 8
 PICTURES = 4  # of each class alone

@@ -17,17 +17,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from sdcli.catalog.latent_rgb import KEY
-from sdcli.engine.trajectories import fit_latent_rgb_factors
+from sdcli.checkpoints.latent_rgb import KEY
+from sdcli.numerics.latents import fit_latent_rgb_factors
 from sdcli.training.autoencoder import load_kl, load_tiny, pictures
 from sdcli.training.captions import caption
+from sdcli.training.concepts import CONCEPTS
 from sdcli.training.diffusion import make_scheduler, make_unet
 from sdcli.training.loop import result
 from sdcli.training.scenes import sample
 from sdcli.training.sprites import load_sprites
-from sdcli.training.text import SHORT, make_text_encoder
+from sdcli.training.text_encoder import SHORT, make_text_encoder
 from sdcli.training.tokenizer import load_tokenizer
-from sdcli.training.world import CONCEPTS
 
 DEFAULTS = {
     "family": "tiny-emoji-128",

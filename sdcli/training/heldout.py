@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 
 from sdcli.training.captions import article
+from sdcli.training.concepts import BACKGROUNDS, CONCEPTS, SCENERY, Concept, takes_article
 from sdcli.training.scenes import Scene, is_held_out, sample, sample_held_out
-from sdcli.training.world import BACKGROUNDS, CONCEPTS, SCENERY, Concept, takes_article
 
 TEST, TUNING = 20_261_122, 7
 COUNTS = {

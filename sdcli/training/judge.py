@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdcli.training.backgrounds import SIZE, paint
+from sdcli.training.concepts import BACKGROUNDS, CLASS_INDEX, SCENERY
 from sdcli.training.loop import StepRandom, result
 from sdcli.training.scenes import Scene
 from sdcli.training.sprites import Sprites, load_sprites
-from sdcli.training.world import BACKGROUNDS, CLASS_INDEX, SCENERY
 
 SIDE = 40  # the judge looks at squares of 40 × 40 pixels
 NOTHING = len(CLASS_INDEX)

@@ -14,8 +14,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sdcli.training.backgrounds import SIZE, paint
+from sdcli.training.concepts import COLORED_SHAPES, COLORS, CONCEPTS, OBJECTS, SCENERY, can_be_many
 from sdcli.training.sprites import Sprites
-from sdcli.training.world import COLORED_SHAPES, COLORS, CONCEPTS, OBJECTS, SCENERY, can_be_many
 
 CELL = 8
 SINGLE, SMALL, PAIR, BIG, TRIPLE = 96, 64, 64, 112, 40

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sdcli.training.world import COLORED_SHAPES, COLORS, OBJECTS
+from sdcli.training.concepts import COLORED_SHAPES, COLORS, OBJECTS
 
 PACKAGE = "@iconify-json/fluent-emoji-flat"
 VERSION = "1.2.6"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sdcli.prompts.arrivals import IterableSource
+from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.shelf import RunOptions
+from sdcli.runner.writer import RunOptions
 
 CPU = PipelineSpec(device="cpu", dtype="float32")
 
@@ -60,7 +60,7 @@ def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
 
 def pictures(folder: Path) -> dict[str, str]:
     """File name -> hash of the pixels, of every image in a folder; each must be whole."""
-    from sdcli.output.encode import read_image_info
+    from sdcli.storage.images.codec import read_image_info
 
     return {
         path.name: read_image_info(path)["pixels_sha256"] for path in sorted(folder.glob("*.png"))

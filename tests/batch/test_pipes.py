@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sdcli.output.encode import read_image_info
+from sdcli.storage.images.codec import read_image_info
 from tests.batch.conftest import clutter, pictures
 
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,9 @@ from threading import Thread
 
 import pytest
 
-from sdcli.dump import LatentsSelection
 from sdcli.errors import ExitCode, NumericsError
-from sdcli.output.encode import read_image_info
+from sdcli.latents import LatentsSelection
+from sdcli.storage.images.codec import read_image_info
 from tests.batch.conftest import CPU, RunBatch, asked, clutter, pictures
 
 THREE = [asked("a cat"), asked("a dog"), asked("a red star")]
@@ -202,10 +202,11 @@ def test_a_job_that_failed_waits_for_retry_failed(
 def test_groups_load_once_and_come_out_in_the_file_s_order(
     run_batch: RunBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdcli import engine, run
+    from sdcli import engine
+    from sdcli.runner import loop
 
     load, loads = engine.load, []
-    monkeypatch.setattr(run, "_loaded", {})
+    monkeypatch.setattr(loop, "_loaded", {})
     monkeypatch.setattr(
         engine, "load", lambda spec, like=None: (loads.append(spec), load(spec, like=like))[1]
     )

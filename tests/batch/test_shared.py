@@ -20,14 +20,17 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, random, resource, signal, sys, time
 from pathlib import Path
-from sdcli import planner, run
-from sdcli.prompts.arrivals import IterableSource
+from sdcli.planning import planner
+from sdcli.prompts.sources import IterableSource
+from sdcli.runner import deliver, loop
+from sdcli.runner.options import RunOptions
 from tests.batch.conftest import CPU, asked
 import torch
 torch.set_num_threads(1)
 from sdcli import engine
-engine.library_versions()
-run._loaded[CPU] = engine.load(CPU)
+from sdcli.versions import library_versions
+library_versions()
+loop._loaded[CPU] = engine.load(CPU)
 
 PROMPTS = [asked(f"a cat {i}", seed=None if i % 2 else i) for i in range(12)]
 
@@ -39,8 +42,8 @@ def start(out, **more):
     sys.stderr = open(out + ".log", "a")
     code = 99
     try:
-        delivery = run.RunOptions(out=out, images=len(PROMPTS), journal=True, **more)
-        code = run.run(IterableSource(PROMPTS), delivery)
+        delivery = RunOptions(out=out, images=len(PROMPTS), journal=True, **more)
+        code = deliver.run(IterableSource(PROMPTS), delivery)
     except BaseException:
         import traceback
         traceback.print_exc(file=sys.stderr)
@@ -71,13 +74,13 @@ def two(out):
     assert [ended(pid) for pid in [start(out), start(out)]] == [0, 0]
 
 def survivor(out):
-    from sdcli.output import ledger
-    from sdcli.output.images import Destination
+    from sdcli.storage.images.destination import Destination
+    from sdcli.storage.jobs.store import JobStore
     os.mkdir(out)
     reader, writer = os.pipe()
     victim = os.fork()
     if not victim:
-        mine = ledger.Ledger(Destination(kind="folder", path=Path(out)))
+        mine = JobStore(Destination(kind="folder", path=Path(out)))
         jobs = planner.Planner(print, mine.draw_seed).jobs(PROMPTS[:4])
         claimed, _ = mine.claim(mine.wanted(jobs))
         os.write(writer, bytes([len(claimed)]))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
-from sdcli.output.encode import read_image_info
+from sdcli.storage.images.codec import read_image_info
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 QUICK = ("--device", "cpu", "--steps", "1")
@@ -469,7 +469,7 @@ def test_stdin_is_not_shared_by_ranks(run_cli, monkeypatch):
 
 
 def test_a_model_that_does_not_load_stops_no_other(run_cli, tmp_path):
-    from sdcli.engine.fingerprint import _of_folders
+    from sdcli.checkpoints.fingerprint import _of_folders
 
     bad = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "bad"))
     unet = bad / "unet" / "diffusion_pytorch_model.safetensors"

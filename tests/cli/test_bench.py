@@ -7,26 +7,28 @@ import subprocess
 
 import pytest
 
-from sdcli.bench import measure, races, rivals
-from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
+from sdcli.bench import measure
+from sdcli.bench.baselines import MANY, ONE
+from sdcli.bench.scenarios import SEED, _ask, prompts_of_shapes
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import SdcliError
 
 
 def test_the_plain_scripts_draw_what_sdcli_draws(run_cli, tmp_path):
     prompts = ["a red star on a blue background", "a cat"]
-    ask = races._ask(EMBEDDED_FOLDER, read_defaults(EMBEDDED_FOLDER))
+    ask = _ask(EMBEDDED_FOLDER, read_defaults(EMBEDDED_FOLDER))
     asked = json.dumps(ask | {"prompts": prompts, "batch_size": 1, "out": str(tmp_path)})
     plain = subprocess.run(
-        measure.python("-c", rivals.MANY, asked), capture_output=True, text=True, check=True
+        measure.python("-c", MANY, asked), capture_output=True, text=True, check=True
     )
-    ran = run_cli("generate", *prompts, "--seed", str(races.SEED), "--device", "cpu", "--json")
+    ran = run_cli("generate", *prompts, "--seed", str(SEED), "--device", "cpu", "--json")
     digests = [image["pixels_sha256"] for image in ran.document["images"]]
     assert json.loads(plain.stdout)["pixels_sha256"] == digests
 
 
 def test_the_script_of_one_is_the_script_of_many():
-    shared = rivals.ONE.split("image = pipe(")[0]
-    assert rivals.MANY.startswith(shared)
+    shared = ONE.split("image = pipe(")[0]
+    assert MANY.startswith(shared)
 
 
 def test_seconds_are_split_by_phase(run_cli):
@@ -67,6 +69,6 @@ def test_a_file_without_prompts_is_refused(run_cli, tmp_path, text, why):
 
 
 def test_the_shapes_give_as_many_prompts_as_asked():
-    prompts = races.prompts_of_shapes(100)
+    prompts = prompts_of_shapes(100)
     assert len(set(prompts)) == 100
-    assert len(races.prompts_of_shapes(10**6)) == 450
+    assert len(prompts_of_shapes(10**6)) == 450

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sdcli import GenerationRequest, generate
-from sdcli.output.encode import read_image_info
+from sdcli.storage.images.codec import read_image_info
 
 QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 
@@ -115,7 +115,7 @@ def test_a_record_makes_the_same_picture_again(run_cli):
     run_cli("generate", "a cat", "--steps", "3", "-s", "euler_a simple", "-o", "cat.png")
     document = read_image_info("cat.png")
     [again] = generate(GenerationRequest.from_dict(document["record"]["request"]))
-    from sdcli.output.record import pixels_sha256
+    from sdcli.storage.metadata.record import pixels_sha256
 
     assert pixels_sha256(again.pixels) == document["pixels_sha256"]
 

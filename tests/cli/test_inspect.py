@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdcli.catalog.schedulers import resolve_scheduler
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.cli import main
-from sdcli.output import a1111, again
-from sdcli.output.encode import read_image_info
+from sdcli.interop.export import to_command
 from sdcli.request import GenerationRequest
+from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.metadata import a1111
 
 A1111 = """a cat, (masterpiece:1.2), <lora:x:0.5>
 on two lines
@@ -222,7 +223,7 @@ def test_a_command_is_one_word_a_value(prompt, negative):
     from hypothesis import assume
 
     assume("\0" not in prompt + negative)
-    command = again.to_command({"prompt": prompt, "negative_prompt": negative or None})
+    command = to_command({"prompt": prompt, "negative_prompt": negative or None})
     if "$'" not in command:
         assert prompt in shlex.split(command)
     assert "\x1b" not in command

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.output.encode import read_image_info
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.storage.images.codec import read_image_info
 
 STEPS = 4
 
@@ -148,7 +148,7 @@ def test_frames_of_odd_sides_become_an_mp4(tmp_path):
     import av
     import numpy as np
 
-    from sdcli.output import animation
+    from sdcli.storage.images import animation
 
     frames = [np.full((33, 51, 3), level, np.uint8) for level in (0, 255)]
     target = animation.prepare_animation(str(tmp_path / "odd.mp4"), force=False)
@@ -159,7 +159,7 @@ def test_frames_of_odd_sides_become_an_mp4(tmp_path):
 
 def test_without_the_library_an_mp4_is_refused_with_how_to_get_it(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.setattr("sdcli.output.animation.find_spec", lambda name: None)
+    monkeypatch.setattr("sdcli.storage.images.animation.find_spec", lambda name: None)
     ran = run("latents", "animate", "a.png", "-o", "a.mp4")
     assert ran.code == 2
     assert "pip install av" in ran.stderr
@@ -386,7 +386,7 @@ def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
 
     quick = ("--steps", "2", "--seed", "3", "--device", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("sdcli.engine.sampling.decode_latents", fail)
+        patch.setattr("sdcli.engine.denoise.generate.decode_latents", fail)
         ran = run("generate", "a cat", *quick, "-o", "out")
     assert ran.code == 4
     [kept] = Path("out").iterdir()
@@ -399,7 +399,7 @@ def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
 
 
 def test_ctrl_c_keeps_the_steps_and_they_can_be_gone_on_from(run, monkeypatch):
-    from sdcli.output.bar import ProgressBar
+    from sdcli.terminal.progress import ProgressBar
 
     def interrupt(self: object, event: object) -> None:
         if event.step == 3:  # type: ignore[attr-defined]

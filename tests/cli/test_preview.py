@@ -10,7 +10,7 @@ import sys
 import pytest
 from PIL import Image
 
-from sdcli.output.encode import read_image_info
+from sdcli.storage.images.codec import read_image_info
 
 QUICK = ("--steps", "3", "--seed", "7", "--device", "cpu")
 

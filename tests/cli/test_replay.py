@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sdcli.errors import ExitCode
-from sdcli.output.encode import read_image_info
+from sdcli.storage.images.codec import read_image_info
 
 QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from sdcli import __version__, run
-from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli import __version__
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode, NumericsError
 from sdcli.result import JobFailure
+from sdcli.runner import loop
 
 
 def test_version(run_cli):
@@ -81,7 +82,7 @@ def test_doctor(run_cli):
 @pytest.fixture
 def failing(monkeypatch):
     """Let jobs with a word in their prompt come to nothing, all others be drawn for true."""
-    draw = run.iter_results
+    draw = loop.iter_results
 
     def outcomes(source, **options):
         for outcome in draw(source, **options):
@@ -91,7 +92,7 @@ def failing(monkeypatch):
             else:
                 yield outcome
 
-    monkeypatch.setattr(run, "iter_results", outcomes)
+    monkeypatch.setattr(loop, "iter_results", outcomes)
 
 
 def test_a_failed_job_stops_no_other(run_cli, failing):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.errors import ExitCode
 from tests.test_startup import HEAVY, probe
 
@@ -279,17 +279,17 @@ def test_compare_refuses_before_it_draws(run_cli, tmp_path, argv, message):
 
 
 def test_compare_keeps_what_failed_as_a_hole(run_cli, monkeypatch):
-    from sdcli.engine import sampling
+    from sdcli.engine.denoise import generate
     from sdcli.errors import NumericsError
 
-    whole = sampling._check_finite
+    whole = generate._check_finite
 
     def failing(latents, loaded):
         if type(loaded.pipeline.scheduler).__name__ == "HeunDiscreteScheduler":
             raise NumericsError("UNet: the latents are not finite", code="numerics.unet")
         whole(latents, loaded)
 
-    monkeypatch.setattr(sampling, "_check_finite", failing)
+    monkeypatch.setattr(generate, "_check_finite", failing)
     argv = ("--schedulers", "ddim,heun", "--steps", "1", "--reference-steps", "2")
     ran = run_cli("schedulers", "compare", PROMPT, *argv, "--size", "64x64")
     assert ran.code == ExitCode.PARTIAL

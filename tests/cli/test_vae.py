@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.output.likeness import psnr
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.numerics.metrics import psnr
 from tests.test_startup import HEAVY, probe
 
 LATENTS = np.random.default_rng(0).standard_normal((4, 8, 8)).astype(np.float32)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.jobs import CPU
 
 

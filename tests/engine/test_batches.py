@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import SchedulerConfig, resolve_scheduler
-from sdcli.engine.memory import MemoryModel
+from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.engine.runtime.memory import MemoryModel
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.result import StepEvent
 from tests.jobs import make_job

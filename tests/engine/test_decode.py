@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sdcli.engine import ladder
-from sdcli.engine.decode import decode_latents
+from sdcli.engine.vae import memory_fallback
+from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError
-from sdcli.output.likeness import psnr
+from sdcli.numerics.metrics import psnr
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_cpu_comes_last(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The device is too small for anything; on this machine the CPU is told by its float32."""
-    monkeypatch.setattr(ladder, "can_move_to_cpu", lambda vae: True)
+    monkeypatch.setattr(memory_fallback, "can_move_to_cpu", lambda vae: True)
     whole, _ = decode_latents(pipeline, latents)
     pipeline.vae.to(torch.bfloat16)
     forward = pipeline.vae.decoder.forward
@@ -151,8 +151,8 @@ def test_a_black_picture_is_decoded_again_and_then_believed(
 @pytest.mark.parametrize("name", ["own", "tiny"])
 def test_tiles_and_the_whole_agree(name: str) -> None:
     """On a picture of the model's kind, at four times its size and in several tiles."""
-    from sdcli.engine.encode_image import encode_image
-    from sdcli.engine.vaes import load_vae
+    from sdcli.engine.loading.vae import load_vae
+    from sdcli.engine.vae.encode import encode_image
     from sdcli.request import PipelineSpec
 
     loaded = load_vae(PipelineSpec(vae=name, device="cpu"))

@@ -16,8 +16,8 @@ from typing import ClassVar
 
 import pytest
 
-from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.engine.fetch import fetch_model, fetch_vae, needed_files
+from sdcli.checkpoints.hub import fetch_model, fetch_vae, needed_files
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError, UnsafeError
 from sdcli.request import PipelineSpec
 
@@ -215,10 +215,11 @@ def test_what_the_hub_refuses(hub: type[Hub], model: str, code: str) -> None:
 _PROBE = """
 import sys
 from sdcli import engine
-from sdcli.engine.fetch import fetch_model
+from sdcli.checkpoints.hub import fetch_model
 from sdcli.request import PipelineSpec
+from sdcli.versions import library_versions
 fetch_model(PipelineSpec())
-engine.library_versions()
+library_versions()
 loaded = {"torch", "diffusers", "transformers", "huggingface_hub", "numpy"} & set(sys.modules)
 assert not loaded, loaded
 """

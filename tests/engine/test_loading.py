@@ -15,8 +15,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from sdcli import engine
-from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.engine import weights
+from sdcli.checkpoints import weights
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import CorruptError, DeviceError, ModelError, SdcliError, UnsafeError
 from sdcli.request import PipelineSpec
 from tests.jobs import make_job

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.engine.memory import CPU_BATCH_PIXELS, LARGEST_BATCH, SHARE, MemoryModel
+from sdcli.engine.runtime.memory import CPU_BATCH_PIXELS, LARGEST_BATCH, SHARE, MemoryModel
 
 GIB = 2**30
 

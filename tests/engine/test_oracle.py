@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import SchedulerConfig, resolve_scheduler
-from sdcli.plan import Job
+from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.planning.resolve import Job
 from tests.jobs import make_job
 
 pytestmark = [

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.rows import Sampler
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import SchedulerConfig, resolve_scheduler
-from sdcli.dump import LatentsSelection, ResumePoint
-from sdcli.engine.decode import decode_latents
+from sdcli.catalog.schedulers.entries import Sampler
+from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import NumericsError, UsageError
+from sdcli.latents import LatentsSelection, ResumePoint
 from tests.jobs import make_job
 
 pytestmark = pytest.mark.filterwarnings("ignore:Should have ta:UserWarning")
@@ -108,7 +108,7 @@ def test_another_prompt_from_a_step_on_is_another_picture(loaded: Any) -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> None:
     """Where a class tells its x_0; DPM2 rounds the timestep of its middle, by under 2e-3."""
-    from sdcli.engine.patches import patch_method
+    from sdcli.engine.recorders.patching import patch_method
 
     own: list[Any] = []
 
@@ -117,7 +117,8 @@ def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> No
         own.append(getattr(said, "pred_original_sample", getattr(said, "denoised", None)))
         return (said.prev_sample,)
 
-    build = engine.sampling.schedulers.build_scheduler
+    from sdcli.engine.schedulers.build import build_scheduler as build
+
     with pytest.MonkeyPatch.context() as patch:
 
         def listening(*args: Any, **kwargs: Any) -> Any:
@@ -125,7 +126,7 @@ def test_the_predicted_x0_is_the_schedulers_own(loaded: Any, row: Sampler) -> No
             patch_method(scheduler, "step", listen).__enter__()
             return scheduler
 
-        patch.setattr("sdcli.engine.sampling.schedulers.build_scheduler", listening)
+        patch.setattr("sdcli.engine.denoise.generate.build_scheduler", listening)
         [recorded] = engine.generate_batch(loaded, [job_of(row)], save_latents="all")
     assert recorded.latents is not None
     for step, said in enumerate(own, 1):

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import resolve_scheduler
-from sdcli.engine import schedulers
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.engine.schedulers.build import build_scheduler
 from tests.jobs import make_job
 
 STEPS = (1, 2, 4, 12, 30)
@@ -78,7 +78,7 @@ def test_deterministic_rows_go_to_one_picture(draw: Any, row: Any) -> None:
 def walk(loaded: Any, row: Any, seed: int) -> torch.Tensor:
     """Six steps from fixed noise under a made-up model; only what the row draws is by `seed`."""
     choice = resolve_scheduler(row.name).choice
-    scheduler = schedulers.build_scheduler(loaded.base_scheduler, choice, steps=6, seeds=[seed])
+    scheduler = build_scheduler(loaded.base_scheduler, choice, steps=6, seeds=[seed])
     generator = torch.Generator().manual_seed(seed)
     takes = inspect.signature(scheduler.step).parameters
     # Eta as the pipeline gives it when nobody asks for one; TCD's own would not be 0.

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedules import SCHEDULES
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sigma_schedules import SCHEDULES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning"),

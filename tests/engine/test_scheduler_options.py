@@ -11,11 +11,11 @@ import diffusers
 import pytest
 import torch
 
-from sdcli.catalog.constructors import CONSTRUCTORS, OPTION_INFO, option_info
-from sdcli.catalog.impossible import UNSUPPORTED
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import resolve_scheduler
-from sdcli.engine import schedulers
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, OPTION_INFO, option_info
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
+from sdcli.engine.schedulers.build import public_config, scheduler_class, timestep_table
 from sdcli.errors import UsageError
 
 pytestmark = [
@@ -88,7 +88,7 @@ def test_every_scheduler_of_diffusers_is_in_the_table_or_refused_with_a_reason()
 def denoise(text: str, steps: int) -> torch.Tensor:
     """A run from fixed noise with a stand-in for the UNet that reads both latents and time."""
     choice = resolve_scheduler(text).choice
-    cls = schedulers.scheduler_class(choice.class_name or "")
+    cls = scheduler_class(choice.class_name or "")
     seeds = {"noise_sampler_seed": 3} if cls.__name__ == "DPMSolverSDEScheduler" else {}
     scheduler = cls.from_config({**BASE, **dict(choice.config), **seeds})
     scheduler.set_timesteps(steps)
@@ -150,9 +150,9 @@ def test_an_option_that_is_taken_changes_the_run(row: Any) -> None:
 def test_the_last_sigma_is_what_the_last_step_leaves(row: Any) -> None:
     """Of latents with the clean part 3 and the noise part 1, under a UNet that tells them apart."""
     choice = resolve_scheduler(row.name).choice
-    calls, last = schedulers.timestep_table(choice, 5)
+    calls, last = timestep_table(choice, 5)
     assert len(calls) == row.unet_calls(5)
-    cls = schedulers.scheduler_class(choice.class_name or "")
+    cls = scheduler_class(choice.class_name or "")
     if hasattr(cls(), "sigmas") or row.name == "PLMS":  # which looks back at its steps
         assert last == pytest.approx(0.0292, abs=1e-4) if last else last == 0
         return
@@ -173,9 +173,9 @@ def test_the_last_sigma_is_what_the_last_step_leaves(row: Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning")
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_a_configuration_is_json_that_every_program_reads(row: Any) -> None:
-    cls = schedulers.scheduler_class(row.class_name)
+    cls = scheduler_class(row.class_name)
     built = cls.from_config({**BASE, **row.config})
-    assert json.dumps(schedulers.public_config(built), allow_nan=False)
+    assert json.dumps(public_config(built), allow_nan=False)
 
 
 def is_as_before(class_name: str, key: str, value: object) -> bool:

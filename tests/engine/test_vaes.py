@@ -17,10 +17,10 @@ from diffusers import AutoencoderKL, ConsistencyDecoderVAE, StableDiffusionPipel
 from safetensors.torch import save_file
 
 from sdcli import engine
-from sdcli.catalog.models import EMBEDDED_FOLDER
-from sdcli.engine import vae_files
-from sdcli.engine.decode_file import decode_array
-from sdcli.engine.vaes import load_vae
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.vae_selection import select_vae
+from sdcli.engine.loading.vae import load_vae
+from sdcli.engine.vae.roundtrip import decode_array
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 from sdcli.request import PipelineSpec
 from tests.jobs import CPU, make_job
@@ -139,14 +139,14 @@ def sdxl_folder(tmp_path: Path, **changes: Any) -> Path:
 def test_what_does_not_fit_and_what_force_does(tmp_path: Path) -> None:
     spec = PipelineSpec(vae=str(sdxl_folder(tmp_path, scaling_factor=0.13025)), device="cpu")
     with pytest.raises(ModelError, match="scaling factor"):
-        vae_files.select_vae(spec, EMBEDDED_FOLDER)
-    facts, notes = vae_files.select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
+        select_vae(spec, EMBEDDED_FOLDER)
+    facts, notes = select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
     assert facts.scaling_factor == 0.13025
     assert "--force-vae" in notes[-1]
     for changes in ({"latent_channels": 16}, {"block_out_channels": [16, 24, 48]}):
         sdxl_folder(tmp_path, **changes)
         with pytest.raises(ModelError) as caught:
-            vae_files.select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
+            select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
         assert "force" not in (caught.value.hint or "")
 
 

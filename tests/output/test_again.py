@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdcli import run
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import resolve_scheduler
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.cli import main
 from sdcli.errors import ExitCode, UsageError
-from sdcli.output import again, foreign, record
+from sdcli.interop.export import to_command, to_prompt_line, to_request_fields
+from sdcli.interop.readers import read_foreign
 from sdcli.request import DTYPES, VAE_TILINGS, GenerationRequest, PipelineSpec
+from sdcli.runner import loop
+from sdcli.storage.metadata import record
 from tests.jobs import make_result
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
@@ -73,7 +75,7 @@ def asked(argv: list[str]) -> list[GenerationRequest]:
         taken.extend(source.take(9, wait=True))
         return ExitCode.OK
 
-    with patch.object(run, "deliver", deliver):
+    with patch.object(loop, "deliver", deliver):
         assert main(argv) == 0
     return taken
 
@@ -81,21 +83,21 @@ def asked(argv: list[str]) -> list[GenerationRequest]:
 @settings(max_examples=150)
 @given(REQUESTS)
 def test_a_command_asks_for_what_the_record_says(request_: GenerationRequest) -> None:
-    program, *argv = words(again.to_command(request_.to_dict()))
+    program, *argv = words(to_command(request_.to_dict()))
     assert program == "sdcli"
     assert asked(argv) == [request_]
 
 
 @given(REQUESTS)
 def test_a_line_asks_for_what_the_record_says(request_: GenerationRequest) -> None:
-    line = again.to_prompt_line(request_.to_dict())
+    line = to_prompt_line(request_.to_dict())
     assert GenerationRequest.from_dict(json.loads(line)) == request_
 
 
 def test_the_record_of_every_sampler_is_a_command() -> None:
     for label in SCHEDULERS:
         facts = record.make_record(make_result(scheduler_label=label), {"sdcli": "0.1.0"})
-        _, *argv = words(again.to_command(facts["request"]))
+        _, *argv = words(to_command(facts["request"]))
         assert asked(argv) == [GenerationRequest.from_dict(facts["request"])]
 
 
@@ -114,15 +116,15 @@ FIELDS = st.dictionaries(
 @given(WORDS, FIELDS)
 def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[str, str]) -> None:
     line = ", ".join(f"{name}: {value}" for name, value in fields.items())
-    reading = foreign.read_foreign(Path("none.png"), f"{prompt}\nSteps: 20, {line}")
+    reading = read_foreign(Path("none.png"), f"{prompt}\nSteps: 20, {line}")
     assert reading
-    taken, _ = again.to_request_fields(reading)
+    taken, _ = to_request_fields(reading)
     assert ("width" in taken) == ("height" in taken)
     if taken["prompt"] == "-" or "\0" in str(taken["prompt"]):  # no argument can be that
         with pytest.raises(UsageError):
-            again.to_command(taken)
+            to_command(taken)
     else:
-        _, *argv = words(again.to_command(taken))
+        _, *argv = words(to_command(taken))
         assert asked(argv) == [GenerationRequest.from_dict(taken)]
 
 
@@ -139,6 +141,6 @@ def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[
 )
 def test_what_no_command_can_say_is_said(request_: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cannot be said on a command line"):
-        again.to_command(request_)
-    line = again.to_prompt_line(request_)
+        to_command(request_)
+    line = to_prompt_line(request_)
     assert GenerationRequest.from_dict(json.loads(line)) == GenerationRequest.from_dict(request_)

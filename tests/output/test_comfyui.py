@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 
-from sdcli.output import again, comfyui
+from sdcli.interop import comfyui
+from sdcli.interop.export import to_request_fields, unmapped_fields
 
 BASE = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd15.safetensors"}},
@@ -49,8 +50,8 @@ def asked(graph):
     """What a request takes of the graph, and all that it does not."""
     reading = comfyui.read_comfyui(json.dumps(graph))
     assert reading is not None
-    taken, left = again.to_request_fields(reading)
-    return taken, left | again.unmapped_fields(reading)
+    taken, left = to_request_fields(reading)
+    return taken, left | unmapped_fields(reading)
 
 
 def sampler(graph, **inputs):

@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import ModelError
-from sdcli.output import console, events
-from sdcli.output.text import one_line, printable
 from sdcli.result import SavedImage, StepEvent
+from sdcli.storage.text import one_line, printable
+from sdcli.terminal import console
+from sdcli.terminal.json_output import (
+    error_document,
+    image_document,
+    print_json_line,
+    run_document,
+    step_document,
+)
 from tests.jobs import make_result
 
 
@@ -56,7 +63,7 @@ def test_nothing_that_acts_reaches_the_terminal(text: str) -> None:
 
 
 def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdcli.output.bar._DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("sdcli.terminal.progress._DELAY_SECONDS", 0.0)
     stream = io.StringIO()
     with console.Console(stream=stream).progress(2) as bar:
         bar.on_step(step(1))
@@ -69,7 +76,7 @@ def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch)
     with console.Console(stream=quick).progress(2) as bar:
         bar.on_step(step(1))
     assert quick.getvalue() == ""
-    monkeypatch.setattr("sdcli.output.bar._DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("sdcli.terminal.progress._DELAY_SECONDS", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     with console.Console(stream=slow).progress(None) as bar:
         bar.on_step(step(2))
@@ -81,7 +88,7 @@ def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rich redirects stdout to its console, here stderr, unless it is told not to."""
-    monkeypatch.setattr("sdcli.output.bar._DELAY_SECONDS", 0.0)
+    monkeypatch.setattr("sdcli.terminal.progress._DELAY_SECONDS", 0.0)
     stream = Terminal()
     talk = console.Console(stream=stream)
     with talk.progress(2) as bar:
@@ -95,15 +102,15 @@ def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
 
 def test_documents_are_single_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     result = make_result(prompt="a\n\x1b[31m猫", seconds={"encode": 0.123456})
-    image = events.image_document(SavedImage(path="a.png", result=result))
+    image = image_document(SavedImage(path="a.png", result=result))
     error = ModelError("gone", code="model.not_found")
     for document in (
         image,
-        events.step_document(step(1)),
-        events.error_document(error),
-        events.run_document([image], [error]),
+        step_document(step(1)),
+        error_document(error),
+        run_document([image], [error]),
     ):
-        events.print_json_line(document)
+        print_json_line(document)
     lines = capsys.readouterr().out.splitlines()
     documents = [json.loads(line) for line in lines]
     assert [d["schema"] for d in documents] == [

@@ -12,11 +12,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sdcli.dump import LatentsSelection, RunInfo
 from sdcli.errors import CorruptError, OutputError, UsageError
-from sdcli.output import dumps, record
-from sdcli.output.tensors import SCHEMA, LatentsWriter
+from sdcli.latents import LatentsSelection, RunInfo
 from sdcli.result import SavedImage
+from sdcli.storage.latents.reader import read_latents_file
+from sdcli.storage.latents.writer import SCHEMA, LatentsWriter
+from sdcli.storage.metadata import record
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0"}
@@ -58,7 +59,7 @@ def whole(tmp_path: Path) -> Path:
 
 def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) -> None:
     assert whole == tmp_path / "a.latents.safetensors"
-    dump = dumps.read_latents_file(whole)
+    dump = read_latents_file(whole)
     assert dump.record == json.loads(json.dumps(record.make_record(make_result(), VERSIONS)))
     assert (dump.steps, dump.image, dump.shape, dump.is_whole) == (4, "a.png", SHAPE, True)
     names = ALL.tensors(4)
@@ -73,12 +74,12 @@ def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) 
 
 
 def test_the_image_names_the_file_beside_it(whole: Path, tmp_path: Path) -> None:
-    assert dumps.read_latents_file(tmp_path / "a.png").path == whole
+    assert read_latents_file(tmp_path / "a.png").path == whole
     with pytest.raises(UsageError, match="no file at"):
-        dumps.read_latents_file(tmp_path / "b.png")
+        read_latents_file(tmp_path / "b.png")
     (tmp_path / "b.png").touch()
     with pytest.raises(UsageError, match="no latents lie beside"):
-        dumps.read_latents_file(tmp_path / "b.png")
+        read_latents_file(tmp_path / "b.png")
 
 
 def test_the_growing_file_is_valid_after_every_tensor(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_an_interrupted_run_keeps_its_steps(tmp_path: Path) -> None:
         sink.begin(course())
         taken = fill(sink, ALL.tensors(4)[:7])
         [path] = sink.rescue_all()
-    dump = dumps.read_latents_file(path)
+    dump = read_latents_file(path)
     assert set(dump.tensors) == set(taken)
     assert not dump.is_whole
     with pytest.raises(UsageError, match="interrupted"):
@@ -115,7 +116,7 @@ def test_unasked_latents_stay_only_when_their_image_fails(tmp_path: Path) -> Non
         assert sink.rescue(2) is None
     assert path is not None
     assert list(tmp_path.iterdir()) == [Path(path)]
-    assert dumps.read_latents_file(path).is_whole
+    assert read_latents_file(path).is_whole
 
 
 def test_a_bug_in_between_costs_no_denoising(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_a_bug_in_between_costs_no_denoising(tmp_path: Path) -> None:
         fill(sink, ["final"])
         raise ZeroDivisionError
     [path] = tmp_path.iterdir()
-    assert dumps.read_latents_file(path).is_whole
+    assert read_latents_file(path).is_whole
 
 
 def test_a_batch_that_is_halved_begins_again(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_batch_that_is_halved_begins_again(tmp_path: Path) -> None:
         sink.begin(course())
         fill(sink, ["noise"])
         [path] = sink.rescue_all()
-    assert set(dumps.read_latents_file(path).tensors) == {"noise"}
+    assert set(read_latents_file(path).tensors) == {"noise"}
 
 
 def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
         taken = fill(sink, ALL.tensors(4))
         path = sink.finish(SavedImage(path=str(tmp_path / "a.png"), result=result))
     assert path is not None
-    assert dumps.read_latents_file(path).record["events"] == list(result.events)
+    assert read_latents_file(path).record["events"] == list(result.events)
     with safe_open(path, framework="numpy") as file:
         assert all(np.array_equal(file.get_tensor(n), a) for n, a in taken.items())
 
@@ -157,7 +158,7 @@ def test_latents_whose_name_is_taken_go_to_a_number(whole: Path, tmp_path: Path)
         path = sink.finish(SavedImage(path=str(tmp_path / "a.png"), result=make_result()))
     assert path == str(tmp_path / "0001-a.latents.safetensors")
     assert whole.read_bytes() == before
-    assert dumps.read_latents_file(path).is_whole
+    assert read_latents_file(path).is_whole
 
 
 @pytest.mark.parametrize("fitting", [0, 1, 5])
@@ -189,7 +190,7 @@ def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
         return
     assert kept is not None
     assert set(load_file(kept)) == set(names[:fitting])
-    assert not dumps.read_latents_file(kept).is_whole
+    assert not read_latents_file(kept).is_whole
 
 
 def test_every_cut_is_found(whole: Path) -> None:
@@ -197,10 +198,10 @@ def test_every_cut_is_found(whole: Path) -> None:
     for length in [0, 4, 8, 100, len(data) // 2, len(data) - 1]:
         whole.write_bytes(data[:length])
         with pytest.raises(CorruptError):
-            dumps.read_latents_file(whole)
+            read_latents_file(whole)
     whole.write_bytes(data + b"\0")
     with pytest.raises(CorruptError):
-        dumps.read_latents_file(whole)
+        read_latents_file(whole)
 
 
 def rewrite(path: Path, tensors: dict[str, Any] | None = None, **changes: str | None) -> None:
@@ -232,16 +233,16 @@ def rewrite(path: Path, tensors: dict[str, Any] | None = None, **changes: str | 
 def test_what_contradicts_itself_is_corrupt(whole: Path, changes: dict[str, Any]) -> None:
     rewrite(whole, **changes)
     with pytest.raises(CorruptError):
-        dumps.read_latents_file(whole)
+        read_latents_file(whole)
 
 
 def test_what_is_not_ours_is_a_usage_error(whole: Path, tmp_path: Path) -> None:
     rewrite(whole, schema=None)
     with pytest.raises(UsageError, match="not a file of latents"):
-        dumps.read_latents_file(whole)
+        read_latents_file(whole)
     rewrite(whole, schema="sdcli/latents/9")
     with pytest.raises(UsageError, match="latents/9"):
-        dumps.read_latents_file(whole)
+        read_latents_file(whole)
     with pytest.raises(UsageError, match="no file"):
-        dumps.read_latents_file(tmp_path / "none.safetensors")
+        read_latents_file(tmp_path / "none.safetensors")
     assert SCHEMA == "sdcli/latents/1"

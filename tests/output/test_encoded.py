@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sdcli.output.encoded import prepare_latents_output, write_encoded_latents
-from sdcli.output.latents_file import read_latents_tensor
+from sdcli.storage.latents.encoded_image import prepare_latents_output, write_encoded_latents
+from sdcli.storage.latents.tensor_reader import read_latents_tensor
 
 
 def test_what_is_written_is_read_however_it_lies_in_memory(tmp_path: Path) -> None:

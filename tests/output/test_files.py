@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.errors import OutputError
-from sdcli.output import files
+from sdcli.storage import files
 
 
 def test_a_file_is_whole_and_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ ROOT = Path(__file__).parents[2]
 _WRITER = """
 import sys
 from pathlib import Path
-from sdcli.output import files
+from sdcli.storage import files
 for i in range(25):
     files.write_numbered(Path(sys.argv[1]), "", f"-{sys.argv[2]}.png", sys.argv[2].encode() * 1000)
 """

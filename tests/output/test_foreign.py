@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sdcli.output import a1111, again, foreign
-from sdcli.output.encode import read_image_info
+from sdcli.interop.export import to_request_fields, unmapped_fields
+from sdcli.interop.readers import describe_unreadable, read_foreign
+from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.metadata import a1111
 
 FIELDS = "Steps: 20, Sampler: Euler, Seed: 5, CFG scale: 7, Size: 512x512"
 FOOOCUS = {
@@ -33,10 +35,10 @@ NOVELAI = {
 
 def asked(path: Path) -> tuple[dict[str, object], dict[str, object]]:
     """What a request takes of the image's record, and what it does not."""
-    reading = foreign.read_foreign(path, read_image_info(path)["parameters"])
+    reading = read_foreign(path, read_image_info(path)["parameters"])
     assert reading is not None
-    taken, left = again.to_request_fields(reading)
-    return taken, left | again.unmapped_fields(reading)
+    taken, left = to_request_fields(reading)
+    return taken, left | unmapped_fields(reading)
 
 
 def png(path: Path, texts: dict[str, str]) -> Path:
@@ -159,12 +161,12 @@ def test_fooocus_and_dgenerate_are_read_in_exif_too(tmp_path: Path) -> None:
 
 def test_a_camera_s_comment_is_no_prompt(tmp_path: Path) -> None:
     path = jpeg(tmp_path / "x.jpg", b"ASCII\0\0\0Screenshot")
-    assert foreign.read_foreign(path, read_image_info(path)["parameters"]) is None
-    assert foreign.describe_unreadable(path) is None
+    assert read_foreign(path, read_image_info(path)["parameters"]) is None
+    assert describe_unreadable(path) is None
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = png(tmp_path / "x.png", {"prompt": '{"1": {"inputs": {}}}', "workflow": "{}"})
-    assert foreign.read_foreign(path, None) is None
+    assert read_foreign(path, None) is None
     named = "its text 'prompt' (ComfyUI) and 'workflow' (ComfyUI) could not be read"
-    assert foreign.describe_unreadable(path) == named
+    assert describe_unreadable(path) == named

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from sdcli.output import grid
-from sdcli.output.grid import labelled_grid
+from sdcli.storage.images.contact_sheet import _fitted, labelled_grid
 
 PAPER = 255
 
@@ -97,15 +96,15 @@ def test_labels_of_any_length_leave_the_pictures_and_each_other_alone(label, sid
 
 def test_wrapped_labels_keep_their_words_and_cut_ones_say_so():
     font = ImageFont.load_default(12)
-    assert grid._fitted("one two three", font, 10_000, 3) == "one two three"
-    wrapped = grid._fitted("one two three", font, 45, 3)
+    assert _fitted("one two three", font, 10_000, 3) == "one two three"
+    wrapped = _fitted("one two three", font, 45, 3)
     assert "\n" in wrapped
     assert wrapped.split() == ["one", "two", "three"]
-    assert grid._fitted("one two three", font, 45, 1).endswith("…")
-    broken = grid._fitted("DPMSolverMultistepScheduler", font, 96, 8).split("\n")
+    assert _fitted("one two three", font, 45, 1).endswith("…")
+    broken = _fitted("DPMSolverMultistepScheduler", font, 96, 8).split("\n")
     assert len(broken) > 1
     assert "".join(broken) == "DPMSolverMultistepScheduler"
-    cut = grid._fitted("x" * 99, font, 45, 3)
+    cut = _fitted("x" * 99, font, 45, 3)
     assert cut.endswith("…")
     assert all(font.getlength(line) <= 45 for line in cut.split("\n"))
 

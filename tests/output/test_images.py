@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdcli.errors import CorruptError, OutputError, UsageError
-from sdcli.output import images, record
-from sdcli.output.encode import encode_image, read_image_info
-from sdcli.output.text import slug
 from sdcli.request import GenerationRequest
+from sdcli.storage.images.codec import encode_image, read_image_info
+from sdcli.storage.images.writer import parse_destination, write_image
+from sdcli.storage.metadata import record
+from sdcli.storage.text import slug
 from tests.jobs import make_result
 
 VERSIONS = {"sdcli": "0.1.0", "diffusers": "0.42.1"}
@@ -27,8 +28,8 @@ NUMBERS = st.integers(0, 2**63 - 1)
 
 
 def write(out: Path | str, *, several: bool = False, force: bool = False, **changes: object) -> str:
-    destination = images.parse_destination(str(out), several=several, force=force)
-    return images.write_image(make_result(**changes), destination, versions=VERSIONS).path
+    destination = parse_destination(str(out), several=several, force=force)
+    return write_image(make_result(**changes), destination, versions=VERSIONS).path
 
 
 def test_a_folder_gets_numbered_names_with_words_and_seed(tmp_path: Path) -> None:
@@ -41,10 +42,8 @@ def test_a_folder_gets_numbered_names_with_words_and_seed(tmp_path: Path) -> Non
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".jpg", ".JPEG"])
 def test_the_suffix_is_the_format_and_the_record_comes_back(tmp_path: Path, suffix: str) -> None:
     result = make_result(prompt="çirkin kedi, 猫 🐱", negative_prompt="dog: bad")
-    destination = images.parse_destination(
-        str(tmp_path / f"cat{suffix}"), several=False, force=False
-    )
-    written = images.write_image(result, destination, versions=VERSIONS)
+    destination = parse_destination(str(tmp_path / f"cat{suffix}"), several=False, force=False)
+    written = write_image(result, destination, versions=VERSIONS)
     found = read_image_info(written.path)
     assert found["record"] == record.make_record(result, VERSIONS)
     assert found["parameters"] == record.format_parameters(found["record"])
@@ -65,10 +64,8 @@ def test_several_images_number_the_file_name(tmp_path: Path) -> None:
 
 def test_without_metadata_there_is_none(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg", ".webp"):
-        destination = images.parse_destination(
-            str(tmp_path / f"a{suffix}"), several=False, force=False
-        )
-        path = images.write_image(make_result(), destination, versions={}, metadata=False).path
+        destination = parse_destination(str(tmp_path / f"a{suffix}"), several=False, force=False)
+        path = write_image(make_result(), destination, versions={}, metadata=False).path
         found = read_image_info(path)
         assert (found["record"], found["parameters"]) == (None, None)
 
@@ -91,12 +88,12 @@ def test_a_full_stdout_is_an_output_error(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(OutputError, match="exists"):
-        images.parse_destination(str(tmp_path / "a.png"), several=False, force=False)
+        parse_destination(str(tmp_path / "a.png"), several=False, force=False)
     with pytest.raises(UsageError, match="gif"):
-        images.parse_destination(str(tmp_path / "a.gif"), several=False, force=False)
+        parse_destination(str(tmp_path / "a.gif"), several=False, force=False)
     with pytest.raises(UsageError, match="stdout"):
-        images.parse_destination("-", several=True, force=False)
-    images.parse_destination(str(tmp_path / "a.png"), several=False, force=True)
+        parse_destination("-", several=True, force=False)
+    parse_destination(str(tmp_path / "a.png"), several=False, force=True)
 
 
 def test_a_record_too_long_for_jpeg_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import OutputError
-from sdcli.output.index import JournalEntry, JournalIndex, Key
+from sdcli.storage.jobs.journal_index import JournalEntry, JournalIndex, Key
 
 ids = st.text("0123456789abcdef", min_size=2, max_size=4) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=6

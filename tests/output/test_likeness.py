@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sdcli.output.likeness import psnr, ssim
+from sdcli.numerics.metrics import psnr, ssim
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
 

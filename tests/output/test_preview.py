@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdcli.dump import FINAL, X0, RunInfo, tensor_name
-from sdcli.output.images import parse_destination
-from sdcli.output.picture_bar import ImageProgress, fit_cells, render_half_blocks, render_image
-from sdcli.output.preview import MAX_TIME_SHARE, PreviewFile, PreviewSink
+from sdcli.latents import FINAL, X0, RunInfo, tensor_name
+from sdcli.storage.images.writer import parse_destination
+from sdcli.terminal.image_progress import ImageProgress, fit_cells, render_half_blocks, render_image
+from sdcli.terminal.preview import MAX_TIME_SHARE, PreviewFile, PreviewSink
 from tests.jobs import make_job
 
 STEPS = 10

@@ -11,13 +11,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from sd_parsers import ParserManager
 
-from sdcli.catalog.constructors import CONSTRUCTORS
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedulers import ResolvedScheduler, resolve_scheduler
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.errors import OutputError, UsageError
-from sdcli.output import again, foreign, images, record
+from sdcli.interop.export import to_request_fields
+from sdcli.interop.readers import read_foreign
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import SavedImage
+from sdcli.storage.images.writer import parse_destination, write_image
+from sdcli.storage.metadata import record
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0.1.0"}
@@ -80,8 +83,8 @@ def test_eta_has_a1111_s_name_for_ddim_s() -> None:
 
 def test_another_tool_reads_it(tmp_path: Path) -> None:
     result = make_result(**DPM_KARRAS, prompt="a cat, a guitar", negative_prompt="a dog")
-    destination = images.parse_destination(str(tmp_path / "cat.png"), several=False, force=False)
-    path = images.write_image(result, destination, versions=VERSIONS).path
+    destination = parse_destination(str(tmp_path / "cat.png"), several=False, force=False)
+    path = write_image(result, destination, versions=VERSIONS).path
     info: Any = ParserManager().parse(path)
     [sampler] = info.samplers
     assert sampler.name == "DPM++ 2M"
@@ -96,10 +99,8 @@ def test_another_tool_reads_it(tmp_path: Path) -> None:
 def test_another_tool_reads_that_a_schedule_is_not_automatic(tmp_path: Path) -> None:
     config = {**DPM_KARRAS["scheduler_config"], "use_karras_sigmas": False}
     result = make_result(**DPM_KARRAS | {"scheduler_config": config})
-    destination = images.parse_destination(str(tmp_path / "cat.png"), several=False, force=False)
-    info: Any = ParserManager().parse(
-        images.write_image(result, destination, versions=VERSIONS).path
-    )
+    destination = parse_destination(str(tmp_path / "cat.png"), several=False, force=False)
+    info: Any = ParserManager().parse(write_image(result, destination, versions=VERSIONS).path)
     [sampler] = info.samplers
     assert (sampler.name, sampler.parameters["scheduler"]) == ("DPM++ 2M", "Uniform")
 
@@ -147,9 +148,9 @@ def test_every_sampler_comes_back_from_its_a1111_text(
     assert selection.sampler
     assert sampler.name == selection.sampler.name
 
-    reading = foreign.read_foreign(path, text)
+    reading = read_foreign(path, text)
     assert reading
-    taken, _ = again.to_request_fields(reading)
+    taken, _ = to_request_fields(reading)
     assert resolve_scheduler(taken["scheduler"]).label == selection.label
     job = result.job
     for name in ("prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height"):

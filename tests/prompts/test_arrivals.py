@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.errors import UsageError
-from sdcli.prompts.arrivals import IterableSource, StreamSource
+from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import get_reader
-from sdcli.prompts.txt import read_plain_lines
+from sdcli.prompts.readers.txt import read_plain_lines
+from sdcli.prompts.sources import IterableSource, StreamSource
 from sdcli.request import GenerationRequest
 
 

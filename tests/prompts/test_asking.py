@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli import sweep
-from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.errors import UsageError
-from sdcli.prompts import ways
+from sdcli.prompts import sweep
+from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.field_values import flag_values
 from sdcli.prompts.fields import canonical_field
-from sdcli.prompts.said import flag_values
+from sdcli.prompts.sweep import PromptReplacement
+from sdcli.prompts.wildcard_count import check_combinations
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
-from sdcli.sweep import PromptReplacement
 from tests.prompts.test_readers import lines_of, read
 
 LEVELS = ("line", "flags", "defaults")
@@ -275,9 +275,9 @@ def test_wildcards_in_every_way_and_by_the_seed(lists, template, every):
 def test_the_ways_to_fill_a_template_are_counted_before(lists, template, count):
     assert len(filled(template, mode="all", folder=lists)) == count
     values = {"color": ["red", "blue"], "deep": ["__color__ {x|y}"]}
-    ways.check_combinations(template, values.__getitem__)
+    check_combinations(template, values.__getitem__)
     with pytest.raises(UsageError, match="more than"):
-        ways.check_combinations(template + "{a|b}" * 17, values.__getitem__)
+        check_combinations(template + "{a|b}" * 17, values.__getitem__)
 
 
 @pytest.mark.parametrize("template", ["{a|b}" * 24, "{9-$$" + "|".join(map(str, range(999))) + "}"])

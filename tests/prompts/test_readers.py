@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdcli.asking import EntryExpander, RequestTemplate
 from sdcli.errors import UsageError, UsageErrors
+from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import format_of, get_reader
 from sdcli.request import GenerationRequest
 

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from sdcli.training import sprites
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
-from sdcli.training.decoder import LatentRefiner
+from sdcli.training.decoder_finetune import LatentRefiner
 from sdcli.training.diffusion import HardExampleSampler, embed, make_scheduler, make_unet
-from sdcli.training.drawn import best_psnr, errors
 from sdcli.training.export import _text_encoder
 from sdcli.training.judge import crop_boxes, crops
 from sdcli.training.loop import Run, StepRandom, result, schedule, train
+from sdcli.training.match_quality import best_psnr, errors
 from sdcli.training.optimizer import MuonAdamW, orthogonalize
 from sdcli.training.scenes import Placement, Scene, render, sample
 from sdcli.training.sprites import Sprites, draw_shapes
-from sdcli.training.text import SHORT, Ids, layout, make_text_encoder
+from sdcli.training.text_encoder import SHORT, Ids, layout, make_text_encoder
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.training.captions import caption
+from sdcli.training.concepts import BACKGROUNDS, COLORS, CONCEPTS, SCENERY, plural
 from sdcli.training.heldout import COUNTS, TEST, TUNING, Case, cases
 from sdcli.training.scenes import CELL, LAYOUTS, is_held_out, sample, sample_for_training
-from sdcli.training.world import BACKGROUNDS, COLORS, CONCEPTS, SCENERY, plural
 
 seeds = st.integers(0, 2**32)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.dump import KINDS, LatentsSelection, parse_tensor_name, tensor_name
 from sdcli.errors import UsageError
+from sdcli.latents import KINDS, LatentsSelection, parse_tensor_name, tensor_name
 
 
 @given(st.sampled_from(["xt", "x0", "eps"]), st.integers(0, 100_000))

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from sdcli.catalog.headers import read_header
-from sdcli.catalog.models import EMBEDDED_FOLDER
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.errors import CorruptError
 
 SHAPES = st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=5)

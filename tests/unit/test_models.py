@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults, unknown_words
-from sdcli.catalog.parts import read_components
+from sdcli.checkpoints.components import read_components
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unknown_words
 from sdcli.errors import CorruptError, ModelError
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from sdcli.catalog.models import ModelDefaults
-from sdcli.catalog.schedulers import SchedulerConfig
+from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.plan import batch_key, resolve_jobs
+from sdcli.planning.resolve import batch_key, resolve_jobs
 from sdcli.request import GenerationRequest
 
 DEFAULTS = ModelDefaults(

@@ -6,18 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from sdcli.catalog import schedulers
-from sdcli.catalog.models import EMBEDDED_FOLDER, read_defaults
-from sdcli.catalog.overrides import format_value
-from sdcli.catalog.samplers import SAMPLERS
+from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers.overrides import format_value
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
-from sdcli.plan import resolve_jobs
+from sdcli.planning.resolve import resolve_jobs
 from sdcli.request import GenerationRequest
 
 
 @pytest.fixture(autouse=True)
 def all_packages(monkeypatch):
-    monkeypatch.setattr(schedulers, "_require", lambda package, row: None)
+    monkeypatch.setattr(resolve, "_require", lambda package, row: None)
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def all_packages(monkeypatch):
     ],
 )
 def test_options_are_understood_and_their_label_resolves_to_the_same(typed, label, option):
-    selection = schedulers.resolve_scheduler(typed)
+    selection = resolve.resolve_scheduler(typed)
     assert option in selection.choice.config
     assert label in (None, selection.label)
-    assert schedulers.resolve_scheduler(selection.label) == selection
+    assert resolve.resolve_scheduler(selection.label) == selection
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_options_are_understood_and_their_label_resolves_to_the_same(typed, labe
 )
 def test_refusals_say_what_would_work(typed, message, hint):
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve_scheduler(typed)
+        resolve.resolve_scheduler(typed)
     assert message in caught.value.message
     assert caught.value.code in ("scheduler.options", "scheduler.schedule")
     if hint:
@@ -98,15 +98,15 @@ def test_refusals_say_what_would_work(typed, message, hint):
 def test_a_refusal_lists_only_rows_that_take_the_option(said):
     lacking = "DPM++ 2S" if said.startswith("timestep") else "Euler a"
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve_scheduler(f"{lacking};{said}")
+        resolve.resolve_scheduler(f"{lacking};{said}")
     named = caught.value.hint.partition(" works with ")[2].split(", ")
     assert named != [""]
     for row in SAMPLERS:
         if row.name in named:
-            assert schedulers.resolve_scheduler(f"{row.name};{said}")
+            assert resolve.resolve_scheduler(f"{row.name};{said}")
         else:
             with pytest.raises(UsageError):
-                schedulers.resolve_scheduler(f"{row.name};{said}")
+                resolve.resolve_scheduler(f"{row.name};{said}")
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,13 @@ def test_a_refusal_lists_only_rows_that_take_the_option(said):
     ],
 )
 def test_what_the_options_decide_is_told_so(typed, stochastic, order, max_steps):
-    told = schedulers.resolve_scheduler(typed)
+    told = resolve.resolve_scheduler(typed)
     assert (told.is_stochastic, told.order, told.max_steps) == (stochastic, order, max_steps)
 
 
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_without_options_it_is_as_the_row_says(row):
-    told = schedulers.resolve_scheduler(row.name)
+    told = resolve.resolve_scheduler(row.name)
     assert told.is_stochastic is row.stochastic
     assert (told.order, told.max_steps) == (row.order, row.max_steps)
 
@@ -168,8 +168,8 @@ def test_the_most_steps_of_a_distilled_model_are_by_its_option():
 
 def test_too_few_steps_are_refused_before_the_run(monkeypatch):
     row = replace(SAMPLERS[0], min_steps=3)
-    picked = replace(schedulers.resolve_scheduler("DPM++ 2M"), sampler=row)
-    monkeypatch.setattr("sdcli.plan.resolve_scheduler", lambda name: picked)
+    picked = replace(resolve.resolve_scheduler("DPM++ 2M"), sampler=row)
+    monkeypatch.setattr("sdcli.planning.resolve.resolve_scheduler", lambda name: picked)
     with pytest.raises(UsageError, match="breaks below 3 steps"):
         planned("DPM++ 2M", num_inference_steps=2)
     assert planned("DPM++ 2M", num_inference_steps=3)

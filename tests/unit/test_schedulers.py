@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.catalog import schedulers
-from sdcli.catalog.impossible import UNSUPPORTED, UNSUPPORTED_SCHEDULES
-from sdcli.catalog.samplers import SAMPLERS
-from sdcli.catalog.schedules import SCHEDULES
+from sdcli.catalog.schedulers import resolve
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sigma_schedules import SCHEDULES
+from sdcli.catalog.schedulers.unsupported import UNSUPPORTED, UNSUPPORTED_SCHEDULES
 from sdcli.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
 def all_packages(monkeypatch):
     """As if every extra package were there; one test below asks for their absence."""
-    monkeypatch.setattr(schedulers, "_require", lambda package, row: None)
+    monkeypatch.setattr(resolve, "_require", lambda package, row: None)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def all_packages(monkeypatch):
     ],
 )
 def test_names_are_understood(typed, label, class_name):
-    selection = schedulers.resolve_scheduler(typed)
+    selection = resolve.resolve_scheduler(typed)
     assert selection.label == label
     assert class_name in (None, selection.choice.class_name)
 
@@ -76,7 +76,7 @@ def test_names_are_understood(typed, label, class_name):
 def test_every_name_of_a_row_finds_it(row):
     for name in (row.name, *row.aliases):
         for typed in (name, name.upper(), name.replace("_", " "), name.replace(" ", "_")):
-            assert schedulers.resolve_scheduler(typed).sampler == row
+            assert resolve.resolve_scheduler(typed).sampler == row
 
 
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
@@ -84,32 +84,32 @@ def test_every_schedule_of_a_row_is_found_and_its_label_resolves_to_itself(row):
     for schedule in SCHEDULES:
         for name in (schedule.name, *schedule.aliases):
             if schedule.name in row.schedules:
-                selection = schedulers.resolve_scheduler(f"{row.name} {name}")
+                selection = resolve.resolve_scheduler(f"{row.name} {name}")
                 assert selection.sampler == row
                 if schedule.name == row.natural:
-                    assert selection == schedulers.resolve_scheduler(row.name)
+                    assert selection == resolve.resolve_scheduler(row.name)
                 else:
                     assert dict(selection.choice.config).items() >= schedule.config.items()
-                assert schedulers.resolve_scheduler(selection.label) == selection
+                assert resolve.resolve_scheduler(selection.label) == selection
             else:
                 why = row.unfit.get(schedule.name, "would be ignored")
                 with pytest.raises(UsageError, match=why):
-                    schedulers.resolve_scheduler(f"{row.name} {name}")
+                    resolve.resolve_scheduler(f"{row.name} {name}")
 
 
 @pytest.mark.parametrize("word", ["Automatic", "Normal", "Uniform"])
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_every_sampler_takes_the_words_that_other_programs_add(row, word):
-    selection = schedulers.resolve_scheduler(f"{row.name} {word}")
+    selection = resolve.resolve_scheduler(f"{row.name} {word}")
     expected = row.automatic if word == "Automatic" else "Normal"
     assert (selection.sampler, selection.schedule) == (row, expected)
     if expected == "Normal":
-        assert selection == schedulers.resolve_scheduler(row.name)
+        assert selection == resolve.resolve_scheduler(row.name)
 
 
 @pytest.mark.parametrize("name", ["DDIM", "DDIM Parallel", "DDPM", "DDPM Parallel", "PLMS"])
 def test_ddim_and_its_kin_are_spaced_as_stable_diffusion_was_trained_for(name):
-    config = dict(schedulers.resolve_scheduler(name).choice.config)
+    config = dict(resolve.resolve_scheduler(name).choice.config)
     assert (config["timestep_spacing"], config["steps_offset"]) == ("leading", 1)
 
 
@@ -124,10 +124,10 @@ A1111_TYPES = (
 def test_the_pair_for_a1111_means_there_what_it_meant_here(row):
     """A1111 takes a missing type for Automatic, as we take its word."""
     for schedule in row.schedules:
-        selection = schedulers.resolve_scheduler(f"{row.name} {schedule}")
-        sampler, kind = schedulers.a1111_names(row.class_name, dict(selection.choice.config))
+        selection = resolve.resolve_scheduler(f"{row.name} {schedule}")
+        sampler, kind = resolve.a1111_names(row.class_name, dict(selection.choice.config))
         assert sampler == row.name
-        assert schedulers.resolve_scheduler(f"{sampler} {kind or 'Automatic'}") == selection
+        assert resolve.resolve_scheduler(f"{sampler} {kind or 'Automatic'}") == selection
         assert kind in (None, "Lu", *A1111_TYPES)
 
 
@@ -146,26 +146,26 @@ def test_the_pair_for_a1111_means_there_what_it_meant_here(row):
     ],
 )
 def test_the_schedule_type_is_a1111s_word(name, kind):
-    choice = schedulers.resolve_scheduler(name).choice
-    assert schedulers.a1111_names(choice.class_name, dict(choice.config))[1] == kind
+    choice = resolve.resolve_scheduler(name).choice
+    assert resolve.a1111_names(choice.class_name, dict(choice.config))[1] == kind
 
 
 def test_a_bare_class_on_a_model_that_is_spaced_as_ddim_is_told_so():
     as_built = {"algorithm_type": "dpmsolver++", "timestep_spacing": "leading", "steps_offset": 0}
-    names = schedulers.a1111_names("DPMSolverMultistepScheduler", as_built)
+    names = resolve.a1111_names("DPMSolverMultistepScheduler", as_built)
     assert names == ("DPM++ 2M", "DDIM")
 
 
 def test_a_class_that_no_row_knows_keeps_its_name():
-    assert schedulers.a1111_names("FutureScheduler", {}) == ("FutureScheduler", None)
+    assert resolve.a1111_names("FutureScheduler", {}) == ("FutureScheduler", None)
 
 
 def test_a_class_name_adds_nothing():
-    assert schedulers.resolve_scheduler("DPMSolverMultistepScheduler").choice.config == ()
+    assert resolve.resolve_scheduler("DPMSolverMultistepScheduler").choice.config == ()
 
 
 def test_a_schedule_switches_the_others_off():
-    config = dict(schedulers.resolve_scheduler("Euler Karras").choice.config)
+    config = dict(resolve.resolve_scheduler("Euler Karras").choice.config)
     assert config["use_karras_sigmas"] is True
     assert config["use_exponential_sigmas"] is config["use_beta_sigmas"] is False
 
@@ -181,9 +181,9 @@ def test_the_table_names_schedules_that_exist():
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_what_diffusers_cannot_do_names_the_nearest_that_it_can(name):
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve_scheduler(name)
+        resolve.resolve_scheduler(name)
     assert caught.value.code == "scheduler.impossible"
-    assert schedulers.resolve_scheduler(UNSUPPORTED[name][1])
+    assert resolve.resolve_scheduler(UNSUPPORTED[name][1])
 
 
 @pytest.mark.parametrize(
@@ -207,34 +207,34 @@ def test_what_diffusers_cannot_do_names_the_nearest_that_it_can(name):
 )
 def test_names_of_other_programs_that_cannot_be_had(typed, why, nearest):
     with pytest.raises(UsageError, match=re.escape(why)) as caught:
-        schedulers.resolve_scheduler(typed)
+        resolve.resolve_scheduler(typed)
     assert caught.value.code == "scheduler.impossible"
     assert caught.value.hint == f"the nearest is -s '{nearest}'"
-    assert schedulers.resolve_scheduler(nearest)
+    assert resolve.resolve_scheduler(nearest)
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED_SCHEDULES)
 def test_a_schedule_that_no_option_gives_names_the_nearest(name):
     why, nearest = UNSUPPORTED_SCHEDULES[name]
     with pytest.raises(UsageError, match=re.escape(f"the {name} schedule: {why}")) as caught:
-        schedulers.resolve_scheduler(f"DPM++ 2M {name.lower().replace(' ', '_')}")
+        resolve.resolve_scheduler(f"DPM++ 2M {name.lower().replace(' ', '_')}")
     assert caught.value.code == "scheduler.schedule"
     assert caught.value.hint.startswith(f"the nearest is -s 'DPM++ 2M {nearest}'; schedules of")
-    assert schedulers.resolve_scheduler(f"DPM++ 2M {nearest}")
+    assert resolve.resolve_scheduler(f"DPM++ 2M {nearest}")
 
 
 @pytest.mark.parametrize("name", ["Automatic", "karras", "k", "sgm_uniform", "AYS", "beta57"])
 def test_a_schedule_alone_is_told_to_need_a_sampler(name):
     with pytest.raises(UsageError, match="is a schedule, and needs a sampler before it") as caught:
-        schedulers.resolve_scheduler(name)
+        resolve.resolve_scheduler(name)
     example = re.match("as in -s '(.*)'; or leave --scheduler out", caught.value.hint)
-    assert schedulers.resolve_scheduler(example[1])
+    assert resolve.resolve_scheduler(example[1])
 
 
 @pytest.mark.parametrize("name", ["", " ", "default", "none", "auto", "?"])
 def test_the_models_own_is_had_by_leaving_the_option_out(name):
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve_scheduler(name)
+        resolve.resolve_scheduler(name)
     assert caught.value.hint == "leave --scheduler out for the model's own"
 
 
@@ -252,9 +252,9 @@ def test_the_models_own_is_had_by_leaving_the_option_out(name):
 )
 def test_a_slip_is_told_what_was_meant_with_its_schedule(typed, meant):
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve_scheduler(typed)
+        resolve.resolve_scheduler(typed)
     assert caught.value.hint == f"did you mean {meant}?"
-    assert schedulers.resolve_scheduler(meant)
+    assert resolve.resolve_scheduler(meant)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_slip_is_told_what_was_meant_with_its_schedule(typed, meant):
 )
 def test_refusals_say_what_would_work(typed, code, hint):
     with pytest.raises(UsageError) as caught:
-        schedulers.resolve_scheduler(typed)
+        resolve.resolve_scheduler(typed)
     assert caught.value.code == code
     assert hint in (caught.value.hint or "")
 
@@ -278,13 +278,13 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="needs the package torchsde"):
-        schedulers.resolve_scheduler("DPM++ SDE")
+        resolve.resolve_scheduler("DPM++ SDE")
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_scheduler_or_a_usage_error(text):
     try:
-        said = schedulers.resolve_scheduler(text).label
+        said = resolve.resolve_scheduler(text).label
     except UsageError as error:
         said = error.message
     assert said
@@ -300,8 +300,8 @@ def test_unet_calls(calls, steps, expected):
 
 
 def test_completion_offers_words_that_need_no_quotes() -> None:
-    from sdcli.catalog.schedulers import resolve_scheduler
-    from sdcli.commands.options import complete_scheduler
+    from sdcli.catalog.schedulers.resolve import resolve_scheduler
+    from sdcli.commands.options.flags import complete_scheduler
 
     assert {"euler", "euler_a", "euler_ancestral"} <= set(complete_scheduler("eul"))
     assert "EulerDiscreteScheduler" in complete_scheduler("Eul")

@@ -11,10 +11,10 @@ from sdcli.commands.latents.diff import diff
 from sdcli.commands.latents.grid import grid
 from sdcli.commands.latents.info import info
 from sdcli.commands.latents.noise import noise
-from sdcli.commands.latents.path import path
 from sdcli.commands.latents.preview import preview
 from sdcli.commands.latents.resume import resume
-from sdcli.commands.values import PlainCommand, PlainGroup
+from sdcli.commands.latents.trajectory import path
+from sdcli.commands.options.converters import PlainCommand, PlainGroup
 
 app = typer.Typer(
     cls=PlainGroup,

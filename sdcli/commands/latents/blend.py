@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sdcli.commands import options
-from sdcli.commands.latents import choices
+from sdcli.commands.latents import options
+from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 
 Slerp = Annotated[
@@ -18,20 +18,20 @@ Frames = Annotated[int, typer.Option("--frames", help="Pictures, both ends inclu
 
 
 def blend(
-    first: choices.File,
-    second: choices.File,
+    first: options.File,
+    second: options.File,
     slerp: Slerp = False,
     frames: Frames = 9,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    model: choices.Model = None,
-    fps: choices.Fps = 8.0,
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    jsonl: options.JsonLines = False,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    model: options.Model = None,
+    fps: options.Fps = 8.0,
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    jsonl: flags.JsonLines = False,
 ) -> None:
     """Blend the last latents of two runs and decode the frames between.
 
@@ -40,13 +40,15 @@ def blend(
       sdcli latents blend a.png b.png --frames 5
       sdcli latents blend a.png b.png --slerp --frames 16 -o morph.gif
     """
-    from sdcli.engine import trajectories
-    from sdcli.output import animation, dumps, images
+    from sdcli.numerics.latents import interpolate
+    from sdcli.storage.images import animation
+    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.latents.reader import read_latents_file
 
     if not 2 <= frames <= 1000:
         raise UsageError(f"--frames: {frames} is not between 2 and 1000", code="usage.frames")
-    choices.check_fps(fps)
-    a, b = dumps.read_latents_file(first), dumps.read_latents_file(second)
+    options.check_fps(fps)
+    a, b = read_latents_file(first), read_latents_file(second)
     start, end = a.final(), b.final()
     if a.shape != b.shape:
         raise UsageError(
@@ -56,24 +58,22 @@ def blend(
         )
     moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.prepare_animation(out, force=force) if moving else None
-    destination = (
-        None if moving else images.parse_destination(out, several=True, force=force, json=jsonl)
-    )
-    through = choices.RendererOptions(
+    destination = None if moving else parse_destination(out, several=True, force=force, json=jsonl)
+    through = options.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choices.vae_renderer(through.spec(a), vae_tiling)
+    look = options.vae_renderer(through.spec(a), vae_tiling)
     name = f"{a.name}-to-{b.name}"
     drawn = []
     for frame in range(frames):
         part = frame / (frames - 1)
-        pixels = look(trajectories.interpolate(start, end, part, spherical=slerp))
+        pixels = look(interpolate(start, end, part, spherical=slerp))
         if destination:
-            choices.print_path(images.write_pixels(pixels, destination, name), jsonl, frame=frame)
+            options.print_path(write_pixels(pixels, destination, name), jsonl, frame=frame)
         else:
             drawn.append(pixels)
     if target:
-        choices.print_path(
+        options.print_path(
             animation.write_animation(drawn, target, name, fps=fps, force=force),
             jsonl,
             frames=frames,

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sdcli.commands import options
-from sdcli.commands.latents import choices
-from sdcli.dump import XT
+from sdcli.commands.latents import options
+from sdcli.commands.options import flags
+from sdcli.latents import XT
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import LatentsFile
     from sdcli.request import PipelineSpec
+    from sdcli.storage.latents.reader import LatentsFile
 
 
 def decode(
-    files: choices.Files,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    model: choices.Model = None,
-    steps: choices.Steps = None,
-    kind: choices.KindOption = "xt",
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
+    files: options.Files,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    model: options.Model = None,
+    steps: options.Steps = None,
+    kind: options.KindOption = "xt",
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
 ) -> None:
     """Decode latents to images, with the VAE of their run or another one.
 
@@ -38,39 +38,40 @@ def decode(
       sdcli latents decode outputs/*.latents.safetensors --vae tiny -o tiny
       sdcli latents decode outputs/0001-a-cat-7.png --steps all --kind x0 -o steps
     """
-    from sdcli.output import dumps, images
+    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.latents.reader import read_latents_file
 
-    read = [dumps.read_latents_file(file) for file in files]
+    read = [read_latents_file(file) for file in files]
     chosen = [(dump, _steps(dump, steps, kind)) for dump in read]
     several = sum(len(wanted) for _, wanted in chosen) > 1
-    destination = images.parse_destination(out, several=several, force=force, json=json)
-    through = choices.RendererOptions(
+    destination = parse_destination(out, several=several, force=force, json=json)
+    through = options.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
 
     def written() -> Iterator[tuple[str, dict[str, object]]]:
-        looks: dict[Any, choices.Look] = {}  # of one VAE at a time
+        looks: dict[Any, options.Look] = {}  # of one VAE at a time
         for dump, wanted in chosen:
             spec = through.spec(dump)
             tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
             if (spec, tiling) not in looks:
-                looks = {(spec, tiling): choices.vae_renderer(spec, tiling)}
+                looks = {(spec, tiling): options.vae_renderer(spec, tiling)}
             for step in wanted:
-                [pixels] = choices.render_frames(dump, kind, [step], looks[spec, tiling])
+                [pixels] = options.render_frames(dump, kind, [step], looks[spec, tiling])
                 ended = kind == XT and step == dump.steps
                 name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
                 record = _record(dump, spec, tiling, pixels) if ended else None
-                path = images.write_pixels(pixels, destination, name, record)
+                path = write_pixels(pixels, destination, name, record)
                 yield path, {"step": step, "kind": kind}
 
-    choices.print_images(written(), json)
+    options.print_images(written(), json)
 
 
 def _steps(dump: LatentsFile, steps: str | None, kind: str) -> list[int]:
     if steps is None and kind == XT:
         dump.final()
         return [dump.steps]
-    return choices.parse_steps(steps, dump, kind)
+    return options.parse_steps(steps, dump, kind)
 
 
 def _record(
@@ -81,7 +82,7 @@ def _record(
     None when the run was not told to its end, or when the VAE is another model's: no one request
     makes that picture.
     """
-    from sdcli.output.record import pixels_sha256
+    from sdcli.storage.metadata.record import pixels_sha256
 
     if "pixels" not in dump.record or spec.model != dump.request.spec.model:
         return None

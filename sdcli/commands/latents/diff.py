@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdcli.commands import options
-from sdcli.commands.latents.choices import File, unit_variance_latents
+from sdcli.commands.latents.options import File, unit_variance_latents
+from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import LatentsFile
+    from sdcli.storage.latents.reader import LatentsFile
 
 _APART = 0.05
 """A difference of that part of the second's own size is a parting."""
@@ -23,7 +23,7 @@ def diff(
     kind: Annotated[
         Literal["xt", "x0", "eps"], typer.Option("--kind", help="What to compare.")
     ] = "xt",
-    json: options.Json = False,
+    json: flags.Json = False,
 ) -> None:
     """Compare two runs step by step: where do they part?
 
@@ -35,17 +35,19 @@ def diff(
       sdcli latents diff a.latents.safetensors b.latents.safetensors
       sdcli latents diff a.png b.png --kind x0 --json
     """
-    from sdcli.output import columns, dumps, events
+    from sdcli.storage.latents.reader import read_latents_file
+    from sdcli.terminal.json_output import print_json_line
+    from sdcli.terminal.tables import print_columns, print_lines, text_bar
 
-    a, b = dumps.read_latents_file(first), dumps.read_latents_file(second)
+    a, b = read_latents_file(first), read_latents_file(second)
     rows = _compare(a, b, kind)
     parting = next((row["step"] for row in rows if row["relative"] > _APART), None)
     if json:
         document = {"schema": "sdcli/latents-diff/1", "first": str(a.path), "second": str(b.path)}
-        events.print_json_line({**document, "kind": kind, "steps": rows, "parting": parting})
+        print_json_line({**document, "kind": kind, "steps": rows, "parting": parting})
         return
     top = max(row["relative"] for row in rows)
-    columns.print_columns(
+    print_columns(
         ("step", "t", "rmse", "relative", "cosine", ""),
         [
             (
@@ -54,16 +56,16 @@ def diff(
                 f"{row['rmse']:.5f}",
                 f"{row['relative']:.1%}",
                 f"{row['cosine']:.5f}",
-                columns.text_bar(row["relative"], top),
+                text_bar(row["relative"], top),
             )
             for row in rows
         ],
     )
-    columns.print_lines([_verdict(rows, parting), *_unlike_times(rows)])
+    print_lines([_verdict(rows, parting), *_unlike_times(rows)])
 
 
 def _compare(a: LatentsFile, b: LatentsFile, kind: str) -> list[dict[str, Any]]:
-    from sdcli.engine.trajectories import cosine, rmse
+    from sdcli.numerics.latents import cosine, rmse
 
     if a.shape != b.shape:
         raise UsageError(

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdcli.commands import options
-from sdcli.commands.latents import choices
-from sdcli.dump import X0, XT
+from sdcli.commands.latents import options
+from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.latents import X0, XT
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import LatentsFile
+    from sdcli.storage.latents.reader import LatentsFile
 
 
 def grid(
-    file: choices.File,
-    steps: choices.Steps = "all",
-    vae: choices.DecodeVae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    model: choices.Model = None,
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
+    file: options.File,
+    steps: options.Steps = "all",
+    vae: options.DecodeVae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    model: options.Model = None,
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
 ) -> None:
     """Draw the steps of a run side by side: x_t above, the x_0 that the model saw in it below.
 
@@ -33,23 +33,24 @@ def grid(
       sdcli latents grid outputs/0001-a-cat-7.latents.safetensors
       sdcli latents grid outputs/0001-a-cat-7.png --vae own --steps 1,5,10,20 -o cat-grid.png
     """
-    from sdcli.output import dumps, images
-    from sdcli.output.grid import labelled_grid
+    from sdcli.storage.images.contact_sheet import labelled_grid
+    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.latents.reader import read_latents_file
 
-    dump = dumps.read_latents_file(file)
+    dump = read_latents_file(file)
     kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
     shown = _shown(dump, kinds, steps)
-    destination = images.parse_destination(out, several=False, force=force, json=json)
-    through = choices.RendererOptions(
+    destination = parse_destination(out, several=False, force=force, json=json)
+    through = options.RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choices.choose_renderer(dump, through)
+    look = options.choose_renderer(dump, through)
     cells = [[_cell(dump, kind, step, look) for step in shown] for kind in kinds]
     columns = [_label(dump, step) for step in shown]
     rows = [{XT: "x_t", X0: "x_0"}[kind] for kind in kinds]
     sheet = labelled_grid(cells, rows=rows, columns=columns)
-    path = images.write_pixels(sheet, destination, f"{dump.name}-grid")
-    choices.print_path(path, json, steps=shown, kinds=kinds)
+    path = write_pixels(sheet, destination, f"{dump.name}-grid")
+    options.print_path(path, json, steps=shown, kinds=kinds)
 
 
 def _steps(dump: LatentsFile, kind: str) -> list[int]:
@@ -66,14 +67,14 @@ def _shown(dump: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
         )
     if steps in (None, "all"):
         return there
-    wanted = {step for k in kinds for step in choices.parse_steps(steps, dump, k)}
+    wanted = {step for k in kinds for step in options.parse_steps(steps, dump, k)}
     return sorted(wanted)
 
 
-def _cell(dump: LatentsFile, kind: str, step: int, look: choices.Look) -> Any:
+def _cell(dump: LatentsFile, kind: str, step: int, look: options.Look) -> Any:
     if step not in dump.steps_of(kind):
         return None
-    return choices.render_frames(dump, kind, [step], look)[0]
+    return options.render_frames(dump, kind, [step], look)[0]
 
 
 def _label(dump: LatentsFile, step: int) -> str:

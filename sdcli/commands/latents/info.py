@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdcli.commands import options, told
-from sdcli.commands.latents.choices import File
-from sdcli.dump import MODEL_OUTPUT, NOISE, X0, XT
+from sdcli.commands.latents.options import File
+from sdcli.commands.options import flags
+from sdcli.latents import MODEL_OUTPUT, NOISE, X0, XT
+from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import LatentsFile
+    from sdcli.storage.latents.reader import LatentsFile
 
 
 _ASKED = (
@@ -18,7 +19,7 @@ _ASKED = (
 )  # fmt: skip
 
 
-def info(file: File, json: options.Json = False) -> None:
+def info(file: File, json: flags.Json = False) -> None:
     """Show what a file of latents holds, and what made it.
 
     \b
@@ -26,10 +27,10 @@ def info(file: File, json: options.Json = False) -> None:
       sdcli latents info outputs/0001-a-cat-7.latents.safetensors
       sdcli latents info outputs/0001-a-cat-7.png --json
     """
-    from sdcli.output.dumps import read_latents_file
+    from sdcli.storage.latents.reader import read_latents_file
 
     dump = read_latents_file(file)
-    told.print_document(_document(dump) if json else _facts(dump), json)
+    print_document(_document(dump) if json else _facts(dump), json)
 
 
 def _document(dump: LatentsFile) -> dict[str, Any]:

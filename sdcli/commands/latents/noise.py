@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sdcli.commands import meant, options
-from sdcli.commands.latents import choices
+from sdcli.commands.latents import options
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import build_pipeline_spec
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED
 
@@ -27,16 +28,16 @@ def noise(
     to: To = 1000,
     steps: Frames = None,
     seed: Seed = 0,
-    model: options.Model = EMBEDDED,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    fps: choices.Fps = 8.0,
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
+    model: flags.Model = EMBEDDED,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    fps: options.Fps = 8.0,
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
 ) -> None:
     """Walk a picture into noise, as the model's training did: a contact sheet, or a GIF.
 
@@ -46,13 +47,14 @@ def noise(
       sdcli latents noise cat.png --to 600 --steps 24 -o cat.gif
     """
     from sdcli import engine
-    from sdcli.engine.encode_image import encode_image
-    from sdcli.engine.forward import add_noise
-    from sdcli.engine.looks import loaded_vae_renderer
-    from sdcli.output import animation, images
-    from sdcli.output.console import Console
-    from sdcli.output.grid import labelled_grid
-    from sdcli.output.pixels import read_pixels
+    from sdcli.engine.preview import loaded_vae_renderer
+    from sdcli.engine.schedulers.add_noise import add_noise
+    from sdcli.engine.vae.encode import encode_image
+    from sdcli.storage.images import animation
+    from sdcli.storage.images.contact_sheet import labelled_grid
+    from sdcli.storage.images.pixels import read_pixels
+    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.terminal.console import Console
 
     if not 0 <= to <= 1000:
         raise UsageError(f"--to: {to} is not between 0 and 1000", code="usage.to")
@@ -63,15 +65,13 @@ def noise(
             code="usage.steps",
             hint="a step is at least 1 of it; leave --steps out",
         )
-    choices.check_fps(fps)
+    options.check_fps(fps)
     moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.prepare_animation(out, force=force) if moving else None
-    destination = (
-        None if moving else images.parse_destination(out, several=False, force=force, json=json)
-    )
+    destination = None if moving else parse_destination(out, several=False, force=force, json=json)
     warn = Console().warn
     loaded = engine.load_vae(
-        meant.build_pipeline_spec(model, vae, None, None, device, offline, force_vae)
+        build_pipeline_spec(model, vae, None, None, device, offline, force_vae)
     )
     picture, notes = read_pixels(Path(image).expanduser(), grid=loaded.facts.vae_scale_factor)
     tiling = vae_tiling or "auto"
@@ -87,5 +87,5 @@ def noise(
     else:
         assert destination is not None
         sheet = labelled_grid([frames], rows=[""], columns=[f"t={t}" for t in times])
-        path = images.write_pixels(sheet, destination, name)
-    choices.print_path(path, json, timesteps=times)
+        path = write_pixels(sheet, destination, name)
+    options.print_path(path, json, timesteps=times)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import meant, options
-from sdcli.commands.latents.choices import File
-from sdcli.dump import RESUMED_PREFIX
+from sdcli.commands.latents.options import File
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_latents, parse_report_format, parse_verbosity
 from sdcli.errors import ExitCode
-from sdcli.prompts.arrivals import IterableSource
+from sdcli.latents import RESUMED_PREFIX
+from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
-    from sdcli.output.dumps import LatentsFile
+    from sdcli.storage.latents.reader import LatentsFile
 
 FromStep = Annotated[
     int, typer.Option("--from-step", help="How many steps are kept; 0 starts from the noise.")
@@ -33,23 +34,23 @@ def resume(
     file: File,
     from_step: FromStep,
     prompt: Prompt = None,
-    negative: options.Negative = None,
-    scheduler: options.Scheduler = None,
-    steps: options.Steps = None,
-    guidance: options.Guidance = None,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
+    negative: flags.Negative = None,
+    scheduler: flags.Scheduler = None,
+    steps: flags.Steps = None,
+    guidance: flags.Guidance = None,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
     device: Device = None,
-    out: options.Out = "outputs",
-    save_latents: options.SaveLatents = None,
-    latents_kinds: options.LatentsKinds = None,
-    sidecar: options.Sidecar = False,
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    out: flags.Out = "outputs",
+    save_latents: flags.SaveLatents = None,
+    latents_kinds: flags.LatentsKinds = None,
+    sidecar: flags.Sidecar = False,
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Go on from a step of a run. With nothing changed the image is the same, to the bit.
 
@@ -61,10 +62,10 @@ def resume(
       sdcli latents resume outputs/0001-a-cat-7.png --from-step 6 --prompt "a dog"
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
-    from sdcli.output.console import Console
-    from sdcli.output.dumps import read_latents_file
-    from sdcli.run import resume_from, run
-    from sdcli.shelf import RunOptions
+    from sdcli.runner.loop import resume_from, run
+    from sdcli.runner.writer import RunOptions
+    from sdcli.storage.latents.reader import read_latents_file
+    from sdcli.terminal.console import Console
 
     dump = read_latents_file(file)
     changes: dict[str, Any] = {
@@ -92,9 +93,9 @@ def resume(
         images=1,
         force=force,
         sidecar=sidecar,
-        save_latents=meant.parse_latents(save_latents, latents_kinds),
-        report=meant.parse_report_format(json, False),
-        verbosity=meant.parse_verbosity(quiet, verbose),
+        save_latents=parse_latents(save_latents, latents_kinds),
+        report=parse_report_format(json, False),
+        verbosity=parse_verbosity(quiet, verbose),
     )
     if warning := _of_two_runs(dump, from_step):
         Console(verbosity=delivery.verbosity).warn(warning)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.commands.schedulers.compare import compare
-from sdcli.commands.schedulers.listing import list_schedulers
-from sdcli.commands.schedulers.showing import show
-from sdcli.commands.values import PlainCommand, PlainGroup
+from sdcli.commands.schedulers.list import list_schedulers
+from sdcli.commands.schedulers.show import show
 
 app = typer.Typer(
     cls=PlainGroup,

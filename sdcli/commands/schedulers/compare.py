@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import meant, options
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import build_pipeline_spec, parse_size, parse_verbosity
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED, GenerationRequest
 
 if TYPE_CHECKING:
-    from sdcli.comparison import SchedulerComparison, SchedulerRun
+    from sdcli.workflows.compare_schedulers import SchedulerComparison, SchedulerRun
 
 SCHEMA = "sdcli/comparison/1"
 _MOST_STEPS = 1000
@@ -38,23 +39,23 @@ def compare(
     schedulers: Schedulers = "DDIM,Euler,Heun,DPM++ 2M,DPM++ 2M Karras,UniPC",
     steps: StepsList = "4,8,16,32",
     reference_steps: ReferenceSteps = None,
-    model: options.Model = EMBEDDED,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
-    variant: options.Variant = None,
-    guidance: options.Guidance = None,
-    negative: options.Negative = None,
-    size: options.Size = None,
-    seed: options.Seed = None,
-    dtype: options.Dtype = None,
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    model: flags.Model = EMBEDDED,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
+    variant: flags.Variant = None,
+    guidance: flags.Guidance = None,
+    negative: flags.Negative = None,
+    size: flags.Size = None,
+    seed: flags.Seed = None,
+    dtype: flags.Dtype = None,
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Draw one prompt under several schedulers.
 
@@ -67,11 +68,11 @@ def compare(
       sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    width, height = meant.parse_size(size)
+    width, height = parse_size(size)
     request = GenerationRequest(
         prompt=prompt,
         negative_prompt=negative,
-        spec=meant.build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae),
+        spec=build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae),
         vae_tiling=vae_tiling,
         guidance_scale=guidance,
         width=width,
@@ -83,18 +84,19 @@ def compare(
     if not names:
         raise UsageError("--schedulers: none named", code="usage.schedulers")
     many = _reference_steps(reference_steps, numbers[-1])
-    from sdcli import comparison
-    from sdcli.output import grid, images
-    from sdcli.output.console import Console
+    from sdcli.storage.images.contact_sheet import write_contact_sheet
+    from sdcli.storage.images.writer import parse_destination
+    from sdcli.terminal.console import Console
+    from sdcli.workflows.compare_schedulers import compare_schedulers
 
     _check_out(out)
-    destination = images.parse_destination(out, several=False, force=force)
-    talk = Console(verbosity=meant.parse_verbosity(quiet, verbose))
+    destination = parse_destination(out, several=False, force=force)
+    talk = Console(verbosity=parse_verbosity(quiet, verbose))
     with talk.progress(None) as bar:
-        compared = comparison.compare_schedulers(
+        compared = compare_schedulers(
             request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=talk.warn
         )
-    path = grid.write_contact_sheet(_grid(compared), destination, prompt, compared.seed)
+    path = write_contact_sheet(_grid(compared), destination, prompt, compared.seed)
     _report(compared, path, json)
     return ExitCode.PARTIAL if any(run.error for run in compared.runs) else ExitCode.OK
 
@@ -132,7 +134,7 @@ def _check_out(out: str) -> None:
 
 
 def _grid(compared: SchedulerComparison) -> Any:
-    from sdcli.output.grid import labelled_grid
+    from sdcli.storage.images.contact_sheet import labelled_grid
 
     names = list(dict.fromkeys(run.scheduler for run in compared.runs))
     steps = sorted({run.steps for run in compared.runs})
@@ -149,11 +151,11 @@ def _grid(compared: SchedulerComparison) -> Any:
 
 def _report(compared: SchedulerComparison, path: str, json: bool) -> None:
     if json:
-        from sdcli.output import events
+        from sdcli.terminal.json_output import print_json_line
 
-        events.print_json_line(_document(compared, path))
+        print_json_line(_document(compared, path))
         return
-    from sdcli.output.columns import print_columns, print_lines
+    from sdcli.terminal.tables import print_columns, print_lines
 
     header = ("scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB")
     print_columns(header, [_cells(run) for run in (*compared.runs, compared.reference)])
@@ -169,7 +171,7 @@ def _cells(run: SchedulerRun) -> tuple[object, ...]:
 
 
 def _verdict(compared: SchedulerComparison) -> list[str]:
-    from sdcli.comparison import CONVERGED_DB
+    from sdcli.workflows.compare_schedulers import CONVERGED_DB
 
     lines = [
         f"{run.scheduler}, {run.steps} steps: {run.error}" for run in compared.runs if run.error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.commands.vae.compare import compare
 from sdcli.commands.vae.decode import decode
 from sdcli.commands.vae.encode import encode
-from sdcli.commands.vae.listing import list_vaes
+from sdcli.commands.vae.list import list_vaes
 from sdcli.commands.vae.show import show
-from sdcli.commands.values import PlainCommand, PlainGroup
 
 app = typer.Typer(
     cls=PlainGroup,

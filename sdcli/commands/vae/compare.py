@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import meant, options, told
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_dtype, parse_verbosity
 from sdcli.commands.vae.decode import Model, Tensor, spec_for_latents
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdcli.output.latents_file import LatentsTensor
+    from sdcli.storage.latents.tensor_reader import LatentsTensor
 
 Target = Annotated[str, typer.Argument(metavar="LATENTS|IMAGE", help="What to put through them.")]
 Vaes = Annotated[
@@ -31,17 +33,17 @@ def compare(
     target: Target,
     vaes: Vaes = "own,tiny",
     model: Model = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
     tensor: Tensor = None,
-    variant: options.Variant = None,
-    dtype: options.Dtype = None,
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
+    variant: flags.Variant = None,
+    dtype: flags.Dtype = None,
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
 ) -> ExitCode:
     """Decode one latent with several VAEs, or send an image there and back through each.
 
@@ -61,19 +63,19 @@ def compare(
     asked: dict[str, Any] = {
         "model": model,
         "force_vae": force_vae,
-        "dtype": meant.parse_dtype(dtype),
+        "dtype": parse_dtype(dtype),
         "variant": variant,
         "device": device,
         "offline": offline,
     }
-    from sdcli.output import images
-    from sdcli.output.console import Console
+    from sdcli.storage.images.writer import parse_destination, write_bytes
+    from sdcli.terminal.console import Console
 
-    destination = images.parse_destination(out, several=False, force=force, json=json)
+    destination = parse_destination(out, several=False, force=force, json=json)
     compared = VaeComparison(Path(target).expanduser(), names, asked, vae_tiling or "auto", tensor)
-    path = images.write_bytes(compared.sheet(), destination, compared.name)
+    path = write_bytes(compared.sheet(), destination, compared.name)
     document = {"schema": "sdcli/vae-compare/1", "path": path, **compared.document}
-    console = Console(verbosity=meant.parse_verbosity(quiet, 0))
+    console = Console(verbosity=parse_verbosity(quiet, 0))
     for event in compared.events:
         console.warn(event)
     print_comparison(document, json=json, quiet=quiet)
@@ -91,8 +93,8 @@ class VaeComparison:
         tiling: str,
         tensor: str | None,
     ) -> None:
-        from sdcli.output.decoded import base_stem
-        from sdcli.output.latents_file import is_latents, read_latents_tensor
+        from sdcli.storage.latents.decoded_record import base_stem
+        from sdcli.storage.latents.tensor_reader import is_latents, read_latents_tensor
 
         self.name = f"{base_stem(path)}-vaes"
         self.events: list[str] = []
@@ -117,13 +119,13 @@ class VaeComparison:
 
     def _check(self, specs: Sequence[PipelineSpec]) -> int:
         """Refuse what does not fit before anything is decoded; pixels a latent."""
-        from sdcli.engine.fetch import fetch_model
-        from sdcli.engine.vae_files import select_vae
+        from sdcli.checkpoints.hub import fetch_model
+        from sdcli.checkpoints.vae_selection import select_vae
 
         return max(select_vae(spec, fetch_model(spec))[0].vae_scale_factor for spec in specs)
 
     def _read(self, path: Path, grid: int) -> NDArray[np.uint8]:
-        from sdcli.output.pixels import read_pixels
+        from sdcli.storage.images.pixels import read_pixels
 
         pixels, notes = read_pixels(path, grid=grid)
         self.events += notes
@@ -131,7 +133,7 @@ class VaeComparison:
 
     def _row(self, spec: PipelineSpec) -> dict[str, Any]:
         from sdcli import engine
-        from sdcli.engine.decode_file import round_trip
+        from sdcli.engine.vae.roundtrip import round_trip
 
         loaded = engine.load_vae(spec)
         latents = None if self._latents is None else self._latents.array[0]
@@ -150,8 +152,8 @@ class VaeComparison:
 
     def sheet(self) -> bytes:
         """The labelled grid as a PNG."""
-        from sdcli.output.encode import encode_image
-        from sdcli.output.grid import labelled_grid
+        from sdcli.storage.images.codec import encode_image
+        from sdcli.storage.images.contact_sheet import labelled_grid
 
         labels = [_column_label(_comparison_line(row)) for row in self.rows]
         pictures = self.pictures
@@ -164,7 +166,7 @@ def similarity(
     pixels: NDArray[np.uint8], reference: NDArray[np.uint8] | None
 ) -> dict[str, float | bool | None]:
     """PSNR and SSIM; of equal pictures the first is infinite, which JSON has no number for."""
-    from sdcli.output.likeness import psnr, ssim
+    from sdcli.numerics.metrics import psnr, ssim
 
     if reference is None:
         return {"identical": None, "psnr": None, "ssim": None}
@@ -198,15 +200,16 @@ def _column_label(line: dict[str, str | None]) -> str:
 
 def print_comparison(document: dict[str, Any], *, json: bool, quiet: bool) -> None:
     if json:
-        told.print_document(document, json)
+        print_document(document, json)
         return
     import sys
 
-    from sdcli.output import columns, files
+    from sdcli.storage import files
+    from sdcli.terminal.tables import print_columns
 
     if not quiet:
         lines = [_comparison_line(row) for row in document["vaes"]]
-        columns.print_columns(list(lines[0]), [list(line.values()) for line in lines], sys.stderr)
+        print_columns(list(lines[0]), [list(line.values()) for line in lines], sys.stderr)
     if document["path"] != "-":
         with files.os_errors_as_output_errors("stdout"):
             print(document["path"], flush=True)

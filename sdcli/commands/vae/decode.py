@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import meant, options
-from sdcli.commands.vae.tally import FileResults
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_dtype, parse_verbosity
+from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
-    from sdcli.engine.vaes import LoadedVae
-    from sdcli.output.images import Destination
-    from sdcli.output.latents_file import LatentsTensor
+    from sdcli.engine.loading.vae import LoadedVae
+    from sdcli.storage.images.writer import Destination
+    from sdcli.storage.latents.tensor_reader import LatentsTensor
 
 Files = Annotated[list[str], typer.Argument(metavar="LATENTS", help="Latents files.")]
 Model = Annotated[
@@ -32,20 +33,20 @@ Tensor = Annotated[
 def decode(
     files: Files,
     model: Model = None,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
     tensor: Tensor = None,
-    variant: options.Variant = None,
-    dtype: options.Dtype = None,
-    device: options.Device = "auto",
-    out: options.Out = "outputs",
-    no_metadata: options.NoMetadata = False,
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    variant: flags.Variant = None,
+    dtype: flags.Dtype = None,
+    device: flags.Device = "auto",
+    out: flags.Out = "outputs",
+    no_metadata: flags.NoMetadata = False,
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Decode latents to images and print their paths.
 
@@ -61,16 +62,16 @@ def decode(
         "model": model,
         "vae": vae,
         "force_vae": force_vae,
-        "dtype": meant.parse_dtype(dtype),
+        "dtype": parse_dtype(dtype),
         "variant": variant,
         "device": device,
         "offline": offline,
     }
-    from sdcli.output import images
+    from sdcli.storage.images.writer import parse_destination
 
-    destination = images.parse_destination(out, several=len(files) > 1, force=force, json=json)
+    destination = parse_destination(out, several=len(files) > 1, force=force, json=json)
     tally = FileResults(
-        "sdcli/vae-decode/1", "images", json=json, verbosity=meant.parse_verbosity(quiet, verbose)
+        "sdcli/vae-decode/1", "images", json=json, verbosity=parse_verbosity(quiet, verbose)
     )
     work = LatentsDecoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
     return tally.each((Path(file).expanduser() for file in files), work.decode)
@@ -96,7 +97,7 @@ class LatentsDecoder:
         self._loaded: LoadedVae | None = None
 
     def decode(self, path: Path) -> Iterator[dict[str, Any]]:
-        from sdcli.output.latents_file import read_latents_tensor
+        from sdcli.storage.latents.tensor_reader import read_latents_tensor
 
         latents = read_latents_tensor(path, self._tensor)
         if len(latents.array) > 1 and self._destination.kind in ("file", "stdout"):
@@ -119,14 +120,15 @@ class LatentsDecoder:
         return self._loaded
 
     def _one(self, latents: LatentsTensor, image: int, loaded: LoadedVae) -> dict[str, Any]:
-        from sdcli.engine.decode_file import decode_array
-        from sdcli.engine.stack import library_versions
-        from sdcli.output import decoded, images
-        from sdcli.output.encode import encode_image as to_bytes
+        from sdcli.engine.vae.roundtrip import decode_array
+        from sdcli.storage.images.codec import encode_image as to_bytes
+        from sdcli.storage.images.writer import write_bytes
+        from sdcli.storage.latents.decoded_record import DecodeInfo, decoded_name, decoded_record
+        from sdcli.versions import library_versions
 
         tiling = self._tiling or recorded_tiling(latents)
         result = decode_array(loaded, latents.array[image], tiling=tiling)
-        how = decoded.DecodeInfo(
+        how = DecodeInfo(
             spec=loaded.spec,
             tiling=tiling,
             dtype=str(loaded.dtype).removeprefix("torch."),
@@ -135,9 +137,9 @@ class LatentsDecoder:
             events=(*loaded.notes, *result.events),
             versions=library_versions(),
         )
-        record = decoded.decoded_record(latents, image, result.pixels, how)
+        record = decoded_record(latents, image, result.pixels, how)
         data = to_bytes(result.pixels, self._destination.suffix, record if self._metadata else None)
-        path = images.write_bytes(data, self._destination, decoded.decoded_name(latents, image))
+        path = write_bytes(data, self._destination, decoded_name(latents, image))
         return {
             "path": path,
             **record["decoded"],

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.commands import meant, options
-from sdcli.commands.vae.tally import FileResults
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import build_pipeline_spec, drawn_seed, parse_verbosity
+from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.request import EMBEDDED
 
@@ -27,21 +28,21 @@ Sample = Annotated[
 
 def encode(
     files: Images,
-    model: options.Model = EMBEDDED,
-    vae: options.Vae = None,
-    force_vae: options.ForceVae = False,
-    vae_tiling: options.VaeTiling = None,
+    model: flags.Model = EMBEDDED,
+    vae: flags.Vae = None,
+    force_vae: flags.ForceVae = False,
+    vae_tiling: flags.VaeTiling = None,
     sample: Sample = False,
-    seed: options.Seed = None,
-    variant: options.Variant = None,
-    dtype: options.Dtype = None,
-    device: options.Device = "auto",
+    seed: flags.Seed = None,
+    variant: flags.Variant = None,
+    dtype: flags.Dtype = None,
+    device: flags.Device = "auto",
     out: Out = "outputs",
-    force: options.Force = False,
-    offline: options.Offline = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
+    force: flags.Force = False,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+    verbose: flags.Verbose = 0,
 ) -> ExitCode:
     """Encode images to latents and print the files' paths.
 
@@ -57,23 +58,23 @@ def encode(
             code="usage.seed",
             hint="add --sample",
         )
-    spec = meant.build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae)
+    spec = build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae)
     tally = FileResults(
-        "sdcli/vae-encode/1", "latents", json=json, verbosity=meant.parse_verbosity(quiet, verbose)
+        "sdcli/vae-encode/1", "latents", json=json, verbosity=parse_verbosity(quiet, verbose)
     )
     from sdcli import engine
-    from sdcli.output import encoded
+    from sdcli.storage.latents.encoded_image import prepare_latents_output, write_encoded_latents
 
     several = len(files) > 1
-    home = encoded.prepare_latents_output(out, several=several, force=force)
+    home = prepare_latents_output(out, several=several, force=force)
     loaded = engine.load_vae(spec)
-    first = meant.drawn_seed(seed) if sample else None
+    first = drawn_seed(seed) if sample else None
 
     def work(item: tuple[int, str]) -> Iterator[dict[str, Any]]:
         index, file = item
         own = None if first is None else first + index
         latents, facts = _encode(loaded, Path(file).expanduser(), own, vae_tiling or "auto")
-        path = encoded.write_encoded_latents(latents, facts, home, several=several, force=force)
+        path = write_encoded_latents(latents, facts, home, several=several, force=force)
         yield {"path": path, **facts, "shape": list(latents.shape)}
 
     return tally.each(enumerate(files), work)
@@ -81,10 +82,10 @@ def encode(
 
 def _encode(loaded: Any, file: Path, seed: int | None, tiling: str) -> tuple[Any, dict[str, Any]]:
     """Latents of an image file, and what is to be told of them."""
-    from sdcli.engine.encode_image import encode_image
-    from sdcli.engine.stack import library_versions
-    from sdcli.output.pixels import read_pixels
-    from sdcli.output.record import pixels_sha256
+    from sdcli.engine.vae.encode import encode_image
+    from sdcli.storage.images.pixels import read_pixels
+    from sdcli.storage.metadata.record import pixels_sha256
+    from sdcli.versions import library_versions
 
     pixels, notes = read_pixels(file, grid=loaded.facts.vae_scale_factor)
     latents, events = encode_image(loaded, pixels, seed=seed, tiling=tiling)

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.commands import options, told
+from sdcli.commands.options import flags
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
-    from sdcli.catalog.vaes import VaeInfo
+    from sdcli.checkpoints.vae_info import VaeInfo
 
 Name = Annotated[
     str, typer.Argument(metavar="VAE", help="A name of the list, a hub id, a folder or a file.")
 ]
 
 
-def show(name: Name, model: options.Model = EMBEDDED, json: options.Json = False) -> None:
+def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) -> None:
     """Show what the files of a VAE say of it, and whether it fits a model.
 
     Nothing is loaded and nothing fetched.
@@ -28,10 +29,10 @@ def show(name: Name, model: options.Model = EMBEDDED, json: options.Json = False
       sdcli vae show tiny --json
       sdcli vae show ./vae-ft-mse-840000-ema-pruned.safetensors
     """
-    from sdcli.catalog.models import read_defaults, read_json
-    from sdcli.catalog.vaes import find_known_vae, find_mismatch
-    from sdcli.engine.fetch import fetch_model
-    from sdcli.engine.vae_files import read_selected_vae
+    from sdcli.checkpoints.hub import fetch_model
+    from sdcli.checkpoints.model_defaults import read_defaults, read_json
+    from sdcli.checkpoints.vae_info import find_known_vae, find_mismatch
+    from sdcli.checkpoints.vae_selection import read_selected_vae
 
     spec = PipelineSpec(model=model, vae=name, offline=True)
     folder = fetch_model(spec)
@@ -39,7 +40,7 @@ def show(name: Name, model: options.Model = EMBEDDED, json: options.Json = False
     own = read_json(folder / "vae" / "config.json")
     wrong = find_mismatch(facts, own, read_defaults(folder), find_known_vae(name))
     document = _document(facts) | {"model": model, "misfit": wrong.reason if wrong else None}
-    told.print_document(document if json else _facts(document), json)
+    print_document(document if json else _facts(document), json)
 
 
 def _document(facts: VaeInfo) -> dict[str, Any]:

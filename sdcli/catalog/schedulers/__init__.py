@@ -1,0 +1,1 @@
+"""Scheduler names that users type, and what each stands for in Diffusers."""

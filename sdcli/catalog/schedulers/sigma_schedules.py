@@ -1,0 +1,33 @@
+"""The schedule table: how the noise levels can be spread over the steps, one row a way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sdcli.catalog.schedulers.entries import Schedule
+
+AUTOMATIC: Final = "Automatic"
+"""A1111's word for the schedule that it deems best for the sampler."""
+
+SCHEDULES: Final = (
+    Schedule(name="Normal", aliases=("uniform", "discrete")),
+    Schedule(name="Karras", aliases=("k", "ka"), config={"use_karras_sigmas": True}),
+    Schedule(name="Exponential", aliases=("exp",), config={"use_exponential_sigmas": True}),
+    Schedule(name="Beta", aliases=(), config={"use_beta_sigmas": True}, package="scipy"),
+    Schedule(name="Lu", aliases=("lu lambdas",), config={"use_lu_lambdas": True}),
+    Schedule(
+        name="SGM Uniform",
+        aliases=("simple", "trailing"),
+        config={"timestep_spacing": "trailing"},
+    ),
+    Schedule(
+        name="DDIM Uniform",
+        aliases=("leading", "ddim"),
+        config={"timestep_spacing": "leading", "steps_offset": 1},
+    ),
+)
+
+
+def get_schedule(name: str) -> Schedule:
+    """The row of that name, which must exist."""
+    return next(row for row in SCHEDULES if row.name == name)

@@ -1,0 +1,1 @@
+"""What model files contain, read without importing torch."""

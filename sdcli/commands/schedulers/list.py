@@ -1,0 +1,114 @@
+"""`sdcli schedulers list`: the table of samplers."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.catalog.schedulers.entries import Sampler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.commands.options import flags
+from sdcli.errors import UsageError
+
+SCHEMA = "sdcli/schedulers/1"
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="WORDS", help="Only rows with all of these words, as in: karras sde."),
+]
+
+
+def list_schedulers(words: Words = None, json: flags.Json = False) -> None:
+    """List the schedulers and what they can do.
+
+    "calls" are UNet calls for N steps, "noise" is whether it adds noise at its steps,
+    "resume" is what `latents resume` needs: the latents of a step, or --save-latents all.
+
+    \b
+    Examples:
+      sdcli schedulers list
+      sdcli schedulers list karras stochastic
+      sdcli schedulers list distilled
+      sdcli schedulers list dpmpp --json
+    """
+    rows = [row for row in SAMPLERS if _matches(row, words or [])]
+    if not rows:
+        raise UsageError(
+            f"no scheduler has all of: {' '.join(words or [])}",
+            code="scheduler.unknown",
+            hint="sdcli schedulers list",
+        )
+    if json:
+        from sdcli.terminal.json_output import print_json_line
+
+        print_json_line({"schema": SCHEMA, "schedulers": [sampler_document(row) for row in rows]})
+    else:
+        _print_table(rows)
+
+
+def sampler_document(row: Sampler) -> dict[str, Any]:
+    """A row as JSON."""
+    return {
+        "name": row.name,
+        "aliases": list(row.aliases),
+        "class": row.class_name,
+        "order": row.order,
+        "unet_calls": row.calls,
+        "stochastic": row.stochastic,
+        "takes_eta": row.takes_eta,
+        "remembers": row.remembers,
+        "resumes_from_latents": row.resumes_from_latents,
+        "schedules": list(row.schedules),
+        "automatic": row.automatic,
+        "min_steps": row.min_steps,
+        "max_steps": row.max_steps,
+        "package": row.package,
+        "package_found": row.package is None or find_spec(row.package) is not None,
+        "note": row.note,
+    }
+
+
+def _matches(row: Sampler, words: list[str]) -> bool:
+    kind = "stochastic random" if row.stochastic else "deterministic"
+    own = (row.name, row.class_name, *row.aliases, *row.schedules, kind, _sampler_notes(row))
+    text = " ".join(own).lower()
+    return all(word.lower() in text for word in words)
+
+
+def _sampler_notes(row: Sampler) -> str:
+    """What there is to know of few rows only."""
+    needs = f"needs {row.package}" if row.package else ""
+    most = f"at most {row.max_steps} steps" if row.max_steps < Sampler.max_steps else ""
+    least = f"at least {row.min_steps} steps" if row.min_steps > 1 else ""
+    return "; ".join(filter(None, (needs, least, most, row.note)))
+
+
+def _print_table(rows: list[Sampler]) -> None:
+    from sdcli.terminal.tables import print_columns, print_lines, wrap_text
+
+    print_columns(
+        ("name", "class", "order", "calls", "noise", "resume"),
+        [
+            (
+                row.name,
+                row.class_name.removesuffix("Scheduler"),
+                row.order,
+                row.calls,
+                "yes" if row.stochastic else "eta" if row.takes_eta else "no",
+                "latents" if row.resumes_from_latents else "all",
+            )
+            for row in rows
+        ],
+    )
+    by_schedules: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        by_schedules.setdefault(row.schedules, []).append(row.name)
+    print_lines(["", "schedules"])
+    for schedules, names in by_schedules.items():
+        print_lines([*wrap_text(", ".join(schedules), 2), *wrap_text(", ".join(names), 4)])
+    notes = [f"{row.name}: {_sampler_notes(row)}" for row in rows if _sampler_notes(row)]
+    if notes:
+        lines = [line for note in notes for line in wrap_text(note, 2, hanging=2)]
+        print_lines(["", "notes", *lines])

@@ -1,0 +1,171 @@
+"""`sdcli schedulers show`: one scheduler's options, timesteps and noise levels."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, option_info
+from sdcli.catalog.schedulers.overrides import describe_accepted, format_value
+from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
+from sdcli.commands.options import flags
+from sdcli.commands.schedulers.list import sampler_document
+from sdcli.errors import UsageError
+
+SCHEMA = "sdcli/scheduler/1"
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="Any name, with schedule and options, as --scheduler."),
+]
+
+
+def show(name: Name, steps: flags.Steps = None, json: flags.Json = False) -> None:
+    """Show one scheduler's options and timesteps.
+
+    An option that the name does not set is the model's own, else the default. --steps needs no
+    model either: it takes Stable Diffusion 1's noise levels.
+
+    \b
+    Examples:
+      sdcli schedulers show "DPM++ 2M Karras"
+      sdcli schedulers show euler --steps 12
+      sdcli schedulers show "ddim;timestep_spacing=trailing" --steps 4 --json
+    """
+    selection = resolve_scheduler(name)
+    document = _scheduler_document(selection, steps)
+    if json:
+        from sdcli.terminal.json_output import print_json_line
+
+        print_json_line(document)
+    else:
+        _print_scheduler(document)
+
+
+def _scheduler_document(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
+    assert selection.sampler is not None
+    _check_steps(selection, steps)
+    return {
+        "schema": SCHEMA,
+        "label": selection.label,
+        **sampler_document(selection.sampler),
+        "order": selection.order,
+        "stochastic": selection.is_stochastic,
+        "resumes_from_latents": selection.resumes_from_latents,
+        "max_steps": selection.max_steps,
+        "options": _options(selection),
+        "steps": steps,
+        **_schedule(selection, steps),
+    }
+
+
+def _check_steps(selection: ResolvedScheduler, steps: int | None) -> None:
+    least = selection.sampler.min_steps if selection.sampler else 1
+    if steps is not None and not least <= steps <= selection.max_steps:
+        raise UsageError(
+            f"--steps: {selection.label} takes {least} to {selection.max_steps}, not {steps}",
+            code="usage.num_inference_steps",
+        )
+
+
+def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
+    class_name = selection.choice.class_name or ""
+    config = dict(selection.choice.config)
+    rows = []
+    for key, default in CONSTRUCTORS[class_name].items():
+        known = option_info(class_name, key)
+        rows.append(
+            {
+                "name": key,
+                "default": _format_value(default),
+                "set": _format_value(config[key]) if key in config else None,
+                "takes": None if known.fixed else describe_accepted(known),
+                "fixed": known.fixed or None,
+                "meaning": known.meaning,
+            }
+        )
+    return rows
+
+
+def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
+    """A sigma null is of pure noise, which has no signal to be measured by."""
+    if steps is None:
+        return {"schedule": None, "last_sigma": None}
+    from sdcli.engine.schedulers.build import timestep_table
+
+    pairs, last = timestep_table(selection.choice, steps)
+    calls = [
+        {"call": call, "timestep": timestep, "sigma": sigma if math.isfinite(sigma) else None}
+        for call, (timestep, sigma) in enumerate(pairs, 1)
+    ]
+    return {"schedule": calls, "last_sigma": last}
+
+
+def _print_scheduler(document: dict[str, Any]) -> None:
+    from sdcli.output import tables
+    from sdcli.terminal.tables import align_rows, print_lines, wrap_text
+
+    tables.print_facts(_facts(document))
+    rows = [
+        (
+            row["name"],
+            "" if row["set"] is None else _format_name(row["set"]),
+            _format_name(row["default"]),
+        )
+        for row in document["options"]
+    ]
+    header, *lines = align_rows([("option", "set to", "default"), *rows], [False] * 3)
+    print_lines(["", header])
+    for line, row in zip(lines, document["options"], strict=True):
+        takes = row["takes"] or f"fixed: {row['fixed']}"
+        print_lines([line, *wrap_text(f"{row['meaning']} ({takes})", 4)])
+    if document["schedule"] is not None:
+        _print_schedule(document["schedule"], document["last_sigma"])
+
+
+def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
+    """The level after the last call has a place in the plot only if there is noise left."""
+    from sdcli.terminal.plot import plot
+    from sdcli.terminal.tables import print_columns, print_lines
+
+    sigmas = [math.inf if c["sigma"] is None else c["sigma"] for c in calls]
+    rows = [
+        (c["call"], f"{c['timestep']:.6g}", f"{sigma:.4f}")
+        for c, sigma in zip(calls, sigmas, strict=True)
+    ]
+    print_lines([""])
+    print_columns(("call", "timestep", "sigma"), [*rows, (None, None, f"{last:.4f}")])
+    print_lines(["", *plot("timestep by UNet call", [c["timestep"] for c in calls])])
+    title = f"sigma by UNet call (log), and {last:.4g} at the end"
+    print_lines(["", *plot(title, [*sigmas, last] if last > 0 else sigmas, log=True)])
+
+
+def _facts(document: dict[str, Any]) -> dict[str, object]:
+    noise = "at every step" if document["stochastic"] else "none"
+    alone = "the latents of any step" + " at an eta of 0" * document["takes_eta"]
+    return {
+        "scheduler": document["label"],
+        "class": document["class"],
+        "other names": ", ".join(document["aliases"]),
+        "order": document["order"],
+        "UNet calls for N steps": document["unet_calls"],
+        "adds noise": "as --eta says" if document["takes_eta"] else noise,
+        "schedules": ", ".join(document["schedules"]),
+        "Automatic means": document["automatic"],
+        "steps": f"{document['min_steps']} to {document['max_steps']}",
+        "resumes from": alone if document["resumes_from_latents"] else "--save-latents all",
+        "needs": document["package"],
+        "note": document["note"],
+    }
+
+
+def _format_value(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _format_name(value: object) -> str:
+    return "none" if value in (None, []) else format_value(value)

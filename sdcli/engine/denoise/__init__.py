@@ -1,0 +1,1 @@
+"""The denoising loop: Diffusers' pipeline call, with recording and resuming around it."""

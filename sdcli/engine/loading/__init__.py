@@ -1,0 +1,1 @@
+"""Load pipelines, VAEs and single components from verified files."""

@@ -1,0 +1,1 @@
+"""Observe a pipeline while it runs, without changing its results."""

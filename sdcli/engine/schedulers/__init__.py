@@ -1,0 +1,1 @@
+"""Build Diffusers schedulers and compute with their noise levels."""

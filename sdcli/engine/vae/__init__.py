@@ -1,0 +1,1 @@
+"""Encode images to latents and decode latents to images."""

@@ -1,0 +1,1 @@
+"""Records, workflows and names of other programs, mapped to ours and back."""

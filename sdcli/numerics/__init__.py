@@ -1,0 +1,1 @@
+"""Image and latent arithmetic on NumPy arrays."""

@@ -1,0 +1,1 @@
+"""Resolve requests to jobs, validate them, and group them into batches."""

@@ -1,0 +1,145 @@
+"""What an entry or a command line says: fields by their right names, each with its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sdcli.errors import SdcliError, UsageError
+from sdcli.prompts import sweep
+from sdcli.prompts.entry import PromptEntry, located_error
+from sdcli.prompts.fields import SIZE, canonical_field
+from sdcli.prompts.sweep import SweepAxes
+from sdcli.request import GenerationRequest
+
+PROMPT: Final = "prompt"
+
+_RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "width": ("width", SIZE),
+    "height": ("height", SIZE),
+    SIZE: (SIZE, "width", "height"),
+    "model": ("model", "variant", "offline"),
+    "vae": ("vae", "model", "variant", "offline"),
+    "wildcard": (PROMPT,),
+}
+"""Where a fault of a field may come from, the likeliest first; of all others from itself."""
+
+
+def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[UsageError]]:
+    """The fields that an entry sets, and what is wrong with those that cannot be read."""
+    axes: dict[str, Sequence[object]] = {}
+    faults = list(entry.faults)
+    for written, value in entry.fields.items():
+        try:
+            name = canonical_field(written)
+            if name in axes:
+                raise UsageError(f"{name} is there twice, by two names", code="usage.field")
+            if value is None:
+                continue
+            is_word = entry.is_text and isinstance(value, str)
+            axes[name] = (
+                sweep.parse_values(name, str(value))
+                if is_word
+                else sweep.values_from_data(name, value)
+            )
+        except UsageError as error:
+            faults.append(
+                located_error(
+                    entry.place_of(written), error.message, code=error.code, hint=error.hint
+                )
+            )
+    try:
+        return _without_plain_size(axes), faults
+    except UsageError as error:
+        del axes[SIZE]
+        place = entry.place_of(written_name(entry, (SIZE,)) or SIZE)
+        return axes, [*faults, located_error(place, error.message, code=error.code)]
+
+
+def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
+    """The settings of the command line: its words, True for a switch, None for what is unsaid."""
+    axes: dict[str, Sequence[object]] = {}
+    for name, value in said.items():
+        if value is None or value is False:
+            continue
+        field = canonical_field(name)
+        is_word = isinstance(value, str)
+        axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)
+    return _without_plain_size(axes)
+
+
+def _without_plain_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
+    """One size as its width and height, so that each can be overruled alone."""
+    if SIZE not in axes:
+        return dict(axes)
+    if "width" in axes or "height" in axes:
+        raise UsageError("size beside width or height", code=f"usage.{SIZE}")
+    if len(axes[SIZE]) > 1:
+        return dict(axes)
+    [size] = axes[SIZE]
+    assert isinstance(size, tuple)
+    width, height = size
+    rest = {name: values for name, values in axes.items() if name != SIZE}
+    return {**rest, "width": (width,), "height": (height,)}
+
+
+def build_request(values: Mapping[str, object]) -> GenerationRequest:
+    """The request of one value a field. Raises UsageError."""
+    if SIZE not in values:
+        return GenerationRequest.from_dict(values)
+    size = values[SIZE]
+    assert isinstance(size, tuple)
+    width, height = size
+    rest = {name: value for name, value in values.items() if name != SIZE}
+    return GenerationRequest.from_dict({**rest, "width": width, "height": height})
+
+
+def value_errors(axes: SweepAxes) -> dict[str, UsageError]:
+    """What is wrong with each field alone, whatever the model."""
+    errors = {}
+    for name, values in axes.items():
+        for value in _sample_values(values):
+            try:
+                build_request({PROMPT: "", name: value})
+                if name == "scheduler" and value is not None:
+                    _check_scheduler(str(value))
+            except UsageError as error:
+                errors[name] = error
+                break
+    return errors
+
+
+def _check_scheduler(name: str) -> None:
+    from sdcli.catalog.schedulers.resolve import resolve_scheduler
+
+    resolve_scheduler(name)
+
+
+def error_field(error: SdcliError) -> str:
+    """The field that an error is about, by its code."""
+    return error.code.removeprefix("usage.").partition(".")[0]
+
+
+def written_name(entry: PromptEntry, fields: Sequence[str]) -> str | None:
+    """How the entry writes the first of the fields that it sets, None when it sets none."""
+    written = {
+        _canonical_or_none(name): name for name, value in entry.fields.items() if value is not None
+    }
+    return next((written[field] for field in fields if field in written), None)
+
+
+def related_fields(field: str) -> tuple[str, ...]:
+    """The fields that a fault of one may come from."""
+    return _RELATED_FIELDS.get(field, (field,))
+
+
+def _canonical_or_none(written: str) -> str | None:
+    try:
+        return canonical_field(written)
+    except UsageError:
+        return None
+
+
+def _sample_values(values: Sequence[object]) -> Sequence[object]:
+    """All of a few values, the ends of many numbers."""
+    return (values[0], values[-1]) if isinstance(values, range) else values

@@ -1,0 +1,1 @@
+"""Readers of prompt files, one module a format."""

@@ -1,0 +1,1 @@
+"""Run jobs: the loop, the writer, results and interrupts."""

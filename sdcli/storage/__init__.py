@@ -1,0 +1,1 @@
+"""Files on disk: images, metadata, latents and job journals."""

@@ -1,0 +1,38 @@
+"""Several images on one stdout: a tar, member by member as they are made."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+
+from sdcli.storage import files
+
+
+class TarStream:
+    """A tar stream on stdout. The same images make the same bytes."""
+
+    def __init__(self) -> None:
+        self._tar: tarfile.TarFile | None = None
+
+    def add(self, name: str, data: bytes) -> None:
+        """Write one whole member, at once. Raises OutputError; BrokenPipeError when nobody reads"""
+        with files.os_errors_as_output_errors("stdout"):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            self._opened().addfile(member, io.BytesIO(data))
+            sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """Write the end of the archive, an empty one too."""
+        with files.os_errors_as_output_errors("stdout"):
+            self._opened().close()
+            sys.stdout.buffer.flush()
+
+    def _opened(self) -> tarfile.TarFile:
+        if self._tar is None:
+            # Records of one block: a reader gets each image when it is written, not 10 KiB later.
+            self._tar = tarfile.open(  # noqa: SIM115 - closed by close()
+                fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=512
+            )
+        return self._tar

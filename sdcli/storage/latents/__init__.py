@@ -1,0 +1,1 @@
+"""Write and read files of latents."""

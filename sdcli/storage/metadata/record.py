@@ -1,0 +1,172 @@
+"""The record of what made an image: JSON of our own, and the text that A1111's tools read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdcli.catalog.schedulers.resolve import a1111_names
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.errors import UsageError
+from sdcli.latents import RunInfo
+from sdcli.planning.resolve import job_id
+from sdcli.request import EMBEDDED, GenerationRequest
+from sdcli.result import GenerationResult, SavedImage
+from sdcli.storage import files
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = "sdcli/record/1"
+
+
+def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
+    """The record of a result: JSON-able, and the same for the same picture made twice.
+
+    "request" is valid for `GenerationRequest.from_dict` and leaves nothing open; "job" is the id of
+    the job as it was asked for, so a replay, which leaves nothing open either, may have another.
+    """
+    job = result.job
+    return partial_record(result, versions) | {
+        "weights": dict(result.weights),
+        "events": list(result.events),
+        "pixels": {
+            "width": job.width,
+            "height": job.height,
+            "sha256": pixels_sha256(result.pixels),
+        },
+    }
+
+
+def partial_record(
+    result: GenerationResult | RunInfo, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """As much of the record as is known before the first step."""
+    job = result.job
+    request = GenerationRequest(
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt or None,
+        spec=replace(job.spec, dtype=result.dtype),
+        scheduler=job.scheduler_label,
+        num_inference_steps=job.num_inference_steps,
+        guidance_scale=job.guidance_scale,
+        guidance_rescale=job.guidance_rescale,
+        eta=job.eta,
+        clip_skip=job.clip_skip,
+        width=job.width,
+        height=job.height,
+        seed=job.seed,
+        vae_tiling=job.vae_tiling,
+    )
+    return {
+        "schema": SCHEMA,
+        "job": job_id(job),
+        "request": request.to_dict(),
+        "scheduler": {"class": result.scheduler_class, "config": dict(result.scheduler_config)},
+        "timesteps": list(result.timesteps),
+        "sigmas": None if result.sigmas is None else list(result.sigmas),
+        "batch_size": result.batch_size,
+        "dtype": result.dtype,
+        "device": result.device,
+        "versions": dict(versions),
+    }
+
+
+def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
+    """The request in the record of the file. Raises UsageError for none, and for one not ours."""
+    if not record["request"] and "decoded" in record:
+        raise UsageError(
+            f"{path}: decoded from latents that do not say how they were made",
+            code="record.no_request",
+        )
+    try:
+        return GenerationRequest.from_dict(record["request"])
+    except UsageError as error:
+        if error.code != "usage.field":
+            raise UsageError(f"{path}: its record: {error.message}", code=error.code) from error
+        raise UsageError(
+            f"{path}: its record ({record.get('schema')}) is of a later version: {error.message}",
+            code=error.code,
+            hint="pip install --upgrade sdcli",
+        ) from error
+
+
+def write_sidecar(written: SavedImage, versions: Mapping[str, str], *, force: bool = False) -> str:
+    """Write the record beside its image, as `cat.json` for `cat.png`, and return the path.
+
+    Raises OutputError; UsageError when there is no file to be beside.
+    """
+    path = files.sibling_path(written.path, ".json")
+    text = json.dumps(make_record(written.result, versions), ensure_ascii=False, indent=2)
+    files.write_atomic(path, f"{text}\n".encode(), force=force)
+    return str(path)
+
+
+def pixels_sha256(pixels: NDArray[np.uint8]) -> str:
+    """`rgb_sha256` of an array (height, width, 3)."""
+    height, width, _ = pixels.shape
+    return rgb_sha256(width, height, pixels.tobytes())
+
+
+def rgb_sha256(width: int, height: int, data: bytes) -> str:
+    """SHA-256 of the line "RGB <width> <height>" and then the pixels, three bytes each."""
+    return hashlib.sha256(f"RGB {width} {height}\n".encode("ascii") + data).hexdigest()
+
+
+def format_parameters(record: Mapping[str, Any]) -> str:
+    """The record as A1111's "parameters" text: prompts, then one line of names and values."""
+    request = record["request"]
+    lines = [request["prompt"]]
+    if request["negative_prompt"]:
+        lines.append(f"Negative prompt: {request['negative_prompt']}")
+    fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields))
+    return "\n".join(lines)
+
+
+def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
+    request, weights = record["request"], record["weights"]
+    scheduler = record["scheduler"]
+    sampler, schedule = a1111_names(scheduler["class"], scheduler["config"])
+    clip_skip = request["clip_skip"]
+    return [
+        ("Steps", request["num_inference_steps"]),
+        ("Sampler", sampler),
+        ("Schedule type", schedule),
+        ("CFG scale", f"{request['guidance_scale']:g}"),
+        ("Seed", request["seed"]),
+        ("Size", f"{request['width']}x{request['height']}"),
+        # Without "Model hash": A1111's is of a checkpoint file, and we have folders of parts.
+        ("Model", _model_name(request["model"])),
+        ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
+        ("VAE", Path(request["vae"]).name if request["vae"] else None),
+        ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
+        ("RNG", "CPU"),  # what draws our noise, on every device
+        ("CFG Rescale phi", request["guidance_rescale"] or None),
+        ("Eta DDIM", request["eta"] or None),  # their "Eta" is for ancestral samplers
+        ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
+    ]
+
+
+def _model_name(model: str) -> str:
+    """What A1111 calls a model: the name of its file or folder, without the ending of a file."""
+    if model == EMBEDDED:
+        return EMBEDDED_FOLDER.name
+    path = Path(model)
+    return path.stem if path.suffix in (".safetensors", ".ckpt") else path.name
+
+
+def _quoted(value: object) -> str:
+    """A1111's rule: JSON quotes around a value that would end early."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text
+
+
+def record_json(record: Mapping[str, Any]) -> str:
+    """The record as it stands in an image: short, and readable in every script."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

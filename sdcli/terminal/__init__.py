@@ -1,0 +1,1 @@
+"""Everything printed to stdout and stderr."""

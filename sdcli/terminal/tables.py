@@ -1,0 +1,87 @@
+"""Rows and columns for people on stdout: fitted on a terminal, aligned plain text anywhere else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TextIO
+
+from sdcli.storage import files
+from sdcli.storage.text import one_line
+
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
+
+
+def print_columns(
+    header: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO | None = None
+) -> None:
+    """Print the rows under their header; columns of numbers align to the right, None is "-".
+
+    The stream is stdout if left out.
+    """
+    stream = stream or sys.stdout
+    cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+    right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
+    with files.os_errors_as_output_errors("stdout"):
+        if stream.isatty():
+            _column_table(header, cells, right, stream)
+        else:
+            lines = align_rows([list(header), *cells], right)
+            print("\n".join(lines), file=stream, flush=True)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print lines as they are, such as those of a plot."""
+    with files.os_errors_as_output_errors("stdout"):
+        print("\n".join(lines), flush=True)
+
+
+def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
+    """Lines of the text that fit the terminal, or COLUMNS, or 80 where there is neither."""
+    width = max(shutil.get_terminal_size().columns, indent + hanging + 20)
+    return textwrap.wrap(
+        one_line(text),
+        width,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_on_hyphens=False,
+    )
+
+
+def text_bar(value: float, largest: float, width: int = 32) -> str:
+    """A bar of at most `width` characters, to an eighth of one."""
+    if not largest > 0 or not value > 0:
+        return ""
+    eighths = min(round(value / largest * width * 8), width * 8)
+    return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
+
+
+def align_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Lines with two blanks between columns as wide as their widest cell."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(right))]
+    return [
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _column_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], stream: TextIO
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name, to_right in zip(header, right, strict=True):
+        table.add_column(Text(name), justify="right" if to_right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(file=stream).print(table)

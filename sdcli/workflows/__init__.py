@@ -1,0 +1,1 @@
+"""Operations that take more than one run, or more than one file."""

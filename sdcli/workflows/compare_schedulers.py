@@ -1,0 +1,169 @@
+"""One prompt and one noise under several schedulers, and how near each comes to the limit."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.checkpoints.model_defaults import read_defaults
+from sdcli.errors import SdcliError, UsageError
+from sdcli.planning.resolve import resolve_jobs
+from sdcli.prompts.sources import IterableSource
+from sdcli.request import GenerationRequest
+from sdcli.result import GenerationResult, JobFailure, StepEvent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+REFERENCE_SCHEDULER: Final = "DPM++ 2M"
+CONVERGED_DB: Final = 30.0
+"""PSNR of the image from which a run counts as converged: differences are hard to see."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SchedulerRun:
+    """One scheduler at one number of steps; `error` instead of all that is None.
+
+    `seconds` are of the denoising alone, `latent_rmse` and `psnr` (dB, None for equal images) are
+    to the reference.
+    """
+
+    scheduler: str
+    stochastic: bool
+    steps: int
+    unet_calls: int | None = None
+    seconds: float | None = None
+    latent_rmse: float | None = None
+    psnr: float | None = None
+    pixels: NDArray[np.uint8] | None = None
+    error: SdcliError | None = None
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether the image is as good as the reference's."""
+        return self.error is None and (self.psnr is None or self.psnr >= CONVERGED_DB)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerComparison:
+    """All runs, schedulers in the order asked, each with rising steps."""
+
+    prompt: str
+    seed: int
+    reference_steps: int
+    reference: SchedulerRun
+    runs: tuple[SchedulerRun, ...]
+
+    @property
+    def fastest(self) -> SchedulerRun | None:
+        """The converged run of the fewest UNet calls, the nearest one among equals."""
+        converged = [run for run in self.runs if run.is_converged]
+        return min(
+            converged, key=lambda run: (run.unet_calls, run.latent_rmse or 0.0), default=None
+        )
+
+
+def compare_schedulers(
+    template: GenerationRequest,
+    schedulers: Sequence[str],
+    steps: Sequence[int],
+    *,
+    reference_steps: int,
+    on_step: Callable[[StepEvent], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> SchedulerComparison:
+    """Draw the template once for each scheduler and number of steps, and a reference of many.
+
+    Raises SdcliError before anything is drawn for what any of the runs could not do, or when the
+    reference fails; a run that fails later is kept with its error.
+    """
+    from sdcli.runner.loop import iter_results
+
+    seed = int.from_bytes(os.urandom(4), "big") if template.seed is None else template.seed
+    asked = [(resolve_scheduler(name).label, n) for name in schedulers for n in steps]
+    _check_distinct(schedulers)
+    requests = [
+        replace(template, scheduler=name, num_inference_steps=n, seed=seed)
+        for name, n in [(REFERENCE_SCHEDULER, reference_steps), *asked]
+    ]
+    _check_requests(requests)
+    outcomes = iter_results(
+        IterableSource(requests), save_latents="final", on_step=on_step, warn=warn
+    )
+    reference = next(outcomes)
+    if isinstance(reference, JobFailure):
+        raise reference.error
+    return SchedulerComparison(
+        prompt=template.prompt,
+        seed=seed,
+        reference_steps=reference_steps,
+        reference=_to_run(REFERENCE_SCHEDULER, reference_steps, reference, reference),
+        runs=tuple(
+            _to_run(label, n, outcome, reference)
+            for (label, n), outcome in zip(asked, outcomes, strict=True)
+        ),
+    )
+
+
+def _check_distinct(schedulers: Sequence[str]) -> None:
+    labels = [resolve_scheduler(name).label for name in schedulers]
+    for i, label in enumerate(labels):
+        if label in labels[:i]:
+            raise UsageError(
+                f"--schedulers: {schedulers[labels.index(label)]!r} and {schedulers[i]!r} are both "
+                f"{label}",
+                code="usage.schedulers",
+                hint="name each once",
+            )
+
+
+def _check_requests(requests: Sequence[GenerationRequest]) -> None:
+    from sdcli.checkpoints.hub import fetch_model
+
+    defaults = read_defaults(fetch_model(requests[0].spec))
+    for request in requests:
+        list(resolve_jobs(request, defaults, 0))
+
+
+def _to_run(
+    label: str, steps: int, outcome: GenerationResult | JobFailure, reference: GenerationResult
+) -> SchedulerRun:
+    stochastic = resolve_scheduler(label).is_stochastic
+    if isinstance(outcome, JobFailure):
+        return SchedulerRun(
+            scheduler=label, stochastic=stochastic, steps=steps, error=outcome.error
+        )
+    return SchedulerRun(
+        scheduler=label,
+        stochastic=stochastic,
+        steps=steps,
+        unet_calls=len(outcome.timesteps),
+        seconds=outcome.seconds["denoise"],
+        latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
+        psnr=psnr(outcome.pixels, reference.pixels),
+        pixels=outcome.pixels,
+    )
+
+
+def rmse(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Root mean square difference of two arrays of one shape."""
+    import numpy as np
+
+    return float(np.sqrt(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)))
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
+    """Peak signal-to-noise ratio of two images in dB, None when they are equal."""
+    difference = rmse(a, b)
+    return 20 * math.log10(255 / difference) if difference else None
+
+
+def _final_latents(result: GenerationResult) -> NDArray[Any]:
+    assert result.latents is not None
+    final: NDArray[Any] = result.latents["final"]
+    return final

@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sdcli.versions import __version__ as __version__
+
 if TYPE_CHECKING:
     from sdcli.errors import SdcliError as SdcliError
     from sdcli.request import GenerationRequest as GenerationRequest
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from sdcli.result import GenerationResult as GenerationResult
     from sdcli.runner.loop import generate as generate
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "GenerationRequest": "sdcli.request",

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     from numpy.typing import NDArray
+
+    LatentsRenderer = Callable[[NDArray[Any]], NDArray[np.uint8]]
+    """Turns latents (4, height/8, width/8) into pixels (height, width, 3)."""
 
 XT, X0, MODEL_OUTPUT, NOISE = "xt", "x0", "eps", "noise"
 KINDS: Final[Mapping[str, str]] = {

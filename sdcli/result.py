@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import SdcliError
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,11 +1,10 @@
-"""The libraries below us, by name and version, without importing them."""
+"""Versions of sdcli and of the libraries below it, read without importing them."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
-import sdcli
+__version__ = "0.1.0"
 
 PACKAGES = ("diffusers", "transformers", "accelerate", "torch", "numpy", "safetensors")
 
@@ -13,7 +12,9 @@ PACKAGES = ("diffusers", "transformers", "accelerate", "torch", "numpy", "safete
 @cache
 def library_versions() -> dict[str, str]:
     """Package name -> installed version, for the record; what is not installed is left out."""
-    found = {"sdcli": sdcli.__version__}
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    found = {"sdcli": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

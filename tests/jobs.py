@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult
 

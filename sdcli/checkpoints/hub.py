@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from sdcli.catalog.known_vaes import OWN, TINY, VAES, find_known_vae
 from sdcli.checkpoints import weights
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.checkpoints.vae_info import OWN, TINY, VAES, find_known_vae
 from sdcli.errors import ModelError, UnsafeError, did_you_mean
 from sdcli.request import EMBEDDED, PipelineSpec
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdcli.catalog.known_vaes import find_known_vae
 from sdcli.checkpoints import weights
 from sdcli.checkpoints.hub import fetch_vae
 from sdcli.checkpoints.model_defaults import read_defaults, read_json
-from sdcli.checkpoints.vae_info import VaeInfo, find_known_vae, find_mismatch, read_vae
+from sdcli.checkpoints.vae_info import VaeInfo, find_mismatch, read_vae
 from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec
 

@@ -94,8 +94,8 @@ def generate(
         said["seed"] = str(secrets.randbits(32))  # the same one in every cell
         asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
     watching = parse_preview(preview, preview_out, preview_vae, quiet)
-    from sdcli.runner.loop import run
-    from sdcli.runner.writer import RunOptions
+    from sdcli.runner.deliver import run
+    from sdcli.runner.options import RunOptions
 
     grids = None
     if grid is not None:
@@ -120,7 +120,7 @@ def generate(
     limit = parse_batch_size(batch_size)
     code = run(_open_prompts(prompts, asked), delivery, batch_size=limit)
     for path in grids.write(delivery) if grids else ():
-        print_path(path, "sdcli/grid/1", jsonl)
+        print_path(path, jsonl, schema="sdcli/grid/1")
     return code
 
 

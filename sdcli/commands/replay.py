@@ -56,8 +56,8 @@ def replay(
     recorded = replays.read_images(images, set_ or [])
     if check:
         return _verify_images(recorded, out, force, json)
-    from sdcli.runner.loop import run
-    from sdcli.runner.writer import RunOptions
+    from sdcli.runner.deliver import run
+    from sdcli.runner.options import RunOptions
 
     delivery = RunOptions(
         out=out or "outputs",

@@ -10,7 +10,7 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.latent_rgb import read_latent_rgb_factors
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.errors import UsageError
-from sdcli.numerics.latents import latents_to_rgb
+from sdcli.numerics.latent_rgb import latents_to_rgb
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdcli.engine.loading.vae import LoadedVae
+    from sdcli.latents import LatentsRenderer
 
-    Look = Callable[[NDArray[Any]], NDArray[np.uint8]]
     """Latents (channels, height/8, width/8) to pixels (height, width, 3)."""
 
 
-def linear_renderer(spec: PipelineSpec, channels: int | None = None) -> Look:
+def linear_renderer(spec: PipelineSpec, channels: int | None = None) -> LatentsRenderer:
     """The linear map of the model that `spec` names; loads nothing, and needs no torch.
 
     Raises UsageError when nobody has said what the model's latents look like, or when they do not
@@ -40,7 +40,9 @@ def linear_renderer(spec: PipelineSpec, channels: int | None = None) -> Look:
     return lambda latents: latents_to_rgb(latents, factors, scale)
 
 
-def vae_renderer(spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto") -> Look:
+def vae_renderer(
+    spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto"
+) -> LatentsRenderer:
     """The VAE that `spec` names, loaded once. Never call this in two threads, as with `load`.
 
     `warn` hears what was found out while loading, and the rungs that a decode took.
@@ -55,7 +57,7 @@ def vae_renderer(spec: PipelineSpec, warn: Callable[[str], None], tiling: str = 
 
 def loaded_vae_renderer(
     loaded: LoadedVae, warn: Callable[[str], None], tiling: str = "auto"
-) -> Look:
+) -> LatentsRenderer:
     """A VAE that is there already, one picture at a time, as `generate` decodes."""
     from sdcli.engine.vae.roundtrip import decode_array
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 _SIGMA: Final = 1.5
 _REACH: Final = 5
@@ -19,8 +18,6 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
     Raises ValueError when their shapes differ.
     """
-    import numpy as np
-
     _check(a, b)
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
@@ -32,8 +29,6 @@ def ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     Wang, Bovik, Sheikh and Simoncelli 2004: Gaussian windows of 11 x 11 with sigma 1.5, only those
     that lie wholly inside. Raises ValueError when the shapes differ or are below 11 x 11.
     """
-    import numpy as np
-
     _check(a, b)
     if min(a.shape[:2]) < 2 * _REACH + 1:
         raise ValueError("a picture below 11 x 11 has no window")
@@ -55,8 +50,6 @@ def _check(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
 
 def _blurred(plane: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted means of all whole windows: (height - 10, width - 10)."""
-    import numpy as np
-
     offsets = np.arange(-_REACH, _REACH + 1)
     weights = np.exp(-(offsets**2) / (2 * _SIGMA**2))
     weights /= weights.sum()
@@ -65,3 +58,24 @@ def _blurred(plane: NDArray[np.float64]) -> NDArray[np.float64]:
         np.lib.stride_tricks.sliding_window_view(rows, len(weights), axis=1) @ weights
     )
     return result
+
+
+Array = NDArray[np.float32]
+
+
+def rmse(a: Array, b: Array) -> float:
+    """Root of the mean squared difference."""
+    return float(np.sqrt(np.mean((as_float64(a) - as_float64(b)) ** 2)))
+
+
+def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Cosine of the angle between two arrays seen as vectors; 1 for equal ones, also for zeros."""
+    first, second = as_float64(a).ravel(), as_float64(b).ravel()
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    if lengths == 0 or np.array_equal(first, second):
+        return 1.0 if np.array_equal(first, second) else 0.0
+    return float(np.clip(first @ second / lengths, -1, 1))
+
+
+def as_float64(array: Any) -> NDArray[np.float64]:
+    return np.asarray(array, np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sdcli.planning.resolve import Job, batch_key
+from sdcli.job import Job, batch_key
 from sdcli.prompts.sources import RequestSource
 from sdcli.request import GenerationRequest, PipelineSpec
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
-from sdcli.planning.resolve import Job, resolve_jobs
+from sdcli.job import Job
+from sdcli.planning.resolve import resolve_jobs
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from sdcli.errors import CorruptError, ExitCode, ModelError, OutputError, SdcliError, UnsafeError
+from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, UnsafeError
+from sdcli.job import Job, batch_key
 from sdcli.latents import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
-from sdcli.planning.batching import BatchObserver, claimed_batches, same_base_model
+from sdcli.planning.batching import BatchObserver, claimed_batches
 from sdcli.planning.planner import Planner, fetch_defaults
-from sdcli.planning.resolve import Job, batch_key, random_seed, resolve_jobs
+from sdcli.planning.resolve import random_seed, resolve_jobs
 from sdcli.prompts.sources import IterableSource, RequestSource
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.interrupts import InterruptHandler
-from sdcli.runner.results import ResultHandler
-from sdcli.runner.writer import ResultWriter, build_preview
-from sdcli.runner.writer import RunOptions as RunOptions
-from sdcli.runner.writer_thread import WriterThread
+from sdcli.runner.options import RunOptions as RunOptions
+from sdcli.runner.pipeline_cache import _pipeline
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
@@ -32,10 +28,6 @@ ResumeHook = Callable[["LoadedPipeline", Job], ResumePoint]
 
 _FAILED_TOGETHER: Final = 1000
 """How many jobs of a model that does not load fail by one line."""
-
-_FINISHING_MESSAGE: Final = "the images in flight are finished first; Ctrl-C again stops at once"
-
-_loaded: dict[PipelineSpec, LoadedPipeline] = {}
 
 
 def generate(
@@ -152,112 +144,6 @@ def _leading_jobs(jobs: Sequence[Job]) -> list[Job]:
     """The first jobs, as far as they may share a batch."""
     key = batch_key(jobs[0])
     return list(takewhile(lambda job: batch_key(job) == key, jobs))
-
-
-def _pipeline(spec: PipelineSpec, warn: Callable[[str], None]) -> LoadedPipeline:
-    """The loaded pipeline; one at a time, since two may not fit into memory."""
-    from sdcli import engine
-
-    if spec not in _loaded:
-        before = [loaded for known, loaded in _loaded.items() if same_base_model(known, spec)]
-        _loaded.clear()
-        _loaded[spec] = engine.load(spec, like=before[0] if before else None)
-        for note in _loaded[spec].notes:
-            warn(note)
-    return _loaded[spec]
-
-
-def run(
-    source: RequestSource,
-    delivery: RunOptions,
-    *,
-    batch_size: int | None = 1,
-    begin: ResumeHook | None = None,
-) -> ExitCode:
-    """Draw what arrives, write every image and report it at once. A failed job stops no other.
-
-    Returns PARTIAL when only some of the images were made, else the first failure's own code.
-    Raises OutputError or UsageError before anything is loaded when `out` cannot be.
-    """
-    from sdcli.terminal import console, reports
-
-    started = time.monotonic()
-    shelf = ResultWriter(delivery)
-    talk = console.Console(verbosity=delivery.verbosity)
-    report = reports.make_report(delivery.report, talk)
-    patience = InterruptHandler(lambda: talk.warn(_FINISHING_MESSAGE))
-    watching = delivery.watching
-    pictures = watching is not None and watching.terminal
-    with shelf.dumps, talk.progress(delivery.images, pictures=pictures) as progress:
-        counter = ResultHandler(shelf=shelf, report=report, progress=progress, warn=talk.warn)
-        sinks: list[LatentsSink] = [shelf.dumps]
-        if watching:
-            sinks.append(build_preview(watching, delivery, progress, talk.warn))
-        try:
-            report.started(delivery.images)
-            with patience.installed() if shelf.ledger else nullcontext():
-                _run_and_save(source, counter, sinks, batch_size, patience, begin)
-        except (SdcliError, KeyboardInterrupt) as stop:
-            counter.stopped(stop)
-        finally:
-            shelf.close()
-    if delivery.journal:
-        talk.summary(counter.summary())
-    seconds = round(time.monotonic() - started, 3)
-    report.close({**counter.counts(), "exit_code": int(counter.exit_code()), "seconds": seconds})
-    return counter.exit_code()
-
-
-def _run_and_save(
-    source: RequestSource,
-    counter: ResultHandler,
-    sinks: Sequence[LatentsSink],
-    batch_size: int | None,
-    patience: InterruptHandler,
-    begin: ResumeHook | None,
-) -> None:
-    """Draw here, and write beside it; what was drawn is written whatever happens."""
-    beside = WriterThread()
-
-    def on_step(event: StepEvent) -> None:
-        counter.progress.on_step(event)
-        counter.report.step(event)
-
-    try:
-        for outcome in iter_results(
-            source,
-            batch_size=batch_size,
-            sinks=sinks,
-            begin=begin,
-            on_step=on_step,
-            warn=counter.warn,
-            ledger=counter.shelf.ledger,
-            order=_ThreadedObserver(beside, counter),
-            patience=patience,
-            wildcards=counter.shelf.wildcards,
-        ):
-            beside.do(partial(counter.take, outcome))
-    except (SdcliError, KeyboardInterrupt):
-        with patience.busy():
-            beside.finish()
-        raise
-    else:
-        beside.finish()
-    finally:
-        counter.close()
-
-
-class _ThreadedObserver:
-    """Tells the counter which jobs come, in its own thread."""
-
-    def __init__(self, beside: WriterThread, counter: ResultHandler) -> None:
-        self._beside, self._counter = beside, counter
-
-    def expect(self, jobs: Sequence[Job]) -> None:
-        self._beside.do(partial(self._counter.expect, jobs))
-
-    def skip(self, jobs: Sequence[Job]) -> None:
-        self._beside.do(partial(self._counter.skip, jobs))
 
 
 def resume_from(dump: LatentsSource, was: GenerationRequest, step: int) -> ResumeHook:

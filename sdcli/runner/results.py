@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import ExitCode, Interrupted, SdcliError
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 from sdcli.result import GenerationResult, JobFailure
 
 if TYPE_CHECKING:

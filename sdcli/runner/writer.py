@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.latents import LatentsSelection
-from sdcli.prompts.wildcards import Wildcards
-from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, SavedImage
-from sdcli.watching import PreviewOptions
+from sdcli.runner.options import RunOptions
+from sdcli.runner.shard import shard_from_environment
 
 if TYPE_CHECKING:
-    from sdcli.engine.preview import Look
-    from sdcli.storage.images.writer import Destination
-    from sdcli.storage.jobs.store import JobStore, Shard
-    from sdcli.terminal.preview import PreviewSink, PreviewTarget
-    from sdcli.terminal.progress import ProgressBar
-
-ReportForm = Literal["paths", "json", "jsonl"]
-Rerun = Literal["failed", "all"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Where images go and what goes with them; `images` is how many come, None for a stream.
-
-    With `journal` what is done already is not made again, except what `again` names. `archive`
-    lets stdout ("-") be a tar of several images. `observe` is shown every result once its file is
-    written, `watching` says where steps are to be seen,
-    and `wildcards` fill the prompts that wait for their seed.
-    """
-
-    out: str
-    images: int | None
-    force: bool = False
-    metadata: bool = True
-    sidecar: bool = False
-    save_latents: LatentsSelection | None = None
-    report: ReportForm = "paths"
-    verbosity: int = 0
-    archive: bool = False
-    journal: bool = False
-    again: Rerun | None = None
-    observe: Callable[[GenerationResult], None] | None = None
-    watching: PreviewOptions | None = None
-    wildcards: Wildcards | None = None
+    from sdcli.storage.images.destination import Destination
+    from sdcli.storage.jobs.store import JobStore
 
 
 class ResultWriter:
     """An open destination. Raises OutputError or UsageError when it cannot be one."""
 
     def __init__(self, delivery: RunOptions) -> None:
-        from sdcli.storage.images import writer
+        from sdcli.storage.images.destination import parse_destination
         from sdcli.storage.jobs.store import JobStore
         from sdcli.storage.latents.writer import LatentsWriter
         from sdcli.versions import library_versions
@@ -65,7 +28,7 @@ class ResultWriter:
         self._delivery = delivery
         self.wildcards = delivery.wildcards
         several = delivery.journal or delivery.images != 1
-        self._destination: Destination = writer.parse_destination(
+        self._destination: Destination = parse_destination(
             delivery.out, several=several, force=delivery.force, archive=delivery.archive
         )
         _check_companions(self._destination, delivery)
@@ -126,58 +89,6 @@ class ResultWriter:
         if self._delivery.sidecar:
             sidecar = record.write_sidecar(written, library_versions(), force=force)
         return sidecar, self.dumps.finish(written, force=force)
-
-
-def build_preview(
-    watching: PreviewOptions, delivery: RunOptions, bar: ProgressBar, warn: Callable[[str], None]
-) -> PreviewSink:
-    """What shows the steps of a run, as a sink of its latents.
-
-    Raises UsageError or OutputError for a file that cannot be written.
-    """
-    from sdcli.engine.preview import linear_renderer, vae_renderer
-    from sdcli.storage.images.codec import FORMATS
-    from sdcli.storage.images.writer import parse_destination
-    from sdcli.terminal.image_progress import ImageProgress
-    from sdcli.terminal.preview import PreviewFile, PreviewSink
-
-    def look_of(spec: PipelineSpec) -> Look:
-        if watching.vae is not None:
-            return vae_renderer(replace(spec, vae=watching.vae), warn)
-        try:
-            return linear_renderer(spec)
-        except UsageError as error:
-            raise UsageError(
-                error.message, code=error.code, hint="add --preview-vae VAE"
-            ) from error
-
-    screens: list[PreviewTarget] = [bar] if isinstance(bar, ImageProgress) else []
-    if watching.out is not None:
-        path = Path(watching.out)
-        if path.suffix.lower() not in FORMATS or path == Path(delivery.out):
-            raise UsageError(
-                f"--preview-out: {watching.out} is no image file of its own",
-                code="usage.preview",
-                hint="as in --preview-out now.png",
-            )
-        screens.append(
-            PreviewFile(parse_destination(watching.out, several=False, force=delivery.force))
-        )
-    return PreviewSink(look_of, screens)
-
-
-def shard_from_environment() -> Shard:
-    """This process's share under torchrun or `accelerate launch`, which tell it by environment."""
-    from sdcli.storage.jobs.store import Shard
-
-    rank, of = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
-    if not (rank.isdigit() and of.isdigit() and int(rank) < int(of)):
-        raise UsageError(
-            f"RANK={rank} and WORLD_SIZE={of} are no share of a run",
-            code="usage.rank",
-            hint="torchrun sets both; unset them otherwise",
-        )
-    return Shard(rank=int(rank), of=int(of))
 
 
 def _check_companions(destination: Destination, delivery: RunOptions) -> None:

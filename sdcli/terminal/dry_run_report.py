@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
-from sdcli.output import tables
 from sdcli.storage import files
 from sdcli.storage.text import one_line
 from sdcli.terminal.json_output import print_json_line
+from sdcli.terminal.tables import print_facts
 
 JOB_SCHEMA = "sdcli/job/1"
 PLAN_SCHEMA = "sdcli/plan/1"
@@ -52,7 +52,7 @@ def _line(job: Mapping[str, Any]) -> str:
 
 def _sums(totals: Mapping[str, Any]) -> None:
     loads, models = totals["model_loads"], ", ".join(totals["models"])
-    tables.print_facts(
+    print_facts(
         {
             "images": str(totals["images"])
             + (f", {totals['done']} done" if totals["done"] else ""),

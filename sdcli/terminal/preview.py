@@ -10,13 +10,14 @@ from sdcli.latents import FINAL, X0, LatentsSelection, RunInfo, parse_tensor_nam
 from sdcli.request import PipelineSpec
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image
-from sdcli.storage.images.writer import Destination
+from sdcli.storage.images.destination import Destination
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Look = Callable[[NDArray[Any]], NDArray[np.uint8]]
+    from sdcli.latents import LatentsRenderer
+
 
 MAX_TIME_SHARE: Final = 0.015
 """The part of a run's time that looking at it may take. Under 3 % with the copies that it needs."""
@@ -40,14 +41,14 @@ class PreviewSink:
 
     def __init__(
         self,
-        look_of: Callable[[PipelineSpec], Look],
+        look_of: Callable[[PipelineSpec], LatentsRenderer],
         screens: Sequence[PreviewTarget],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._look_of = look_of
         self._screens = screens
         self._clock = clock
-        self._looks: dict[PipelineSpec, Look] = {}
+        self._looks: dict[PipelineSpec, LatentsRenderer] = {}
         self._course: RunInfo | None = None
         self._taking = False
         self._next = 0.0

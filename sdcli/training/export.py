@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import CLIPTextModel
 
 from sdcli.checkpoints.latent_rgb import KEY
-from sdcli.numerics.latents import fit_latent_rgb_factors
+from sdcli.numerics.latent_rgb import fit_latent_rgb_factors
 from sdcli.training.autoencoder import load_kl, load_tiny, pictures
 from sdcli.training.captions import caption
 from sdcli.training.concepts import CONCEPTS

@@ -133,6 +133,8 @@ def _check_requests(requests: Sequence[GenerationRequest]) -> None:
 def _to_run(
     label: str, steps: int, outcome: GenerationResult | JobFailure, reference: GenerationResult
 ) -> SchedulerRun:
+    from sdcli.numerics.metrics import psnr, rmse
+
     stochastic = resolve_scheduler(label).is_stochastic
     if isinstance(outcome, JobFailure):
         return SchedulerRun(
@@ -145,25 +147,17 @@ def _to_run(
         unet_calls=len(outcome.timesteps),
         seconds=outcome.seconds["denoise"],
         latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
-        psnr=psnr(outcome.pixels, reference.pixels),
+        psnr=_finite(psnr(outcome.pixels, reference.pixels)),
         pixels=outcome.pixels,
     )
-
-
-def rmse(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Root mean square difference of two arrays of one shape."""
-    import numpy as np
-
-    return float(np.sqrt(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)))
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float | None:
-    """Peak signal-to-noise ratio of two images in dB, None when they are equal."""
-    difference = rmse(a, b)
-    return 20 * math.log10(255 / difference) if difference else None
 
 
 def _final_latents(result: GenerationResult) -> NDArray[Any]:
     assert result.latents is not None
     final: NDArray[Any] = result.latents["final"]
     return final
+
+
+def _finite(decibels: float) -> float | None:
+    """None for the infinite PSNR of equal images, which JSON has no number for."""
+    return decibels if math.isfinite(decibels) else None

@@ -17,7 +17,8 @@ from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure
 from sdcli.runner.loop import generate, iter_results
-from sdcli.runner.writer import ResultWriter, RunOptions
+from sdcli.runner.options import RunOptions
+from sdcli.runner.writer import ResultWriter
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.reader import LatentsFile

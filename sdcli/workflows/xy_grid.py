@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError
+from sdcli.job import Job
 from sdcli.planning.batching import PLANNING_WINDOW
 from sdcli.planning.planner import Planner
-from sdcli.planning.resolve import Job
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult
-from sdcli.runner.writer import ResultWriter, RunOptions
+from sdcli.runner.options import RunOptions
+from sdcli.runner.writer import ResultWriter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ class XYGrids:
         Beside the images of a batch each has a name for good, and replaces what it was before.
         """
         from sdcli.storage.images.contact_sheet import labelled_grid, write_contact_sheet
-        from sdcli.storage.images.writer import parse_destination
+        from sdcli.storage.images.destination import parse_destination
 
         target = parse_destination(delivery.out, several=True, force=delivery.force)
         for rest, cells in self._cells.items():

@@ -12,7 +12,7 @@ import pytest
 
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.runner.writer import RunOptions
+from sdcli.runner.options import RunOptions
 
 CPU = PipelineSpec(device="cpu", dtype="float32")
 
@@ -47,7 +47,7 @@ RunBatch = Callable[..., Batch]
 def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
     """`run_batch(requests, **delivery)`: one start of a batch into tmp_path/outputs."""
 
-    def run(requests: list[GenerationRequest], batch_size: int = 1, **more: Any) -> Batch:
+    def start(requests: list[GenerationRequest], batch_size: int = 1, **more: Any) -> Batch:
         capfd.readouterr()
         given = {"out": str(tmp_path / "outputs"), "journal": True, "report": "jsonl"}
         delivery = RunOptions(images=len(requests), **{**given, **more})
@@ -55,7 +55,7 @@ def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
         out, err = capfd.readouterr()
         return Batch(code, [json.loads(line) for line in out.splitlines()], err)
 
-    return run
+    return start
 
 
 def pictures(folder: Path) -> dict[str, str]:

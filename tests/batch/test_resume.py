@@ -203,10 +203,10 @@ def test_groups_load_once_and_come_out_in_the_file_s_order(
     run_batch: RunBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sdcli import engine
-    from sdcli.runner import loop
+    from sdcli.runner import pipeline_cache
 
     load, loads = engine.load, []
-    monkeypatch.setattr(loop, "_loaded", {})
+    monkeypatch.setattr(pipeline_cache, "_loaded", {})
     monkeypatch.setattr(
         engine, "load", lambda spec, like=None: (loads.append(spec), load(spec, like=like))[1]
     )

@@ -22,7 +22,7 @@ import os, random, resource, signal, sys, time
 from pathlib import Path
 from sdcli.planning import planner
 from sdcli.prompts.sources import IterableSource
-from sdcli.runner import deliver, loop
+from sdcli.runner import deliver, pipeline_cache
 from sdcli.runner.options import RunOptions
 from tests.batch.conftest import CPU, asked
 import torch
@@ -30,7 +30,7 @@ torch.set_num_threads(1)
 from sdcli import engine
 from sdcli.versions import library_versions
 library_versions()
-loop._loaded[CPU] = engine.load(CPU)
+pipeline_cache._loaded[CPU] = engine.load(CPU)
 
 PROMPTS = [asked(f"a cat {i}", seed=None if i % 2 else i) for i in range(12)]
 

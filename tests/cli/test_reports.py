@@ -9,7 +9,7 @@ from sdcli import __version__
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode, NumericsError
 from sdcli.result import JobFailure
-from sdcli.runner import loop
+from sdcli.runner import deliver
 
 
 def test_version(run_cli):
@@ -82,7 +82,7 @@ def test_doctor(run_cli):
 @pytest.fixture
 def failing(monkeypatch):
     """Let jobs with a word in their prompt come to nothing, all others be drawn for true."""
-    draw = loop.iter_results
+    draw = deliver.iter_results
 
     def outcomes(source, **options):
         for outcome in draw(source, **options):
@@ -92,7 +92,7 @@ def failing(monkeypatch):
             else:
                 yield outcome
 
-    monkeypatch.setattr(loop, "iter_results", outcomes)
+    monkeypatch.setattr(deliver, "iter_results", outcomes)
 
 
 def test_a_failed_job_stops_no_other(run_cli, failing):

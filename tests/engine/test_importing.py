@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sdcli import engine
+from sdcli.engine.runtime.lazy_import import _without_garbage_collection
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def collecting() -> Iterator[None]:
 def test_collection_is_as_before_also_after_an_error(before: bool) -> None:
     (gc.enable if before else gc.disable)()
     meanwhile = []
-    with contextlib.suppress(ImportError), engine._uncollected():
+    with contextlib.suppress(ImportError), _without_garbage_collection():
         meanwhile.append(gc.isenabled())
         raise ImportError
     assert meanwhile == [False]
@@ -30,7 +30,7 @@ def test_collection_is_as_before_also_after_an_error(before: bool) -> None:
 
 
 def test_what_was_imported_counts_as_old_and_can_still_be_collected() -> None:
-    with engine._uncollected():
+    with _without_garbage_collection():
         made = [[] for _ in range(1000)]
     assert gc.get_freeze_count() == 0
     assert any(thing is made for thing in gc.get_objects(generation=2))
@@ -38,6 +38,6 @@ def test_what_was_imported_counts_as_old_and_can_still_be_collected() -> None:
 
 def test_what_the_importer_froze_stays_frozen() -> None:
     gc.freeze()
-    with engine._uncollected():
+    with _without_garbage_collection():
         pass
     assert gc.get_freeze_count() > 0

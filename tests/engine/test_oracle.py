@@ -12,7 +12,7 @@ import torch
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
 from sdcli.catalog.schedulers.samplers import SAMPLERS
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 from tests.jobs import make_job
 
 pytestmark = [

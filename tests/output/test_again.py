@@ -19,7 +19,7 @@ from sdcli.errors import ExitCode, UsageError
 from sdcli.interop.export import to_command, to_prompt_line, to_request_fields
 from sdcli.interop.readers import read_foreign
 from sdcli.request import DTYPES, VAE_TILINGS, GenerationRequest, PipelineSpec
-from sdcli.runner import loop
+from sdcli.runner import deliver
 from sdcli.storage.metadata import record
 from tests.jobs import make_result
 
@@ -71,11 +71,11 @@ def asked(argv: list[str]) -> list[GenerationRequest]:
     """What `sdcli generate` would draw of its words."""
     taken: list[GenerationRequest] = []
 
-    def deliver(source: Any, *_: object, **__: object) -> ExitCode:
+    def take(source: Any, *_: object, **__: object) -> ExitCode:
         taken.extend(source.take(9, wait=True))
         return ExitCode.OK
 
-    with patch.object(loop, "deliver", deliver):
+    with patch.object(deliver, "run", take):
         assert main(argv) == 0
     return taken
 

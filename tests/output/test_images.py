@@ -17,8 +17,10 @@ from PIL import Image
 from sdcli.errors import CorruptError, OutputError, UsageError
 from sdcli.request import GenerationRequest
 from sdcli.storage.images.codec import encode_image, read_image_info
-from sdcli.storage.images.writer import parse_destination, write_image
+from sdcli.storage.images.destination import parse_destination
+from sdcli.storage.images.writer import write_image
 from sdcli.storage.metadata import record
+from sdcli.storage.metadata.a1111 import format_parameters
 from sdcli.storage.text import slug
 from tests.jobs import make_result
 
@@ -46,7 +48,7 @@ def test_the_suffix_is_the_format_and_the_record_comes_back(tmp_path: Path, suff
     written = write_image(result, destination, versions=VERSIONS)
     found = read_image_info(written.path)
     assert found["record"] == record.make_record(result, VERSIONS)
-    assert found["parameters"] == record.format_parameters(found["record"])
+    assert found["parameters"] == format_parameters(found["record"])
     assert (found["width"], found["height"]) == (64, 64)
     if suffix in (".png", ".webp"):
         assert found["pixels_sha256"] == found["record"]["pixels"]["sha256"]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sdcli.latents import FINAL, X0, RunInfo, tensor_name
-from sdcli.storage.images.writer import parse_destination
+from sdcli.storage.images.destination import parse_destination
 from sdcli.terminal.image_progress import ImageProgress, fit_cells, render_half_blocks, render_image
 from sdcli.terminal.preview import MAX_TIME_SHARE, PreviewFile, PreviewSink
 from tests.jobs import make_job

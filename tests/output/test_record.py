@@ -19,8 +19,10 @@ from sdcli.interop.export import to_request_fields
 from sdcli.interop.readers import read_foreign
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import SavedImage
-from sdcli.storage.images.writer import parse_destination, write_image
+from sdcli.storage.images.destination import parse_destination
+from sdcli.storage.images.writer import write_image
 from sdcli.storage.metadata import record
+from sdcli.storage.metadata.a1111 import format_parameters
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0.1.0"}
@@ -58,7 +60,7 @@ def test_a1111_text_in_full() -> None:
     result = make_result(
         **DPM_KARRAS, prompt="a cat", negative_prompt="a dog", guidance_scale=7.0, clip_skip=1
     )
-    assert record.format_parameters(record.make_record(result, VERSIONS)) == (
+    assert format_parameters(record.make_record(result, VERSIONS)) == (
         "a cat\n"
         "Negative prompt: a dog\n"
         "Steps: 4, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 7, Size: 64x64, "
@@ -73,12 +75,12 @@ def test_a1111_text_in_full() -> None:
 def test_values_that_would_end_early_are_quoted(value: str, quoted: str) -> None:
     facts = record.make_record(make_result(), VERSIONS)
     facts["request"]["model"] = value
-    assert f"Model: {quoted}, RNG" in record.format_parameters(facts)
+    assert f"Model: {quoted}, RNG" in format_parameters(facts)
 
 
 def test_eta_has_a1111_s_name_for_ddim_s() -> None:
     facts = record.make_record(make_result(eta=0.5), VERSIONS)
-    assert ", Eta DDIM: 0.5, Version" in record.format_parameters(facts)
+    assert ", Eta DDIM: 0.5, Version" in format_parameters(facts)
 
 
 def test_another_tool_reads_it(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_every_sampler_comes_back_from_its_a1111_text(
         scheduler_config={**CONSTRUCTORS[class_name], **dict(selection.choice.config)},
         eta=eta,
     )
-    text = record.format_parameters(record.make_record(result, VERSIONS))
+    text = format_parameters(record.make_record(result, VERSIONS))
     path = tmp_path / "cat.png"
     info = PngInfo()
     info.add_itxt("parameters", text)

@@ -9,7 +9,8 @@ import pytest
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.planning.resolve import batch_key, resolve_jobs
+from sdcli.job import batch_key
+from sdcli.planning.resolve import resolve_jobs
 from sdcli.request import GenerationRequest
 
 DEFAULTS = ModelDefaults(

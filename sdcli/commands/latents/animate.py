@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
+from sdcli.terminal.printing import print_path
+from sdcli.workflows.render_latents import RendererOptions, choose_renderer, render_frames
 
 
 def animate(
@@ -35,10 +37,10 @@ def animate(
     wanted = options.parse_steps(steps or "all", dump, kind)
     options.check_fps(fps)
     target = animation.prepare_animation(out, force=force)
-    through = options.RendererOptions(
+    through = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = options.choose_renderer(dump, through)
-    frames = options.render_frames(dump, kind, wanted, look)
+    look = choose_renderer(dump, through)
+    frames = render_frames(dump, kind, wanted, look)
     path = animation.write_animation(frames, target, f"{dump.name}-{kind}", fps=fps, force=force)
-    options.print_path(path, json, steps=wanted, kind=kind)
+    print_path(path, json, steps=wanted, kind=kind)

@@ -10,6 +10,8 @@ import typer
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.terminal.printing import print_path
+from sdcli.workflows.render_latents import RendererOptions, vae_renderer
 
 Slerp = Annotated[
     bool, typer.Option("--slerp", help="Along the arc, which keeps the contrast, not the line.")
@@ -42,7 +44,8 @@ def blend(
     """
     from sdcli.numerics.latents import interpolate
     from sdcli.storage.images import animation
-    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.images.destination import parse_destination
+    from sdcli.storage.images.writer import write_pixels
     from sdcli.storage.latents.reader import read_latents_file
 
     if not 2 <= frames <= 1000:
@@ -59,21 +62,21 @@ def blend(
     moving = Path(out).suffix.lower() in animation.SUFFIXES
     target = animation.prepare_animation(out, force=force) if moving else None
     destination = None if moving else parse_destination(out, several=True, force=force, json=jsonl)
-    through = options.RendererOptions(
+    through = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = options.vae_renderer(through.spec(a), vae_tiling)
+    look = vae_renderer(through.spec(a), vae_tiling)
     name = f"{a.name}-to-{b.name}"
     drawn = []
     for frame in range(frames):
         part = frame / (frames - 1)
         pixels = look(interpolate(start, end, part, spherical=slerp))
         if destination:
-            options.print_path(write_pixels(pixels, destination, name), jsonl, frame=frame)
+            print_path(write_pixels(pixels, destination, name), jsonl, frame=frame)
         else:
             drawn.append(pixels)
     if target:
-        options.print_path(
+        print_path(
             animation.write_animation(drawn, target, name, fps=fps, force=force),
             jsonl,
             frames=frames,

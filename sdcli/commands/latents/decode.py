@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.latents import XT
+from sdcli.terminal.printing import print_images
+from sdcli.workflows.render_latents import RendererOptions, render_frames, vae_renderer
 
 if TYPE_CHECKING:
+    from sdcli.latents import LatentsRenderer
     from sdcli.request import PipelineSpec
     from sdcli.storage.latents.reader import LatentsFile
 
@@ -38,33 +41,34 @@ def decode(
       sdcli latents decode outputs/*.latents.safetensors --vae tiny -o tiny
       sdcli latents decode outputs/0001-a-cat-7.png --steps all --kind x0 -o steps
     """
-    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.images.destination import parse_destination
+    from sdcli.storage.images.writer import write_pixels
     from sdcli.storage.latents.reader import read_latents_file
 
     read = [read_latents_file(file) for file in files]
     chosen = [(dump, _steps(dump, steps, kind)) for dump in read]
     several = sum(len(wanted) for _, wanted in chosen) > 1
     destination = parse_destination(out, several=several, force=force, json=json)
-    through = options.RendererOptions(
+    through = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
 
     def written() -> Iterator[tuple[str, dict[str, object]]]:
-        looks: dict[Any, options.Look] = {}  # of one VAE at a time
+        looks: dict[Any, LatentsRenderer] = {}  # of one VAE at a time
         for dump, wanted in chosen:
             spec = through.spec(dump)
             tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
             if (spec, tiling) not in looks:
-                looks = {(spec, tiling): options.vae_renderer(spec, tiling)}
+                looks = {(spec, tiling): vae_renderer(spec, tiling)}
             for step in wanted:
-                [pixels] = options.render_frames(dump, kind, [step], looks[spec, tiling])
+                [pixels] = render_frames(dump, kind, [step], looks[spec, tiling])
                 ended = kind == XT and step == dump.steps
                 name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
                 record = _record(dump, spec, tiling, pixels) if ended else None
                 path = write_pixels(pixels, destination, name, record)
                 yield path, {"step": step, "kind": kind}
 
-    options.print_images(written(), json)
+    print_images(written(), json)
 
 
 def _steps(dump: LatentsFile, steps: str | None, kind: str) -> list[int]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from sdcli.commands.latents.options import File, unit_variance_latents
+from sdcli.commands.latents.options import File
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.workflows.render_latents import unit_variance_latents
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.reader import LatentsFile
@@ -65,7 +66,7 @@ def diff(
 
 
 def _compare(a: LatentsFile, b: LatentsFile, kind: str) -> list[dict[str, Any]]:
-    from sdcli.numerics.latents import cosine, rmse
+    from sdcli.numerics.metrics import cosine, rmse
 
     if a.shape != b.shape:
         raise UsageError(

@@ -8,8 +8,11 @@ from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.latents import X0, XT
+from sdcli.terminal.printing import print_path
+from sdcli.workflows.render_latents import RendererOptions, choose_renderer, render_frames
 
 if TYPE_CHECKING:
+    from sdcli.latents import LatentsRenderer
     from sdcli.storage.latents.reader import LatentsFile
 
 
@@ -34,23 +37,24 @@ def grid(
       sdcli latents grid outputs/0001-a-cat-7.png --vae own --steps 1,5,10,20 -o cat-grid.png
     """
     from sdcli.storage.images.contact_sheet import labelled_grid
-    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.images.destination import parse_destination
+    from sdcli.storage.images.writer import write_pixels
     from sdcli.storage.latents.reader import read_latents_file
 
     dump = read_latents_file(file)
     kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
     shown = _shown(dump, kinds, steps)
     destination = parse_destination(out, several=False, force=force, json=json)
-    through = options.RendererOptions(
+    through = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = options.choose_renderer(dump, through)
+    look = choose_renderer(dump, through)
     cells = [[_cell(dump, kind, step, look) for step in shown] for kind in kinds]
     columns = [_label(dump, step) for step in shown]
     rows = [{XT: "x_t", X0: "x_0"}[kind] for kind in kinds]
     sheet = labelled_grid(cells, rows=rows, columns=columns)
     path = write_pixels(sheet, destination, f"{dump.name}-grid")
-    options.print_path(path, json, steps=shown, kinds=kinds)
+    print_path(path, json, steps=shown, kinds=kinds)
 
 
 def _steps(dump: LatentsFile, kind: str) -> list[int]:
@@ -71,10 +75,10 @@ def _shown(dump: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
     return sorted(wanted)
 
 
-def _cell(dump: LatentsFile, kind: str, step: int, look: options.Look) -> Any:
+def _cell(dump: LatentsFile, kind: str, step: int, look: LatentsRenderer) -> Any:
     if step not in dump.steps_of(kind):
         return None
-    return options.render_frames(dump, kind, [step], look)[0]
+    return render_frames(dump, kind, [step], look)[0]
 
 
 def _label(dump: LatentsFile, step: int) -> str:

@@ -12,6 +12,7 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import build_pipeline_spec
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED
+from sdcli.terminal.printing import print_path
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A picture.")]
 To = Annotated[int, typer.Option("--to", help="Trained time to walk to; 1000 is all noise.")]
@@ -52,8 +53,9 @@ def noise(
     from sdcli.engine.vae.encode import encode_image
     from sdcli.storage.images import animation
     from sdcli.storage.images.contact_sheet import labelled_grid
+    from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.pixels import read_pixels
-    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.images.writer import write_pixels
     from sdcli.terminal.console import Console
 
     if not 0 <= to <= 1000:
@@ -88,4 +90,4 @@ def noise(
         assert destination is not None
         sheet = labelled_grid([frames], rows=[""], columns=[f"t={t}" for t in times])
         path = write_pixels(sheet, destination, name)
-    options.print_path(path, json, timesteps=times)
+    print_path(path, json, timesteps=times)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
+from sdcli.terminal.printing import print_images
+from sdcli.workflows.render_latents import linear_renderer, render_frames
 
 
 def preview(
@@ -24,7 +26,8 @@ def preview(
       sdcli latents preview outputs/0001-a-cat-7.latents.safetensors
       sdcli latents preview outputs/0001-a-cat-7.png --steps 1,5,9 --kind x0 -o looks
     """
-    from sdcli.storage.images.writer import parse_destination, write_pixels
+    from sdcli.storage.images.destination import parse_destination
+    from sdcli.storage.images.writer import write_pixels
     from sdcli.storage.latents.reader import read_latents_file
 
     read = [read_latents_file(file) for file in files]
@@ -34,11 +37,11 @@ def preview(
 
     def written() -> Iterator[tuple[str, dict[str, object]]]:
         for dump, wanted in chosen:
-            look = options.linear_renderer(dump, model)
-            frames = options.render_frames(dump, kind, wanted, look)
+            look = linear_renderer(dump, model)
+            frames = render_frames(dump, kind, wanted, look)
             for step, pixels in zip(wanted, frames, strict=True):
                 name = f"{dump.name}-preview-{kind}-{step:04d}"
                 path = write_pixels(pixels, destination, name)
                 yield path, {"step": step, "kind": kind}
 
-    options.print_images(written(), json)
+    print_images(written(), json)

@@ -62,8 +62,9 @@ def resume(
       sdcli latents resume outputs/0001-a-cat-7.png --from-step 6 --prompt "a dog"
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
-    from sdcli.runner.loop import resume_from, run
-    from sdcli.runner.writer import RunOptions
+    from sdcli.runner.deliver import run
+    from sdcli.runner.loop import resume_from
+    from sdcli.runner.options import RunOptions
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.terminal.console import Console
 

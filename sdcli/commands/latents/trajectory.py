@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdcli.commands.latents.options import File, unit_variance_latents
+from sdcli.commands.latents.options import File
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.latents import NOISE, X0, XT, LatentsSelection
+from sdcli.workflows.render_latents import unit_variance_latents
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.reader import LatentsFile
@@ -63,7 +64,8 @@ def path(file: File, json: flags.Json = False) -> None:
 
 
 def _walk(dump: LatentsFile, file: str) -> dict[str, Any]:
-    from sdcli.numerics.latents import angles, rmse, straightness
+    from sdcli.numerics.latents import angles, straightness
+    from sdcli.numerics.metrics import rmse
 
     end, steps = dump.final(), dump.steps_of(XT)
     if len(steps) < 3:

@@ -11,7 +11,7 @@ from sdcli.commands.options.flags import ReportForm
 from sdcli.errors import UsageError
 from sdcli.latents import LatentsSelection
 from sdcli.request import DTYPES, SHORT_DTYPES, PipelineSpec
-from sdcli.watching import PreviewOptions
+from sdcli.runner.options import PreviewOptions
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:

@@ -85,7 +85,7 @@ def compare(
         raise UsageError("--schedulers: none named", code="usage.schedulers")
     many = _reference_steps(reference_steps, numbers[-1])
     from sdcli.storage.images.contact_sheet import write_contact_sheet
-    from sdcli.storage.images.writer import parse_destination
+    from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.console import Console
     from sdcli.workflows.compare_schedulers import compare_schedulers
 

@@ -104,10 +104,9 @@ def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]
 
 
 def _print_scheduler(document: dict[str, Any]) -> None:
-    from sdcli.output import tables
-    from sdcli.terminal.tables import align_rows, print_lines, wrap_text
+    from sdcli.terminal.tables import align_rows, print_facts, print_lines, wrap_text
 
-    tables.print_facts(_facts(document))
+    print_facts(_facts(document))
     rows = [
         (
             row["name"],

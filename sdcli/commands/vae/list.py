@@ -35,9 +35,9 @@ def _to_document(value: object) -> object:
 
 def _offered_vaes(model: str) -> list[dict[str, Any]]:
     """What the model's folder holds."""
+    from sdcli.catalog.known_vaes import OWN, TINY
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import read_defaults
-    from sdcli.checkpoints.vae_info import OWN, TINY
     from sdcli.checkpoints.vae_selection import read_selected_vae
 
     folder = fetch_model(PipelineSpec(model=model, offline=True))
@@ -64,9 +64,9 @@ def _offered_vaes(model: str) -> list[dict[str, Any]]:
 
 def _known_vaes(model: str) -> list[dict[str, Any]]:
     """The aliases of the table; "cached" needs no network, others are fetched when used."""
+    from sdcli.catalog.known_vaes import VAES
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import read_defaults
-    from sdcli.checkpoints.vae_info import VAES
 
     family = read_defaults(fetch_model(PipelineSpec(model=model, offline=True))).family
     cache = _cached_ids()

@@ -29,9 +29,10 @@ def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) ->
       sdcli vae show tiny --json
       sdcli vae show ./vae-ft-mse-840000-ema-pruned.safetensors
     """
+    from sdcli.catalog.known_vaes import find_known_vae
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import read_defaults, read_json
-    from sdcli.checkpoints.vae_info import find_known_vae, find_mismatch
+    from sdcli.checkpoints.vae_info import find_mismatch
     from sdcli.checkpoints.vae_selection import read_selected_vae
 
     spec = PipelineSpec(model=model, vae=name, offline=True)

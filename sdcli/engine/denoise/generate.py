@@ -26,8 +26,8 @@ from sdcli.engine.schedulers.build import (
 from sdcli.engine.text.conditioning import Conditioning, encode_prompts
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
+from sdcli.job import Job, batch_key
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint, RunInfo
-from sdcli.planning.resolve import Job, batch_key
 from sdcli.result import GenerationResult, StepEvent
 
 OnStep = Callable[[StepEvent], None]

@@ -15,8 +15,8 @@ from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
+from sdcli.job import Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
-from sdcli.planning.resolve import Job
 
 
 def find_resume_point(

@@ -15,7 +15,6 @@ import transformers
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from sdcli import engine
 from sdcli.checkpoints import weights
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults, read_json
@@ -24,10 +23,11 @@ from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.engine.loading.components import corrupt_component_error, load_component
 from sdcli.engine.loading.vae import build_vae
 from sdcli.engine.runtime import devices, memory
+from sdcli.engine.runtime.lazy_import import import_seconds
 from sdcli.engine.schedulers.build import scheduler_class
 from sdcli.engine.text.encoder import PromptEncoder
 from sdcli.errors import DeviceError, ModelError
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 from sdcli.request import PipelineSpec
 
 _CLASSES = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
@@ -102,7 +102,7 @@ def load(
         dtype=dtype,
         hashes=weights.WeightHashes(files),
         memory=memory.MemoryModel(device),
-        seconds={"import": engine.import_seconds, "load": time.perf_counter() - started},
+        seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=notes,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from sdcli.engine.text.encoder import PromptEncoder
-from sdcli.planning.resolve import Job
+from sdcli.job import Job
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

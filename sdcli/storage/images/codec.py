@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import CorruptError, OutputError, UsageError
 from sdcli.storage.metadata import record as records
+from sdcli.storage.metadata.a1111 import format_parameters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +97,7 @@ def _png_info(record: Mapping[str, Any] | None) -> Any:
     info = PngInfo()
     if record is not None:
         if record["request"]:  # latents of another tool have none, but a record all the same
-            info.add_text("parameters", records.format_parameters(record))  # iTXt when not Latin-1
+            info.add_text("parameters", format_parameters(record))  # iTXt when not Latin-1
         info.add_itxt("sdcli", records.record_json(record))
     return info
 
@@ -107,7 +108,7 @@ def _exif(record: Mapping[str, Any] | None) -> Exif:
     exif = Exif()
     if record is not None:
         if record["request"]:
-            text = records.format_parameters(record)
+            text = format_parameters(record)
             exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
         exif[_IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))  # must be ASCII
     return exif

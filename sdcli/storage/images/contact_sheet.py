@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image
-from sdcli.storage.images.writer import Destination, write_bytes
+from sdcli.storage.images.destination import Destination
+from sdcli.storage.images.writer import write_bytes
 from sdcli.storage.text import one_line, slug
 
 if TYPE_CHECKING:

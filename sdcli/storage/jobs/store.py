@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from sdcli.errors import SdcliError
-from sdcli.planning.resolve import Job, job_id, timing_key
+from sdcli.job import Job, job_id, timing_key
 from sdcli.result import GenerationResult
 from sdcli.storage import files
 from sdcli.storage.images.codec import read_image_info
-from sdcli.storage.images.writer import Destination, job_file_name
+from sdcli.storage.images.destination import Destination
+from sdcli.storage.images.writer import job_file_name
 from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
-from sdcli.planning.resolve import TimingKey
+from sdcli.job import TimingKey
 from sdcli.storage.jobs.journal import NAME
 
 LAST = 200

@@ -14,6 +14,7 @@ from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.storage.latents.tensor_reader import LatentsTensor
 from sdcli.storage.latents.writer import SUFFIX
 from sdcli.storage.metadata import record as records
+from sdcli.storage.metadata.a1111 import format_parameters
 from sdcli.storage.text import slug
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _check(latents: LatentsTensor, made: Mapping[str, Any]) -> None:
         return
     try:
         GenerationRequest.from_dict(made["request"])
-        records.format_parameters(made)
+        format_parameters(made)
     except (SdcliError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptError(
             f"{latents.path}: the record in it is not whole ({error!r})",

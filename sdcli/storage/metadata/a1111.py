@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sdcli.catalog.schedulers.resolve import a1111_names
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.request import EMBEDDED
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
@@ -45,3 +52,52 @@ def _unquoted(value: str) -> str:
         except ValueError:
             return value
     return value
+
+
+def format_parameters(record: Mapping[str, Any]) -> str:
+    """The record as A1111's "parameters" text: prompts, then one line of names and values."""
+    request = record["request"]
+    lines = [request["prompt"]]
+    if request["negative_prompt"]:
+        lines.append(f"Negative prompt: {request['negative_prompt']}")
+    fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields))
+    return "\n".join(lines)
+
+
+def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
+    request, weights = record["request"], record["weights"]
+    scheduler = record["scheduler"]
+    sampler, schedule = a1111_names(scheduler["class"], scheduler["config"])
+    clip_skip = request["clip_skip"]
+    return [
+        ("Steps", request["num_inference_steps"]),
+        ("Sampler", sampler),
+        ("Schedule type", schedule),
+        ("CFG scale", f"{request['guidance_scale']:g}"),
+        ("Seed", request["seed"]),
+        ("Size", f"{request['width']}x{request['height']}"),
+        # Without "Model hash": A1111's is of a checkpoint file, and we have folders of parts.
+        ("Model", _model_name(request["model"])),
+        ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
+        ("VAE", Path(request["vae"]).name if request["vae"] else None),
+        ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
+        ("RNG", "CPU"),  # what draws our noise, on every device
+        ("CFG Rescale phi", request["guidance_rescale"] or None),
+        ("Eta DDIM", request["eta"] or None),  # their "Eta" is for ancestral samplers
+        ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
+    ]
+
+
+def _model_name(model: str) -> str:
+    """What A1111 calls a model: the name of its file or folder, without the ending of a file."""
+    if model == EMBEDDED:
+        return EMBEDDED_FOLDER.name
+    path = Path(model)
+    return path.stem if path.suffix in (".safetensors", ".ckpt") else path.name
+
+
+def _quoted(value: object) -> str:
+    """A1111's rule: JSON quotes around a value that would end early."""
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text

@@ -118,7 +118,7 @@ def test_what_clip_does_not_read_is_told(loaded: Any) -> None:
          "usage.scheduler"),
         ({"scheduler": SchedulerChoice(class_name="EulerDiscreteScheduler"), "eta": 1.0},
          "usage.eta"),
-        ({"scheduler": SchedulerChoice(config=(("use_karras_sigmas", True),))}, "usage.scheduler"),
+        ({"scheduler": SchedulerChoice(config=(("skip_prk_steps", True),))}, "usage.scheduler"),
         ({"clip_skip": 9}, "usage.clip_skip"),
         ({"width": 60}, "usage.size"),
     ],

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sdcli.catalog.models import EMBEDDED_FOLDER
 from sdcli.training import sprites
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
 from sdcli.training.decoder import Redrawer
 from sdcli.training.diffusion import Difficulty, embed, make_scheduler, make_unet
 from sdcli.training.drawn import best_psnr, errors
-from sdcli.training.export import _text_encoder
+from sdcli.training.export import _text_encoder, scheduler_file
 from sdcli.training.judge import squares, views
 from sdcli.training.loop import Draw, Run, result, schedule, train
 from sdcli.training.optimizer import MuonAdamW, orthogonalize
@@ -196,6 +197,11 @@ def test_the_parts_fit_together() -> None:
         v = make_unet()(z, torch.tensor([500]), torch.zeros(1, 77, 128)).sample
     assert v.shape == z.shape
     assert make_scheduler().config.prediction_type == "v_prediction"
+
+
+def test_the_shipped_scheduler_is_what_an_export_writes() -> None:
+    folder = EMBEDDED_FOLDER / "scheduler"
+    assert scheduler_file() == (folder / "scheduler_config.json").read_text()
 
 
 def test_the_exported_text_encoder_equals_the_trained_one(folder: Path) -> None:

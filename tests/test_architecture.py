@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
     {"cli"},
     {"commands"},
-    {"workflows", "server", "distributed"},
+    {"workflows", "server", "distributed", "bench"},
     {"runner"},
     {"terminal", "interop"},
     {"storage", "engine"},
@@ -32,12 +32,12 @@ LAYERS = (
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 
-OUTSIDE = {"__init__", "__main__", "bench", "training"}
-"""Entry points and tools, which no room imports: `training` and `bench` may import any."""
+OUTSIDE = {"__init__", "__main__", "training"}
+"""Entry points and tools, which no room imports and which may import any."""
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 LIBRARIES = {
-    **dict.fromkeys(HEAVY, {"engine", "training"}),
+    **{package: {"engine", "training"} for package in HEAVY},
     "PIL": {"storage", "training"},
     "huggingface_hub": {"checkpoints", "engine"},
     "typer": {"cli", "commands"},

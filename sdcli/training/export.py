@@ -2,7 +2,7 @@
 
 transformers 5 would write ``tokenizer.json`` alone and text-encoder keys without their prefix;
 older Diffusers tools need ``vocab.json``, ``merges.txt`` and ``text_model.…`` keys, and newer ones
-take both.
+take both. The scheduler's file is short: Diffusers would write every option of today's class.
 """
 
 import json
@@ -22,7 +22,7 @@ from sdcli.numerics.latent_rgb import fit_latent_rgb_factors
 from sdcli.training.autoencoder import load_kl, load_tiny, pictures
 from sdcli.training.captions import caption
 from sdcli.training.concepts import CONCEPTS
-from sdcli.training.diffusion import make_scheduler, make_unet
+from sdcli.training.diffusion import SCHEDULER, make_scheduler, make_unet
 from sdcli.training.loop import result
 from sdcli.training.scenes import sample
 from sdcli.training.sprites import load_sprites
@@ -37,6 +37,8 @@ DEFAULTS = {
     "height": 128,
     "scheduler": "DPM++ 2M",
 }
+OLDEST = "0.21.0"
+"""A Diffusers that knows all that the scheduler's file says."""
 
 
 def words_known(seed: int = 11, count: int = 20_000) -> list[str]:
@@ -72,6 +74,13 @@ def latent_rgb_factors(vae: AutoencoderKL, pictures: Tensor) -> list[list[float]
     return fit_latent_rgb_factors((latents * vae.config.scaling_factor).numpy(), small.numpy())
 
 
+def scheduler_file() -> str:
+    """The text of `scheduler_config.json`."""
+    name = type(make_scheduler()).__name__
+    own = {"_class_name": name, "_diffusers_version": OLDEST, **SCHEDULER}
+    return json.dumps(own, indent=2) + "\n"
+
+
 def _old_layout(target: Path, folder: Path) -> None:
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(folder / "tokenizer" / name, target / "tokenizer" / name)
@@ -96,6 +105,7 @@ def _old_layout(target: Path, folder: Path) -> None:
         for key, t in tensors.items()
     }
     save_file(prefixed, weights, metadata={"format": "pt"})
+    (target / "scheduler" / "scheduler_config.json").write_text(scheduler_file())
 
 
 def export(folder: Path, target: Path) -> None:

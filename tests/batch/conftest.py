@@ -12,6 +12,7 @@ import pytest
 
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.runner.deliver import run
 from sdcli.runner.options import RunOptions
 
 CPU = PipelineSpec(device="cpu", dtype="float32")

@@ -120,7 +120,7 @@ def test_what_clip_does_not_read_is_told(loaded: Any) -> None:
          "usage.scheduler"),
         ({"scheduler": SchedulerConfig(class_name="EulerDiscreteScheduler"), "eta": 1.0},
          "usage.eta"),
-        ({"scheduler": SchedulerConfig(config=(("use_karras_sigmas", True),))}, "usage.scheduler"),
+        ({"scheduler": SchedulerConfig(config=(("skip_prk_steps", True),))}, "usage.scheduler"),
         ({"clip_skip": 9}, "usage.clip_skip"),
         ({"width": 60}, "usage.size"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import diffusers
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from sdcli import engine
+from sdcli import GenerationRequest, engine, generate
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
 from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.job import Job
-from tests.jobs import make_job
+from tests.jobs import CPU, make_job
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
@@ -26,14 +28,15 @@ SAID: dict[str, dict[str, Any]] = {
     "EulerDiscreteScheduler": {"timestep_spacing": "linspace", "use_karras_sigmas": True},
     "DPMSolverMultistepScheduler": {"use_karras_sigmas": True},
 }
+OWN = diffusers.DPMSolverMultistepScheduler
 CLASSES = list(dict.fromkeys(row.class_name for row in SAMPLERS))
 
 
 def expected(plain: Any, job: Job) -> np.ndarray:
     """The pixels (height, width, 3) of the call that a Diffusers user would write."""
     folder = plain.config._name_or_path
-    pristine = diffusers.DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
-    cls = getattr(diffusers, job.scheduler.class_name or "DDIMScheduler")
+    pristine = OWN.from_pretrained(folder, subfolder="scheduler")
+    cls = getattr(diffusers, str(job.scheduler.class_name))
     plain.scheduler = cls.from_config(pristine.config, **dict(job.scheduler.config))
     image = plain(
         job.prompt,
@@ -66,6 +69,38 @@ def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: s
     assert np.array_equal(result.pixels, theirs)
     assert result.scheduler_class == class_name
     assert result.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
+
+
+def test_the_default_picture_is_the_plain_call_on_the_folder_as_it_is() -> None:
+    said = json.loads((EMBEDDED_FOLDER / "sdcli.json").read_text())
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
+        EMBEDDED_FOLDER, dtype=torch.float32
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    [theirs] = pipeline(
+        "a red circle on a blue background",
+        num_inference_steps=said["num_inference_steps"],
+        guidance_scale=said["guidance_scale"],
+        width=said["width"],
+        height=said["height"],
+        generator=torch.Generator("cpu").manual_seed(3),
+    ).images
+    request = GenerationRequest(prompt="a red circle on a blue background", seed=3, spec=CPU)
+    [ours] = generate(request)
+    assert np.array_equal(ours.pixels, np.asarray(theirs))
+
+
+def test_the_folder_s_scheduler_is_the_one_that_its_defaults_name() -> None:
+    said = json.loads((EMBEDDED_FOLDER / "sdcli.json").read_text())
+    choice = resolve_scheduler(said["scheduler"]).choice
+    index = json.loads((EMBEDDED_FOLDER / "model_index.json").read_text())
+    assert index["scheduler"] == ["diffusers", choice.class_name]
+    file = json.loads((EMBEDDED_FOLDER / "scheduler" / "scheduler_config.json").read_text())
+    assert file.pop("_class_name") == choice.class_name
+    own = OWN.from_pretrained(EMBEDDED_FOLDER, subfolder="scheduler").config
+    assert dict(choice.config).items() <= own.items()
+    # Another class made from the file has none of this solver's ways.
+    assert not dict(choice.config).keys() & file.keys()
 
 
 EVEN = {"timestep_spacing": "linspace"}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sdcli.catalog.models import EMBEDDED_FOLDER
 from torch import Tensor, nn
 
 from sdcli.training import sprites
@@ -19,7 +20,7 @@ from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten
 from sdcli.training.decoder_finetune import LatentRefiner
 from sdcli.training.diffusion import HardExampleSampler, embed, make_scheduler, make_unet
-from sdcli.training.export import _text_encoder
+from sdcli.training.export import _text_encoder, scheduler_file
 from sdcli.training.judge import crop_boxes, crops
 from sdcli.training.loop import Run, StepRandom, result, schedule, train
 from sdcli.training.match_quality import best_psnr, errors
@@ -196,6 +197,11 @@ def test_the_parts_fit_together() -> None:
         v = make_unet()(z, torch.tensor([500]), torch.zeros(1, 77, 128)).sample
     assert v.shape == z.shape
     assert make_scheduler().config.prediction_type == "v_prediction"
+
+
+def test_the_shipped_scheduler_is_what_an_export_writes() -> None:
+    folder = EMBEDDED_FOLDER / "scheduler"
+    assert scheduler_file() == (folder / "scheduler_config.json").read_text()
 
 
 def test_the_exported_text_encoder_equals_the_trained_one(folder: Path) -> None:

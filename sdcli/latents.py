@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.job import Job
+from sdcli.result import RunInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,11 +80,11 @@ class LatentsSelection:
         )
 
     @classmethod
-    def of(cls, asked: LatentsSelection | str | None) -> LatentsSelection | None:
+    def coerce(cls, asked: LatentsSelection | str | None) -> LatentsSelection | None:
         """The same, whether given as text or already understood."""
         return cls.parse(asked) if isinstance(asked, str) else asked
 
-    def tensors(self, last: int) -> list[str]:
+    def tensor_names(self, last: int) -> list[str]:
         """The names of all that a run of `last` scheduler steps leaves, in the order it comes.
 
         Raises UsageError for a step that the run does not have.
@@ -122,32 +122,17 @@ def _parse_kinds(text: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in asked)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunInfo:
-    """All that is known of an image before its first step."""
-
-    job: Job
-    timesteps: tuple[float, ...]
-    sigmas: tuple[float, ...] | None
-    scheduler_class: str
-    scheduler_config: Mapping[str, object]
-    init_noise_sigma: float
-    batch_size: int
-    dtype: str
-    device: str
-
-
 class LatentsSink(Protocol):
     """Who takes the latents as they come. May raise SdcliError, which ends the run."""
 
     @property
-    def wanted(self) -> LatentsSelection:
+    def selection(self) -> LatentsSelection:
         """What to hand over."""
 
-    def begin(self, course: RunInfo) -> None:
+    def begin_image(self, course: RunInfo) -> None:
         """An image begins, or begins again: what was taken of it before is void."""
 
-    def take(self, index: int, name: str, array: NDArray[Any]) -> None:
+    def write(self, index: int, name: str, array: NDArray[Any]) -> None:
         """A tensor (4, height/8, width/8) of job `index`, in the order of `wanted.tensors`.
 
         FINAL comes last, and before the image is decoded.
@@ -190,14 +175,14 @@ class LatentsSource(Protocol):
         """Of each of its tensors: (channels, height/8, width/8)."""
 
     @property
-    def steps(self) -> int:
+    def num_steps(self) -> int:
         """The scheduler's steps of its whole run."""
 
-    def steps_of(self, kind: str) -> list[int]:
+    def steps(self, kind: str) -> list[int]:
         """The steps of which it has that kind."""
 
-    def array(self, kind: str, step: int) -> NDArray[Any]:
+    def tensor(self, kind: str, step: int) -> NDArray[Any]:
         """One tensor (4, height/8, width/8). Raises UsageError when it is not there."""
 
-    def named(self, name: str) -> NDArray[Any]:
+    def tensor_by_name(self, name: str) -> NDArray[Any]:
         """The tensor of that name, which must be there."""

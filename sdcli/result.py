@@ -24,29 +24,49 @@ class StepEvent:
     timestep: float
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GenerationResult:
-    """One image and how it came about.
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """Everything known about an image before its first step.
 
-    `pixels` is (height, width, 3) uint8. `latents` maps "final" or "step_0003" to arrays of
-    (4, height/8, width/8). `weights` maps a component to the SHA-256 of its file, `seconds` a phase
-    to its time: import and load once for the pipeline, encode, denoise and decode for the whole
-    batch. `events` tells the rungs taken.
+    `timesteps` has one value per UNet call. `sigmas` has one more than `timesteps`, and is None for
+    schedulers that do not use sigmas. `scheduler_config` is the configuration that the run uses:
+    the model's file, changed by the scheduler's name and options. `init_noise_sigma` is what the
+    initial noise is multiplied with. `batch_size` counts the images denoised together.
     """
 
     job: Job
-    pixels: NDArray[np.uint8]
     timesteps: tuple[float, ...]
     sigmas: tuple[float, ...] | None
     scheduler_class: str
     scheduler_config: Mapping[str, object]
+    init_noise_sigma: float
     batch_size: int
     dtype: str
     device: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GenerationResult:
+    """One generated image, and how it was made.
+
+    `pixels` is (height, width, 3) uint8. `latents` maps tensor names ("final", "xt_0003") to arrays
+    (4, height/8, width/8). `weights` maps a component to the SHA-256 of its file. `seconds` maps a
+    phase to its duration: "import" and "load" once per pipeline, "encode", "denoise" and "decode"
+    for the whole batch. `events` are sentences about what happened on the way, such as falling back
+    to a tiled VAE.
+    """
+
+    run: RunInfo
+    pixels: NDArray[np.uint8]
     weights: Mapping[str, str] = field(default_factory=dict)
     latents: Mapping[str, Any] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     events: tuple[str, ...] = ()
+
+    @property
+    def job(self) -> Job:
+        """The job that the image was made for."""
+        return self.run.job
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

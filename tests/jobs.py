@@ -9,7 +9,7 @@ import numpy as np
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.job import Job
 from sdcli.request import PipelineSpec
-from sdcli.result import GenerationResult
+from sdcli.result import GenerationResult, RunInfo
 
 CPU = PipelineSpec(device="cpu", dtype="float32")
 
@@ -35,24 +35,33 @@ def make_job(**changes: Any) -> Job:
     return Job(**{**job, **changes})
 
 
-def make_result(**changes: Any) -> GenerationResult:
-    """A result of `make_job` with pixels drawn from its seed; job fields go to the job."""
-    own = {
-        key: changes.pop(key) for key in list(changes) if key in GenerationResult.__annotations__
-    }
-    job = make_job(**changes)
-    noise = np.random.default_rng(job.seed)
-    pixels = noise.integers(0, 256, (job.height, job.width, 3), dtype=np.uint8)
+def make_run(**changes: Any) -> RunInfo:
+    """What is known of a run of `make_job`; job fields go to the job."""
+    own = {key: changes.pop(key) for key in list(changes) if key in RunInfo.__annotations__}
     facts: dict[str, Any] = {
-        "job": job,
-        "pixels": pixels,
         "timesteps": (751.0, 501.0, 251.0, 1.0),
         "sigmas": None,
         "scheduler_class": "DDIMScheduler",
         "scheduler_config": {"prediction_type": "v_prediction", "trained_betas": None},
+        "init_noise_sigma": 1.0,
         "batch_size": 1,
         "dtype": "float32",
         "device": "cpu",
+    }
+    return RunInfo(**{"job": make_job(**changes), **facts, **own})
+
+
+def make_result(**changes: Any) -> GenerationResult:
+    """A result of `make_run` with pixels from its seed; other fields go to the run and the job."""
+    own = {
+        key: changes.pop(key) for key in list(changes) if key in GenerationResult.__annotations__
+    }
+    run = own.pop("run", None) or make_run(**changes)
+    noise = np.random.default_rng(run.job.seed)
+    pixels = noise.integers(0, 256, (run.job.height, run.job.width, 3), dtype=np.uint8)
+    facts: dict[str, Any] = {
+        "run": run,
+        "pixels": pixels,
         "weights": {"unet": "ab" * 32, "vae": "cd" * 32},
     }
     return GenerationResult(**{**facts, **own})

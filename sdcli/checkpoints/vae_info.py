@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdcli.catalog.known_vaes import (
-    _SD,
-    _UNKNOWN_FAMILY,
-    CLASSES,
-    SD_SCALING_FACTOR,
-    KnownVae,
-)
+from sdcli.catalog.known_vaes import _SD, _UNKNOWN_FAMILY, CLASSES, SD_SCALING_FACTOR, KnownVae
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_json
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.vae_config import infer_vae_config

@@ -128,22 +128,22 @@ def batch(
 
     delivery = RunOptions(
         out=out,
-        images=prompts.images,
+        expected_images=prompts.images,
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
         save_latents=wanted,
         report=form,
         verbosity=verbosity,
-        archive=format == "tar",
+        tar=format == "tar",
         journal=out != STDOUT,
-        again=parse_rerun(redo, retry_failed),
-        watching=watching,
+        rerun=parse_rerun(redo, retry_failed),
+        preview=watching,
         wildcards=asked.wildcards,
     )
     code = prompts.worst(run(prompts.source, delivery, batch_size=limit))
     if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
-        for path in write_batch_grids(prompts.again(), delivery, axes):
+        for path in write_batch_grids(prompts.reopen(), delivery, axes):
             print_path(path, jsonl, schema="sdcli/grid/1")
     return code
 
@@ -173,4 +173,4 @@ def _print_dry_run(
     from sdcli.terminal.dry_run_report import print_dry_run
 
     totals = DryRunTotals()
-    print_dry_run(dry_run(source, totals, latents, folder), totals.document, form)
+    print_dry_run(dry_run(source, totals, latents, folder), totals.to_dict, form)

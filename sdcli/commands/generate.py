@@ -105,16 +105,16 @@ def generate(
         grids = XYGrids(axes=parse_grid_axes(grid, asked, several, json=json))
     delivery = RunOptions(
         out=out,
-        images=_count_images(prompts, asked),
+        expected_images=_count_images(prompts, asked),
         force=force,
         metadata=not no_metadata,
         sidecar=sidecar,
         save_latents=parse_latents(save_latents, latents_kinds),
         report=parse_report_format(json, jsonl),
         verbosity=parse_verbosity(quiet, verbose),
-        archive=format == "tar",
-        observe=grids.add if grids else None,
-        watching=watching,
+        tar=format == "tar",
+        on_result=grids.add if grids else None,
+        preview=watching,
         wildcards=asked.wildcards,
     )
     limit = parse_batch_size(batch_size)
@@ -126,7 +126,7 @@ def generate(
 
 def _open_prompts(prompts: list[str], asked: RequestTemplate) -> RequestSource:
     if prompts == [STDIN]:
-        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(asked).requests)
+        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(asked).expand)
     if STDIN in prompts:
         raise UsageError(
             "- reads all prompts from stdin, and cannot stand beside others",
@@ -135,15 +135,16 @@ def _open_prompts(prompts: list[str], asked: RequestTemplate) -> RequestSource:
         )
     for replacement in asked.replacements:
         if not any(replacement.old in prompt for prompt in prompts):
-            raise replacement.unused()
+            raise replacement.unused_error()
     return IterableSource(
-        request for prompt in prompts for request in asked.requests({"prompt": (prompt,)})
+        request for prompt in prompts for request in asked.expand({"prompt": (prompt,)})
     )
 
 
 def _count_images(prompts: list[str], asked: RequestTemplate) -> int | None:
     """How many images come, None when that is not known before."""
     counts = [
-        None if prompts == [STDIN] else asked.images({"prompt": (prompt,)}) for prompt in prompts
+        None if prompts == [STDIN] else asked.count_images({"prompt": (prompt,)})
+        for prompt in prompts
     ]
     return None if None in counts else sum(count for count in counts if count)

@@ -61,7 +61,7 @@ def replay(
 
     delivery = RunOptions(
         out=out or "outputs",
-        images=len(recorded),
+        expected_images=len(recorded),
         force=force,
         report=parse_report_format(json, False),
         verbosity=parse_verbosity(quiet, verbose),

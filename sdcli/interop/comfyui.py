@@ -62,14 +62,14 @@ def read_comfyui(text: str) -> ForeignRecord | None:
         "model": graph.text(sampler, *_MODELS, via=("model", "guider")),
         "vae": next((v for n in graph.nodes.values() if (v := graph.text(n, "vae_name"))), None),
     }
-    return ForeignRecord(generator="ComfyUI", found=found, other=_other(graph, sampler))
+    return ForeignRecord(generator="ComfyUI", fields=found, extra=_other(graph, sampler))
 
 
 def _prompt(graph: Graph, sampler: Node, side: str) -> str:
     """All text that feeds one side of the sampler, each once."""
     names = ("positive", "conditioning") if side == "positive" else (side,)
     guiders = list(graph.upstream(sampler, via=("guider",)))
-    starts = [graph.source(node.inputs.get(name)) for node in guiders for name in names]
+    starts = [graph.node_at(node.inputs.get(name)) for node in guiders for name in names]
     # Some nodes take both sides and give both.
     elsewhere = {*_NO_TEXT, *_TEXTS, "positive" if side == "negative" else "negative"}
     found = [
@@ -128,7 +128,9 @@ def _other(graph: Graph, sampler: Node) -> dict[str, object]:
         for node in graph.nodes.values()
         if isinstance(node.inputs.get("lora_name"), str)
     ]
-    samplers = [node.kind for node in graph.nodes.values() if node.samples and node is not sampler]
+    samplers = [
+        node.kind for node in graph.nodes.values() if node.is_sampler and node is not sampler
+    ]
     nodes = sorted({node.kind for node in graph.nodes.values()} - _READ - {*samplers})
     named = {"LoRA": loras, "further samplers": samplers, "nodes": nodes}
     return settings | {name: ", ".join(values) for name, values in named.items() if values}

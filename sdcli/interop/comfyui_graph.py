@@ -28,7 +28,7 @@ class Node:
     inputs: Mapping[str, object]
 
     @property
-    def samples(self) -> bool:
+    def is_sampler(self) -> bool:
         """Whether it makes latents of noise."""
         return any(self.inputs.keys() >= names for names in _SAMPLES)
 
@@ -53,15 +53,15 @@ class Graph:
 
     def first_sampler(self) -> Node | None:
         """A node that samples and that no other such feeds; later ones refine its picture."""
-        node = next((node for node in self.nodes.values() if node.samples), None)
+        node = next((node for node in self.nodes.values() if node.is_sampler), None)
         passed: set[Node] = set()
         while node and node not in passed:
             passed.add(node)
-            feeding = (one for one in self.upstream(node) if one.samples and one is not node)
+            feeding = (one for one in self.upstream(node) if one.is_sampler and one is not node)
             node = next(feeding, node)
         return node
 
-    def source(self, link: object) -> Node | None:
+    def node_at(self, link: object) -> Node | None:
         """The node at the other end of a link, None for what is no link."""
         if not (isinstance(link, list) and len(link) == 2 and isinstance(link[0], str | int)):
             return None
@@ -83,7 +83,7 @@ class Graph:
             seen.add(node)
             yield node
             links = (v for k, v in node.inputs.items() if (k in via or not via) and k not in but)
-            waiting.extend(map(self.source, links))
+            waiting.extend(map(self.node_at, links))
 
     def number(self, node: Node, *names: str, via: Collection[str] = ("",)) -> object:
         """The first number of those names in the node and in what feeds it through `via`."""
@@ -106,7 +106,7 @@ class Graph:
 
     def _linked(self, kind: str, link: object, names: Collection[str]) -> object:
         """The value that a link brings: by a name that fits, or the only one of its kind."""
-        for node in islice(self.upstream(self.source(link)), _FARTHEST):
+        for node in islice(self.upstream(self.node_at(link)), _FARTHEST):
             values = {name: value for name, value in node.inputs.items() if _is(kind, value)}
             named = [values[name] for name in (*names, *_NAMES) if name in values]
             if named or len(values) == 1:

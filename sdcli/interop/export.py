@@ -38,7 +38,7 @@ def to_request_fields(reading: ForeignRecord) -> tuple[dict[str, Any], dict[str,
     """
     taken: dict[str, Any] = {"prompt": ""}
     left: dict[str, object] = {}
-    for name, value in reading.found.items():
+    for name, value in reading.fields.items():
         if value in (None, ""):
             continue
         if name in ("model", "vae") or not _is_valid_field(name, plain := _plain(name, value)):
@@ -52,7 +52,7 @@ def to_request_fields(reading: ForeignRecord) -> tuple[dict[str, Any], dict[str,
 
 def unmapped_fields(reading: ForeignRecord) -> dict[str, str]:
     """The rest of a stranger's record, which has no place in a request."""
-    return {name: shorten(value) for name, value in reading.other.items()}
+    return {name: shorten(value) for name, value in reading.extra.items()}
 
 
 def _orphaned_fields(taken: Mapping[str, Any]) -> list[str]:

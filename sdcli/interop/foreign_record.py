@@ -15,8 +15,8 @@ class ForeignRecord:
     """A stranger's record: `found` has our names of fields (values unchecked), `other` the rest."""
 
     generator: str
-    found: Mapping[str, object]
-    other: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object]
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _a1111(text: str) -> ForeignRecord:
         del other["RNG"]
     is_cpp = "stable-diffusion.cpp" in version
     return ForeignRecord(
-        generator="stable-diffusion.cpp" if is_cpp else "A1111", found=found, other=other
+        generator="stable-diffusion.cpp" if is_cpp else "A1111", fields=found, extra=other
     )
 
 
@@ -147,7 +147,7 @@ def _dgenerate(config: str) -> ForeignRecord:
     found |= {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
     found |= {"width": width, "height": height or width}
     other = {name: " ".join(v) for name, v in options.items() if name not in (*_DGENERATE, "model")}
-    return ForeignRecord(generator="dgenerate", found=found, other=other)
+    return ForeignRecord(generator="dgenerate", fields=found, extra=other)
 
 
 _MFLUX = {
@@ -165,7 +165,7 @@ _MFLUX = {
 def _mflux(facts: Mapping[str, Any]) -> ForeignRecord:
     found = {ours: facts.get(theirs) for theirs, ours in _MFLUX.items()}
     other = {name: value for name, value in facts.items() if name not in _MFLUX}
-    return ForeignRecord(generator="mflux", found=found, other=other)
+    return ForeignRecord(generator="mflux", fields=found, extra=other)
 
 
 _LIBRARY: Final = {
@@ -211,7 +211,7 @@ def _from_library(info: Any) -> ForeignRecord:
         found |= {"width": size[1], "height": size[2]}
         del facts["resolution"]
     other = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-    return ForeignRecord(generator=generator, found=found, other=other)
+    return ForeignRecord(generator=generator, fields=found, extra=other)
 
 
 def _prompts(prompts: Any) -> str:

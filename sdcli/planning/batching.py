@@ -40,12 +40,12 @@ def claimed_batches(
     loaded: PipelineSpec | None = None
     while window := plan(source.take(1, wait=True)):
         window += plan(source.take(PLANNING_WINDOW - 1, wait=False))
-        wanted = ledger.wanted(window)
+        wanted = ledger.pending(window)
         order.expect(wanted)
         for group in group_jobs(wanted, loaded):
             loaded = group[0].spec
             yield from _claim_group(group, ledger, limit, order, later)
-    for left in ledger.await_others(later):
+    for left in ledger.wait_for_others(later):
         for group in group_jobs(left):
             size = limit(group[0])
             yield from (group[i : i + size] for i in range(0, len(group), size))
@@ -60,7 +60,7 @@ def _claim_group(
 ) -> Iterator[list[Job]]:
     while group:
         size = limit(group[0])
-        mine, others = ledger.claim(group[:size])
+        mine, others = ledger.lease(group[:size])
         later += others
         order.skip([job for job in group[:size] if job not in mine])
         group = group[size:]

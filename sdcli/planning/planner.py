@@ -40,7 +40,7 @@ class Planner:
         self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._told: set[str] = set()
 
-    def jobs(self, requests: Iterable[GenerationRequest]) -> list[Job]:
+    def plan(self, requests: Iterable[GenerationRequest]) -> list[Job]:
         """All images of the requests, in their order. Raises UsageError and ModelError."""
         jobs: list[Job] = []
         for asked in requests:

@@ -37,14 +37,14 @@ class PromptEntry:
     """
 
     fields: Mapping[str, object]
-    place: SourceLocation
+    location: SourceLocation
     is_text: bool = False
     locate: Callable[[str], SourceLocation] | None = field(default=None, compare=False)
     faults: Sequence[UsageError] = ()
 
-    def place_of(self, name: str) -> SourceLocation:
+    def location_of(self, name: str) -> SourceLocation:
         """Where the field with this written name stands, at worst where the entry begins."""
-        return self.locate(name) if self.locate else self.place
+        return self.locate(name) if self.locate else self.location
 
 
 EntryIterator = Iterator[PromptEntry | UsageError | None]

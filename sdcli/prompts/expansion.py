@@ -56,7 +56,7 @@ class RequestTemplate:
             for error in value_errors(axes).values():
                 raise error
 
-    def requests(
+    def expand(
         self, line: SweepAxes, defaults: SweepAxes | None = None
     ) -> Iterator[GenerationRequest]:
         """All that one prompt asks for: prompts replaced, times the sweep, times wildcards."""
@@ -68,7 +68,7 @@ class RequestTemplate:
             for values in sweep.combinations(rest):
                 yield from self._filled(build_request({**values, PROMPT: prompt}))
 
-    def images(self, line: SweepAxes, defaults: SweepAxes | None = None) -> int | None:
+    def count_images(self, line: SweepAxes, defaults: SweepAxes | None = None) -> int | None:
         """How many images that is, None when wildcards decide it."""
         axes = self._axes(line, defaults)
         prompt = str(axes[PROMPT][0])
@@ -86,7 +86,7 @@ class RequestTemplate:
     def _prompts(self, prompt: str) -> Sequence[str]:
         prompts: Sequence[str] = (prompt,)
         for replacement in self.replacements:
-            prompts = [made for one in prompts for made in replacement.prompts(one)]
+            prompts = [made for one in prompts for made in replacement.apply(one)]
         return prompts
 
     def _filled(self, request: GenerationRequest) -> Iterable[GenerationRequest]:
@@ -110,25 +110,25 @@ class EntryExpander:
         self._examine = examine
         self._defaults: dict[str, Sequence[object]] = {}
         self._set_by: dict[str, PromptEntry] = {}
-        self.begun = False
+        self.has_prompts = False
         self.images: int | None = 0
         self.unused_flags = set(asked.flags)
         self.unused_replacements = list(asked.replacements)
 
-    def requests(self, entry: PromptEntry) -> Iterator[GenerationRequest]:
+    def expand(self, entry: PromptEntry) -> Iterator[GenerationRequest]:
         """The requests of an entry. Raises UsageErrors with what is wrong with it, and where."""
         line, faults = entry_values(entry)
         if PROMPT not in line or faults:
-            if faults := self.faults(entry):
+            if faults := self.validate(entry):
                 raise UsageErrors(faults)
             return
-        self.begun = True
+        self.has_prompts = True
         try:
-            yield from self._asked.requests(line, self._defaults)
+            yield from self._asked.expand(line, self._defaults)
         except UsageError as error:
-            raise UsageErrors(self.faults(entry) or [self._placed(entry, error)]) from error
+            raise UsageErrors(self.validate(entry) or [self._placed(entry, error)]) from error
 
-    def faults(self, entry: PromptEntry) -> list[UsageError]:
+    def validate(self, entry: PromptEntry) -> list[UsageError]:
         """All that is wrong with an entry by itself and for its model, and where.
 
         Raises the SdcliError of a model that the entry has only from the command line.
@@ -136,7 +136,7 @@ class EntryExpander:
         line, faults = entry_values(entry)
         if PROMPT not in line and not written_name(entry, [PROMPT]):
             return self._defaults_faults(entry, line, faults)
-        self.begun = True
+        self.has_prompts = True
         found = {error.message: error for error in faults}
         self._try_out(entry, {PROMPT: ("",), **line}, found)
         if not found:
@@ -151,7 +151,7 @@ class EntryExpander:
             found.setdefault(placed.message, placed)
 
         try:
-            for request in self._sample.requests(line, self._defaults):
+            for request in self._sample.expand(line, self._defaults):
                 for about, error in self._examine(request):
                     add(error, about)
         except UsageError as error:
@@ -166,7 +166,7 @@ class EntryExpander:
         self.unused_flags &= line.keys()
         prompt = str(line[PROMPT][0])
         self.unused_replacements = [r for r in self.unused_replacements if r.old not in prompt]
-        images = self._asked.images(line, self._defaults)
+        images = self._asked.count_images(line, self._defaults)
         self.images = None if images is None or self.images is None else self.images + images
 
     def _defaults_faults(
@@ -175,9 +175,9 @@ class EntryExpander:
         """What is wrong with an entry as defaults; they hold from now on when nothing is."""
         wrong = value_errors(line).values()
         faults = [*faults, *(self._placed(entry, error) for error in wrong)]
-        if self.begun:
+        if self.has_prompts:
             hint = "defaults stand at the top, before the first prompt"
-            faults.append(located_error(entry.place_of(PROMPT), "no prompt", hint=hint))
+            faults.append(located_error(entry.location_of(PROMPT), "no prompt", hint=hint))
         if not faults:
             self._defaults.update(line)
             self._set_by.update(dict.fromkeys(line.keys() - self._asked.flags.keys(), entry))
@@ -191,11 +191,11 @@ class EntryExpander:
         set_by = [self._set_by[name] for name in names if name in self._set_by]
         for one in (entry, *set_by):
             if written := written_name(one, names):
-                place = one.place_of(written)
+                place = one.location_of(written)
                 return located_error(place, error.message, code=error.code, hint=error.hint)
         if not isinstance(error, UsageError):
             raise error
-        return located_error(entry.place, error.message, code=error.code, hint=error.hint)
+        return located_error(entry.location, error.message, code=error.code, hint=error.hint)
 
 
 def _merged(*levels: SweepAxes) -> dict[str, Sequence[object]]:

@@ -45,14 +45,14 @@ def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[
         except UsageError as error:
             faults.append(
                 located_error(
-                    entry.place_of(written), error.message, code=error.code, hint=error.hint
+                    entry.location_of(written), error.message, code=error.code, hint=error.hint
                 )
             )
     try:
         return _without_plain_size(axes), faults
     except UsageError as error:
         del axes[SIZE]
-        place = entry.place_of(written_name(entry, (SIZE,)) or SIZE)
+        place = entry.location_of(written_name(entry, (SIZE,)) or SIZE)
         return axes, [*faults, located_error(place, error.message, code=error.code)]
 
 

@@ -57,8 +57,8 @@ def load_requests(
             if isinstance(entry, UsageError):
                 if not examine:
                     raise entry
-            elif entry and not (examine and expander.faults(entry)):
-                yield from expander.requests(entry)
+            elif entry and not (examine and expander.validate(entry)):
+                yield from expander.expand(entry)
 
 
 def validate_files(
@@ -78,7 +78,7 @@ def validate_files(
         known = expander.images is not None and findings.images is not None
         findings.images = (findings.images or 0) + (expander.images or 0) if known else None
     for replacement in unused_replacements if findings.good else ():
-        findings.add(replacement.unused())
+        findings.add(replacement.unused_error())
     for flag in sorted(unused_flags) if findings.good else ():
         findings.warnings.append(
             f"{describe_field(flag)} changes nothing: every prompt has its own"
@@ -94,10 +94,10 @@ def _validate_file(
         if isinstance(entry, UsageError):
             findings.add(entry)
         elif entry:
-            faults = expander.faults(entry)
+            faults = expander.validate(entry)
             findings.add(*faults)
             findings.good += not faults
-    if not expander.begun and findings.total_errors == before:
+    if not expander.has_prompts and findings.total_errors == before:
         findings.add(
             UsageError(
                 f"no prompt in {name}",
@@ -109,6 +109,6 @@ def _validate_file(
 
 def validated_requests(entry: PromptEntry, expander: EntryExpander) -> Iterator[GenerationRequest]:
     """The requests of an entry, once all of them are found good. Raises UsageErrors."""
-    if faults := expander.faults(entry):
+    if faults := expander.validate(entry):
         raise UsageErrors(faults, outcome="no more was drawn", remedy=KEEP_GOING)
-    yield from expander.requests(entry)
+    yield from expander.expand(entry)

@@ -160,12 +160,12 @@ class PromptReplacement:
             )
         return cls(old.strip(), words)
 
-    def prompts(self, prompt: str) -> Sequence[str]:
+    def apply(self, prompt: str) -> Sequence[str]:
         """The prompts that it makes of one; a prompt without the word stays as it is."""
         if self.old not in prompt:
             return (prompt,)
         return [prompt.replace(self.old, word) for word in self.new]
 
-    def unused(self) -> UsageError:
+    def unused_error(self) -> UsageError:
         """What is said when no prompt has the word."""
         return UsageError(f"--replace: no prompt has {self.old!r} in it", code="usage.replace")

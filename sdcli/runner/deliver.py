@@ -43,19 +43,19 @@ def run(
     talk = console.Console(verbosity=delivery.verbosity)
     report = reports.make_report(delivery.report, talk)
     patience = InterruptHandler(lambda: talk.warn(_FINISHING_MESSAGE))
-    watching = delivery.watching
+    watching = delivery.preview
     pictures = watching is not None and watching.terminal
-    with shelf.dumps, talk.progress(delivery.images, pictures=pictures) as progress:
-        counter = ResultHandler(shelf=shelf, report=report, progress=progress, warn=talk.warn)
-        sinks: list[LatentsSink] = [shelf.dumps]
+    with shelf.latents, talk.progress(delivery.expected_images, pictures=pictures) as progress:
+        counter = ResultHandler(writer=shelf, report=report, progress=progress, warn=talk.warn)
+        sinks: list[LatentsSink] = [shelf.latents]
         if watching:
             sinks.append(build_preview(watching, delivery, progress, talk.warn))
         try:
-            report.started(delivery.images)
-            with patience.installed() if shelf.ledger else nullcontext():
+            report.started(delivery.expected_images)
+            with patience.handling() if shelf.jobs else nullcontext():
                 _run_and_save(source, counter, sinks, batch_size, patience, begin)
         except (SdcliError, KeyboardInterrupt) as stop:
-            counter.stopped(stop)
+            counter.abort(stop)
         finally:
             shelf.close()
     if delivery.journal:
@@ -88,20 +88,20 @@ def _run_and_save(
             begin=begin,
             on_step=on_step,
             warn=counter.warn,
-            ledger=counter.shelf.ledger,
+            ledger=counter.writer.jobs,
             order=_ThreadedObserver(beside, counter),
             patience=patience,
-            wildcards=counter.shelf.wildcards,
+            wildcards=counter.writer.wildcards,
         ):
-            beside.do(partial(counter.take, outcome))
+            beside.submit(partial(counter.handle, outcome))
     except (SdcliError, KeyboardInterrupt):
-        with patience.busy():
-            beside.finish()
+        with patience.deferred():
+            beside.close()
         raise
     else:
-        beside.finish()
+        beside.close()
     finally:
-        counter.close()
+        counter.flush()
 
 
 class _ThreadedObserver:
@@ -111,7 +111,7 @@ class _ThreadedObserver:
         self._beside, self._counter = beside, counter
 
     def expect(self, jobs: Sequence[Job]) -> None:
-        self._beside.do(partial(self._counter.expect, jobs))
+        self._beside.submit(partial(self._counter.expect, jobs))
 
     def skip(self, jobs: Sequence[Job]) -> None:
-        self._beside.do(partial(self._counter.skip, jobs))
+        self._beside.submit(partial(self._counter.skip, jobs))

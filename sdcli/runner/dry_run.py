@@ -14,9 +14,7 @@ from sdcli.job import Job, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
 from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_model
 from sdcli.planning.planner import Planner
-from sdcli.planning.validation import (
-    cached_defaults,
-)
+from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import PipelineSpec
@@ -52,7 +50,7 @@ class DryRunTotals:
         """Sets of images that can share a batch."""
         return len(self._groups)
 
-    def count(
+    def add(
         self, job: Job, latents: LatentsSelection | None, times: Mapping[TimingKey, float]
     ) -> None:
         """Add an image that is still to be made; `times` are seconds by kind."""
@@ -63,7 +61,7 @@ class DryRunTotals:
         self._groups.add(hash(batch_key(job)))
         self.models.setdefault(job.spec.model)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "images": self.images,
@@ -132,14 +130,14 @@ def dry_run(
         window += source.take(PLANNING_WINDOW - 1, wait=False)
         specs: dict[PipelineSpec, None] = {}
         for request in window:
-            jobs = planner.jobs([request])
-            left = {job.index for job in (ledger.wanted(jobs) if ledger else jobs)}
+            jobs = planner.plan([request])
+            left = {job.index for job in (ledger.pending(jobs) if ledger else jobs)}
             for job in jobs:
                 totals.images += 1
                 done = job.index not in left
                 totals.done += done
                 if not done:
-                    totals.count(job, latents, folder.times)
+                    totals.add(job, latents, folder.times)
                     specs.setdefault(job.spec)
                 yield _job_document(job, drawn=request.seed is None and not ledger, done=done)
         for spec in order_specs(specs, loaded):
@@ -164,5 +162,5 @@ def _job_document(job: Job, *, drawn: bool, done: bool) -> dict[str, Any]:
 
 def _estimated_bytes(job: Job, latents: LatentsSelection | None) -> int:
     pixels = job.width * job.height
-    tensors = len(latents.tensors(job.num_inference_steps)) if latents else 0
+    tensors = len(latents.tensor_names(job.num_inference_steps)) if latents else 0
     return int(pixels * BYTES_PER_PIXEL) + _RECORD_BYTES + tensors * (pixels // 64) * 4 * 4

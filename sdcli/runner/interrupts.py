@@ -13,12 +13,12 @@ class InterruptHandler:
     """Whether to stop. `tell` is called once, when a first Ctrl-C has to wait for images."""
 
     def __init__(self, tell: Callable[[], None]) -> None:
-        self._tell = tell
-        self._busy = False
-        self.asked = False
+        self._on_deferred = tell
+        self._deferred = False
+        self.interrupted = False
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def handling(self) -> Iterator[None]:
         """Answer Ctrl-C here, in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -30,22 +30,22 @@ class InterruptHandler:
             signal.signal(signal.SIGINT, before)
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """While images are in flight, which a first Ctrl-C lets be finished."""
-        self._busy = True
+        self._deferred = True
         try:
             yield
         finally:
-            self._busy = False
+            self._deferred = False
 
-    def check(self) -> None:
+    def raise_if_interrupted(self) -> None:
         """Raise KeyboardInterrupt if it was asked for."""
-        if self.asked:
+        if self.interrupted:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        waits = self._busy and not self.asked
-        self.asked = True
+        waits = self._deferred and not self.interrupted
+        self.interrupted = True
         if not waits:
             raise KeyboardInterrupt
-        self._tell()
+        self._on_deferred()

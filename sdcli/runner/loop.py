@@ -100,16 +100,16 @@ def iter_results(
         return batch_size or engine.auto_batch_size(pipeline, job)
 
     if ledger and order:
-        batches = claimed_batches(source, planner.jobs, ledger, limit, order)
+        batches = claimed_batches(source, planner.plan, ledger, limit, order)
     else:
-        batches = _batches(source, planner.jobs, limit)
+        batches = _batches(source, planner.plan, limit)
     patience = patience or InterruptHandler(lambda: None)
     for batch in batches:
         pipeline = loaded(batch[0].spec)
         if pipeline is None:
             yield JobFailure(jobs=tuple(batch), error=broken[batch[0].spec])
             continue
-        with patience.busy():
+        with patience.deferred():
             try:
                 yield from engine.generate_batch(
                     pipeline,
@@ -123,7 +123,7 @@ def iter_results(
                 raise
             except SdcliError as error:
                 yield JobFailure(jobs=tuple(batch), error=error)
-        patience.check()
+        patience.raise_if_interrupted()
 
 
 def _batches(

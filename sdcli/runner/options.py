@@ -37,16 +37,16 @@ class RunOptions:
     """
 
     out: str
-    images: int | None
+    expected_images: int | None
     force: bool = False
     metadata: bool = True
     sidecar: bool = False
     save_latents: LatentsSelection | None = None
     report: ReportForm = "paths"
     verbosity: int = 0
-    archive: bool = False
+    tar: bool = False
     journal: bool = False
-    again: Rerun | None = None
-    observe: Callable[[GenerationResult], None] | None = None
-    watching: PreviewOptions | None = None
+    rerun: Rerun | None = None
+    on_result: Callable[[GenerationResult], None] | None = None
+    preview: PreviewOptions | None = None
     wildcards: Wildcards | None = None

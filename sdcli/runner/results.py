@@ -34,7 +34,7 @@ class ResultHandler:
     Its methods are called one at a time.
     """
 
-    shelf: ResultWriter
+    writer: ResultWriter
     report: Report
     progress: ProgressBar
     warn: Callable[[str], None]
@@ -44,14 +44,14 @@ class ResultHandler:
     _expected: deque[int] = field(default_factory=deque)
     _ready: dict[int, Callable[[], None]] = field(default_factory=dict)
 
-    def take(self, outcome: GenerationResult | JobFailure) -> None:
+    def handle(self, outcome: GenerationResult | JobFailure) -> None:
         """Write an image, or count jobs that came to nothing."""
         if isinstance(outcome, JobFailure):
             self._fail(outcome)
         else:
             self._image(outcome)
 
-    def stopped(self, stop: SdcliError | KeyboardInterrupt) -> None:
+    def abort(self, stop: SdcliError | KeyboardInterrupt) -> None:
         """Count what ended the run before its time."""
         error = stop if isinstance(stop, SdcliError) else self._interrupted()
         self.errors.append(error)
@@ -93,36 +93,36 @@ class ResultHandler:
     def skip(self, jobs: Sequence[Job]) -> None:
         """These jobs do not come, or not in their turn."""
         for job in jobs:
-            self._tell(job.index, lambda: None)
+            self._report_in_order(job.index, lambda: None)
 
     def _image(self, result: GenerationResult) -> None:
-        written, latents = self.shelf.put(result)
-        line = self.report.line(written, latents)
+        written, latents = self.writer.save(result)
+        line = self.report.entry(written, latents)
         self.made += 1
         for event in result.events:
             self.warn(event)
         if latents and not Path(latents).name.startswith(Path(written.path).stem):
             self.warn(f"the latents of {written.path} are in {latents}: their name was taken")
-        self._tell(result.job.index, lambda: self.report.image(line))
-        self.progress.done(1)
+        self._report_in_order(result.job.index, lambda: self.report.add_image(line))
+        self.progress.advance(1)
 
     def _fail(self, failure: JobFailure) -> None:
-        if self.shelf.ledger:
-            self.shelf.ledger.failed(failure.jobs, failure.error)
-        error = _with_salvaged_latents(failure, self.shelf.dumps)
+        if self.writer.jobs:
+            self.writer.jobs.record_failure(failure.jobs, failure.error)
+        error = _with_salvaged_latents(failure, self.writer.latents)
         self.errors.append(error)
         self.report.failed(error, tuple(job.index for job in failure.jobs))
         self._failed += len(failure.jobs)
         self.skip(failure.jobs)
-        self.progress.done(len(failure.jobs))
+        self.progress.advance(len(failure.jobs))
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Tell of what still waits for its turn."""
         self._expected.clear()
         for index in sorted(self._ready):
             self._ready.pop(index)()
 
-    def _tell(self, index: int, telling: Callable[[], None]) -> None:
+    def _report_in_order(self, index: int, telling: Callable[[], None]) -> None:
         self._ready[index] = telling
         if index not in self._expected:
             self._ready.pop(index)()
@@ -131,23 +131,23 @@ class ResultHandler:
             ready()
 
     def _before(self) -> dict[str, int]:
-        return dict(self.shelf.ledger.counts) if self.shelf.ledger else {}
+        return dict(self.writer.jobs.counts) if self.writer.jobs else {}
 
     def _interrupted(self) -> Interrupted:
         finished = "1 image is" if self.made == 1 else f"{self.made} images are"
-        latents = self.shelf.dumps.rescue_all()
+        latents = self.writer.latents.salvage_all()
         kept = f"; the steps so far are in {', '.join(latents)}" if latents else ""
         return Interrupted(
             f"interrupted; {finished} finished and whole{kept}",
             code="interrupted",
-            hint="the same command goes on from here" if self.shelf.ledger else None,
+            hint="the same command goes on from here" if self.writer.jobs else None,
         )
 
 
 def _with_salvaged_latents(failure: JobFailure, dumps: LatentsWriter) -> SdcliError:
     """The failure's error, with where its latents are when they were whole already."""
     error = failure.error
-    paths = [path for job in failure.jobs if (path := dumps.rescue(job.index))]
+    paths = [path for job in failure.jobs if (path := dumps.salvage(job.index))]
     if not paths:
         return error
     return type(error)(

@@ -22,4 +22,4 @@ def shard_from_environment() -> Shard:
             code="usage.rank",
             hint="torchrun sets both; unset them otherwise",
         )
-    return Shard(rank=int(rank), of=int(of))
+    return Shard(rank=int(rank), world_size=int(of))

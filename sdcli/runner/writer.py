@@ -27,46 +27,46 @@ class ResultWriter:
         _check_stdout(delivery)
         self._delivery = delivery
         self.wildcards = delivery.wildcards
-        several = delivery.journal or delivery.images != 1
+        several = delivery.journal or delivery.expected_images != 1
         self._destination: Destination = parse_destination(
-            delivery.out, several=several, force=delivery.force, archive=delivery.archive
+            delivery.out, several=several, force=delivery.force, archive=delivery.tar
         )
         _check_companions(self._destination, delivery)
-        self.dumps = LatentsWriter(
+        self.latents = LatentsWriter(
             self._destination.folder, delivery.save_latents, library_versions()
         )
-        self.ledger: JobStore | None = None
+        self.jobs: JobStore | None = None
         if delivery.journal and self._destination.kind in ("folder", "numbered"):
-            self.ledger = JobStore(
-                self._destination, again=delivery.again, part=shard_from_environment()
+            self.jobs = JobStore(
+                self._destination, again=delivery.rerun, part=shard_from_environment()
             )
 
-    def put(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
+    def save(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
         """Write the image and all that goes beside it; the path of its latents."""
-        put = self._put(result)
-        if self._delivery.observe:
-            self._delivery.observe(result)
+        put = self._save(result)
+        if self._delivery.on_result:
+            self._delivery.on_result(result)
         return put
 
-    def _put(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
-        if self.ledger:
-            return self._put_journalled(result, self.ledger)
+    def _save(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
+        if self.jobs:
+            return self._save_journalled(result, self.jobs)
         from sdcli.storage.images.writer import write_image
         from sdcli.versions import library_versions
 
         facts, metadata = library_versions(), self._delivery.metadata
         written = write_image(result, self._destination, versions=facts, metadata=metadata)
-        _, latents = self._put_beside(written, force=self._delivery.force)
+        _, latents = self._save_companions(written, force=self._delivery.force)
         return written, latents
 
     def close(self) -> None:
         """End what was begun: the archive, the claims."""
-        if self.ledger:
-            self.ledger.close()
+        if self.jobs:
+            self.jobs.close()
         if self._destination.archive:
             self._destination.archive.close()
 
-    def _put_journalled(
+    def _save_journalled(
         self, result: GenerationResult, ledger: JobStore
     ) -> tuple[SavedImage, str | None]:
         """What is beside comes first: the image with its line in the journal ends the job."""
@@ -76,19 +76,21 @@ class ResultWriter:
         data = image_bytes(
             result, self._destination, versions=library_versions(), metadata=self._delivery.metadata
         )
-        written = SavedImage(path=str(ledger.path(result.job)), result=result)
-        sidecar, latents = self._put_beside(written, force=True)
+        written = SavedImage(path=str(ledger.path_for(result.job)), result=result)
+        sidecar, latents = self._save_companions(written, force=True)
         names = [Path(path).name for path in (sidecar, latents) if path]
-        return SavedImage(path=str(ledger.write(result, data, names)), result=result), latents
+        return SavedImage(path=str(ledger.save_image(result, data, names)), result=result), latents
 
-    def _put_beside(self, written: SavedImage, *, force: bool) -> tuple[str | None, str | None]:
+    def _save_companions(
+        self, written: SavedImage, *, force: bool
+    ) -> tuple[str | None, str | None]:
         from sdcli.storage.metadata import record
         from sdcli.versions import library_versions
 
         sidecar = None
         if self._delivery.sidecar:
             sidecar = record.write_sidecar(written, library_versions(), force=force)
-        return sidecar, self.dumps.finish(written, force=force)
+        return sidecar, self.latents.finish(written, force=force)
 
 
 def _check_companions(destination: Destination, delivery: RunOptions) -> None:
@@ -108,7 +110,7 @@ def _check_companions(destination: Destination, delivery: RunOptions) -> None:
 
 
 def _check_stdout(delivery: RunOptions) -> None:
-    if delivery.archive and delivery.out != "-":
+    if delivery.tar and delivery.out != "-":
         raise UsageError(
             f"--format tar: --out is {delivery.out}, and a tar goes to stdout",
             code="usage.format",

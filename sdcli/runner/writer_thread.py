@@ -22,23 +22,23 @@ class WriterThread:
         self._thread = Thread(target=self._run, name="sdcli-beside", daemon=True)
         self._thread.start()
 
-    def do(self, work: Work) -> None:
+    def submit(self, work: Work) -> None:
         """Put the work at the end of the queue."""
-        self.check()
+        self.raise_pending()
         self._queue.put(work)
 
-    def check(self) -> None:
+    def raise_pending(self) -> None:
         """Raise what a piece of work has raised, once."""
         if self._error:
             error, self._error = self._error, None
             raise error
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Wait for all work that was given."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
-        self.check()
+        self.raise_pending()
 
     def _run(self) -> None:
         broken = False

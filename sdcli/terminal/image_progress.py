@@ -47,7 +47,7 @@ class ImageProgress(ProgressBar):
     def on_step(self, event: StepEvent) -> None:
         """Nothing: the picture tells it."""
 
-    def done(self, jobs: int) -> None:
+    def advance(self, jobs: int) -> None:
         """Count finished images; the next is drawn below what was said of them."""
         self._finished += jobs
         self._rows = 0

@@ -33,9 +33,9 @@ def image_document(written: SavedImage, *, latents: str | None = None) -> dict[s
         "width": job.width,
         "height": job.height,
         "pixels_sha256": pixels_sha256(result.pixels),
-        "batch_size": result.batch_size,
-        "device": result.device,
-        "dtype": result.dtype,
+        "batch_size": result.run.batch_size,
+        "device": result.run.device,
+        "dtype": result.run.dtype,
         "seconds": {
             phase: round(seconds, 4)
             for phase, seconds in {**result.seconds, "save": written.seconds}.items()

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sdcli.latents import FINAL, X0, LatentsSelection, RunInfo, parse_tensor_name
+from sdcli.latents import FINAL, X0, LatentsSelection, parse_tensor_name
 from sdcli.request import PipelineSpec
+from sdcli.result import RunInfo
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.destination import Destination
@@ -37,7 +38,7 @@ class PreviewSink:
     time, but never the last one. `look_of` gives the way of looking for a model.
     """
 
-    wanted = LatentsSelection(kinds=(X0,), every=1)
+    selection = LatentsSelection(kinds=(X0,), every=1)
 
     def __init__(
         self,
@@ -53,14 +54,14 @@ class PreviewSink:
         self._taking = False
         self._next = 0.0
 
-    def begin(self, course: RunInfo) -> None:
+    def begin_image(self, course: RunInfo) -> None:
         """An image of the next batch; the first of them is the one to see."""
         if self._course is None or self._taking:
             self._course, self._taking = course, False
             if course.job.spec not in self._looks:
                 self._looks = {course.job.spec: self._look_of(course.job.spec)}
 
-    def take(self, index: int, name: str, array: NDArray[Any]) -> None:
+    def write(self, index: int, name: str, array: NDArray[Any]) -> None:
         """Show the latents, if they are of the image to see and it is time."""
         self._taking = True
         course = self._course

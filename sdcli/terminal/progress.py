@@ -30,7 +30,7 @@ class ProgressBar:
         """Move by one step of a batch."""
         self._show(self._done + len(event.job_indices) * event.step / event.steps)
 
-    def done(self, jobs: int) -> None:
+    def advance(self, jobs: int) -> None:
         """Count finished images."""
         self._done += jobs
         self._show(self._done)

@@ -32,8 +32,8 @@ class Report(Protocol):
 
     def started(self, images: int | None) -> None: ...
     def step(self, event: StepEvent) -> None: ...
-    def line(self, written: SavedImage, latents: str | None) -> ImageEntry: ...
-    def image(self, line: ImageEntry) -> None: ...
+    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry: ...
+    def add_image(self, line: ImageEntry) -> None: ...
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None: ...
     def close(self, summary: Mapping[str, Any]) -> None: ...
 
@@ -50,11 +50,11 @@ class PathReport:
     def step(self, event: StepEvent) -> None:
         pass
 
-    def line(self, written: SavedImage, latents: str | None) -> ImageEntry:
+    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry:
         del latents  # beside the image, with its name
         return None if written.path == "-" else written.path
 
-    def image(self, line: ImageEntry) -> None:
+    def add_image(self, line: ImageEntry) -> None:
         if line is not None:
             with files.os_errors_as_output_errors("stdout"):
                 print(line, flush=True)
@@ -79,10 +79,10 @@ class JsonReport:
     def step(self, event: StepEvent) -> None:
         pass
 
-    def line(self, written: SavedImage, latents: str | None) -> ImageEntry:
+    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry:
         return image_document(written, latents=latents)
 
-    def image(self, line: ImageEntry) -> None:
+    def add_image(self, line: ImageEntry) -> None:
         if isinstance(line, Mapping):
             self._images.append(line)
 
@@ -111,10 +111,10 @@ class JsonLinesReport:
             self._last_step = now
             print_json_line({**step_document(event), "event": "step"})
 
-    def line(self, written: SavedImage, latents: str | None) -> ImageEntry:
+    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry:
         return {**image_document(written, latents=latents), "event": "image"}
 
-    def image(self, line: ImageEntry) -> None:
+    def add_image(self, line: ImageEntry) -> None:
         if isinstance(line, Mapping):
             print_json_line(line)
 

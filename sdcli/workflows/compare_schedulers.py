@@ -144,7 +144,7 @@ def _to_run(
         scheduler=label,
         stochastic=stochastic,
         steps=steps,
-        unet_calls=len(outcome.timesteps),
+        unet_calls=len(outcome.run.timesteps),
         seconds=outcome.seconds["denoise"],
         latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
         psnr=_finite(psnr(outcome.pixels, reference.pixels)),

@@ -34,14 +34,14 @@ class PromptSource:
         lacking: ExitCode = ExitCode.PARTIAL,
     ) -> None:
         self.source = source
-        self.again = again  # the same requests once more, of files
+        self.reopen = again  # the same requests once more, of files
         self.images = images
-        self.left_out = left_out
+        self.skipped = left_out
         self._lacking = lacking
 
     def worst(self, code: ExitCode) -> ExitCode:
         """The exit code of a run that left entries out."""
-        return self._lacking if self.left_out and code == ExitCode.OK else code
+        return self._lacking if self.skipped and code == ExitCode.OK else code
 
 
 def open_prompts(
@@ -76,7 +76,7 @@ def open_prompts(
     prompts = PromptSource(IterableSource(()), None, lacking=lacking)
 
     def leave_out(error: UsageError) -> None:
-        prompts.left_out += 1
+        prompts.skipped += 1
         for one in error.several if isinstance(error, UsageErrors) else [error]:
             talk.error(one)
 

@@ -26,7 +26,7 @@ class RendererOptions:
     device: str = "auto"
     offline: bool = False
 
-    def spec(self, dump: LatentsFile) -> PipelineSpec:
+    def pipeline_spec(self, dump: LatentsFile) -> PipelineSpec:
         """What to load for this file: the model that made it, unless others are named."""
         made = dump.request.spec if "request" in dump.record else PipelineSpec()
         spec = replace(
@@ -46,7 +46,7 @@ def linear_renderer(dump: LatentsFile, model: str | None) -> LatentsRenderer:
 
     try:
         return preview.linear_renderer(
-            RendererOptions(model=model, offline=True).spec(dump), dump.shape[0]
+            RendererOptions(model=model, offline=True).pipeline_spec(dump), dump.shape[0]
         )
     except UsageError as error:
         raise UsageError(
@@ -65,7 +65,7 @@ def vae_renderer(spec: PipelineSpec, tiling: str | None) -> LatentsRenderer:
 def choose_renderer(dump: LatentsFile, through: RendererOptions) -> LatentsRenderer:
     """Through a VAE where one is named, else by the linear map."""
     if through.vae is not None:
-        return vae_renderer(through.spec(dump), through.tiling)
+        return vae_renderer(through.pipeline_spec(dump), through.tiling)
     if through.force_vae or through.tiling:
         raise UsageError(
             "--force-vae and --vae-tiling do nothing without a VAE",
@@ -78,8 +78,8 @@ def choose_renderer(dump: LatentsFile, through: RendererOptions) -> LatentsRende
 def unit_variance_latents(dump: LatentsFile, kind: str, step: int) -> Any:
     """Latents of a step; x_t of schedulers that count noise in sigmas brought to variance 1."""
     if kind == XT and step == 0 and NOISE in dump.tensors:
-        return dump.named(NOISE)
-    latents, sigmas = dump.array(kind, step), dump.record.get("sigmas")
+        return dump.tensor_by_name(NOISE)
+    latents, sigmas = dump.tensor(kind, step), dump.record.get("sigmas")
     if kind != XT or dump.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):
         return latents
     return latents / (1 + sigmas[step] ** 2) ** 0.5

@@ -97,11 +97,11 @@ def _generate_and_save(
     request: GenerationRequest, shelf: ResultWriter
 ) -> tuple[GenerationResult, str | None]:
     """The one image that is asked for, drawn and put on the shelf, and where its latents are."""
-    with shelf.dumps:
-        [outcome] = iter_results(IterableSource([request]), sinks=[shelf.dumps])
+    with shelf.latents:
+        [outcome] = iter_results(IterableSource([request]), sinks=[shelf.latents])
         if isinstance(outcome, JobFailure):
             raise outcome.error
-        _, latents = shelf.put(outcome)
+        _, latents = shelf.save(outcome)
     return outcome, latents
 
 
@@ -119,7 +119,7 @@ def regenerate_latents(
     [image] = read_images([path], ())
     with TemporaryDirectory() as folder:
         out = str(Path(folder) / "again.png")
-        shelf = ResultWriter(RunOptions(out=out, images=1, save_latents=wanted))
+        shelf = ResultWriter(RunOptions(out=out, expected_images=1, save_latents=wanted))
         result, latents = _generate_and_save(image.request, shelf)
         if pixels_sha256(result.pixels) != image.document["pixels_sha256"]:
             warn(f"{path}: drawn again, it is another picture (sdcli replay --check tells more)")
@@ -129,7 +129,7 @@ def regenerate_latents(
 
 def open_writer(out: str | None, *, images: int, force: bool) -> ResultWriter | None:
     """Where checked images go, if anywhere."""
-    return ResultWriter(RunOptions(out=out, images=images, force=force)) if out else None
+    return ResultWriter(RunOptions(out=out, expected_images=images, force=force)) if out else None
 
 
 def exit_code_of(checks: Sequence[Mapping[str, Any]]) -> ExitCode:

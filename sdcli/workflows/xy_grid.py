@@ -78,9 +78,9 @@ class XYGrids:
     def add(self, result: GenerationResult) -> None:
         """Take a picture in."""
         pixels = result.pixels
-        self.place(result.job, lambda: pixels)
+        self.add_lazy(result.job, lambda: pixels)
 
-    def place(self, job: Job, picture: Picture) -> None:
+    def add_lazy(self, job: Job, picture: Picture) -> None:
         """Take in where the picture of a job can be had."""
         rest = _remaining_fields(job, self.axes)
         column, row, *_ = (*(_axis_value(job, name) for name in self.axes), _NO_ROW)
@@ -128,13 +128,13 @@ def write_batch_grids(
     """
     from sdcli.storage.images.pixels import read_pixels
 
-    grids, shelf = XYGrids(axes=axes), ResultWriter(replace(delivery, again=None))
+    grids, shelf = XYGrids(axes=axes), ResultWriter(replace(delivery, rerun=None))
     try:
-        assert shelf.ledger is not None
-        planner = Planner(lambda warning: None, shelf.ledger.draw_seed, delivery.wildcards)
-        while jobs := planner.jobs(source.take(PLANNING_WINDOW, wait=True)):
-            for job, path in shelf.ledger.done(jobs):
-                grids.place(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
+        assert shelf.jobs is not None
+        planner = Planner(lambda warning: None, shelf.jobs.draw_seed, delivery.wildcards)
+        while jobs := planner.plan(source.take(PLANNING_WINDOW, wait=True)):
+            for job, path in shelf.jobs.completed(jobs):
+                grids.add_lazy(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
         yield from grids.write(delivery)
     finally:
         shelf.close()

@@ -51,7 +51,7 @@ def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
     def start(requests: list[GenerationRequest], batch_size: int = 1, **more: Any) -> Batch:
         capfd.readouterr()
         given = {"out": str(tmp_path / "outputs"), "journal": True, "report": "jsonl"}
-        delivery = RunOptions(images=len(requests), **{**given, **more})
+        delivery = RunOptions(expected_images=len(requests), **{**given, **more})
         code = run(IterableSource(requests), delivery, batch_size=batch_size)
         out, err = capfd.readouterr()
         return Batch(code, [json.loads(line) for line in out.splitlines()], err)

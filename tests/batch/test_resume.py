@@ -112,7 +112,7 @@ def test_a_file_saved_anew_with_the_same_pixels_is_done(run_batch: RunBatch, fol
 def test_redo_makes_all_again_in_place(run_batch: RunBatch, folder: Path) -> None:
     run_batch(THREE)
     whole = pictures(folder)
-    again = run_batch(THREE, again="all")
+    again = run_batch(THREE, rerun="all")
     assert again.done["made"] == 3
     assert pictures(folder) == whole
     assert run_batch(THREE).done["made"] == 0
@@ -194,7 +194,7 @@ def test_a_job_that_failed_waits_for_retry_failed(
     second = run_batch(THREE)
     assert (second.code, second.done["made"], second.done["failed"]) == (ExitCode.PARTIAL, 0, 1)
     assert "--retry-failed" in second.stderr
-    third = run_batch(THREE, again="failed")
+    third = run_batch(THREE, rerun="failed")
     assert (third.code, third.done["made"], third.done["skipped"]) == (0, 1, 2)
     assert len(pictures(folder)) == 3
 

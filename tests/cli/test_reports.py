@@ -10,6 +10,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode, NumericsError
 from sdcli.result import JobFailure
 from sdcli.runner import deliver
+from sdcli.runner.loop import iter_results
 
 
 def test_version(run_cli):
@@ -82,7 +83,7 @@ def test_doctor(run_cli):
 @pytest.fixture
 def failing(monkeypatch):
     """Let jobs with a word in their prompt come to nothing, all others be drawn for true."""
-    draw = deliver.iter_results
+    draw = iter_results
 
     def outcomes(source, **options):
         for outcome in draw(source, **options):

@@ -48,7 +48,7 @@ def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, et
         assert np.array_equal(batched.latents["noise"], alone.latents["noise"])
         assert np.abs(batched.pixels.astype(int) - alone.pixels.astype(int)).max() <= 1
         assert batched.job == job
-        assert (batched.batch_size, alone.batch_size) == (3, 1)
+        assert (batched.run.batch_size, alone.run.batch_size) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_no_scheduler_leaks_into_the_next_run(loaded: Any) -> None:
     )
     [after] = engine.generate_batch(loaded, [make_job()])
     assert np.array_equal(before.pixels, after.pixels)
-    assert euler.scheduler_config["use_karras_sigmas"] is False
+    assert euler.run.scheduler_config["use_karras_sigmas"] is False
 
 
 def test_every_step_is_told(loaded: Any) -> None:
@@ -93,7 +93,7 @@ def test_every_step_is_told(loaded: Any) -> None:
     results = engine.generate_batch(loaded, jobs, on_step=told.append)
     assert [event.step for event in told] == [1, 2, 3, 4]
     assert {(event.job_indices, event.steps) for event in told} == {((3, 4), 4)}
-    assert tuple(event.timestep for event in told) == results[0].timesteps
+    assert tuple(event.timestep for event in told) == results[0].run.timesteps
     assert set(results[0].seconds) == {"import", "load", "encode", "denoise", "decode"}
 
 
@@ -101,7 +101,7 @@ def test_a_heun_run_tells_its_true_number_of_steps(loaded: Any) -> None:
     told: list[StepEvent] = []
     job = make_job(scheduler=SchedulerConfig(class_name="HeunDiscreteScheduler"))
     [result] = engine.generate_batch(loaded, [job], on_step=told.append)
-    assert len(told) == told[0].steps == len(result.timesteps) == 7
+    assert len(told) == told[0].steps == len(result.run.timesteps) == 7
 
 
 def test_what_clip_does_not_read_is_told(loaded: Any) -> None:
@@ -184,7 +184,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(loaded: Any) -> None:
     jobs = [make_job(index=i, seed=i) for i in range(4)]
     results = engine.generate_batch(_cramped(loaded, 1), jobs)
     assert [result.job for result in results] == jobs
-    assert [result.batch_size for result in results] == [1] * 4
+    assert [result.run.batch_size for result in results] == [1] * 4
     assert results[0].events == (
         "out of memory with a batch of 4, halved",
         "out of memory with a batch of 2, halved",

@@ -49,7 +49,7 @@ def test_the_whole_model_loads_in_the_dtype_asked_for() -> None:
     parts = (loaded.pipeline.unet, loaded.pipeline.vae, loaded.pipeline.text_encoder)
     assert {part.dtype for part in parts} == {torch.bfloat16}
     [result] = engine.generate_batch(loaded, [make_job(spec=loaded.spec)], save_latents="final")
-    assert result.dtype == "bfloat16"
+    assert result.run.dtype == "bfloat16"
     assert result.pixels.std() > 0
     assert result.latents is not None
     assert result.latents["final"].dtype == np.float32
@@ -195,8 +195,8 @@ def test_an_outdated_scheduler_file_is_mended_quietly(model_copy: Copy) -> None:
     edit(folder / "scheduler/scheduler_config.json", {"steps_offset": 0, "clip_sample": True})
     loaded = load(folder)
     [result] = engine.generate_batch(loaded, [make_job(spec=loaded.spec)])
-    assert result.scheduler_config["steps_offset"] == 1
-    assert result.scheduler_config["clip_sample"] is False
+    assert result.run.scheduler_config["steps_offset"] == 1
+    assert result.run.scheduler_config["clip_sample"] is False
 
 
 def test_the_vae_of_another_model_may_be_named_by_the_model() -> None:

@@ -67,8 +67,8 @@ def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: s
     [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
     theirs = expected(plain, make_job(scheduler=by_hand(class_name, said)))
     assert np.array_equal(result.pixels, theirs)
-    assert result.scheduler_class == class_name
-    assert result.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
+    assert result.run.scheduler_class == class_name
+    assert result.run.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
 
 
 def test_the_default_picture_is_the_plain_call_on_the_folder_as_it_is() -> None:

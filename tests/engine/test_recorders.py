@@ -148,7 +148,7 @@ def test_the_last_latents_decode_to_the_image(loaded: Any) -> None:
 def test_all_is_every_step_from_the_noise_of_the_seed_to_the_last(loaded: Any) -> None:
     [result] = engine.generate_batch(loaded, [make_job()], save_latents="all")
     assert result.latents is not None
-    assert list(result.latents) == LatentsSelection.parse("all").tensors(4)
+    assert list(result.latents) == LatentsSelection.parse("all").tensor_names(4)
     noise = torch.randn((1, 4, 8, 8), generator=torch.Generator("cpu").manual_seed(7))
     assert np.array_equal(result.latents["noise"], noise[0].numpy())
     assert not np.array_equal(result.latents["xt_0001"], result.latents["xt_0002"])
@@ -184,7 +184,7 @@ def halfway(loaded: Any) -> tuple[ResumePoint, np.ndarray]:
     [whole] = engine.generate_batch(loaded, [job], save_latents="all")
     assert whole.latents is not None
     x0, xt = whole.latents["x0_0004"], whole.latents["xt_0004"]
-    alpha = float(loaded.base_scheduler.alphas_cumprod[int(whole.timesteps[4])])
+    alpha = float(loaded.base_scheduler.alphas_cumprod[int(whole.run.timesteps[4])])
     sigma = ((1 - alpha) / alpha) ** 0.5
     direction = (xt / alpha**0.5 - x0) / sigma
     return ResumePoint(latents=xt, direction=direction, sigma=sigma), whole.latents["final"]

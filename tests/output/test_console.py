@@ -67,7 +67,7 @@ def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     with console.Console(stream=stream).progress(2) as bar:
         bar.on_step(step(1))
-        bar.done(1)
+        bar.advance(1)
     assert stream.getvalue() == ""
 
 
@@ -80,7 +80,7 @@ def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TERM", "xterm")
     with console.Console(stream=slow).progress(None) as bar:
         bar.on_step(step(2))
-        bar.done(1)
+        bar.advance(1)
     assert "images" in slow.getvalue()
 
 

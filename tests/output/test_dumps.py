@@ -13,8 +13,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from sdcli.errors import CorruptError, OutputError, UsageError
-from sdcli.latents import LatentsSelection, RunInfo
-from sdcli.result import SavedImage
+from sdcli.latents import LatentsSelection
+from sdcli.result import RunInfo, SavedImage
 from sdcli.storage.latents.reader import read_latents_file
 from sdcli.storage.latents.writer import SCHEMA, LatentsWriter
 from sdcli.storage.metadata import record
@@ -29,10 +29,10 @@ def course(**changes: Any) -> RunInfo:
     result = make_result(**changes)
     return RunInfo(
         job=result.job,
-        timesteps=result.timesteps,
+        timesteps=result.run.timesteps,
         sigmas=None,
-        scheduler_class=result.scheduler_class,
-        scheduler_config=result.scheduler_config,
+        scheduler_class=result.run.scheduler_class,
+        scheduler_config=result.run.scheduler_config,
         init_noise_sigma=2.0,
         batch_size=1,
         dtype="float32",
@@ -43,7 +43,7 @@ def course(**changes: Any) -> RunInfo:
 def fill(sink: LatentsWriter, names: list[str], index: int = 0) -> dict[str, Any]:
     arrays = {n: np.full(SHAPE, i, np.float32) for i, n in enumerate(names, 1)}
     for name, array in arrays.items():
-        sink.take(index, name, array)
+        sink.write(index, name, array)
     return arrays
 
 
@@ -51,8 +51,8 @@ def fill(sink: LatentsWriter, names: list[str], index: int = 0) -> dict[str, Any
 def whole(tmp_path: Path) -> Path:
     """A dump of all four steps, beside its image."""
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
-        fill(sink, ALL.tensors(4))
+        sink.begin_image(course())
+        fill(sink, ALL.tensor_names(4))
         written = SavedImage(path=str(tmp_path / "a.png"), result=make_result())
         return Path(sink.finish(written) or "")
 
@@ -61,14 +61,14 @@ def test_what_was_taken_comes_back_with_the_record(whole: Path, tmp_path: Path) 
     assert whole == tmp_path / "a.latents.safetensors"
     dump = read_latents_file(whole)
     assert dump.record == json.loads(json.dumps(record.make_record(make_result(), VERSIONS)))
-    assert (dump.steps, dump.image, dump.shape, dump.is_whole) == (4, "a.png", SHAPE, True)
-    names = ALL.tensors(4)
+    assert (dump.num_steps, dump.image, dump.shape, dump.is_complete) == (4, "a.png", SHAPE, True)
+    names = ALL.tensor_names(4)
     library = load_file(whole)
     assert list(dump.tensors) == names
     for name in names:
-        assert np.array_equal(dump.named(name), library[name])
-    assert np.array_equal(dump.array("xt", 0), 2 * library["noise"])
-    assert np.array_equal(dump.array("xt", 4), library["final"])
+        assert np.array_equal(dump.tensor_by_name(name), library[name])
+    assert np.array_equal(dump.tensor("xt", 0), 2 * library["noise"])
+    assert np.array_equal(dump.tensor("xt", 4), library["final"])
     assert dump.request.prompt == make_job().prompt
     assert list(tmp_path.iterdir()) == [whole]
 
@@ -84,9 +84,9 @@ def test_the_image_names_the_file_beside_it(whole: Path, tmp_path: Path) -> None
 
 def test_the_growing_file_is_valid_after_every_tensor(tmp_path: Path) -> None:
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
-        for count, name in enumerate(ALL.tensors(4), 1):
-            sink.take(0, name, np.zeros(SHAPE, np.float16))
+        sink.begin_image(course())
+        for count, name in enumerate(ALL.tensor_names(4), 1):
+            sink.write(0, name, np.zeros(SHAPE, np.float16))
             [part] = tmp_path.iterdir()
             assert len(load_file(part)) == count
     assert list(tmp_path.iterdir()) == []
@@ -94,12 +94,12 @@ def test_the_growing_file_is_valid_after_every_tensor(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_keeps_its_steps(tmp_path: Path) -> None:
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
-        taken = fill(sink, ALL.tensors(4)[:7])
-        [path] = sink.rescue_all()
+        sink.begin_image(course())
+        taken = fill(sink, ALL.tensor_names(4)[:7])
+        [path] = sink.salvage_all()
     dump = read_latents_file(path)
     assert set(dump.tensors) == set(taken)
-    assert not dump.is_whole
+    assert not dump.is_complete
     with pytest.raises(UsageError, match="interrupted"):
         dump.final()
 
@@ -107,42 +107,42 @@ def test_an_interrupted_run_keeps_its_steps(tmp_path: Path) -> None:
 def test_unasked_latents_stay_only_when_their_image_fails(tmp_path: Path) -> None:
     with LatentsWriter(tmp_path, None, VERSIONS) as sink:
         for index in range(3):
-            sink.begin(course(index=index))
+            sink.begin_image(course(index=index))
         fill(sink, ["final"], 0)
         fill(sink, ["final"], 1)
         written = SavedImage(path=str(tmp_path / "a.png"), result=make_result(index=0))
         assert sink.finish(written) is None
-        path = sink.rescue(1)
-        assert sink.rescue(2) is None
+        path = sink.salvage(1)
+        assert sink.salvage(2) is None
     assert path is not None
     assert list(tmp_path.iterdir()) == [Path(path)]
-    assert read_latents_file(path).is_whole
+    assert read_latents_file(path).is_complete
 
 
 def test_a_bug_in_between_costs_no_denoising(tmp_path: Path) -> None:
     with suppress(ZeroDivisionError), LatentsWriter(tmp_path, None, VERSIONS) as sink:
-        sink.begin(course())
+        sink.begin_image(course())
         fill(sink, ["final"])
         raise ZeroDivisionError
     [path] = tmp_path.iterdir()
-    assert read_latents_file(path).is_whole
+    assert read_latents_file(path).is_complete
 
 
 def test_a_batch_that_is_halved_begins_again(tmp_path: Path) -> None:
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
+        sink.begin_image(course())
         fill(sink, ["noise", "xt_0001"])
-        sink.begin(course())
+        sink.begin_image(course())
         fill(sink, ["noise"])
-        [path] = sink.rescue_all()
+        [path] = sink.salvage_all()
     assert set(read_latents_file(path).tensors) == {"noise"}
 
 
 def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
     result = make_result(events=("e" * 20_000,))
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
-        taken = fill(sink, ALL.tensors(4))
+        sink.begin_image(course())
+        taken = fill(sink, ALL.tensor_names(4))
         path = sink.finish(SavedImage(path=str(tmp_path / "a.png"), result=result))
     assert path is not None
     assert read_latents_file(path).record["events"] == list(result.events)
@@ -153,12 +153,12 @@ def test_more_to_say_than_there_was_room_for(tmp_path: Path) -> None:
 def test_latents_whose_name_is_taken_go_to_a_number(whole: Path, tmp_path: Path) -> None:
     before = whole.read_bytes()
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
-        fill(sink, ALL.tensors(4))
+        sink.begin_image(course())
+        fill(sink, ALL.tensor_names(4))
         path = sink.finish(SavedImage(path=str(tmp_path / "a.png"), result=make_result()))
     assert path == str(tmp_path / "0001-a.latents.safetensors")
     assert whole.read_bytes() == before
-    assert read_latents_file(path).is_whole
+    assert read_latents_file(path).is_complete
 
 
 @pytest.mark.parametrize("fitting", [0, 1, 5])
@@ -170,9 +170,9 @@ def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
     import signal
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    names = ALL.tensors(4)
+    names = ALL.tensor_names(4)
     with LatentsWriter(tmp_path, ALL, VERSIONS) as sink:
-        sink.begin(course())
+        sink.begin_image(course())
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         [growing] = sink._growing.values()
         size = 4 * int(np.prod(SHAPE))
@@ -181,7 +181,7 @@ def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
         try:
             with pytest.raises(OutputError):
                 fill(sink, names)
-            kept = sink.rescue(0)
+            kept = sink.salvage(0)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     if not fitting:
@@ -190,7 +190,7 @@ def test_on_a_disk_that_fills_the_steps_that_fitted_are_kept(
         return
     assert kept is not None
     assert set(load_file(kept)) == set(names[:fitting])
-    assert not read_latents_file(kept).is_whole
+    assert not read_latents_file(kept).is_complete
 
 
 def test_every_cut_is_found(whole: Path) -> None:

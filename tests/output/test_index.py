@@ -34,7 +34,7 @@ def test_it_answers_as_a_dictionary_would(
     put: list[tuple[Key, JournalEntry]], asked: list[Key]
 ) -> None:
     index, known = JournalIndex(), dict(put)
-    with index.at_once():
+    with index.transaction():
         for key, entry in put:
             index.put(key, entry)
     for key in [*known, *asked]:
@@ -49,7 +49,7 @@ def test_it_answers_as_a_dictionary_would(
 def test_it_counts_how_often_a_job_was_met(jobs: list[str]) -> None:
     index, met = JournalIndex(), Counter[str]()
     for job in jobs:
-        assert index.count(job) == met[job]
+        assert index.next_occurrence(job) == met[job]
         met[job] += 1
     index.close()
 
@@ -58,13 +58,13 @@ def test_many_jobs_take_no_memory() -> None:
     index = JournalIndex()
     held = []
     tracemalloc.start()
-    with index.at_once():
+    with index.transaction():
         for number in range(20_000):
             job = f"{number:032x}"
             index.put(
                 (job, 0), JournalEntry(name=f"{number}.png", sha256=job * 2, pixels_sha256=job * 2)
             )
-            index.count(job)
+            index.next_occurrence(job)
             if number in (1_000, 19_999):
                 held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
@@ -73,7 +73,7 @@ def test_many_jobs_take_no_memory() -> None:
 
 
 def put_many(index: JournalIndex, count: int) -> None:
-    with index.at_once():
+    with index.transaction():
         for number in range(count):
             index.put((f"{number:032x}", 0), JournalEntry(name="n" * 200))
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdcli.latents import FINAL, X0, RunInfo, tensor_name
+from sdcli.latents import FINAL, X0, tensor_name
+from sdcli.result import RunInfo
 from sdcli.storage.images.destination import parse_destination
 from sdcli.terminal.image_progress import ImageProgress, fit_cells, render_half_blocks, render_image
 from sdcli.terminal.preview import MAX_TIME_SHARE, PreviewFile, PreviewSink
@@ -59,13 +60,13 @@ def course(index: int) -> RunInfo:
 def run(preview: PreviewSink, screen: Watched, indices: tuple[int, ...], seconds: float) -> None:
     """A batch of images, each step taking so long; latents tell their image's index."""
     for index in indices:
-        preview.begin(course(index))
+        preview.begin_image(course(index))
     for step in range(1, STEPS + 1):
         screen.now += seconds
         for index in indices:
-            preview.take(index, tensor_name(X0, step), np.full((4, 2, 2), index))
+            preview.write(index, tensor_name(X0, step), np.full((4, 2, 2), index))
     for index in indices:
-        preview.take(index, FINAL, np.full((4, 2, 2), index))
+        preview.write(index, FINAL, np.full((4, 2, 2), index))
 
 
 def test_every_step_is_shown_when_looking_is_free() -> None:
@@ -99,8 +100,8 @@ def test_a_batch_that_begins_again_in_halves_is_seen_again() -> None:
     screen = Watched()
     preview = PreviewSink(look_of, [screen], screen.clock)
     for index in (3, 4):
-        preview.begin(course(index))
-    preview.take(3, tensor_name(X0, 1), np.full((4, 2, 2), 3))
+        preview.begin_image(course(index))
+    preview.write(3, tensor_name(X0, 1), np.full((4, 2, 2), 3))
     run(preview, screen, (3,), seconds=1.0)
     assert [step for _, step in screen.steps] == [1, *range(1, STEPS + 1)]
 
@@ -169,7 +170,7 @@ def test_pictures_are_drawn_over_each_other_until_something_is_said() -> None:
             bar.show(pixels, step, 2)
         bar.print_above("sdcli: warning: careful")
         bar.show(pixels, 2, 2)
-        bar.done(1)
+        bar.advance(1)
         bar.show(pixels, 1, 2)
     os.close(master)
     lines = [line for line in played(written.getvalue()) if "▀" not in line]

@@ -24,7 +24,7 @@ def pipe():
 
 def stream(descriptor, read=read_plain_lines, **more):
     asked = RequestTemplate(flags={"num_inference_steps": (4,)})
-    return StreamSource(descriptor, read, EntryExpander(asked).requests, **more)
+    return StreamSource(descriptor, read, EntryExpander(asked).expand, **more)
 
 
 def prompts(requests):

@@ -193,9 +193,9 @@ def test_a_sweep_is_lazy():
     asked = RequestTemplate(
         flags=flag_values({"seed": "1..1000000", "steps": "1..1000", "guidance": "2..9"})
     )
-    first = list(itertools.islice(asked.requests({"prompt": ("a",)}), 2))
+    first = list(itertools.islice(asked.expand({"prompt": ("a",)}), 2))
     assert [request.seed for request in first] == [1, 2]
-    assert asked.images({"prompt": ("a",)}) == 8 * 10**9
+    assert asked.count_images({"prompt": ("a",)}) == 8 * 10**9
 
 
 def test_flags_that_cannot_be_are_refused_at_once():
@@ -207,14 +207,14 @@ def test_search_and_replace_makes_a_prompt_of_each_word():
     asked = RequestTemplate(
         replacements=[PromptReplacement.parse("cat=dog, fox"), PromptReplacement.parse("red=blue")]
     )
-    made = asked.requests({"prompt": ("a red cat",), "seed": (1, 2)})
+    made = asked.expand({"prompt": ("a red cat",), "seed": (1, 2)})
     assert [(r.prompt, r.seed) for r in made] == [
         ("a blue dog", 1),
         ("a blue dog", 2),
         ("a blue fox", 1),
         ("a blue fox", 2),
     ]
-    assert [r.prompt for r in asked.requests({"prompt": ("a fish",)})] == ["a fish"]
+    assert [r.prompt for r in asked.expand({"prompt": ("a fish",)})] == ["a fish"]
 
 
 @pytest.mark.parametrize("text", ["cat", "cat=", "=dog", "cat=dog,,fox"])
@@ -336,4 +336,4 @@ def test_braces_stay_braces_unless_asked():
     from sdcli.prompts.formats import get_reader
 
     [entry] = [e for e in get_reader("txt")(lines_of("a {red|blue} __cat__"), "f.txt") if e]
-    assert [r.prompt for r in expander.requests(entry)] == ["a {red|blue} __cat__"]
+    assert [r.prompt for r in expander.expand(entry)] == ["a {red|blue} __cat__"]

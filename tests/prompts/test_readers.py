@@ -85,7 +85,7 @@ def read(name, text, asked=None):
             if isinstance(entry, UsageError):
                 raise entry
             if entry:
-                requests += expander.requests(entry)
+                requests += expander.expand(entry)
         except UsageErrors as error:
             errors += [str(one) for one in error.several]
         except UsageError as error:
@@ -294,7 +294,7 @@ def test_a_long_file_is_not_held():
     tracemalloc.start()
     count = 0
     for entry in get_reader("jsonl")((line for _ in range(30_000)), "f.jsonl"):
-        count += sum(1 for _ in expander.requests(entry))
+        count += sum(1 for _ in expander.expand(entry))
         if count == 1000:  # the machine is warm: what comes now would grow with the file
             tracemalloc.reset_peak()
             before = tracemalloc.get_traced_memory()[0]

@@ -12,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdcli.catalog.models import EMBEDDED_FOLDER
 from torch import Tensor, nn
 
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.training import sprites
 from sdcli.training import tokenizer as tokens
 from sdcli.training.autoencoder import make_kl, make_tiny, psnr, whiten

@@ -26,11 +26,11 @@ def test_names_come_back(kind: str, step: int) -> None:
     ],
 )
 def test_what_is_kept_of_four_steps(which: str, kinds: str | None, names: list[str]) -> None:
-    assert LatentsSelection.parse(which, kinds).tensors(4) == names
+    assert LatentsSelection.parse(which, kinds).tensor_names(4) == names
 
 
 def test_all_is_all() -> None:
-    names = LatentsSelection.parse("all").tensors(3)
+    names = LatentsSelection.parse("all").tensor_names(3)
     assert len(names) == len(set(names)) == 1 + 3 * 3
     assert names[-1] == "final"
     assert LatentsSelection.parse("all").kinds == tuple(KINDS)
@@ -48,4 +48,4 @@ def test_kinds_and_steps_that_are_not_there_are_refused() -> None:
     with pytest.raises(UsageError, match="'xy' is not one of xt, x0, eps, noise"):
         LatentsSelection.parse("all", "xt,xy")
     with pytest.raises(UsageError, match="no step 9, this run has 4"):
-        LatentsSelection.parse("steps:9").tensors(4)
+        LatentsSelection.parse("steps:9").tensor_names(4)

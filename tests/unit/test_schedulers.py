@@ -175,7 +175,7 @@ def test_the_table_names_schedules_that_exist():
     for row in SAMPLERS:
         assert "Normal" in row.schedules
         assert {row.automatic, row.natural or "Normal"} <= set(row.schedules) <= known
-        assert set(row.unfit) <= known - set(row.schedules)
+        assert set(row.unsupported_schedules) <= known - set(row.schedules)
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
@@ -295,7 +295,7 @@ def test_any_text_is_a_scheduler_or_a_usage_error(text):
     [("N", 5, 5), ("N+1", 5, 6), ("N+1", 1, 1), ("2N-1", 5, 9), ("2N-1", 1, 1)],
 )
 def test_unet_calls(calls, steps, expected):
-    row = next(row for row in SAMPLERS if row.calls == calls)
+    row = next(row for row in SAMPLERS if row.unet_call_formula == calls)
     assert row.unet_calls(steps) == expected
 
 

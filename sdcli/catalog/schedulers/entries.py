@@ -38,11 +38,11 @@ class Sampler:
     schedules: tuple[str, ...] = ("Normal",)
     natural: str | None = None
     automatic: str = "Normal"
-    unfit: Mapping[str, str] = field(default_factory=dict)
-    calls: Calls = "N"
+    unsupported_schedules: Mapping[str, str] = field(default_factory=dict)
+    unet_call_formula: Calls = "N"
     stochastic: bool = False
     takes_eta: bool = False
-    remembers: bool = True
+    is_multistep: bool = True
     min_steps: int = 1
     max_steps: int = 1000
     package: str | None = None
@@ -51,11 +51,11 @@ class Sampler:
     @property
     def resumes_from_latents(self) -> bool:
         """Whether the latents of a step are enough to go on from it, at an eta of 0."""
-        return not (self.remembers or self.stochastic)
+        return not (self.is_multistep or self.stochastic)
 
     def unet_calls(self, num_inference_steps: int) -> int:
         """UNet calls for that many steps (each twice as large with guidance)."""
-        match self.calls:
+        match self.unet_call_formula:
             case "N":
                 return num_inference_steps
             case "N+1":

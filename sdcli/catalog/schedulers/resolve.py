@@ -72,7 +72,7 @@ class ResolvedScheduler:
     @property
     def resumes_from_latents(self) -> bool:
         """Whether the latents of a step are enough to go on from it, at an eta of 0."""
-        return self.sampler is not None and not (self.sampler.remembers or self.is_stochastic)
+        return self.sampler is not None and not (self.sampler.is_multistep or self.is_stochastic)
 
     def _option(self, name: str) -> object:
         defaults = CONSTRUCTORS.get(self.choice.class_name or "", {})

@@ -20,7 +20,7 @@ def unsupported_schedule_error(row: Sampler, schedule: str) -> UsageError:
     """For a schedule that the row does not take."""
     others = ", ".join(other.name for other in SAMPLERS if schedule in other.schedules)
     able = f"schedules of {row.name}: {', '.join(row.schedules)}"
-    why = row.unfit.get(schedule)
+    why = row.unsupported_schedules.get(schedule)
     return UsageError(
         f"{row.name} takes no {schedule} schedule: {why}"
         if why

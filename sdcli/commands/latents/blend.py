@@ -65,7 +65,7 @@ def blend(
     through = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = vae_renderer(through.spec(a), vae_tiling)
+    look = vae_renderer(through.pipeline_spec(a), vae_tiling)
     name = f"{a.name}-to-{b.name}"
     drawn = []
     for frame in range(frames):

@@ -56,13 +56,13 @@ def decode(
     def written() -> Iterator[tuple[str, dict[str, object]]]:
         looks: dict[Any, LatentsRenderer] = {}  # of one VAE at a time
         for dump, wanted in chosen:
-            spec = through.spec(dump)
+            spec = through.pipeline_spec(dump)
             tiling = vae_tiling or dump.record.get("request", {}).get("vae_tiling")
             if (spec, tiling) not in looks:
                 looks = {(spec, tiling): vae_renderer(spec, tiling)}
             for step in wanted:
                 [pixels] = render_frames(dump, kind, [step], looks[spec, tiling])
-                ended = kind == XT and step == dump.steps
+                ended = kind == XT and step == dump.num_steps
                 name = dump.name if ended else f"{dump.name}-{kind}-{step:04d}"
                 record = _record(dump, spec, tiling, pixels) if ended else None
                 path = write_pixels(pixels, destination, name, record)
@@ -74,7 +74,7 @@ def decode(
 def _steps(dump: LatentsFile, steps: str | None, kind: str) -> list[int]:
     if steps is None and kind == XT:
         dump.final()
-        return [dump.steps]
+        return [dump.num_steps]
     return options.parse_steps(steps, dump, kind)
 
 

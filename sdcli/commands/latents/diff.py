@@ -74,7 +74,7 @@ def _compare(a: LatentsFile, b: LatentsFile, kind: str) -> list[dict[str, Any]]:
             code="latents.shape",
             hint="compare runs of one model and one size",
         )
-    common = sorted(set(a.steps_of(kind)) & set(b.steps_of(kind)))
+    common = sorted(set(a.steps(kind)) & set(b.steps(kind)))
     if not common:
         raise UsageError(
             f"{a.path} and {b.path} have no step of {kind} in common",

@@ -58,7 +58,7 @@ def grid(
 
 
 def _steps(dump: LatentsFile, kind: str) -> list[int]:
-    return [step for step in dump.steps_of(kind) if step]
+    return [step for step in dump.steps(kind) if step]
 
 
 def _shown(dump: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
@@ -76,7 +76,7 @@ def _shown(dump: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
 
 
 def _cell(dump: LatentsFile, kind: str, step: int, look: LatentsRenderer) -> Any:
-    if step not in dump.steps_of(kind):
+    if step not in dump.steps(kind):
         return None
     return render_frames(dump, kind, [step], look)[0]
 

@@ -40,17 +40,17 @@ def _document(dump: LatentsFile) -> dict[str, Any]:
         "image": dump.image,
         "shape": list(dump.shape),
         "dtype": dump.dtype,
-        "is_whole": dump.is_whole,
-        "num_steps": dump.steps,
+        "is_whole": dump.is_complete,
+        "num_steps": dump.num_steps,
         "has_noise": NOISE in dump.tensors,
-        "steps": {kind: dump.steps_of(kind) for kind in (XT, X0, MODEL_OUTPUT)},
+        "steps": {kind: dump.steps(kind) for kind in (XT, X0, MODEL_OUTPUT)},
         "init_noise_sigma": dump.init_noise_sigma,
         "record": dict(dump.record),
     }
 
 
 def _facts(dump: LatentsFile) -> dict[str, object]:
-    kinds = {kind: _ranges(dump.steps_of(kind)) for kind in (XT, X0, MODEL_OUTPUT)}
+    kinds = {kind: _ranges(dump.steps(kind)) for kind in (XT, X0, MODEL_OUTPUT)}
     prediction = dump.record.get("scheduler", {}).get("config", {}).get("prediction_type")
     if kinds[MODEL_OUTPUT] and prediction:
         kinds[MODEL_OUTPUT] += f" ({prediction})"
@@ -65,12 +65,12 @@ def _facts(dump: LatentsFile) -> dict[str, object]:
         made["scheduler class"] = dump.record["scheduler"].get("class")
         made |= {f"{name} version": v for name, v in dump.record.get("versions", {}).items()}
     size = "x".join(map(str, dump.shape))
-    unfinished = "" if dump.is_whole else " (interrupted)"
+    unfinished = "" if dump.is_complete else " (interrupted)"
     return {
         "file": dump.path,
         "image": dump.image,
         "latents": f"{size} {dump.dtype}",
-        "run": f"{dump.steps} steps{unfinished}" if dump.steps else None,
+        "run": f"{dump.num_steps} steps{unfinished}" if dump.num_steps else None,
         "noise": "yes" if NOISE in dump.tensors else None,
         **{f"{kind} of steps": steps for kind, steps in kinds.items()},
         **made,

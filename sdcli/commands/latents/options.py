@@ -51,7 +51,7 @@ Fps = Annotated[float, typer.Option("--fps", help="Frames a second, 0.1 to 50.")
 
 def parse_steps(text: str | None, dump: LatentsFile, kind: str) -> list[int]:
     """The steps that `--steps` means in this file. Raises UsageError for those it lacks."""
-    there = dump.steps_of(kind)
+    there = dump.steps(kind)
     if text is None or text == "all":
         if not there:
             raise UsageError(

@@ -91,7 +91,7 @@ def resume(
     )
     delivery = RunOptions(
         out=out,
-        images=1,
+        expected_images=1,
         force=force,
         sidecar=sidecar,
         save_latents=parse_latents(save_latents, latents_kinds),

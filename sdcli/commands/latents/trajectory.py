@@ -67,7 +67,7 @@ def _walk(dump: LatentsFile, file: str) -> dict[str, Any]:
     from sdcli.numerics.latents import angles, straightness
     from sdcli.numerics.metrics import rmse
 
-    end, steps = dump.final(), dump.steps_of(XT)
+    end, steps = dump.final(), dump.steps(XT)
     if len(steps) < 3:
         raise UsageError(
             f"{dump.path}: {len(steps)} steps are no way",
@@ -76,14 +76,14 @@ def _walk(dump: LatentsFile, file: str) -> dict[str, Any]:
         )
     points = [unit_variance_latents(dump, XT, step) for step in steps]
     turns = [None, *angles(points), None]
-    guesses = set(dump.steps_of(X0))
+    guesses = set(dump.steps(X0))
     rows = [
         {
             "step": step,
             "timestep": dump.timestep(step),
             "distance": rmse(point, end),
             "angle": turn,
-            "x0_distance": rmse(dump.array(X0, step), end) if step in guesses else None,
+            "x0_distance": rmse(dump.tensor(X0, step), end) if step in guesses else None,
         }
         for step, point, turn in zip(steps, points, turns, strict=True)
     ]

@@ -20,7 +20,7 @@ class ConfigDefaults:
         options = {path: frozenset(params) for path, params in self._verbs.items()}
         self.found = config.load_settings(options, profile)
 
-    def of(self, command: str) -> dict[str, config.Setting]:
+    def for_command(self, command: str) -> dict[str, config.Setting]:
         """The settings of one command by option."""
         return config.for_command(self.found, command, frozenset(self._verbs[command]))
 
@@ -31,7 +31,7 @@ class ConfigDefaults:
             inner = found
             for name in path.split():
                 inner = inner.setdefault(name, {})
-            for option, setting in self.of(path).items():
+            for option, setting in self.for_command(path).items():
                 inner[option] = _typed_value(setting, params[option])
         return found
 

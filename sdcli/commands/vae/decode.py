@@ -68,4 +68,4 @@ def decode(
         "sdcli/vae-decode/1", "images", json=json, verbosity=parse_verbosity(quiet, verbose)
     )
     work = LatentsDecoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
-    return tally.each((Path(file).expanduser() for file in files), work.decode)
+    return tally.run((Path(file).expanduser() for file in files), work.decode)

@@ -77,7 +77,7 @@ def encode(
         path = write_encoded_latents(latents, facts, home, several=several, force=force)
         yield {"path": path, **facts, "shape": list(latents.shape)}
 
-    return tally.each(enumerate(files), work)
+    return tally.run(enumerate(files), work)
 
 
 def _encode(loaded: Any, file: Path, seed: int | None, tiling: str) -> tuple[Any, dict[str, Any]]:

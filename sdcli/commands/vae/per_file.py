@@ -23,9 +23,7 @@ class FileResults:
         self._made: list[Mapping[str, Any]] = []
         self._errors: list[SdcliError] = []
 
-    def each(
-        self, items: Iterable[T], work: Callable[[T], Iterable[Mapping[str, Any]]]
-    ) -> ExitCode:
+    def run(self, items: Iterable[T], work: Callable[[T], Iterable[Mapping[str, Any]]]) -> ExitCode:
         """Do the work on every item; its documents have the "path" that was written."""
         for item in items:
             try:

@@ -27,8 +27,8 @@ from sdcli.engine.text.conditioning import Conditioning, encode_prompts
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.job import Job, batch_key
-from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint, RunInfo
-from sdcli.result import GenerationResult, StepEvent
+from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
+from sdcli.result import GenerationResult, RunInfo, StepEvent
 
 OnStep = Callable[[StepEvent], None]
 
@@ -54,11 +54,11 @@ def generate_batch(
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
-    wanted = LatentsSelection.of(save_latents)
+    wanted = LatentsSelection.coerce(save_latents)
     kind = memory_kind(jobs[0])
     taking = [*sinks, MemorySink(wanted)] if wanted else sinks
     try:
-        with _quiet_numpy(), loaded.memory.measuring(kind, len(jobs)):
+        with _quiet_numpy(), loaded.memory.recording(kind, len(jobs)):
             return _generate(loaded, jobs, on_step, taking, start)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
@@ -67,7 +67,7 @@ def generate_batch(
     if len(jobs) == 1:
         raise _out_of_memory_error(loaded, jobs[0]) from out_of_memory
     memory.empty_cache()
-    loaded.memory.refuse(kind, len(jobs))
+    loaded.memory.record_out_of_memory(kind, len(jobs))
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
     return [
@@ -99,8 +99,8 @@ def _generate(
     clock = _Clock()
     conditioning = encode_prompts(loaded.encoder, jobs)
     clock.lap("encode")
-    courses = _run_infos(loaded, jobs, scheduler)
-    recorders: list[Recorder] = [LatentsRecorder(sink, courses, scheduler) for sink in sinks]
+    runs = _run_infos(loaded, jobs, scheduler)
+    recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
     # CPU generators: the same seed is the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = _denoise(loaded, jobs, conditioning, recorders, on_step, generators, start)
@@ -113,21 +113,14 @@ def _generate(
     before = (*loaded.notes, *(start.notes if start else ()))
     return [
         GenerationResult(
-            job=course.job,
+            run=run,
             pixels=pixels[image],
-            timesteps=course.timesteps,
-            sigmas=course.sigmas,
-            scheduler_class=course.scheduler_class,
-            scheduler_config=course.scheduler_config,
-            batch_size=len(jobs),
-            dtype=course.dtype,
-            device=course.device,
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **clock.seconds},
             latents=_collect_latents(recorders, image),
             events=(*before, *conditioning.events[image], *rungs),
         )
-        for image, course in enumerate(courses)
+        for image, run in enumerate(runs)
     ]
 
 

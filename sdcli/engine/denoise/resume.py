@@ -28,27 +28,27 @@ def find_resume_point(
     others the latents are put in at the step nearest in noise. Raises UsageError when the dump
     lacks what that takes.
     """
-    if not 0 <= step < dump.steps:
+    if not 0 <= step < dump.num_steps:
         raise UsageError(
-            f"--from-step: {step} is not between 0 and {dump.steps - 1}",
+            f"--from-step: {step} is not between 0 and {dump.num_steps - 1}",
             code="usage.from_step",
-            hint=f"that run has {dump.steps} steps; `sdcli latents decode` shows its end",
+            hint=f"that run has {dump.num_steps} steps; `sdcli latents decode` shows its end",
         )
     _check_shape(loaded, was, dump)
     same = _walk(job) == _walk(was)
     if same and _is_recorded(dump, step):
-        outputs = tuple(dump.array(MODEL_OUTPUT, i) for i in range(1, step + 1))
+        outputs = tuple(dump.tensor(MODEL_OUTPUT, i) for i in range(1, step + 1))
         return ResumePoint(
-            outputs=outputs, noise=dump.named(NOISE), notes=_notes(job, was, dump, step)
+            outputs=outputs, noise=dump.tensor_by_name(NOISE), notes=_notes(job, was, dump, step)
         )
     scheduler = _scheduler(loaded, was)
     notes = _notes(job, was, dump, step)
     if same:
         _refuse_what_remembers(scheduler, was, dump, step)
-        return ResumePoint(latents=dump.array(XT, step), step=step, notes=notes)
+        return ResumePoint(latents=dump.tensor(XT, step), step=step, notes=notes)
     if step == 0:  # nothing was walked yet, and a zero-SNR schedule has no finite level there
         told = f"{job.scheduler_label} begins with the noise of {dump.path.name}"
-        return ResumePoint(noise=dump.named(NOISE), notes=(*notes, told))
+        return ResumePoint(noise=dump.tensor_by_name(NOISE), notes=(*notes, told))
     start = _inject_latents(scheduler, dump, step)
     return replace(start, notes=(*notes, _new_walk(loaded, job, start)))
 
@@ -76,8 +76,8 @@ def _walk(job: Job) -> tuple[object, ...]:
 
 
 def _is_recorded(dump: LatentsSource, step: int) -> bool:
-    said = set(dump.steps_of(MODEL_OUTPUT))
-    return 0 in dump.steps_of(XT) and said.issuperset(range(1, step + 1))
+    said = set(dump.steps(MODEL_OUTPUT))
+    return 0 in dump.steps(XT) and said.issuperset(range(1, step + 1))
 
 
 def _refuse_what_remembers(scheduler: Any, was: Job, dump: LatentsSource, step: int) -> None:
@@ -101,11 +101,11 @@ def _scheduler(loaded: LoadedPipeline, job: Job) -> Any:
 def _inject_latents(scheduler: Any, dump: LatentsSource, step: int) -> ResumePoint:
     """The latents after `step` steps as any scheduler can take them up."""
     sigma = timestep_sigmas(scheduler)[step]
-    latents = torch.from_numpy(np.array(dump.array(XT, step), np.float32))[None]
+    latents = torch.from_numpy(np.array(dump.tensor(XT, step), np.float32))[None]
     seen = scale_model_input_at(scheduler, latents, step)[0].numpy()
     direction = None
-    if step in dump.steps_of(X0):
-        direction = (seen * math.hypot(1, sigma) - dump.array(X0, step)) / sigma
+    if step in dump.steps(X0):
+        direction = (seen * math.hypot(1, sigma) - dump.tensor(X0, step)) / sigma
     return ResumePoint(latents=seen, direction=direction, sigma=sigma)
 
 

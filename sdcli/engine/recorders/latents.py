@@ -24,9 +24,9 @@ from sdcli.latents import (
     XT,
     LatentsSelection,
     LatentsSink,
-    RunInfo,
     tensor_name,
 )
+from sdcli.result import RunInfo
 
 
 class Recorder(Protocol):
@@ -52,16 +52,16 @@ class MemorySink:
     """Keeps the latents of a few images in memory, by job."""
 
     def __init__(self, wanted: LatentsSelection) -> None:
-        self.wanted = wanted
-        self.taken: dict[int, dict[str, NDArray[Any]]] = {}
+        self.selection = wanted
+        self.arrays: dict[int, dict[str, NDArray[Any]]] = {}
 
-    def begin(self, course: RunInfo) -> None:
+    def begin_image(self, course: RunInfo) -> None:
         """Forget what was taken of this image before."""
-        self.taken[course.job.index] = {}
+        self.arrays[course.job.index] = {}
 
-    def take(self, index: int, name: str, array: NDArray[Any]) -> None:
+    def write(self, index: int, name: str, array: NDArray[Any]) -> None:
         """Keep the array."""
-        self.taken[index][name] = array
+        self.arrays[index][name] = array
 
 
 class LatentsRecorder:
@@ -73,25 +73,27 @@ class LatentsRecorder:
 
     def __init__(self, sink: LatentsSink, courses: Sequence[RunInfo], scheduler: Any) -> None:
         self._sink = sink
-        self._courses = courses
+        self._runs = courses
         self._scheduler = scheduler
         self._last = len(courses[0].timesteps)
-        self._names = frozenset(sink.wanted.tensors(self._last))
+        self._names = frozenset(sink.selection.tensor_names(self._last))
         self._stack = ExitStack()
-        self._seen: torch.Tensor | None = None
-        self._said: dict[str, torch.Tensor] = {}
+        self._model_input: torch.Tensor | None = None
+        self._outputs: dict[str, torch.Tensor] = {}
         self._levels: list[float] = []
         self._step = 0
-        self._copies = _Copies(self._hand)
+        self._copies = _Copies(self._deliver)
 
     def __enter__(self) -> Self:
-        for course in self._courses:
-            self._sink.begin(course)
+        for course in self._runs:
+            self._sink.begin_image(course)
         if any(name.startswith((X0, MODEL_OUTPUT)) for name in self._names):
             self._stack.enter_context(
-                patch_method(self._scheduler, "scale_model_input", self._look)
+                patch_method(self._scheduler, "scale_model_input", self._on_scale_model_input)
             )
-            self._stack.enter_context(patch_method(self._scheduler, "step", self._listen))
+            self._stack.enter_context(
+                patch_method(self._scheduler, "step", self._on_scheduler_step)
+            )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -109,7 +111,7 @@ class LatentsRecorder:
         """Arrays (4, height/8, width/8) by name, if the sink kept them in memory."""
         if not isinstance(self._sink, MemorySink):
             return {}
-        return self._sink.taken[self._courses[image].job.index]
+        return self._sink.arrays[self._runs[image].job.index]
 
     def _of(self, step: int, latents: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         if step == 0:
@@ -117,32 +119,34 @@ class LatentsRecorder:
             return
         if step < self._last:
             yield tensor_name(XT, step), latents
-        yield from self._said.items()
+        yield from self._outputs.items()
         if step == self._last:
             yield FINAL, latents
 
-    def _look(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+    def _on_scale_model_input(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
         self._levels = self._levels or timestep_sigmas(self._scheduler)
-        self._seen = original(sample, *args, **kwargs)
-        return self._seen
+        self._model_input = original(sample, *args, **kwargs)
+        return self._model_input
 
-    def _listen(self, original: Any, model_output: Any, *args: Any, **kwargs: Any) -> Any:
+    def _on_scheduler_step(
+        self, original: Any, model_output: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         """Before the step: a scheduler may write into what it is given."""
         step = self._step + 1
-        self._said = {}
-        if (name := tensor_name(X0, step)) in self._names and self._seen is not None:
+        self._outputs = {}
+        if (name := tensor_name(X0, step)) in self._names and self._model_input is not None:
             kind = self._scheduler.config.prediction_type
-            seen = self._seen[: len(model_output)]  # with guidance it was there twice
-            self._said[name] = pred_original_sample(
+            seen = self._model_input[: len(model_output)]  # with guidance it was there twice
+            self._outputs[name] = pred_original_sample(
                 model_output, seen, self._levels[step - 1], kind
             )
         if (name := tensor_name(MODEL_OUTPUT, step)) in self._names:
-            self._said[name] = model_output.detach().clone()
+            self._outputs[name] = model_output.detach().clone()
         return original(model_output, *args, **kwargs)
 
-    def _hand(self, name: str, batch: torch.Tensor) -> None:
-        for image, course in enumerate(self._courses):
-            self._sink.take(course.job.index, name, _array(batch[image]))
+    def _deliver(self, name: str, batch: torch.Tensor) -> None:
+        for image, course in enumerate(self._runs):
+            self._sink.write(course.job.index, name, _array(batch[image]))
 
 
 class _Copies:

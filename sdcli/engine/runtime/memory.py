@@ -31,25 +31,25 @@ class MemoryModel:
         """How many images of `kind`, each of so many pixels, to denoise at once; at least 1."""
         if self._device.type != "cuda":
             return max(1, min(self._most.get(kind, LARGEST_BATCH), CPU_BATCH_PIXELS // pixels))
-        return self.fitting(kind, _free(self._device))
+        return self.max_images(kind, _free(self._device))
 
-    def fitting(self, kind: Hashable, free: int) -> int:
+    def max_images(self, kind: Hashable, free: int) -> int:
         """How many images of `kind` `free` bytes hold, by what was measured."""
         if kind not in self._bytes:
             return 1
         fitting = int(SHARE * free / max(1.0, self._bytes[kind]))
         return max(1, min(self._most.get(kind, LARGEST_BATCH), fitting))
 
-    def refuse(self, kind: Hashable, images: int) -> None:
+    def record_out_of_memory(self, kind: Hashable, images: int) -> None:
         """A batch of so many images of `kind` did not fit: no later one is larger than its half."""
         self._most[kind] = max(1, images // 2)
 
-    def learn(self, kind: Hashable, images: int, taken: int) -> None:
+    def record_peak(self, kind: Hashable, images: int, taken: int) -> None:
         """A batch of so many images of `kind` took that many bytes at its peak."""
         self._bytes[kind] = max(self._bytes.get(kind, 0.0), taken / images)
 
     @contextmanager
-    def measuring(self, kind: Hashable, images: int) -> Iterator[None]:
+    def recording(self, kind: Hashable, images: int) -> Iterator[None]:
         """Learn from what happens within; a batch that fails teaches nothing."""
         if self._device.type != "cuda":
             yield
@@ -57,7 +57,7 @@ class MemoryModel:
         torch.cuda.reset_peak_memory_stats(self._device)
         before = torch.cuda.memory_allocated(self._device)
         yield
-        self.learn(kind, images, torch.cuda.max_memory_allocated(self._device) - before)
+        self.record_peak(kind, images, torch.cuda.max_memory_allocated(self._device) - before)
 
 
 def _free(device: torch.device) -> int:

@@ -29,9 +29,9 @@ def encode_prompts(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
     negative = [encoder.encode(job.negative_prompt) for job in jobs] if guided else []
     events = []
     for image, job in enumerate(jobs):
-        told = [_truncation_events("prompt", positive[image].lost)]
+        told = [_truncation_events("prompt", positive[image].truncated_text)]
         if guided:
-            told.append(_truncation_events("negative prompt", negative[image].lost))
+            told.append(_truncation_events("negative prompt", negative[image].truncated_text))
         elif job.negative_prompt:
             told.append("the negative prompt does nothing at a guidance of 1 or less")
         events.append(tuple(filter(None, told)))

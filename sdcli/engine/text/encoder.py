@@ -20,7 +20,7 @@ class PromptEmbedding:
     """A prompt's embeddings (1, 77, width), and the end of its text that CLIP did not read."""
 
     embeds: torch.Tensor
-    lost: str
+    truncated_text: str
 
 
 class PromptEncoder:
@@ -59,7 +59,7 @@ class PromptEncoder:
             hidden_states = text_encoder(ids, output_hidden_states=True).hidden_states
             embeds = text_encoder.final_layer_norm(hidden_states[-(clip_skip + 1)])
         return PromptEmbedding(
-            embeds=embeds.to(text_encoder.dtype), lost=self._lost(prompt, length)
+            embeds=embeds.to(text_encoder.dtype), truncated_text=self._lost(prompt, length)
         )
 
     def _lost(self, prompt: str, length: int) -> str:

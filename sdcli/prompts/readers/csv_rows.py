@@ -158,7 +158,7 @@ def _entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntr
         faults = [located_error(row.start(len(header)), what, hint=hint)]
     return PromptEntry(
         fields={name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()},
-        place=row.place(0),
+        location=row.place(0),
         is_text=True,
         locate=lambda name: row.start(header.index(name) if name in header else 0),
         faults=faults,

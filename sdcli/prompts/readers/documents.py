@@ -49,11 +49,11 @@ def read_json(lines: Iterable[str], file: str) -> EntryIterator:
         )
     except (ValueError, RecursionError) as error:
         what, offset = json_fault(text, error)
-        yield located_error(where.place(offset), f"not JSON: {what}")
+        yield located_error(where.location(offset), f"not JSON: {what}")
     else:
         places = json_offsets(text)
         yield from document_entries(
-            value, lambda path: where.place(nearest_location(places, path, 0))
+            value, lambda path: where.location(nearest_location(places, path, 0))
         )
 
 
@@ -71,7 +71,7 @@ def read_toml(lines: Iterable[str], file: str) -> EntryIterator:
     else:
         places = toml_offsets(text)
         yield from document_entries(
-            value, lambda path: where.place(nearest_location(places, path, 0))
+            value, lambda path: where.location(nearest_location(places, path, 0))
         )
 
 
@@ -82,12 +82,12 @@ def _not_toml(text: str, where: LineIndex, file: str, error: Exception) -> Usage
         return located_error(place, f"not TOML: {match['what']}")
     if digits := _DIGITS.search(text):
         what = f"a number of {len(digits[0])} digits is too large"
-        return located_error(where.place(digits.start()), f"not TOML: {what}")
+        return located_error(where.location(digits.start()), f"not TOML: {what}")
     if not told.endswith(_TOML_END):
         return located_error(SourceLocation(file, 1, 1), f"not TOML: {told}")
     offset = unclosed_location(text)
     end = len(text.rstrip("\n")) if offset is None else offset
-    return located_error(where.place(end), f"not TOML: {told.removesuffix(_TOML_END)}")
+    return located_error(where.location(end), f"not TOML: {told.removesuffix(_TOML_END)}")
 
 
 def document_entries(value: object, locate: Locate) -> Iterator[PromptEntry | UsageError]:

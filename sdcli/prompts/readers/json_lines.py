@@ -43,12 +43,12 @@ def to_entry(
 ) -> PromptEntry | UsageError:
     """The entry that a JSON, YAML or TOML value is."""
     if isinstance(value, str):
-        return PromptEntry(fields={"prompt": value}, place=place)
+        return PromptEntry(fields={"prompt": value}, location=place)
     if not isinstance(value, dict):
         return located_error(place, "not a request", hint='as in {"prompt": "a cat", "steps": 20}')
     if names := [name for name in value if not isinstance(name, str)]:
         return located_error(place, f"{names[0]!r} is no name of a field", hint="put it in quotes")
-    return PromptEntry(fields=value, place=place, locate=locate if callable(locate) else None)
+    return PromptEntry(fields=value, location=place, locate=locate if callable(locate) else None)
 
 
 def strict_loads(text: str) -> object:

@@ -21,7 +21,7 @@ class LineIndex:
         self._file = file
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
-    def place(self, offset: int) -> SourceLocation:
+    def location(self, offset: int) -> SourceLocation:
         """The line and the column of an offset."""
         line = bisect_right(self._starts, offset)
         return SourceLocation(self._file, line, offset - self._starts[line - 1] + 1)

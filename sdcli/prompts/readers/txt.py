@@ -62,7 +62,7 @@ def read_plain_lines(lines: Iterable[str], file: str) -> EntryIterator:
         if not text or text.startswith("#"):
             yield check_utf8(text, place)
         else:
-            yield check_utf8(text, place) or PromptEntry(fields={"prompt": text}, place=place)
+            yield check_utf8(text, place) or PromptEntry(fields={"prompt": text}, location=place)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _entry(text: str, place: SourceLocation) -> PromptEntry:
                 fields.setdefault(name, option.raw)
     return PromptEntry(
         fields=fields,
-        place=place,
+        location=place,
         is_text=True,
         locate=lambda name: places.get(name, place),
         faults=faults,

@@ -48,7 +48,7 @@ def read_yaml(lines: Iterable[str], file: str) -> EntryIterator:
         yield located_error(place, f"not YAML: {error.problem or error.context}")
     except yaml.YAMLError as error:
         odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        place = LineIndex(text, file).place(odd.start() if odd else 0)
+        place = LineIndex(text, file).location(odd.start() if odd else 0)
         yield located_error(place, f"not YAML: {error}".splitlines()[0])
     except RecursionError:
         yield located_error(SourceLocation(file, 1, 1), "not YAML: nested too deeply")

@@ -53,9 +53,9 @@ def environment_changes(
 ) -> dict[str, list[Any]]:
     """What was otherwise when the image was made: name -> [recorded, now]."""
     now: dict[str, Any] = {
-        "device": result.device,
-        "dtype": result.dtype,
-        "batch_size": result.batch_size,
+        "device": result.run.device,
+        "dtype": result.run.dtype,
+        "batch_size": result.run.batch_size,
         **{f"version of {name}": value for name, value in versions.items()},
         **{f"weights of {name}": value for name, value in result.weights.items()},
     }

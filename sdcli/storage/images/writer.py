@@ -11,9 +11,7 @@ from sdcli.job import Job
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image
-from sdcli.storage.images.destination import (
-    Destination,
-)
+from sdcli.storage.images.destination import Destination
 from sdcli.storage.metadata import record
 from sdcli.storage.text import slug
 

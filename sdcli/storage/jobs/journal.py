@@ -52,7 +52,7 @@ class Journal:
         os.close(self._handle)
         self._index.close()
 
-    def entry(self, key: Key) -> JournalEntry | None:
+    def get(self, key: Key) -> JournalEntry | None:
         """What the journal last said of a job."""
         with self._threads:
             return self._index.get(key)
@@ -62,10 +62,10 @@ class Journal:
         with self._threads:
             return self._index.has_name(name)
 
-    def occurrence(self, job: str) -> int:
+    def next_occurrence(self, job: str) -> int:
         """How often this run met the job's id before, this call not counted."""
         with self._threads:
-            return self._index.count(job)
+            return self._index.next_occurrence(job)
 
     def refresh(self) -> None:
         """Read what other processes wrote since."""
@@ -110,7 +110,7 @@ class Journal:
 
     def _refresh(self) -> None:
         """Take in the whole lines that were not yet read; a torn one waits for its end."""
-        with open(self.path, "rb") as file, self._index.at_once():
+        with open(self.path, "rb") as file, self._index.transaction():
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):

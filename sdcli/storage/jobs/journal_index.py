@@ -51,7 +51,7 @@ class JournalIndex:
         self._database.close()
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Many changes for the price of one."""
         with _translated():
             self._database.execute("BEGIN")
@@ -87,7 +87,7 @@ class JournalIndex:
             found = self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,))
             return found.fetchone() is not None
 
-    def count(self, job: str) -> int:
+    def next_occurrence(self, job: str) -> int:
         """How often this was asked of the job's id before."""
         with _translated():
             [[met]] = self._database.execute(

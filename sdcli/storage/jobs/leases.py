@@ -37,7 +37,7 @@ class JobLeases:
         self._me = json.dumps({"host": files.host(), "pid": os.getpid(), "start": _born("self")})
         self._touching = Thread(target=self._keep_touching, name="sdcli-claims", daemon=True)
 
-    def take(self, key: Key) -> bool:
+    def acquire(self, key: Key) -> bool:
         """Whether the job is now this process's to make."""
         path = self._path(key)
         with files.os_errors_as_output_errors(path):

@@ -41,7 +41,7 @@ class Shard:
     """The share of one of `of` processes that were started together: every `of`-th job."""
 
     rank: int = 0
-    of: int = 1
+    world_size: int = 1
 
 
 class JobStore:
@@ -76,23 +76,23 @@ class JobStore:
         text = f"{self._journal.entropy} {job_id(job)} {drawn.occurrence}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
-    def wanted(self, jobs: Sequence[Job]) -> list[Job]:
+    def pending(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs of this process's share that are not done; equal ones are told apart."""
         numbered = [self._numbered(job) for job in jobs]
-        share = [job for job in numbered if job.index % self._part.of == self._part.rank]
+        share = [job for job in numbered if job.index % self._part.world_size == self._part.rank]
         states = {job.index: self._state(job) for job in share}
         self.counts.update(states.values())
         return [job for job in share if states[job.index] not in _SETTLED]
 
-    def done(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
+    def completed(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
         """The jobs whose images are there and whole, and where; all shares are looked at."""
         for job in map(self._numbered, jobs):
-            if self._state(job) == "done" and (entry := self._journal.entry(_key(job))):
+            if self._state(job) == "done" and (entry := self._journal.get(_key(job))):
                 yield job, self.folder / entry.name
 
-    def claim(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    def lease(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """The jobs that are this process's to make now, and those that another is making."""
-        mine = [job for job in jobs if self._claims.take(_key(job))]
+        mine = [job for job in jobs if self._claims.acquire(_key(job))]
         self._journal.refresh()  # another may have finished one before it could be claimed
         todo = [job for job in mine if self._state(job) not in _SETTLED]
         settled = [job for job in mine if job not in todo]
@@ -100,16 +100,16 @@ class JobStore:
         self.counts["elsewhere"] += len(settled)
         return todo, [job for job in jobs if job not in mine]
 
-    def await_others(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    def wait_for_others(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Wait for what others are making; yield what they left undone, claimed."""
         while jobs:
-            todo, jobs = self.claim(jobs)
+            todo, jobs = self.lease(jobs)
             if todo:
                 yield todo
             elif jobs:
                 time.sleep(_POLL)
 
-    def failed(self, jobs: Sequence[Job], error: SdcliError) -> None:
+    def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
         """Remember that the jobs cannot be made."""
         for job in jobs:
             self._journal.failed(_key(job), error.code, error.message)
@@ -119,7 +119,7 @@ class JobStore:
         """Let jobs go without a word."""
         self._claims.release(map(_key, jobs))
 
-    def write(self, result: GenerationResult, data: bytes, beside: Sequence[str] = ()) -> Path:
+    def save_image(self, result: GenerationResult, data: bytes, beside: Sequence[str] = ()) -> Path:
         """Journal the file's bytes, then give them their name, in one step. Raises OutputError."""
         key = _key(result.job)
         path, ours = self._path(result.job)
@@ -141,17 +141,17 @@ class JobStore:
         self._claims.release([key])
         return path
 
-    def path(self, job: Job) -> Path:
+    def path_for(self, job: Job) -> Path:
         """Where the job's image will go."""
         return self._path(job)[0]
 
     def _numbered(self, job: Job) -> Job:
         """The job with its occurrence: how many equal ones came before."""
-        return replace(job, occurrence=self._journal.occurrence(job_id(job)))
+        return replace(job, occurrence=self._journal.next_occurrence(job_id(job)))
 
     def _state(self, job: Job) -> str:
         """What the journal and the disk say of a job: done, failed, lost or new."""
-        entry = self._journal.entry(_key(job))
+        entry = self._journal.get(_key(job))
         if entry is None:
             return "done" if self._again != "all" and self._is_adopted(job) else "new"
         is_old = entry.serial <= self._opened
@@ -184,7 +184,7 @@ class JobStore:
 
     def _path(self, job: Job) -> tuple[Path, bool]:
         """Where the job's image goes, and whether what lies there is ours to replace."""
-        entry = self._journal.entry(_key(job)) or JournalEntry()
+        entry = self._journal.get(_key(job)) or JournalEntry()
         for name in self._names(job, entry):
             path = self.folder / name
             own = name == entry.name
@@ -208,7 +208,7 @@ class JobStore:
 def _seconds(result: GenerationResult) -> float:
     """What the image took of its batch's time; loading is not part of it."""
     spent = sum(result.seconds.get(phase, 0.0) for phase in ("encode", "denoise", "decode"))
-    return round(spent / result.batch_size, 4)
+    return round(spent / result.run.batch_size, 4)
 
 
 def _key(job: Job) -> Key:

@@ -37,7 +37,7 @@ class LatentsFile:
     path: Path
     shape: tuple[int, int, int]
     dtype: str
-    steps: int
+    num_steps: int
     init_noise_sigma: float
     record: Mapping[str, Any]
     image: str | None
@@ -49,7 +49,7 @@ class LatentsFile:
         return re.sub(r"^\d{4,}-", "", self.path.name.removesuffix(SUFFIX))
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the run came to its end."""
         return FINAL in self.tensors
 
@@ -65,13 +65,13 @@ class LatentsFile:
             )
         return GenerationRequest.from_dict(asked)
 
-    def steps_of(self, kind: str) -> list[int]:
+    def steps(self, kind: str) -> list[int]:
         """The steps of which the file has that kind; of `xt` also 0, the noise, and the last."""
         named = (parse_tensor_name(name) for name in self.tensors)
         steps = {found[1] for found in named if found and found[0] == kind}
         if kind == XT:
             steps |= {0} if NOISE in self.tensors else set()
-            steps |= {self.steps} if self.is_whole else set()
+            steps |= {self.num_steps} if self.is_complete else set()
         return sorted(steps)
 
     def timestep(self, step: int) -> float | None:
@@ -79,15 +79,15 @@ class LatentsFile:
         timesteps = self.record.get("timesteps") or []
         return float(timesteps[step - 1]) if 0 < step <= len(timesteps) else None
 
-    def array(self, kind: str, step: int) -> Array:
+    def tensor(self, kind: str, step: int) -> Array:
         """One tensor in single precision. Raises UsageError naming the steps that are there."""
         if kind == XT and step == 0 and NOISE in self.tensors:
-            return self.named(NOISE) * self.init_noise_sigma
-        if kind == XT and step == self.steps and self.is_whole:
-            return self.named(FINAL)
+            return self.tensor_by_name(NOISE) * self.init_noise_sigma
+        if kind == XT and step == self.num_steps and self.is_complete:
+            return self.tensor_by_name(FINAL)
         if (name := tensor_name(kind, step)) in self.tensors:
-            return self.named(name)
-        there = ", ".join(map(str, self.steps_of(kind))) or "none"
+            return self.tensor_by_name(name)
+        there = ", ".join(map(str, self.steps(kind))) or "none"
         raise UsageError(
             f"{self.path}: no {kind} of step {step}",
             code="latents.no_step",
@@ -96,16 +96,16 @@ class LatentsFile:
 
     def final(self) -> Array:
         """The last latents. Raises UsageError when the run was interrupted."""
-        if self.is_whole:
-            return self.named(FINAL)
-        last = max(self.steps_of(XT), default=0)
+        if self.is_complete:
+            return self.tensor_by_name(FINAL)
+        last = max(self.steps(XT), default=0)
         raise UsageError(
             f"{self.path}: its run was interrupted, there are no last latents",
             code="latents.unfinished",
             hint=f"go on: sdcli latents resume {self.path} --from-step {last}",
         )
 
-    def named(self, name: str) -> Array:
+    def tensor_by_name(self, name: str) -> Array:
         """The tensor of that name, which must be there. Raises CorruptError when it is cut off."""
         return read_array(self.path, name, self.tensors[name])
 
@@ -140,7 +140,7 @@ def read_latents_file(path: Path | str) -> LatentsFile:
         path=path,
         shape=(shape[0], shape[1], shape[2]),
         dtype=dtype,
-        steps=steps,
+        num_steps=steps,
         init_noise_sigma=init_noise_sigma,
         record=record,
         image=header.metadata.get("image"),
@@ -210,11 +210,11 @@ def _check_record(dump: LatentsFile) -> None:
         except SdcliError as error:
             raise _corrupt(dump.path, f"has a broken record: {error.message}") from error
         timesteps = dump.record.get("timesteps")
-        if not isinstance(timesteps, list) or len(timesteps) != dump.steps:
+        if not isinstance(timesteps, list) or len(timesteps) != dump.num_steps:
             raise _corrupt(dump.path, "has a record of another number of steps")
-    last = max((s for kind in (XT, X0, MODEL_OUTPUT) for s in dump.steps_of(kind)), default=0)
-    if last > dump.steps:
-        raise _corrupt(dump.path, f"has a step {last} of a run of {dump.steps}")
+    last = max((s for kind in (XT, X0, MODEL_OUTPUT) for s in dump.steps(kind)), default=0)
+    if last > dump.num_steps:
+        raise _corrupt(dump.path, f"has a step {last} of a run of {dump.num_steps}")
 
 
 def _corrupt(path: Path, what: str) -> CorruptError:

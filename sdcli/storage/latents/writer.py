@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sdcli.errors import SdcliError
-from sdcli.latents import FINAL, LatentsSelection, RunInfo
-from sdcli.result import SavedImage
+from sdcli.latents import FINAL, LatentsSelection
+from sdcli.result import RunInfo, SavedImage
 from sdcli.storage import files
 from sdcli.storage.latents.safetensors_appender import SafetensorsAppender
 from sdcli.storage.metadata import record
@@ -34,7 +34,7 @@ class LatentsWriter:
     def __init__(
         self, folder: Path, wanted: LatentsSelection | None, versions: Mapping[str, str]
     ) -> None:
-        self.wanted = wanted or LatentsSelection()
+        self.selection = wanted or LatentsSelection()
         self._asked = wanted is not None
         self._folder = folder
         self._versions = versions
@@ -53,21 +53,21 @@ class LatentsWriter:
         # A bug must not cost what was drawn; a reader who went away wants no more of it.
         if kind is not None and not issubclass(kind, BrokenPipeError):
             with suppress(SdcliError):
-                self.rescue_all()
+                self.salvage_all()
         for growing in self._growing.values():
             growing.discard()
 
-    def begin(self, course: RunInfo) -> None:
+    def begin_image(self, course: RunInfo) -> None:
         """Open the image's file. Raises OutputError."""
         index = course.job.index
         if index in self._growing:
             self._growing.pop(index).discard()
-        expected = len(self.wanted.tensors(len(course.timesteps)))
+        expected = len(self.selection.tensor_names(len(course.timesteps)))
         metadata = _metadata(record.partial_record(course, self._versions), course)
         self._courses[index] = course
         self._growing[index] = SafetensorsAppender(self._folder, metadata, tensors=expected)
 
-    def take(self, index: int, name: str, array: NDArray[Any]) -> None:
+    def write(self, index: int, name: str, array: NDArray[Any]) -> None:
         """Append the tensor to the image's file. Raises OutputError."""
         self._growing[index].append(name, array)
 
@@ -90,7 +90,7 @@ class LatentsWriter:
         finally:
             growing.discard()
 
-    def rescue(self, index: int) -> str | None:
+    def salvage(self, index: int) -> str | None:
         """Keep what there is of an image that will not be: the last latents, or steps asked for.
 
         The path, None when there is nothing worth it.
@@ -107,9 +107,9 @@ class LatentsWriter:
         finally:
             growing.discard()
 
-    def rescue_all(self) -> list[str]:
+    def salvage_all(self) -> list[str]:
         """Keep what there is of all images that are not finished."""
-        paths = [self.rescue(index) for index in list(self._growing)]
+        paths = [self.salvage(index) for index in list(self._growing)]
         return [path for path in paths if path]
 
     def _pop(self, index: int) -> tuple[RunInfo, SafetensorsAppender]:

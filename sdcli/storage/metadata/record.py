@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import UsageError
 from sdcli.job import job_id
-from sdcli.latents import RunInfo
 from sdcli.request import GenerationRequest
-from sdcli.result import GenerationResult, SavedImage
+from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import files
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[s
     the job as it was asked for, so a replay, which leaves nothing open either, may have another.
     """
     job = result.job
-    return partial_record(result, versions) | {
+    return partial_record(result.run, versions) | {
         "weights": dict(result.weights),
         "events": list(result.events),
         "pixels": {
@@ -41,15 +40,13 @@ def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[s
     }
 
 
-def partial_record(
-    result: GenerationResult | RunInfo, versions: Mapping[str, str]
-) -> dict[str, Any]:
+def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
     """As much of the record as is known before the first step."""
-    job = result.job
+    job = run.job
     request = GenerationRequest(
         prompt=job.prompt,
         negative_prompt=job.negative_prompt or None,
-        spec=replace(job.spec, dtype=result.dtype),
+        spec=replace(job.spec, dtype=run.dtype),
         scheduler=job.scheduler_label,
         num_inference_steps=job.num_inference_steps,
         guidance_scale=job.guidance_scale,
@@ -65,12 +62,12 @@ def partial_record(
         "schema": SCHEMA,
         "job": job_id(job),
         "request": request.to_dict(),
-        "scheduler": {"class": result.scheduler_class, "config": dict(result.scheduler_config)},
-        "timesteps": list(result.timesteps),
-        "sigmas": None if result.sigmas is None else list(result.sigmas),
-        "batch_size": result.batch_size,
-        "dtype": result.dtype,
-        "device": result.device,
+        "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
+        "timesteps": list(run.timesteps),
+        "sigmas": None if run.sigmas is None else list(run.sigmas),
+        "batch_size": run.batch_size,
+        "dtype": run.dtype,
+        "device": run.device,
         "versions": dict(versions),
     }
 

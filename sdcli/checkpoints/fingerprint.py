@@ -19,6 +19,17 @@ _SAMPLES, _SAMPLE = 32, 1 << 15
 
 _TEXTS = ("*.json", "*.txt")
 
+# The embedded model's scheduler file was changed after version 0.1.0, its weights were not: a batch
+# that 0.1.0 began goes on with the fingerprints that its journal knows.
+_SAME_MODEL = {
+    "7de3570a08da4bb159e8c63879f884dca6bf875b36d4073eb18b9a52a9533a76": (
+        "787c2c43d62d61a8e689232222abc2f0e3cde3bb3c6b7205a0a5372530c63b51"
+    ),
+    "8a6c78ea66f2eefee6e4de458c5aeae4898d5bee3a94d371bc25af2fd2f62217": (
+        "3d25ff9416cbce0743eef8f423023cb561ef9716442fafcb0487932413d3f867"
+    ),
+}
+
 
 def fingerprint(spec: PipelineSpec) -> str:
     """64 hex digits of the contents of all files that the spec loads; their paths do not count.
@@ -26,7 +37,8 @@ def fingerprint(spec: PipelineSpec) -> str:
     Raises what `fetch` raises, and ModelError or UnsafeError where no weights are.
     """
     folder = fetch_model(spec)
-    return _of_folders(folder, fetch_vae(spec, folder), spec.variant)
+    digest = _of_folders(folder, fetch_vae(spec, folder), spec.variant)
+    return _SAME_MODEL.get(digest, digest)
 
 
 @lru_cache(maxsize=64)

@@ -42,7 +42,7 @@ def start(out, **more):
     sys.stderr = open(out + ".log", "a")
     code = 99
     try:
-        delivery = RunOptions(out=out, images=len(PROMPTS), journal=True, **more)
+        delivery = RunOptions(out=out, expected_images=len(PROMPTS), journal=True, **more)
         code = deliver.run(IterableSource(PROMPTS), delivery)
     except BaseException:
         import traceback
@@ -81,8 +81,8 @@ def survivor(out):
     victim = os.fork()
     if not victim:
         mine = JobStore(Destination(kind="folder", path=Path(out)))
-        jobs = planner.Planner(print, mine.draw_seed).jobs(PROMPTS[:4])
-        claimed, _ = mine.claim(mine.wanted(jobs))
+        jobs = planner.Planner(print, mine.draw_seed).plan(PROMPTS[:4])
+        claimed, _ = mine.lease(mine.pending(jobs))
         os.write(writer, bytes([len(claimed)]))
         time.sleep(600)
     assert os.read(reader, 1) == bytes([4])

@@ -55,7 +55,7 @@ def test_the_constructor_knows_every_option(row):
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_flags_of_the_class_are_all_offered_or_left_out_for_a_reason(row):
-    told = (*row.schedules, *row.unfit)
+    told = (*row.schedules, *row.unsupported_schedules)
     assert KNOWN & options(row) <= {key for s in SCHEDULES if s.name in told for key in s.config}
 
 
@@ -80,13 +80,15 @@ def test_each_spaced_schedule_spaces_otherwise_and_the_natural_one_not(row):
     "row", [row for row in SAMPLERS if row.unsupported_schedules], ids=lambda row: row.name
 )
 def test_what_is_said_against_a_schedule_is_true(row):
-    for schedule in [schedule for schedule in SCHEDULES if schedule.name in row.unfit]:
+    for schedule in [
+        schedule for schedule in SCHEDULES if schedule.name in row.unsupported_schedules
+    ]:
         options = {**BASE, **row.config, **schedule.config}
         scheduler = scheduler_class(row).from_config(options)
         scheduler.set_timesteps(5)
-        if "last step would do nothing" in row.unfit[schedule.name]:
+        if "last step would do nothing" in row.unsupported_schedules[schedule.name]:
             assert float(scheduler.sigmas[-2]) == pytest.approx(float(scheduler.sigmas[-1]))
-        elif "diverges" in row.unfit[schedule.name]:
+        elif "diverges" in row.unsupported_schedules[schedule.name]:
             worst = max(float(denoised(row, options, steps).std()) for steps in (3, 4))
             assert worst > 2 > 1.2 > float(denoised(row, {**BASE, **row.config}, 4).std())
         else:

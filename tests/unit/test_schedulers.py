@@ -92,7 +92,7 @@ def test_every_schedule_of_a_row_is_found_and_its_label_resolves_to_itself(row):
                     assert dict(selection.choice.config).items() >= schedule.config.items()
                 assert resolve.resolve_scheduler(selection.label) == selection
             else:
-                why = row.unfit.get(schedule.name, "would be ignored")
+                why = row.unsupported_schedules.get(schedule.name, "would be ignored")
                 with pytest.raises(UsageError, match=why):
                     resolve.resolve_scheduler(f"{row.name} {name}")
 

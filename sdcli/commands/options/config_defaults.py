@@ -72,5 +72,5 @@ def setting_source(context: Any, param: Any) -> str | None:
     if source is None or source.name != "DEFAULT_MAP":
         return None
     path = context.command_path.partition(" ")[2]
-    found: str = context.find_root().obj.of(path)[param.name].source
+    found: str = context.find_root().obj.for_command(path)[param.name].source
     return found

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import fields
 from functools import lru_cache
 from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.prompts.unsupported_fields import unsupported_field_error
-from sdcli.request import MAX_SEED, SHORT_DTYPES, GenerationRequest, PipelineSpec, describe_field
+from sdcli.request import (
+    FIELD_TYPES,
+    MAX_SEED,
+    REQUEST_FIELDS,
+    SHORT_DTYPES,
+    SIZE_INFO,
+    describe_field,
+)
 
-SIZE: Final = "size"
-"""Not a field of a request but two of them: "512x768" is width and height."""
+SIZE: Final = SIZE_INFO.option_name
+"""The name "size", which stands for the fields width and height: "512x768"."""
 
-SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "negative_prompt": ("negative",),
-    "scheduler": ("sampler", "sampler_name"),
-    "num_inference_steps": ("steps",),
-    "guidance_scale": ("guidance", "cfg", "cfg_scale", "scale"),
-    "count": ("n_iter",),
-    "model": ("sd_model",),
-}
-"""Other names of a field: the command line's, A1111's, kohya's."""
-
-_KINDS: Final[Mapping[str, str]] = {
-    f.name: str(f.type).removesuffix(" | None")
-    for f in (*fields(GenerationRequest), *fields(PipelineSpec))
-    if f.name != "spec"
-}
-NAMES: Final = (*_KINDS, SIZE)
-_BY_SPELLING: Final = {name: name for name in NAMES} | {
-    spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings
-}
+NAMES: Final = ("prompt", *REQUEST_FIELDS, SIZE)
+_BY_SPELLING: Final = {
+    spelling: name
+    for name, info in REQUEST_FIELDS.items()
+    for spelling in (info.option_name, *info.aliases)
+} | {name: name for name in NAMES}
 _RANDOM_SEED: Final = -1
 """The seed that A1111 and kohya draw anew each time."""
 
@@ -60,7 +52,7 @@ def canonical_field(name: str) -> str:
 
 def field_type(name: str) -> str:
     """The type of a field's values: str, int, float or bool. A size is text."""
-    return _KINDS.get(name, "str")
+    return FIELD_TYPES.get(name, "str")
 
 
 def parse_text(name: str, text: str) -> object:

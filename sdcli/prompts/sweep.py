@@ -19,29 +19,18 @@ from sdcli.prompts.fields import (
     parse_text,
     parse_whole_number,
 )
+from sdcli.request import REQUEST_FIELDS, SIZE_INFO
 
 SweepAxes = Mapping[str, Sequence[object]]
 """Field to its values, at least one; with one value it is no sweep."""
 
-AXIS_ORDER: Final = (
-    "model",
-    "vae",
-    "variant",
-    "dtype",
-    "scheduler",
-    SIZE,
-    "width",
-    "height",
-    "clip_skip",
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_rescale",
-    "eta",
-    "seed",
-)
-"""From the slowest axis to the fastest: what must be loaded changes least often."""
+SWEPT: Final = {
+    name: info.sweep
+    for name, info in {**REQUEST_FIELDS, SIZE: SIZE_INFO}.items()
+    if info.sweep is not None
+}
+"""The axes of a sweep and their rank: what must be loaded changes least often."""
 
-_NOT_SWEPT: Final = frozenset({"prompt", "negative_prompt", "count", "offline", "device"})
 _MAX_VALUES: Final = 1_000_000
 _RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[-+\d.eE]+))?")
 
@@ -52,7 +41,7 @@ def parse_values(name: str, text: str) -> Sequence[object]:
     A range takes both ends, and runs down when its second end is the smaller one. Raises
     UsageError.
     """
-    if name in _NOT_SWEPT:
+    if name not in SWEPT:
         return (parse_text(name, text),)
     values: list[Sequence[object]] = []
     for word in text.split(","):
@@ -70,7 +59,7 @@ def values_from_data(name: str, value: object) -> Sequence[object]:
 
     What is no text may stand in quotes all the same, and is read as a person writes it.
     """
-    if not isinstance(value, list) or name in _NOT_SWEPT or (name == SIZE and is_pair(value)):
+    if not isinstance(value, list) or name not in SWEPT or (name == SIZE and is_pair(value)):
         return _single_value(name, value)
     if not value:
         raise field_error(name, value, "is empty")
@@ -89,9 +78,8 @@ def count_combinations(axes: SweepAxes) -> int:
 
 
 def combinations(axes: SweepAxes) -> Iterator[dict[str, object]]:
-    """Every combination, the axes in ORDER with the last one changing first. Holds none."""
-    known = {name: i for i, name in enumerate(AXIS_ORDER)}
-    names = sorted(axes, key=lambda name: known.get(name, -1))
+    """Every combination as a lazy product, the axis of the highest rank changing first."""
+    names = sorted(axes, key=lambda name: SWEPT.get(name, -1))
     return _combinations([(name, axes[name]) for name in names])
 
 

@@ -6,16 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from sdcli.errors import UsageError
+from sdcli.field_info import field_infos
+from sdcli.flags import RUN_FLAGS
 
-_RUN_OPTIONS: Final = frozenset(
-    {
-        "dry_run", "force", "format", "grid", "input_format", "json", "jsonl", "keep_going",
-        "latents_kinds", "no_metadata", "out", "preview", "preview_out", "preview_vae", "profile",
-        "quiet", "redo", "replace", "retry_failed", "save_latents", "sidecar", "verbose",
-        "wildcard_mode", "wildcards",
-    }
-)  # fmt: skip
-"""Options of a command that no line can have for itself."""
+_RUN_OPTIONS: Final = frozenset(field_infos(*RUN_FLAGS)) | {"profile"}
+"""Options of a whole run, which no row can set."""
 
 _LEAVE_OUT: Final = "leave it out"
 _NO_VARIATION: Final = "a seed has no variations here: leave it out"

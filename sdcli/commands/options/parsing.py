@@ -7,11 +7,10 @@ import re
 import sys
 from typing import Literal
 
-from sdcli.commands.options.flags import ReportForm
 from sdcli.errors import UsageError
 from sdcli.latents import LatentsSelection
 from sdcli.request import DTYPES, SHORT_DTYPES, PipelineSpec
-from sdcli.runner.options import PreviewOptions
+from sdcli.runner.options import PreviewOptions, ReportForm
 
 
 def parse_size(text: str | None) -> tuple[int | None, int | None]:

@@ -44,28 +44,29 @@ Files = Annotated[
 
 @expand_groups
 def batch(
+    *,
     context: typer.Context,
     files: Files,
     request: RequestFlags,
     expansion: ExpansionFlags,
     jobs: BatchFlags,
     output: OutputFlags,
+    batch_size: flags.BatchSize = "auto",
     image: ImageFlags,
     latents: LatentsFlags,
     preview: PreviewFlags,
     report: ReportFlags,
     messages: MessageFlags,
-    batch_size: flags.BatchSize = "auto",
 ) -> ExitCode:
-    """Draw every prompt of a file, and go on where an earlier run stopped.
+    """Generate every prompt of a file, and resume where an earlier run stopped.
 
-    Each line, row or object may set for itself every setting of its picture:
-    model, VAE, scheduler, steps, guidance, size, seed, count and their like. It
-    wins over the command line, that over the defaults at the top of its file,
-    these over sdcli.toml and SDCLI_* variables, and all over the model's own.
+    Each line, row or object of the file may set every setting of its images: model, VAE,
+    scheduler, steps, guidance, size, seed, count and others. In order of precedence: the
+    line itself, the command line, the defaults at the top of the file, sdcli.toml and
+    SDCLI_* variables, the model. A list or a range (--steps 10,20 --seed 1..4) is a sweep.
 
-    A journal beside the images says what is done: the same command again makes
-    what is missing, and several at once share the work.
+    A journal in the output folder records what is done. Run the same command again to
+    resume, or several times at once to share the work.
 
     \b
     Examples:
@@ -126,18 +127,18 @@ def _run(
 
 
 def _check_grid(text: str, files: list[str], request: RequestFlags, out: str) -> None:
-    """Raises UsageError where a grid would not be the same at a second start, or could not be."""
-    refusal = None
+    """Raise UsageError for a grid that can't be made, or not twice the same."""
+    reason = None
     if any(name == STDIN or is_stream(name) for name in files):
-        refusal = "it is drawn at the end, from the files, and stdin is gone by then"
+        reason = "the grid is made from the files at the end, and stdin can't be read twice"
     elif out == STDOUT:
-        refusal = "it lies beside the images, and --out is stdout"
+        reason = "the grid is written next to the images, but --out is stdout"
     elif not request.has_seed():
-        refusal = "its pictures need one seed: give --seed"
+        reason = "the images of a grid need the same seed; add --seed"
     elif os.environ.get("WORLD_SIZE", "1") != "1":
-        refusal = "no rank sees all the images: give the same command without ranks afterwards"
-    if refusal:
-        raise UsageError(f"--grid {text}: {refusal}", code="usage.grid")
+        reason = "no rank has all images; run the same command without ranks afterwards"
+    if reason:
+        raise UsageError(f"--grid {text}: {reason}", code="usage.grid")
 
 
 def _print_dry_run(prompts: PromptSource, options: RunOptions, template: RequestTemplate) -> None:

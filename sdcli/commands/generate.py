@@ -33,28 +33,31 @@ STDIN = "-"
 Prompts = Annotated[
     list[str],
     typer.Argument(
-        metavar="PROMPT", help="What to draw; - reads a prompt a line from stdin, as it comes."
+        metavar="PROMPT",
+        help="What to generate; - reads one prompt per line from stdin as they arrive.",
     ),
 ]
 
 
 @expand_groups
 def generate(
+    *,
     context: typer.Context,
     prompts: Prompts,
     request: RequestFlags,
     expansion: ExpansionFlags,
     output: OutputFlags,
+    batch_size: flags.BatchSize = "1",
     image: ImageFlags,
     latents: LatentsFlags,
     preview: PreviewFlags,
     report: ReportFlags,
     messages: MessageFlags,
-    batch_size: flags.BatchSize = "1",
 ) -> ExitCode:
-    """Draw images from prompts and print their paths.
+    """Generate images from prompts and print their paths.
 
-    What is left out is the model's own choice: its steps, guidance, size and scheduler.
+    Options you leave out use the model's defaults. A list or a range, as in --steps 10,20
+    or --seed 1..4 or --guidance 2..8:0.5, is a sweep: every combination is generated.
 
     \b
     Examples:
@@ -68,7 +71,8 @@ def generate(
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
     if expansion.grid and not request.has_seed():
-        request = request.with_seed(secrets.randbits(32))  # the same one in every cell
+        # Every cell of the grid must start from the same noise.
+        request = request.with_seed(secrets.randbits(32))
     template = request.template(context, expansion)
     grids = None
     if expansion.grid is not None:
@@ -101,9 +105,9 @@ def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSourc
         return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(template).expand)
     if STDIN in prompts:
         raise UsageError(
-            "- reads all prompts from stdin, and cannot stand beside others",
+            "- reads prompts from stdin and can't be used with other prompts",
             code="usage.prompt",
-            hint="put them all on stdin, or all on the command line",
+            hint="give all prompts on stdin, or all on the command line",
         )
     for replacement in template.replacements:
         if not any(replacement.old in prompt for prompt in prompts):
@@ -114,7 +118,7 @@ def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSourc
 
 
 def _count_images(prompts: list[str], template: RequestTemplate) -> int | None:
-    """How many images come, None when that is not known before."""
+    """The number of images, None if it is not known in advance."""
     counts = [
         None if prompts == [STDIN] else template.count_images({"prompt": (prompt,)})
         for prompt in prompts

@@ -448,8 +448,8 @@ def test_a_batch_draws_its_grids_from_what_is_on_disk(run_cli, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (("a.txt",), "give --seed"),
-        (("-", "--seed", "1"), "stdin is gone"),
+        (("a.txt",), "add --seed"),
+        (("-", "--seed", "1"), "read twice"),
         (("a.txt", "--seed", "1", "-o", "-"), "stdout"),
     ],
 )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import build_pipeline_spec, parse_size, parse_verbosity
+from sdcli.commands.options.parsing import parse_size, parse_verbosity
+from sdcli.commands.options.spec_flags import SpecFlags
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.request import EMBEDDED, GenerationRequest
+from sdcli.flags import MessageFlags, OutputFlags
+from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
     from sdcli.workflows.compare_schedulers import SchedulerComparison, SchedulerRun
@@ -34,28 +38,29 @@ ReferenceSteps = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """The settings that all images of a comparison share."""
+
+    guidance: flags.Guidance = None
+    negative: flags.Negative = None
+    size: flags.Size = None
+    seed: flags.Seed = None
+    vae_tiling: flags.VaeTiling = None
+
+
+@expand_groups
 def compare(
+    *,
     prompt: Prompt,
     schedulers: Schedulers = "DDIM,Euler,Heun,DPM++ 2M,DPM++ 2M Karras,UniPC",
     steps: StepsList = "4,8,16,32",
     reference_steps: ReferenceSteps = None,
-    model: flags.Model = EMBEDDED,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    variant: flags.Variant = None,
-    guidance: flags.Guidance = None,
-    negative: flags.Negative = None,
-    size: flags.Size = None,
-    seed: flags.Seed = None,
-    dtype: flags.Dtype = None,
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    spec: SpecFlags,
+    image: ImageSettings,
+    output: OutputFlags,
     json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
+    messages: MessageFlags,
 ) -> ExitCode:
     """Draw one prompt under several schedulers.
 
@@ -68,16 +73,16 @@ def compare(
       sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    width, height = parse_size(size)
+    width, height = parse_size(image.size)
     request = GenerationRequest(
         prompt=prompt,
-        negative_prompt=negative,
-        spec=build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae),
-        vae_tiling=vae_tiling,
-        guidance_scale=guidance,
+        negative_prompt=image.negative,
+        spec=spec.spec(),
+        vae_tiling=image.vae_tiling,
+        guidance_scale=image.guidance,
         width=width,
         height=height,
-        seed=seed,
+        seed=image.seed,
     )
     numbers = _numbers(steps)
     names = [name.strip() for name in schedulers.split(",") if name.strip()]
@@ -89,12 +94,12 @@ def compare(
     from sdcli.terminal.console import Console
     from sdcli.workflows.compare_schedulers import compare_schedulers
 
-    _check_out(out)
-    destination = parse_destination(out, several=False, force=force)
-    talk = Console(verbosity=parse_verbosity(quiet, verbose))
-    with talk.progress(None) as bar:
+    _check_out(output.out)
+    destination = parse_destination(output.out, several=False, force=output.force)
+    console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
+    with console.progress(None) as bar:
         compared = compare_schedulers(
-            request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=talk.warn
+            request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=console.warn
         )
     path = write_contact_sheet(_grid(compared), destination, prompt, compared.seed)
     _report(compared, path, json)

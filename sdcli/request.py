@@ -1,4 +1,4 @@
-"""What was asked, as a person, a prompt file or a record states it. None is "you choose"."""
+"""Describe what is requested: GenerationRequest, and PipelineSpec for what must be loaded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ SHORT_DTYPES: Final[Mapping[str, str]] = {
 }
 MAX_SEED: Final = 2**63 - 1
 
-_LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back
+_LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSpec:
-    """What must be loaded: equal specs share one pipeline.
+    """What must be loaded. Equal specs share one pipeline.
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
-    small VAE), `vae` also one file. `dtype` None lets the device decide. `force_vae` takes a VAE
-    whose latents are not the model's. Raises UsageError on what cannot be meant.
+    small VAE); `vae` may also be a single file. A `dtype` of None depends on the device.
+    `force_vae` allows a VAE whose latents are not the model's. Raises UsageError.
     """
 
     model: str = setting(
@@ -83,12 +83,12 @@ class PipelineSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """One prompt and all that was said of its pictures; image *i* of `count` uses seed + i.
+    """One prompt and the settings of its images. None leaves a setting to the model.
 
-    Sizes are pixels, `clip_skip` counts skipped text encoder layers as Diffusers does (A1111's
-    "Clip skip" minus one). `vae_tiling` is on, off, or auto (when memory runs out). The constructor
-    is the one gate: an instance is valid, or it raises UsageError. What depends on the model (its
-    size grid, its scheduler) is checked by `plan`.
+    Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
+    layers as Diffusers does (A1111's "Clip skip" minus one). `vae_tiling` is on, off, or auto (when
+    memory runs out). Raises UsageError for invalid values; what depends on the model, such as the
+    multiple that sizes must have, is checked by `sdcli.planning`.
     """
 
     prompt: str
@@ -228,13 +228,16 @@ class GenerationRequest:
             raise _field_error("seed", self.seed, f"leaves no room for {self.count} images")
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat JSON object, the spec's fields beside the others."""
+        """Return one flat JSON object, with the spec's fields among the others."""
         flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
         return flat | asdict(self.spec)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GenerationRequest:
-        """The inverse of `to_dict`; fields may be left out. Raises UsageError for unknown ones."""
+        """Build a request from the output of `to_dict`; fields may be left out.
+
+        Raises UsageError for unknown fields and invalid values.
+        """
         for name in data:
             if name not in _NAMES:
                 raise UsageError(
@@ -293,7 +296,7 @@ def _field_error(name: str, value: object, why: str) -> UsageError:
 
 
 def describe_field(field_name: str) -> str:
-    """A field as a message names it: for Python, and for the command line beside it."""
+    """Return a field's name for messages, with its flag where the two differ."""
     info = REQUEST_FIELDS.get(field_name)
     if info is None or info.option_name == field_name:
         return field_name

@@ -158,12 +158,12 @@ def test_a_seed_of_minus_one_is_drawn_whatever_the_command_line_says():
 @pytest.mark.parametrize(
     ("name", "told", "hint"),
     [
-        ("out", "the whole run's, not a line's", "--out"),
-        ("save_latents", "the whole run's, not a line's", "--save-latents"),
-        ("wildcard-mode", "the whole run's", "--wildcard-mode"),
-        ("batch_size", "the whole run's", "--count"),
-        ("Restore_Faces", "known to A1111, but not here", "leave it out"),
-        ("cn", "known to kohya's scripts", "ControlNet"),
+        ("out", "can't be set per row", "--out"),
+        ("save_latents", "can't be set per row", "--save-latents"),
+        ("wildcard-mode", "can't be set per row", "--wildcard-mode"),
+        ("batch_size", "can't be set per row", "--count"),
+        ("Restore_Faces", "is an A1111 setting", "leave it out"),
+        ("cn", "is a kohya setting", "ControlNet"),
         ("stpes", "unknown field 'stpes'", "did you mean steps?"),
         ("qqq", "unknown field 'qqq'", "sdcli batch -h"),
     ],

@@ -50,7 +50,7 @@ def unsupported_field_error(name: str, key: str) -> UsageError | None:
     """The error of a name that is known but unsupported; `key` is its normalized spelling."""
     what, hint = f"{name!r} can't be set per row", None
     if key == "batch_size":
-        hint = "use count for more images of a row, or --batch-size on the command line"
+        hint = "use --count for more images per row, or --batch-size on the command line"
     elif key in _RUN_OPTIONS:
         hint = f"use it on the command line: --{key.replace('_', '-')}"
     elif key in _A1111_FIELDS:

@@ -26,7 +26,7 @@ def strict_loads(text: str) -> object:
     except RecursionError as error:
         raise JsonError("nested too deeply", 0) from error
     except ValueError as error:
-        # From the hooks and int(), which do not know where they are.
+        # From the hooks below and from int(), which do not know their offset.
         message, offset = find_rejected_token(text) or (str(error), 0)
         raise JsonError(message, offset) from error
 

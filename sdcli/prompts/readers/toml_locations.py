@@ -43,7 +43,7 @@ def find_unclosed(text: str) -> int | None:
 
 
 class _Scanner:
-    """A pass over a text that collects offsets. Its methods take an offset and return the end."""
+    """Collects the offsets of a text. The private methods return the offset that they reach."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -30,11 +30,11 @@ _STANDARD_TAGS: Final = frozenset(
 )  # fmt: skip
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
 
-# The deepest value that a field can have is a side of a size: requests, index, size, side. An
+# The deepest value of a field is a side in a sweep of sizes: requests, index, size, item, side. An
 # alias may refer to its own parent, which makes a short document endlessly deep.
 _MAX_DEPTH: Final = 5
 
-# libyaml and PyYAML recurse in C, and crash at some thirty thousand levels.
+# PyYAML's C parser recurses, and crashes the process at about thirty thousand levels.
 _MAX_NESTING: Final = 1000
 
 

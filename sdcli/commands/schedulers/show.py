@@ -93,7 +93,7 @@ def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]
     """A sigma null is of pure noise, which has no signal to be measured by."""
     if steps is None:
         return {"schedule": None, "last_sigma": None}
-    from sdcli.engine.schedulers.build import timestep_table
+    from sdcli.engine.schedulers.describe import timestep_table
 
     pairs, last = timestep_table(selection.choice, steps)
     calls = [

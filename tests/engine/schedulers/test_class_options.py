@@ -15,7 +15,8 @@ from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, OPTION_INFO, op
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
-from sdcli.engine.schedulers.build import public_config, scheduler_class, timestep_table
+from sdcli.engine.schedulers.build import scheduler_class
+from sdcli.engine.schedulers.describe import public_config, timestep_table
 from sdcli.errors import UsageError
 
 pytestmark = [

@@ -197,5 +197,5 @@ def test_the_consistency_decoder_alone(consistency: Path) -> None:
     first, again, other = (decode_array(loaded, LATENTS, seed=seed).pixels for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    with pytest.raises(ModelError, match="tiles"):
+    with pytest.raises(ModelError, match="tiling"):
         decode_array(loaded, LATENTS, tiling="on")

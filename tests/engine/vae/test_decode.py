@@ -144,7 +144,7 @@ def test_a_black_picture_is_decoded_again_and_then_believed(
     with torch.no_grad():
         pipeline.vae.decoder.conv_out.bias -= 1000
     pixels, events = decode_latents(pipeline, latents.bfloat16())
-    assert events[-1] == "VAE: the picture is black"
+    assert events[-1] == "VAE: the image is black"
     assert not pixels.any()
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.engine.runtime.memory import CPU_BATCH_PIXELS, LARGEST_BATCH, SHARE, MemoryModel
+from sdcli.engine.runtime.memory import CPU_BATCH_PIXELS, LARGEST_BATCH, MEMORY_SHARE, MemoryModel
 
 GIB = 2**30
 
@@ -30,7 +30,7 @@ def test_what_was_measured_fits_into_its_share_of_what_is_free(
     model.record_peak("512", images, taken)
     fitting = model.max_images("512", free)
     assert 1 <= fitting <= LARGEST_BATCH
-    assert fitting == 1 or fitting * taken / images <= SHARE * free
+    assert fitting == 1 or fitting * taken / images <= MEMORY_SHARE * free
 
 
 def test_the_worst_that_was_measured_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -193,6 +194,25 @@ def test_a_batch_that_does_not_fit_is_halved(loaded: Any) -> None:
     )
     [alone] = engine.generate_batch(loaded, jobs[:1])
     assert np.array_equal(results[0].pixels, alone.pixels)
+
+
+def test_a_failed_batch_is_freed_before_its_halves_run(loaded: Any) -> None:
+    """Or its tensors would take the memory that the halves need."""
+    failed: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    class Unet(SmallDeviceUNet):
+        def __call__(self, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if sample.shape[0] > 2:
+                failed.append(weakref.ref(sample))
+            else:
+                alive.append(failed[0]() is not None)
+            return super().__call__(sample, *args, **kwargs)
+
+    small = on_small_device(loaded, 1)
+    object.__setattr__(small.pipeline, "unet", Unet(loaded.pipeline.unet, 1))
+    engine.generate_batch(small, [make_job(index=i, seed=i) for i in range(2)])
+    assert (len(failed), set(alive)) == (1, {False})
 
 
 def test_an_image_that_does_not_fit_alone_is_a_device_error(loaded: Any) -> None:

@@ -21,6 +21,11 @@ _LINGER = 1.0
 """Seconds for which the last frame stays."""
 
 
+def is_animation(out: str) -> bool:
+    """Whether `--out` names an animation rather than an image or a folder."""
+    return Path(out).suffix.lower() in SUFFIXES
+
+
 def prepare_animation(out: str, *, force: bool) -> Path:
     """The file to write, or the folder for one; fails now rather than after the work.
 

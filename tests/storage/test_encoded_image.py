@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sdcli.storage.latents.encoded_image import prepare_latents_output, write_encoded_latents
-from sdcli.storage.latents.tensor_reader import read_latents_tensor
+from sdcli.storage.latents.reader import read_any_latents_file
 
 
 def test_what_is_written_is_read_however_it_lies_in_memory(tmp_path: Path) -> None:
@@ -17,6 +17,6 @@ def test_what_is_written_is_read_however_it_lies_in_memory(tmp_path: Path) -> No
     path = write_encoded_latents(
         lying, {"image": "a.png", "vae": "tiny"}, home, several=False, force=False
     )
-    latents = read_latents_tensor(Path(path))
-    assert np.array_equal(latents.array[0], lying)
-    assert latents.spec == {"vae": "tiny"}
+    latents = read_any_latents_file(Path(path))
+    assert np.array_equal(latents.images(latents.select_tensor())[0], lying)
+    assert latents.spec_fields == {"vae": "tiny"}

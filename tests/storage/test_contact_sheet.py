@@ -1,4 +1,4 @@
-"""The contact sheet: every picture whole in its place, every label legible beside it."""
+"""Test that contact sheets show every image completely and every label legibly."""
 
 from __future__ import annotations
 
@@ -118,6 +118,6 @@ def test_wrapped_labels_keep_their_words_and_cut_ones_say_so():
         ([], [], []),
     ],
 )
-def test_what_is_no_grid_is_refused(cells, rows, columns):
+def test_labels_that_do_not_match_the_cells_are_refused(cells, rows, columns):
     with pytest.raises(ValueError, match="cell"):
         labelled_grid(cells, rows=rows, columns=columns)

@@ -1,4 +1,4 @@
-"""Latents files of encoded pictures."""
+"""Test that the latents of encoded images are read back."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sdcli.storage.latents.encoded_image import prepare_latents_output, write_en
 from sdcli.storage.latents.reader import read_any_latents_file
 
 
-def test_what_is_written_is_read_however_it_lies_in_memory(tmp_path: Path) -> None:
-    lying = np.arange(4 * 3 * 5, dtype=np.float32).reshape(3, 5, 4).transpose(2, 0, 1)
-    assert not lying.flags.c_contiguous
+def test_arrays_of_any_memory_layout_are_read_back(tmp_path: Path) -> None:
+    transposed = np.arange(4 * 3 * 5, dtype=np.float32).reshape(3, 5, 4).transpose(2, 0, 1)
+    assert not transposed.flags.c_contiguous
     home = prepare_latents_output(str(tmp_path / "a.safetensors"), several=False, force=False)
     path = write_encoded_latents(
-        lying, {"image": "a.png", "vae": "tiny"}, home, several=False, force=False
+        transposed, {"image": "a.png", "vae": "tiny"}, home, several=False, force=False
     )
     latents = read_any_latents_file(Path(path))
-    assert np.array_equal(latents.images(latents.select_tensor())[0], lying)
+    assert np.array_equal(latents.images(latents.select_tensor())[0], transposed)
     assert latents.spec_fields == {"vae": "tiny"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
+from typing import IO, cast
 
 from sdcli.storage import files
 
@@ -34,8 +35,18 @@ class TarStream:
 
     def _open(self) -> tarfile.TarFile:
         if self._tar is None:
-            # Records of one block: a reader gets each image when it is written, not 10 KiB later.
-            self._tar = tarfile.open(  # noqa: SIM115 - closed by close()
-                fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=512
+            # The stream mode "w|" would hold back the end of a member until the next one.
+            self._tar = tarfile.TarFile(
+                fileobj=cast(IO[bytes], _Stdout()), mode="w", format=tarfile.PAX_FORMAT
             )
         return self._tar
+
+
+class _Stdout:
+    """Stdout with the position that tarfile asks for, which a pipe doesn't have."""
+
+    def tell(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> int:
+        return sys.stdout.buffer.write(data)

@@ -31,8 +31,8 @@ def read_latents_file(path: Path | str) -> LatentsFile:
     Raises UsageError (2) when there is no such file or sdcli did not write it, CorruptError (7)
     when it is cut off or contradicts itself.
     """
-    given = Path(path).expanduser()
-    path = _saved_latents_path(given)
+    source = Path(path).expanduser()
+    path = _saved_latents_path(source)
     if not path.is_file():
         raise UsageError(f"no file at {path}", code="usage.file")
     header = read_latents_header(path)
@@ -40,8 +40,8 @@ def read_latents_file(path: Path | str) -> LatentsFile:
     _check_tensors(path, header)
     file = parse_latents_file(path, header)
     _check_record(file)
-    if path != given and given.is_file():
-        _check_same_image(file, given)
+    if path != source and source.is_file():
+        _check_same_image(file, source)
     return file
 
 

@@ -67,13 +67,13 @@ def open_prompts(
         return _open_files(files, format_name, template, keep_going, console)
     if len(files) > 1:
         raise UsageError(
-            f"{streams[0]} is a stream, which can't be combined with other files",
+            f"{streams[0]} is a stream, and cannot be combined with other files",
             code="usage.file",
             hint=f"cat them together, and give only {STDIN}",
         )
     if shard_from_environment().world_size > 1:
         raise UsageError(
-            f"{streams[0]} is a stream, which several ranks can't share",
+            f"{streams[0]} cannot be read by several ranks",
             code="usage.file",
             hint="write it to a file first, and give that file to all ranks",
         )

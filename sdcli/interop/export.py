@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 from sdcli.prompts import sweep
-from sdcli.request import GenerationRequest, PipelineSpec, describe_field
+from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO, GenerationRequest, describe_field
 from sdcli.storage.text import printable
 
-_FLAGS: Final = {
-    "negative_prompt": "--negative",
-    "num_inference_steps": "--steps",
-    "guidance_scale": "--guidance",
-}
 _SIDES: Final = frozenset({"width", "height"})
-_NUMBERS: Final = {
-    name: kind
-    for kind, names in (
-        (int, ("num_inference_steps", "seed", "width", "height", "clip_skip")),
-        (float, ("guidance_scale", "guidance_rescale", "eta")),
-    )
-    for name in names
-}
+_NUMBER_TYPES: Final = {"int": int, "float": float}
 
 
 def to_request_fields(foreign: ForeignRecord) -> tuple[dict[str, Any], dict[str, object]]:
@@ -94,7 +81,7 @@ def to_command(request: Mapping[str, Any]) -> str:
     if "width" in values:
         values["size"] = f"{values.pop('width')}x{values.pop('height')}"
     for name, value in values.items():
-        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        flag = SIZE_INFO.flag if name == "size" else REQUEST_FIELDS[name].flag
         # With "=" a value may begin with a dash.
         words += [flag] if value is True else [f"{flag}={value}"]
     words += ["--", prompt] if prompt.startswith("-") else [prompt]
@@ -142,7 +129,7 @@ def _convert(name: str, value: object) -> object:
     """Convert a value to the type of its field; return it unchanged if that is impossible."""
     if name == "scheduler" and isinstance(value, str):
         return value.strip()
-    number_type = _NUMBERS.get(name)
+    number_type = _NUMBER_TYPES.get(FIELD_TYPES.get(name, ""))
     if number_type is None or not isinstance(value, str | int | float):
         return value
     try:
@@ -153,8 +140,7 @@ def _convert(name: str, value: object) -> object:
 
 def _is_valid_field(name: str, value: object) -> bool:
     """Whether a request accepts a value for a field."""
-    names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
-    if name not in names or isinstance(value, list | dict):
+    if name not in FIELD_TYPES or isinstance(value, list | dict):
         return False
     try:
         GenerationRequest.from_dict({"prompt": "", name: value})

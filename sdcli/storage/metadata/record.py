@@ -64,7 +64,7 @@ def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
     """
     if not record["request"] and "decoded" in record:
         raise UsageError(
-            f"{path}: the latents it was decoded from have no record of how they were made",
+            f"{path}: decoded from latents without a record of how they were made",
             code="record.no_request",
         )
     try:

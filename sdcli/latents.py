@@ -1,4 +1,4 @@
-"""What is kept of a run's latents: as asked for, as the engine tells it, as a file names it."""
+"""Vocabulary of saved latents: selection, tensor names, and the protocols of readers and sinks."""
 
 from __future__ import annotations
 
@@ -18,40 +18,48 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     LatentsRenderer = Callable[[NDArray[Any]], NDArray[np.uint8]]
-    """Turns latents (4, height/8, width/8) into pixels (height, width, 3)."""
+    """Converts latents (4, height/8, width/8) to pixels (height, width, 3)."""
 
 XT, X0, MODEL_OUTPUT, NOISE = "xt", "x0", "eps", "noise"
 KINDS: Final[Mapping[str, str]] = {
     XT: "the noisy latents after a step",
-    X0: "the clean latents that the model predicted in it",
-    MODEL_OUTPUT: "what the UNet said in it, guidance included, in the model's own prediction type",
-    NOISE: "the noise that the image began as",
+    X0: "the clean latents that the model predicts in a step",
+    MODEL_OUTPUT: "the UNet's output in a step, with guidance, in the model's prediction type",
+    NOISE: "the initial noise of the image",
 }
-RESUMED_PREFIX: Final = "steps up to"
-"""How the event of an image begins that went on from the latents of another request."""
+"""Kinds of tensors that a file can have, with their descriptions."""
 
 FINAL: Final = "final"
-"""The name of the last latents: every whole dump has them."""
+"""Name of the last latents, which every complete file has."""
+
+RESUMED_PREFIX: Final = "steps up to"
+"""Beginning of the event of an image whose first steps came from another run."""
 
 _TENSOR_NAME = re.compile(r"(xt|x0|eps)_(\d{4,})")
 
 
 def tensor_name(kind: str, step: int) -> str:
-    """How a file names the tensor of a kind after `step` scheduler steps: "x0_0007"."""
+    """Return the name of the tensor of a kind after `step` scheduler steps, such as "x0_0007"."""
     return f"{kind}_{step:04d}"
 
 
 def parse_tensor_name(name: str) -> tuple[str, int] | None:
-    """The inverse of `tensor_name`, None for any other name."""
+    """Parse the name of a tensor to its kind and step; None for any other name."""
     match = _TENSOR_NAME.fullmatch(name)
     return (match[1], int(match[2])) if match else None
 
 
+def is_resumed_event(event: object) -> bool:
+    """Whether an event says that the first steps of an image came from another run."""
+    return isinstance(event, str) and event.startswith(RESUMED_PREFIX)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LatentsSelection:
-    """Which latents to keep: every n-th step or the named ones; with neither, the last alone.
+    """The latents to save: of every n-th step, of the named steps, or else of the last step.
 
-    A step is one of the scheduler's, counted from 1: Heun takes 7 for `--steps 4`.
+    Steps are those of the scheduler, counted from 1: Heun takes 7 steps for `--steps 4`. The final
+    latents are always saved.
     """
 
     kinds: tuple[str, ...] = (XT,)
@@ -59,33 +67,33 @@ class LatentsSelection:
     steps: tuple[int, ...] = ()
 
     @classmethod
-    def parse(cls, which: str, kinds: str | None = None) -> LatentsSelection:
-        """`final`, `all`, `every:5` or `steps:1,5,9`, and kinds as in `xt,x0`.
+    def parse(cls, steps: str, kinds: str | None = None) -> LatentsSelection:
+        """Parse `final`, `all`, `every:5` or `steps:1,5,9`, and kinds such as `xt,x0`.
 
-        Left out, the kinds are the last latents for `final`, and all of KINDS otherwise, which is
-        what `latents resume` needs. Raises UsageError.
+        The default kinds are those that `latents resume` needs: all, and for `final` the final
+        latents alone. Raises UsageError.
         """
-        kept = _parse_kinds(kinds) if kinds else (XT,) if which == "final" else tuple(KINDS)
-        if which in ("final", "all"):
-            return cls(kinds=kept, every=1 if which == "all" else None)
-        word, _, numbers = which.partition(":")
+        selected = _parse_kinds(kinds) if kinds else (XT,) if steps == "final" else tuple(KINDS)
+        if steps in ("final", "all"):
+            return cls(kinds=selected, every=1 if steps == "all" else None)
+        word, _, numbers = steps.partition(":")
         if word == "every" and re.fullmatch(r"[1-9]\d{0,3}", numbers):
-            return cls(kinds=kept, every=int(numbers))
+            return cls(kinds=selected, every=int(numbers))
         if word == "steps" and re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", numbers):
-            return cls(kinds=kept, steps=tuple(sorted({int(n) for n in numbers.split(",")})))
+            return cls(kinds=selected, steps=tuple(sorted({int(n) for n in numbers.split(",")})))
         raise UsageError(
-            f"--save-latents: {which!r} is not final, all, every:N or steps:1,5,9",
+            f"--save-latents: {steps!r} is not final, all, every:N or steps:1,5,9",
             code="usage.save_latents",
             hint=_EXAMPLES.get(word) or did_you_mean(word, ("final", "all", *_EXAMPLES)),
         )
 
     @classmethod
-    def coerce(cls, asked: LatentsSelection | str | None) -> LatentsSelection | None:
-        """The same, whether given as text or already understood."""
-        return cls.parse(asked) if isinstance(asked, str) else asked
+    def coerce(cls, selection: LatentsSelection | str | None) -> LatentsSelection | None:
+        """Parse a selection given as text; return any other value unchanged."""
+        return cls.parse(selection) if isinstance(selection, str) else selection
 
     def tensor_names(self, last: int) -> list[str]:
-        """The names of all that a run of `last` scheduler steps leaves, in the order it comes.
+        """Return the names of all tensors of a run with `last` scheduler steps, in file order.
 
         Raises UsageError for a step that the run does not have.
         """
@@ -96,13 +104,13 @@ class LatentsSelection:
             )
         names = [NOISE] if NOISE in self.kinds else []
         for step in range(1, last + 1):
-            kinds = [
-                k for k in (XT, X0, MODEL_OUTPUT) if k in self.kinds and self._takes(step, last)
-            ]
-            names += [tensor_name(k, step) for k in kinds if (k, step) != (XT, last)]
+            if self._includes(step, last):
+                kinds = [kind for kind in (XT, X0, MODEL_OUTPUT) if kind in self.kinds]
+                # The last x_t is the tensor "final".
+                names += [tensor_name(kind, step) for kind in kinds if (kind, step) != (XT, last)]
         return [*names, FINAL]
 
-    def _takes(self, step: int, last: int) -> bool:
+    def _includes(self, step: int, last: int) -> bool:
         if self.every:
             return step % self.every == 0
         return step in self.steps if self.steps else step == last
@@ -112,42 +120,48 @@ _EXAMPLES: Final = {"every": "as in every:5", "steps": "as in steps:1,5,9"}
 
 
 def _parse_kinds(text: str) -> tuple[str, ...]:
-    asked = [word.strip() for word in text.split(",")]
-    for word in asked:
-        if word not in KINDS:
+    kinds = [word.strip() for word in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
             raise UsageError(
-                f"--latents-kinds: {word!r} is not one of {', '.join(KINDS)}",
+                f"--latents-kinds: {kind!r} is not one of {', '.join(KINDS)}",
                 code="usage.latents_kinds",
             )
-    return tuple(kind for kind in KINDS if kind in asked)
+    return tuple(kind for kind in KINDS if kind in kinds)
 
 
 class LatentsSink(Protocol):
-    """Who takes the latents as they come. May raise SdcliError, which ends the run."""
+    """Receiver of latents during a run. Its methods may raise SdcliError, which ends the run."""
 
     @property
     def selection(self) -> LatentsSelection:
-        """What to hand over."""
+        """The tensors that the sink is to receive."""
 
-    def begin_image(self, course: RunInfo) -> None:
-        """An image begins, or begins again: what was taken of it before is void."""
+    def begin_image(self, run: RunInfo) -> None:
+        """Begin an image, or begin it again: tensors received for it before are void.
+
+        A batch begins again, in halves, after it ran out of memory.
+        """
 
     def write(self, index: int, name: str, array: NDArray[Any]) -> None:
-        """A tensor (4, height/8, width/8) of job `index`, in the order of `wanted.tensors`.
+        """Receive a tensor (4, height/8, width/8) of job `index`.
 
-        FINAL comes last, and before the image is decoded.
+        Tensors come in the order of `LatentsSelection.tensor_names`: FINAL last, and before the
+        image is decoded.
         """
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResumePoint:
-    """Where a run goes on: `outputs` are what the UNet said in the steps before, which are replayed
-    to the bit; or, with none, `latents` are put in after `step` steps, or where `step` is None at
-    the step nearest to their noise level `sigma`.
+    """Point at which a run resumes, in one of three ways.
 
-    Arrays are (4, height/8, width/8); `noise`, `outputs`, and `latents` for a `step`, as the dump
-    has them. Else `latents` have variance 1 (x / sqrt(1 + sigma²)), and `direction` is the
-    predicted noise in them. `notes` are sentences for the record of the image.
+    With `outputs`, the UNet's outputs of the first steps are replayed, which is exact. Otherwise
+    `latents` are injected: after `step` steps, or if `step` is None at the step whose noise level
+    is nearest to `sigma`. With neither, the run begins with `noise`.
+
+    All arrays are (4, height/8, width/8). `noise`, `outputs`, and `latents` with a `step` are the
+    tensors of the file. `latents` without one have variance 1 (x / sqrt(1 + sigma²)), and
+    `direction` is the predicted noise in them. `notes` are events for the image's record.
     """
 
     outputs: tuple[NDArray[Any], ...] = ()
@@ -160,29 +174,29 @@ class ResumePoint:
 
 
 class LatentsSource(Protocol):
-    """A dump as who goes on from it needs it."""
+    """Saved latents of a run, as resuming needs them."""
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """The path of the file."""
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """The record of its run, as far as that went."""
+        """The record of the run, as far as the run went."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of each of its tensors: (channels, height/8, width/8)."""
+        """Shape of every tensor: (channels, height/8, width/8)."""
 
     @property
     def num_steps(self) -> int:
-        """The scheduler's steps of its whole run."""
+        """Scheduler steps of the whole run."""
 
     def steps(self, kind: str) -> list[int]:
-        """The steps of which it has that kind."""
+        """Return the steps that have a tensor of the kind, rising."""
 
     def tensor(self, kind: str, step: int) -> NDArray[Any]:
-        """One tensor (4, height/8, width/8). Raises UsageError when it is not there."""
+        """Return one tensor (4, height/8, width/8). Raises UsageError when there is none."""
 
     def tensor_by_name(self, name: str) -> NDArray[Any]:
-        """The tensor of that name, which must be there."""
+        """Return an existing tensor by its name."""

@@ -1,4 +1,4 @@
-"""How ComfyUI made an image, from the graph that it ran: its chunk `prompt`."""
+"""Read ComfyUI's graphs, which it embeds in its images as the chunk `prompt`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from typing import Final
 from sdcli.interop.comfyui_graph import Graph, Node
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 
-_PARTS: Final = ("noise", "guider", "sampler", "sigmas")
-"""Inputs of a node that samples, where its settings are nodes of their own."""
-_TEXTS: Final = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt")
+_PART_INPUTS: Final = ("noise", "guider", "sampler", "sigmas")
+"""Inputs of a sampler whose settings are separate nodes."""
+_TEXT_INPUTS: Final = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt")
 _NO_TEXT: Final = frozenset(
     {"clip", "model", "vae", "image", "pixels", "latent", "latent_image", "samples", "control_net"}
 )
-_MODELS: Final = ("ckpt_name", "unet_name", "model_name")
+"""Inputs behind which there is no prompt."""
+_MODEL_INPUTS: Final = ("ckpt_name", "unet_name", "model_name")
 _SETTINGS: Final = frozenset(
-    {"seed", "noise_seed", "steps", "cfg", "sampler_name", "scheduler", *_TEXTS, *_MODELS}
+    {
+        "seed",
+        "noise_seed",
+        "steps",
+        "cfg",
+        "sampler_name",
+        "scheduler",
+        *_TEXT_INPUTS,
+        *_MODEL_INPUTS,
+    }
     | {"control_after_generate"}
 )
 _SCHEDULES: Final = {
@@ -24,83 +34,85 @@ _SCHEDULES: Final = {
     "ExponentialScheduler": "exponential",
     "BetaSamplingScheduler": "beta",
 }
-"""Nodes that are one schedule each."""
-_AS_EVER: Final[Mapping[str, object]] = {
+"""Node classes that make the sigmas of one schedule, and ComfyUI's names of it."""
+_DEFAULTS: Final[Mapping[str, object]] = {
     "denoise": 1,
     "add_noise": "enable",
     "start_at_step": 0,
     "end_at_step": 10000,
     "return_with_leftover_noise": "disable",
 }
-"""Settings that say nothing."""
-_READ: Final = frozenset(
+"""Settings with their default values, which are left out."""
+_KNOWN_NODES: Final = frozenset(
     {"CLIPTextEncode", "CLIPSetLastLayer", "CheckpointLoaderSimple", "EmptyLatentImage"}
     | {"KSampler", "KSamplerAdvanced", "KSamplerSelect", "SamplerCustom", "SamplerCustomAdvanced"}
     | {"BasicScheduler", "BasicGuider", "CFGGuider", "RandomNoise", "VAEDecode", "VAELoader"}
     | {"SaveImage", "PreviewImage", "PrimitiveNode", "Reroute", "LoraLoader", *_SCHEDULES}
 )
-"""Nodes of which all is told."""
+"""Node classes whose settings are all read."""
 
 
 def read_comfyui(text: str) -> ForeignRecord | None:
-    """The record in a graph, None where nothing samples. Raises nothing for what stands in it."""
+    """Read the graph in a chunk `prompt`, None when it has no sampler. Never raises."""
     graph = Graph.parse(text)
     sampler = graph.first_sampler()
     if sampler is None:
         return None
-    width, height = _size(graph, sampler)
-    found: dict[str, object] = {
-        "prompt": _prompt(graph, sampler, "positive"),
-        "negative_prompt": _prompt(graph, sampler, "negative"),
-        "scheduler": _scheduler(graph, sampler),
-        "num_inference_steps": graph.number(sampler, "steps", via=_PARTS),
-        "guidance_scale": graph.number(sampler, "cfg", via=_PARTS),
-        "seed": graph.number(sampler, "seed", "noise_seed", via=_PARTS),
+    width, height = _find_size(graph, sampler)
+    vaes = (graph.text(node, "vae_name") for node in graph.nodes.values())
+    fields: dict[str, object] = {
+        "prompt": _find_prompt(graph, sampler, "positive"),
+        "negative_prompt": _find_prompt(graph, sampler, "negative"),
+        "scheduler": _find_scheduler(graph, sampler),
+        "num_inference_steps": graph.number(sampler, "steps", via=_PART_INPUTS),
+        "guidance_scale": graph.number(sampler, "cfg", via=_PART_INPUTS),
+        "seed": graph.number(sampler, "seed", "noise_seed", via=_PART_INPUTS),
         "width": width,
         "height": height,
-        "clip_skip": _clip_skip(graph),
-        "model": graph.text(sampler, *_MODELS, via=("model", "guider")),
-        "vae": next((v for n in graph.nodes.values() if (v := graph.text(n, "vae_name"))), None),
+        "clip_skip": _find_clip_skip(graph),
+        "model": graph.text(sampler, *_MODEL_INPUTS, via=("model", "guider")),
+        "vae": next(filter(None, vaes), None),
     }
-    return ForeignRecord(generator="ComfyUI", fields=found, extra=_other(graph, sampler))
+    return ForeignRecord(generator="ComfyUI", fields=fields, extra=_find_extra(graph, sampler))
 
 
-def _prompt(graph: Graph, sampler: Node, side: str) -> str:
-    """All text that feeds one side of the sampler, each once."""
+def _find_prompt(graph: Graph, sampler: Node, side: str) -> str:
+    """All texts that feed one side of the sampler, each once."""
     names = ("positive", "conditioning") if side == "positive" else (side,)
-    guiders = list(graph.upstream(sampler, via=("guider",)))
+    guiders = graph.upstream(sampler, via=("guider",))
     starts = [graph.node_at(node.inputs.get(name)) for node in guiders for name in names]
-    # Some nodes take both sides and give both.
-    elsewhere = {*_NO_TEXT, *_TEXTS, "positive" if side == "negative" else "negative"}
-    found = [
+    # Some nodes, such as ControlNet's, take both sides and return both: stay on this one.
+    other_side = "positive" if side == "negative" else "negative"
+    texts = [
         str(text).strip()
-        for node in graph.upstream(*starts, but=elsewhere)
+        for node in graph.upstream(*starts, exclude={*_NO_TEXT, *_TEXT_INPUTS, other_side})
         if node.kind != "ConditioningZeroOut"
-        for text in _texts(graph, node, side)
+        for text in _node_texts(graph, node, side)
     ]
-    return ", ".join(filter(None, dict.fromkeys(found)))
+    return ", ".join(filter(None, dict.fromkeys(texts)))
 
 
-def _texts(graph: Graph, node: Node, side: str) -> Iterator[object]:
-    """The texts of a node; loaders that encode, too, have them by the name of their side."""
-    yield from filter(None, (graph.text(node, name) for name in _TEXTS))
+def _node_texts(graph: Graph, node: Node, side: str) -> Iterator[object]:
+    yield from filter(None, (graph.text(node, name) for name in _TEXT_INPUTS))
+    # Loaders that also encode name their texts after the side.
     if isinstance(node.inputs.get(side), str):
         yield node.inputs[side]
 
 
-def _scheduler(graph: Graph, sampler: Node) -> str | None:
-    """Sampler and schedule by ComfyUI's names."""
-    parts = list(graph.upstream(sampler, via=("sampler",)))
-    name = graph.text(sampler, "sampler_name", via=("sampler",)) or parts[-1].kind
+def _find_scheduler(graph: Graph, sampler: Node) -> str | None:
+    """Sampler and schedule, by ComfyUI's names."""
+    sampler_nodes = list(graph.upstream(sampler, via=("sampler",)))
+    name = graph.text(sampler, "sampler_name", via=("sampler",)) or sampler_nodes[-1].kind
     schedule = graph.text(sampler, "scheduler", via=("sigmas",))
     if schedule is None:
         kinds = [node.kind for node in graph.upstream(sampler, via=("sigmas",))][1:]
+        # The farthest node makes the sigmas; those after it split or reverse them.
         schedule = next((_SCHEDULES.get(kind, kind) for kind in reversed(kinds)), None)
     return str(name) if schedule in (None, "normal") else f"{name} {schedule}"
 
 
-def _size(graph: Graph, sampler: Node) -> tuple[object, object]:
-    """Width and height of the latents that the sampler began with."""
+def _find_size(graph: Graph, sampler: Node) -> tuple[object, object]:
+    """Width and height of the latents that the sampler starts from."""
     for node in graph.upstream(sampler, via=("latent_image", "latent", "samples")):
         width, height = graph.number(node, "width"), graph.number(node, "height")
         if width and height:
@@ -108,20 +120,20 @@ def _size(graph: Graph, sampler: Node) -> tuple[object, object]:
     return None, None
 
 
-def _clip_skip(graph: Graph) -> int | None:
-    """ComfyUI counts layers from the end, -1 being the last."""
+def _find_clip_skip(graph: Graph) -> int | None:
+    """Skipped layers; ComfyUI counts layers from the end, with -1 as the last."""
     layers = (graph.number(node, "stop_at_clip_layer") for node in graph.nodes.values())
     layer = next(filter(None, layers), None)
     return -layer - 1 if isinstance(layer, int) and layer < -1 else None
 
 
-def _other(graph: Graph, sampler: Node) -> dict[str, object]:
-    """What the sampler was told besides, and what else was in the graph."""
+def _find_extra(graph: Graph, sampler: Node) -> dict[str, object]:
+    """Other settings of the sampler, LoRAs, further samplers, and the remaining nodes."""
     settings = {
         name: value
-        for node in graph.upstream(sampler, via=_PARTS)
+        for node in graph.upstream(sampler, via=_PART_INPUTS)
         for name, value in node.inputs.items()
-        if not isinstance(value, list) and name not in _SETTINGS and value != _AS_EVER.get(name)
+        if not isinstance(value, list) and name not in _SETTINGS and value != _DEFAULTS.get(name)
     }
     loras = [
         f"{node.inputs['lora_name']} {shorten(node.inputs.get('strength_model', 1))}"
@@ -131,6 +143,6 @@ def _other(graph: Graph, sampler: Node) -> dict[str, object]:
     samplers = [
         node.kind for node in graph.nodes.values() if node.is_sampler and node is not sampler
     ]
-    nodes = sorted({node.kind for node in graph.nodes.values()} - _READ - {*samplers})
+    nodes = sorted({node.kind for node in graph.nodes.values()} - _KNOWN_NODES - {*samplers})
     named = {"LoRA": loras, "further samplers": samplers, "nodes": nodes}
     return settings | {name: ", ".join(values) for name, values in named.items() if values}

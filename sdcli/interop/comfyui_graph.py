@@ -1,4 +1,4 @@
-"""A graph of nodes as ComfyUI runs it: values looked for upstream, in what feeds a node."""
+"""Search ComfyUI's graphs: find values in a node, and upstream in the nodes that feed it."""
 
 from __future__ import annotations
 
@@ -10,109 +10,121 @@ from typing import Final
 
 from sdcli.interop.foreign_record import json_object, shorten
 
-_MOST_NODES: Final = 1000
-"""Nobody draws more, and a walk takes time: such a graph is as good as none."""
-_FARTHEST: Final = 20
-_KINDS: Final = {"number": (int, float), "text": (str,)}
-_NAMES: Final = ("value", "string", "text", "int", "float", "number")
-"""What nodes that hold one value call it."""
-# All in one node, or parts of it in nodes of their own.
-_SAMPLES: Final = (frozenset({"sampler_name", "steps", "cfg"}), frozenset({"sampler", "sigmas"}))
+_MAX_NODES: Final = 1000
+"""Larger graphs are ignored: people don't draw them, and searching them takes long."""
+_MAX_DISTANCE: Final = 20
+"""Nodes that a linked value is searched in."""
+_VALUE_TYPES: Final = {"number": (int, float), "text": (str,)}
+_VALUE_NAMES: Final = ("value", "string", "text", "int", "float", "number")
+"""Names that nodes of a single value use for it."""
+# Either all settings are in one node, or parts of them are nodes of their own.
+_SAMPLER_INPUTS: Final = (
+    frozenset({"sampler_name", "steps", "cfg"}),
+    frozenset({"sampler", "sigmas"}),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """`inputs` has values, and links: [id of a node, number of its output]."""
+    """A node of a class (`kind`); `inputs` are values, and links [id of a node, output number]."""
 
     kind: str
     inputs: Mapping[str, object]
 
     @property
     def is_sampler(self) -> bool:
-        """Whether it makes latents of noise."""
-        return any(self.inputs.keys() >= names for names in _SAMPLES)
+        """Whether the node denoises latents."""
+        return any(self.inputs.keys() >= names for names in _SAMPLER_INPUTS)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes by their id."""
+    """Nodes by their ids."""
 
     nodes: Mapping[str, Node] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> Graph:
-        """The graph of a chunk; what is no node is left out."""
-        facts = json_object(text)
+        """Parse the text of a chunk. Entries that are not nodes are skipped; never raises."""
+        entries = json_object(text)
         return cls(
             {
-                key: Node(shorten(node.get("class_type", "")), node["inputs"])
-                for key, node in (facts if len(facts) <= _MOST_NODES else {}).items()
-                if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
+                key: Node(shorten(entry.get("class_type", "")), entry["inputs"])
+                for key, entry in (entries if len(entries) <= _MAX_NODES else {}).items()
+                if isinstance(entry, dict) and isinstance(entry.get("inputs"), dict)
             }
         )
 
     def first_sampler(self) -> Node | None:
-        """A node that samples and that no other such feeds; later ones refine its picture."""
+        """Return a sampler that no other sampler feeds: later ones only refine its image."""
         node = next((node for node in self.nodes.values() if node.is_sampler), None)
-        passed: set[Node] = set()
-        while node and node not in passed:
-            passed.add(node)
-            feeding = (one for one in self.upstream(node) if one.is_sampler and one is not node)
+        visited: set[Node] = set()
+        # Links in a damaged file can form a cycle.
+        while node and node not in visited:
+            visited.add(node)
+            feeding = (n for n in self.upstream(node) if n.is_sampler and n is not node)
             node = next(feeding, node)
         return node
 
     def node_at(self, link: object) -> Node | None:
-        """The node at the other end of a link, None for what is no link."""
+        """Return the node that a link points to, None for anything that is not a link."""
         if not (isinstance(link, list) and len(link) == 2 and isinstance(link[0], str | int)):
             return None
         return self.nodes.get(str(link[0]))
 
     def upstream(
-        self, *start: Node | None, via: Collection[str] = (), but: Collection[str] = ()
+        self, *start: Node | None, via: Collection[str] = (), exclude: Collection[str] = ()
     ) -> Iterator[Node]:
-        """The nodes and what feeds them, nearest first, each once.
+        """Yield the nodes and all nodes that feed them, nearest first, each once.
 
-        With `via`, only through inputs of those names; never through those of `but`.
+        With `via`, links are followed only from inputs of those names; never from `exclude`.
         """
-        seen: set[Node] = set()
-        waiting = deque(start)
-        while waiting:
-            node = waiting.popleft()
-            if node is None or node in seen:
+        visited: set[Node] = set()
+        queue = deque(start)
+        while queue:
+            node = queue.popleft()
+            if node is None or node in visited:
                 continue
-            seen.add(node)
+            visited.add(node)
             yield node
-            links = (v for k, v in node.inputs.items() if (k in via or not via) and k not in but)
-            waiting.extend(map(self.node_at, links))
+            links = (
+                value
+                for name, value in node.inputs.items()
+                if (name in via or not via) and name not in exclude
+            )
+            queue.extend(map(self.node_at, links))
 
+    # No input has an empty name: the default of `via` searches the node alone.
     def number(self, node: Node, *names: str, via: Collection[str] = ("",)) -> object:
-        """The first number of those names in the node and in what feeds it through `via`."""
-        return self._value("number", node, names, via)
+        """Find the first number with one of the names, in a node and its feeders through `via`."""
+        return self._find_value("number", node, names, via)
 
     def text(self, node: Node, *names: str, via: Collection[str] = ("",)) -> object:
-        """The same for text."""
-        return self._value("text", node, names, via)
+        """Find the first text with one of the names, in a node and its feeders through `via`."""
+        return self._find_value("text", node, names, via)
 
-    def _value(
-        self, kind: str, start: Node, names: Collection[str], via: Collection[str]
+    def _find_value(
+        self, value_type: str, start: Node, names: Collection[str], via: Collection[str]
     ) -> object:
         for node in self.upstream(start, via=via):
             for name in names:
                 value = node.inputs.get(name)
-                value = value if _is(kind, value) else self._linked(kind, value, names)
+                if not _has_type(value_type, value):
+                    value = self._linked_value(value_type, value, names)
                 if value is not None:
                     return value
         return None
 
-    def _linked(self, kind: str, link: object, names: Collection[str]) -> object:
-        """The value that a link brings: by a name that fits, or the only one of its kind."""
-        for node in islice(self.upstream(self.node_at(link)), _FARTHEST):
-            values = {name: value for name, value in node.inputs.items() if _is(kind, value)}
-            named = [values[name] for name in (*names, *_NAMES) if name in values]
+    def _linked_value(self, value_type: str, link: object, names: Collection[str]) -> object:
+        """The value that a link brings: one with a fitting name, or the only one of its type."""
+        for node in islice(self.upstream(self.node_at(link)), _MAX_DISTANCE):
+            values = {k: v for k, v in node.inputs.items() if _has_type(value_type, v)}
+            named = [values[name] for name in (*names, *_VALUE_NAMES) if name in values]
             if named or len(values) == 1:
                 return [*named, *values.values()][0]
         return None
 
 
-def _is(kind: str, value: object) -> bool:
-    return isinstance(value, _KINDS[kind]) and not isinstance(value, bool)
+def _has_type(value_type: str, value: object) -> bool:
+    # In Python a bool is an int, too.
+    return isinstance(value, _VALUE_TYPES[value_type]) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""How to make an image again: as a line of a prompt file, and as a command."""
+"""Export requests, also those of other programs, as prompt file lines and commands."""
 
 from __future__ import annotations
 
@@ -18,87 +18,99 @@ _SIDES: Final = frozenset({"width", "height"})
 _NUMBER_TYPES: Final = {"int": int, "float": float}
 
 
-def to_request_fields(reading: ForeignRecord) -> tuple[dict[str, Any], dict[str, object]]:
-    """(the fields that our own requests can take, what was left out) of a stranger's record.
+def to_request_fields(foreign: ForeignRecord) -> tuple[dict[str, Any], dict[str, object]]:
+    """Split a foreign record into the valid fields of a request, and the values left out.
 
-    A model's name there is no path or hub id here, so models and VAEs are always left out.
+    Models and VAEs are always left out: their names in other programs are neither paths nor hub
+    ids. The fields always have a prompt.
     """
-    taken: dict[str, Any] = {"prompt": ""}
-    left: dict[str, object] = {}
-    for name, value in reading.fields.items():
-        if value in (None, ""):
+    fields: dict[str, Any] = {"prompt": ""}
+    left_out: dict[str, object] = {}
+    for name, text in foreign.fields.items():
+        if text in (None, ""):
             continue
-        if name in ("model", "vae") or not _is_valid_field(name, plain := _plain(name, value)):
-            left[name] = shorten(value)
+        value = _convert(name, text)
+        if name in ("model", "vae") or not _is_valid_field(name, value):
+            left_out[name] = shorten(text)
         else:
-            taken[name] = plain
-    for name in _orphaned_fields(taken):
-        left[name] = taken.pop(name)
-    return taken, left
+            fields[name] = value
+    for name in _orphaned_fields(fields):
+        left_out[name] = fields.pop(name)
+    return fields, left_out
 
 
-def unmapped_fields(reading: ForeignRecord) -> dict[str, str]:
-    """The rest of a stranger's record, which has no place in a request."""
-    return {name: shorten(value) for name, value in reading.extra.items()}
+def unmapped_fields(foreign: ForeignRecord) -> dict[str, str]:
+    """Return the values of a foreign record that have no field of sdcli, shortened."""
+    return {name: shorten(value) for name, value in foreign.extra.items()}
 
 
-def _orphaned_fields(taken: Mapping[str, Any]) -> list[str]:
-    """Fields that say nothing without another that could not be taken."""
-    sides = _SIDES & taken.keys()
-    alone = sorted(sides) if len(sides) == 1 else []
-    sampler = resolve_scheduler(taken["scheduler"]).sampler if "scheduler" in taken else None
-    if "eta" in taken and not (sampler and sampler.takes_eta):
-        alone.append("eta")  # A1111's other eta, of ancestral samplers
-    return alone
+def _orphaned_fields(fields: Mapping[str, Any]) -> list[str]:
+    """Fields that have no meaning without another field, which could not be used."""
+    sides = _SIDES & fields.keys()
+    orphans = sorted(sides) if len(sides) == 1 else []
+    sampler = resolve_scheduler(fields["scheduler"]).sampler if "scheduler" in fields else None
+    if "eta" in fields and not (sampler and sampler.takes_eta):
+        # A1111 uses the same name for a setting of ancestral samplers.
+        orphans.append("eta")
+    return orphans
 
 
 def to_prompt_line(request: Mapping[str, Any]) -> str:
-    """One line of a .jsonl prompt file, with nothing in it that would be so anyway."""
-    return json.dumps(_explicit_fields(request))  # ASCII: no terminal acts on it
+    """Format a request as a line of a .jsonl prompt file, without default values.
+
+    The line is ASCII, so that no character of it can control a terminal.
+    """
+    return json.dumps(_explicit_fields(request))
 
 
 def to_command(request: Mapping[str, Any]) -> str:
-    """A `sdcli generate` command, quoted for a shell. Raises UsageError for what it cannot say."""
-    said = _explicit_fields(request)
-    for name, value in said.items():
-        if not _fits_command_line(name, value) or _SIDES & said.keys() == {name}:
+    """Format a request as a `sdcli generate` command, quoted for a shell.
+
+    Raises UsageError for values that a command line can't express.
+    """
+    values = _explicit_fields(request)
+    for name, value in values.items():
+        if not _fits_command_line(name, value) or _SIDES & values.keys() == {name}:
             raise UsageError(
-                f"{describe_field(name)}: {value!r} cannot be said on a command line",
+                f"{describe_field(name)}: a command line can't express {value!r}",
                 code=f"usage.{name}",
-                hint="--as-prompt-line says it for sdcli batch",
+                hint="use --as-prompt-line, and sdcli batch",
             )
-    prompt = said.pop("prompt")
+    prompt = values.pop("prompt")
     words = ["sdcli", "generate"]
-    if "width" in said:
-        said["size"] = f"{said.pop('width')}x{said.pop('height')}"
-    for name, value in said.items():
+    if "width" in values:
+        values["size"] = f"{values.pop('width')}x{values.pop('height')}"
+    for name, value in values.items():
         flag = SIZE_INFO.flag if name == "size" else REQUEST_FIELDS[name].flag
+        # With "=" a value may begin with a dash.
         words += [flag] if value is True else [f"{flag}={value}"]
     words += ["--", prompt] if prompt.startswith("-") else [prompt]
-    return " ".join(map(_quoted, words))
+    return " ".join(map(_quote, words))
 
 
 def _fits_command_line(name: str, value: object) -> bool:
-    """Whether `generate` reads the value as itself: no list or range of others, and not stdin."""
+    """Whether `generate` would parse a value back to itself."""
     if isinstance(value, bool):
         return True
+    # Arguments end at NUL, and the prompt "-" stands for stdin.
     if "\0" in str(value) or (name == "prompt" and value == "-"):
         return False
     try:
-        [same] = sweep.parse_values(name, str(value))
+        # Commas and ".." would make it a list or a range.
+        [parsed] = sweep.parse_values(name, str(value))
     except (UsageError, ValueError):
         return False
-    return same == value
+    return parsed == value
 
 
-def _quoted(word: str) -> str:
-    """One word for a shell; bash's $'…' keeps from the terminal what would act on it."""
+def _quote(word: str) -> str:
     if printable(word) == word and "\n" not in word:
         return shlex.quote(word)
-    return "$'" + "".join(_escaped(char) for char in word) + "'"
+    # Bash's $'…' has escapes, so that no character can control the terminal.
+    return "$'" + "".join(map(_escape, word)) + "'"
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     if char in "\\'":
         return f"\\{char}"
     if char == "\n" or printable(char) != char:
@@ -107,25 +119,27 @@ def _escaped(char: str) -> str:
 
 
 def _explicit_fields(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The request without what is the default anyway. Raises UsageError for one that is none."""
-    plain = GenerationRequest(prompt="").to_dict()
-    full = GenerationRequest.from_dict(request).to_dict()
-    return {k: v for k, v in full.items() if k == "prompt" or v != plain[k]}
+    """The prompt, and values other than the defaults. Raises UsageError for invalid requests."""
+    defaults = GenerationRequest(prompt="").to_dict()
+    values = GenerationRequest.from_dict(request).to_dict()
+    return {k: v for k, v in values.items() if k == "prompt" or v != defaults[k]}
 
 
-def _plain(name: str, value: object) -> object:
-    """The value as the type of its field, as it is where it cannot be that."""
+def _convert(name: str, value: object) -> object:
+    """Convert a value to the type of its field; return it unchanged if that is impossible."""
     if name == "scheduler" and isinstance(value, str):
         return value.strip()
-    kind = _NUMBER_TYPES.get(FIELD_TYPES.get(name, ""))
+    number_type = _NUMBER_TYPES.get(FIELD_TYPES.get(name, ""))
+    if number_type is None or not isinstance(value, str | int | float):
+        return value
     try:
-        return kind(str(value)) if kind and isinstance(value, str | int | float) else value
+        return number_type(str(value))
     except ValueError:
         return value
 
 
 def _is_valid_field(name: str, value: object) -> bool:
-    """Whether a request can have that value of that field."""
+    """Whether a request accepts a value for a field."""
     if name not in FIELD_TYPES or isinstance(value, list | dict):
         return False
     try:

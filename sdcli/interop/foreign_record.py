@@ -1,4 +1,4 @@
-"""What a stranger's record is here: the one type that every reader of other programs gives."""
+"""Represent the metadata of other programs in sdcli's field names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_LONGEST: Final = 200
+_MAX_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignRecord:
-    """A stranger's record: `found` has our names of fields (values unchecked), `other` the rest."""
+    """Metadata of an image from another program.
+
+    `fields` uses sdcli's field names and has unchecked values; `extra` is everything else, under
+    the program's own names.
+    """
 
     generator: str
     fields: Mapping[str, object]
@@ -20,18 +24,19 @@ class ForeignRecord:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """The text as a JSON object, empty when it is none."""
+    """Parse a JSON object, returning an empty dictionary for any other text."""
     try:
-        facts = json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-def shorten(value: object, longest: int = _LONGEST) -> str:
-    """A value in a few words; what nests may be endless."""
+def shorten(value: object, max_length: int = _MAX_LENGTH) -> str:
+    """Format a value as text of at most `max_length` characters."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except (ValueError, TypeError, RecursionError):
+        # A file can nest lists deeper than the encoder follows.
         text = "…"
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return text if len(text) <= max_length else f"{text[: max_length - 1]}…"

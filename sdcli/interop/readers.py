@@ -1,21 +1,19 @@
-"""What other programs wrote into their images, as pure data: nothing of it is ever executed.
+"""Read the metadata that other programs embed in images, without executing any of it.
 
-A1111's text, dgenerate's and mflux's are read here, ComfyUI's graphs in `comfyui`; InvokeAI's,
-Fooocus' and NovelAI's records by sd-parsers.
+The text of A1111, dgenerate and mflux is parsed here and ComfyUI's graphs in `comfyui`; the records
+of InvokeAI, Fooocus and NovelAI are parsed by sd-parsers.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.interop import comfyui
+from sdcli.interop import comfyui, dgenerate
 from sdcli.interop.foreign_record import ForeignRecord, json_object, shorten
-from sdcli.storage.images.codec import UNREADABLE, comment_text
+from sdcli.storage.images.embedded_text import read_embedded_text
 from sdcli.storage.metadata import a1111
 
 _CHUNKS: Final = {
@@ -26,131 +24,81 @@ _CHUNKS: Final = {
     "Dream": "InvokeAI",
     "parameters": "A1111 or Fooocus",
 }
-"""Where records stand in a PNG, and whose they are."""
+"""Keywords of PNG text chunks, and the programs that write them."""
 
 
 def read_foreign(path: Path, parameters: str | None) -> ForeignRecord | None:
-    """The record of an image that is not ours; `parameters` is its A1111 text, None without one.
+    """Read the record of an image from another program, None when there is none.
 
-    Never raises for what stands in the image.
+    `parameters` is the image's A1111 text, if any. Never raises for the contents of the image.
     """
-    texts = _texts(path)
+    texts = read_embedded_text(path)
     comment = parameters or texts.get("UserComment", "")
-    if config := texts.get("DgenerateConfig") or _dgenerate_config(comment):
-        return _dgenerate(config)
+    if config := texts.get("DgenerateConfig") or dgenerate.find_config(comment):
+        return dgenerate.read_dgenerate(config)
     facts = json_object(comment)
     if any(name.startswith("mflux") for name in facts):
-        return _mflux(facts)
+        return _read_mflux(facts)
     if not facts and (parameters or a1111.parse_parameters(comment)[2]):
-        return _a1111(comment)
-    return comfyui.read_comfyui(texts.get("prompt", "")) or _by_library(
+        return _read_a1111(comment)
+    return comfyui.read_comfyui(texts.get("prompt", "")) or _read_with_sd_parsers(
         texts | {"parameters": comment}
     )
 
 
 def describe_unreadable(path: Path) -> str | None:
-    """What stands in an image that `read` could not read, None when there is nothing."""
-    texts = _texts(path)
-    found = [f"{name!r} ({whose})" for name, whose in _CHUNKS.items() if texts.get(name)]
-    return f"its text {' and '.join(found)} could not be read" if found else None
+    """Describe known text chunks that `read_foreign` could not read, None when there are none."""
+    texts = read_embedded_text(path)
+    chunks = [f"{name!r} ({program})" for name, program in _CHUNKS.items() if texts.get(name)]
+    return f"its text {' and '.join(chunks)} could not be read" if chunks else None
 
 
-def _texts(path: Path) -> dict[str, str]:
-    """All text of the image: PNG chunks, and EXIF's UserComment."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")
-            image.load()
-            texts = {str(k): v for k, v in image.info.items() if isinstance(v, str)}
-            comment = image.getexif().get_ifd(0x8769).get(0x9286)
-    except (*UNREADABLE, Image.DecompressionBombError):
-        return {}
-    text = comment_text(comment)
-    return texts if text is None else texts | {"UserComment": text}
+_A1111_NAMES: Final = frozenset(
+    {"Sampler", "Schedule type", "Steps", "CFG scale", "Seed", "Size", "Clip skip", "Model"}
+    | {"CFG Rescale phi", "Eta", "Eta DDIM"}
+)
+"""Names in A1111's text that have a field of sdcli."""
 
 
-def _a1111(text: str) -> ForeignRecord:
-    prompt, negative, fields = a1111.parse_parameters(text)
-    sampler, schedule = fields.get("Sampler", ""), fields.get("Schedule type", "")
-    if sampler and schedule:  # Automatic, too: it is not the plain sampler
-        sampler = f"{sampler} {schedule}"
-    skip = fields.get("Clip skip", "")
-    width, _, height = fields.get("Size", "").partition("x")
-    version = fields.get("Version", "")
-    found: dict[str, object] = {
+def _read_a1111(text: str) -> ForeignRecord:
+    prompt, negative, values = a1111.parse_parameters(text)
+    width, _, height = values.get("Size", "").partition("x")
+    fields: dict[str, object] = {
         "prompt": prompt,
         "negative_prompt": negative,
-        "scheduler": sampler,
-        "num_inference_steps": fields.get("Steps"),
-        "guidance_scale": fields.get("CFG scale"),
-        "guidance_rescale": fields.get("CFG Rescale phi"),
-        "eta": fields.get("Eta DDIM") or fields.get("Eta"),
-        "seed": fields.get("Seed"),
+        "scheduler": _a1111_scheduler(values),
+        "num_inference_steps": values.get("Steps"),
+        "guidance_scale": values.get("CFG scale"),
+        "guidance_rescale": values.get("CFG Rescale phi"),
+        "eta": values.get("Eta DDIM") or values.get("Eta"),
+        "seed": values.get("Seed"),
         "width": width,
         "height": height,
-        "clip_skip": int(skip) - 1 if skip.isdecimal() and len(skip) < 4 and int(skip) else None,
-        "model": fields.get("Model"),
+        "clip_skip": _a1111_clip_skip(values.get("Clip skip", "")),
+        "model": values.get("Model"),
     }
-    known = ("Sampler", "Schedule type", "Steps", "CFG scale", "Seed", "Size", "Clip skip", "Model")
-    asked = (*known, "CFG Rescale phi", "Eta", "Eta DDIM")
-    other = {name: value for name, value in fields.items() if name not in asked}
-    if other.get("RNG") == "CPU":  # so is ours
-        del other["RNG"]
-    is_cpp = "stable-diffusion.cpp" in version
-    return ForeignRecord(
-        generator="stable-diffusion.cpp" if is_cpp else "A1111", fields=found, extra=other
-    )
+    extra = {name: value for name, value in values.items() if name not in _A1111_NAMES}
+    if extra.get("RNG") == "CPU":
+        # sdcli always draws its noise on the CPU, so nothing is lost.
+        del extra["RNG"]
+    is_cpp = "stable-diffusion.cpp" in values.get("Version", "")
+    generator = "stable-diffusion.cpp" if is_cpp else "A1111"
+    return ForeignRecord(generator=generator, fields=fields, extra=extra)
 
 
-_DGENERATE = {
-    "prompts": "prompt",
-    "seeds": "seed",
-    "inference-steps": "num_inference_steps",
-    "guidance-scales": "guidance_scale",
-    "guidance-rescales": "guidance_rescale",
-    "clip-skips": "clip_skip",
-    "scheduler": "scheduler",
-    "schedulers": "scheduler",
-    "output-size": "size",
-    "vae": "vae",
-}
+def _a1111_scheduler(values: Mapping[str, str]) -> str:
+    sampler, schedule = values.get("Sampler", ""), values.get("Schedule type", "")
+    # "Automatic" is kept, too: it isn't the same as the sampler's name alone.
+    return f"{sampler} {schedule}" if sampler and schedule else sampler
 
 
-def _dgenerate_config(comment: str) -> str | None:
-    return comment if re.match(r"\s*#![^\n]*\bdgenerate\b", comment) else None
+def _a1111_clip_skip(text: str) -> int | None:
+    """A1111 counts from 1, which skips nothing; Diffusers counts from 0."""
+    is_count = text.isdecimal() and len(text) < 4 and int(text) > 0
+    return int(text) - 1 if is_count else None
 
 
-def _dgenerate(config: str) -> ForeignRecord:
-    """A config is a shell-like script; its one invocation is read as words and never run."""
-    lines = [line for line in config.splitlines() if not line.lstrip().startswith(("#", "\\"))]
-    try:
-        words = shlex.split(" ".join(line.rstrip("\\") for line in lines))
-    except ValueError:  # a quote that never ends
-        words = []
-    options: dict[str, list[str]] = {}
-    name = "model"
-    for word in words:
-        if re.fullmatch(r"--?[a-z][\w-]*", word):
-            name = word.lstrip("-")
-            options.setdefault(name, [])
-        else:
-            options.setdefault(name, []).append(word)
-    found: dict[str, object] = {
-        _DGENERATE.get(name, name): values[0]
-        for name, values in options.items()
-        if values and (name in _DGENERATE or name == "model")
-    }
-    width, _, height = str(found.pop("size", "")).partition("x")
-    prompt, _, negative = str(found.get("prompt", "")).partition(";")
-    found |= {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
-    found |= {"width": width, "height": height or width}
-    other = {name: " ".join(v) for name, v in options.items() if name not in (*_DGENERATE, "model")}
-    return ForeignRecord(generator="dgenerate", fields=found, extra=other)
-
-
-_MFLUX = {
+_MFLUX: Final = {
     "prompt": "prompt",
     "negative_prompt": "negative_prompt",
     "seed": "seed",
@@ -162,13 +110,13 @@ _MFLUX = {
 }
 
 
-def _mflux(facts: Mapping[str, Any]) -> ForeignRecord:
-    found = {ours: facts.get(theirs) for theirs, ours in _MFLUX.items()}
-    other = {name: value for name, value in facts.items() if name not in _MFLUX}
-    return ForeignRecord(generator="mflux", fields=found, extra=other)
+def _read_mflux(facts: Mapping[str, Any]) -> ForeignRecord:
+    fields = {field: facts.get(name) for name, field in _MFLUX.items()}
+    extra = {name: value for name, value in facts.items() if name not in _MFLUX}
+    return ForeignRecord(generator="mflux", fields=fields, extra=extra)
 
 
-_LIBRARY: Final = {
+_SD_PARSERS: Final = {
     "steps": "num_inference_steps",
     "cfg_scale": "guidance_scale",
     "cfg_rescale_multiplier": "guidance_rescale",
@@ -176,52 +124,55 @@ _LIBRARY: Final = {
     "width": "width",
     "height": "height",
 }
-_MALFORMED: Final = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
-"""What sd-parsers raises over JSON of another layout, besides its own error."""
+_SD_PARSERS_ERRORS: Final = (
+    AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError
+)  # fmt: skip
+"""Exceptions of sd-parsers for JSON of an unexpected layout, besides its own."""
 
 
-def _by_library(texts: dict[str, str]) -> ForeignRecord | None:
-    """Ask sd-parsers."""
+def _read_with_sd_parsers(texts: dict[str, str]) -> ForeignRecord | None:
     from sd_parsers.exceptions import ParserError
     from sd_parsers.parsers import FooocusParser, InvokeAIParser, NovelAIParser
 
     for parser in (FooocusParser, InvokeAIParser, NovelAIParser):
         try:
+            # A parser may change the dictionary that it is given.
             info = parser().parse(dict(texts))
-        except (ParserError, *_MALFORMED):
+        except (ParserError, *_SD_PARSERS_ERRORS):
             continue
-        return _from_library(info)
+        return _from_sd_parsers(info)
     return None
 
 
-def _from_library(info: Any) -> ForeignRecord:
+def _from_sd_parsers(info: Any) -> ForeignRecord:
     sampler, generator = info.samplers[0], str(info.generator.value)
     facts = {**info.metadata, **sampler.parameters}
-    found = {ours: facts.pop(theirs, None) for theirs, ours in _LIBRARY.items()}
+    fields = {field: facts.pop(name, None) for name, field in _SD_PARSERS.items()}
     schedule = facts.pop("scheduler", None)
-    found |= {
-        "prompt": _prompts(sampler.prompts),
-        "negative_prompt": _prompts(sampler.negative_prompts),
+    fields |= {
+        "prompt": _join_prompts(sampler.prompts),
+        "negative_prompt": _join_prompts(sampler.negative_prompts),
         "scheduler": shorten(sampler.name) + (f" {shorten(schedule)}" if schedule else ""),
-        "model": _model(info),
+        "model": _model_name(info),
     }
-    if generator == "InvokeAI":  # it counts skipped layers as Diffusers does; Fooocus does not
-        found["clip_skip"] = facts.pop("clip_skip", None) or None
+    if generator == "InvokeAI":
+        # InvokeAI counts skipped layers as Diffusers does; Fooocus does not.
+        fields["clip_skip"] = facts.pop("clip_skip", None) or None
     if size := re.fullmatch(r"\((\d+), *(\d+)\)", shorten(facts.get("resolution", ""))):
-        found |= {"width": size[1], "height": size[2]}
+        fields |= {"width": size[1], "height": size[2]}
         del facts["resolution"]
-    other = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
-    return ForeignRecord(generator=generator, fields=found, extra=other)
+    extra = {name: value for name, value in facts.items() if value not in (None, "", [], {})}
+    return ForeignRecord(generator=generator, fields=fields, extra=extra)
 
 
-def _prompts(prompts: Any) -> str:
+def _join_prompts(prompts: Any) -> str:
     return ", ".join(dict.fromkeys(p.value for p in prompts if isinstance(p.value, str)))
 
 
-def _model(info: Any) -> str | None:
-    """The model's name; sd-parsers does not know where InvokeAI 4 has it."""
+def _model_name(info: Any) -> str | None:
     if model := info.samplers[0].model:
         return shorten(model.name or model.hash)
+    # sd-parsers does not find the model in the records of InvokeAI 4 and later.
     record = json_object(info.raw_parameters.get("invokeai_metadata", ""))
     described = record.get("model")
     return shorten(described.get("name", "")) if isinstance(described, dict) else None

@@ -1,4 +1,4 @@
-"""Whole files or none: write beside, flush, then take the name in one step."""
+"""Write files atomically: to a hidden name first, then renamed when all bytes are on disk."""
 
 from __future__ import annotations
 
@@ -12,33 +12,53 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from sdcli.errors import OutputError, UsageError
 
 STDOUT = "-"
 
+_TEMPORARY = re.compile(r"\.sdcli-(.+)-(\d+)-[0-9a-f]{8}\.part")
+_STALE_SECONDS: Final = 24 * 3600.0
+"""Age after which a temporary file of another machine is taken to be abandoned."""
+
+_CODES: Final = {
+    errno.ENOSPC: "output.full",
+    errno.EDQUOT: "output.full",
+    errno.EFBIG: "output.full",
+    errno.EACCES: "output.unwritable",
+    errno.EPERM: "output.unwritable",
+    errno.EROFS: "output.unwritable",
+}
+_HINTS: Final = {
+    errno.ENOSPC: "free some space, or choose an --out on another disk",
+    errno.EDQUOT: "free some of your quota, or choose an --out on another disk",
+    errno.ENAMETOOLONG: "choose a shorter --out",
+}
+_NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder and prove that files can be written there. Raises OutputError."""
+    """Create a folder and check that files can be written there. Raises OutputError."""
     with os_errors_as_output_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise OutputError(
-                f"{folder} is a file, and a folder is needed there",
+                f"{folder} is a file, but a folder is needed",
                 code="output.not_a_folder",
                 hint="choose another --out",
             ) from error
+        # Permissions alone don't tell: the disk may be full or read-only.
         with _temporary(folder, b""):
             pass
 
 
 def sibling_path(image_path: str, suffix: str) -> Path:
-    """The path with another suffix. Raises UsageError when the image went to stdout."""
+    """Return the path of an image with another suffix. Raises UsageError for stdout."""
     if image_path == STDOUT:
         raise UsageError(
-            f"a {suffix} file lies beside its image, and this one goes to stdout",
+            f"a {suffix} file is written next to its image, but this image goes to stdout",
             code="usage.out",
             hint="give --out a file or a folder",
         )
@@ -48,9 +68,10 @@ def sibling_path(image_path: str, suffix: str) -> Path:
 def write_atomic(
     path: Path, data: bytes, *, force: bool, announce: Callable[[], None] | None = None
 ) -> None:
-    """Write the file, whole or not at all. Raises OutputError, also when it exists unforced.
+    """Write a file atomically.
 
-    `announce` is called when all bytes are on disk and only the name is missing.
+    `announce` is called when all bytes are on disk, before the file gets its name. Raises
+    OutputError, also when the file exists and `force` is False.
     """
     with os_errors_as_output_errors(path), _temporary(path.parent, data) as temporary:
         if announce:
@@ -59,73 +80,77 @@ def write_atomic(
 
 
 def publish(temporary: Path, path: Path, *, force: bool) -> None:
-    """Give a finished file of the same folder its name. Raises OutputError as `write` does."""
+    """Rename a finished file within its folder. Raises OutputError as `write_atomic` does."""
     with os_errors_as_output_errors(path):
         if force:
             os.replace(temporary, path)
         else:
-            _claim(temporary, path)
+            _rename_to_new(temporary, path)
             temporary.unlink(missing_ok=True)
-        _flush_folder(path.parent)
+        _fsync_folder(path.parent)
 
 
 def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
-    """Write `{before}{number:04d}{after}`, the number being the next one free in the folder.
+    """Write `{before}{number:04d}{after}` with the next free number, and return its path.
 
-    Several processes may do this at once. Raises OutputError.
+    Safe with several processes writing to one folder. Raises OutputError.
     """
     with os_errors_as_output_errors(folder), _temporary(folder, data) as temporary:
         return publish_numbered(temporary, before, after)
 
 
 def publish_numbered(temporary: Path, before: str, after: str) -> Path:
-    """Give a finished file the next number free in its folder, as `write_numbered` does."""
+    """Rename a finished file to the next free number, as `write_numbered` does."""
     folder = temporary.parent
     with os_errors_as_output_errors(folder), folder_lock(folder):
         number = _last_number(folder, before)
         while True:
             number += 1
             path = folder / f"{before}{number:04d}{after}"
+            # Another process may have taken the number where the lock has no effect.
             with suppress(FileExistsError):
-                _claim(temporary, path)
+                _rename_to_new(temporary, path)
                 temporary.unlink(missing_ok=True)
-                _flush_folder(folder)
+                _fsync_folder(folder)
                 return path
 
 
 def remove_stale_temporaries(folder: Path) -> None:
-    """Remove the temporary files that dead processes left in the folder."""
+    """Remove the temporary files that dead processes left in a folder."""
     for entry in os.scandir(folder):
         match = _TEMPORARY.fullmatch(entry.name)
-        if match and _left_behind(entry, owner=match[1], pid=int(match[2])):
+        if match and _is_stale(entry, owner=match[1], pid=int(match[2])):
             with suppress(OSError):
                 os.unlink(entry.path)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine has that id; one of another user counts."""
+    """Whether a process of this machine has that id, whoever owns it."""
     try:
+        # Signal 0 checks for the process without sending anything.
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        # It belongs to another user.
         return True
     return True
 
 
-def _left_behind(entry: os.DirEntry[str], *, owner: str, pid: int) -> bool:
+def _is_stale(entry: os.DirEntry[str], *, owner: str, pid: int) -> bool:
     if owner == host():
         return not is_alive(pid)
+    # Processes of another machine can't be looked up.
     with suppress(OSError):
-        return time.time() - entry.stat().st_mtime > _LONG_AGO
+        return time.time() - entry.stat().st_mtime > _STALE_SECONDS
     return False
 
 
 @contextmanager
 def os_errors_as_output_errors(path: Path | str) -> Iterator[None]:
-    """Raise what the system says about `path` as an OutputError with what to do.
+    """Translate OSError about `path` to OutputError, with a hint.
 
-    A closed pipe is no error of ours and passes.
+    BrokenPipeError passes, because the reader of stdout may close it at any time.
     """
     try:
         yield
@@ -143,40 +168,23 @@ def os_errors_as_output_errors(path: Path | str) -> Iterator[None]:
         ) from error
 
 
-_TEMPORARY = re.compile(r"\.sdcli-(.+)-(\d+)-[0-9a-f]{8}\.part")
-_LONG_AGO = 24 * 3600.0
-"""Seconds after which a temporary file of another machine is nobody's."""
-
-_CODES = {
-    errno.ENOSPC: "output.full",
-    errno.EDQUOT: "output.full",
-    errno.EFBIG: "output.full",
-    errno.EACCES: "output.unwritable",
-    errno.EPERM: "output.unwritable",
-    errno.EROFS: "output.unwritable",
-}
-_HINTS = {
-    errno.ENOSPC: "free some space, or choose an --out on another disk",
-    errno.EDQUOT: "free some of your quota, or choose an --out on another disk",
-    errno.ENAMETOOLONG: "choose a shorter --out",
-}
-
-
 def fsync(file: IO[bytes]) -> None:
-    """Make what was written survive a power cut."""
+    """Flush a file to disk, so that its contents survive a power failure."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def temporary_name(folder: Path) -> Path:
-    """A name that no other file or process has, hidden until it is published."""
+    """Return a hidden name that no other file or process uses."""
+    # `remove_stale_temporaries` finds the owner in the name.
     return folder / f".sdcli-{host()}-{os.getpid()}-{secrets.token_hex(4)}.part"
 
 
 @contextmanager
 def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
-    """A flushed file in the same folder, gone again unless it was renamed."""
+    """A flushed file in the same folder, which is deleted unless it was renamed."""
     temporary = temporary_name(folder)
+    # Unlike the tempfile module, this gives the permissions that the umask asks for.
     handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -187,32 +195,34 @@ def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _claim(temporary: Path, path: Path) -> None:
-    """Give the file its name, or raise FileExistsError: a link never overwrites, a rename would."""
+def _rename_to_new(temporary: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError when the name is taken."""
     try:
+        # Unlike a rename, a link never overwrites.
         os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+        if error.errno not in _NO_HARD_LINKS:
             raise
-        # No hard links here (exFAT, some network disks): reserve the name, then rename over it.
+        # No hard links (exFAT, some network disks): reserve the name, then rename over it.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
         os.replace(temporary, path)
 
 
 def _last_number(folder: Path, before: str) -> int:
     pattern = re.compile(re.escape(before) + r"(\d{4,})(?!\d)")
-    numbers = (pattern.match(entry.name) for entry in os.scandir(folder))
-    return max((int(match[1]) for match in numbers if match), default=0)
+    matches = (pattern.match(entry.name) for entry in os.scandir(folder))
+    return max((int(match[1]) for match in matches if match), default=0)
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's advisory lock, so that two processes do not take one number twice."""
+    """Hold the advisory lock of a folder, so that processes don't race for a number."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # a disk without locks: names stay unique all the same
+        # Some network disks have no locks. Names are unique even without.
+        with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -220,12 +230,12 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def host() -> str:
-    """This machine's name, fit for a file name."""
+    """Return this machine's name, made safe for file names."""
     return re.sub(r"[^\w.]", "_", socket.gethostname())
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make the new name itself survive a power cut, where the system can."""
+def _fsync_folder(folder: Path) -> None:
+    """Flush a new name itself to disk, on systems that can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

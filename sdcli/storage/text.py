@@ -1,39 +1,48 @@
-"""Text from strangers, made fit for a terminal and for a file name."""
+"""Make untrusted text safe for terminals and file names."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Final
 
-_LONGEST_SLUG = 48
-_HIDDEN = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that reorder what a terminal shows."""
+_MAX_SLUG: Final = 48
+_BIDI_MARKS: Final = frozenset(
+    "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+"""Characters that reorder the text around them."""
+_CONTROL_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories of control characters, surrogates, and line and paragraph separators."""
 
 
 def printable(text: str) -> str:
-    """The text with control characters, line ends but "\\n", and reordering marks as escapes."""
-    return "".join(_escaped(char) if _acts(char) else char for char in text)
+    """Escape control characters and bidirectional marks, but keep "\\n"."""
+    return "".join(_escape(char) if _is_control(char) else char for char in text)
 
 
 def one_line(text: str) -> str:
-    """`printable`, and line ends escaped too."""
+    """Escape control characters and bidirectional marks, with "\\n"."""
     return printable(text).replace("\n", "\\n")
 
 
 def slug(text: str) -> str:
-    """The words of the text as the middle of a file name: lower case, no sign, never empty."""
+    """Convert text to a part of a file name: lower case words joined by "-", never empty.
+
+    It has at most 48 characters, and is cut between words where that is possible.
+    """
     words = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", text).lower()).strip("-")
-    if len(words) > _LONGEST_SLUG:
-        words = words[: _LONGEST_SLUG + 1].rpartition("-")[0] or words[:_LONGEST_SLUG]
+    if len(words) > _MAX_SLUG:
+        # The extra character shows whether the limit falls on the end of a word.
+        words = words[: _MAX_SLUG + 1].rpartition("-")[0] or words[:_MAX_SLUG]
     return words or "image"
 
 
-def _acts(char: str) -> bool:
+def _is_control(char: str) -> bool:
     return char != "\n" and (
-        unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in _HIDDEN
+        unicodedata.category(char) in _CONTROL_CATEGORIES or char in _BIDI_MARKS
     )
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

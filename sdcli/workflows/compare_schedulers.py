@@ -1,4 +1,4 @@
-"""One prompt and one noise under several schedulers, and how near each comes to the limit."""
+"""Compare schedulers by how fast they converge on one prompt and one noise."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 REFERENCE_SCHEDULER: Final = "DPM++ 2M"
 CONVERGED_DB: Final = 30.0
-"""PSNR of the image from which a run counts as converged: differences are hard to see."""
+"""PSNR in dB from which a run counts as converged, as differences are then hard to see."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SchedulerRun:
-    """One scheduler at one number of steps; `error` instead of all that is None.
+    """Result of one scheduler with one number of steps; `error` is set for a run that failed.
 
-    `seconds` are of the denoising alone, `latent_rmse` and `psnr` (dB, None for equal images) are
-    to the reference.
+    `seconds` is the time of the denoising alone. `latent_rmse` of the final latents and `psnr` in
+    dB (None for identical images) compare it with the reference.
     """
 
     scheduler: str
@@ -45,13 +45,13 @@ class SchedulerRun:
 
     @property
     def is_converged(self) -> bool:
-        """Whether the image is as good as the reference's."""
+        """Whether the image is as good as the reference."""
         return self.error is None and (self.psnr is None or self.psnr >= CONVERGED_DB)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerComparison:
-    """All runs, schedulers in the order asked, each with rising steps."""
+    """All runs, in the order of the schedulers, and for each of them of the steps."""
 
     prompt: str
     seed: int
@@ -61,7 +61,7 @@ class SchedulerComparison:
 
     @property
     def fastest(self) -> SchedulerRun | None:
-        """The converged run of the fewest UNet calls, the nearest one among equals."""
+        """The converged run with the fewest UNet calls, and of several the nearest."""
         converged = [run for run in self.runs if run.is_converged]
         return min(
             converged, key=lambda run: (run.unet_calls, run.latent_rmse or 0.0), default=None
@@ -77,19 +77,20 @@ def compare_schedulers(
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Callable[[str], None] | None = None,
 ) -> SchedulerComparison:
-    """Draw the template once for each scheduler and number of steps, and a reference of many.
+    """Generate an image with each scheduler and number of steps, and one with the reference.
 
-    Raises SdcliError before anything is drawn for what any of the runs could not do, or when the
-    reference fails; a run that fails later is kept with its error.
+    All runs share the template's prompt, and one seed. Raises SdcliError for options that any of
+    the runs rejects, before anything is generated, and when the reference fails. A run that fails
+    later is kept with its error.
     """
     from sdcli.runner.loop import iter_results
 
     seed = int.from_bytes(os.urandom(4), "big") if template.seed is None else template.seed
-    asked = [(resolve_scheduler(name).label, n) for name in schedulers for n in steps]
+    pairs = [(resolve_scheduler(name).label, n) for name in schedulers for n in steps]
     _check_distinct(schedulers)
     requests = [
         replace(template, scheduler=name, num_inference_steps=n, seed=seed)
-        for name, n in [(REFERENCE_SCHEDULER, reference_steps), *asked]
+        for name, n in [(REFERENCE_SCHEDULER, reference_steps), *pairs]
     ]
     _check_requests(requests)
     outcomes = iter_results(
@@ -105,7 +106,7 @@ def compare_schedulers(
         reference=_to_run(REFERENCE_SCHEDULER, reference_steps, reference, reference),
         runs=tuple(
             _to_run(label, n, outcome, reference)
-            for (label, n), outcome in zip(asked, outcomes, strict=True)
+            for (label, n), outcome in zip(pairs, outcomes, strict=True)
         ),
     )
 
@@ -118,11 +119,12 @@ def _check_distinct(schedulers: Sequence[str]) -> None:
                 f"--schedulers: {schedulers[labels.index(label)]!r} and {schedulers[i]!r} are both "
                 f"{label}",
                 code="usage.schedulers",
-                hint="name each once",
+                hint="name each scheduler once",
             )
 
 
 def _check_requests(requests: Sequence[GenerationRequest]) -> None:
+    """Plan all runs, to find those that would be rejected."""
     from sdcli.checkpoints.hub import fetch_model
 
     defaults = read_defaults(fetch_model(requests[0].spec))
@@ -159,5 +161,5 @@ def _final_latents(result: GenerationResult) -> NDArray[Any]:
 
 
 def _finite(decibels: float) -> float | None:
-    """None for the infinite PSNR of equal images, which JSON has no number for."""
+    """None for the infinite PSNR of identical images, because JSON has no infinity."""
     return decibels if math.isfinite(decibels) else None

@@ -1,11 +1,11 @@
-"""Encode and decode one image through several VAEs, and compare the results."""
+"""Compare VAEs by what they make of one image, or of the same latents."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.workflows.decode_latents import spec_for_latents
@@ -14,108 +14,131 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdcli.storage.latents.tensor_reader import LatentsTensor
+    Pixels = NDArray[np.uint8]
+
+_SMALLEST_SSIM_SIDE: Final = 11
+"""Side of the window of SSIM in pixels."""
 
 
 class VaeComparison:
-    """One target through each VAE in turn, one of them loaded at a time."""
+    """An image or latents sent through several VAEs, of which one is loaded at a time.
+
+    An image is encoded and decoded by each VAE and compared with the input. Latents are only
+    decoded, and compared with the first VAE's image. `overrides` are fields of the PipelineSpec.
+    Raises UsageError, CorruptError, and the errors of loading and decoding; VAEs that do not fit
+    are rejected before anything is decoded.
+    """
 
     def __init__(
         self,
         path: Path,
         names: Sequence[str],
-        asked: dict[str, Any],
+        overrides: Mapping[str, Any],
         tiling: str,
         tensor: str | None,
     ) -> None:
         from sdcli.storage.latents.decoded_record import base_stem
-        from sdcli.storage.latents.tensor_reader import is_latents, read_latents_tensor
+        from sdcli.storage.latents.reader import is_latents
 
         self.name = f"{base_stem(path)}-vaes"
         self.events: list[str] = []
+        self.images: list[Pixels] = []
         self._tiling = tiling
-        self._latents: LatentsTensor | None = None
+        self._input: Pixels | None = None
+        self._latents: NDArray[np.float32] | None = None
         if is_latents(path):
-            self._latents = read_latents_tensor(path, tensor)
-            specs = [spec_for_latents(self._latents, asked | {"vae": name}) for name in names]
+            specs = self._read_latents(path, tensor, names, overrides)
         else:
-            told = {key: value for key, value in asked.items() if value}
-            specs = [PipelineSpec(**{"model": EMBEDDED} | told | {"vae": name}) for name in names]
-        grid = self._check(specs)
-        self._pixels = None if self._latents else self._read(path, grid)
-        self.pictures: list[NDArray[np.uint8]] = []
-        self.rows = [self._row(spec) for spec in specs]
+            specs = self._read_image(path, names, overrides)
+        self.rows = [self._measure(spec) for spec in specs]
         self.document = {
             "target": str(path),
-            "reference": "input" if self._latents is None else names[0],
+            "reference": names[0] if self._input is None else "input",
             "vaes": self.rows,
             "events": self.events,
         }
 
-    def _check(self, specs: Sequence[PipelineSpec]) -> int:
-        """Refuse what does not fit before anything is decoded; pixels a latent."""
-        from sdcli.checkpoints.hub import fetch_model
-        from sdcli.checkpoints.vae_selection import select_vae
-
-        return max(select_vae(spec, fetch_model(spec))[0].vae_scale_factor for spec in specs)
-
-    def _read(self, path: Path, grid: int) -> NDArray[np.uint8]:
-        from sdcli.storage.images.pixels import read_pixels
-
-        pixels, notes = read_pixels(path, grid=grid)
-        self.events += notes
-        return pixels
-
-    def _row(self, spec: PipelineSpec) -> dict[str, Any]:
-        from sdcli import engine
-        from sdcli.engine.vae.roundtrip import round_trip
-
-        loaded = engine.load_vae(spec)
-        latents = None if self._latents is None else self._latents.array[0]
-        trip = round_trip(loaded, pixels=self._pixels, latents=latents, tiling=self._tiling)
-        reference = self._pixels if self._pixels is not None else next(iter(self.pictures), None)
-        self.pictures.append(trip.pixels)
-        self.events += [f"{spec.vae}: {event}" for event in (*loaded.notes, *trip.events)]
-        return {
-            "vae": spec.vae,
-            "class": loaded.facts.class_name,
-            "encode_seconds": trip.encode_seconds,
-            "decode_seconds": trip.decode_seconds,
-            "peak_bytes": trip.peak_bytes,
-            **similarity(trip.pixels, reference),
-        }
-
-    def sheet(self) -> bytes:
-        """The labelled grid as a PNG."""
+    def contact_sheet(self) -> bytes:
+        """Return a labelled PNG of the input, if it is an image, and the image of each VAE."""
         from sdcli.storage.images.codec import encode_image
         from sdcli.storage.images.contact_sheet import labelled_grid
 
-        labels = [_column_label(summary_row(row)) for row in self.rows]
-        pictures = self.pictures
-        if self._pixels is not None:
-            labels, pictures = ["input", *labels], [self._pixels, *pictures]
-        return encode_image(labelled_grid([pictures], rows=[""], columns=labels), ".png", None)
+        labels, images = [_column_label(summary_row(row)) for row in self.rows], self.images
+        if self._input is not None:
+            labels, images = ["input", *labels], [self._input, *images]
+        return encode_image(labelled_grid([images], rows=[""], columns=labels), ".png", None)
+
+    def _read_latents(
+        self, path: Path, tensor: str | None, names: Sequence[str], overrides: Mapping[str, Any]
+    ) -> list[PipelineSpec]:
+        from sdcli.storage.latents.reader import read_any_latents_file
+
+        file = read_any_latents_file(path)
+        self._latents = file.images(file.select_tensor(tensor))[0]
+        specs = [spec_for_latents(file, {**overrides, "vae": name}) for name in names]
+        _check_vaes(specs)
+        return specs
+
+    def _read_image(
+        self, path: Path, names: Sequence[str], overrides: Mapping[str, Any]
+    ) -> list[PipelineSpec]:
+        from sdcli.storage.images.pixels import read_pixels
+
+        fields = {"model": EMBEDDED} | {key: value for key, value in overrides.items() if value}
+        specs = [PipelineSpec(**fields | {"vae": name}) for name in names]
+        # All VAEs get the same pixels, so that their results can be compared.
+        self._input, notes = read_pixels(path, grid=_check_vaes(specs))
+        self.events += notes
+        return specs
+
+    def _measure(self, spec: PipelineSpec) -> dict[str, Any]:
+        from sdcli import engine
+        from sdcli.engine.vae.roundtrip import round_trip
+
+        vae = engine.load_vae(spec)
+        result = round_trip(vae, pixels=self._input, latents=self._latents, tiling=self._tiling)
+        reference = self._input if self._input is not None else next(iter(self.images), None)
+        self.images.append(result.pixels)
+        self.events += [f"{spec.vae}: {event}" for event in (*vae.notes, *result.events)]
+        return {
+            "vae": spec.vae,
+            "class": vae.facts.class_name,
+            "encode_seconds": result.encode_seconds,
+            "decode_seconds": result.decode_seconds,
+            "peak_bytes": result.peak_bytes,
+            **similarity(result.pixels, reference),
+        }
 
 
-def similarity(
-    pixels: NDArray[np.uint8], reference: NDArray[np.uint8] | None
-) -> dict[str, float | bool | None]:
-    """PSNR and SSIM; of equal pictures the first is infinite, which JSON has no number for."""
+def _check_vaes(specs: Sequence[PipelineSpec]) -> int:
+    """Check that the VAEs exist and fit; return the largest number of pixels per latent."""
+    from sdcli.checkpoints.hub import fetch_model
+    from sdcli.checkpoints.vae_selection import select_vae
+
+    return max(select_vae(spec, fetch_model(spec))[0].vae_scale_factor for spec in specs)
+
+
+def similarity(pixels: Pixels, reference: Pixels | None) -> dict[str, float | bool | None]:
+    """Return PSNR in dB and SSIM of an image and its reference, as JSON-able values.
+
+    PSNR is None for identical images, because JSON has no infinity. SSIM is None for images that
+    are smaller than its window.
+    """
     from sdcli.numerics.metrics import psnr, ssim
 
     if reference is None:
         return {"identical": None, "psnr": None, "ssim": None}
     decibels = psnr(pixels, reference)
-    similar = ssim(pixels, reference) if min(pixels.shape[:2]) > 10 else None
+    is_large_enough = min(pixels.shape[:2]) >= _SMALLEST_SSIM_SIDE
     return {
         "identical": math.isinf(decibels),
         "psnr": None if math.isinf(decibels) else round(decibels, 2),
-        "ssim": None if similar is None else round(similar, 4),
+        "ssim": round(ssim(pixels, reference), 4) if is_large_enough else None,
     }
 
 
-def summary_row(row: dict[str, Any]) -> dict[str, str | None]:
-    """A row of the comparison, formatted for a table."""
+def summary_row(row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Format a row of the comparison for a table."""
     seconds = row["decode_seconds"] + (row["encode_seconds"] or 0)
     peak = row["peak_bytes"]
     decibels = f"{row['psnr']:.1f} dB" if row["psnr"] is not None else None
@@ -123,11 +146,11 @@ def summary_row(row: dict[str, Any]) -> dict[str, str | None]:
         "vae": row["vae"],
         "seconds": f"{seconds:.3f} s",
         "peak": None if peak is None else f"{peak / 1e6:.0f} MB",
-        "psnr": "equal" if row["identical"] else decibels,
+        "psnr": "identical" if row["identical"] else decibels,
         "ssim": None if row["ssim"] is None else f"{row['ssim']:.3f}",
     }
 
 
-def _column_label(line: dict[str, str | None]) -> str:
-    told = line | {"ssim": line["ssim"] and f"SSIM {line['ssim']}"}
-    return ", ".join(value for value in told.values() if value)
+def _column_label(row: Mapping[str, str | None]) -> str:
+    cells = {**row, "ssim": row["ssim"] and f"SSIM {row['ssim']}"}
+    return ", ".join(cell for cell in cells.values() if cell)

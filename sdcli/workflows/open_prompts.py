@@ -14,78 +14,104 @@ from sdcli.prompts.files import is_stream
 from sdcli.prompts.formats import get_reader
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
+from sdcli.runner.shard import shard_from_environment
 
 if TYPE_CHECKING:
     from sdcli.terminal.console import Console
-
 
 STDIN = STDOUT = "-"
 
 
 class PromptSource:
-    """A source of requests, how many images it makes if that is known, and what was left out."""
+    """A source of requests, with the number of images they make and of entries skipped.
+
+    `images` is None for a stream. `reopen` returns the same requests again, of files only.
+    `skipped_code` is the exit code of a run that skipped entries.
+    """
 
     def __init__(
         self,
         source: RequestSource,
         images: int | None,
-        left_out: int = 0,
-        again: Callable[[], RequestSource] = lambda: IterableSource(()),
-        lacking: ExitCode = ExitCode.PARTIAL,
+        skipped: int = 0,
+        reopen: Callable[[], RequestSource] = lambda: IterableSource(()),
+        skipped_code: ExitCode = ExitCode.PARTIAL,
     ) -> None:
         self.source = source
-        self.reopen = again  # the same requests once more, of files
+        self.reopen = reopen
         self.images = images
-        self.skipped = left_out
-        self._lacking = lacking
+        self.skipped = skipped
+        self._skipped_code = skipped_code
 
     def worst(self, code: ExitCode) -> ExitCode:
-        """The exit code of a run that left entries out."""
-        return self._lacking if self.skipped and code == ExitCode.OK else code
+        """Return the exit code of a run, which isn't OK when entries were skipped."""
+        return self._skipped_code if self.skipped and code == ExitCode.OK else code
 
 
 def open_prompts(
     files: list[str],
     format_name: str | None,
-    asked: RequestTemplate,
+    template: RequestTemplate,
     keep_going: bool,
     dry_run: bool,
-    talk: Console,
+    console: Console,
 ) -> PromptSource:
+    """Open prompt files, or one stream, with the settings of a template.
+
+    Files are validated completely before the first request; a stream is validated entry by entry.
+    With `keep_going`, invalid entries are reported and skipped. Raises UsageError, and UsageErrors
+    with all errors of the files.
+    """
     streams = [name for name in files if name == STDIN or is_stream(name)]
     if not streams:
-        return _open_files(files, format_name, asked, keep_going, talk)
+        return _open_files(files, format_name, template, keep_going, console)
     if len(files) > 1:
         raise UsageError(
-            f"{streams[0]} is read as it comes, and cannot stand beside other files",
+            f"{streams[0]} is a stream, and cannot be combined with other files",
             code="usage.file",
             hint=f"cat them together, and give only {STDIN}",
         )
+    if shard_from_environment().world_size > 1:
+        raise UsageError(
+            f"{streams[0]} cannot be read by several ranks",
+            code="usage.file",
+            hint="write it to a file first, and give that file to all ranks",
+        )
+    return _open_stream(streams[0], format_name, template, keep_going, dry_run, console)
+
+
+def _open_stream(
+    name: str,
+    format_name: str | None,
+    template: RequestTemplate,
+    keep_going: bool,
+    dry_run: bool,
+    console: Console,
+) -> PromptSource:
     from sdcli.planning.validation import RequestValidator
 
-    [name] = streams
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError(
-            f"{name} cannot be read by several ranks",
-            code="usage.file",
-            hint="write it to a file first, and give that to all",
-        )
-    stdin = name == STDIN
-    descriptor = sys.stdin.fileno() if stdin else os.open(name, os.O_RDONLY)
-    lacking = ExitCode.PARTIAL if keep_going else ExitCode.USAGE
-    prompts = PromptSource(IterableSource(()), None, lacking=lacking)
+    # The source counts what it skips, so it is needed before its own stream.
+    prompts = PromptSource(
+        IterableSource(()),
+        None,
+        skipped_code=ExitCode.PARTIAL if keep_going else ExitCode.USAGE,
+    )
 
-    def leave_out(error: UsageError) -> None:
+    def skip(error: UsageError) -> None:
         prompts.skipped += 1
-        for one in error.several if isinstance(error, UsageErrors) else [error]:
-            talk.error(one)
+        for single in error.several if isinstance(error, UsageErrors) else [error]:
+            console.error(single)
 
+    is_stdin = name == STDIN
+    expander = EntryExpander(template, RequestValidator())
     prompts.source = StreamSource(
-        descriptor,
+        # Opening a named pipe waits for its writer.
+        sys.stdin.fileno() if is_stdin else os.open(name, os.O_RDONLY),
         get_reader(format_name or "txt"),
-        partial(validated_requests, expander=EntryExpander(asked, RequestValidator())),
-        name="stdin" if stdin else name,
-        skip=leave_out if keep_going or dry_run else None,
+        partial(validated_requests, expander=expander),
+        name="stdin" if is_stdin else name,
+        # A dry run reports every error of the stream, not only the first.
+        skip=skip if keep_going or dry_run else None,
     )
     return prompts
 
@@ -93,26 +119,25 @@ def open_prompts(
 def _open_files(
     files: list[str],
     format_name: str | None,
-    asked: RequestTemplate,
+    template: RequestTemplate,
     keep_going: bool,
-    talk: Console,
+    console: Console,
 ) -> PromptSource:
-    """The files, after a look at all that is in them. Raises UsageErrors."""
     from sdcli.planning.validation import RequestValidator
 
-    examine = RequestValidator()
-    findings = validate_files(files, format_name, asked, examine)
-    if findings.errors and (not keep_going or not findings.good):
-        remedy = KEEP_GOING if findings.good else "mend them"
-        raise UsageErrors(findings.errors, findings.total_errors, remedy=remedy)
-    for error in findings.errors:
-        talk.error(error)
-    for warning in findings.warnings:
-        talk.warn(warning)
+    validator = RequestValidator()
+    report = validate_files(files, format_name, template, validator)
+    if report.errors and (not keep_going or not report.good):
+        remedy = KEEP_GOING if report.good else "fix them and run again"
+        raise UsageErrors(report.errors, report.total_errors, remedy=remedy)
+    for error in report.errors:
+        console.error(error)
+    for warning in report.warnings:
+        console.warn(warning)
 
-    def requests() -> RequestSource:
-        return IterableSource(
-            load_requests(files, format_name, asked, examine if findings.errors else None)
-        )
+    def reopen() -> RequestSource:
+        # Without errors there is nothing to skip, and validating again takes time.
+        skip_with = validator if report.errors else None
+        return IterableSource(load_requests(files, format_name, template, skip_with))
 
-    return PromptSource(requests(), findings.images, findings.total_errors, requests)
+    return PromptSource(reopen(), report.images, report.total_errors, reopen)

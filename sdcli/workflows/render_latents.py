@@ -1,23 +1,26 @@
-"""Render latents as images, through a VAE or a linear approximation."""
+"""Render saved latents as images, through a VAE or a linear approximation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import UsageError
-from sdcli.latents import NOISE, XT
+from sdcli.latents import NOISE, X0, XT
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.latents import LatentsRenderer
-    from sdcli.storage.latents.reader import LatentsFile
+    from sdcli.storage.images.destination import Destination
+    from sdcli.storage.latents.latents_file import LatentsFile
+
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RendererOptions:
-    """What latents are looked at through, as the options say it; left out, what their run had."""
+    """Model, VAE and device to render latents with. Options that are not set follow the file."""
 
     model: str | None = None
     vae: str | None = None
@@ -26,67 +29,159 @@ class RendererOptions:
     device: str = "auto"
     offline: bool = False
 
-    def pipeline_spec(self, dump: LatentsFile) -> PipelineSpec:
-        """What to load for this file: the model that made it, unless others are named."""
-        made = dump.request.spec if "request" in dump.record else PipelineSpec()
+    def pipeline_spec(self, file: LatentsFile) -> PipelineSpec:
+        """Return what to load to render a file."""
+        if "request" in file.record:
+            recorded = file.request.spec
+        else:
+            recorded = PipelineSpec(**file.spec_fields)
         spec = replace(
-            made,
+            recorded,
             device=self.device,
-            offline=self.offline or made.offline,
-            force_vae=self.force_vae or made.force_vae,
+            offline=self.offline or recorded.offline,
+            force_vae=self.force_vae or recorded.force_vae,
         )
         if self.model is not None:
+            # A VAE or variant of one model means nothing to another.
             spec = replace(spec, model=self.model, vae=None, variant=None)
         return spec if self.vae is None else replace(spec, vae=self.vae)
 
 
-def linear_renderer(dump: LatentsFile, model: str | None) -> LatentsRenderer:
-    """Latents to pixels by the linear map of the model that made them; loads nothing."""
+def linear_renderer(file: LatentsFile, model: str | None) -> LatentsRenderer:
+    """Return the linear approximation of a model, by default the file's; loads no weights.
+
+    Raises UsageError when the model has none, or has another number of latent channels.
+    """
     from sdcli.engine import preview
 
+    spec = RendererOptions(model=model, offline=True).pipeline_spec(file)
     try:
-        return preview.linear_renderer(
-            RendererOptions(model=model, offline=True).pipeline_spec(dump), dump.shape[0]
-        )
+        return preview.linear_renderer(spec, file.shape[0])
     except UsageError as error:
         raise UsageError(
-            f"{dump.path}: {error.message}", code=error.code, hint=error.hint
+            f"{file.path}: {error.message}", code=error.code, hint=error.hint
         ) from error
 
 
-def vae_renderer(spec: PipelineSpec, tiling: str | None) -> LatentsRenderer:
-    """Latents to pixels by the VAE that `spec` names."""
+def vae_renderer(spec: PipelineSpec, tiling: str | None, warn: Warn) -> LatentsRenderer:
+    """Load the VAE of a spec and return it as a renderer. `warn` gets its events."""
     from sdcli.engine import preview
-    from sdcli.terminal.console import Console
 
-    return preview.vae_renderer(spec, Console().warn, tiling or "auto")
+    return preview.vae_renderer(spec, warn, tiling or "auto")
 
 
-def choose_renderer(dump: LatentsFile, through: RendererOptions) -> LatentsRenderer:
-    """Through a VAE where one is named, else by the linear map."""
-    if through.vae is not None:
-        return vae_renderer(through.pipeline_spec(dump), through.tiling)
-    if through.force_vae or through.tiling:
+def choose_renderer(file: LatentsFile, options: RendererOptions, warn: Warn) -> LatentsRenderer:
+    """Return a VAE as the renderer if the options name one, otherwise the linear approximation.
+
+    Raises UsageError for VAE options without a VAE.
+    """
+    if options.vae is not None:
+        return vae_renderer(options.pipeline_spec(file), options.tiling, warn)
+    if options.force_vae or options.tiling:
         raise UsageError(
-            "--force-vae and --vae-tiling do nothing without a VAE",
+            "--force-vae and --vae-tiling have no effect without a VAE",
             code="usage.vae",
-            hint="add --vae own, or another one",
+            hint="add --vae own, or another VAE",
         )
-    return linear_renderer(dump, through.model)
+    return linear_renderer(file, options.model)
 
 
-def unit_variance_latents(dump: LatentsFile, kind: str, step: int) -> Any:
-    """Latents of a step; x_t of schedulers that count noise in sigmas brought to variance 1."""
-    if kind == XT and step == 0 and NOISE in dump.tensors:
-        return dump.tensor_by_name(NOISE)
-    latents, sigmas = dump.tensor(kind, step), dump.record.get("sigmas")
-    if kind != XT or dump.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):
+def unit_variance_latents(file: LatentsFile, kind: str, step: int) -> Any:
+    """Read latents of a step, scaling x_t of schedulers that work with sigmas to variance 1.
+
+    Such a scheduler's x_t is x_0 + sigma * noise; dividing by sqrt(1 + sigma²) gives the scale of
+    schedulers that work with alphas, which VAEs and the linear approximation expect.
+    """
+    if kind == XT and step == 0 and NOISE in file.tensors:
+        return file.tensor_by_name(NOISE)
+    latents, sigmas = file.tensor(kind, step), file.record.get("sigmas")
+    # Only schedulers that work with sigmas start from noise of a larger variance.
+    if kind != XT or file.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):
         return latents
     return latents / (1 + sigmas[step] ** 2) ** 0.5
 
 
 def render_frames(
-    dump: LatentsFile, kind: str, steps: Sequence[int], look: LatentsRenderer
+    file: LatentsFile, kind: str, steps: Sequence[int], render: LatentsRenderer
 ) -> list[Any]:
-    """Pixels (height, width, 3) of a kind at those steps."""
-    return [look(unit_variance_latents(dump, kind, step)) for step in steps]
+    """Render tensors of one kind at the given steps, as pixels (height, width, 3) each."""
+    return [render(unit_variance_latents(file, kind, step)) for step in steps]
+
+
+def render_grid(
+    file: LatentsFile, kinds: Sequence[str], steps: Sequence[int], render: LatentsRenderer
+) -> Any:
+    """Render steps as a contact sheet (height, width, 3) with a row per kind."""
+    from sdcli.storage.images.contact_sheet import labelled_grid
+
+    cells = [
+        [
+            render_frames(file, kind, [step], render)[0] if step in file.steps(kind) else None
+            for step in steps
+        ]
+        for kind in kinds
+    ]
+    return labelled_grid(
+        cells,
+        rows=[{XT: "x_t", X0: "x_0"}[kind] for kind in kinds],
+        columns=[_step_label(file, step) for step in steps],
+    )
+
+
+def _step_label(file: LatentsFile, step: int) -> str:
+    timestep = file.timestep(step)
+    return f"{step}" if timestep is None else f"{step} t={timestep:.0f}"
+
+
+def decode_steps(
+    selected: Sequence[tuple[LatentsFile, Sequence[int]]],
+    kind: str,
+    options: RendererOptions,
+    destination: Destination,
+    warn: Warn,
+) -> Iterator[tuple[str, dict[str, object]]]:
+    """Decode the selected steps of files through their VAEs, and write the images.
+
+    Yields the path of each image, with its step and kind. Images of final latents get the record
+    of their run; those of other steps get none, because no request describes them.
+    """
+    from sdcli.storage.images.writer import write_pixels
+    from sdcli.storage.latents.decoded_record import rerendered_record
+
+    decoder: _StepDecoder | None = None
+    for file, steps in selected:
+        spec = options.pipeline_spec(file)
+        tiling = options.tiling or file.record.get("request", {}).get("vae_tiling")
+        if decoder is None or (decoder.spec, decoder.tiling) != (spec, tiling):
+            # Drop the old VAE before loading: two may not fit into memory.
+            decoder = None
+            decoder = _StepDecoder(spec, tiling, warn)
+        for step in steps:
+            pixels, events = decoder.decode(unit_variance_latents(file, kind, step))
+            name, record = f"{file.name}-{kind}-{step:04d}", None
+            if kind == XT and step == file.num_steps:
+                name, record = file.name, rerendered_record(file, pixels, spec, tiling, events)
+            path = write_pixels(pixels, destination, name, record)
+            yield path, {"step": step, "kind": kind}
+
+
+class _StepDecoder:
+    """A loaded VAE that also returns the events of each decode, those of its loading included."""
+
+    def __init__(self, spec: PipelineSpec, tiling: str | None, warn: Warn) -> None:
+        self.spec = spec
+        self.tiling = tiling
+        self._warn = warn
+        self._events: list[str] = []
+        self._render = vae_renderer(spec, tiling, self._report)
+        self._load_events = tuple(self._events)
+
+    def decode(self, latents: Any) -> tuple[Any, tuple[str, ...]]:
+        """Return the pixels (height, width, 3) of latents, and the events."""
+        self._events = list(self._load_events)
+        pixels = self._render(latents)
+        return pixels, tuple(self._events)
+
+    def _report(self, event: str) -> None:
+        self._events.append(event)
+        self._warn(event)

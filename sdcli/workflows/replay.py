@@ -1,4 +1,4 @@
-"""Images made again from their own records, and compared with what they are."""
+"""Regenerate images from their embedded metadata, and compare the results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
-from sdcli.latents import RESUMED_PREFIX, LatentsSelection
+from sdcli.latents import LatentsSelection, is_resumed_event
 from sdcli.prompts.fields import SIZE, canonical_field, parse_text
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
@@ -21,148 +21,154 @@ from sdcli.runner.options import RunOptions
 from sdcli.runner.writer import ResultWriter
 
 if TYPE_CHECKING:
-    from sdcli.storage.latents.reader import LatentsFile
+    from sdcli.storage.latents.latents_file import LatentsFile
 
 SCHEMA: Final = "sdcli/replay/1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedImage:
-    """An image that says how it was made: what `encode.read` read, and its request."""
+    """An image with an embedded request; `document` is what `read_image_info` returned for it."""
 
     path: Path
     document: Mapping[str, Any]
     request: GenerationRequest
 
 
-def read_images(paths: Sequence[str], changes: Sequence[str]) -> list[RecordedImage]:
-    """The images with their requests, each `name=value` of `changes` laid over them.
+def read_images(paths: Sequence[str], overrides: Sequence[str]) -> list[RecordedImage]:
+    """Read images and their requests, changed by overrides such as "steps=40".
 
-    Raises UsageError for an image without a record of ours, CorruptError for a broken one.
+    Raises UsageError for an image without a record of sdcli, or one whose first steps came from
+    another run; CorruptError for a record that cannot be read.
     """
+    changes = parse_overrides(overrides)
+    return [_read_image(Path(path), changes) for path in paths]
+
+
+def _read_image(path: Path, changes: Mapping[str, Any]) -> RecordedImage:
     from sdcli.storage.images.codec import read_image_info
-    from sdcli.storage.metadata import record
+    from sdcli.storage.metadata.record import record_request
 
-    overlay = parse_overrides(changes)
-    found = []
-    for path in map(Path, paths):
-        document = read_image_info(path)
-        if document["record"] is None:
-            raise _no_record_error(path, document["parameters"])
-        if borrowed := [e for e in document["record"].get("events", ()) if _is_resumed_event(e)]:
+    document = read_image_info(path)
+    record = document["record"]
+    if record is None:
+        raise _no_record_error(path, document["parameters"])
+    events = record.get("events")
+    for event in events if isinstance(events, list) else ():
+        if is_resumed_event(event):
             raise UsageError(
-                f"{path}: its {borrowed[0]}: it cannot be made of its own record alone",
+                f"{path}: its {event}: its own record is not enough to regenerate it",
                 code="replay.resumed",
-                hint="sdcli latents resume makes it again, if those latents are still there",
+                hint="sdcli latents resume regenerates it, if those latents still exist",
             )
-        recorded = record.record_request(document["record"], path)
-        request = GenerationRequest.from_dict(recorded.to_dict() | overlay)
-        found.append(RecordedImage(path=path, document=document, request=request))
-    return found
-
-
-def _no_record_error(path: Path, parameters: str | None) -> UsageError:
-    """The error for an image without a record of ours."""
-    from sdcli.interop.readers import read_foreign
-
-    reading = read_foreign(path, parameters)
-    return UsageError(
-        f"{path}: {f'{reading.generator} made it' if reading else 'it has no record'}, "
-        "and replay reads the records of sdcli",
-        code="replay.no_record",
-        hint=f"sdcli inspect {shlex.quote(str(path))} --as-command" if reading else None,
+    request = record_request(record, path).to_dict()
+    return RecordedImage(
+        path=path, document=document, request=GenerationRequest.from_dict({**request, **changes})
     )
 
 
-def _is_resumed_event(event: object) -> bool:
-    """Whether the event says that the image began as another."""
-    return isinstance(event, str) and event.startswith(RESUMED_PREFIX)
+def _no_record_error(path: Path, parameters: str | None) -> UsageError:
+    from sdcli.interop.readers import read_foreign
+
+    foreign = read_foreign(path, parameters)
+    return UsageError(
+        f"{path}: {f'{foreign.generator} made it' if foreign else 'it has no record'}, "
+        "and replay reads the records of sdcli",
+        code="replay.no_record",
+        hint=f"sdcli inspect {shlex.quote(str(path))} --as-command" if foreign else None,
+    )
 
 
 def request_source(images: Sequence[RecordedImage]) -> IterableSource:
-    """The requests, for `run.deliver`."""
+    """Return the images' requests as the source of a run."""
     return IterableSource([image.request for image in images])
 
 
-def verify(image: RecordedImage, shelf: ResultWriter | None) -> dict[str, Any]:
-    """Make the image again, at batch size 1, and compare; with a shelf, keep the new one."""
+def verify(image: RecordedImage, writer: ResultWriter | None) -> dict[str, Any]:
+    """Regenerate an image at batch size 1 and compare it; with a writer, save the new image.
+
+    Returns the JSON-able document of `verify_image`.
+    """
     from sdcli.storage.images.verify import verify_image
     from sdcli.versions import library_versions
 
-    result = _generate_and_save(image.request, shelf)[0] if shelf else generate(image.request)[0]
+    if writer:
+        result, _ = _generate_and_save(image.request, writer)
+    else:
+        [result] = generate(image.request)
     return verify_image(image.path, image.document, result, library_versions())
 
 
 def _generate_and_save(
-    request: GenerationRequest, shelf: ResultWriter
+    request: GenerationRequest, writer: ResultWriter
 ) -> tuple[GenerationResult, str | None]:
-    """The one image that is asked for, drawn and put on the shelf, and where its latents are."""
-    with shelf.latents:
-        [outcome] = iter_results(IterableSource([request]), sinks=[shelf.latents])
+    """Generate and save one image; return its result and the path of its latents."""
+    with writer.latents:
+        [outcome] = iter_results(IterableSource([request]), sinks=[writer.latents])
         if isinstance(outcome, JobFailure):
             raise outcome.error
-        _, latents = shelf.save(outcome)
+        _, latents = writer.save(outcome)
     return outcome, latents
 
 
 @contextmanager
 def regenerate_latents(
-    path: str, wanted: LatentsSelection, warn: Callable[[str], None]
+    path: str, selection: LatentsSelection, warn: Callable[[str], None]
 ) -> Iterator[LatentsFile]:
-    """The latents of an image that has none beside it: drawn again, and gone afterwards.
+    """Regenerate the latents of an image in a temporary folder, which is deleted on exit.
 
-    `warn` hears when they led to other pixels than the image's.
+    `warn` is called when the regenerated pixels differ from the image's.
     """
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.storage.metadata.record import pixels_sha256
 
     [image] = read_images([path], ())
     with TemporaryDirectory() as folder:
-        out = str(Path(folder) / "again.png")
-        shelf = ResultWriter(RunOptions(out=out, expected_images=1, save_latents=wanted))
-        result, latents = _generate_and_save(image.request, shelf)
+        out = str(Path(folder) / "regenerated.png")
+        writer = ResultWriter(RunOptions(out=out, expected_images=1, save_latents=selection))
+        result, latents = _generate_and_save(image.request, writer)
         if pixels_sha256(result.pixels) != image.document["pixels_sha256"]:
-            warn(f"{path}: drawn again, it is another picture (sdcli replay --check tells more)")
+            warn(f"{path}: the regenerated image is different (see sdcli replay --check)")
         assert latents is not None
         yield read_latents_file(latents)
 
 
 def open_writer(out: str | None, *, images: int, force: bool) -> ResultWriter | None:
-    """Where checked images go, if anywhere."""
+    """Open the destination of regenerated images, None without `--out`."""
     return ResultWriter(RunOptions(out=out, expected_images=images, force=force)) if out else None
 
 
 def exit_code_of(checks: Sequence[Mapping[str, Any]]) -> ExitCode:
-    """DIFFERENT when any image is."""
+    """Return DIFFERENT when any image came out different, otherwise OK."""
     return ExitCode.DIFFERENT if any(c["verdict"] == "different" for c in checks) else ExitCode.OK
 
 
 def mismatch_error(check: Mapping[str, Any]) -> SdcliError | None:
-    """The error to tell of an image that came out different."""
+    """Return the error to report for an image that came out different, otherwise None."""
     if check["verdict"] != "different":
         return None
     return DifferentError(
-        f"{check['path']}: another picture, PSNR {check['psnr']} dB",
+        f"{check['path']}: the regenerated image is different, PSNR {check['psnr']} dB",
         code="replay.different",
-        hint="the lines above name what has changed" if check["differences"] else None,
+        hint="the lines above list what has changed" if check["differences"] else None,
     )
 
 
-def parse_overrides(changes: Sequence[str]) -> dict[str, Any]:
-    """`steps=40` and the like as fields of a request. Raises UsageError."""
-    overlay: dict[str, Any] = {}
-    for change in changes:
-        name, equals, value = change.partition("=")
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Parse overrides such as "steps=40" to fields of a request. Raises UsageError."""
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        name, equals, value = override.partition("=")
         if not equals:
             raise UsageError(
-                f"--set {change}: not NAME=VALUE", code="usage.set", hint="as in --set steps=40"
+                f"--set {override}: not NAME=VALUE", code="usage.set", hint="as in --set steps=40"
             )
         field = canonical_field(name)
         if field == SIZE:
-            overlay["width"], overlay["height"] = _parse_size(value)
+            changes["width"], changes["height"] = _parse_size(value)
         else:
-            overlay[field] = parse_text(field, value)
-    return overlay
+            changes[field] = parse_text(field, value)
+    return changes
 
 
 def _parse_size(text: str) -> Any:

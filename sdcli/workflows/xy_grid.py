@@ -1,4 +1,4 @@
-"""X/Y grids: the pictures of a sweep side by side, with the swept values as labels."""
+"""Draw X/Y grids: the images of a sweep side by side, labelled with the swept values."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Picture = Callable[[], NDArray[np.uint8]]
-    Cells = dict[tuple[object, object], Picture]
+    PixelLoader = Callable[[], NDArray[np.uint8]]
+    """Returns the pixels (height, width, 3) of an image."""
+    Cells = dict[tuple[object, object], PixelLoader]
+    """Images by their values of the X and the Y axis."""
 
 PROMPT: Final = "prompt"
 _NO_ROW: Final = ""
@@ -34,41 +36,49 @@ _UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model")
 
 
 def parse_grid_axes(
-    text: str, asked: RequestTemplate, prompts: int, *, json: bool
+    text: str, template: RequestTemplate, prompts: int, *, json: bool
 ) -> tuple[str, ...]:
-    """From "steps,scheduler", X and Y, the fields; one of them is a row. Raises UsageError."""
+    """Parse `--grid`, such as "steps,scheduler", to the fields of the X and the Y axis.
+
+    A single field gives one row. Raises UsageError for settings that are not swept.
+    """
     if json:
         raise UsageError(
-            "--grid comes after the images, and --json has ended by then",
+            "--grid can't be used with --json, which ends before the grids are drawn",
             code="usage.grid",
-            hint="take --jsonl",
+            hint="use --jsonl",
         )
     names = tuple(canonical_field(word) for word in text.split(","))
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise UsageError(
-            f"--grid: {text!r} is not one or two settings",
+            f"--grid: expected one or two settings, not {text!r}",
             code="usage.grid",
             hint="as in --grid steps,scheduler: steps from left to right, schedulers downwards",
         )
-    said = {**asked.settings, **asked.flags}
-    several = {name for name, values in said.items() if len(values) > 1}
-    if prompts > 1 or asked.replacements or asked.wildcards:
-        several.add(PROMPT)
+    swept = _swept_fields(template, prompts)
     for name in names:
-        if name not in several:
+        if name not in swept:
             raise UsageError(
-                f"--grid: {name} has one value only",
+                f"--grid: {name} has only one value",
                 code="usage.grid",
                 hint="give it several, as in --steps 10,20",
             )
     return names
 
 
+def _swept_fields(template: RequestTemplate, prompts: int) -> set[str]:
+    values = {**template.settings, **template.flags}
+    swept = {name for name, options in values.items() if len(options) > 1}
+    if prompts > 1 or template.replacements or template.wildcards:
+        swept.add(PROMPT)
+    return swept
+
+
 @dataclass(kw_only=True)
 class XYGrids:
-    """Collects pictures; those that differ in more than the axes are on another grid.
+    """Collect images into grids. Images that differ in more than the axes go to another grid.
 
-    A picture is fetched when its grid is drawn: those of a batch stay on disk until then.
+    Pixels are loaded when a grid is drawn: the images of a batch stay on disk until then.
     """
 
     axes: Sequence[str]
@@ -76,77 +86,83 @@ class XYGrids:
     _first: dict[Hashable, Job] = field(default_factory=dict)
 
     def add(self, result: GenerationResult) -> None:
-        """Take a picture in."""
+        """Add an image that is in memory."""
         pixels = result.pixels
         self.add_lazy(result.job, lambda: pixels)
 
-    def add_lazy(self, job: Job, picture: Picture) -> None:
-        """Take in where the picture of a job can be had."""
-        rest = _remaining_fields(job, self.axes)
+    def add_lazy(self, job: Job, load_pixels: PixelLoader) -> None:
+        """Add the image of a job, to be loaded when its grid is drawn."""
+        key = _remaining_fields(job, self.axes)
         column, row, *_ = (*(_axis_value(job, name) for name in self.axes), _NO_ROW)
-        self._cells.setdefault(rest, {})[column, row] = picture
-        self._first.setdefault(rest, job)
+        self._cells.setdefault(key, {})[column, row] = load_pixels
+        self._first.setdefault(key, job)
 
-    def write(self, delivery: RunOptions) -> Iterator[str]:
-        """Write the grids beside the images; their paths. Raises OutputError.
+    def write(self, options: RunOptions) -> Iterator[str]:
+        """Write the grids next to the images, and yield their paths. Raises OutputError.
 
-        Beside the images of a batch each has a name for good, and replaces what it was before.
+        A grid of a batch has a fixed name, and replaces the one of an earlier start.
         """
-        from sdcli.storage.images.contact_sheet import labelled_grid, write_contact_sheet
+        from sdcli.storage.images.contact_sheet import write_contact_sheet
         from sdcli.storage.images.destination import parse_destination
 
-        target = parse_destination(delivery.out, several=True, force=delivery.force)
-        for rest, cells in self._cells.items():
-            columns = list(dict.fromkeys(column for column, _ in cells))
-            rows = list(dict.fromkeys(row for _, row in cells))
-            pixels = labelled_grid(
-                [[_load_cell(cells.get((column, row))) for column in columns] for row in rows],
-                rows=[self._label(1, row) for row in rows],
-                columns=[self._label(0, column) for column in columns],
-            )
-            job = self._first[rest]
-            own = _grid_digest(rest, self.axes) if delivery.journal else None
-            yield write_contact_sheet(pixels, target, job.prompt, job.seed, own=own)
+        destination = parse_destination(options.out, several=True, force=options.force)
+        for key, cells in self._cells.items():
+            job = self._first[key]
+            digest = _grid_digest(key, self.axes) if options.journal else None
+            sheet = self._draw(cells)
+            yield write_contact_sheet(sheet, destination, job.prompt, job.seed, digest=digest)
+
+    def _draw(self, cells: Cells) -> NDArray[np.uint8]:
+        from sdcli.storage.images.contact_sheet import labelled_grid
+
+        # In the order of the sweep.
+        columns = list(dict.fromkeys(column for column, _ in cells))
+        rows = list(dict.fromkeys(row for _, row in cells))
+        return labelled_grid(
+            [[_load_cell(cells.get((column, row))) for column in columns] for row in rows],
+            rows=[self._label(1, row) for row in rows],
+            columns=[self._label(0, column) for column in columns],
+        )
 
     def _label(self, axis: int, value: object) -> str:
         if axis >= len(self.axes):
             return ""
         name = self.axes[axis]
-        return (
-            str(value)
-            if name in _UNLABELLED
-            else f"{_SHORT_NAMES.get(name, name)} {_format_axis_value(value)}"
-        )
+        if name in _UNLABELLED:
+            return str(value)
+        return f"{_SHORT_NAMES.get(name, name)} {_format_axis_value(value)}"
 
 
 def write_batch_grids(
-    source: RequestSource, delivery: RunOptions, axes: Sequence[str]
+    source: RequestSource, options: RunOptions, axes: Sequence[str]
 ) -> Iterator[str]:
-    """Draw the grids of a batch from its folder: whatever is done, in this start or before.
+    """Draw the grids of a batch from the images in its folder, and yield their paths.
 
-    `source` are the batch's requests, once more. The grids' paths. Raises OutputError.
+    `source` has the batch's requests once more. Images of earlier starts are included, and those
+    that are not done leave empty cells. Raises OutputError.
     """
     from sdcli.storage.images.pixels import read_pixels
 
-    grids, shelf = XYGrids(axes=axes), ResultWriter(replace(delivery, rerun=None))
+    grids, writer = XYGrids(axes=axes), ResultWriter(replace(options, rerun=None))
     try:
-        assert shelf.jobs is not None
-        planner = Planner(lambda warning: None, shelf.jobs.draw_seed, delivery.wildcards)
+        assert writer.jobs is not None
+        planner = Planner(lambda warning: None, writer.jobs.draw_seed, options.wildcards)
         while jobs := planner.plan(source.take(PLANNING_WINDOW, wait=True)):
-            for job, path in shelf.jobs.completed(jobs):
+            for job, path in writer.jobs.completed(jobs):
+                # The default argument keeps this path: the lambda runs after the loop.
                 grids.add_lazy(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
-        yield from grids.write(delivery)
+        yield from grids.write(options)
     finally:
-        shelf.close()
+        writer.close()
 
 
-def _load_cell(picture: Picture | None) -> NDArray[np.uint8] | None:
-    return picture() if picture else None
+def _load_cell(load_pixels: PixelLoader | None) -> NDArray[np.uint8] | None:
+    return load_pixels() if load_pixels else None
 
 
-def _grid_digest(rest: Hashable, axes: Sequence[str]) -> str:
-    """Eight digits that tell a grid from the others of its folder, in every start the same."""
-    return hashlib.sha256(repr((rest, axes)).encode()).hexdigest()[:8]
+def _grid_digest(key: Hashable, axes: Sequence[str]) -> str:
+    """Eight digits that identify a grid in its folder, the same in every start."""
+    return hashlib.sha256(repr((key, axes)).encode()).hexdigest()[:8]
 
 
 def _axis_value(job: Job, name: str) -> object:
@@ -164,10 +180,10 @@ def _format_axis_value(value: object) -> str:
 
 
 def _remaining_fields(job: Job, axes: Sequence[str]) -> Hashable:
-    """All that tells a job from others, but for the axes."""
-    left_out = {
+    """All fields of a job that must be equal within a grid."""
+    excluded = {
         *_IGNORED_FIELDS,
         *(part for name in axes for part in _AXIS_FIELDS.get(name, (name,))),
     }
-    facts = {**vars(job), **vars(job.spec)}
-    return tuple((name, repr(value)) for name, value in facts.items() if name not in left_out)
+    values = {**vars(job), **vars(job.spec)}
+    return tuple((name, repr(value)) for name, value in values.items() if name not in excluded)

@@ -213,7 +213,7 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
         (["nowhere.txt"], ["nowhere.txt: cannot be read", "No such file"]),
         (["."], ["unknown prompt file format", "--input-format"]),
         (["a.doc"], ["a.doc: unknown prompt file format", "txt"]),
-        (["a.txt", "-"], ["beside other files"]),
+        (["a.txt", "-"], ["combined with other files"]),
         (["a.txt", "--steps", "0"], ["--steps", "0 is not between"]),
         (["a.txt", "--seed", "1..x"], ["seed"]),
         (["a.txt", "--replace", "dog=cat"], ["no prompt contains 'dog'"]),

@@ -222,7 +222,7 @@ def test_our_own_a1111_text_reads_back(run_cli):
 def test_a_command_is_one_word_a_value(prompt, negative):
     from hypothesis import assume
 
-    assume("\0" not in prompt + negative)
+    assume("\0" not in prompt + negative and prompt != "-")
     command = to_command({"prompt": prompt, "negative_prompt": negative or None})
     if "$'" not in command:
         assert prompt in shlex.split(command)

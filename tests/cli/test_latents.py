@@ -342,8 +342,8 @@ def test_a_taken_name_of_latents_is_told_before_anything_is_drawn(run):
     ("argv", "told"),
     [
         (("path", "nope.png"), "no file at nope.png"),
-        (("animate", "a.png", "-o", "-"), "goes to a file"),
-        (("preview", "a.png", "-o", "x.mp4"), ".mp4 is not written"),
+        (("animate", "a.png", "-o", "-"), "can't be written to stdout"),
+        (("preview", "a.png", "-o", "x.mp4"), "unsupported output format .mp4"),
         (("noise", "a.png", "--to", "5", "--steps", "8"), "--steps: 8 is not between 1 and 5"),
         (("noise", "a.png", "--to", "1001"), "--to: 1001"),
     ],

@@ -1,4 +1,4 @@
-"""`sdcli latents`: work on the latents that --save-latents wrote."""
+"""Define `sdcli latents`: inspect, compare and resume from saved latents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sdcli.commands.options.converters import PlainCommand, PlainGroup
 
 app = typer.Typer(
     cls=PlainGroup,
-    help="See, compare and go on from the latents that --save-latents wrote.",
+    help="Inspect, compare and resume from saved latents.",
     add_completion=False,
     rich_markup_mode=None,
 )
-for verb in (info, decode, preview, grid, animate, diff, path, blend, noise, resume):
-    app.command(cls=PlainCommand)(verb)
+for command in (info, decode, preview, grid, animate, diff, path, blend, noise, resume):
+    app.command(cls=PlainCommand)(command)

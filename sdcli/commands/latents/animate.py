@@ -1,4 +1,4 @@
-"""`sdcli latents animate`: the steps of a run as a moving picture."""
+"""Define `sdcli latents animate`: make an animation of the steps of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def animate(
     offline: flags.Offline = False,
     json: flags.Json = False,
 ) -> None:
-    """Make a GIF, a WebP or an MP4 of the steps of a run.
+    """Make a GIF, WebP or MP4 animation of the steps of a run.
 
     \b
     Examples:
@@ -32,15 +32,17 @@ def animate(
     """
     from sdcli.storage.images import animation
     from sdcli.storage.latents.reader import read_latents_file
+    from sdcli.terminal.console import Console
 
-    dump = read_latents_file(file)
-    wanted = options.parse_steps(steps or "all", dump, kind)
+    latents = read_latents_file(file)
+    selected = options.parse_steps(steps or "all", latents, kind)
     options.check_fps(fps)
     target = animation.prepare_animation(out, force=force)
-    through = RendererOptions(
+    renderer_options = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choose_renderer(dump, through)
-    frames = render_frames(dump, kind, wanted, look)
-    path = animation.write_animation(frames, target, f"{dump.name}-{kind}", fps=fps, force=force)
-    print_path(path, json, steps=wanted, kind=kind)
+    render = choose_renderer(latents, renderer_options, Console().warn)
+    frames = render_frames(latents, kind, selected, render)
+    name = f"{latents.name}-{kind}"
+    path = animation.write_animation(frames, target, name, fps=fps, force=force)
+    print_path(path, json, steps=selected, kind=kind)

@@ -1,19 +1,18 @@
-"""`sdcli latents grid`: the steps of a run as a contact sheet."""
+"""Define `sdcli latents grid`: show the steps of a run as a contact sheet."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.latents import X0, XT
 from sdcli.terminal.printing import print_path
-from sdcli.workflows.render_latents import RendererOptions, choose_renderer, render_frames
+from sdcli.workflows.render_latents import RendererOptions, choose_renderer, render_grid
 
 if TYPE_CHECKING:
-    from sdcli.latents import LatentsRenderer
-    from sdcli.storage.latents.reader import LatentsFile
+    from sdcli.storage.latents.latents_file import LatentsFile
 
 
 def grid(
@@ -29,58 +28,44 @@ def grid(
     offline: flags.Offline = False,
     json: flags.Json = False,
 ) -> None:
-    """Draw the steps of a run side by side: x_t above, the x_0 that the model saw in it below.
+    """Show the steps of a run side by side: x_t above, the model's prediction of x_0 below.
 
     \b
     Examples:
       sdcli latents grid outputs/0001-a-cat-7.latents.safetensors
       sdcli latents grid outputs/0001-a-cat-7.png --vae own --steps 1,5,10,20 -o cat-grid.png
     """
-    from sdcli.storage.images.contact_sheet import labelled_grid
     from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.writer import write_pixels
     from sdcli.storage.latents.reader import read_latents_file
+    from sdcli.terminal.console import Console
 
-    dump = read_latents_file(file)
-    kinds = [kind for kind in (XT, X0) if _steps(dump, kind)]
-    shown = _shown(dump, kinds, steps)
+    latents = read_latents_file(file)
+    kinds = [kind for kind in (XT, X0) if _steps_after_noise(latents, kind)]
+    selected = _select_steps(latents, kinds, steps)
     destination = parse_destination(out, several=False, force=force, json=json)
-    through = RendererOptions(
+    renderer_options = RendererOptions(
         model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
     )
-    look = choose_renderer(dump, through)
-    cells = [[_cell(dump, kind, step, look) for step in shown] for kind in kinds]
-    columns = [_label(dump, step) for step in shown]
-    rows = [{XT: "x_t", X0: "x_0"}[kind] for kind in kinds]
-    sheet = labelled_grid(cells, rows=rows, columns=columns)
-    path = write_pixels(sheet, destination, f"{dump.name}-grid")
-    print_path(path, json, steps=shown, kinds=kinds)
+    render = choose_renderer(latents, renderer_options, Console().warn)
+    sheet = render_grid(latents, kinds, selected, render)
+    path = write_pixels(sheet, destination, f"{latents.name}-grid")
+    print_path(path, json, steps=selected, kinds=kinds)
 
 
-def _steps(dump: LatentsFile, kind: str) -> list[int]:
-    return [step for step in dump.steps(kind) if step]
+def _steps_after_noise(file: LatentsFile, kind: str) -> list[int]:
+    return [step for step in file.steps(kind) if step > 0]
 
 
-def _shown(dump: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
-    there = sorted({step for kind in kinds for step in _steps(dump, kind)})
-    if not there:
+def _select_steps(file: LatentsFile, kinds: list[str], steps: str | None) -> list[int]:
+    """The steps to show, of any of the kinds. Raises UsageError when there are none."""
+    available = sorted({step for kind in kinds for step in _steps_after_noise(file, kind)})
+    if not available:
         raise UsageError(
-            f"{dump.path}: no steps to show",
+            f"{file.path}: no steps to show",
             code="latents.no_step",
-            hint="dump them with --save-latents all",
+            hint="save them with --save-latents all",
         )
     if steps in (None, "all"):
-        return there
-    wanted = {step for k in kinds for step in options.parse_steps(steps, dump, k)}
-    return sorted(wanted)
-
-
-def _cell(dump: LatentsFile, kind: str, step: int, look: LatentsRenderer) -> Any:
-    if step not in dump.steps(kind):
-        return None
-    return render_frames(dump, kind, [step], look)[0]
-
-
-def _label(dump: LatentsFile, step: int) -> str:
-    timestep = dump.timestep(step)
-    return f"{step}" if timestep is None else f"{step} t={timestep:.0f}"
+        return available
+    return sorted({step for kind in kinds for step in options.parse_steps(steps, file, kind)})

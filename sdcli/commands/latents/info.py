@@ -1,4 +1,4 @@
-"""`sdcli latents info`: what a file of latents says of itself."""
+"""Define `sdcli latents info`: show the contents of a file of latents."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sdcli.latents import MODEL_OUTPUT, NOISE, X0, XT
 from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
-    from sdcli.storage.latents.reader import LatentsFile
+    from sdcli.storage.latents.latents_file import LatentsFile
 
 
-_ASKED = (
+_REQUEST_FIELDS = (
     "prompt", "negative_prompt", "model", "scheduler", "num_inference_steps", "guidance_scale",
     "width", "height", "seed",
 )  # fmt: skip
 
 
 def info(file: File, json: flags.Json = False) -> None:
-    """Show what a file of latents holds, and what made it.
+    """Show the contents of a file of latents, and how it was made.
 
     \b
     Examples:
@@ -29,60 +29,68 @@ def info(file: File, json: flags.Json = False) -> None:
     """
     from sdcli.storage.latents.reader import read_latents_file
 
-    dump = read_latents_file(file)
-    print_document(_document(dump) if json else _facts(dump), json)
+    latents = read_latents_file(file)
+    print_document(_to_document(latents) if json else _to_facts(latents), json)
 
 
-def _document(dump: LatentsFile) -> dict[str, Any]:
+def _to_document(file: LatentsFile) -> dict[str, Any]:
     return {
         "schema": "sdcli/latents-info/1",
-        "path": str(dump.path),
-        "image": dump.image,
-        "shape": list(dump.shape),
-        "dtype": dump.dtype,
-        "is_whole": dump.is_complete,
-        "num_steps": dump.num_steps,
-        "has_noise": NOISE in dump.tensors,
-        "steps": {kind: dump.steps(kind) for kind in (XT, X0, MODEL_OUTPUT)},
-        "init_noise_sigma": dump.init_noise_sigma,
-        "record": dict(dump.record),
+        "path": str(file.path),
+        "image": file.image,
+        "shape": list(file.shape),
+        "dtype": file.dtype,
+        "is_whole": file.is_complete,
+        "num_steps": file.num_steps,
+        "has_noise": NOISE in file.tensors,
+        "steps": {kind: file.steps(kind) for kind in (XT, X0, MODEL_OUTPUT)},
+        "init_noise_sigma": file.init_noise_sigma,
+        "record": dict(file.origin),
     }
 
 
-def _facts(dump: LatentsFile) -> dict[str, object]:
-    kinds = {kind: _ranges(dump.steps(kind)) for kind in (XT, X0, MODEL_OUTPUT)}
-    prediction = dump.record.get("scheduler", {}).get("config", {}).get("prediction_type")
-    if kinds[MODEL_OUTPUT] and prediction:
-        kinds[MODEL_OUTPUT] += f" ({prediction})"
-    made: dict[str, object] = {
+def _to_facts(file: LatentsFile) -> dict[str, object]:
+    size = "x".join(map(str, file.shape))
+    interrupted = "" if file.is_complete else " (interrupted)"
+    return {
+        "file": file.path,
+        "image": file.image,
+        "latents": f"{size} {file.dtype}",
+        "run": f"{file.num_steps} steps{interrupted}" if file.num_steps else None,
+        "noise": "yes" if NOISE in file.tensors else None,
+        **_step_facts(file),
+        **_origin_facts(file),
+    }
+
+
+def _step_facts(file: LatentsFile) -> dict[str, object]:
+    facts = {kind: _format_ranges(file.steps(kind)) for kind in (XT, X0, MODEL_OUTPUT)}
+    prediction = file.record.get("scheduler", {}).get("config", {}).get("prediction_type")
+    if facts[MODEL_OUTPUT] and prediction:
+        facts[MODEL_OUTPUT] += f" ({prediction})"
+    return {f"{kind} of steps": steps for kind, steps in facts.items()}
+
+
+def _origin_facts(file: LatentsFile) -> dict[str, object]:
+    facts: dict[str, object] = {
         name: value
-        for name, value in dump.record.items()
+        for name, value in file.origin.items()
         if not isinstance(value, dict | list) and name != "schema"
     }
-    if "request" in dump.record:
-        request = dump.request
-        made |= {name: request.to_dict()[name] for name in _ASKED}
-        made["scheduler class"] = dump.record["scheduler"].get("class")
-        made |= {f"{name} version": v for name, v in dump.record.get("versions", {}).items()}
-    size = "x".join(map(str, dump.shape))
-    unfinished = "" if dump.is_complete else " (interrupted)"
-    return {
-        "file": dump.path,
-        "image": dump.image,
-        "latents": f"{size} {dump.dtype}",
-        "run": f"{dump.num_steps} steps{unfinished}" if dump.num_steps else None,
-        "noise": "yes" if NOISE in dump.tensors else None,
-        **{f"{kind} of steps": steps for kind, steps in kinds.items()},
-        **made,
-    }
+    if "request" in file.record:
+        request = file.request.to_dict()
+        facts |= {name: request[name] for name in _REQUEST_FIELDS}
+        facts["scheduler class"] = file.record.get("scheduler", {}).get("class")
+        facts |= {f"{name} version": v for name, v in file.record.get("versions", {}).items()}
+    return facts
 
 
-def _ranges(steps: list[int]) -> str:
-    """[0, 1, 2, 5] as "0-2, 5"."""
-    runs: list[list[int]] = []
+def _format_ranges(steps: list[int]) -> str:
+    """Format rising steps as ranges: [0, 1, 2, 5] as "0-2, 5"."""
+    ranges: list[list[int]] = []
     for step in steps:
-        if runs and step == runs[-1][-1] + 1:
-            runs[-1].append(step)
+        if ranges and step == ranges[-1][-1] + 1:
+            ranges[-1].append(step)
         else:
-            runs.append([step])
-    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs)
+            ranges.append([step])
+    return ", ".join(f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in ranges)

@@ -1,4 +1,4 @@
-"""What several of the verbs on latents ask for, and what they make of it."""
+"""Define and parse the options that several `latents` commands share."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ import typer
 from sdcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sdcli.storage.latents.reader import LatentsFile
+    from sdcli.storage.latents.latents_file import LatentsFile
 
 
 Kind = Literal["xt", "x0"]
 
 File = Annotated[
     str,
-    typer.Argument(metavar="FILE", help="A .latents.safetensors file, or the image beside it."),
+    typer.Argument(metavar="FILE", help="A .latents.safetensors file, or its image."),
 ]
 Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE…", help="Files of latents, or the images beside them."),
+    typer.Argument(metavar="FILE…", help="Files of latents, or their images."),
 ]
 Steps = Annotated[
     str | None,
-    typer.Option(
-        "--steps", metavar="1,5,9|all", help="Which steps of the run; the last if left out."
-    ),
+    typer.Option("--steps", metavar="1,5,9|all", help="Steps of the run. Default: the last."),
 ]
 KindOption = Annotated[
-    Kind, typer.Option("--kind", help="xt, the noisy latents, or x0, the predicted clean ones.")
+    Kind, typer.Option("--kind", help="xt: noisy latents; x0: the predicted clean ones.")
 ]
 DecodeVae = Annotated[
     str | None,
     typer.Option(
         "--vae",
         metavar="VAE",
-        help="Decode with a VAE ('own' is the run's); left out, a quick linear look.",
+        help="VAE to decode with; 'own' is the run's. Default: a fast linear approximation.",
     ),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", metavar="MODEL", help="Another model's VAE than that of the run."
+        "--model", "-m", metavar="MODEL", help="Use the VAE of this model instead of the run's."
     ),
 ]
-Fps = Annotated[float, typer.Option("--fps", help="Frames a second, 0.1 to 50.")]
+Fps = Annotated[float, typer.Option("--fps", help="Frames per second, 0.1 to 50.")]
 
 
-def parse_steps(text: str | None, dump: LatentsFile, kind: str) -> list[int]:
-    """The steps that `--steps` means in this file. Raises UsageError for those it lacks."""
-    there = dump.steps(kind)
+def parse_steps(text: str | None, file: LatentsFile, kind: str) -> list[int]:
+    """Parse `--steps` for a file. Raises UsageError for steps that have no tensor of the kind."""
+    available = file.steps(kind)
     if text is None or text == "all":
-        if not there:
+        if not available:
             raise UsageError(
-                f"{dump.path}: no {kind} of any step",
+                f"{file.path}: no {kind} of any step",
                 code="latents.no_step",
-                hint="dump them with --save-latents all",
+                hint="save them with --save-latents all",
             )
-        return there if text else there[-1:]
+        return available if text else available[-1:]
     if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
-        raise UsageError(f"--steps: {text!r} is not all or as in 1,5,9", code="usage.steps")
+        raise UsageError(
+            f"--steps: expected 'all' or step numbers such as 1,5,9, not {text!r}",
+            code="usage.steps",
+        )
     steps = [int(number) for number in text.split(",")]
     for step in steps:
-        if step not in there:
+        if step not in available:
             raise UsageError(
-                f"{dump.path}: no {kind} of step {step}",
+                f"{file.path}: no {kind} of step {step}",
                 code="latents.no_step",
-                hint=f"it has {', '.join(map(str, there)) or 'none'}",
+                hint=f"it has {kind} of steps: {', '.join(map(str, available)) or 'none'}",
             )
     return steps
 
 
-def check_fps(fps: float) -> float:
-    """Raises UsageError for what no viewer plays."""
+def check_fps(fps: float) -> None:
+    """Raise UsageError for a frame rate that viewers do not play."""
     if not 0.1 <= fps <= 50:
         raise UsageError(f"--fps: {fps:g} is not between 0.1 and 50", code="usage.fps")
-    return fps

@@ -1,4 +1,4 @@
-"""`sdcli latents preview`: a quick look at latents without their VAE."""
+"""Define `sdcli latents preview`: render latents quickly, without a VAE."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def preview(
     force: flags.Force = False,
     json: flags.Json = False,
 ) -> None:
-    """Show latents as rough pictures, by a linear map to colours: no VAE, no torch, no wait.
+    """Render latents as rough images by a linear map to colours, without loading a VAE.
 
     \b
     Examples:
@@ -30,18 +30,17 @@ def preview(
     from sdcli.storage.images.writer import write_pixels
     from sdcli.storage.latents.reader import read_latents_file
 
-    read = [read_latents_file(file) for file in files]
-    chosen = [(dump, options.parse_steps(steps, dump, kind)) for dump in read]
-    several = sum(len(wanted) for _, wanted in chosen) > 1
+    selected = [
+        (file, options.parse_steps(steps, file, kind)) for file in map(read_latents_file, files)
+    ]
+    several = sum(len(file_steps) for _, file_steps in selected) > 1
     destination = parse_destination(out, several=several, force=force, json=json)
 
     def written() -> Iterator[tuple[str, dict[str, object]]]:
-        for dump, wanted in chosen:
-            look = linear_renderer(dump, model)
-            frames = render_frames(dump, kind, wanted, look)
-            for step, pixels in zip(wanted, frames, strict=True):
-                name = f"{dump.name}-preview-{kind}-{step:04d}"
-                path = write_pixels(pixels, destination, name)
-                yield path, {"step": step, "kind": kind}
+        for file, file_steps in selected:
+            frames = render_frames(file, kind, file_steps, linear_renderer(file, model))
+            for step, pixels in zip(file_steps, frames, strict=True):
+                name = f"{file.name}-preview-{kind}-{step:04d}"
+                yield write_pixels(pixels, destination, name), {"step": step, "kind": kind}
 
     print_images(written(), json)

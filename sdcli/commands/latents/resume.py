@@ -1,10 +1,8 @@
-"""`sdcli latents resume`: go on from a step of a run, as it was or otherwise."""
+"""Define `sdcli latents resume`: resume a run from one of its steps."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,21 +10,18 @@ from sdcli.commands.latents.options import File
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_latents, parse_report_format, parse_verbosity
 from sdcli.errors import ExitCode
-from sdcli.latents import RESUMED_PREFIX
 from sdcli.prompts.sources import IterableSource
-from sdcli.request import GenerationRequest
-
-if TYPE_CHECKING:
-    from sdcli.storage.latents.reader import LatentsFile
 
 FromStep = Annotated[
-    int, typer.Option("--from-step", help="How many steps are kept; 0 starts from the noise.")
+    int, typer.Option("--from-step", help="Number of steps to keep; 0 starts from the noise.")
 ]
-Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="What to draw from here on.")]
+Prompt = Annotated[
+    str | None, typer.Option("--prompt", "-p", help="Prompt of the remaining steps.")
+]
 
 Device = Annotated[
     str | None,
-    typer.Option("--device", metavar="DEVICE", help="Another device than the run was asked for."),
+    typer.Option("--device", metavar="DEVICE", help="Device. Default: that of the run."),
 ]
 
 
@@ -52,9 +47,10 @@ def resume(
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = 0,
 ) -> ExitCode:
-    """Go on from a step of a run. With nothing changed the image is the same, to the bit.
+    """Resume a run from a given step. With the same options the image is identical.
 
-    Another prompt mixes two in time; another scheduler begins where its noise is nearest.
+    Another prompt takes over from that step on. Another scheduler starts at the step whose noise
+    level is nearest.
 
     \b
     Examples:
@@ -67,29 +63,23 @@ def resume(
     from sdcli.runner.options import RunOptions
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.terminal.console import Console
+    from sdcli.workflows.resume_latents import branch_warning, resumed_request
 
-    dump = read_latents_file(file)
-    changes: dict[str, Any] = {
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "scheduler": scheduler,
-        "num_inference_steps": steps,
-        "guidance_scale": guidance,
-        "vae_tiling": vae_tiling,
-    }
-    was = dump.request
-    request: GenerationRequest = replace(
-        was,
-        spec=replace(
-            was.spec,
-            vae=was.spec.vae if vae is None else vae,
-            device=device or was.spec.device,
-            offline=offline or was.spec.offline,
-            force_vae=force_vae or was.spec.force_vae,
-        ),
-        **{k: v for k, v in changes.items() if v is not None},
+    latents = read_latents_file(file)
+    recorded = latents.request
+    request = resumed_request(
+        recorded,
+        {
+            "prompt": prompt,
+            "negative_prompt": negative,
+            "scheduler": scheduler,
+            "num_inference_steps": steps,
+            "guidance_scale": guidance,
+            "vae_tiling": vae_tiling,
+        },
+        {"vae": vae, "device": device or None, "offline": offline, "force_vae": force_vae},
     )
-    delivery = RunOptions(
+    run_options = RunOptions(
         out=out,
         expected_images=1,
         force=force,
@@ -98,18 +88,7 @@ def resume(
         report=parse_report_format(json, False),
         verbosity=parse_verbosity(quiet, verbose),
     )
-    if warning := _of_two_runs(dump, from_step):
-        Console(verbosity=delivery.verbosity).warn(warning)
-    return run(IterableSource([request]), delivery, begin=resume_from(dump, was, from_step))
-
-
-def _of_two_runs(dump: LatentsFile, step: int) -> str | None:
-    """What to say of latents whose run went on from another's later than at this step."""
-    for event in dump.record.get("events", ()):
-        branch = re.match(rf"{RESUMED_PREFIX} (\d+)", str(event))
-        if branch and step < int(branch[1]):
-            return (
-                f"the first {branch[1]} steps in {dump.path} are of another run, and from step "
-                f"{step} on the rest is drawn as its last ones were: it is another picture"
-            )
-    return None
+    if warning := branch_warning(latents, from_step):
+        Console(verbosity=run_options.verbosity).warn(warning)
+    resume_hook = resume_from(latents, recorded, from_step)
+    return run(IterableSource([request]), run_options, begin=resume_hook)

@@ -1,4 +1,4 @@
-"""`sdcli vae`: pictures to latents and back, and one latent through several VAEs."""
+"""Define `sdcli vae`: encode, decode, and compare VAEs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sdcli.commands.vae.show import show
 
 app = typer.Typer(
     cls=PlainGroup,
-    help="List, show and compare VAEs; turn pictures into latents and back.",
+    help="List, show and compare VAEs; encode images and decode latents.",
     add_completion=False,
     rich_markup_mode=None,
 )
 app.command("list", cls=PlainCommand)(list_vaes)
-for verb in (show, encode, decode, compare):
-    app.command(cls=PlainCommand)(verb)
+for command in (show, encode, decode, compare):
+    app.command(cls=PlainCommand)(command)

@@ -1,4 +1,4 @@
-"""`sdcli vae compare`: one picture, or one latent, through several VAEs."""
+"""Define `sdcli vae compare`: compare VAEs on one image or on the same latents."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_dtype, parse_verbosity
 from sdcli.commands.vae.decode import Model, Tensor
 from sdcli.errors import ExitCode, UsageError
-from sdcli.terminal.printing import print_document
+from sdcli.terminal.printing import print_document, print_path
 from sdcli.workflows.compare_vaes import VaeComparison, summary_row
 
-Target = Annotated[str, typer.Argument(metavar="LATENTS|IMAGE", help="What to put through them.")]
+Target = Annotated[
+    str, typer.Argument(metavar="LATENTS|IMAGE", help="Image or latents file to compare them on.")
+]
 Vaes = Annotated[
     str,
-    typer.Option("--vaes", help="Names of `sdcli vae list`, ids, folders, files.", metavar="A,B,…"),
+    typer.Option(
+        "--vaes",
+        help="VAEs, separated by commas: names from `sdcli vae list`, hub ids, folders, files.",
+        metavar="A,B,…",
+    ),
 ]
 
 
@@ -37,10 +43,10 @@ def compare(
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> ExitCode:
-    """Decode one latent with several VAEs, or send an image there and back through each.
+    """Decode latents with several VAEs, or encode and decode an image with each.
 
-    The table has seconds, memory, and the likeness (PSNR in dB, SSIM) to the image, or for latents
-    to the first VAE's picture. Memory is what the work took at most, beyond the VAE itself.
+    The table shows the time, the peak memory beyond the VAE itself, and the similarity (PSNR in
+    dB, SSIM) to the image, or for latents to the first VAE's image.
 
     \b
     Examples:
@@ -51,8 +57,8 @@ def compare(
     """
     names = [name.strip() for name in vaes.split(",") if name.strip()]
     if not names:
-        raise UsageError("--vaes: no VAE is named", code="usage.vaes", hint="as in own,tiny")
-    asked: dict[str, Any] = {
+        raise UsageError("--vaes names no VAE", code="usage.vaes", hint="as in own,tiny")
+    overrides: dict[str, Any] = {
         "model": model,
         "force_vae": force_vae,
         "dtype": parse_dtype(dtype),
@@ -65,12 +71,14 @@ def compare(
     from sdcli.terminal.console import Console
 
     destination = parse_destination(out, several=False, force=force, json=json)
-    compared = VaeComparison(Path(target).expanduser(), names, asked, vae_tiling or "auto", tensor)
-    path = write_bytes(compared.sheet(), destination, compared.name)
-    document = {"schema": "sdcli/vae-compare/1", "path": path, **compared.document}
+    comparison = VaeComparison(
+        Path(target).expanduser(), names, overrides, vae_tiling or "auto", tensor
+    )
+    path = write_bytes(comparison.contact_sheet(), destination, comparison.name)
     console = Console(verbosity=parse_verbosity(quiet, 0))
-    for event in compared.events:
+    for event in comparison.events:
         console.warn(event)
+    document = {"schema": "sdcli/vae-compare/1", "path": path, **comparison.document}
     _print_comparison(document, json=json, quiet=quiet)
     return ExitCode.OK
 
@@ -81,12 +89,10 @@ def _print_comparison(document: dict[str, Any], *, json: bool, quiet: bool) -> N
         return
     import sys
 
-    from sdcli.storage import files
     from sdcli.terminal.tables import print_columns
 
     if not quiet:
-        lines = [summary_row(row) for row in document["vaes"]]
-        print_columns(list(lines[0]), [list(line.values()) for line in lines], sys.stderr)
-    if document["path"] != "-":
-        with files.os_errors_as_output_errors("stdout"):
-            print(document["path"], flush=True)
+        rows = [summary_row(row) for row in document["vaes"]]
+        # stdout carries the path of the contact sheet.
+        print_columns(list(rows[0]), [list(row.values()) for row in rows], sys.stderr)
+    print_path(document["path"], json=False)

@@ -1,4 +1,4 @@
-"""`sdcli vae decode`: latents to images."""
+"""Define `sdcli vae decode`: decode latents to images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from sdcli.workflows.decode_latents import LatentsDecoder
 Files = Annotated[list[str], typer.Argument(metavar="LATENTS", help="Latents files.")]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Whose latents they are; as the file says if left out."),
+    typer.Option(
+        "--model", "-m", help="Model the latents belong to. Default: recorded in the file."
+    ),
 ]
 Tensor = Annotated[
     str | None,
-    typer.Option("--tensor", help="Which tensor of the file, as in final; the last latents."),
+    typer.Option("--tensor", help="Tensor to decode. Default: final, or the only one."),
 ]
 
 
@@ -44,15 +46,15 @@ def decode(
 ) -> ExitCode:
     """Decode latents to images and print their paths.
 
-    The model, VAE and dtype are those that the file tells of, so that the last latents of a run
-    give its picture bit for bit.
+    The model, VAE and dtype default to those recorded in the file, so that the final latents of a
+    run give exactly its image.
 
     \b
     Examples:
       sdcli vae decode outputs/0001-a-cat-7.latents.safetensors
       sdcli vae decode cat.latents.safetensors --vae tiny -o tiny.png
     """
-    asked: dict[str, Any] = {
+    overrides: dict[str, Any] = {
         "model": model,
         "vae": vae,
         "force_vae": force_vae,
@@ -64,8 +66,8 @@ def decode(
     from sdcli.storage.images.destination import parse_destination
 
     destination = parse_destination(out, several=len(files) > 1, force=force, json=json)
-    tally = FileResults(
+    results = FileResults(
         "sdcli/vae-decode/1", "images", json=json, verbosity=parse_verbosity(quiet, verbose)
     )
-    work = LatentsDecoder(asked, vae_tiling, tensor, destination, metadata=not no_metadata)
-    return tally.run((Path(file).expanduser() for file in files), work.decode)
+    decoder = LatentsDecoder(overrides, vae_tiling, tensor, destination, metadata=not no_metadata)
+    return results.run((Path(file).expanduser() for file in files), decoder.decode)

@@ -1,10 +1,8 @@
-"""`sdcli vae encode`: images to latents."""
+"""Define `sdcli vae encode`: encode images to latents."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +20,7 @@ Out = Annotated[
     ),
 ]
 Sample = Annotated[
-    bool, typer.Option("--sample", help="Draw from the VAE's distribution; else its mean.")
+    bool, typer.Option("--sample", help="Sample from the VAE's distribution. Default: its mean.")
 ]
 
 
@@ -54,55 +52,22 @@ def encode(
     """
     if seed is not None and not sample:
         raise UsageError(
-            "--seed does nothing without --sample: the mean is one",
+            "--seed has no effect without --sample",
             code="usage.seed",
             hint="add --sample",
         )
+    from sdcli.workflows.encode_images import ImageEncoder
+
     spec = build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae)
-    tally = FileResults(
+    results = FileResults(
         "sdcli/vae-encode/1", "latents", json=json, verbosity=parse_verbosity(quiet, verbose)
     )
-    from sdcli import engine
-    from sdcli.storage.latents.encoded_image import prepare_latents_output, write_encoded_latents
-
-    several = len(files) > 1
-    home = prepare_latents_output(out, several=several, force=force)
-    loaded = engine.load_vae(spec)
-    first = drawn_seed(seed) if sample else None
-
-    def work(item: tuple[int, str]) -> Iterator[dict[str, Any]]:
-        index, file = item
-        own = None if first is None else first + index
-        latents, facts = _encode(loaded, Path(file).expanduser(), own, vae_tiling or "auto")
-        path = write_encoded_latents(latents, facts, home, several=several, force=force)
-        yield {"path": path, **facts, "shape": list(latents.shape)}
-
-    return tally.run(enumerate(files), work)
-
-
-def _encode(loaded: Any, file: Path, seed: int | None, tiling: str) -> tuple[Any, dict[str, Any]]:
-    """Latents of an image file, and what is to be told of them."""
-    from sdcli.engine.vae.encode import encode_image
-    from sdcli.storage.images.pixels import read_pixels
-    from sdcli.storage.metadata.record import pixels_sha256
-    from sdcli.versions import library_versions
-
-    pixels, notes = read_pixels(file, grid=loaded.facts.vae_scale_factor)
-    latents, events = encode_image(loaded, pixels, seed=seed, tiling=tiling)
-    spec = loaded.spec
-    facts = {
-        "image": file.name,
-        "pixels_sha256": pixels_sha256(pixels),
-        "model": spec.model,
-        "vae": spec.vae,
-        "force_vae": spec.force_vae,
-        "variant": spec.variant,
-        "dtype": str(loaded.dtype).removeprefix("torch."),
-        "device": str(loaded.device),
-        "scaling_factor": loaded.facts.scaling_factor,
-        "seed": seed,
-        "weights": loaded.hashes.result(),
-        "versions": dict(library_versions()),
-        "events": [*loaded.notes, *notes, *events],
-    }
-    return latents, facts
+    encoder = ImageEncoder(
+        spec,
+        out=out,
+        several=len(files) > 1,
+        force=force,
+        seed=drawn_seed(seed) if sample else None,
+        tiling=vae_tiling or "auto",
+    )
+    return results.run(enumerate(files), encoder.encode)

@@ -1,4 +1,4 @@
-"""`sdcli vae show`: what the files of a VAE say of it."""
+"""Define `sdcli vae show`: describe a VAE from its files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from sdcli.checkpoints.vae_info import VaeInfo
 
 Name = Annotated[
-    str, typer.Argument(metavar="VAE", help="A name of the list, a hub id, a folder or a file.")
+    str,
+    typer.Argument(
+        metavar="VAE", help="A name from `sdcli vae list`, a hub id, a folder or a file."
+    ),
 ]
 
 
 def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) -> None:
-    """Show what the files of a VAE say of it, and whether it fits a model.
+    """Describe a VAE, and whether it fits a model.
 
-    Nothing is loaded and nothing fetched.
+    Nothing is loaded or downloaded.
 
     \b
     Examples:
@@ -37,33 +40,36 @@ def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) ->
 
     spec = PipelineSpec(model=model, vae=name, offline=True)
     folder = fetch_model(spec)
-    facts = read_selected_vae(spec, folder)
-    own = read_json(folder / "vae" / "config.json")
-    wrong = find_mismatch(facts, own, read_defaults(folder), find_known_vae(name))
-    document = _document(facts) | {"model": model, "misfit": wrong.reason if wrong else None}
-    print_document(document if json else _facts(document), json)
+    info = read_selected_vae(spec, folder)
+    model_config = read_json(folder / "vae" / "config.json")
+    mismatch = find_mismatch(info, model_config, read_defaults(folder), find_known_vae(name))
+    document = _to_document(info) | {
+        "model": model,
+        "misfit": mismatch.reason if mismatch else None,
+    }
+    print_document(document if json else _to_facts(document), json)
 
 
-def _document(facts: VaeInfo) -> dict[str, Any]:
+def _to_document(info: VaeInfo) -> dict[str, Any]:
     return {
         "schema": "sdcli/vae/1",
-        "path": str(facts.home),
-        "weights": str(facts.weights),
-        "class": facts.class_name,
-        "latent_channels": facts.latent_channels,
-        "scaling_factor": facts.scaling_factor,
-        "vae_scale_factor": facts.vae_scale_factor,
-        "parameters": facts.parameters,
-        "bytes": facts.bytes,
-        "dtypes": list(facts.dtypes),
-        "assumed": list(facts.assumed),
-        "config": dict(facts.config),
+        "path": str(info.home),
+        "weights": str(info.weights),
+        "class": info.class_name,
+        "latent_channels": info.latent_channels,
+        "scaling_factor": info.scaling_factor,
+        "vae_scale_factor": info.vae_scale_factor,
+        "parameters": info.parameters,
+        "bytes": info.bytes,
+        "dtypes": list(info.dtypes),
+        "assumed": list(info.assumed),
+        "config": dict(info.config),
     }
 
 
-def _facts(document: dict[str, Any]) -> dict[str, object]:
+def _to_facts(document: dict[str, Any]) -> dict[str, object]:
     config = {
-        f"  {name}": _flat(value)
+        f"  {name}": _join_list(value)
         for name, value in document["config"].items()
         if not name.startswith("_") and value is not None
     }
@@ -72,15 +78,15 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         "weights": document["weights"],
         "latent channels": document["latent_channels"],
         "scaling factor": f"{document['scaling_factor']:g}",
-        "pixels a latent": document["vae_scale_factor"],
+        "pixels per latent": document["vae_scale_factor"],
         "parameters": f"{document['parameters'] / 1e6:.2f} M {' '.join(document['dtypes'])}",
         "size": f"{document['bytes'] / 1e6:.1f} MB",
         f"fits {document['model']}": f"no: {document['misfit']}" if document["misfit"] else "yes",
         "assumed": " ".join(document["assumed"]),
-        "config": f"of {document['path']}",
+        "config": f"from {document['path']}",
         **config,
     }
 
 
-def _flat(value: object) -> object:
+def _join_list(value: object) -> object:
     return " ".join(map(str, value)) if isinstance(value, list) else value

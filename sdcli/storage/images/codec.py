@@ -1,18 +1,22 @@
-"""Pixels and their record to the bytes of an image file, and back."""
+"""Encode images with their records, and read the records back."""
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
-import struct
-import warnings
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.errors import CorruptError, OutputError, UsageError
+from sdcli.errors import OutputError
+from sdcli.storage.images.embedded_text import (
+    EXIF_IFD,
+    IMAGE_DESCRIPTION,
+    UNICODE_PREFIX,
+    USER_COMMENT,
+    comment_text,
+)
+from sdcli.storage.images.opening import corrupt_image_error, open_image
 from sdcli.storage.metadata import record as records
 from sdcli.storage.metadata.a1111 import format_parameters
 
@@ -22,36 +26,36 @@ if TYPE_CHECKING:
     from PIL.Image import Exif, Image
 
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-FILE_SCHEMA = "sdcli/file/1"
+"""Pillow's name of the format of each file suffix that is written."""
 
-_USER_COMMENT, _EXIF_IFD, _IMAGE_DESCRIPTION = 0x9286, 0x8769, 0x010E
-_UNICODE, _ASCII = b"UNICODE\0", b"ASCII\0\0\0"
-UNREADABLE = (
-    OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, AttributeError,
-    EOFError, OverflowError, MemoryError, struct.error, zlib.error,
-)  # fmt: skip
-"""What Pillow raises for files that are not what they say: it has no one error for that."""
+FILE_SCHEMA = "sdcli/file/1"
+_RECORD_OBJECTS: Final = ("scheduler", "pixels", "versions", "weights")
+"""Keys of a record that hold JSON objects, besides the request."""
+_MAX_DEPTH: Final = 20
 
 
 def encode_image(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, Any] | None) -> bytes:
-    """The file's bytes; PNG and WebP keep every pixel, JPEG does not.
+    """Encode pixels (height, width, 3) and a record as an image file.
 
-    PNG has the text chunks `parameters` (A1111) and `sdcli` (JSON); the others have EXIF
-    UserComment and ImageDescription. Raises OutputError for a record too long for the format.
+    PNG and WebP are lossless, JPEG is not. PNG carries the record in the text chunks `parameters`
+    (A1111) and `sdcli` (JSON), the others in EXIF's UserComment and ImageDescription. Raises
+    OutputError for a record that is too long for the format.
     """
     from PIL import Image
 
     image = Image.fromarray(pixels)
     buffer = io.BytesIO()
-    kind = FORMATS[suffix]
+    image_format = FORMATS[suffix]
     try:
-        if kind == "PNG":
-            image.save(buffer, kind, pnginfo=_png_info(record))
-        elif kind == "JPEG":
-            image.save(buffer, kind, quality=95, subsampling=0, exif=_exif(record))
+        if image_format == "PNG":
+            image.save(buffer, image_format, pnginfo=_png_info(record))
+        elif image_format == "JPEG":
+            # Without chroma subsampling, which blurs the edges of saturated colours.
+            image.save(buffer, image_format, quality=95, subsampling=0, exif=_exif(record))
         else:
-            image.save(buffer, kind, lossless=True, exif=_exif(record))
-    except ValueError as error:  # JPEG: "EXIF data is too long"
+            image.save(buffer, image_format, lossless=True, exif=_exif(record))
+    except ValueError as error:
+        # EXIF fits into one JPEG segment of 64 KiB: "EXIF data is too long".
         raise OutputError(
             f"the record does not fit into {suffix}: {error}",
             code="output.record",
@@ -61,32 +65,24 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, An
 
 
 def read_image_info(path: Path | str) -> dict[str, Any]:
-    """What an image file says of itself: size, hash of its pixels, record and A1111 text, or None.
+    """Read size, format, pixel hash, record and A1111 text of an image as a JSON-able dictionary.
 
-    Nothing in it is executed. Raises UsageError when there is no file, CorruptError when it is no
-    image or a broken one, or holds a record that cannot be read.
+    The record and the text are None when there are none. Raises UsageError when there is no file,
+    CorruptError when it is not an image, is damaged, or holds a record that cannot be read.
     """
-    from PIL import Image
-
     path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of odd metadata; what matters raises
-            image.load()
-            parameters, record_text = _texts(image)
-            pixels = image.convert("RGB")
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
-        raise _corrupt(path, f"not a readable image ({error})") from error
+    with open_image(path) as image:
+        image_format = str(image.format)
+        parameters, record_text = _read_texts(image)
+        pixels = image.convert("RGB")
     return {
         "schema": FILE_SCHEMA,
         "path": str(path),
-        "format": str(image.format),
+        "format": image_format,
         "width": pixels.width,
         "height": pixels.height,
         "pixels_sha256": records.rgb_sha256(*pixels.size, pixels.tobytes()),
-        "record": None if record_text is None else _record(path, record_text),
+        "record": None if record_text is None else _parse_record(path, record_text),
         "parameters": parameters,
     }
 
@@ -96,8 +92,10 @@ def _png_info(record: Mapping[str, Any] | None) -> Any:
 
     info = PngInfo()
     if record is not None:
-        if record["request"]:  # latents of another tool have none, but a record all the same
-            info.add_text("parameters", format_parameters(record))  # iTXt when not Latin-1
+        # Images decoded from another tool's latents have a record with an empty request.
+        if record["request"]:
+            # Pillow makes it an iTXt chunk when it is not Latin-1.
+            info.add_text("parameters", format_parameters(record))
         info.add_itxt("sdcli", records.record_json(record))
     return info
 
@@ -109,67 +107,44 @@ def _exif(record: Mapping[str, Any] | None) -> Exif:
     if record is not None:
         if record["request"]:
             text = format_parameters(record)
-            exif[_EXIF_IFD] = {_USER_COMMENT: _UNICODE + text.encode("utf-16-be")}
-        exif[_IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))  # must be ASCII
+            exif[EXIF_IFD] = {USER_COMMENT: UNICODE_PREFIX + text.encode("utf-16-be")}
+        # EXIF allows ASCII only here, which json.dumps writes by default.
+        exif[IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))
     return exif
 
 
-def _texts(image: Image) -> tuple[str | None, str | None]:
-    """(A1111 text, our JSON) of an open image."""
-    info = image.info
+def _read_texts(image: Image) -> tuple[str | None, str | None]:
+    """The A1111 text and the JSON of the record in an open image."""
     if image.format == "PNG":
-        return _text(info.get("parameters")), _text(info.get("sdcli"))
+        return _text_or_none(image.info.get("parameters")), _text_or_none(image.info.get("sdcli"))
     exif = image.getexif()
-    comment = exif.get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    description = _text(exif.get(_IMAGE_DESCRIPTION))
-    ours = description if description and records.SCHEMA in description else None
-    if isinstance(comment, bytes) and not comment.startswith(_UNICODE):
-        comment = None  # of a camera, most likely; A1111 writes no other
-    return comment_text(comment), ours
+    comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
+    if isinstance(comment, bytes) and not comment.startswith(UNICODE_PREFIX):
+        # A1111 always writes Unicode; a camera writes comments of another kind.
+        comment = None
+    description = _text_or_none(exif.get(IMAGE_DESCRIPTION))
+    is_record = description is not None and records.SCHEMA in description
+    return comment_text(comment), description if is_record else None
 
 
-def _text(value: object) -> str | None:
+def _text_or_none(value: object) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def comment_text(comment: object) -> str | None:
-    """EXIF's UserComment, as Pillow gives it, as text; None for none."""
-    if not isinstance(comment, bytes):
-        return _text(comment)
-    if comment.startswith(_UNICODE):
-        return _utf16(comment.removeprefix(_UNICODE)).rstrip("\0")
-    return comment.removeprefix(_ASCII).decode("utf-8", errors="replace").strip("\0")
-
-
-def _utf16(data: bytes) -> str:
-    """Text in the byte order that has more ASCII in it.
-
-    The file's own order tells nothing: A1111 writes big-endian into any, others as the file is.
-    """
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    texts = [data.decode(f"utf-16-{order}", errors="replace") for order in ("be", "le")]
-    return max(texts, key=lambda text: sum(map(str.isascii, text)))
-
-
-def _record(path: Path, text: str) -> dict[str, Any]:
+def _parse_record(path: Path, text: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _corrupt(path, f"its record is not JSON ({error})") from error
+        raise corrupt_image_error(path, f"its record is not JSON ({error})") from error
     if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
-        raise _corrupt(path, "its record holds no request")
-    parts = ("scheduler", "pixels", "versions", "weights")
-    if any(not isinstance(record.get(part, {}), dict) for part in parts) or _is_deep(record):
-        raise _corrupt(path, "its record is not laid out as sdcli does")
+        raise corrupt_image_error(path, "its record holds no request")
+    objects = (record.get(key, {}) for key in _RECORD_OBJECTS)
+    # Printing a record that nests too deeply would overflow the stack later.
+    if not all(isinstance(value, dict) for value in objects) or _is_too_deep(record):
+        raise corrupt_image_error(path, "its record has an unknown layout")
     return record
 
 
-def _is_deep(value: object, levels: int = 20) -> bool:
-    """Whether a JSON value nests deeper than any record of ours."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return levels == 0 or any(_is_deep(item, levels - 1) for item in inner)
-
-
-def _corrupt(path: Path, what: str) -> CorruptError:
-    return CorruptError(f"{path}: {what}", code="image.corrupt", hint="make or copy it again")
+def _is_too_deep(value: object, levels: int = _MAX_DEPTH) -> bool:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_too_deep(item, levels - 1) for item in items)

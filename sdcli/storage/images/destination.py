@@ -6,28 +6,29 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.storage import files
 from sdcli.storage.images.codec import FORMATS
 from sdcli.storage.images.tar_stream import TarStream
 
-_OTHER_FORMATS = frozenset(
+_OTHER_FORMATS: Final = frozenset(
     {
         *(".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg", ".jxl", ".jp2", ".tga"),
         *(".ppm", ".exr", ".psd", ".pdf", ".mp4", ".mov", ".webm", ".mkv", ".avi", ".json"),
         *(".txt", ".npy", ".pt", ".safetensors"),
     }
 )
-"""What would else become the name of a folder."""
+"""Suffixes that are rejected, because a folder of that name is not meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Destination:
-    """Where images go: `path` is a folder, one file, the pattern of numbered files, or "-".
+    """The place for the images of a run.
 
-    `archive` is the tar that stdout is, or None.
+    `path` is a folder, one file, the pattern of a numbered series, or "-". `archive` is the tar
+    stream when stdout takes one.
     """
 
     kind: Literal["stdout", "file", "numbered", "folder"]
@@ -37,12 +38,12 @@ class Destination:
 
     @property
     def suffix(self) -> str:
-        """The image format, as a file name tells it."""
+        """The suffix of the image format, in lower case."""
         return self.path.suffix.lower() if self.kind in ("file", "numbered") else ".png"
 
     @property
     def folder(self) -> Path:
-        """Where files beside the images lie; for stdout, the system's temporary folder."""
+        """The folder of the images and their companion files; for stdout, a temporary folder."""
         match self.kind:
             case "folder":
                 return self.path
@@ -54,11 +55,11 @@ class Destination:
 def parse_destination(
     out: str, *, several: bool, force: bool, archive: bool = False, json: bool = False
 ) -> Destination:
-    """Understand `--out`, and fail now rather than after the work.
+    """Parse `--out`, create the folder, and check it before any work is done.
 
-    Makes the folder. With `archive`, "-" takes several images, with `json` none. Raises UsageError
-    for an image format that is not written, OutputError when the file exists (without `force`) or
-    the folder cannot be made or written to.
+    With `archive`, stdout takes several images; with `json`, it takes none. Raises UsageError for
+    an unsupported format or use of stdout, OutputError when the file exists (without `force`) or
+    the folder cannot be created or written to.
     """
     path = Path(out).expanduser()
     if out == files.STDOUT:
@@ -67,10 +68,11 @@ def parse_destination(
     suffix = path.suffix.lower()
     if suffix in _OTHER_FORMATS:
         raise UsageError(
-            f"--out {out}: {suffix} is not written",
+            f"--out {out}: unsupported output format {suffix}",
             code="usage.out",
-            hint=f"one of {', '.join(FORMATS)}, or a folder",
+            hint=f"use {', '.join(FORMATS)}, or a folder",
         )
+    # Any other suffix is part of a folder's name, as in "run.2".
     if suffix not in FORMATS or path.is_dir():
         files.prepare_folder(path)
         return Destination(kind="folder", path=path, force=force)
@@ -86,16 +88,16 @@ def parse_destination(
 
 def _check_stdout(several: bool, json: bool) -> None:
     if json:
-        raise UsageError("--out -: stdout is the image itself", code="usage.out")
+        raise UsageError("--out -: stdout is the image itself, not JSON", code="usage.out")
     if several:
         raise UsageError(
-            "--out -: stdout takes one image",
+            "--out -: stdout takes only one image",
             code="usage.out",
-            hint="give a folder; generate takes --format tar, too",
+            hint="give a folder, or use --format tar with generate",
         )
     if sys.stdout.isatty():
         raise UsageError(
-            "--out -: image bytes would upset the terminal",
+            "--out -: image data can't be written to a terminal",
             code="usage.out",
-            hint="redirect them, as in `--out - > cat.png`",
+            hint="redirect stdout, as in `--out - > cat.png`",
         )

@@ -1,13 +1,12 @@
-"""Pictures read as pixels, with what was done to them told."""
+"""Read images as pixel arrays."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdcli.errors import CorruptError, UsageError
-from sdcli.storage.images.codec import UNREADABLE
+from sdcli.errors import UsageError
+from sdcli.storage.images.opening import open_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,27 +15,17 @@ if TYPE_CHECKING:
 
 
 def read_pixels(path: Path, *, grid: int = 1) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Pixels (height, width, 3) of an image file the right way up, and sentences on what changed.
+    """Read an image as pixels (height, width, 3), and return them with notes on what changed.
 
-    The sides are cut, right and bottom, to multiples of `grid`; what is transparent becomes white.
-    Raises UsageError for no file or an image smaller than the grid, CorruptError for no image.
+    The image is rotated as EXIF says, transparency becomes white, and the right and bottom edges
+    are cut to multiples of `grid`. Raises UsageError when there is no file or the image is smaller
+    than the grid, CorruptError when it is not a readable image.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
-    try:
-        with warnings.catch_warnings(), Image.open(path) as file:
-            warnings.simplefilter("ignore")
-            file.load()
-            image, notes = _opaque(ImageOps.exif_transpose(file))
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
-        raise CorruptError(
-            f"{path}: not a readable image ({error})",
-            code="image.corrupt",
-            hint="make or copy it again",
-        ) from error
+    with open_image(path) as file:
+        image, notes = _flatten(ImageOps.exif_transpose(file))
     width, height = (side // grid * grid for side in image.size)
     if not width or not height:
         raise UsageError(
@@ -51,13 +40,15 @@ def read_pixels(path: Path, *, grid: int = 1) -> tuple[NDArray[np.uint8], tuple[
     return np.array(image.crop((0, 0, width, height))), tuple(notes)
 
 
-def _opaque(image: Image) -> tuple[Image, list[str]]:
-    from PIL import Image as Pillow
+def _flatten(image: Image) -> tuple[Image, list[str]]:
+    """Convert to RGB, with transparency on white, and note it."""
+    from PIL import Image as pillow  # noqa: N813 - the module, beside its class of that name
 
     if not image.has_transparency_data:
         return image.convert("RGB"), []
     layer = image.convert("RGBA")
+    # An alpha channel that hides nothing is not worth a note.
     if layer.getchannel("A").getextrema() == (255, 255):
         return image.convert("RGB"), []
-    paper = Pillow.new("RGBA", layer.size, "white")
-    return Pillow.alpha_composite(paper, layer).convert("RGB"), ["what is transparent became white"]
+    paper = pillow.new("RGBA", layer.size, "white")
+    return pillow.alpha_composite(paper, layer).convert("RGB"), ["transparency became white"]

@@ -1,38 +1,52 @@
-"""Several images on one stdout: a tar, member by member as they are made."""
+"""Write several images to stdout as a tar stream."""
 
 from __future__ import annotations
 
 import io
 import sys
 import tarfile
+from typing import IO, cast
 
 from sdcli.storage import files
 
 
 class TarStream:
-    """A tar stream on stdout. The same images make the same bytes."""
+    """A tar stream on stdout, which is reproducible: the same images give the same bytes."""
 
     def __init__(self) -> None:
         self._tar: tarfile.TarFile | None = None
 
     def add(self, name: str, data: bytes) -> None:
-        """Write one whole member, at once. Raises OutputError; BrokenPipeError when nobody reads"""
+        """Write one member, and flush it.
+
+        Raises OutputError, and BrokenPipeError when the reader has closed the pipe.
+        """
         with files.os_errors_as_output_errors("stdout"):
             member = tarfile.TarInfo(name)
             member.size = len(data)
-            self._opened().addfile(member, io.BytesIO(data))
+            self._open().addfile(member, io.BytesIO(data))
             sys.stdout.buffer.flush()
 
     def close(self) -> None:
-        """Write the end of the archive, an empty one too."""
+        """Write the end of the archive, which is valid even without members."""
         with files.os_errors_as_output_errors("stdout"):
-            self._opened().close()
+            self._open().close()
             sys.stdout.buffer.flush()
 
-    def _opened(self) -> tarfile.TarFile:
+    def _open(self) -> tarfile.TarFile:
         if self._tar is None:
-            # Records of one block: a reader gets each image when it is written, not 10 KiB later.
-            self._tar = tarfile.open(  # noqa: SIM115 - closed by close()
-                fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT, bufsize=512
+            # The stream mode "w|" would hold back the end of a member until the next one.
+            self._tar = tarfile.TarFile(
+                fileobj=cast(IO[bytes], _Stdout()), mode="w", format=tarfile.PAX_FORMAT
             )
         return self._tar
+
+
+class _Stdout:
+    """Stdout with the position that tarfile asks for, which a pipe doesn't have."""
+
+    def tell(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> int:
+        return sys.stdout.buffer.write(data)

@@ -1,4 +1,4 @@
-"""Results to image files: where they go, what they are called, and that they are whole."""
+"""Write images to their destination, with their records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdcli.result import GenerationResult, SavedImage
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.destination import Destination
-from sdcli.storage.metadata import record
+from sdcli.storage.metadata.record import make_record
 from sdcli.storage.text import slug
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def write_image(
     versions: Mapping[str, str],
     metadata: bool = True,
 ) -> SavedImage:
-    """Write the image, whole or not at all, with its record unless `metadata` is False.
+    """Write the image of a result atomically, with its record unless `metadata` is False.
 
-    Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
+    Raises OutputError, and BrokenPipeError when the reader has closed stdout.
     """
     started = time.perf_counter()
     data = image_bytes(result, destination, versions=versions, metadata=metadata)
@@ -48,13 +48,16 @@ def image_bytes(
     versions: Mapping[str, str],
     metadata: bool = True,
 ) -> bytes:
-    """The bytes that `write` writes."""
-    facts = record.make_record(result, versions) if metadata else None
-    return encode_image(result.pixels, destination.suffix, facts)
+    """Return the bytes that `write_image` writes."""
+    record = make_record(result, versions) if metadata else None
+    return encode_image(result.pixels, destination.suffix, record)
 
 
 def job_file_name(job: Job, destination: Destination) -> str:
-    """The file name of a job in a folder that keeps a journal: by its place in the run."""
+    """Return the file name of a job in a folder with a journal, or in a tar.
+
+    The number is the job's place in the run, so that a resumed run gives the same names.
+    """
     if destination.kind in ("folder", "stdout"):
         return f"{job.index + 1:04d}-{slug(job.prompt)}-{job.seed}{destination.suffix}"
     return f"{destination.path.stem}-{job.index + 1:04d}{destination.path.suffix}"
@@ -66,23 +69,22 @@ def write_pixels(
     name: str,
     record: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write an image (height, width, 3) that is no run's own; in a folder it is called `name`.
-
-    The path, as it is for `write`, which says what is raised.
-    """
+    """Write pixels (height, width, 3) that are not the result of a run; see `write_bytes`."""
     return write_bytes(encode_image(pixels, destination.suffix, record), destination, name)
 
 
 def write_bytes(data: bytes, destination: Destination, name: str) -> str:
-    """Write the bytes, whole or not at all; in a folder with a number before the name. The path.
+    """Write an encoded image atomically, and return its path ("-" is stdout).
 
-    Raises OutputError. A closed stdout raises BrokenPipeError, for the caller to end quietly.
+    In a folder the file is called by the next free number and `name`. Raises OutputError, and
+    BrokenPipeError when the reader has closed stdout.
     """
     path = destination.path
     match destination.kind:
         case "stdout":
             with files.os_errors_as_output_errors("stdout"):
                 sys.stdout.buffer.write(data)
+                # A full disk or a closed pipe must show now, not when Python exits.
                 sys.stdout.buffer.flush()
             return files.STDOUT
         case "file":

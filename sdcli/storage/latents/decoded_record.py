@@ -1,4 +1,4 @@
-"""The record of a picture that was decoded from latents."""
+"""Build the records and names of images that are decoded from saved latents."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.errors import CorruptError, SdcliError
+from sdcli.errors import SdcliError
 from sdcli.latents import FINAL
 from sdcli.request import GenerationRequest, PipelineSpec
-from sdcli.storage.latents.tensor_reader import LatentsTensor
+from sdcli.storage.latents.latents_file import LatentsFile, corrupt_error
 from sdcli.storage.latents.writer import SUFFIX
 from sdcli.storage.metadata import record as records
 from sdcli.storage.metadata.a1111 import format_parameters
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Pixels = NDArray[np.uint8]
+
+_DECODE_PREFIX: Final = "VAE: "
+"""Beginning of the events that decoding reports, such as a fallback to tiles."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeInfo:
-    """How latents were decoded: with what, and what happened."""
+    """How latents were decoded: the VAE and its settings, and the events of the decode."""
 
     spec: PipelineSpec
     tiling: str
@@ -36,73 +41,109 @@ class DecodeInfo:
 
 
 def decoded_record(
-    latents: LatentsTensor, image: int, pixels: NDArray[np.uint8], how: DecodeInfo
+    file: LatentsFile, tensor: str, image: int, pixels: Pixels, info: DecodeInfo
 ) -> dict[str, Any]:
-    """The picture's record; of the last latents of a run it is the run's, with this VAE.
+    """Build the record of image number `image` of a tensor, decoded by `vae decode`.
 
-    So `replay` makes that picture again. Others have an empty request, and tell in "decoded" what
-    they were made of. Raises CorruptError for latents whose record is not whole.
+    For the final latents of a run it is the run's record with the VAE of this decode, so that
+    `replay` reproduces the image. Otherwise its request is empty and "decoded" names the source.
+    Raises CorruptError for a file whose own record is incomplete.
     """
-    height, width, _ = pixels.shape
-    run: Mapping[str, Any] = latents.record or {} if latents.tensor == FINAL else {}
+    run = file.record if tensor == FINAL else {}
     request = dict(run.get("request", {}))
-    if request:
-        request |= {
-            "vae": how.spec.vae,
-            "force_vae": how.spec.force_vae,
-            "vae_tiling": how.tiling,
-        }
-    made = {
+    record = {
         **run,
         "schema": records.SCHEMA,
-        "request": request,
-        "weights": {**run.get("weights", {}), **how.weights},
-        "events": list(how.events),
-        "versions": dict(how.versions),
+        "request": request and _with_vae(request, info.spec, info.tiling),
+        "weights": {**run.get("weights", {}), **info.weights},
+        "events": merge_events(run, info.events),
+        "versions": dict(info.versions),
         "decoded": {
-            "latents": latents.path.name,
-            "tensor": latents.tensor,
+            "latents": file.path.name,
+            "tensor": tensor,
             "image": image,
-            "model": how.spec.model,
-            "vae": how.spec.vae,
-            "dtype": how.dtype,
-            "device": how.device,
+            "model": info.spec.model,
+            "vae": info.spec.vae,
+            "dtype": info.dtype,
+            "device": info.device,
         },
-        "pixels": {
-            "width": width,
-            "height": height,
-            "sha256": records.pixels_sha256(pixels),
-        },
+        "pixels": _pixel_facts(pixels),
     }
-    _check(latents, made)
-    return made
+    _check_complete(file, record)
+    return record
 
 
-def decoded_name(latents: LatentsTensor, image: int) -> str:
-    """What a picture of these latents is called, without the number before it."""
-    words = base_stem(latents.path)
-    if latents.tensor != FINAL:
-        words += f"-{slug(latents.tensor)}"
-    return f"{words}-{image}" if len(latents.array) > 1 else words
+def rerendered_record(
+    file: LatentsFile, pixels: Pixels, spec: PipelineSpec, tiling: str | None, events: Sequence[str]
+) -> dict[str, Any] | None:
+    """Build the record of the final latents of a run, decoded by `latents decode`.
+
+    It is the run's record with these pixels and the VAE of `spec`. None when the run was
+    interrupted, and when the VAE is another model's: no request describes such an image.
+    """
+    if "pixels" not in file.record or spec.model != file.request.spec.model:
+        return None
+    record = dict(file.record)
+    request = record["request"]
+    if spec.vae != request.get("vae"):
+        # The hash of the VAE that decoded the run's own image would be wrong here.
+        record["weights"] = {k: v for k, v in record["weights"].items() if k != "vae"}
+    return record | {
+        "request": _with_vae(request, spec, tiling),
+        "events": merge_events(record, events),
+        "pixels": _pixel_facts(pixels),
+    }
 
 
-def _check(latents: LatentsTensor, made: Mapping[str, Any]) -> None:
-    """Nothing proves that the metadata is ours: see whether it can be told, as it will be."""
-    if not made["request"]:
-        return
-    try:
-        GenerationRequest.from_dict(made["request"])
-        format_parameters(made)
-    except (SdcliError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptError(
-            f"{latents.path}: the record in it is not whole ({error!r})",
-            code="latents.corrupt",
-            hint="make or copy the file again",
-        ) from error
+def merge_events(run: Mapping[str, Any], events: Sequence[str]) -> list[str]:
+    """Merge the events of a run's record with those of decoding its latents again.
+
+    Events of the run's own decode are dropped. The others still apply: `replay`, for example,
+    refuses an image whose first steps came from another run.
+    """
+    recorded = run.get("events")
+    kept = [
+        event
+        for event in (recorded if isinstance(recorded, list) else ())
+        if isinstance(event, str) and not event.startswith(_DECODE_PREFIX)
+    ]
+    # Loading the same VAE again repeats the sentences that the run reported about it.
+    return list(dict.fromkeys([*kept, *events]))
+
+
+def decoded_name(file: LatentsFile, tensor: str, image: int, *, several: bool) -> str:
+    """Return the file name of a decoded image, without number and suffix.
+
+    `several` says that the tensor holds more than one image.
+    """
+    words = base_stem(file.path)
+    if tensor != FINAL:
+        words += f"-{slug(tensor)}"
+    return f"{words}-{image}" if several else words
 
 
 def base_stem(path: Path) -> str:
-    """The name of an image or latents file without its number and its suffixes."""
+    """Return the name of an image or latents file without its number and suffixes."""
     stem = path.name.removesuffix(SUFFIX)
     stem = stem.removesuffix(path.suffix) if stem == path.name else stem
     return slug(re.sub(r"^\d{4,}-", "", stem))
+
+
+def _with_vae(request: Mapping[str, Any], spec: PipelineSpec, tiling: str | None) -> dict[str, Any]:
+    return {**request, "vae": spec.vae, "force_vae": spec.force_vae, "vae_tiling": tiling}
+
+
+def _pixel_facts(pixels: Pixels) -> dict[str, Any]:
+    height, width, _ = pixels.shape
+    return {"width": width, "height": height, "sha256": records.pixels_sha256(pixels)}
+
+
+def _check_complete(file: LatentsFile, record: Mapping[str, Any]) -> None:
+    """Check that the record can be embedded in an image: any tool may have written the file."""
+    if not record["request"]:
+        return
+    try:
+        GenerationRequest.from_dict(record["request"])
+        format_parameters(record)
+    except (SdcliError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise corrupt_error(file.path, f"has an incomplete record ({error!r})") from error

@@ -1,11 +1,11 @@
-"""Latents files of pictures that were encoded: where they go and what they say."""
+"""Write the latents of encoded images."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.latents import FINAL
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_SUFFIX = ".safetensors"
+_FILE_SUFFIX: Final = ".safetensors"
 
 
 def prepare_latents_output(out: str, *, several: bool, force: bool) -> Path:
-    """Where latents go: a .safetensors file (numbered when there are several), or a folder.
+    """Parse `--out` for latents: a .safetensors file, or a folder, which is created.
 
-    Makes the folder. Raises UsageError or OutputError now rather than after the work.
+    With `several`, the file name is the pattern of a numbered series. Raises UsageError or
+    OutputError before any work is done.
     """
     path = Path(out).expanduser()
     if out == files.STDOUT:
-        raise UsageError("--out -: latents are files", code="usage.out", hint="give a folder")
-    if path.suffix != _SUFFIX:
+        raise UsageError(
+            "--out -: latents can't be written to stdout", code="usage.out", hint="give a folder"
+        )
+    if path.suffix != _FILE_SUFFIX:
         if path.suffix and not path.is_dir():
             raise UsageError(
-                f"--out {out}: latents are {_SUFFIX} files",
+                f"--out {out}: latents are {_FILE_SUFFIX} files",
                 code="usage.out",
                 hint=f"as in {path.with_suffix(SUFFIX)}, or give a folder",
             )
@@ -53,22 +56,23 @@ def write_encoded_latents(
     several: bool,
     force: bool,
 ) -> str:
-    """Write latents (4, height/8, width/8) as the tensor "final", and `encoded` as metadata.
+    """Write latents (4, height/8, width/8) as the tensor "final", and return the path.
 
-    `path` is as `prepare` gave it; `encoded["image"]` is the picture's name. Raises OutputError.
+    `encoded` are the facts to save as metadata, in which "image" is the image's name. `path` is
+    what `prepare_latents_output` returned. Raises OutputError.
     """
     import numpy as np
     from safetensors.numpy import save
 
     name = str(encoded["image"])
     metadata = {"schema": SCHEMA, "image": name, "encoded": json.dumps(encoded)}
-    # The library writes the memory as it lies, whatever the strides say.
+    # `save` writes an array's memory in its own order, ignoring the strides.
     data = save({FINAL: np.ascontiguousarray(latents)}, metadata=metadata)
-    if path.suffix != _SUFFIX:
+    if path.suffix != _FILE_SUFFIX:
         after = f"-{slug(Path(name).stem)}{SUFFIX}"
         return str(files.write_numbered(path, "", after, data))
     if several:
-        stem = path.name.removesuffix(SUFFIX).removesuffix(_SUFFIX)
+        stem = path.name.removesuffix(SUFFIX).removesuffix(_FILE_SUFFIX)
         return str(files.write_numbered(path.parent, f"{stem}-", SUFFIX, data))
     files.write_atomic(path, data, force=force)
     return str(path)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
@@ -15,19 +15,21 @@ from sdcli.storage import files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-
-_DTYPES = {"float16": "F16", "float32": "F32", "float64": "F64"}
-
-
-_ROOM = 4096
-"""Bytes kept free in a header for what only the finished image tells: hashes, events, its name."""
+_DTYPES: Final = {"float16": "F16", "float32": "F32", "float64": "F64"}
+_LENGTH_BYTES: Final = 8
+"""Size of the number that a file begins with: the length of its header."""
+_METADATA_BYTES: Final = 4096
+"""Space for metadata that is only known at the end: hashes, events, the name of the image."""
+_ENTRY_BYTES: Final = 128
+"""Space for the header entry of one tensor."""
 
 
 class SafetensorsAppender:
-    """One file of latents under a hidden name: a valid safetensors file after every tensor.
+    """A safetensors file that is valid after every tensor, under a hidden name until published.
 
-    The format puts a header with every offset first, and lets it end in spaces: so the header gets
-    room for all that may come, tensors are appended, and the header is written over.
+    `metadata` may be changed until then, and `names` lists the tensors so far. The header of the
+    format comes first and holds every offset, but may end in spaces. So the constructor reserves
+    space for about `tensors` entries, and every tensor rewrites the header in place.
     """
 
     def __init__(self, folder: Path, metadata: Mapping[str, str], *, tensors: int) -> None:
@@ -35,54 +37,59 @@ class SafetensorsAppender:
         self.metadata = dict(metadata)
         self.names: list[str] = []
         self._entries: dict[str, Any] = {}
-        self._end = 0
-        room = len(json.dumps(self.metadata)) + _ROOM + 128 * tensors
-        self._header = room + -room % 8
+        self._data_bytes = 0
+        size = len(json.dumps(self.metadata)) + _METADATA_BYTES + _ENTRY_BYTES * tensors
+        self._header_bytes = _aligned(size)
         with files.os_errors_as_output_errors(self.path):
             self._file = self.path.open("x+b", buffering=0)
         self._write_header()
 
     def append(self, name: str, array: NDArray[Any]) -> None:
-        """Add a tensor. Raises OutputError."""
+        """Add a tensor. Raises OutputError, and leaves the file valid without it."""
         data = array.tobytes()
+        start, end = self._data_bytes, self._data_bytes + len(data)
         try:
-            self._write(8 + self._header + self._end, data)
+            self._write(self._data_offset + start, data)
         except OutputError:
-            self._cut()
+            self._truncate()
             raise
-        # Only now: on a full disk the header must not tell of what did not fit.
+        # Add the entry last: on a full disk the header must not promise what did not fit.
         self._entries[name] = {
             "dtype": _DTYPES[array.dtype.name],
             "shape": list(array.shape),
-            "data_offsets": [self._end, self._end + len(data)],
+            "data_offsets": [start, end],
         }
-        self._end += len(data)
+        self._data_bytes = end
         self.names.append(name)
         self._write_header()
 
-    def _cut(self) -> None:
-        """Take away what did not fit: readers want no bytes that no tensor has."""
-        with suppress(OSError):
-            os.ftruncate(self._file.fileno(), 8 + self._header + self._end)
-
     def publish(self, path: Path, *, force: bool) -> str:
-        """Take the visible name. Raises OutputError."""
-        self._settle()
+        """Give the file its visible name. Raises OutputError."""
+        self._close()
         files.publish(self.path, path, force=force)
         return str(path)
 
     def publish_numbered(self, after: str) -> str:
-        """Take the next number of the folder as its name. Raises OutputError."""
-        self._settle()
+        """Name the file by the next free number of its folder, then `after`. Raises OutputError."""
+        self._close()
         return str(files.publish_numbered(self.path, "", after))
 
     def discard(self) -> None:
-        """Leave nothing behind, published or not."""
+        """Close the file and delete its hidden name, published or not."""
         with suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def _settle(self) -> None:
+    @property
+    def _data_offset(self) -> int:
+        return _LENGTH_BYTES + self._header_bytes
+
+    def _truncate(self) -> None:
+        """Remove a partly written tensor: readers reject bytes that belong to none."""
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), self._data_offset + self._data_bytes)
+
+    def _close(self) -> None:
         self._write_header()
         with files.os_errors_as_output_errors(self.path):
             files.fsync(self._file)
@@ -90,22 +97,29 @@ class SafetensorsAppender:
 
     def _write_header(self) -> None:
         text = json.dumps({"__metadata__": self.metadata, **self._entries}).encode()
-        if len(text) > self._header:
-            self._widen(len(text))
-        self._write(0, self._header.to_bytes(8, "little") + text.ljust(self._header))
+        if len(text) > self._header_bytes:
+            self._grow_header(len(text))
+        length = self._header_bytes.to_bytes(_LENGTH_BYTES, "little")
+        self._write(0, length + text.ljust(self._header_bytes))
 
-    def _widen(self, wanted: int) -> None:
-        """Move the tensors up, when what came to be known is longer than was thought."""
+    def _grow_header(self, size: int) -> None:
+        """Move the tensors towards the end of the file, to make room for a longer header."""
         with files.os_errors_as_output_errors(self.path):
-            data = os.pread(self._file.fileno(), self._end, 8 + self._header)
-        wider = wanted + -wanted % 8
-        self._write(8 + wider, data)
-        self._header = wider
+            data = os.pread(self._file.fileno(), self._data_bytes, self._data_offset)
+        header_bytes = _aligned(size)
+        self._write(_LENGTH_BYTES + header_bytes, data)
+        self._header_bytes = header_bytes
 
     def _write(self, offset: int, data: bytes) -> None:
-        """Put the bytes at their place, all of them or raise OutputError."""
-        left = memoryview(data)
+        """Write all bytes at an offset. Raises OutputError."""
+        remaining = memoryview(data)
         with files.os_errors_as_output_errors(self.path):
-            while left:
-                written = os.pwrite(self._file.fileno(), left, offset)
-                left, offset = left[written:], offset + written
+            # One call may write less than it is given, for example at the limit of a quota.
+            while remaining:
+                count = os.pwrite(self._file.fileno(), remaining, offset)
+                remaining, offset = remaining[count:], offset + count
+
+
+def _aligned(size: int) -> int:
+    """Round up to a multiple of 8, so that memory-mapped tensors are aligned."""
+    return size + -size % 8

@@ -1,10 +1,11 @@
-"""Latents on disk: a safetensors file an image, whole after every step of its run."""
+"""Save the latents of a run: one safetensors file per image, valid after every step."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -24,22 +25,28 @@ SUFFIX = ".latents.safetensors"
 SCHEMA = "sdcli/latents/1"
 
 
-class LatentsWriter:
-    """The files of a run's images, as the engine's LatentsSink. What is left when it ends goes.
+@dataclass(frozen=True, eq=False)
+class _UnfinishedImage:
+    run: RunInfo
+    appender: SafetensorsAppender
 
-    `wanted` None keeps the last latents only until their image is whole on disk: a decode that
-    fails loses no denoising.
+
+class LatentsWriter:
+    """A LatentsSink that writes files to a folder.
+
+    Use it as a context manager: files of images that are not finished are deleted on exit, or
+    kept after an exception. With a `selection` of None, the final latents are kept until their
+    image is saved, so that a failing decode does not lose the denoising.
     """
 
     def __init__(
-        self, folder: Path, wanted: LatentsSelection | None, versions: Mapping[str, str]
+        self, folder: Path, selection: LatentsSelection | None, versions: Mapping[str, str]
     ) -> None:
-        self.selection = wanted or LatentsSelection()
-        self._asked = wanted is not None
+        self.selection = selection or LatentsSelection()
+        self._keep_finished = selection is not None
         self._folder = folder
         self._versions = versions
-        self._courses: dict[int, RunInfo] = {}
-        self._growing: dict[int, SafetensorsAppender] = {}
+        self._images: dict[int, _UnfinishedImage] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -50,77 +57,74 @@ class LatentsWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A bug must not cost what was drawn; a reader who went away wants no more of it.
+        # Keep the denoising after a bug, but not when the reader of stdout has closed the pipe.
         if kind is not None and not issubclass(kind, BrokenPipeError):
             with suppress(SdcliError):
                 self.salvage_all()
-        for growing in self._growing.values():
-            growing.discard()
+        for image in self._images.values():
+            image.appender.discard()
 
-    def begin_image(self, course: RunInfo) -> None:
-        """Open the image's file. Raises OutputError."""
-        index = course.job.index
-        if index in self._growing:
-            self._growing.pop(index).discard()
-        expected = len(self.selection.tensor_names(len(course.timesteps)))
-        metadata = _metadata(record.partial_record(course, self._versions), course)
-        self._courses[index] = course
-        self._growing[index] = SafetensorsAppender(self._folder, metadata, tensors=expected)
+    def begin_image(self, run: RunInfo) -> None:
+        """Open the file of an image, in place of an earlier one. Raises OutputError."""
+        index = run.job.index
+        if index in self._images:
+            self._images.pop(index).appender.discard()
+        num_tensors = len(self.selection.tensor_names(len(run.timesteps)))
+        metadata = _metadata(record.partial_record(run, self._versions), run)
+        appender = SafetensorsAppender(self._folder, metadata, tensors=num_tensors)
+        self._images[index] = _UnfinishedImage(run, appender)
 
     def write(self, index: int, name: str, array: NDArray[Any]) -> None:
-        """Append the tensor to the image's file. Raises OutputError."""
-        self._growing[index].append(name, array)
+        """Append a tensor to the file of job `index`. Raises OutputError."""
+        self._images[index].appender.append(name, array)
 
-    def finish(self, written: SavedImage, *, force: bool = False) -> str | None:
-        """The path of the latents, now beside their image; None when nobody asked for them.
+    def finish(self, saved: SavedImage, *, force: bool = False) -> str | None:
+        """Name the latents after their saved image, and return their path.
 
-        Where another file has that name, they take a numbered one: they are not lost for it.
+        A numbered name is used when the name is taken. None when latents are not saved.
         """
-        course, growing = self._pop(written.result.job.index)
-        if not self._asked:
-            growing.discard()
-            return None
-        growing.metadata |= _metadata(record.make_record(written.result, self._versions), course)
-        growing.metadata["image"] = Path(written.path).name
-        path = files.sibling_path(written.path, SUFFIX)
+        image = self._images.pop(saved.result.job.index)
+        appender = image.appender
         try:
+            if not self._keep_finished:
+                return None
+            complete = record.make_record(saved.result, self._versions)
+            appender.metadata |= _metadata(complete, image.run)
+            appender.metadata["image"] = Path(saved.path).name
+            path = files.sibling_path(saved.path, SUFFIX)
             if path.exists() and not force:
-                return growing.publish_numbered(f"-{path.name}")
-            return growing.publish(path, force=force)
+                return appender.publish_numbered(f"-{path.name}")
+            return appender.publish(path, force=force)
         finally:
-            growing.discard()
+            appender.discard()
 
     def salvage(self, index: int) -> str | None:
-        """Keep what there is of an image that will not be: the last latents, or steps asked for.
+        """Keep the latents of an image that failed, and return their path.
 
-        The path, None when there is nothing worth it.
+        None when there is nothing to keep: neither the final latents nor a step to save.
         """
-        if index not in self._growing:
+        if index not in self._images:
             return None
-        course, growing = self._pop(index)
-        if FINAL not in growing.names and not (self._asked and growing.names):
-            growing.discard()
-            return None
-        after = f"-{slug(course.job.prompt)}-{course.job.seed}{SUFFIX}"
+        image = self._images.pop(index)
+        names, job = image.appender.names, image.run.job
         try:
-            return growing.publish_numbered(after)
+            if FINAL in names or (self._keep_finished and names):
+                return image.appender.publish_numbered(f"-{slug(job.prompt)}-{job.seed}{SUFFIX}")
+            return None
         finally:
-            growing.discard()
+            image.appender.discard()
 
     def salvage_all(self) -> list[str]:
-        """Keep what there is of all images that are not finished."""
-        paths = [self.salvage(index) for index in list(self._growing)]
+        """Keep the latents of all unfinished images, and return their paths."""
+        paths = [self.salvage(index) for index in list(self._images)]
         return [path for path in paths if path]
 
-    def _pop(self, index: int) -> tuple[RunInfo, SafetensorsAppender]:
-        return self._courses.pop(index), self._growing.pop(index)
 
-
-def _metadata(facts: Mapping[str, Any], course: RunInfo) -> dict[str, str]:
-    """Strings, as the format wants: the record of the image, and what reading the tensors needs."""
+def _metadata(image_record: Mapping[str, Any], run: RunInfo) -> dict[str, str]:
+    """The record, and what reading the tensors needs. Safetensors allows only strings."""
     return {
         "schema": SCHEMA,
-        "record": json.dumps(facts),
-        "steps": str(len(course.timesteps)),
-        "init_noise_sigma": repr(course.init_noise_sigma),
+        "record": json.dumps(image_record),
+        "steps": str(len(run.timesteps)),
+        "init_noise_sigma": repr(run.init_noise_sigma),
     }

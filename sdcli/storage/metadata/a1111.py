@@ -1,4 +1,4 @@
-"""A1111's "parameters" text as data; Forge, SD.Next and stable-diffusion.cpp write it too."""
+"""Read and write the "parameters" text of A1111, Forge, SD.Next and stable-diffusion.cpp."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from sdcli.request import EMBEDDED, REQUEST_FIELDS
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
-_FEWEST = 3
+_MIN_FIELDS = 3
+"""Fields that the last line must have, as in A1111: fewer may be part of the prompt."""
 
 A1111_FIELDS = {name: info for name, info in REQUEST_FIELDS.items() if info.a1111}
 """Fields that A1111's text has under one key of its own."""
 
 
 def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
-    """(prompt, negative prompt, the last line's names and values); quoted values are unquoted.
+    """Parse the text to its prompt, negative prompt, and the fields of the last line, unquoted.
 
-    A text without such a last line is all prompt.
+    A text without fields is all prompt.
     """
     lines = text.strip().split("\n")
-    fields = _fields(lines[-1])
-    if len(fields) < _FEWEST and not lines[-1].startswith("Steps:"):
+    fields = _parse_fields(lines[-1])
+    if len(fields) < _MIN_FIELDS and not lines[-1].startswith("Steps:"):
         fields = {}
     else:
         lines.pop()
@@ -35,20 +36,20 @@ def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
     return prompt.strip(), "".join(negative).strip(), fields
 
 
-def _fields(line: str) -> dict[str, str]:
-    """The names that have values; A1111 writes a name alone, too, when its value is the same."""
+def _parse_fields(line: str) -> dict[str, str]:
     fields: dict[str, str] = {}
-    at = 0
-    while at < len(line):
-        if match := _FIELD.match(line, at):
-            fields.setdefault(match[1].strip(), _unquoted(match[2].strip()))
-            at = match.end()
+    position = 0
+    while position < len(line):
+        if match := _FIELD.match(line, position):
+            fields.setdefault(match[1].strip(), _unquote(match[2].strip()))
+            position = match.end()
         else:
-            at = line.find(",", at) + 1 or len(line)
+            # Skip a name without a value, which some extensions write.
+            position = line.find(",", position) + 1 or len(line)
     return fields
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     if value.startswith('"') and value.endswith('"') and len(value) > 1:
         try:
             return str(json.loads(value))
@@ -58,13 +59,16 @@ def _unquoted(value: str) -> str:
 
 
 def format_parameters(record: Mapping[str, Any]) -> str:
-    """The record as A1111's "parameters" text: prompts, then one line of names and values."""
+    """Format a record as A1111's "parameters" text: the prompts, then one line of fields.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for an incomplete record.
+    """
     request = record["request"]
     lines = [request["prompt"]]
     if request["negative_prompt"]:
         lines.append(f"Negative prompt: {request['negative_prompt']}")
     fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
-    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in fields))
+    lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in fields))
     return "\n".join(lines)
 
 
@@ -80,12 +84,12 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("CFG scale", numbers.pop("CFG scale")),
         ("Seed", numbers.pop("Seed")),
         ("Size", f"{request['width']}x{request['height']}"),
-        # Without "Model hash": A1111's is of a checkpoint file, and we have folders of parts.
+        # No "Model hash": A1111's is that of a checkpoint file, and models here are folders.
         ("Model", _model_name(request["model"])),
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
         *((str(name), number) for name, number in numbers.items()),
-        ("RNG", "CPU"),  # what draws our noise, on every device
+        ("RNG", "CPU"),  # the noise is drawn on the CPU on every device
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
     ]
 
@@ -101,14 +105,14 @@ def _number(name: str, value: Any) -> object:
 
 
 def _model_name(model: str) -> str:
-    """What A1111 calls a model: the name of its file or folder, without the ending of a file."""
+    """A1111's name of a model: that of its folder, or of its file without the suffix."""
     if model == EMBEDDED:
         return EMBEDDED_FOLDER.name
     path = Path(model)
     return path.stem if path.suffix in (".safetensors", ".ckpt") else path.name
 
 
-def _quoted(value: object) -> str:
-    """A1111's rule: JSON quotes around a value that would end early."""
+def _quote(value: object) -> str:
     text = str(value)
+    # A1111's own rule for values that would otherwise end early.
     return json.dumps(text, ensure_ascii=False) if any(c in text for c in ",:\n") else text

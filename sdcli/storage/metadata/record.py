@@ -1,4 +1,4 @@
-"""The record of what made an image: JSON of our own, and the text that A1111's tools read."""
+"""Build the records of images: JSON that says how an image was made."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SCHEMA = "sdcli/record/1"
 
 
 def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
-    """The record of a result: JSON-able, and the same for the same picture made twice.
+    """Build the JSON-able record of a result. Generating the same image again gives the same one.
 
-    "request" is valid for `GenerationRequest.from_dict` and leaves nothing open; "job" is the id of
-    the job as it was asked for, so a replay, which leaves nothing open either, may have another.
+    "request" is valid for `GenerationRequest.from_dict`, with a value for every field. "job" is the
+    id of the original job; that of a replayed image may differ, because its request is complete.
     """
     job = result.job
     return partial_record(result.run, versions) | {
@@ -40,7 +40,7 @@ def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[s
 
 
 def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
-    """As much of the record as is known before the first step."""
+    """Build the part of the record that is known before the first step."""
     job = run.job
     request = job.to_request(dtype=run.dtype)
     return {
@@ -58,10 +58,13 @@ def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
 
 
 def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
-    """The request in the record of the file. Raises UsageError for none, and for one not ours."""
+    """Return the request in the record of a file.
+
+    Raises UsageError when it has none, and for fields that this version does not know.
+    """
     if not record["request"] and "decoded" in record:
         raise UsageError(
-            f"{path}: decoded from latents that do not say how they were made",
+            f"{path}: decoded from latents without a record of how they were made",
             code="record.no_request",
         )
     try:
@@ -76,28 +79,29 @@ def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
         ) from error
 
 
-def write_sidecar(written: SavedImage, versions: Mapping[str, str], *, force: bool = False) -> str:
-    """Write the record beside its image, as `cat.json` for `cat.png`, and return the path.
+def write_sidecar(saved: SavedImage, versions: Mapping[str, str], *, force: bool = False) -> str:
+    """Write the record next to its image, as `cat.json` for `cat.png`, and return the path.
 
-    Raises OutputError; UsageError when there is no file to be beside.
+    Raises OutputError, and UsageError for an image on stdout.
     """
-    path = files.sibling_path(written.path, ".json")
-    text = json.dumps(make_record(written.result, versions), ensure_ascii=False, indent=2)
+    path = files.sibling_path(saved.path, ".json")
+    text = json.dumps(make_record(saved.result, versions), ensure_ascii=False, indent=2)
     files.write_atomic(path, f"{text}\n".encode(), force=force)
     return str(path)
 
 
 def pixels_sha256(pixels: NDArray[np.uint8]) -> str:
-    """`rgb_sha256` of an array (height, width, 3)."""
+    """Return `rgb_sha256` of an array (height, width, 3)."""
     height, width, _ = pixels.shape
     return rgb_sha256(width, height, pixels.tobytes())
 
 
 def rgb_sha256(width: int, height: int, data: bytes) -> str:
-    """SHA-256 of the line "RGB <width> <height>" and then the pixels, three bytes each."""
+    """Return the SHA-256 of the line "RGB <width> <height>", then the pixels, three bytes each."""
+    # The size is hashed, too: the same bytes can be images of several shapes.
     return hashlib.sha256(f"RGB {width} {height}\n".encode("ascii") + data).hexdigest()
 
 
 def record_json(record: Mapping[str, Any]) -> str:
-    """The record as it stands in an image: short, and readable in every script."""
+    """Return the record as compact JSON, without escaping other scripts."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""The record, and A1111's text as another tool reads it."""
+"""Test the record, and A1111's text as another program reads it."""
 
 from __future__ import annotations
 

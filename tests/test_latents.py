@@ -1,4 +1,4 @@
-"""What --save-latents means."""
+"""Test the selection of latents to save, and the names of tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdcli.latents import KINDS, LatentsSelection, parse_tensor_name, tensor_nam
 
 
 @given(st.sampled_from(["xt", "x0", "eps"]), st.integers(0, 100_000))
-def test_names_come_back(kind: str, step: int) -> None:
+def test_names_are_parsed_back(kind: str, step: int) -> None:
     assert parse_tensor_name(tensor_name(kind, step)) == (kind, step)
 
 
@@ -25,11 +25,13 @@ def test_names_come_back(kind: str, step: int) -> None:
         ("steps:4", "noise, x0", ["noise", "x0_0004", "final"]),
     ],
 )
-def test_what_is_kept_of_four_steps(which: str, kinds: str | None, names: list[str]) -> None:
+def test_a_selection_names_the_tensors_of_four_steps(
+    which: str, kinds: str | None, names: list[str]
+) -> None:
     assert LatentsSelection.parse(which, kinds).tensor_names(4) == names
 
 
-def test_all_is_all() -> None:
+def test_all_names_every_tensor_once() -> None:
     names = LatentsSelection.parse("all").tensor_names(3)
     assert len(names) == len(set(names)) == 1 + 3 * 3
     assert names[-1] == "final"
@@ -39,12 +41,12 @@ def test_all_is_all() -> None:
 @pytest.mark.parametrize(
     "which", ["", "last", "every:0", "every:", "every:x", "steps:", "steps:0", "steps:1,", "all:2"]
 )
-def test_what_cannot_be_meant_is_refused(which: str) -> None:
+def test_invalid_selections_are_refused(which: str) -> None:
     with pytest.raises(UsageError, match="save-latents"):
         LatentsSelection.parse(which)
 
 
-def test_kinds_and_steps_that_are_not_there_are_refused() -> None:
+def test_unknown_kinds_and_missing_steps_are_refused() -> None:
     with pytest.raises(UsageError, match="'xy' is not one of xt, x0, eps, noise"):
         LatentsSelection.parse("all", "xt,xy")
     with pytest.raises(UsageError, match="no step 9, this run has 4"):

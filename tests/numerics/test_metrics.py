@@ -1,4 +1,4 @@
-"""PSNR and SSIM against what is known of them."""
+"""Test PSNR and SSIM against their formulas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdcli.numerics.metrics import psnr, ssim
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
 
 
-def test_a_picture_is_like_itself() -> None:
+def test_an_image_is_identical_to_itself() -> None:
     assert psnr(PICTURE, PICTURE) == math.inf
     assert ssim(PICTURE, PICTURE) == pytest.approx(1)
 
@@ -44,7 +44,7 @@ def test_ssim_of_one_window_is_its_formula() -> None:
     assert ssim(a, b) == pytest.approx(expected)
 
 
-def test_more_noise_is_less_like() -> None:
+def test_more_noise_is_less_similar() -> None:
     noise = np.random.default_rng(1).normal(0, 1, PICTURE.shape)
     likes = []
     for strength in (5, 20, 60):
@@ -53,7 +53,7 @@ def test_more_noise_is_less_like() -> None:
     assert likes == sorted(likes, reverse=True)
 
 
-def test_what_cannot_be_compared() -> None:
+def test_images_of_different_or_too_small_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="cannot be compared"):
         psnr(PICTURE, PICTURE[1:])
     with pytest.raises(ValueError, match="11 x 11"):

@@ -1,4 +1,4 @@
-"""The contact sheet: every picture whole in its place, every label legible beside it."""
+"""Test that contact sheets show every image completely and every label legibly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from sdcli.storage.images.contact_sheet import _fitted, labelled_grid
+from sdcli.storage.images.contact_sheet import _fit_label, labelled_grid
 
 PAPER = 255
 
@@ -96,15 +96,15 @@ def test_labels_of_any_length_leave_the_pictures_and_each_other_alone(label, sid
 
 def test_wrapped_labels_keep_their_words_and_cut_ones_say_so():
     font = ImageFont.load_default(12)
-    assert _fitted("one two three", font, 10_000, 3) == "one two three"
-    wrapped = _fitted("one two three", font, 45, 3)
+    assert _fit_label("one two three", font, 10_000, 3) == "one two three"
+    wrapped = _fit_label("one two three", font, 45, 3)
     assert "\n" in wrapped
     assert wrapped.split() == ["one", "two", "three"]
-    assert _fitted("one two three", font, 45, 1).endswith("…")
-    broken = _fitted("DPMSolverMultistepScheduler", font, 96, 8).split("\n")
+    assert _fit_label("one two three", font, 45, 1).endswith("…")
+    broken = _fit_label("DPMSolverMultistepScheduler", font, 96, 8).split("\n")
     assert len(broken) > 1
     assert "".join(broken) == "DPMSolverMultistepScheduler"
-    cut = _fitted("x" * 99, font, 45, 3)
+    cut = _fit_label("x" * 99, font, 45, 3)
     assert cut.endswith("…")
     assert all(font.getlength(line) <= 45 for line in cut.split("\n"))
 
@@ -118,6 +118,6 @@ def test_wrapped_labels_keep_their_words_and_cut_ones_say_so():
         ([], [], []),
     ],
 )
-def test_what_is_no_grid_is_refused(cells, rows, columns):
+def test_labels_that_do_not_match_the_cells_are_refused(cells, rows, columns):
     with pytest.raises(ValueError, match="cell"):
         labelled_grid(cells, rows=rows, columns=columns)

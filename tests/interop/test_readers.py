@@ -1,4 +1,4 @@
-"""Strangers' records, one by one: what is taken, what is named, what is no record at all."""
+"""Test that the records of other programs become fields, and that the rest is listed."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ NOVELAI = {
 }  # fmt: skip
 
 
-def asked(path: Path) -> tuple[dict[str, object], dict[str, object]]:
-    """What a request takes of the image's record, and what it does not."""
+def read_fields(path: Path) -> tuple[dict[str, object], dict[str, object]]:
+    """The fields of a request in an image's record, and the values left out."""
     reading = read_foreign(path, read_image_info(path)["parameters"])
     assert reading is not None
     taken, left = to_request_fields(reading)
@@ -80,33 +80,33 @@ def test_a_text_without_fields_is_all_prompt(text: str) -> None:
     assert a1111.parse_parameters(text) == (text, "", {})
 
 
-def test_a1111_s_rest_is_named_and_its_ancestral_eta_is_not_ours(tmp_path: Path) -> None:
+def test_other_a1111_fields_are_listed_and_its_ancestral_eta_is_left_out(tmp_path: Path) -> None:
     more = "Eta: 0.7, Denoising strength: 0.4, Hires upscale: 2, RNG: CPU"
     path = tmp_path / "x.png"
     text = f"a cat\n{FIELDS.replace('Euler', 'Euler a')}, {more}"
-    taken, left = asked(png(path, {"parameters": text}))
+    taken, left = read_fields(png(path, {"parameters": text}))
     assert taken["scheduler"] == "Euler a"
     assert left == {"eta": 0.7, "Denoising strength": "0.4", "Hires upscale": "2"}
     text = f"a cat\n{FIELDS.replace('Euler', 'DDIM')}, Eta DDIM: 0.3"
-    taken, left = asked(png(path, {"parameters": text}))
+    taken, left = read_fields(png(path, {"parameters": text}))
     assert (taken["eta"], left) == (0.3, {})
 
 
-def test_one_side_alone_is_no_size(tmp_path: Path) -> None:
+def test_a_width_without_a_height_is_left_out(tmp_path: Path) -> None:
     text = f"a cat\n{FIELDS.replace('512x512', '99999999x512')}"
-    taken, left = asked(png(tmp_path / "x.png", {"parameters": text}))
+    taken, left = read_fields(png(tmp_path / "x.png", {"parameters": text}))
     assert "width" not in taken
     assert "height" not in taken
     assert left == {"width": "99999999", "height": 512}
 
 
-def test_a_prompt_in_braces_is_no_json(tmp_path: Path) -> None:
-    taken, _ = asked(png(tmp_path / "x.png", {"parameters": f"{{red|blue}} cat\n{FIELDS}"}))
+def test_a_prompt_in_braces_is_not_taken_for_json(tmp_path: Path) -> None:
+    taken, _ = read_fields(png(tmp_path / "x.png", {"parameters": f"{{red|blue}} cat\n{FIELDS}"}))
     assert taken["prompt"] == "{red|blue} cat"
 
 
-def test_fooocus_s_own_prompt_and_resolution_are_read(tmp_path: Path) -> None:
-    taken, left = asked(png(tmp_path / "x.png", {"parameters": json.dumps(FOOOCUS)}))
+def test_the_prompt_of_fooocus_and_resolution_are_read(tmp_path: Path) -> None:
+    taken, left = read_fields(png(tmp_path / "x.png", {"parameters": json.dumps(FOOOCUS)}))
     assert taken == {
         "prompt": "a cat", "scheduler": "dpmpp_2m karras", "num_inference_steps": 30,
         "guidance_scale": 4, "seed": 5, "width": 1152, "height": 896,
@@ -115,14 +115,14 @@ def test_fooocus_s_own_prompt_and_resolution_are_read(tmp_path: Path) -> None:
     assert (left["model"], left["clip_skip"], left["loras"]) == ("sd", "2", '[["x", 0.1]]')
 
 
-def test_invokeai_s_rescale_and_clip_skip_are_read(tmp_path: Path) -> None:
-    taken, left = asked(png(tmp_path / "x.png", {"invokeai_metadata": json.dumps(INVOKE)}))
+def test_the_rescale_of_invokeai_and_clip_skip_are_read(tmp_path: Path) -> None:
+    taken, left = read_fields(png(tmp_path / "x.png", {"invokeai_metadata": json.dumps(INVOKE)}))
     assert (taken["guidance_rescale"], taken["clip_skip"]) == (0.7, 1)
     assert left == {"model": "sd-1", "vae": '{"name": "mse"}', "app_version": "4.2"}
 
 
 def test_novelai_is_read(tmp_path: Path) -> None:
-    taken, left = asked(png(tmp_path / "x.png", NOVELAI))
+    taken, left = read_fields(png(tmp_path / "x.png", NOVELAI))
     assert taken == {
         "prompt": "a cat", "negative_prompt": "a dog", "scheduler": "k_euler_ancestral",
         "num_inference_steps": 28, "guidance_scale": 11.0, "seed": 5, "width": 512, "height": 768,
@@ -145,27 +145,27 @@ TEXT = f"a cat 猫\n{FIELDS}"
     ],
 )
 def test_exif_comments_of_every_encoding_are_read(tmp_path: Path, comment: bytes) -> None:
-    taken, _ = asked(jpeg(tmp_path / "x.jpg", comment))
+    taken, _ = read_fields(jpeg(tmp_path / "x.jpg", comment))
     assert (taken["prompt"], taken["seed"], taken["width"]) == ("a cat 猫", 5, 512)
 
 
 def test_fooocus_and_dgenerate_are_read_in_exif_too(tmp_path: Path) -> None:
     for encoding in ("utf-16-be", "utf-16-le"):
         comment = b"UNICODE\0" + json.dumps(FOOOCUS).encode(encoding)
-        assert asked(jpeg(tmp_path / "x.jpg", comment))[0]["width"] == 1152
+        assert read_fields(jpeg(tmp_path / "x.jpg", comment))[0]["width"] == 1152
     config = "#! /usr/bin/env dgenerate --file\n#! dgenerate 4.5\n\nsd --prompts 'a cat' --seeds 5"
     for start, encoding in ((b"UNICODE\0", "utf-16-be"), (b"ASCII\0\0\0", "ascii")):
         path = jpeg(tmp_path / "x.jpg", start + config.encode(encoding))
-        assert asked(path)[0] == {"prompt": "a cat", "seed": 5}
+        assert read_fields(path)[0] == {"prompt": "a cat", "seed": 5}
 
 
-def test_a_camera_s_comment_is_no_prompt(tmp_path: Path) -> None:
+def test_the_comment_of_a_camera_is_not_a_prompt(tmp_path: Path) -> None:
     path = jpeg(tmp_path / "x.jpg", b"ASCII\0\0\0Screenshot")
     assert read_foreign(path, read_image_info(path)["parameters"]) is None
     assert describe_unreadable(path) is None
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_text_is_described(tmp_path: Path) -> None:
     path = png(tmp_path / "x.png", {"prompt": '{"1": {"inputs": {}}}', "workflow": "{}"})
     assert read_foreign(path, None) is None
     named = "its text 'prompt' (ComfyUI) and 'workflow' (ComfyUI) could not be read"

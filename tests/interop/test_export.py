@@ -1,4 +1,4 @@
-"""A command or a line of a record asks for just what the record says."""
+"""Test that an exported command or line is parsed back to the same request."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ def words(command: str) -> list[str]:
     return made.stdout.decode("utf-8").split("\0")[:-1]
 
 
-def asked(argv: list[str]) -> list[GenerationRequest]:
-    """What `sdcli generate` would draw of its words."""
-    taken: list[GenerationRequest] = []
+def parse_command(argv: list[str]) -> list[GenerationRequest]:
+    """The requests of a `sdcli generate` command line."""
+    requests: list[GenerationRequest] = []
 
     def take(source: Any, *_: object, **__: object) -> ExitCode:
-        taken.extend(source.take(9, wait=True))
+        requests.extend(source.take(9, wait=True))
         return ExitCode.OK
 
     with patch.object(deliver, "run", take):
         assert main(argv) == 0
-    return taken
+    return requests
 
 
 @settings(max_examples=150)
@@ -85,7 +85,7 @@ def asked(argv: list[str]) -> list[GenerationRequest]:
 def test_a_command_asks_for_what_the_record_says(request_: GenerationRequest) -> None:
     program, *argv = words(to_command(request_.to_dict()))
     assert program == "sdcli"
-    assert asked(argv) == [request_]
+    assert parse_command(argv) == [request_]
 
 
 @given(REQUESTS)
@@ -98,7 +98,7 @@ def test_the_record_of_every_sampler_is_a_command() -> None:
     for label in SCHEDULERS:
         facts = record.make_record(make_result(scheduler_label=label), {"sdcli": "0.1.0"})
         _, *argv = words(to_command(facts["request"]))
-        assert asked(argv) == [GenerationRequest.from_dict(facts["request"])]
+        assert parse_command(argv) == [GenerationRequest.from_dict(facts["request"])]
 
 
 VALUES = st.sampled_from(
@@ -114,7 +114,7 @@ FIELDS = st.dictionaries(
 
 @settings(max_examples=200)
 @given(WORDS, FIELDS)
-def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[str, str]) -> None:
+def test_fields_of_any_a1111_text_are_a_command(prompt: str, fields: dict[str, str]) -> None:
     line = ", ".join(f"{name}: {value}" for name, value in fields.items())
     reading = read_foreign(Path("none.png"), f"{prompt}\nSteps: 20, {line}")
     assert reading
@@ -125,7 +125,7 @@ def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[
             to_command(taken)
     else:
         _, *argv = words(to_command(taken))
-        assert asked(argv) == [GenerationRequest.from_dict(taken)]
+        assert parse_command(argv) == [GenerationRequest.from_dict(taken)]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_whatever_is_taken_of_a_stranger_is_a_command(prompt: str, fields: dict[
         {"prompt": "a", "width": 64},
     ],
 )
-def test_what_no_command_can_say_is_said(request_: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="cannot be said on a command line"):
+def test_values_that_a_command_cannot_express_are_refused(request_: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"a command line can.t express"):
         to_command(request_)
     line = to_prompt_line(request_)
     assert GenerationRequest.from_dict(json.loads(line)) == GenerationRequest.from_dict(request_)

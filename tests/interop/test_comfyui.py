@@ -1,4 +1,4 @@
-"""ComfyUI's graphs: what is found up the links, whatever the graph is."""
+"""Test that settings are found in ComfyUI's graphs, however these are linked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTINGS = {
     "latent_image": ["4", 0],
 }  # fmt: skip
 PLAIN = {**BASE, "5": {"class_type": "KSampler", "inputs": SETTINGS}}
-ASKED = {
+FIELDS = {
     "prompt": "a cat", "negative_prompt": "a dog", "scheduler": "dpmpp_2m karras",
     "num_inference_steps": 20, "guidance_scale": 8.0, "seed": 5, "width": 512, "height": 640,
 }  # fmt: skip
@@ -46,8 +46,8 @@ CUSTOM = {
 }  # fmt: skip
 
 
-def asked(graph):
-    """What a request takes of the graph, and all that it does not."""
+def read_fields(graph):
+    """The fields of a request in a graph, and the values left out."""
     reading = comfyui.read_comfyui(json.dumps(graph))
     assert reading is not None
     taken, left = to_request_fields(reading)
@@ -60,20 +60,20 @@ def sampler(graph, **inputs):
 
 
 def test_a_plain_graph_and_one_of_parts_say_the_same():
-    assert asked(PLAIN) == (ASKED, {"model": "sd15.safetensors"})
-    assert asked(CUSTOM) == (ASKED, {"model": "sd15.safetensors"})
+    assert read_fields(PLAIN) == (FIELDS, {"model": "sd15.safetensors"})
+    assert read_fields(CUSTOM) == (FIELDS, {"model": "sd15.safetensors"})
 
 
 def test_the_order_of_the_nodes_does_not_matter():
     for graph in (PLAIN, CUSTOM):
-        assert asked(dict(reversed(graph.items()))) == asked(graph)
+        assert read_fields(dict(reversed(graph.items()))) == read_fields(graph)
 
 
-def test_a_model_is_looked_for_behind_its_loras():
+def test_a_model_is_found_behind_its_loras():
     lora = {"lora_name": "x.safetensors", "strength_model": 0.8, "model": ["1", 0]}
     graph = sampler(PLAIN, model=["10", 0]) | {"10": {"class_type": "LoraLoader", "inputs": lora}}
-    taken, left = asked(graph)
-    assert taken == ASKED
+    taken, left = read_fields(graph)
+    assert taken == FIELDS
     assert left == {"model": "sd15.safetensors", "LoRA": "x.safetensors 0.8"}
 
 
@@ -84,7 +84,7 @@ def test_a_linked_seed_and_a_linked_text_are_followed():
         "11": {"class_type": "ShowText", "inputs": {"text": ["12", 0]}},
         "12": {"class_type": "PrimitiveString", "inputs": {"value": "a fish"}},
     }
-    taken, left = asked(graph)
+    taken, left = read_fields(graph)
     assert (taken["seed"], taken["prompt"]) == (6, "a fish")
     assert left["nodes"] == "PrimitiveString, Seed Everywhere, ShowText"
 
@@ -95,8 +95,8 @@ def test_both_sides_through_one_node_stay_apart():
         "10": {"class_type": "ControlNetApplyAdvanced", "inputs": control},
         "12": {"class_type": "LoadImage", "inputs": {"image": "x.png", "text": "no prompt"}},
     }
-    taken, left = asked(graph)
-    assert taken == ASKED
+    taken, left = read_fields(graph)
+    assert taken == FIELDS
     assert left["nodes"] == "ControlNetApplyAdvanced, LoadImage"
 
 
@@ -108,7 +108,7 @@ def test_prompts_of_several_nodes_are_joined_each_once():
         "12": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["13", 0]}},
         "13": {"class_type": "FluxGuidance", "inputs": {"guidance": 3.5}},
     }
-    taken, _ = asked(graph)
+    taken, _ = read_fields(graph)
     assert taken["prompt"] == "a cat, big"
     assert "negative_prompt" not in taken
 
@@ -119,16 +119,16 @@ def test_a_guider_of_one_side_and_a_schedule_node():
         "9": {"class_type": "SplitSigmas", "inputs": {"sigmas": ["10", 0], "step": 3}},
         "10": {"class_type": "ExponentialScheduler", "inputs": {"steps": 12, "sigma_max": 14.6}},
     }
-    taken, left = asked(graph)
+    taken, left = read_fields(graph)
     assert taken["prompt"] == "a cat"
     assert (taken["scheduler"], taken["num_inference_steps"]) == ("dpmpp_2m exponential", 12)
     assert (left["sigma_max"], left["step"], left["nodes"]) == ("14.6", "3", "SplitSigmas")
 
 
 def test_a_sampler_or_schedule_that_nobody_knows_is_left_out_and_named():
-    _, left = asked(CUSTOM | {"8": {"class_type": "SamplerMine", "inputs": {"power": 2}}})
+    _, left = read_fields(CUSTOM | {"8": {"class_type": "SamplerMine", "inputs": {"power": 2}}})
     assert left["scheduler"] == "SamplerMine karras"
-    _, left = asked(CUSTOM | {"9": {"class_type": "MySigmas", "inputs": {"steps": 2}}})
+    _, left = read_fields(CUSTOM | {"9": {"class_type": "MySigmas", "inputs": {"steps": 2}}})
     assert left["scheduler"] == "dpmpp_2m MySigmas"
 
 
@@ -138,28 +138,28 @@ def test_of_two_samplers_the_first_one_counts():
         "21": {"class_type": "LatentUpscale", "inputs": {"samples": ["5", 0], "width": 1024}},
         **sampler(PLAIN, seed=9),
     }
-    taken, left = asked(graph)
+    taken, left = read_fields(graph)
     assert (taken["seed"], taken["width"], taken["height"]) == (9, 512, 640)
     assert left["further samplers"] == "KSampler"
 
 
-def test_layers_a_vae_and_settings_that_cannot_be_taken_are_named():
+def test_settings_without_a_field_are_listed():
     graph = sampler(PLAIN, denoise=0.6) | {
         "10": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer": -2}},
         "11": {"class_type": "VAELoader", "inputs": {"vae_name": "mse.safetensors"}},
     }
-    taken, left = asked(graph)
+    taken, left = read_fields(graph)
     assert taken["clip_skip"] == 1
     assert (left["vae"], left["denoise"]) == ("mse.safetensors", "0.6")
 
 
-def test_graphs_without_end_or_sense_do_no_harm():
+def test_cyclic_and_malformed_graphs_do_not_raise():
     ring = {
         "1": {"class_type": "KSampler", "inputs": SETTINGS | {"latent_image": ["2", 0]}},
         "2": {"class_type": "KSampler", "inputs": SETTINGS | {"latent_image": ["1", 0]}},
     }
     for graph in (ring, PLAIN | {"2": 3, "3": {"inputs": []}}, {"5": PLAIN["5"]}):
-        taken, _ = asked(graph)
+        taken, _ = read_fields(graph)
         assert taken["num_inference_steps"] == 20
     for text in ("", "[]", "{}", json.dumps(BASE), "[" * 9999, '{"1": {"inputs": {"a": [[], 0]}}}'):
         assert comfyui.read_comfyui(text) is None
@@ -174,7 +174,7 @@ def test_a_large_graph_takes_no_long_time():
         for i in range(10, 900)
     }
     began = time.perf_counter()
-    asked(sampler(PLAIN, positive=["10", 0], seed=["10", 0]) | chain)
+    read_fields(sampler(PLAIN, positive=["10", 0], seed=["10", 0]) | chain)
     assert time.perf_counter() - began < 5
     assert (
         comfyui.read_comfyui(json.dumps(PLAIN | {str(i): BASE["1"] for i in range(100, 1200)}))

@@ -1,4 +1,4 @@
-"""Whole files or none, and nothing overwritten."""
+"""Test that files are written completely or not at all, and never overwritten by accident."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("blocker", ["file", "missing"])
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path, blocker: str) -> None:
+def test_a_folder_that_cannot_be_used_is_an_output_error(tmp_path: Path, blocker: str) -> None:
     if blocker == "file":
         (tmp_path / "out").write_text("in the way")
         with pytest.raises(OutputError, match="out"):
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path, blocker: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/sys").is_dir(), reason="needs a folder nobody may write to")
-def test_an_unwritable_folder_is_told_before_the_work() -> None:
+def test_an_unwritable_folder_is_found_before_the_work() -> None:
     with pytest.raises(OutputError) as caught:
         files.prepare_folder(Path("/proc/sys"))
     assert caught.value.exit_code == 5

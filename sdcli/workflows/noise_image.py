@@ -1,0 +1,78 @@
+"""Add noise to an image step by step, as the training of its model does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdcli.errors import UsageError
+from sdcli.request import PipelineSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TRAIN_TIMESTEPS: Final = 1000
+_DEFAULT_STEPS: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NoisedImage:
+    """An image at rising timesteps, from the clean image on: one frame (height, width, 3) each."""
+
+    timesteps: tuple[int, ...]
+    frames: Sequence[NDArray[np.uint8]]
+
+    def to_contact_sheet(self) -> NDArray[np.uint8]:
+        """Lay the frames out in one row, labelled with their timesteps."""
+        from sdcli.storage.images.contact_sheet import labelled_grid
+
+        return labelled_grid([self.frames], rows=[""], columns=[f"t={t}" for t in self.timesteps])
+
+
+def noise_timesteps(last: int, steps: int | None) -> tuple[int, ...]:
+    """Return 0 and `steps` evenly spaced timesteps up to `last`, by default 8.
+
+    Raises UsageError for a timestep outside of 0 to 1000, and for more steps than timesteps.
+    """
+    if not 0 <= last <= TRAIN_TIMESTEPS:
+        raise UsageError(f"--to: {last} is not between 0 and {TRAIN_TIMESTEPS}", code="usage.to")
+    count = min(_DEFAULT_STEPS, last) if steps is None else steps
+    if not min(1, last) <= count <= last:
+        raise UsageError(
+            f"--steps: {steps} is not between 1 and {last}, the timestep of --to",
+            code="usage.steps",
+            hint="each step covers at least one timestep; or leave out --steps",
+        )
+    return tuple(round(last * i / max(1, count)) for i in range(count + 1))
+
+
+def noise_image(
+    image: Path,
+    timesteps: Sequence[int],
+    spec: PipelineSpec,
+    *,
+    seed: int,
+    tiling: str,
+    warn: Callable[[str], None],
+) -> NoisedImage:
+    """Encode an image, add noise up to each timestep, and decode the results.
+
+    `warn` gets the events of loading, reading, encoding and decoding.
+    """
+    from sdcli import engine
+    from sdcli.engine.preview import loaded_vae_renderer
+    from sdcli.engine.schedulers.add_noise import add_noise
+    from sdcli.engine.vae.encode import encode_image
+    from sdcli.storage.images.pixels import read_pixels
+
+    vae = engine.load_vae(spec)
+    pixels, notes = read_pixels(image, grid=vae.facts.vae_scale_factor)
+    latents, events = encode_image(vae, pixels, tiling=tiling)
+    for event in (*vae.notes, *notes, *events):
+        warn(event)
+    noised = add_noise(vae.spec, latents, list(timesteps), seed)
+    frames = list(map(loaded_vae_renderer(vae, warn, tiling), noised))
+    return NoisedImage(timesteps=tuple(timesteps), frames=frames)

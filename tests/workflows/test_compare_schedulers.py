@@ -1,0 +1,60 @@
+"""Test the comparison of schedulers on the embedded model."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdcli.errors import UsageError
+from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.workflows.compare_schedulers import (
+    REFERENCE_SCHEDULER,
+    SchedulerComparison,
+    SchedulerRun,
+    compare_schedulers,
+)
+
+TEMPLATE = GenerationRequest(
+    prompt="a cat", spec=PipelineSpec(device="cpu"), width=64, height=64, seed=7
+)
+
+
+def run(**changes: object) -> SchedulerRun:
+    facts = {"scheduler": "DDIM", "stochastic": False, "steps": 4, "unet_calls": 4, "psnr": 30.0}
+    return SchedulerRun(**facts | changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({}, True), ({"psnr": 29.9}, False), ({"psnr": None}, True)],
+)
+def test_a_run_is_converged_at_thirty_decibels(changes: dict, expected: bool) -> None:
+    assert run(**changes).is_converged is expected
+    error = UsageError("x", code="x")
+    assert not run(**changes, error=error).is_converged
+
+
+def test_the_fastest_run_has_the_fewest_calls_and_then_the_smallest_error() -> None:
+    runs = (
+        run(unet_calls=2, psnr=20.0),
+        run(unet_calls=8, latent_rmse=0.1),
+        run(unet_calls=4, latent_rmse=0.3),
+        run(unet_calls=4, latent_rmse=0.2),
+    )
+    facts = {"prompt": "", "seed": 0, "reference_steps": 50, "reference": run()}
+    assert SchedulerComparison(runs=runs, **facts).fastest is runs[3]
+    assert SchedulerComparison(runs=runs[:1], **facts).fastest is None
+
+
+def test_the_reference_converges_to_itself() -> None:
+    comparison = compare_schedulers(TEMPLATE, [REFERENCE_SCHEDULER], [2, 4], reference_steps=4)
+    assert [row.steps for row in comparison.runs] == [2, 4]
+    assert (comparison.seed, comparison.prompt) == (7, "a cat")
+    near = comparison.runs[1]
+    assert (near.psnr, near.latent_rmse) == (None, 0.0)
+    assert near.is_converged
+
+
+def test_two_names_of_one_scheduler_are_refused() -> None:
+    with pytest.raises(UsageError, match="are both") as caught:
+        compare_schedulers(TEMPLATE, ["DDIM", "ddim"], [2], reference_steps=4)
+    assert caught.value.code == "usage.schedulers"

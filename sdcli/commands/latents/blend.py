@@ -8,9 +8,10 @@ import typer
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import UsageError
+from sdcli.flags import OutputFlags
 from sdcli.terminal.printing import print_path
-from sdcli.workflows.render_latents import RendererOptions
 
 Slerp = Annotated[
     bool, typer.Option("--slerp", help="Interpolate spherically, which keeps the contrast.")
@@ -20,20 +21,16 @@ Frames = Annotated[
 ]
 
 
+@expand_groups
 def blend(
+    *,
     first: options.File,
     second: options.File,
     slerp: Slerp = False,
     frames: Frames = 9,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    model: options.Model = None,
+    renderer: options.DecoderFlags,
     fps: options.Fps = 8.0,
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    output: OutputFlags,
     jsonl: flags.JsonLines = False,
 ) -> None:
     """Interpolate between the final latents of two runs, and decode every frame.
@@ -53,19 +50,16 @@ def blend(
     if not 2 <= frames <= 1000:
         raise UsageError(f"--frames: {frames} is not between 2 and 1000", code="usage.frames")
     options.check_fps(fps)
-    renderer_options = RendererOptions(
-        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
-    )
     blended = LatentsBlend(
-        read_latents_file(first), read_latents_file(second), renderer_options, slerp=slerp
+        read_latents_file(first), read_latents_file(second), renderer.options(), slerp=slerp
     )
     warn = Console().warn
-    if animation.is_animation(out):
-        target = animation.prepare_animation(out, force=force)
+    if animation.is_animation(output.out):
+        target = animation.prepare_animation(output.out, force=output.force)
         pixels = list(blended.frames(frames, warn))
-        path = animation.write_animation(pixels, target, blended.name, fps=fps, force=force)
+        path = animation.write_animation(pixels, target, blended.name, fps=fps, force=output.force)
         print_path(path, jsonl, frames=frames)
         return
-    destination = parse_destination(out, several=True, force=force, json=jsonl)
+    destination = parse_destination(output.out, several=True, force=output.force, json=jsonl)
     for index, image in enumerate(blended.frames(frames, warn)):
         print_path(write_pixels(image, destination, blended.name), jsonl, frame=index)

@@ -6,26 +6,24 @@ from typing import TYPE_CHECKING
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
+from sdcli.commands.options.typer_options import expand_groups
+from sdcli.flags import OutputFlags
 from sdcli.latents import XT
 from sdcli.terminal.printing import print_images
-from sdcli.workflows.render_latents import RendererOptions, decode_steps
+from sdcli.workflows.render_latents import decode_steps
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
 
 
+@expand_groups
 def decode(
+    *,
     files: options.Files,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    model: options.Model = None,
+    renderer: options.DecoderFlags,
     steps: options.Steps = None,
     kind: options.KindOption = "xt",
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    output: OutputFlags,
     json: flags.Json = False,
 ) -> None:
     """Decode latents to images, with the VAE of their run or another one.
@@ -44,11 +42,8 @@ def decode(
 
     selected = [(file, _select_steps(file, steps, kind)) for file in map(read_latents_file, files)]
     several = sum(len(file_steps) for _, file_steps in selected) > 1
-    destination = parse_destination(out, several=several, force=force, json=json)
-    renderer_options = RendererOptions(
-        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
-    )
-    written = decode_steps(selected, kind, renderer_options, destination, Console().warn)
+    destination = parse_destination(output.out, several=several, force=output.force, json=json)
+    written = decode_steps(selected, kind, renderer.options(), destination, Console().warn)
     print_images(written, json)
 
 

@@ -6,26 +6,24 @@ from typing import TYPE_CHECKING
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import UsageError
+from sdcli.flags import OutputFlags
 from sdcli.latents import X0, XT
 from sdcli.terminal.printing import print_path
-from sdcli.workflows.render_latents import RendererOptions, choose_renderer, render_grid
+from sdcli.workflows.render_latents import choose_renderer, render_grid
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
 
 
+@expand_groups
 def grid(
+    *,
     file: options.File,
     steps: options.Steps = "all",
-    vae: options.DecodeVae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    model: options.Model = None,
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    renderer: options.RendererFlags,
+    output: OutputFlags,
     json: flags.Json = False,
 ) -> None:
     """Show the steps of a run side by side: x_t above, the model's prediction of x_0 below.
@@ -43,11 +41,8 @@ def grid(
     latents = read_latents_file(file)
     kinds = [kind for kind in (XT, X0) if _steps_after_noise(latents, kind)]
     selected = _select_steps(latents, kinds, steps)
-    destination = parse_destination(out, several=False, force=force, json=json)
-    renderer_options = RendererOptions(
-        model=model, vae=vae, force_vae=force_vae, tiling=vae_tiling, device=device, offline=offline
-    )
-    render = choose_renderer(latents, renderer_options, Console().warn)
+    destination = parse_destination(output.out, several=False, force=output.force, json=json)
+    render = choose_renderer(latents, renderer.options(), Console().warn)
     sheet = render_grid(latents, kinds, selected, render)
     path = write_pixels(sheet, destination, f"{latents.name}-grid")
     print_path(path, json, steps=selected, kinds=kinds)

@@ -9,8 +9,9 @@ import typer
 
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import build_pipeline_spec
-from sdcli.request import EMBEDDED
+from sdcli.commands.options.spec_flags import SpecFlags
+from sdcli.commands.options.typer_options import expand_groups
+from sdcli.flags import OutputFlags
 from sdcli.terminal.printing import print_path
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="An image file.")]
@@ -22,20 +23,17 @@ Frames = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the noise.")]
 
 
+@expand_groups
 def noise(
+    *,
     image: Image,
     to: To = 1000,
     steps: Frames = None,
     seed: Seed = 0,
-    model: flags.Model = EMBEDDED,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
+    spec: SpecFlags,
     vae_tiling: flags.VaeTiling = None,
     fps: options.Fps = 8.0,
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    output: OutputFlags,
     json: flags.Json = False,
 ) -> None:
     """Add noise to an image as the model's training does: a contact sheet, or an animation.
@@ -53,16 +51,17 @@ def noise(
 
     timesteps = noise_timesteps(to, steps)
     options.check_fps(fps)
-    is_animation = animation.is_animation(out)
-    target = animation.prepare_animation(out, force=force) if is_animation else None
+    is_animation = animation.is_animation(output.out)
+    target = animation.prepare_animation(output.out, force=output.force) if is_animation else None
     destination = (
-        None if is_animation else parse_destination(out, several=False, force=force, json=json)
+        None
+        if is_animation
+        else parse_destination(output.out, several=False, force=output.force, json=json)
     )
-    spec = build_pipeline_spec(model, vae, None, None, device, offline, force_vae)
     noised = noise_image(
         Path(image).expanduser(),
         timesteps,
-        spec,
+        spec.spec(),
         seed=seed,
         tiling=vae_tiling or "auto",
         warn=Console().warn,
@@ -72,5 +71,5 @@ def noise(
         path = write_pixels(noised.to_contact_sheet(), destination, name)
     else:
         assert target is not None
-        path = animation.write_animation(noised.frames, target, name, fps=fps, force=force)
+        path = animation.write_animation(noised.frames, target, name, fps=fps, force=output.force)
     print_path(path, json, timesteps=list(timesteps))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.workflows.render_latents import RendererOptions
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
@@ -45,6 +48,36 @@ Model = Annotated[
     ),
 ]
 Fps = Annotated[float, typer.Option("--fps", help="Frames per second, 0.1 to 50.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RendererFlags:
+    """The VAE to render latents with, or none for a linear approximation, and where it runs."""
+
+    vae: DecodeVae = None
+    force_vae: flags.ForceVae = False
+    vae_tiling: flags.VaeTiling = None
+    model: Model = None
+    device: flags.Device = "auto"
+    offline: flags.Offline = False
+
+    def options(self) -> RendererOptions:
+        """The options of `sdcli.workflows.render_latents`."""
+        return RendererOptions(
+            model=self.model,
+            vae=self.vae,
+            force_vae=self.force_vae,
+            tiling=self.vae_tiling,
+            device=self.device,
+            offline=self.offline,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderFlags(RendererFlags):
+    """The VAE to decode latents with, by default that of their run."""
+
+    vae: flags.Vae = None
 
 
 def parse_steps(text: str | None, file: LatentsFile, kind: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ import typer
 from sdcli.commands.latents.options import File
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_latents, parse_report_format, parse_verbosity
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode
+from sdcli.flags import LatentsFlags, MessageFlags, OutputFlags
 from sdcli.prompts.sources import IterableSource
 
 FromStep = Annotated[
@@ -25,27 +28,53 @@ Device = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What the remaining steps do differently from the recorded run."""
+
+    prompt: Prompt = None
+    negative: flags.Negative = None
+    scheduler: flags.Scheduler = None
+    steps: flags.Steps = None
+    guidance: flags.Guidance = None
+    vae: flags.Vae = None
+    force_vae: flags.ForceVae = False
+    vae_tiling: flags.VaeTiling = None
+    device: Device = None
+    offline: flags.Offline = False
+
+    def request_fields(self) -> dict[str, object]:
+        """The fields of the request that may change."""
+        return {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative,
+            "scheduler": self.scheduler,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "vae_tiling": self.vae_tiling,
+        }
+
+    def spec_fields(self) -> dict[str, object]:
+        """The fields of its PipelineSpec that may change."""
+        return {
+            "vae": self.vae,
+            "device": self.device or None,
+            "offline": self.offline,
+            "force_vae": self.force_vae,
+        }
+
+
+@expand_groups
 def resume(
+    *,
     file: File,
     from_step: FromStep,
-    prompt: Prompt = None,
-    negative: flags.Negative = None,
-    scheduler: flags.Scheduler = None,
-    steps: flags.Steps = None,
-    guidance: flags.Guidance = None,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    device: Device = None,
-    out: flags.Out = "outputs",
-    save_latents: flags.SaveLatents = None,
-    latents_kinds: flags.LatentsKinds = None,
+    changes: Changes,
+    output: OutputFlags,
+    latents: LatentsFlags,
     sidecar: flags.Sidecar = False,
-    force: flags.Force = False,
-    offline: flags.Offline = False,
     json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
+    messages: MessageFlags,
 ) -> ExitCode:
     """Resume a run from a given step. With the same options the image is identical.
 
@@ -65,30 +94,18 @@ def resume(
     from sdcli.terminal.console import Console
     from sdcli.workflows.resume_latents import branch_warning, resumed_request
 
-    latents = read_latents_file(file)
-    recorded = latents.request
-    request = resumed_request(
-        recorded,
-        {
-            "prompt": prompt,
-            "negative_prompt": negative,
-            "scheduler": scheduler,
-            "num_inference_steps": steps,
-            "guidance_scale": guidance,
-            "vae_tiling": vae_tiling,
-        },
-        {"vae": vae, "device": device or None, "offline": offline, "force_vae": force_vae},
-    )
+    recorded = read_latents_file(file)
+    request = resumed_request(recorded.request, changes.request_fields(), changes.spec_fields())
     run_options = RunOptions(
-        out=out,
+        out=output.out,
         expected_images=1,
-        force=force,
+        force=output.force,
         sidecar=sidecar,
-        save_latents=parse_latents(save_latents, latents_kinds),
+        save_latents=parse_latents(latents.save_latents, latents.latents_kinds),
         report=parse_report_format(json, False),
-        verbosity=parse_verbosity(quiet, verbose),
+        verbosity=parse_verbosity(messages.quiet, messages.verbose),
     )
-    if warning := branch_warning(latents, from_step):
+    if warning := branch_warning(recorded, from_step):
         Console(verbosity=run_options.verbosity).warn(warning)
-    resume_hook = resume_from(latents, recorded, from_step)
+    resume_hook = resume_from(recorded, recorded.request, from_step)
     return run(IterableSource([request]), run_options, begin=resume_hook)

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import parse_dtype, parse_verbosity
-from sdcli.commands.vae.decode import Model, Tensor
+from sdcli.commands.options.parsing import parse_verbosity
+from sdcli.commands.options.typer_options import expand_groups
+from sdcli.commands.vae.options import OverrideFlags, Tensor
 from sdcli.errors import ExitCode, UsageError
+from sdcli.flags import OutputFlags
 from sdcli.terminal.printing import print_document, print_path
 from sdcli.workflows.compare_vaes import VaeComparison, summary_row
 
@@ -27,19 +29,15 @@ Vaes = Annotated[
 ]
 
 
+@expand_groups
 def compare(
+    *,
     target: Target,
     vaes: Vaes = "own,tiny",
-    model: Model = None,
-    force_vae: flags.ForceVae = False,
+    loading: OverrideFlags,
     vae_tiling: flags.VaeTiling = None,
     tensor: Tensor = None,
-    variant: flags.Variant = None,
-    dtype: flags.Dtype = None,
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    output: OutputFlags,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> ExitCode:
@@ -58,19 +56,12 @@ def compare(
     names = [name.strip() for name in vaes.split(",") if name.strip()]
     if not names:
         raise UsageError("--vaes names no VAE", code="usage.vaes", hint="as in own,tiny")
-    overrides: dict[str, Any] = {
-        "model": model,
-        "force_vae": force_vae,
-        "dtype": parse_dtype(dtype),
-        "variant": variant,
-        "device": device,
-        "offline": offline,
-    }
+    overrides = loading.overrides()
     from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.writer import write_bytes
     from sdcli.terminal.console import Console
 
-    destination = parse_destination(out, several=False, force=force, json=json)
+    destination = parse_destination(output.out, several=False, force=output.force, json=json)
     comparison = VaeComparison(
         Path(target).expanduser(), names, overrides, vae_tiling or "auto", tensor
     )

@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import build_pipeline_spec, drawn_seed, parse_verbosity
+from sdcli.commands.options.parsing import drawn_seed, parse_verbosity
+from sdcli.commands.options.spec_flags import SpecFlags
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
-from sdcli.request import EMBEDDED
+from sdcli.flags import MessageFlags
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
 Out = Annotated[
@@ -24,23 +26,18 @@ Sample = Annotated[
 ]
 
 
+@expand_groups
 def encode(
+    *,
     files: Images,
-    model: flags.Model = EMBEDDED,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
+    loading: SpecFlags,
     vae_tiling: flags.VaeTiling = None,
     sample: Sample = False,
     seed: flags.Seed = None,
-    variant: flags.Variant = None,
-    dtype: flags.Dtype = None,
-    device: flags.Device = "auto",
     out: Out = "outputs",
     force: flags.Force = False,
-    offline: flags.Offline = False,
     json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
+    messages: MessageFlags,
 ) -> ExitCode:
     """Encode images to latents and print the files' paths.
 
@@ -58,12 +55,14 @@ def encode(
         )
     from sdcli.workflows.encode_images import ImageEncoder
 
-    spec = build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae)
     results = FileResults(
-        "sdcli/vae-encode/1", "latents", json=json, verbosity=parse_verbosity(quiet, verbose)
+        "sdcli/vae-encode/1",
+        "latents",
+        json=json,
+        verbosity=parse_verbosity(messages.quiet, messages.verbose),
     )
     encoder = ImageEncoder(
-        spec,
+        loading.spec(),
         out=out,
         several=len(files) > 1,
         force=force,

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from sdcli.checkpoints.latent_rgb import KEY
+from sdcli.checkpoints.latent_rgb import FACTORS_KEY
 from sdcli.numerics.latent_rgb import fit_latent_rgb_factors
 from sdcli.training.autoencoder import load_kl, load_tiny, pictures
 from sdcli.training.captions import caption
@@ -134,5 +134,5 @@ def export(folder: Path, target: Path) -> None:
     _old_layout(target, folder)
     if card:
         (target / "README.md").write_text(card)
-    own = {**DEFAULTS, KEY: factors, "words": words_known()}
+    own = {**DEFAULTS, FACTORS_KEY: factors, "words": words_known()}
     (target / "sdcli.json").write_text(json.dumps(own, indent=1) + "\n")

@@ -35,7 +35,7 @@ def _to_document(value: object) -> object:
 
 def _offered_vaes(model: str) -> list[dict[str, Any]]:
     """What the model's folder holds."""
-    from sdcli.catalog.known_vaes import OWN, TINY
+    from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import read_defaults
     from sdcli.checkpoints.vae_selection import read_selected_vae
@@ -43,8 +43,8 @@ def _offered_vaes(model: str) -> list[dict[str, Any]]:
     folder = fetch_model(PipelineSpec(model=model, offline=True))
     rows = []
     for name, inside, about in (
-        (OWN, "vae", "the model's own"),
-        (TINY, "vae_tiny", "its small one, for previews"),
+        (OWN_VAE, "vae", "the model's own"),
+        (TINY_VAE, "vae_tiny", "its small one, for previews"),
     ):
         if (folder / inside).is_dir():
             facts = read_selected_vae(PipelineSpec(model=model, vae=name, offline=True), folder)
@@ -55,7 +55,7 @@ def _offered_vaes(model: str) -> list[dict[str, Any]]:
                     "for": read_defaults(folder).family,
                     "scaling_factor": facts.scaling_factor,
                     "fits": True,
-                    "where": str(facts.home),
+                    "where": str(facts.path),
                     "about": about,
                 }
             )
@@ -64,7 +64,7 @@ def _offered_vaes(model: str) -> list[dict[str, Any]]:
 
 def _known_vaes(model: str) -> list[dict[str, Any]]:
     """The aliases of the table; "cached" needs no network, others are fetched when used."""
-    from sdcli.catalog.known_vaes import VAES
+    from sdcli.catalog.known_vaes import UNKNOWN_FAMILY, VAES
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import read_defaults
 
@@ -76,9 +76,9 @@ def _known_vaes(model: str) -> list[dict[str, Any]]:
             "class": row.class_name,
             "for": " ".join(sorted(f.replace("Stable Diffusion ", "SD ") for f in row.families)),
             "scaling_factor": row.scaling_factor,
-            "fits": None if family == "of its own" else family in row.families,
+            "fits": None if family == UNKNOWN_FAMILY else family in row.families,
             "where": row.repo + (" (cached)" if _is_cached(cache, row.repo) else ""),
-            "about": row.about,
+            "about": row.description,
         }
         for row in VAES
     ]

@@ -47,7 +47,7 @@ def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) ->
 def _document(facts: VaeInfo) -> dict[str, Any]:
     return {
         "schema": "sdcli/vae/1",
-        "path": str(facts.home),
+        "path": str(facts.path),
         "weights": str(facts.weights),
         "class": facts.class_name,
         "latent_channels": facts.latent_channels,
@@ -56,7 +56,7 @@ def _document(facts: VaeInfo) -> dict[str, Any]:
         "parameters": facts.parameters,
         "bytes": facts.bytes,
         "dtypes": list(facts.dtypes),
-        "assumed": list(facts.assumed),
+        "assumed": list(facts.assumptions),
         "config": dict(facts.config),
     }
 

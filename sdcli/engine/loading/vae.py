@@ -58,7 +58,7 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
         if not memory.is_out_of_memory(error):
             raise
         raise DeviceError(
-            f"VAE: {facts.home} does not fit into the memory of {device}",
+            f"VAE: {facts.path} does not fit into the memory of {device}",
             code="device.memory",
             hint="try --dtype float16 or --device cpu",
         ) from error
@@ -78,7 +78,7 @@ def build_vae(facts: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
     """The Diffusers object of those files, on the CPU. Raises CorruptError."""
     cls = _CLASSES[facts.class_name]
     if not facts.is_single_file:
-        return load_component("vae", cls, facts.home, facts.weights, dtype)
+        return load_component("vae", cls, facts.path, facts.weights, dtype)
     return _from_single_file(cls, facts, model_folder, dtype)
 
 

@@ -1,4 +1,4 @@
-"""The command table, and `main`: where an error becomes a message and an exit code."""
+"""The table of commands, and `main`, which turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
 
 COMMANDS: Final = {
-    "generate": "Draw images from prompts and print their paths.",
-    "batch": "Draw every prompt of a file, and go on where an earlier run stopped.",
-    "replay": "Make images again from their own records.",
-    "inspect": "Show what an image, a file of latents or a model says of itself.",
+    "generate": "Generate images from prompts and print their paths.",
+    "batch": "Generate every prompt of a file, and resume where an earlier run stopped.",
+    "replay": "Regenerate images from their embedded metadata.",
+    "inspect": "Show the metadata of an image, a latents file or a model.",
     "schedulers": "List, show and compare schedulers.",
-    "vae": "List, show and compare VAEs; turn pictures into latents and back.",
-    "latents": "See, compare and go on from the latents that --save-latents wrote.",
-    "bench": "Time sdcli beside plain Diffusers scripts and diffusers-cli.",
-    "doctor": "Show what is here, and what would be chosen and why.",
+    "vae": "List, show and compare VAEs; encode and decode images.",
+    "latents": "Inspect, compare and resume from saved latents.",
+    "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
+    "doctor": "Check the installation and show which device and settings would be used.",
 }
-"""Each is the module of its name in `sdcli.commands`, and in it the function of its name, or for a
-group of commands `app`. A module is imported when its command is asked for."""
+"""Each command is a function in the module of the same name in `sdcli.commands`; a group of
+commands is the module's `app`. The module is imported when its command is used."""
 
 
 class _LazyCommands(Mapping[str, Any]):
-    """The commands by name."""
+    """The commands by name, each imported on first use."""
 
     def __init__(self) -> None:
         self._built: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def _load_command(name: str) -> Any:
 
 
 class RootGroup(PlainGroup):
-    """Ends a run whose reader went away, or that was interrupted, before typer would in its way."""
+    """The root command. It handles a closed pipe and Ctrl-C before typer does."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -99,8 +99,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"sdcli {sdcli.__version__}")
         raise typer.Exit
 
@@ -111,13 +111,13 @@ def root(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", help="Take the settings of [profile.NAME] in sdcli.toml.", metavar="NAME"
+            "--profile", help="Use the settings of [profile.NAME] in sdcli.toml.", metavar="NAME"
         ),
     ] = None,
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:
@@ -130,21 +130,21 @@ def root(
       sdcli inspect outputs/0001-a-cat-and-a-guitar.png
       sdcli doctor
 
-    Defaults of options can stand in sdcli.toml, here or in ~/.config/sdcli, and in variables like
-    SDCLI_STEPS; what is typed wins.
+    Option defaults can be set in sdcli.toml, in the current folder or ~/.config/sdcli, and in
+    environment variables such as SDCLI_STEPS. The command line takes precedence.
     """
     context.obj = ConfigDefaults(context.command, profile or os.environ.get("SDCLI_PROFILE"))
     context.default_map = context.obj.default_map()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; only bugs leave as exceptions."""
+    """Run the command line and return its exit code. Only bugs are raised as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
     if current_thread() is main_thread() and getsignal(SIGTERM) == SIG_DFL:
-        # Who ends us politely (timeout, a job queue, a container) gets what Ctrl-C gets.
+        # `timeout`, job queues and containers stop a process by SIGTERM: end as on Ctrl-C.
         signal(SIGTERM, lambda number, frame: raise_signal(SIGINT))
-    # The interpreter's last collection would look through all that torch and Diffusers made: 0.8 s.
+    # Otherwise the interpreter's last collection walks every object of torch and Diffusers: 0.8 s.
     atexit.register(gc.freeze)
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
@@ -154,14 +154,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _report_error(error, arguments)
     except OSError as error:
         code = _report_error(_path_error(error), arguments)
-    except SystemExit as done:  # how typer ends what it does for the shell's completion
-        code = done.code
+    except SystemExit as finished:  # how typer ends shell completion
+        code = finished.code
     _flush_stdout()
     return int(code or ExitCode.OK)
 
 
 def _open_streams() -> None:
-    """What the parent closed leads to nowhere, as daemons expect; no text is unprintable."""
+    """Replace standard streams that the parent closed, and let them print any text."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
@@ -174,28 +174,27 @@ _PATH_ERRNOS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}
 
 
 def _path_error(error: OSError) -> SdcliError:
-    """The complaint about a path that names nothing on any disk, or about a full stdout."""
+    """The error of a path that no file system accepts, or of a full stdout."""
     if error.errno == errno.ENOSPC and error.filename is None:
         return OutputError(f"stdout: {error.strerror}", code="output.full")
     if error.errno not in _PATH_ERRNOS:
         raise error
     name = str(error.filename or "a path")
-    shown = name if len(name) <= 60 else f"{name[:40]}…{name[-16:]}"
-    return UsageError(
-        f"{shown}: {error.strerror}", code="usage.path", hint="give a path that can be"
-    )
+    short = name if len(name) <= 60 else f"{name[:40]}…{name[-16:]}"
+    return UsageError(f"{short}: {error.strerror}", code="usage.path", hint="give another path")
 
 
 def _flush_stdout() -> None:
-    """What a closed or full stdout did not take goes nowhere, or the interpreter would complain."""
+    """Flush stdout, and drop what a closed or full one did not take."""
     try:
         sys.stdout.flush()
     except OSError:
+        # The interpreter flushes once more at its exit, and would print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_error(error: typer.TyperException) -> UsageError:
-    """Typer's complaint as ours: one line, and what to type next."""
+    """Typer's error as a UsageError: one line, and a hint."""
     near = getattr(error, "possibilities", None)
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "sdcli"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
-from sdcli.request import PipelineSpec
+from sdcli.request import REQUEST_FIELDS, GenerationRequest, PipelineSpec
 
 TimingKey = tuple[object, ...]
 """What decides how long an image takes, on one machine."""
@@ -42,9 +42,29 @@ class Job:
     fingerprint: str = ""
     occurrence: int = 0
 
+    def to_request(self, *, dtype: str) -> GenerationRequest:
+        """The request for this image alone, with nothing left to choose."""
+        values = {name: getattr(self, name) for name in JOB_SETTINGS}
+        return GenerationRequest(
+            prompt=self.prompt,
+            spec=replace(self.spec, dtype=dtype),
+            scheduler=self.scheduler_label,
+            **{**values, "negative_prompt": self.negative_prompt or None},
+        )
+
+
+JOB_SETTINGS: Final = tuple(
+    f.name for f in fields(Job) if f.name in REQUEST_FIELDS and f.name != "scheduler"
+)
+"""The fields that a job takes over from its request."""
+
 
 _IRRELEVANT_TO_PIXELS: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
 """Fields of a job that do not decide its pixels, or (the spec) not as they are written."""
+
+
+_FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
+"""Fields with a default that version 0.1.0 had."""
 
 
 def job_id(job: Job) -> str:
@@ -54,7 +74,11 @@ def job_id(job: Job) -> str:
     for, and the device not at all, so that a run may go on elsewhere.
     """
     facts = {
-        f.name: getattr(job, f.name) for f in fields(job) if f.name not in _IRRELEVANT_TO_PIXELS
+        f.name: value
+        for f in fields(job)
+        if f.name not in _IRRELEVANT_TO_PIXELS
+        # A field that came after 0.1.0 is left out at its default: the ids of old journals stay.
+        and ((value := getattr(job, f.name)) != f.default or f.name in _FIRST_DEFAULTS)
     }
     choice = job.scheduler
     facts["scheduler"] = [choice.class_name, choice.config]

@@ -1,4 +1,4 @@
-"""What was asked, as a person, a prompt file or a record states it. None is "you choose"."""
+"""Describe what is requested: GenerationRequest, and PipelineSpec for what must be loaded."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.field_info import FieldInfo, field_infos, field_types, setting
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
@@ -20,48 +21,53 @@ SHORT_DTYPES: Final[Mapping[str, str]] = {
 }
 MAX_SEED: Final = 2**63 - 1
 
-_LONGEST_TEXT: Final = 16_384  # a PNG text chunk that holds it twice can still be read back
+_LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
 
-# What a field is called on the command line, where that differs.
-_FLAGS: Final[Mapping[str, str]] = {
-    "num_inference_steps": "--steps",
-    "guidance_scale": "--guidance",
-    "negative_prompt": "--negative",
-    "width": "--size",
-    "height": "--size",
-    "dtype": "--dtype",
-}
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
-    "num_inference_steps": (1, 1000),
-    "guidance_scale": (0, 1000),
-    "guidance_rescale": (0, 1),
-    "eta": (0, 1),
-    "clip_skip": (0, 100),
-    "width": (8, 16384),
-    "height": (8, 16384),
-    "seed": (0, MAX_SEED),
-    "count": (1, 1_000_000),
-}
-_FRACTIONS: Final = frozenset({"guidance_scale", "guidance_rescale", "eta"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineSpec:
-    """What must be loaded: equal specs share one pipeline.
+    """What must be loaded. Equal specs share one pipeline.
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
-    small VAE), `vae` also one file. `dtype` None lets the device decide. `force_vae` takes a VAE
-    whose latents are not the model's. Raises UsageError on what cannot be meant.
+    small VAE); `vae` may also be a single file. A `dtype` of None depends on the device.
+    `force_vae` allows a VAE whose latents are not the model's. Raises UsageError.
     """
 
-    model: str = EMBEDDED
-    vae: str | None = None
-    dtype: str | None = None
-    device: str = "auto"
-    variant: str | None = None
-    offline: bool = False
-    force_vae: bool = False
+    model: str = setting(
+        EMBEDDED,
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Hub id or folder of a Stable Diffusion model.",
+        aliases=("sd_model",),
+        sweep=10,
+    )
+    vae: str | None = setting(
+        None,
+        "--vae",
+        metavar="VAE",
+        help="Another VAE: a name of `sdcli vae list`, a hub id, a folder or a .safetensors file.",
+        sweep=20,
+    )
+    force_vae: bool = setting(
+        False, "--force-vae", help="Use a VAE made for another model's latents.", sweep=5
+    )
+    variant: str | None = setting(
+        None, "--variant", metavar="NAME", help="Weight variant to load, e.g. fp16.", sweep=30
+    )
+    dtype: str | None = setting(
+        None,
+        "--dtype",
+        metavar="DTYPE",
+        help="float32, float16 or bfloat16. Default: depends on the device.",
+        sweep=40,
+    )
+    device: str = setting(
+        "auto", "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps."
+    )
+    offline: bool = setting(False, "--offline", help="Never access the network.")
 
     def __post_init__(self) -> None:
         for name in ("model", "vae", "dtype", "device", "variant"):
@@ -77,28 +83,138 @@ class PipelineSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """One prompt and all that was said of its pictures; image *i* of `count` uses seed + i.
+    """One prompt and the settings of its images. None leaves a setting to the model.
 
-    Sizes are pixels, `clip_skip` counts skipped text encoder layers as Diffusers does (A1111's
-    "Clip skip" minus one). `vae_tiling` is on, off, or auto (when memory runs out). The constructor
-    is the one gate: an instance is valid, or it raises UsageError. What depends on the model (its
-    size grid, its scheduler) is checked by `plan`.
+    Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
+    layers as Diffusers does (A1111's "Clip skip" minus one). `vae_tiling` is on, off, or auto (when
+    memory runs out). Raises UsageError for invalid values; what depends on the model, such as the
+    multiple that sizes must have, is checked by `sdcli.planning`.
     """
 
     prompt: str
-    negative_prompt: str | None = None
+    negative_prompt: str | None = setting(
+        None,
+        "--negative",
+        "-n",
+        metavar="TEXT",
+        help="What the image should not show.",
+        resolved="",
+    )
     spec: PipelineSpec = field(default_factory=PipelineSpec)
-    scheduler: str | None = None
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    guidance_rescale: float | None = None
-    eta: float | None = None
-    clip_skip: int | None = None
-    width: int | None = None
-    height: int | None = None
-    seed: int | None = None
-    count: int = 1
-    vae_tiling: str | None = None
+    scheduler: str | None = setting(
+        None,
+        "--scheduler",
+        "-s",
+        metavar="NAME",
+        help="Any name from A1111, ComfyUI, InvokeAI or Diffusers, with its schedule: "
+        "'DPM++ 2M Karras', dpmpp_2m_k, EulerDiscreteScheduler. Options follow the name: "
+        "'euler;timestep_spacing=trailing'.",
+        aliases=("sampler", "sampler_name"),
+        sweep=50,
+    )
+    num_inference_steps: int | None = setting(
+        None,
+        "--steps",
+        metavar="N",
+        help="Denoising steps.",
+        minimum=1,
+        maximum=1000,
+        sweep=100,
+        a1111="Steps",
+        from_model="num_inference_steps",
+    )
+    guidance_scale: float | None = setting(
+        None,
+        "--guidance",
+        "-g",
+        metavar="N",
+        help="Guidance (CFG) scale: how closely to follow the prompt. "
+        "1 or less turns guidance off.",
+        minimum=0,
+        maximum=1000,
+        aliases=("cfg", "cfg_scale", "scale"),
+        sweep=110,
+        a1111="CFG scale",
+        from_model="guidance_scale",
+    )
+    guidance_rescale: float | None = setting(
+        None,
+        "--guidance-rescale",
+        metavar="N",
+        help="0 to 1: reduce the contrast that a high guidance scale adds.",
+        minimum=0,
+        maximum=1,
+        sweep=120,
+        a1111="CFG Rescale phi",
+        resolved=0.0,
+    )
+    eta: float | None = setting(
+        None,
+        "--eta",
+        metavar="N",
+        help="0 to 1: noise that DDIM or TCD adds at every step.",
+        minimum=0,
+        maximum=1,
+        sweep=150,
+        a1111="Eta DDIM",
+        resolved=0.0,
+    )
+    clip_skip: int | None = setting(
+        None,
+        "--clip-skip",
+        metavar="N",
+        help="How many of the text encoder's last layers to skip (A1111's number minus 1).",
+        minimum=0,
+        maximum=100,
+        sweep=90,
+        a1111="Clip skip",
+    )
+    width: int | None = setting(
+        None,
+        "--size",
+        help="Width in pixels.",
+        minimum=8,
+        maximum=16384,
+        sweep=70,
+        from_model="width",
+    )
+    height: int | None = setting(
+        None,
+        "--size",
+        help="Height in pixels.",
+        minimum=8,
+        maximum=16384,
+        sweep=80,
+        from_model="height",
+    )
+    seed: int | None = setting(
+        None,
+        "--seed",
+        metavar="N",
+        help="Image i of a prompt uses SEED + i. Default: random.",
+        minimum=0,
+        maximum=MAX_SEED,
+        sweep=200,
+        a1111="Seed",
+        resolved=0,
+    )
+    count: int = setting(
+        1,
+        "--count",
+        metavar="N",
+        help="Images per prompt.",
+        minimum=1,
+        maximum=1_000_000,
+        aliases=("n_iter",),
+    )
+    vae_tiling: str | None = setting(
+        None,
+        "--vae-tiling",
+        help="Decode in tiles: auto does so when memory runs out.",
+        choices=VAE_TILINGS,
+        sweep=6,
+        resolved="auto",
+    )
 
     def __post_init__(self) -> None:
         _check_text("prompt", self.prompt, optional=False, empty=True)
@@ -106,19 +222,22 @@ class GenerationRequest:
         _check_text("scheduler", self.scheduler, optional=True)
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
             raise _field_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
-        for name in _LIMITS:
+        for name in _NUMBERS:
             _check_number(name, getattr(self, name), optional=name != "count")
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise _field_error("seed", self.seed, f"leaves no room for {self.count} images")
 
     def to_dict(self) -> dict[str, Any]:
-        """One flat JSON object, the spec's fields beside the others."""
+        """Return one flat JSON object, with the spec's fields among the others."""
         flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
         return flat | asdict(self.spec)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> GenerationRequest:
-        """The inverse of `to_dict`; fields may be left out. Raises UsageError for unknown ones."""
+        """Build a request from the output of `to_dict`; fields may be left out.
+
+        Raises UsageError for unknown fields and invalid values.
+        """
         for name in data:
             if name not in _NAMES:
                 raise UsageError(
@@ -130,6 +249,18 @@ class GenerationRequest:
         return cls(spec=spec, **{k: v for k, v in data.items() if k not in _SPEC_NAMES})
 
 
+REQUEST_FIELDS: Final = field_infos(PipelineSpec, GenerationRequest)
+"""Every field of a request but the prompt, by name, those of its PipelineSpec first."""
+
+FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
+"""The type of every field as a word: "str", "int", "float" or "bool"."""
+
+SIZE_INFO: Final = FieldInfo(
+    flags=("--size",), metavar="WxH", help="Pixels, e.g. 512x768.", sweep=60
+)
+"""The width and height of a request in one word; not a field of its own."""
+
+_NUMBERS: Final = tuple(n for n, info in REQUEST_FIELDS.items() if info.minimum is not None)
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
 
@@ -150,14 +281,14 @@ def _check_text(name: str, value: object, *, optional: bool, empty: bool = False
 def _check_number(name: str, value: object, *, optional: bool) -> None:
     if value is None and optional:
         return
-    low, high = _LIMITS[name]
-    kinds = (int, float) if name in _FRACTIONS else (int,)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise _field_error(
-            name, value, "is not a number" if float in kinds else "is not a whole number"
-        )
-    if not math.isfinite(value) or not low <= value <= high:
-        raise _field_error(name, value, f"is not between {low} and {high}")
+    info, is_fraction = REQUEST_FIELDS[name], FIELD_TYPES[name] == "float"
+    types = (int, float) if is_fraction else (int,)
+    if isinstance(value, bool) or not isinstance(value, types):
+        raise _field_error(name, value, f"is not a {'' if is_fraction else 'whole '}number")
+    assert info.minimum is not None
+    assert info.maximum is not None
+    if not math.isfinite(value) or not info.minimum <= value <= info.maximum:
+        raise _field_error(name, value, f"is not between {info.minimum} and {info.maximum}")
 
 
 def _field_error(name: str, value: object, why: str) -> UsageError:
@@ -165,6 +296,8 @@ def _field_error(name: str, value: object, why: str) -> UsageError:
 
 
 def describe_field(field_name: str) -> str:
-    """A field as a message names it: for Python, and for the command line beside it."""
-    flag = _FLAGS.get(field_name)
-    return f"{field_name} ({flag})" if flag else field_name
+    """Return a field's name for messages, with its flag where the two differ."""
+    info = REQUEST_FIELDS.get(field_name)
+    if info is None or info.option_name == field_name:
+        return field_name
+    return f"{field_name} ({info.flag})"

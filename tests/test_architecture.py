@@ -27,8 +27,8 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics"},
-    {"errors", "versions"},
+    {"catalog", "numerics", "flags"},
+    {"errors", "versions", "field_info"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 

@@ -3,96 +3,70 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdcli.commands.options import flags, sweepable
-from sdcli.commands.options.parsing import (
-    parse_batch_size,
-    parse_latents,
-    parse_preview,
-    parse_report_format,
-    parse_rerun,
-    parse_verbosity,
-)
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_batch_size, parse_rerun
+from sdcli.commands.options.request_flags import RequestFlags
+from sdcli.commands.options.run_options import build_run_options
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.latents import LatentsSelection
+from sdcli.flags import (
+    BatchFlags,
+    ExpansionFlags,
+    ImageFlags,
+    LatentsFlags,
+    MessageFlags,
+    OutputFlags,
+    PreviewFlags,
+    ReportFlags,
+)
 from sdcli.prompts.files import is_stream
-from sdcli.prompts.sources import RequestSource
 from sdcli.terminal.printing import print_path
-from sdcli.workflows.open_prompts import STDIN, STDOUT, open_prompts
+from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
 
 if TYPE_CHECKING:
-    from sdcli.runner.dry_run import FolderState
-
+    from sdcli.prompts.expansion import RequestTemplate
+    from sdcli.runner.options import RunOptions
 
 Files = Annotated[
     list[str],
     typer.Argument(
         metavar="FILE",
-        help="Prompts as .txt, .csv, .tsv, .jsonl, .json, .yaml or .toml; - is stdin, text "
-        "unless --input-format says what.",
+        help="Prompts as .txt, .csv, .tsv, .jsonl, .json, .yaml or .toml; - is stdin, read as "
+        "text unless --input-format tells otherwise.",
     ),
 ]
 
 
+@expand_groups
 def batch(
+    *,
     context: typer.Context,
     files: Files,
-    model: sweepable.Model = None,
-    vae: sweepable.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    variant: sweepable.Variant = None,
-    scheduler: sweepable.Scheduler = None,
-    steps: sweepable.Steps = None,
-    guidance: sweepable.Guidance = None,
-    guidance_rescale: sweepable.GuidanceRescale = None,
-    eta: sweepable.Eta = None,
-    clip_skip: sweepable.ClipSkip = None,
-    negative: flags.Negative = None,
-    size: flags.Size = None,
-    seed: sweepable.Seed = None,
-    count: sweepable.Count = None,
-    replace: sweepable.Replace = None,
-    wildcards: sweepable.WildcardFolder = None,
-    wildcard_mode: sweepable.WildcardMode = None,
-    grid: sweepable.Grid = None,
-    dtype: sweepable.Dtype = None,
-    device: sweepable.Device = None,
-    input_format: flags.InputFormat = None,
-    keep_going: flags.KeepGoing = False,
-    dry_run: flags.DryRun = False,
-    redo: flags.Redo = False,
-    retry_failed: flags.RetryFailed = False,
-    out: flags.Out = "outputs",
-    format: flags.Format = None,  # noqa: A002 - the option's name
+    request: RequestFlags,
+    expansion: ExpansionFlags,
+    jobs: BatchFlags,
+    output: OutputFlags,
     batch_size: flags.BatchSize = "auto",
-    save_latents: flags.SaveLatents = None,
-    latents_kinds: flags.LatentsKinds = None,
-    preview: flags.Preview = False,
-    preview_out: flags.PreviewOut = None,
-    preview_vae: flags.PreviewVae = None,
-    sidecar: flags.Sidecar = False,
-    no_metadata: flags.NoMetadata = False,
-    force: flags.Force = False,
-    offline: flags.Offline = False,
-    json: flags.Json = False,
-    jsonl: flags.JsonLines = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
+    image: ImageFlags,
+    latents: LatentsFlags,
+    preview: PreviewFlags,
+    report: ReportFlags,
+    messages: MessageFlags,
 ) -> ExitCode:
-    """Draw every prompt of a file, and go on where an earlier run stopped.
+    """Generate every prompt of a file, and resume where an earlier run stopped.
 
-    Each line, row or object may set for itself every setting of its picture:
-    model, VAE, scheduler, steps, guidance, size, seed, count and their like. It
-    wins over the command line, that over the defaults at the top of its file,
-    these over sdcli.toml and SDCLI_* variables, and all over the model's own.
+    Each line, row or object of the file may set every setting of its images: model, VAE,
+    scheduler, steps, guidance, size, seed, count and others. In order of precedence: the
+    line itself, the command line, the defaults at the top of the file, sdcli.toml and
+    SDCLI_* variables, the model. A list or a range (--steps 10,20 --seed 1..4) is a sweep.
 
-    A journal beside the images says what is done: the same command again makes
-    what is missing, and several at once share the work.
+    A journal in the output folder records what is done. Run the same command again to
+    resume, or several times at once to share the work.
 
     \b
     Examples:
@@ -101,76 +75,77 @@ def batch(
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    said = sweepable.request_options(locals())
-    asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
+    template = request.template(context, expansion)
     limit = parse_batch_size(batch_size)
-    form = parse_report_format(json, jsonl)
-    wanted = parse_latents(save_latents, latents_kinds)
-    verbosity = parse_verbosity(quiet, verbose)
-    watching = parse_preview(preview, preview_out, preview_vae, quiet)
-    if grid is not None:
-        _check_grid(grid, files, said, out)
-        from sdcli.workflows.xy_grid import parse_grid_axes, write_batch_grids
+    options = build_run_options(
+        output,
+        image,
+        latents,
+        preview,
+        report,
+        messages,
+        expected_images=None,
+        journal=output.out != STDOUT,
+        rerun=parse_rerun(jobs.redo, jobs.retry_failed),
+        wildcards=template.wildcards,
+    )
+    axes: tuple[str, ...] = ()
+    if expansion.grid is not None:
+        from sdcli.workflows.xy_grid import parse_grid_axes
 
-        axes = parse_grid_axes(grid, asked, 2, json=json)
+        _check_grid(expansion.grid, files, request, output.out)
+        axes = parse_grid_axes(expansion.grid, template, 2, json=report.json)
     from sdcli.terminal.console import Console
 
-    talk = Console(verbosity=verbosity)
-    prompts = open_prompts(files, input_format, asked, keep_going, dry_run, talk)
-    if dry_run:
-        from sdcli.runner.dry_run import open_folder_state
-
-        with open_folder_state(out, asked.wildcards, parse_rerun(redo, retry_failed)) as folder:
-            _print_dry_run(prompts.source, form, wanted, folder)
-        return prompts.worst(ExitCode.OK)
-    from sdcli.runner.deliver import run
-    from sdcli.runner.options import RunOptions
-
-    delivery = RunOptions(
-        out=out,
-        expected_images=prompts.images,
-        force=force,
-        metadata=not no_metadata,
-        sidecar=sidecar,
-        save_latents=wanted,
-        report=form,
-        verbosity=verbosity,
-        tar=format == "tar",
-        journal=out != STDOUT,
-        rerun=parse_rerun(redo, retry_failed),
-        preview=watching,
-        wildcards=asked.wildcards,
+    prompts = open_prompts(
+        files,
+        jobs.input_format,
+        template,
+        jobs.keep_going,
+        jobs.dry_run,
+        Console(verbosity=options.verbosity),
     )
-    code = prompts.worst(run(prompts.source, delivery, batch_size=limit))
-    if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
-        for path in write_batch_grids(prompts.reopen(), delivery, axes):
-            print_path(path, jsonl, schema="sdcli/grid/1")
+    if jobs.dry_run:
+        _print_dry_run(prompts, options, template)
+        return prompts.worst(ExitCode.OK)
+    return _run(prompts, options, limit, axes)
+
+
+def _run(
+    prompts: PromptSource, options: RunOptions, batch_size: int | None, axes: tuple[str, ...]
+) -> ExitCode:
+    """Draw the images, and then the grids of what is done, in this start or before."""
+    from sdcli.runner.deliver import run
+    from sdcli.workflows.xy_grid import write_batch_grids
+
+    options = replace(options, expected_images=prompts.images)
+    code = prompts.worst(run(prompts.source, options, batch_size=batch_size))
+    if axes and code in (ExitCode.OK, ExitCode.PARTIAL):
+        for path in write_batch_grids(prompts.reopen(), options, axes):
+            print_path(path, options.report == "jsonl", schema="sdcli/grid/1")
     return code
 
 
-def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: str) -> None:
-    """Raises UsageError where a grid would not be the same at a second start, or could not be."""
-    refusal = None
+def _check_grid(text: str, files: list[str], request: RequestFlags, out: str) -> None:
+    """Raise UsageError for a grid that can't be made, or not twice the same."""
+    reason = None
     if any(name == STDIN or is_stream(name) for name in files):
-        refusal = "it is drawn at the end, from the files, and stdin is gone by then"
+        reason = "the grid is made from the files at the end, and stdin can't be read twice"
     elif out == STDOUT:
-        refusal = "it lies beside the images, and --out is stdout"
-    elif said["seed"] in (None, "-1"):
-        refusal = "its pictures need one seed: give --seed"
+        reason = "the grid is written next to the images, but --out is stdout"
+    elif not request.has_seed():
+        reason = "the images of a grid need the same seed; add --seed"
     elif os.environ.get("WORLD_SIZE", "1") != "1":
-        refusal = "no rank sees all the images: give the same command without ranks afterwards"
-    if refusal:
-        raise UsageError(f"--grid {text}: {refusal}", code="usage.grid")
+        reason = "no rank has all images; run the same command without ranks afterwards"
+    if reason:
+        raise UsageError(f"--grid {text}: {reason}", code="usage.grid")
 
 
-def _print_dry_run(
-    source: RequestSource,
-    form: flags.ReportForm,
-    latents: LatentsSelection | None,
-    folder: FolderState,
-) -> None:
-    from sdcli.runner.dry_run import DryRunTotals, dry_run
+def _print_dry_run(prompts: PromptSource, options: RunOptions, template: RequestTemplate) -> None:
+    from sdcli.runner.dry_run import DryRunTotals, dry_run, open_folder_state
     from sdcli.terminal.dry_run_report import print_dry_run
 
     totals = DryRunTotals()
-    print_dry_run(dry_run(source, totals, latents, folder), totals.to_dict, form)
+    with open_folder_state(options.out, template.wildcards, options.rerun) as folder:
+        jobs = dry_run(prompts.source, totals, options.save_latents, folder)
+        print_dry_run(jobs, totals.to_dict, options.report)

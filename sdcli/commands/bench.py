@@ -1,4 +1,4 @@
-"""`sdcli bench`: how long it takes, beside what one would otherwise run."""
+"""`sdcli bench`: time sdcli against what users would run otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdcli.terminal.printing import print_document
 
 
 class Scenario(StrEnum):
-    """What can be timed."""
+    """A thing that can be timed."""
 
     START = "start"
     ONE = "one"
@@ -26,32 +26,34 @@ class Scenario(StrEnum):
 
 
 def bench(
-    races: Annotated[
+    scenarios: Annotated[
         list[Scenario] | None,
         typer.Argument(
-            help="start: no model; one: a picture; batch: a hundred. These three if left out. "
-            "preview: pictures seen while they form; dump: latents of every step, on a random "
-            "model of Stable Diffusion 1.5's size (4 GB of disk)."
+            help="start: commands without a model; one: one image; batch: a hundred images. "
+            "Default: these three. preview: live previews; dump: saving the latents of every "
+            "step, with a random model of the size of Stable Diffusion 1.5 (4 GB of disk)."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, help="Counted rounds, after one that is not.")
+        int, typer.Option("--rounds", min=1, help="Rounds, after one that is not counted.")
     ] = 3,
     prompts: Annotated[
         Path | None,
-        typer.Option("--prompts", help="A prompt a line, for batch.", metavar="FILE"),
+        typer.Option(
+            "--prompts", help="File with one prompt per line (for batch).", metavar="FILE"
+        ),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, help="How many prompts, for batch.")
+        int, typer.Option("--count", min=1, help="Number of prompts (for batch).")
     ] = 100,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Time sdcli beside plain Diffusers scripts and diffusers-cli.
+    """Time sdcli against plain Diffusers scripts and diffusers-cli.
 
-    All run on the CPU in float32, every run in a new process, and take turns. Times
-    mean something on an idle machine only.
+    All run on the CPU in float32, in turns, each run in a new process. Times are only
+    meaningful on an idle machine.
 
     \b
     Examples:
@@ -59,33 +61,33 @@ def bench(
       sdcli bench one --rounds 5 --json
       sdcli bench batch --prompts prompts/demo.txt
     """
-    asked = _read_prompts(prompts)[:count] if prompts else None
+    texts = _read_prompts(prompts)[:count] if prompts else None
     documents = []
-    for race in races or (Scenario.START, Scenario.ONE, Scenario.BATCH):
+    for scenario in scenarios or (Scenario.START, Scenario.ONE, Scenario.BATCH):
         if not quiet:
-            print(f"sdcli: {race}: {rounds + 1} rounds …", file=sys.stderr, flush=True)
-        document = _run_scenario(race, model, asked, count, rounds)
+            print(f"sdcli: {scenario}: {rounds + 1} rounds …", file=sys.stderr, flush=True)
+        document = _run_scenario(scenario, model, texts, count, rounds)
         documents.append(document)
         if not json:
-            _print_scenario(race, document)
+            _print_scenario(scenario, document)
     if json:
         print_document({"schema": "sdcli/bench/1", "races": documents}, json=True)
 
 
 def _run_scenario(
-    race: Scenario, model: str, prompts: list[str] | None, count: int, rounds: int
+    scenario: Scenario, model: str, prompts: list[str] | None, count: int, rounds: int
 ) -> dict[str, Any]:
     from sdcli.bench.scenarios import batch, dump, one, preview, prompts_of_shapes, start
     from sdcli.checkpoints.hub import fetch_model
 
-    if race is Scenario.START:
+    if scenario is Scenario.START:
         return start(rounds)
-    if race is Scenario.DUMP:
+    if scenario is Scenario.DUMP:
         return dump(rounds)
-    if race is Scenario.PREVIEW:
+    if scenario is Scenario.PREVIEW:
         return preview(rounds)
     folder = fetch_model(PipelineSpec(model=model))
-    if race is Scenario.ONE:
+    if scenario is Scenario.ONE:
         return one(folder, model, rounds)
     return batch(folder, model, prompts or prompts_of_shapes(count), rounds)
 
@@ -95,13 +97,13 @@ def _read_prompts(path: Path) -> list[str]:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--prompts: cannot read {path}: {error}", code="usage.prompts") from error
-    found = [line for line in lines if line and not line.startswith("#")]
-    if not found:
-        raise UsageError(f"--prompts: {path} holds no prompt", code="usage.prompts")
-    return found
+    prompts = [line for line in lines if line and not line.startswith("#")]
+    if not prompts:
+        raise UsageError(f"--prompts: {path} has no prompts", code="usage.prompts")
+    return prompts
 
 
-def _print_scenario(race: Scenario, document: dict[str, Any]) -> None:
+def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
     facts: dict[str, object] = {}
     for row in document["contestants"]:
         facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
@@ -110,6 +112,6 @@ def _print_scenario(race: Scenario, document: dict[str, Any]) -> None:
     if "denoise_ratio" in document:
         facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:
-        facts["the same pixels"] = "yes" if document["same_pixels"] else "NO"
-    print(f"{race}, median of {document['rounds']}, × to the first line")
+        facts["same pixels"] = "yes" if document["same_pixels"] else "NO"
+    print(f"{scenario}, median of {document['rounds']}, × relative to the first line")
     print_document(facts, json=False)

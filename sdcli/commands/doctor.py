@@ -1,4 +1,4 @@
-"""`sdcli doctor`: what is here, and what would be chosen."""
+"""`sdcli doctor`: check the installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdcli.terminal.printing import print_document
 
 
 def doctor(context: typer.Context, json: flags.Json = False) -> None:
-    """Show what is here, and what would be chosen and why.
+    """Check the installation and show which device and settings would be used.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def _diagnose() -> dict[str, Any]:
         "embedded": _embedded(),
         "chosen": {
             "device": chosen.name,
-            "device_why": "the fastest that accelerate finds here",
+            "device_why": "the fastest device that accelerate finds",
             **_chosen_dtype(chosen.name),
         },
     }
@@ -69,21 +69,22 @@ def _version(package: str) -> str | None:
 
 
 def _settings(context: typer.Context) -> list[dict[str, object]]:
-    """The defaults that files and variables set, the weakest first."""
+    """Defaults set by files and environment variables, in rising order of precedence."""
     return [
         {"option": s.option, "value": s.value, "command": s.command, "source": s.source}
-        for s in context.find_root().obj.found
+        for s in context.find_root().obj.settings
     ]
 
 
 def _chosen_dtype(device: str) -> dict[str, str]:
     if device == "cpu":
-        return {"dtype": "float32", "dtype_why": "a CPU is exact and no slower in it"}
+        return {"dtype": "float32", "dtype_why": "exact, and as fast as other types on a CPU"}
     return {"dtype": "float16", "dtype_why": "half the memory and faster on this device"}
 
 
 def _cache() -> dict[str, object]:
-    """Where the Hugging Face libraries keep models, by the rule of their documentation."""
+    """The folder of the Hugging Face cache, and the models in it."""
+    # The documented rule; importing huggingface_hub to ask it would take half a second.
     home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
     folder = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
     models = sorted(p.name[8:].replace("--", "/") for p in folder.glob("models--*"))
@@ -107,16 +108,17 @@ def _setting_facts(settings: list[dict[str, object]]) -> dict[str, object]:
 
 def _facts(document: dict[str, Any]) -> dict[str, object]:
     embedded, chosen, cache = document["embedded"], document["chosen"], document["cache"]
+    state = "complete" if embedded["present"] else "missing"
     return {
         "python": f"{document['python']} on {document['platform']}",
         **document["versions"],
         **{
-            name: found["version"] or f"not here (pip install {name}), for {found['for']}"
+            name: found["version"] or f"not installed (pip install {name}), for {found['for']}"
             for name, found in document["optional"].items()
         },
         **{d["name"]: d["description"] for d in document["devices"]},
         "cache": f"{cache['path']} ({', '.join(cache['models']) or 'no models'})",
-        "embedded model": f"{embedded['path']} ({'whole' if embedded['present'] else 'missing'})",
+        "embedded model": f"{embedded['path']} ({state})",
         **{f"  {name}": value for name, value in embedded.get("defaults", {}).items()},
         "  why": embedded.get("why"),
         **_setting_facts(document["settings"]),

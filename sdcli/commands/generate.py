@@ -8,15 +8,21 @@ from typing import Annotated
 
 import typer
 
-from sdcli.commands.options import flags, sweepable
-from sdcli.commands.options.parsing import (
-    parse_batch_size,
-    parse_latents,
-    parse_preview,
-    parse_report_format,
-    parse_verbosity,
-)
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_batch_size
+from sdcli.commands.options.request_flags import RequestFlags
+from sdcli.commands.options.run_options import build_run_options
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
+from sdcli.flags import (
+    ExpansionFlags,
+    ImageFlags,
+    LatentsFlags,
+    MessageFlags,
+    OutputFlags,
+    PreviewFlags,
+    ReportFlags,
+)
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.readers.txt import read_plain_lines
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
@@ -27,55 +33,31 @@ STDIN = "-"
 Prompts = Annotated[
     list[str],
     typer.Argument(
-        metavar="PROMPT", help="What to draw; - reads a prompt a line from stdin, as it comes."
+        metavar="PROMPT",
+        help="What to generate; - reads one prompt per line from stdin as they arrive.",
     ),
 ]
 
 
+@expand_groups
 def generate(
+    *,
     context: typer.Context,
     prompts: Prompts,
-    model: sweepable.Model = None,
-    vae: sweepable.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    variant: sweepable.Variant = None,
-    scheduler: sweepable.Scheduler = None,
-    steps: sweepable.Steps = None,
-    guidance: sweepable.Guidance = None,
-    guidance_rescale: sweepable.GuidanceRescale = None,
-    eta: sweepable.Eta = None,
-    clip_skip: sweepable.ClipSkip = None,
-    negative: flags.Negative = None,
-    size: flags.Size = None,
-    seed: sweepable.Seed = None,
-    count: sweepable.Count = None,
-    replace: sweepable.Replace = None,
-    wildcards: sweepable.WildcardFolder = None,
-    wildcard_mode: sweepable.WildcardMode = None,
-    grid: sweepable.Grid = None,
-    dtype: sweepable.Dtype = None,
-    device: sweepable.Device = None,
-    out: flags.Out = "outputs",
-    format: flags.Format = None,  # noqa: A002 - the option's name
+    request: RequestFlags,
+    expansion: ExpansionFlags,
+    output: OutputFlags,
     batch_size: flags.BatchSize = "1",
-    save_latents: flags.SaveLatents = None,
-    latents_kinds: flags.LatentsKinds = None,
-    preview: flags.Preview = False,
-    preview_out: flags.PreviewOut = None,
-    preview_vae: flags.PreviewVae = None,
-    sidecar: flags.Sidecar = False,
-    no_metadata: flags.NoMetadata = False,
-    force: flags.Force = False,
-    offline: flags.Offline = False,
-    json: flags.Json = False,
-    jsonl: flags.JsonLines = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
+    image: ImageFlags,
+    latents: LatentsFlags,
+    preview: PreviewFlags,
+    report: ReportFlags,
+    messages: MessageFlags,
 ) -> ExitCode:
-    """Draw images from prompts and print their paths.
+    """Generate images from prompts and print their paths.
 
-    What is left out is the model's own choice: its steps, guidance, size and scheduler.
+    Options you leave out use the model's defaults. A list or a range, as in --steps 10,20
+    or --seed 1..4 or --guidance 2..8:0.5, is a sweep: every combination is generated.
 
     \b
     Examples:
@@ -88,63 +70,57 @@ def generate(
       sdcli generate "a fish" --steps 5,10,20 -s ddim,euler --grid steps,scheduler
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
-    said = sweepable.request_options(locals())
-    asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
-    if grid and seed in (None, "-1"):
-        said["seed"] = str(secrets.randbits(32))  # the same one in every cell
-        asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
-    watching = parse_preview(preview, preview_out, preview_vae, quiet)
-    from sdcli.runner.deliver import run
-    from sdcli.runner.options import RunOptions
-
+    if expansion.grid and not request.has_seed():
+        # Every cell of the grid must start from the same noise.
+        request = request.with_seed(secrets.randbits(32))
+    template = request.template(context, expansion)
     grids = None
-    if grid is not None:
+    if expansion.grid is not None:
         from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 
-        several = 2 if prompts == [STDIN] else len(prompts)
-        grids = XYGrids(axes=parse_grid_axes(grid, asked, several, json=json))
-    delivery = RunOptions(
-        out=out,
-        expected_images=_count_images(prompts, asked),
-        force=force,
-        metadata=not no_metadata,
-        sidecar=sidecar,
-        save_latents=parse_latents(save_latents, latents_kinds),
-        report=parse_report_format(json, jsonl),
-        verbosity=parse_verbosity(quiet, verbose),
-        tar=format == "tar",
+        count = 2 if prompts == [STDIN] else len(prompts)
+        grids = XYGrids(axes=parse_grid_axes(expansion.grid, template, count, json=report.json))
+    options = build_run_options(
+        output,
+        image,
+        latents,
+        preview,
+        report,
+        messages,
+        expected_images=_count_images(prompts, template),
         on_result=grids.add if grids else None,
-        preview=watching,
-        wildcards=asked.wildcards,
+        wildcards=template.wildcards,
     )
     limit = parse_batch_size(batch_size)
-    code = run(_open_prompts(prompts, asked), delivery, batch_size=limit)
-    for path in grids.write(delivery) if grids else ():
-        print_path(path, jsonl, schema="sdcli/grid/1")
+    from sdcli.runner.deliver import run
+
+    code = run(_open_prompts(prompts, template), options, batch_size=limit)
+    for path in grids.write(options) if grids else ():
+        print_path(path, report.jsonl, schema="sdcli/grid/1")
     return code
 
 
-def _open_prompts(prompts: list[str], asked: RequestTemplate) -> RequestSource:
+def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSource:
     if prompts == [STDIN]:
-        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(asked).expand)
+        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(template).expand)
     if STDIN in prompts:
         raise UsageError(
-            "- reads all prompts from stdin, and cannot stand beside others",
+            "- reads prompts from stdin and can't be used with other prompts",
             code="usage.prompt",
-            hint="put them all on stdin, or all on the command line",
+            hint="give all prompts on stdin, or all on the command line",
         )
-    for replacement in asked.replacements:
+    for replacement in template.replacements:
         if not any(replacement.old in prompt for prompt in prompts):
             raise replacement.unused_error()
     return IterableSource(
-        request for prompt in prompts for request in asked.expand({"prompt": (prompt,)})
+        request for prompt in prompts for request in template.expand({"prompt": (prompt,)})
     )
 
 
-def _count_images(prompts: list[str], asked: RequestTemplate) -> int | None:
-    """How many images come, None when that is not known before."""
+def _count_images(prompts: list[str], template: RequestTemplate) -> int | None:
+    """The number of images, None if it is not known in advance."""
     counts = [
-        None if prompts == [STDIN] else asked.count_images({"prompt": (prompt,)})
+        None if prompts == [STDIN] else template.count_images({"prompt": (prompt,)})
         for prompt in prompts
     ]
     return None if None in counts else sum(count for count in counts if count)

@@ -1,4 +1,4 @@
-"""`sdcli inspect`: what an image or a model says of itself."""
+"""`sdcli inspect`: show the metadata of an image, a latents file or a model."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.terminal.printing import print_document
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-_OTHERWISE_SHOWN = ("schema", "request", "pixels", "scheduler")
+_SHOWN_APART = ("schema", "request", "pixels", "scheduler")
 _NO_SETTINGS = frozenset({"Version", "version", "app_version", "metadata_scheme", "created_by"})
-_LONGEST_LEFT = 60
+_MAX_VALUE_LENGTH = 60
 _NONE = "none in this image"
 
 Target = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE|LATENTS|MODEL",
-        help="An image, a file of latents, a model folder, or 'embedded'.",
+        help="An image, a latents file, a model folder, or 'embedded'.",
     ),
 ]
 
 
 AsLine = Annotated[
-    bool, typer.Option("--as-prompt-line", help="Print a line of a .jsonl prompt file.")
+    bool, typer.Option("--as-prompt-line", help="Print a line for a .jsonl prompt file.")
 ]
-AsCommand = Annotated[bool, typer.Option("--as-command", help="Print a command that makes it.")]
+AsCommand = Annotated[
+    bool, typer.Option("--as-command", help="Print a command that reproduces the image.")
+]
 
 
 def inspect(
@@ -43,10 +45,10 @@ def inspect(
     as_prompt_line: AsLine = False,
     as_command: AsCommand = False,
 ) -> None:
-    """Show what an image, a file of latents or a model says of itself.
+    """Show the metadata of an image, a latents file or a model.
 
-    Images of A1111, ComfyUI, InvokeAI, Fooocus, NovelAI, mflux, dgenerate and
-    stable-diffusion.cpp are read, too.
+    Also reads images made by A1111, ComfyUI, InvokeAI, Fooocus, NovelAI, mflux, dgenerate
+    and stable-diffusion.cpp.
 
     \b
     Examples:
@@ -60,7 +62,8 @@ def inspect(
     if as_prompt_line or as_command:
         if json or (as_prompt_line and as_command):
             raise UsageError(
-                "--json, --as-prompt-line and --as-command exclude each other", code="usage.json"
+                "--json, --as-prompt-line and --as-command can't be used together",
+                code="usage.json",
             )
         _print_reproduction(path, as_command)
         return
@@ -92,53 +95,55 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     from sdcli.interop.export import to_request_fields, unmapped_fields
     from sdcli.interop.readers import describe_unreadable, read_foreign
 
-    reading = read_foreign(path, document["parameters"])
-    if reading is None:
+    foreign = read_foreign(path, document["parameters"])
+    if foreign is None:
         return document, facts | {
             "record": describe_unreadable(path) or document["parameters"] or _NONE
         }
-    taken, left = to_request_fields(reading)
-    left |= unmapped_fields(reading)
-    told = {"generator": reading.generator, "request": taken, "left": left}
-    facts |= {"made by": reading.generator, **taken}
-    return document | {"foreign": told}, facts | {f"({k})": v for k, v in left.items()}
+    fields, unmapped = to_request_fields(foreign)
+    unmapped |= unmapped_fields(foreign)
+    summary = {"generator": foreign.generator, "request": fields, "left": unmapped}
+    facts |= {"made by": foreign.generator, **fields}
+    return document | {"foreign": summary}, facts | {f"({k})": v for k, v in unmapped.items()}
 
 
 def _print_reproduction(path: Path, as_command: bool) -> None:
-    """The image's request, one line; what a stranger's record has besides goes to stderr."""
+    """Print the image's request on one line, and on stderr what could not be mapped to it."""
     from sdcli.interop.export import to_command, to_prompt_line, to_request_fields, unmapped_fields
     from sdcli.interop.readers import describe_unreadable, read_foreign
     from sdcli.storage.images.codec import read_image_info
     from sdcli.storage.metadata import record
 
     if path.is_file() and path.suffix.lower() not in _IMAGE_SUFFIXES:
-        raise _not_an_image_error(f"{path}: no image")
+        raise _not_an_image_error(f"{path}: not an image")
     document = read_image_info(path)
     if document["record"]:
         request = record.record_request(document["record"], path).to_dict()
-    elif reading := read_foreign(path, document["parameters"]):
-        request, left = to_request_fields(reading)
-        _warn_unmapped(left, unmapped_fields(reading))
+    elif foreign := read_foreign(path, document["parameters"]):
+        request, unmapped = to_request_fields(foreign)
+        _warn_unmapped(unmapped, unmapped_fields(foreign))
     else:
         unread = describe_unreadable(path)
         raise UsageError(
-            f"{path}: {unread or 'it does not say how it was made'}",
+            f"{path}: {unread or 'has no metadata about how it was made'}",
             code="inspect.no_record",
-            hint=None if unread else "images do that a generator wrote, and nobody saved anew",
+            hint=None if unread else "metadata is lost when another program saves the image again",
         )
     typer.echo(to_command(request) if as_command else to_prompt_line(request))
 
 
-def _warn_unmapped(left: Mapping[str, object], besides: Mapping[str, str]) -> None:
-    """Name what stands in a stranger's record and not in the request made of it."""
+def _warn_unmapped(skipped: Mapping[str, object], extra: Mapping[str, str]) -> None:
+    """Warn about settings of another program that are not part of the request."""
     from sdcli.interop.foreign_record import shorten
     from sdcli.terminal.console import Console
 
-    for name, value in left.items():
-        Console().warn(f"left out: {name} {value}")
-    settings = [(n, shorten(v, _LONGEST_LEFT)) for n, v in besides.items() if n not in _NO_SETTINGS]
+    for name, value in skipped.items():
+        Console().warn(f"skipped: {name} {value}")
+    settings = [
+        (n, shorten(v, _MAX_VALUE_LENGTH)) for n, v in extra.items() if n not in _NO_SETTINGS
+    ]
     if settings:
-        Console().warn(f"not taken: {', '.join(f'{name} {value}' for name, value in settings)}")
+        Console().warn(f"not supported: {', '.join(f'{name} {value}' for name, value in settings)}")
 
 
 def _not_an_image_error(message: str) -> UsageError:
@@ -147,12 +152,12 @@ def _not_an_image_error(message: str) -> UsageError:
 
 
 def _record_facts(record: Mapping[str, Any]) -> dict[str, object]:
-    """A record in its own order, its nested parts on one line each; --json has the whole."""
-    shown = {name: value for name, value in record.items() if name not in _OTHERWISE_SHOWN}
+    """The parts of a record, nested ones on one line each; --json prints all of it."""
+    rest = {name: value for name, value in record.items() if name not in _SHOWN_APART}
     built = {"scheduler class": record.get("scheduler", {}).get("class")}
     recorded = {"recorded sha256": record.get("pixels", {}).get("sha256")}
     facts = dict(record.get("request", {})) | built | recorded
-    return facts | {name: _flatten(value) for name, value in shown.items()}
+    return facts | {name: _flatten(value) for name, value in rest.items()}
 
 
 def _flatten(value: object) -> object:
@@ -179,7 +184,7 @@ def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
 
 
 def defaults_document(defaults: ModelDefaults) -> dict[str, Any]:
-    """A model's defaults as JSON, its words as their number."""
+    """A model's defaults as JSON, with the number of its words instead of the words."""
     facts = asdict(defaults) | {"words": None if defaults.words is None else len(defaults.words)}
     return facts | {"scheduler": defaults.scheduler or defaults.scheduler_class}
 
@@ -188,5 +193,5 @@ def _component_line(part: Component) -> str:
     if not part.files:
         return part.class_name
     size = f"{part.parameters / 1e6:.2f} M parameters, {part.bytes / 1e6:.1f} MB"
-    risk = ", a pickle: it could run code" if part.has_pickle else ""
+    risk = ", a pickle: loading it could run code" if part.has_pickle else ""
     return f"{part.class_name}, {size}, {' '.join(part.dtypes)}{risk}"

@@ -1,4 +1,4 @@
-"""`sdcli replay`: images made again from their own records."""
+"""`sdcli replay`: regenerate images from their embedded metadata."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sdcli.errors import ExitCode
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="An image that sdcli made.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change a field, as in --set steps=40."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a field, e.g. --set steps=40."),
 ]
 Check = Annotated[
-    bool, typer.Option("--check", help="Compare with the image; exit 10 when it is another.")
+    bool, typer.Option("--check", help="Compare with the image; exit with code 10 if it differs.")
 ]
 CheckedOut = Annotated[
     str | None,
     typer.Option(
         "--out",
         "-o",
-        help="Where the new images go: outputs, or with --check nowhere.",
+        help="Where to write the new images. Default: outputs, or with --check nowhere.",
         metavar="PATH",
         show_default=False,
     ),
@@ -41,9 +41,10 @@ def replay(
     quiet: flags.Quiet = False,
     verbose: flags.Verbose = 0,
 ) -> ExitCode:
-    """Make images again from their own records.
+    """Regenerate images from their embedded metadata.
 
-    --check says identical (every pixel), close (no eye tells) or different, and what has changed.
+    --check reports identical (every pixel), close (visually indistinguishable) or different,
+    and what has changed since.
 
     \b
     Examples:
@@ -59,14 +60,14 @@ def replay(
     from sdcli.runner.deliver import run
     from sdcli.runner.options import RunOptions
 
-    delivery = RunOptions(
+    options = RunOptions(
         out=out or "outputs",
         expected_images=len(recorded),
         force=force,
         report=parse_report_format(json, False),
         verbosity=parse_verbosity(quiet, verbose),
     )
-    return run(replays.request_source(recorded), delivery)
+    return run(replays.request_source(recorded), options)
 
 
 def _verify_images(recorded: Any, out: str | None, force: bool, json: bool) -> ExitCode:
@@ -74,13 +75,13 @@ def _verify_images(recorded: Any, out: str | None, force: bool, json: bool) -> E
     from sdcli.terminal.json_output import print_json_line
     from sdcli.workflows import replay as replays
 
-    shelf = replays.open_writer(out, images=len(recorded), force=force)
+    writer = replays.open_writer(out, images=len(recorded), force=force)
     checks = []
     for image in recorded:
-        checks.append(found := replays.verify(image, shelf))
+        checks.append(check := replays.verify(image, writer))
         if not json:
-            _print_check(found)
-            if error := replays.mismatch_error(found):
+            _print_check(check)
+            if error := replays.mismatch_error(check):
                 Console().error(error)
     if json:
         print_json_line({"schema": replays.SCHEMA, "checks": checks})
@@ -88,14 +89,14 @@ def _verify_images(recorded: Any, out: str | None, force: bool, json: bool) -> E
 
 
 def _print_check(check: Mapping[str, Any]) -> None:
-    measured = ""
+    measures = ""
     if check["psnr"] is not None:
-        measured = (
+        measures = (
             f" (PSNR {check['psnr']} dB, at most {check['max_difference']} of 255, "
             f"{100 * check['moved']:.2f} % of the pixels)"
         )
-    typer.echo(f"{check['path']}: {check['verdict']}{measured}")
+    typer.echo(f"{check['path']}: {check['verdict']}{measures}")
     if check["altered"]:
-        typer.echo("  the file was altered after it was made")
+        typer.echo("  the file was changed after it was made")
     for name, (then, now) in check["differences"].items():
         typer.echo(f"  {name}: {then} when recorded, {now} now")

@@ -5,30 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 from sdcli.prompts import sweep
-from sdcli.request import GenerationRequest, PipelineSpec, describe_field
+from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO, GenerationRequest, describe_field
 from sdcli.storage.text import printable
 
-_FLAGS: Final = {
-    "negative_prompt": "--negative",
-    "num_inference_steps": "--steps",
-    "guidance_scale": "--guidance",
-}
 _SIDES: Final = frozenset({"width", "height"})
-_NUMBERS: Final = {
-    name: kind
-    for kind, names in (
-        (int, ("num_inference_steps", "seed", "width", "height", "clip_skip")),
-        (float, ("guidance_scale", "guidance_rescale", "eta")),
-    )
-    for name in names
-}
+_NUMBER_TYPES: Final = {"int": int, "float": float}
 
 
 def to_request_fields(reading: ForeignRecord) -> tuple[dict[str, Any], dict[str, object]]:
@@ -85,7 +72,7 @@ def to_command(request: Mapping[str, Any]) -> str:
     if "width" in said:
         said["size"] = f"{said.pop('width')}x{said.pop('height')}"
     for name, value in said.items():
-        flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+        flag = SIZE_INFO.flag if name == "size" else REQUEST_FIELDS[name].flag
         words += [flag] if value is True else [f"{flag}={value}"]
     words += ["--", prompt] if prompt.startswith("-") else [prompt]
     return " ".join(map(_quoted, words))
@@ -130,7 +117,7 @@ def _plain(name: str, value: object) -> object:
     """The value as the type of its field, as it is where it cannot be that."""
     if name == "scheduler" and isinstance(value, str):
         return value.strip()
-    kind = _NUMBERS.get(name)
+    kind = _NUMBER_TYPES.get(FIELD_TYPES.get(name, ""))
     try:
         return kind(str(value)) if kind and isinstance(value, str | int | float) else value
     except ValueError:
@@ -139,8 +126,7 @@ def _plain(name: str, value: object) -> object:
 
 def _is_valid_field(name: str, value: object) -> bool:
     """Whether a request can have that value of that field."""
-    names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
-    if name not in names or isinstance(value, list | dict):
+    if name not in FIELD_TYPES or isinstance(value, list | dict):
         return False
     try:
         GenerationRequest.from_dict({"prompt": "", name: value})

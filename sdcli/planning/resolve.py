@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.job import Job
-from sdcli.request import GenerationRequest, describe_field
-
-T = TypeVar("T")
+from sdcli.job import JOB_SETTINGS, Job
+from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 
 def random_seed(job: Job) -> int:
@@ -67,28 +65,24 @@ def _first_job(
     fingerprint: str,
 ) -> Job:
     """The first job of a request, with seed 0 where none was asked for."""
+    values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
     return Job(
         index=index,
         prompt=request.prompt,
-        negative_prompt=request.negative_prompt or "",
         spec=request.spec,
         scheduler=selection.choice,
         scheduler_label=selection.label,
-        num_inference_steps=_value_or(request.num_inference_steps, defaults.num_inference_steps),
-        guidance_scale=_value_or(request.guidance_scale, defaults.guidance_scale),
-        guidance_rescale=_value_or(request.guidance_rescale, 0.0),
-        eta=_value_or(request.eta, 0.0),
-        clip_skip=request.clip_skip,
-        width=_value_or(request.width, defaults.width),
-        height=_value_or(request.height, defaults.height),
-        vae_tiling=_value_or(request.vae_tiling, "auto"),
-        seed=_value_or(request.seed, 0),
         fingerprint=fingerprint,
+        **values,
     )
 
 
-def _value_or(asked: T | None, default: T) -> T:
-    return default if asked is None else asked
+def _resolve(request: GenerationRequest, name: str, defaults: ModelDefaults) -> Any:
+    """The value of a field: as requested, or the model's, or the same for every model."""
+    value, info = getattr(request, name), REQUEST_FIELDS[name]
+    if value is not None:
+        return value
+    return getattr(defaults, info.from_model) if info.from_model else info.resolved
 
 
 def _resolve_scheduler(request: GenerationRequest, defaults: ModelDefaults) -> ResolvedScheduler:

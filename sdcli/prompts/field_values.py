@@ -1,4 +1,4 @@
-"""What an entry or a command line says: fields by their right names, each with its values."""
+"""Read the values of fields from prompt entries and from the command line."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "vae": ("vae", "model", "variant", "offline"),
     "wildcard": (PROMPT,),
 }
-"""Where a fault of a field may come from, the likeliest first; of all others from itself."""
+"""The fields that may cause an error of a field, the likeliest first; else the field itself."""
 
 
 def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[UsageError]]:
-    """The fields that an entry sets, and what is wrong with those that cannot be read."""
+    """Return the values of an entry's fields, and the errors of those that cannot be read."""
     axes: dict[str, Sequence[object]] = {}
     faults = list(entry.faults)
     for written, value in entry.fields.items():
         try:
             name = canonical_field(written)
             if name in axes:
-                raise UsageError(f"{name} is there twice, by two names", code="usage.field")
+                raise UsageError(f"{name} is set twice, under two names", code="usage.field")
             if value is None:
                 continue
             is_word = entry.is_text and isinstance(value, str)
@@ -57,7 +57,7 @@ def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[
 
 
 def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
-    """The settings of the command line: its words, True for a switch, None for what is unsaid."""
+    """Return the values of options: text, True for a switch, None for one left out."""
     axes: dict[str, Sequence[object]] = {}
     for name, value in said.items():
         if value is None or value is False:
@@ -69,11 +69,11 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
 
 
 def _without_plain_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
-    """One size as its width and height, so that each can be overruled alone."""
+    """Replace a single size by width and height, so that each can be overridden alone."""
     if SIZE not in axes:
         return dict(axes)
     if "width" in axes or "height" in axes:
-        raise UsageError("size beside width or height", code=f"usage.{SIZE}")
+        raise UsageError("size can't be used together with width or height", code=f"usage.{SIZE}")
     if len(axes[SIZE]) > 1:
         return dict(axes)
     [size] = axes[SIZE]
@@ -84,7 +84,7 @@ def _without_plain_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
 
 
 def build_request(values: Mapping[str, object]) -> GenerationRequest:
-    """The request of one value a field. Raises UsageError."""
+    """Build the request that has one value for each field. Raises UsageError."""
     if SIZE not in values:
         return GenerationRequest.from_dict(values)
     size = values[SIZE]
@@ -95,7 +95,7 @@ def build_request(values: Mapping[str, object]) -> GenerationRequest:
 
 
 def value_errors(axes: SweepAxes) -> dict[str, UsageError]:
-    """What is wrong with each field alone, whatever the model."""
+    """Return the error of each field that is invalid with any model."""
     errors = {}
     for name, values in axes.items():
         for value in _sample_values(values):
@@ -110,18 +110,19 @@ def value_errors(axes: SweepAxes) -> dict[str, UsageError]:
 
 
 def _check_scheduler(name: str) -> None:
+    # The table of schedulers takes longer to import than everything else that --help needs.
     from sdcli.catalog.schedulers.resolve import resolve_scheduler
 
     resolve_scheduler(name)
 
 
 def error_field(error: SdcliError) -> str:
-    """The field that an error is about, by its code."""
+    """The field that an error is about, taken from its code."""
     return error.code.removeprefix("usage.").partition(".")[0]
 
 
 def written_name(entry: PromptEntry, fields: Sequence[str]) -> str | None:
-    """How the entry writes the first of the fields that it sets, None when it sets none."""
+    """The name that the entry uses for the first of the fields that it sets, or None."""
     written = {
         _canonical_or_none(name): name for name, value in entry.fields.items() if value is not None
     }
@@ -129,7 +130,7 @@ def written_name(entry: PromptEntry, fields: Sequence[str]) -> str | None:
 
 
 def related_fields(field: str) -> tuple[str, ...]:
-    """The fields that a fault of one may come from."""
+    """The fields that may cause an error of this one."""
     return _RELATED_FIELDS.get(field, (field,))
 
 
@@ -141,5 +142,5 @@ def _canonical_or_none(written: str) -> str | None:
 
 
 def _sample_values(values: Sequence[object]) -> Sequence[object]:
-    """All of a few values, the ends of many numbers."""
+    """All values, or the two ends of a range."""
     return (values[0], values[-1]) if isinstance(values, range) else values

@@ -1,42 +1,34 @@
-"""The one table of what a field may be called, and how a word becomes its value."""
+"""Find the field that a name means, and parse its value."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import fields
 from functools import lru_cache
 from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.prompts.unsupported_fields import unsupported_field_error
-from sdcli.request import MAX_SEED, SHORT_DTYPES, GenerationRequest, PipelineSpec, describe_field
+from sdcli.request import (
+    FIELD_TYPES,
+    MAX_SEED,
+    REQUEST_FIELDS,
+    SHORT_DTYPES,
+    SIZE_INFO,
+    describe_field,
+)
 
-SIZE: Final = "size"
-"""Not a field of a request but two of them: "512x768" is width and height."""
+SIZE: Final = SIZE_INFO.option_name
+"""The name "size", which stands for the fields width and height: "512x768"."""
 
-SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "negative_prompt": ("negative",),
-    "scheduler": ("sampler", "sampler_name"),
-    "num_inference_steps": ("steps",),
-    "guidance_scale": ("guidance", "cfg", "cfg_scale", "scale"),
-    "count": ("n_iter",),
-    "model": ("sd_model",),
-}
-"""Other names of a field: the command line's, A1111's, kohya's."""
-
-_KINDS: Final[Mapping[str, str]] = {
-    f.name: str(f.type).removesuffix(" | None")
-    for f in (*fields(GenerationRequest), *fields(PipelineSpec))
-    if f.name != "spec"
-}
-NAMES: Final = (*_KINDS, SIZE)
-_BY_SPELLING: Final = {name: name for name in NAMES} | {
-    spelling: name for name, spellings in SPELLINGS.items() for spelling in spellings
-}
+NAMES: Final = ("prompt", *REQUEST_FIELDS, SIZE)
+_BY_SPELLING: Final = {
+    spelling: name
+    for name, info in REQUEST_FIELDS.items()
+    for spelling in (info.option_name, *info.aliases)
+} | {name: name for name in NAMES}
 _RANDOM_SEED: Final = -1
-"""The seed that A1111 and kohya draw anew each time."""
+"""A seed of A1111 and kohya that means a random one."""
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DIGITS: Final = len(str(MAX_SEED))
@@ -47,24 +39,27 @@ _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": Fa
 
 @lru_cache(maxsize=256)
 def canonical_field(name: str) -> str:
-    """The field that a name means; case, spaces and dashes are forgiven. Raises UsageError."""
+    """Return the field that a name means; case, spaces and dashes do not matter.
+
+    Raises UsageError for an unknown name.
+    """
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     if found := _BY_SPELLING.get(key):
         return found
     raise unsupported_field_error(name, key) or UsageError(
         f"unknown field {name!r}",
         code="usage.field",
-        hint=did_you_mean(key, _BY_SPELLING) or "fields are named like the options: sdcli batch -h",
+        hint=did_you_mean(key, _BY_SPELLING) or "fields have the names of options: sdcli batch -h",
     )
 
 
 def field_type(name: str) -> str:
-    """The type of a field's values: str, int, float or bool. A size is text."""
-    return _KINDS.get(name, "str")
+    """Return the type of a field's values: str, int, float or bool. A size is text."""
+    return FIELD_TYPES.get(name, "str")
 
 
 def parse_text(name: str, text: str) -> object:
-    """The value that a word means for the field. Raises UsageError."""
+    """Parse text to a value of the field. Raises UsageError."""
     word = text.strip()
     match field_type(name):
         case "int":
@@ -79,7 +74,7 @@ def parse_text(name: str, text: str) -> object:
 
 
 def parse_whole_number(name: str, word: str) -> int:
-    """A whole number, also as spreadsheets write one: "8.0". Raises UsageError."""
+    """Parse a whole number, also as spreadsheets write it: "8.0". Raises UsageError."""
     match = _WHOLE.fullmatch(word)
     if not match:
         raise field_error(name, word, "is not a whole number")
@@ -97,7 +92,7 @@ def _fraction(name: str, word: str) -> float:
 
 
 def parse_data(name: str, value: object) -> object:
-    """A value as JSON, YAML or TOML gives it; only spellings are mended. Raises UsageError."""
+    """Check a value from JSON, YAML or TOML, and normalize its spelling. Raises UsageError."""
     if name == SIZE:
         return _size(value)
     if name == "dtype" and isinstance(value, str):
@@ -120,13 +115,13 @@ def _or_random(name: str, value: object) -> object:
 
 
 def field_error(name: str, value: object, why: str, *, hint: str | None = None) -> UsageError:
-    """A value that the field cannot have."""
+    """The error of a value that the field cannot have."""
     flag = "--size" if name == SIZE else describe_field(name)
-    return UsageError(f"{flag}: {_shown(value)} {why}", code=f"usage.{name}", hint=hint)
+    return UsageError(f"{flag}: {_abbreviate(value)} {why}", code=f"usage.{name}", hint=hint)
 
 
-def _shown(value: object) -> str:
-    """A value in few words; what nests may be endless."""
+def _abbreviate(value: object) -> str:
+    """A value in few words: a nested one could be endless."""
     if isinstance(value, list | tuple):
         return "a list"
     if isinstance(value, dict):
@@ -143,12 +138,12 @@ def _size(value: object) -> tuple[int, int]:
         return width, height
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
-        raise field_error(SIZE, value, "is not WIDTHxHEIGHT", hint="as in --size 512x768")
+        raise field_error(SIZE, value, "is not WIDTHxHEIGHT", hint="e.g. --size 512x768")
     return int(match[1]), int(match[2])
 
 
 def is_pair(value: object) -> TypeGuard[tuple[int, int]]:
-    """Whether it is a size as JSON may write it: [512, 768]."""
+    """Whether a value is a size in JSON's form: [512, 768]."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2

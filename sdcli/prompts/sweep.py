@@ -1,4 +1,4 @@
-"""Sweeps: a list or a range where one value could stand, and the product of them, lazily."""
+"""Parse sweeps (lists and ranges of values), and combine them lazily."""
 
 from __future__ import annotations
 
@@ -19,46 +19,34 @@ from sdcli.prompts.fields import (
     parse_text,
     parse_whole_number,
 )
+from sdcli.request import REQUEST_FIELDS, SIZE_INFO
 
 SweepAxes = Mapping[str, Sequence[object]]
-"""Field to its values, at least one; with one value it is no sweep."""
+"""Maps a field to its values: several are a sweep."""
 
-AXIS_ORDER: Final = (
-    "model",
-    "vae",
-    "variant",
-    "dtype",
-    "scheduler",
-    SIZE,
-    "width",
-    "height",
-    "clip_skip",
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_rescale",
-    "eta",
-    "seed",
-)
-"""From the slowest axis to the fastest: what must be loaded changes least often."""
+SWEPT: Final = {
+    name: info.sweep
+    for name, info in {**REQUEST_FIELDS, SIZE: SIZE_INFO}.items()
+    if info.sweep is not None
+}
+"""The axes of a sweep and their rank: what must be loaded changes least often."""
 
-_NOT_SWEPT: Final = frozenset({"prompt", "negative_prompt", "count", "offline", "device"})
 _MAX_VALUES: Final = 1_000_000
 _RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[-+\d.eE]+))?")
 
 
 def parse_values(name: str, text: str) -> Sequence[object]:
-    """The values of a field as a person writes them: "10,20", "5..9:2", "1..4", or just one.
+    """Parse a list, a range or one value of a field: "10,20", "1..4", "5..9:2".
 
-    A range takes both ends, and runs down when its second end is the smaller one. Raises
-    UsageError.
+    A range includes both ends, and counts down if its second end is smaller. Raises UsageError.
     """
-    if name in _NOT_SWEPT:
+    if name not in SWEPT:
         return (parse_text(name, text),)
     values: list[Sequence[object]] = []
     for word in text.split(","):
         if not word.strip():
             raise field_error(
-                name, text, "has an empty place in its list" if "," in text else "is empty"
+                name, text, "has an empty item in its list" if "," in text else "is empty"
             )
         match = _RANGE.fullmatch(word.strip()) if field_type(name) in ("int", "float") else None
         values.append(_range(name, match) if match else (parse_text(name, word.strip()),))
@@ -66,11 +54,11 @@ def parse_values(name: str, text: str) -> Sequence[object]:
 
 
 def values_from_data(name: str, value: object) -> Sequence[object]:
-    """The values of a field as JSON, YAML or TOML gives them: a list sweeps.
+    """Return the values of a field from JSON, YAML or TOML, where a list is a sweep.
 
-    What is no text may stand in quotes all the same, and is read as a person writes it.
+    A number in quotes is parsed as text, so "10,20" is a sweep, too.
     """
-    if not isinstance(value, list) or name in _NOT_SWEPT or (name == SIZE and is_pair(value)):
+    if not isinstance(value, list) or name not in SWEPT or (name == SIZE and is_pair(value)):
         return _single_value(name, value)
     if not value:
         raise field_error(name, value, "is empty")
@@ -84,14 +72,13 @@ def _single_value(name: str, value: object) -> Sequence[object]:
 
 
 def count_combinations(axes: SweepAxes) -> int:
-    """How many combinations there are."""
+    """The number of combinations."""
     return prod(len(values) for values in axes.values())
 
 
 def combinations(axes: SweepAxes) -> Iterator[dict[str, object]]:
-    """Every combination, the axes in ORDER with the last one changing first. Holds none."""
-    known = {name: i for i, name in enumerate(AXIS_ORDER)}
-    names = sorted(axes, key=lambda name: known.get(name, -1))
+    """Every combination as a lazy product, the axis of the highest rank changing first."""
+    names = sorted(axes, key=lambda name: SWEPT.get(name, -1))
     return _combinations([(name, axes[name]) for name in names])
 
 
@@ -142,7 +129,7 @@ def _check_length(name: str, text: str, count: int) -> None:
 
 @dataclass(frozen=True)
 class PromptReplacement:
-    """Search and replace in prompts: one prompt for each of the words, in their order."""
+    """Search and replace in prompts, which makes one prompt for each replacement."""
 
     old: str
     new: tuple[str, ...]
@@ -156,16 +143,16 @@ class PromptReplacement:
             raise UsageError(
                 f"--replace: {text!r} is not OLD=NEW,NEW",
                 code="usage.replace",
-                hint="as in --replace cat=dog,fox; 'cat=cat,dog' keeps the cat",
+                hint="e.g. --replace cat=dog,fox; cat=cat,dog also keeps the original",
             )
         return cls(old.strip(), words)
 
     def apply(self, prompt: str) -> Sequence[str]:
-        """The prompts that it makes of one; a prompt without the word stays as it is."""
+        """The prompts made from this one; without the word it stays the same."""
         if self.old not in prompt:
             return (prompt,)
         return [prompt.replace(self.old, word) for word in self.new]
 
     def unused_error(self) -> UsageError:
-        """What is said when no prompt has the word."""
-        return UsageError(f"--replace: no prompt has {self.old!r} in it", code="usage.replace")
+        """The error when no prompt contains the word."""
+        return UsageError(f"--replace: no prompt contains {self.old!r}", code="usage.replace")

@@ -1,4 +1,4 @@
-"""Names that are known but cannot stand in a prompt file, and what to do about each."""
+"""Names that a prompt file cannot set, and what to do about each."""
 
 from __future__ import annotations
 
@@ -6,30 +6,25 @@ from collections.abc import Mapping
 from typing import Final
 
 from sdcli.errors import UsageError
+from sdcli.field_info import field_infos
+from sdcli.flags import RUN_FLAGS
 
-_RUN_OPTIONS: Final = frozenset(
-    {
-        "dry_run", "force", "format", "grid", "input_format", "json", "jsonl", "keep_going",
-        "latents_kinds", "no_metadata", "out", "preview", "preview_out", "preview_vae", "profile",
-        "quiet", "redo", "replace", "retry_failed", "save_latents", "sidecar", "verbose",
-        "wildcard_mode", "wildcards",
-    }
-)  # fmt: skip
-"""Options of a command that no line can have for itself."""
+_RUN_OPTIONS: Final = frozenset(field_infos(*RUN_FLAGS)) | {"profile"}
+"""Options of a whole run, which no row can set."""
 
 _LEAVE_OUT: Final = "leave it out"
-_NO_VARIATION: Final = "a seed has no variations here: leave it out"
-_OUT: Final = "leave it out, and say --out on the command line"
+_NO_VARIATION: Final = "variation seeds are not supported: leave it out"
+_OUT: Final = "leave it out, and use --out on the command line"
 
 _A1111_FIELDS: Final[Mapping[str, str]] = {
-    "denoising_strength": "there is no picture to start from: leave it out",
+    "denoising_strength": "image-to-image is not supported: leave it out",
     "do_not_save_grid": _LEAVE_OUT,
     "do_not_save_samples": _LEAVE_OUT,
     "outpath_grids": _OUT,
     "outpath_samples": _OUT,
     "prompt_for_display": _LEAVE_OUT,
     "restore_faces": _LEAVE_OUT,
-    "sampler_index": "name the sampler, as in --sampler_name 'Euler a'",
+    "sampler_index": "give the sampler's name, e.g. --sampler_name 'Euler a'",
     "seed_resize_from_h": _NO_VARIATION,
     "seed_resize_from_w": _NO_VARIATION,
     "styles": "write the style's words into the prompt",
@@ -37,29 +32,29 @@ _A1111_FIELDS: Final[Mapping[str, str]] = {
     "subseed_strength": _NO_VARIATION,
     "tiling": _LEAVE_OUT,
 }
-"""What else its "Prompts from file" reads."""
+"""Further names that A1111's "Prompts from file" reads."""
 
 _KOHYA_FIELDS: Final[Mapping[str, str]] = {
-    "am": "no network is laid over the model: leave it out",
-    "cn": "there is no ControlNet: leave it out",
+    "am": "LoRA is not supported: leave it out",
+    "cn": "ControlNet is not supported: leave it out",
     "ctr": _LEAVE_OUT,
     "fs": _LEAVE_OUT,
-    "g": "the guidance of Stable Diffusion is --l",
-    "i": "there is no picture to start from: leave it out",
+    "g": "guidance of Stable Diffusion is --l",
+    "i": "image-to-image is not supported: leave it out",
     "rcfg": _LEAVE_OUT,
 }
-"""What else its sample prompts have, most of it for other families of models."""
+"""Further names in kohya's sample prompts, most of them for other model families."""
 
 
 def unsupported_field_error(name: str, key: str) -> UsageError | None:
-    """The error of a name whose spelling is `key`, where it means something elsewhere."""
-    what, hint = f"{name!r} is the whole run's, not a line's", None
+    """The error of a name that is known but unsupported; `key` is its normalized spelling."""
+    what, hint = f"{name!r} can't be set per row", None
     if key == "batch_size":
-        hint = "more images of a line are --count; --batch-size stands on the command line"
+        hint = "use --count for more images per row, or --batch-size on the command line"
     elif key in _RUN_OPTIONS:
-        hint = f"say it on the command line: --{key.replace('_', '-')}"
+        hint = f"use it on the command line: --{key.replace('_', '-')}"
     elif key in _A1111_FIELDS:
-        what, hint = f"{name!r} is known to A1111, but not here", _A1111_FIELDS[key]
+        what, hint = f"{name!r} is an A1111 setting that sdcli does not support", _A1111_FIELDS[key]
     elif key in _KOHYA_FIELDS:
-        what, hint = f"{name!r} is known to kohya's scripts, but not here", _KOHYA_FIELDS[key]
+        what, hint = f"{name!r} is a kohya setting that sdcli does not support", _KOHYA_FIELDS[key]
     return UsageError(what, code="usage.field", hint=hint) if hint else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sdcli.errors import ExitCode, UsageError, UsageErrors
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.files import is_stream
-from sdcli.prompts.formats import Format, get_reader
+from sdcli.prompts.formats import get_reader
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 
@@ -46,7 +46,7 @@ class PromptSource:
 
 def open_prompts(
     files: list[str],
-    format_name: Format | None,
+    format_name: str | None,
     asked: RequestTemplate,
     keep_going: bool,
     dry_run: bool,
@@ -92,7 +92,7 @@ def open_prompts(
 
 def _open_files(
     files: list[str],
-    format_name: Format | None,
+    format_name: str | None,
     asked: RequestTemplate,
     keep_going: bool,
     talk: Console,

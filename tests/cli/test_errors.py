@@ -49,7 +49,7 @@ def assert_refused(ran, code, *words):
         (["--size", "100x128"], ["100 is not a multiple of 8", "the nearest is 96"]),
         (["--size", "0x0"], ["--size"]),
         (["--batch-size", "0"], ["--batch-size", "auto"]),
-        (["--dtype", "fp8"], ["--dtype", "float16"]),
+        (["--dtype", "fp8"], ["dtype", "float16"]),
         (["--device", "gpu"], ["device", "cuda"]),
         (["--save-latents", "some"], ["--save-latents", "final, all"]),
         (["-s", "eulr"], ["eulr", "did you mean Euler?"]),

@@ -118,8 +118,8 @@ def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
     path = png(tmp_path / "x.png", parameters=A1111)
     ran = run_cli("inspect", str(path), "--as-prompt-line")
     assert json.loads(ran.stdout)["clip_skip"] == 1
-    assert "left out: model v1-5-pruned" in ran.stderr
-    assert "not taken: Model hash 6ce0161689, VAE a, b.safetensors, Lora hashes" in ran.stderr
+    assert "skipped: model v1-5-pruned" in ran.stderr
+    assert "not supported: Model hash 6ce0161689, VAE a, b.safetensors, Lora hashes" in ran.stderr
     assert "Version" not in ran.stderr
 
 
@@ -128,7 +128,7 @@ def test_a_stranger_s_command_runs(run_cli, tmp_path):
     fields = "Steps: 1, Sampler: Euler a, Tiling, CFG scale: 3, Seed: 5, Size: 99999999x64, Eta: 1"
     path = png(tmp_path / "x.png", parameters=f"a cat\n{fields}")
     ran = run_cli("inspect", str(path), "--as-command")
-    assert "left out: width 99999999" in ran.stderr
+    assert "skipped: width 99999999" in ran.stderr
     command = shlex.split(ran.stdout)
     made = run_cli(*command[1:], "--device", "cpu", "-o", "new.png")
     assert (made.code, made.stderr.count("error")) == (0, 0)
@@ -139,7 +139,7 @@ def test_a_stranger_s_command_runs(run_cli, tmp_path):
 @pytest.mark.parametrize("how", ["--as-command", "--as-prompt-line"])
 def test_what_says_nothing_is_told_apart(run_cli, tmp_path, how):
     ran = run_cli("inspect", str(png(tmp_path / "plain.png")), how)
-    assert (ran.code, ran.stderr.count("does not say how it was made")) == (2, 1)
+    assert (ran.code, ran.stderr.count("has no metadata about how it was made")) == (2, 1)
     graph = png(tmp_path / "graph.png", prompt='{"1": {}}', workflow="{}")
     ran = run_cli("inspect", str(graph), how)
     assert ran.code == 2
@@ -147,7 +147,7 @@ def test_what_says_nothing_is_told_apart(run_cli, tmp_path, how):
     assert "could not be read" in run_cli("inspect", str(graph)).stdout
     Path(tmp_path, "x.txt").write_text("a cat")
     ran = run_cli("inspect", "x.txt", how)
-    assert (ran.code, ran.stderr.count("x.txt: no image")) == (2, 1)
+    assert (ran.code, ran.stderr.count("x.txt: not an image")) == (2, 1)
     ran = run_cli("inspect", "missing.txt", how)
     assert (ran.code, ran.stderr.count("no file at")) == (2, 1)
 

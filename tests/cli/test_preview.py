@@ -38,9 +38,9 @@ def test_through_the_models_own_vae_the_last_look_is_the_picture(run_cli, tmp_pa
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (("--preview",), "no terminal"),
+        (("--preview",), "needs a terminal"),
         (("--preview", "-q"), "--quiet"),
-        (("--preview-vae", "tiny"), "nothing alone"),
+        (("--preview-vae", "tiny"), "does nothing without"),
         (("--preview-out", "folder"), "no image file"),
         (("--preview-out", "x.txt"), "--preview-out: x.txt is no image file"),
         (("--preview-out", "x.png", "-o", "x.png"), "of its own"),

@@ -94,13 +94,13 @@ def test_list_filters_by_words(run_cli):
 def test_list_of_nothing_is_an_error(run_cli):
     ran = run_cli("schedulers", "list", "quux")
     assert ran.code == ExitCode.USAGE
-    assert "no scheduler has all of: quux" in ran.stderr
+    assert "no scheduler matches all of: quux" in ran.stderr
 
 
 def test_show_tells_every_option(run_cli):
     out = run_cli("schedulers", "show", "dpmpp_2m_k;solver_order=3").stdout
     assert "scheduler: DPM++ 2M Karras;solver_order=3" in out
-    assert "Automatic means: Karras" in out
+    assert "Automatic is: Karras" in out
     lines = out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("solver_order"))
     assert lines[at].split()[1:3] == ["3", "2"]
@@ -231,7 +231,7 @@ def test_the_fastest_is_the_converged_run_of_the_fewest_calls(compared):
         assert f"fastest: {fastest['scheduler']}" in table
     else:
         assert not converged
-        assert "fastest: none came within 30 dB" in table
+        assert "fastest: none reached 30 dB" in table
 
 
 def test_compare_draws_a_grid_and_a_table(compared):
@@ -264,10 +264,10 @@ def test_a_cell_of_the_grid_is_the_image_that_generate_makes(compared, run_cli):
     [
         (["--schedulers", "ddim,eulr"], "unknown scheduler 'eulr'"),
         (["--schedulers", "ddim,DDIM"], "are both DDIM"),
-        (["--schedulers", ","], "none named"),
-        (["--steps", "4,x"], "not numbers from 1 to 1000"),
+        (["--schedulers", ","], "no names given"),
+        (["--steps", "4,x"], "comma-separated integers from 1 to 1000"),
         (["--schedulers", "lcm", "--steps", "60"], "more than the 50 that LCM takes"),
-        (["-o", "-"], "stdout is the table's"),
+        (["-o", "-"], "stdout is used for the table"),
         (["--reference-steps", "0"], "--reference-steps"),
     ],
 )

@@ -80,7 +80,7 @@ def test_values_that_would_end_early_are_quoted(value: str, quoted: str) -> None
 
 def test_eta_has_a1111_s_name_for_ddim_s() -> None:
     facts = record.make_record(make_result(eta=0.5), VERSIONS)
-    assert ", Eta DDIM: 0.5, Version" in format_parameters(facts)
+    assert ", Eta DDIM: 0.5, RNG" in format_parameters(facts)
 
 
 def test_another_tool_reads_it(tmp_path: Path) -> None:

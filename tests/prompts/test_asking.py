@@ -158,12 +158,12 @@ def test_a_seed_of_minus_one_is_drawn_whatever_the_command_line_says():
 @pytest.mark.parametrize(
     ("name", "told", "hint"),
     [
-        ("out", "the whole run's, not a line's", "--out"),
-        ("save_latents", "the whole run's, not a line's", "--save-latents"),
-        ("wildcard-mode", "the whole run's", "--wildcard-mode"),
-        ("batch_size", "the whole run's", "--count"),
-        ("Restore_Faces", "known to A1111, but not here", "leave it out"),
-        ("cn", "known to kohya's scripts", "ControlNet"),
+        ("out", "can't be set per row", "--out"),
+        ("save_latents", "can't be set per row", "--save-latents"),
+        ("wildcard-mode", "can't be set per row", "--wildcard-mode"),
+        ("batch_size", "can't be set per row", "--count"),
+        ("Restore_Faces", "is an A1111 setting", "leave it out"),
+        ("cn", "is a kohya setting", "ControlNet"),
         ("stpes", "unknown field 'stpes'", "did you mean steps?"),
         ("qqq", "unknown field 'qqq'", "sdcli batch -h"),
     ],
@@ -176,14 +176,15 @@ def test_names_that_stand_elsewhere_are_told_from_unknown_ones(name, told, hint)
 
 
 axes = st.dictionaries(
-    st.sampled_from(sweep.AXIS_ORDER), st.lists(st.integers(), min_size=1, max_size=3, unique=True)
+    st.sampled_from(sorted(sweep.SWEPT)),
+    st.lists(st.integers(), min_size=1, max_size=3, unique=True),
 )
 
 
 @given(axes)
 def test_a_sweep_is_the_product_slowest_axis_first(axes):
     made = list(sweep.combinations(axes))
-    names = [name for name in sweep.AXIS_ORDER if name in axes]
+    names = sorted(axes, key=sweep.SWEPT.__getitem__)
     every = itertools.product(*(axes[name] for name in names))
     assert [tuple(one[name] for name in names) for one in made] == list(every)
     assert len(made) == sweep.count_combinations(axes)

@@ -144,7 +144,7 @@ def test_the_examples_are_good(path):
         ("csv", 'prompt,steps\na,x\n"b\nb",0\n', ["f.csv:2:3: num", "f.csv:4:4: num"]),
         ("txt", 'a --stpes --n "red\n', ["f.txt:1:3: unknown field 'stpes'", "f.txt:1:15: --n"]),
         ("txt", '--prompt "a\nb --prompt "a\n', ["f.txt:1:10: --prompt", "f.txt:2:3: --prompt"]),
-        ("txt", "a --restore_faces\n", ["f.txt:1:3: 'restore_faces' is known to A1111"]),
+        ("txt", "a --restore_faces\n", ["f.txt:1:3: 'restore_faces' is an A1111 setting"]),
         ("txt", "a --offline b\n", ["f.txt:1:3: offline: 'b' is not true or false"]),
         ("csv", "prompt,stpes\na,1\nb,2\n", ["f.csv:1:8: unknown field 'stpes'"]),
         ("csv", "promt\na\n", ["f.csv:1:1: unknown field 'promt'"]),

@@ -1,4 +1,4 @@
-"""Defaults of options from `sdcli.config`, as typer takes them."""
+"""Turn settings from sdcli.toml and SDCLI_* variables into typer's defaults."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from sdcli.errors import UsageError
 
 
 class ConfigDefaults:
-    """The settings that hold in this folder, by command, and where each is from.
-
-    Where there are none, no command is looked at.
-    """
+    """The settings that apply in this folder, and the source of each."""
 
     def __init__(self, group: Any, profile: str | None) -> None:
-        self._verbs = dict(_find_commands(group)) if config.has_settings(profile) else {}
-        options = {path: frozenset(params) for path, params in self._verbs.items()}
-        self.found = config.load_settings(options, profile)
+        # Looking at the options of every command imports every command: only if it is needed.
+        self._commands = dict(_find_commands(group)) if config.has_settings(profile) else {}
+        options = {path: frozenset(params) for path, params in self._commands.items()}
+        self.settings = config.load_settings(options, profile)
 
     def for_command(self, command: str) -> dict[str, config.Setting]:
-        """The settings of one command by option."""
-        return config.for_command(self.found, command, frozenset(self._verbs[command]))
+        """The settings of one command, by option."""
+        return config.for_command(self.settings, command, frozenset(self._commands[command]))
 
     def default_map(self) -> dict[str, Any]:
-        """Defaults as typer takes them: by command, and a group's commands inside its own."""
-        found: dict[str, Any] = {}
-        for path, params in self._verbs.items():
-            inner = found
+        """Defaults in typer's form: a dictionary for each command, nested for groups."""
+        defaults: dict[str, Any] = {}
+        for path, params in self._commands.items():
+            inner = defaults
             for name in path.split():
                 inner = inner.setdefault(name, {})
             for option, setting in self.for_command(path).items():
                 inner[option] = _typed_value(setting, params[option])
-        return found
+        return defaults
 
 
 def _find_commands(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every command's path and its options."""
+    """Yield each command's path and its options."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from _find_commands(command, f"{path}{name} ")
@@ -50,7 +48,7 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 
 def _typed_value(setting: config.Setting, param: Any) -> Any:
-    """A value as the command line would have brought it."""
+    """Convert a value to what the command line would pass. Raises UsageError."""
     value = setting.value
     if param.is_flag:
         if (known := _BOOLEANS.get(str(value).lower())) is not None:
@@ -65,12 +63,12 @@ def _typed_value(setting: config.Setting, param: Any) -> Any:
 
 
 def setting_source(context: Any, param: Any) -> str | None:
-    """Where a setting came from that was not typed."""
+    """The source of a parameter's value if it is a setting, else None."""
     if context is None or param is None or not isinstance(context.find_root().obj, ConfigDefaults):
         return None
     source = context.get_parameter_source(param.name)
     if source is None or source.name != "DEFAULT_MAP":
         return None
     path = context.command_path.partition(" ")[2]
-    found: str = context.find_root().obj.for_command(path)[param.name].source
-    return found
+    name: str = context.find_root().obj.for_command(path)[param.name].source
+    return name

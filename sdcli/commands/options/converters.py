@@ -1,9 +1,4 @@
-"""What the words of a command line mean, said with the standard library.
-
-Typer asks pydantic, whose import and set-up are more than all else that `--help` and a usage error
-cost, and whose messages are about "input". This reaches into one private attribute of typer;
-`tests/test_startup.py` fails when that stops working, and all that is lost then is time.
-"""
+"""Convert option values with the standard library instead of pydantic."""
 
 from __future__ import annotations
 
@@ -30,11 +25,11 @@ class PlainGroup(TyperGroup):
 
 
 class _PlainConverter:
-    """Words to values of one annotation: str, int, float, bool, a Literal, or a list of them."""
+    """Convert text to one annotation: str, int, float, bool, a Literal, or a list of them."""
 
     def __init__(self, annotation: Any) -> None:
-        listed = get_origin(annotation) is list
-        self._kind = get_args(annotation)[0] if listed else annotation
+        is_list = get_origin(annotation) is list
+        self._type = get_args(annotation)[0] if is_list else annotation
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -42,20 +37,23 @@ class _PlainConverter:
         return value if value is None else self._one(value, param, ctx)
 
     def _one(self, value: Any, param: Any, ctx: Any) -> Any:
-        if get_origin(self._kind) is Literal:
-            choices = get_args(self._kind)
+        if get_origin(self._type) is Literal:
+            choices = get_args(self._type)
             if value in choices:
                 return value
-            what = f"one of {', '.join(choices)}"
+            expected = f"one of {', '.join(choices)}"
         else:
             try:
-                return self._kind(value)
+                return self._type(value)
             except ValueError:
-                what = _TYPE_NAMES[self._kind]
-        raise typer.BadParameter(f"{value!r} is not {what}", ctx=ctx, param=param)
+                expected = _TYPE_NAMES[self._type]
+        raise typer.BadParameter(f"{value!r} is not {expected}", ctx=ctx, param=param)
 
 
 def _use_plain_converters(params: list[Any]) -> list[Any]:
+    # Typer converts with pydantic, whose import takes longer than all else that `--help` or a usage
+    # error does, and whose messages speak of "input". This sets a private attribute of typer's; if
+    # it stops working, tests/test_startup.py fails, and only time is lost.
     for param in params:
         param._runtime_param = _PlainConverter(param.type_descriptor.annotation)
     return params

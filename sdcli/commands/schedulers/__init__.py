@@ -1,4 +1,4 @@
-"""`sdcli schedulers`: the catalogue, one of its entries, and several on one picture."""
+"""`sdcli schedulers`: list, show and compare schedulers."""
 
 from __future__ import annotations
 

@@ -1,15 +1,19 @@
-"""`sdcli schedulers compare`: the same noise under several schedulers."""
+"""`sdcli schedulers compare`: denoise the same noise with several schedulers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import build_pipeline_spec, parse_size, parse_verbosity
+from sdcli.commands.options.parsing import parse_size, parse_verbosity
+from sdcli.commands.options.spec_flags import SpecFlags
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.request import EMBEDDED, GenerationRequest
+from sdcli.flags import MessageFlags, OutputFlags
+from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
     from sdcli.workflows.compare_schedulers import SchedulerComparison, SchedulerRun
@@ -17,50 +21,54 @@ if TYPE_CHECKING:
 SCHEMA = "sdcli/comparison/1"
 _MOST_STEPS = 1000
 
-Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")]
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to generate.")]
 Schedulers = Annotated[
     str,
-    typer.Option("--schedulers", help="Names as of --scheduler, with commas.", metavar="A,B,C"),
+    typer.Option(
+        "--schedulers", help="Comma-separated names, as for --scheduler.", metavar="A,B,C"
+    ),
 ]
 StepsList = Annotated[
-    str, typer.Option("--steps", help="Numbers of steps, with commas.", metavar="N,N")
+    str, typer.Option("--steps", help="Comma-separated numbers of steps.", metavar="N,N")
 ]
 ReferenceSteps = Annotated[
     int | None,
     typer.Option(
         "--reference-steps",
-        help="Steps of the reference, DPM++ 2M; 4 times the most, and at least 100, if left out.",
+        help="Steps of the reference, DPM++ 2M. Default: 4 times the largest of --steps, at "
+        "least 100.",
     ),
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings:
+    """The settings that all images of a comparison share."""
+
+    guidance: flags.Guidance = None
+    negative: flags.Negative = None
+    size: flags.Size = None
+    seed: flags.Seed = None
+    vae_tiling: flags.VaeTiling = None
+
+
+@expand_groups
 def compare(
+    *,
     prompt: Prompt,
     schedulers: Schedulers = "DDIM,Euler,Heun,DPM++ 2M,DPM++ 2M Karras,UniPC",
     steps: StepsList = "4,8,16,32",
     reference_steps: ReferenceSteps = None,
-    model: flags.Model = EMBEDDED,
-    vae: flags.Vae = None,
-    force_vae: flags.ForceVae = False,
-    vae_tiling: flags.VaeTiling = None,
-    variant: flags.Variant = None,
-    guidance: flags.Guidance = None,
-    negative: flags.Negative = None,
-    size: flags.Size = None,
-    seed: flags.Seed = None,
-    dtype: flags.Dtype = None,
-    device: flags.Device = "auto",
-    out: flags.Out = "outputs",
-    force: flags.Force = False,
-    offline: flags.Offline = False,
+    spec: SpecFlags,
+    image: ImageSettings,
+    output: OutputFlags,
     json: flags.Json = False,
-    quiet: flags.Quiet = False,
-    verbose: flags.Verbose = 0,
+    messages: MessageFlags,
 ) -> ExitCode:
-    """Draw one prompt under several schedulers.
+    """Compare schedulers on one prompt and the same noise.
 
-    All start from the same noise; the result is a labelled grid and a table. Distances
-    are to a run of many steps of the same model from that noise.
+    Prints a table and writes a labelled grid. Distances are measured to a reference: a run
+    of many steps from the same noise.
 
     \b
     Examples:
@@ -68,37 +76,37 @@ def compare(
       sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    width, height = parse_size(size)
+    width, height = parse_size(image.size)
     request = GenerationRequest(
         prompt=prompt,
-        negative_prompt=negative,
-        spec=build_pipeline_spec(model, vae, variant, dtype, device, offline, force_vae),
-        vae_tiling=vae_tiling,
-        guidance_scale=guidance,
+        negative_prompt=image.negative,
+        spec=spec.spec(),
+        vae_tiling=image.vae_tiling,
+        guidance_scale=image.guidance,
         width=width,
         height=height,
-        seed=seed,
+        seed=image.seed,
     )
     numbers = _numbers(steps)
     names = [name.strip() for name in schedulers.split(",") if name.strip()]
     if not names:
-        raise UsageError("--schedulers: none named", code="usage.schedulers")
+        raise UsageError("--schedulers: no names given", code="usage.schedulers")
     many = _reference_steps(reference_steps, numbers[-1])
     from sdcli.storage.images.contact_sheet import write_contact_sheet
     from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.console import Console
     from sdcli.workflows.compare_schedulers import compare_schedulers
 
-    _check_out(out)
-    destination = parse_destination(out, several=False, force=force)
-    talk = Console(verbosity=parse_verbosity(quiet, verbose))
-    with talk.progress(None) as bar:
-        compared = compare_schedulers(
-            request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=talk.warn
+    _check_out(output.out)
+    destination = parse_destination(output.out, several=False, force=output.force)
+    console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
+    with console.progress(None) as bar:
+        comparison = compare_schedulers(
+            request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=console.warn
         )
-    path = write_contact_sheet(_grid(compared), destination, prompt, compared.seed)
-    _report(compared, path, json)
-    return ExitCode.PARTIAL if any(run.error for run in compared.runs) else ExitCode.OK
+    path = write_contact_sheet(_grid(comparison), destination, prompt, comparison.seed)
+    _report(comparison, path, json)
+    return ExitCode.PARTIAL if any(run.error for run in comparison.runs) else ExitCode.OK
 
 
 def _numbers(text: str) -> list[int]:
@@ -108,39 +116,42 @@ def _numbers(text: str) -> list[int]:
         word.isascii() and word.isdigit() and 1 <= int(word) <= _MOST_STEPS for word in words
     ):
         raise UsageError(
-            f"--steps: {text!r} is not numbers from 1 to {_MOST_STEPS} with commas between",
+            f"--steps: {text!r}: expected comma-separated integers from 1 to {_MOST_STEPS}",
             code="usage.steps",
-            hint="as in --steps 4,8,16",
+            hint="e.g. --steps 4,8,16",
         )
     return sorted(set(map(int, words)))
 
 
-def _reference_steps(asked: int | None, most: int) -> int:
-    if asked is None:
+def _reference_steps(requested: int | None, most: int) -> int:
+    if requested is None:
         return min(max(4 * most, 100), _MOST_STEPS)
-    if not 1 <= asked <= _MOST_STEPS:
+    if not 1 <= requested <= _MOST_STEPS:
         raise UsageError(
-            f"--reference-steps: {asked} is not between 1 and {_MOST_STEPS}",
+            f"--reference-steps: {requested} is not between 1 and {_MOST_STEPS}",
             code="usage.reference_steps",
         )
-    return asked
+    return requested
 
 
 def _check_out(out: str) -> None:
     if out == "-":
         raise UsageError(
-            "--out -: stdout is the table's", code="usage.out", hint="give a file or a folder"
+            "--out -: stdout is used for the table",
+            code="usage.out",
+            hint="give a file or a folder",
         )
 
 
-def _grid(compared: SchedulerComparison) -> Any:
+def _grid(comparison: SchedulerComparison) -> Any:
     from sdcli.storage.images.contact_sheet import labelled_grid
 
-    names = list(dict.fromkeys(run.scheduler for run in compared.runs))
-    steps = sorted({run.steps for run in compared.runs})
-    by_place = {(run.scheduler, run.steps): run.pixels for run in compared.runs}
-    rows = [[by_place[name, n] for n in steps] for name in names]
-    reference = compared.reference
+    names = list(dict.fromkeys(run.scheduler for run in comparison.runs))
+    steps = sorted({run.steps for run in comparison.runs})
+    cells = {(run.scheduler, run.steps): run.pixels for run in comparison.runs}
+    rows = [[cells[name, n] for n in steps] for name in names]
+    reference = comparison.reference
+    # The reference stands in the last column, of the most steps.
     blank = [None] * (len(steps) - 1)
     return labelled_grid(
         [*rows, [*blank, reference.pixels]],
@@ -149,17 +160,17 @@ def _grid(compared: SchedulerComparison) -> Any:
     )
 
 
-def _report(compared: SchedulerComparison, path: str, json: bool) -> None:
+def _report(comparison: SchedulerComparison, path: str, json: bool) -> None:
     if json:
         from sdcli.terminal.json_output import print_json_line
 
-        print_json_line(_document(compared, path))
+        print_json_line(_document(comparison, path))
         return
     from sdcli.terminal.tables import print_columns, print_lines
 
     header = ("scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB")
-    print_columns(header, [_cells(run) for run in (*compared.runs, compared.reference)])
-    print_lines(["", *_verdict(compared), f"seed: {compared.seed}", f"grid: {path}"])
+    print_columns(header, [_cells(run) for run in (*comparison.runs, comparison.reference)])
+    print_lines(["", *_verdict(comparison), f"seed: {comparison.seed}", f"grid: {path}"])
 
 
 def _cells(run: SchedulerRun) -> tuple[object, ...]:
@@ -170,39 +181,42 @@ def _cells(run: SchedulerRun) -> tuple[object, ...]:
     return (name, run.steps, run.unet_calls, f"{run.seconds:.2f}", f"{run.latent_rmse:.4f}", psnr)
 
 
-def _verdict(compared: SchedulerComparison) -> list[str]:
+def _verdict(comparison: SchedulerComparison) -> list[str]:
     from sdcli.workflows.compare_schedulers import CONVERGED_DB
 
     lines = [
-        f"{run.scheduler}, {run.steps} steps: {run.error}" for run in compared.runs if run.error
+        f"{run.scheduler}, {run.steps} steps: {run.error}" for run in comparison.runs if run.error
     ]
-    if any(run.stochastic for run in compared.runs):
-        lines.append("* adds noise at every step, so it goes to a picture of its own")
-    fastest = compared.fastest
+    if any(run.stochastic for run in comparison.runs):
+        lines.append("* adds noise at every step, so it converges to another image")
+    fastest = comparison.fastest
     if fastest is None:
-        return [*lines, f"fastest: none came within {CONVERGED_DB:g} dB; try more --steps"]
+        return [
+            *lines,
+            f"fastest: none reached {CONVERGED_DB:g} dB PSNR; try more --steps",
+        ]
     return [
         *lines,
-        f"fastest: {fastest.scheduler}, within {CONVERGED_DB:g} dB of the reference after "
+        f"fastest to reach {CONVERGED_DB:g} dB PSNR against the reference: {fastest.scheduler}, "
         f"{fastest.unet_calls} UNet calls ({fastest.steps} steps)",
     ]
 
 
-def _document(compared: SchedulerComparison, path: str) -> dict[str, Any]:
-    fastest = compared.fastest
+def _document(comparison: SchedulerComparison, path: str) -> dict[str, Any]:
+    fastest = comparison.fastest
     return {
         "schema": SCHEMA,
-        "prompt": compared.prompt,
-        "seed": compared.seed,
+        "prompt": comparison.prompt,
+        "seed": comparison.seed,
         "grid": path,
-        "reference": _run_document(compared.reference),
-        "runs": [_run_document(run) for run in compared.runs],
+        "reference": _run_document(comparison.reference),
+        "runs": [_run_document(run) for run in comparison.runs],
         "fastest": {"scheduler": fastest.scheduler, "steps": fastest.steps} if fastest else None,
     }
 
 
 def _run_document(run: SchedulerRun) -> dict[str, Any]:
-    """PSNR null with an RMSE of 0 is equality."""
+    """One run as JSON; a PSNR of null with an RMSE of 0 means equal images."""
     return {
         "scheduler": run.scheduler,
         "stochastic": run.stochastic,

@@ -16,15 +16,18 @@ SCHEMA = "sdcli/schedulers/1"
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="WORDS", help="Only rows with all of these words, as in: karras sde."),
+    typer.Argument(
+        metavar="WORDS", help="Only list schedulers that match all of these words, e.g. karras sde."
+    ),
 ]
 
 
 def list_schedulers(words: Words = None, json: flags.Json = False) -> None:
     """List the schedulers and what they can do.
 
-    "calls" are UNet calls for N steps, "noise" is whether it adds noise at its steps,
-    "resume" is what `latents resume` needs: the latents of a step, or --save-latents all.
+    "calls" is the number of UNet calls for N steps, "noise" tells whether noise is added at
+    every step, and "resume" what `latents resume` needs: the latents of one step, or the
+    output of --save-latents all.
 
     \b
     Examples:
@@ -36,7 +39,7 @@ def list_schedulers(words: Words = None, json: flags.Json = False) -> None:
     rows = [row for row in SAMPLERS if _matches(row, words or [])]
     if not rows:
         raise UsageError(
-            f"no scheduler has all of: {' '.join(words or [])}",
+            f"no scheduler matches all of: {' '.join(words or [])}",
             code="scheduler.unknown",
             hint="sdcli schedulers list",
         )
@@ -49,7 +52,7 @@ def list_schedulers(words: Words = None, json: flags.Json = False) -> None:
 
 
 def sampler_document(row: Sampler) -> dict[str, Any]:
-    """A row as JSON."""
+    """A row of the table as JSON."""
     return {
         "name": row.name,
         "aliases": list(row.aliases),
@@ -78,7 +81,7 @@ def _matches(row: Sampler, words: list[str]) -> bool:
 
 
 def _sampler_notes(row: Sampler) -> str:
-    """What there is to know of few rows only."""
+    """Facts that apply to few rows only."""
     needs = f"needs {row.package}" if row.package else ""
     most = f"at most {row.max_steps} steps" if row.max_steps < Sampler.max_steps else ""
     least = f"at least {row.min_steps} steps" if row.min_steps > 1 else ""

@@ -19,15 +19,15 @@ SCHEMA = "sdcli/scheduler/1"
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="Any name, with schedule and options, as --scheduler."),
+    typer.Argument(metavar="NAME", help="Any name, with schedule and options, as for --scheduler."),
 ]
 
 
 def show(name: Name, steps: flags.Steps = None, json: flags.Json = False) -> None:
     """Show one scheduler's options and timesteps.
 
-    An option that the name does not set is the model's own, else the default. --steps needs no
-    model either: it takes Stable Diffusion 1's noise levels.
+    An option that the name does not set is taken from the model's file, or else has its
+    default. --steps uses the noise levels of Stable Diffusion 1.
 
     \b
     Examples:
@@ -76,22 +76,22 @@ def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
     config = dict(selection.choice.config)
     rows = []
     for key, default in CONSTRUCTORS[class_name].items():
-        known = option_info(class_name, key)
+        info = option_info(class_name, key)
         rows.append(
             {
                 "name": key,
                 "default": _format_value(default),
                 "set": _format_value(config[key]) if key in config else None,
-                "takes": None if known.fixed_reason else describe_accepted(known),
-                "fixed": known.fixed_reason or None,
-                "meaning": known.description,
+                "takes": None if info.fixed_reason else describe_accepted(info),
+                "fixed": info.fixed_reason or None,
+                "meaning": info.description,
             }
         )
     return rows
 
 
 def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
-    """A sigma null is of pure noise, which has no signal to be measured by."""
+    """The timesteps and sigmas; sigma is null for pure noise, where it is infinite."""
     if steps is None:
         return {"schedule": None, "last_sigma": None}
     from sdcli.engine.schedulers.build import timestep_table
@@ -126,7 +126,7 @@ def _print_scheduler(document: dict[str, Any]) -> None:
 
 
 def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
-    """The level after the last call has a place in the plot only if there is noise left."""
+    """Print the timesteps and sigmas as a table and as plots."""
     from sdcli.terminal.plot import plot
     from sdcli.terminal.tables import print_columns, print_lines
 
@@ -138,13 +138,14 @@ def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
     print_lines([""])
     print_columns(("call", "timestep", "sigma"), [*rows, (None, None, f"{last:.4f}")])
     print_lines(["", *plot("timestep by UNet call", [c["timestep"] for c in calls])])
+    # A last sigma of 0 has no place on a logarithmic axis.
     title = f"sigma by UNet call (log), and {last:.4g} at the end"
     print_lines(["", *plot(title, [*sigmas, last] if last > 0 else sigmas, log=True)])
 
 
 def _facts(document: dict[str, Any]) -> dict[str, object]:
     noise = "at every step" if document["stochastic"] else "none"
-    alone = "the latents of any step" + " at an eta of 0" * document["takes_eta"]
+    latents = "the latents of any step" + " at an eta of 0" * document["takes_eta"]
     return {
         "scheduler": document["label"],
         "class": document["class"],
@@ -153,9 +154,9 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         "UNet calls for N steps": document["unet_calls"],
         "adds noise": "as --eta says" if document["takes_eta"] else noise,
         "schedules": ", ".join(document["schedules"]),
-        "Automatic means": document["automatic"],
+        "Automatic is": document["automatic"],
         "steps": f"{document['min_steps']} to {document['max_steps']}",
-        "resumes from": alone if document["resumes_from_latents"] else "--save-latents all",
+        "resumes from": latents if document["resumes_from_latents"] else "--save-latents all",
         "needs": document["package"],
         "note": document["note"],
     }

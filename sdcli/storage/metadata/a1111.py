@@ -10,11 +10,14 @@ from typing import Any
 
 from sdcli.catalog.schedulers.resolve import a1111_names
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.request import EMBEDDED
+from sdcli.request import EMBEDDED, REQUEST_FIELDS
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
 _FEWEST = 3
+
+A1111_FIELDS = {name: info for name, info in REQUEST_FIELDS.items() if info.a1111}
+"""Fields that A1111's text has under one key of its own."""
 
 
 def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
@@ -69,24 +72,32 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
     request, weights = record["request"], record["weights"]
     scheduler = record["scheduler"]
     sampler, schedule = a1111_names(scheduler["class"], scheduler["config"])
-    clip_skip = request["clip_skip"]
+    numbers = {info.a1111: _number(name, request[name]) for name, info in A1111_FIELDS.items()}
     return [
-        ("Steps", request["num_inference_steps"]),
+        ("Steps", numbers.pop("Steps")),  # A1111 looks for it to find the line
         ("Sampler", sampler),
         ("Schedule type", schedule),
-        ("CFG scale", f"{request['guidance_scale']:g}"),
-        ("Seed", request["seed"]),
+        ("CFG scale", numbers.pop("CFG scale")),
+        ("Seed", numbers.pop("Seed")),
         ("Size", f"{request['width']}x{request['height']}"),
         # Without "Model hash": A1111's is of a checkpoint file, and we have folders of parts.
         ("Model", _model_name(request["model"])),
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
-        ("Clip skip", None if clip_skip is None else clip_skip + 1),  # they count from 1
+        *((str(name), number) for name, number in numbers.items()),
         ("RNG", "CPU"),  # what draws our noise, on every device
-        ("CFG Rescale phi", request["guidance_rescale"] or None),
-        ("Eta DDIM", request["eta"] or None),  # their "Eta" is for ancestral samplers
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
     ]
+
+
+def _number(name: str, value: Any) -> object:
+    """The value of a field as A1111 writes it; None for one that changes nothing."""
+    resolved = A1111_FIELDS[name].resolved
+    if name != "seed" and value == resolved:
+        return None
+    if name == "clip_skip":
+        return value + 1  # A1111 counts the layer that is used, from the end
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _model_name(model: str) -> str:

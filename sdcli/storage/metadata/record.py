@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,21 +42,7 @@ def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[s
 def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
     """As much of the record as is known before the first step."""
     job = run.job
-    request = GenerationRequest(
-        prompt=job.prompt,
-        negative_prompt=job.negative_prompt or None,
-        spec=replace(job.spec, dtype=run.dtype),
-        scheduler=job.scheduler_label,
-        num_inference_steps=job.num_inference_steps,
-        guidance_scale=job.guidance_scale,
-        guidance_rescale=job.guidance_rescale,
-        eta=job.eta,
-        clip_skip=job.clip_skip,
-        width=job.width,
-        height=job.height,
-        seed=job.seed,
-        vae_tiling=job.vae_tiling,
-    )
+    request = job.to_request(dtype=run.dtype)
     return {
         "schema": SCHEMA,
         "job": job_id(job),

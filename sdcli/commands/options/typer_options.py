@@ -1,0 +1,131 @@
+"""Build typer's options from FieldInfo, and expand groups of options in a command's signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, Literal, Protocol, get_type_hints
+
+import typer
+
+from sdcli.field_info import FieldInfo, field_infos
+
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def to_option(info: FieldInfo, **more: Any) -> Any:
+    """The typer option of a field; `more` are further arguments of `typer.Option`."""
+    if info.counted:
+        more = {"count": True, "show_default": False, **more}
+    words = "|".join(info.choices) or None
+    more = {"help": info.help, "metavar": info.metavar or words, **more}
+    return typer.Option(*info.flags, **more)
+
+
+def group_option(group: type, name: str, **more: Any) -> Any:
+    """The typer option of one field of a group, for a command that takes no more of it."""
+    return to_option(field_infos(group)[name], **more)
+
+
+class OptionGroup(Protocol):
+    """A class that stands for several options of a command."""
+
+    @classmethod
+    def option_parameters(cls) -> list[inspect.Parameter]: ...
+
+
+def expand_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace each parameter whose annotation is a group by the options of the group.
+
+    A group is a dataclass whose fields have a FieldInfo or an `Annotated` option, or a class with
+    `option_parameters`. The command is called with an instance of it.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, tuple[type, list[str]]] = {}
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        annotation = hints[parameter.name]
+        if not _is_group(annotation):
+            parameters.append(parameter.replace(annotation=annotation))
+            continue
+        own = group_parameters(annotation)
+        groups[parameter.name] = annotation, [p.name for p in own]
+        parameters += own
+
+    @functools.wraps(command)
+    def call(**values: Any) -> Any:
+        built = {
+            name: group(**{option: values.pop(option) for option in options})
+            for name, (group, options) in groups.items()
+        }
+        return command(**values, **built)
+
+    # Typer reads both; keyword-only parameters may have defaults in any order.
+    keyword_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    call.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    return call
+
+
+def _is_group(annotation: Any) -> bool:
+    return isinstance(annotation, type) and (
+        is_dataclass(annotation) or hasattr(annotation, "option_parameters")
+    )
+
+
+def group_parameters(group: Any) -> list[inspect.Parameter]:
+    """The parameters of a command that stand for a group's fields."""
+    if hasattr(group, "option_parameters"):
+        parameters: list[inspect.Parameter] = group.option_parameters()
+        return parameters
+    hints = get_type_hints(group, include_extras=True)
+    infos = field_infos(group)
+    found = []
+    for field in fields(group):
+        hint = hints[field.name]
+        if field.name in infos:
+            hint = Annotated[_typer_type(hint, infos[field.name]), to_option(infos[field.name])]
+        found.append(option_parameter(field.name, hint, field.default))
+    return found
+
+
+def option_parameter(name: str, annotation: Any, default: Any = MISSING) -> inspect.Parameter:
+    """One keyword-only parameter of a command."""
+    empty = inspect.Parameter.empty
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=empty if default is MISSING else default,
+        annotation=annotation,
+    )
+
+
+def _typer_type(hint: Any, info: FieldInfo) -> Any:
+    """The type for typer: a choice of words, or the field's own."""
+    return Literal[info.choices] | None if info.choices else hint
+
+
+def text_parameters(
+    infos: Mapping[str, FieldInfo], types: Mapping[str, str], **more: Mapping[str, Any]
+) -> list[inspect.Parameter]:
+    """Parameters that take the fields as text, for sweeps; switches and choices stay what they are.
+
+    `more` gives single fields further arguments of `typer.Option`.
+    """
+    found = []
+    for name, info in infos.items():
+        shown = info.help if info.default in (None, False) else _with_default(info)
+        option = to_option(info, help=shown, **more.get(name, {}))
+        if types.get(name) == "bool":
+            found.append(option_parameter(info.option_name, Annotated[bool, option], False))
+            continue
+        kind: Any = Literal[info.choices] if info.choices else str
+        found.append(option_parameter(info.option_name, Annotated[kind | None, option], None))
+    return found
+
+
+def _with_default(info: FieldInfo) -> str:
+    # As typer would write it: to typer, the default of an option that takes text is None.
+    return f"{info.help}  [default: {info.default}]"

@@ -1,0 +1,61 @@
+"""Describe a field once: its flags, help, limits, aliases and its place in sweeps and records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Final
+
+_KEY: Final = "sdcli"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldInfo:
+    """How people and files write one field.
+
+    `flags` are its option's names on the command line, the long one first. `minimum` and `maximum`
+    bound a number, both included; `choices` are the words it may be. `aliases` are further names in
+    prompt files. `sweep` orders the axes of a sweep, the slowest with the lowest number; None means
+    that the field takes one value. `a1111` is its key in A1111's parameters text. A field left out
+    has the value of `from_model` in the model's defaults, or else `resolved`. A `counted` option is
+    repeated: -vv.
+    """
+
+    flags: tuple[str, ...]
+    default: object = None
+    help: str
+    metavar: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    choices: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    sweep: int | None = None
+    a1111: str | None = None
+    resolved: object = None
+    from_model: str | None = None
+    counted: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option's long name."""
+        return self.flags[0]
+
+    @property
+    def option_name(self) -> str:
+        """The option's name as Python, prompt files and settings write it: "guidance_rescale"."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+
+def setting(default: Any = MISSING, *flags: str, **info: Any) -> Any:
+    """A dataclass field with a FieldInfo; without a `default` it must be given."""
+    return field(default=default, metadata={_KEY: FieldInfo(flags=flags, default=default, **info)})
+
+
+def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
+    """The FieldInfo of every field that has one, by the field's name, in their order."""
+    return {f.name: f.metadata[_KEY] for cls in classes for f in fields(cls) if _KEY in f.metadata}
+
+
+def field_types(*classes: type) -> Mapping[str, str]:
+    """The type of every field as a word: "str", "int", "float" or "bool", without None."""
+    return {f.name: str(f.type).removesuffix(" | None") for cls in classes for f in fields(cls)}

@@ -1,0 +1,158 @@
+"""Options of a run on the command line, in groups; those of single images are in `request`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sdcli.field_info import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageFlags:
+    """How much is printed on stderr."""
+
+    quiet: bool = setting(False, "--quiet", "-q", help="Only print errors.")
+    verbose: int = setting(0, "--verbose", "-v", help="Print more detail.", counted=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFlags:
+    """The form of what is printed on stdout."""
+
+    json: bool = setting(False, "--json", help="Print one JSON document.")
+    jsonl: bool = setting(False, "--jsonl", help="Print one JSON object per line for each event.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFlags:
+    """Where files are written."""
+
+    out: str = setting(
+        "outputs",
+        "--out",
+        "-o",
+        metavar="PATH",
+        help="A folder, an image file (numbered if there are several images), or - for stdout.",
+    )
+    force: bool = setting(False, "--force", help="Overwrite existing files.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFlags:
+    """The form of image files, and what is written with them."""
+
+    format: str | None = setting(
+        None,
+        "--format",
+        choices=("tar",),
+        help="tar: write several images to stdout (--out -) as one archive.",
+    )
+    sidecar: bool = setting(
+        False, "--sidecar", help="Also write each record to a .json file next to its image."
+    )
+    no_metadata: bool = setting(
+        False, "--no-metadata", help="Do not embed the record in the image."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentsFlags:
+    """Which latents are saved."""
+
+    save_latents: str | None = setting(
+        None,
+        "--save-latents",
+        metavar="WHICH",
+        help="Save latents next to each image: final, all, every:N or steps:1,5,9.",
+    )
+    latents_kinds: str | None = setting(
+        None,
+        "--latents-kinds",
+        metavar="KINDS",
+        help="Which tensors to save: any of xt,x0,eps,noise. Default: all (for final: xt).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewFlags:
+    """Where images are shown while they form."""
+
+    preview: bool = setting(
+        False,
+        "--preview",
+        help="Show the predicted image of every step in the terminal.",
+    )
+    preview_out: str | None = setting(
+        None,
+        "--preview-out",
+        metavar="FILE",
+        help="Keep the latest preview in an image file that is replaced atomically.",
+    )
+    preview_vae: str | None = setting(
+        None,
+        "--preview-vae",
+        metavar="VAE",
+        help="VAE used for previews, e.g. tiny. Default: a fast linear approximation.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpansionFlags:
+    """How prompts are replaced and expanded, and how a sweep is shown."""
+
+    replace: list[str] | None = setting(
+        None,
+        "--replace",
+        metavar="OLD=NEW",
+        help="Search and replace in prompts: cat=dog,fox makes two prompts.",
+    )
+    wildcards: str | None = setting(
+        None,
+        "--wildcards",
+        metavar="DIR",
+        help="Folder of word lists: color.txt fills __color__ in prompts.",
+    )
+    wildcard_mode: str | None = setting(
+        None,
+        "--wildcard-mode",
+        choices=("random", "all"),
+        help="Expand {a|b}, {2$$a|b|c} and __name__: random picks by seed, all makes every "
+        "combination. Without this or --wildcards, braces are left in the prompt.",
+    )
+    grid: str | None = setting(
+        None,
+        "--grid",
+        metavar="X,Y",
+        help="Also make a labelled grid of one or two swept settings: steps,scheduler.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFlags:
+    """How a prompt file is read, and which of its jobs are run."""
+
+    input_format: str | None = setting(
+        None,
+        "--input-format",
+        choices=("txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"),
+        help="Input format, if the file name does not tell.",
+    )
+    keep_going: bool = setting(
+        False, "--keep-going", help="Skip invalid entries and exit with code 9."
+    )
+    dry_run: bool = setting(False, "--dry-run", help="Print what would be generated, and stop.")
+    redo: bool = setting(False, "--redo", help="Regenerate images that are already done.")
+    retry_failed: bool = setting(False, "--retry-failed", help="Retry jobs that failed before.")
+
+
+RUN_FLAGS = (
+    MessageFlags,
+    ReportFlags,
+    OutputFlags,
+    ImageFlags,
+    LatentsFlags,
+    PreviewFlags,
+    ExpansionFlags,
+    BatchFlags,
+)
+"""The groups whose options belong to a whole run: no row of a prompt file can set them."""

@@ -1,7 +1,7 @@
-"""Settings: defaults for options from `sdcli.toml`, the user's config folder and SDCLI_* variables.
+"""Read defaults of options from `sdcli.toml`, the user's configuration folder and variables.
 
-A file's top level counts for every command that has the option, a table named like a command for
-that one, and `[profile.NAME]` holds the same again for when NAME is asked for.
+The top level of a file applies to all commands that have the option, a table with a command's name
+to that command. `[profile.NAME]` has the same structure, and applies when NAME is chosen.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
 
-FILE: Final = "sdcli.toml"
-PREFIX: Final = "SDCLI_"
+FILE_NAME: Final = "sdcli.toml"
+VARIABLE_PREFIX: Final = "SDCLI_"
 PROFILE: Final = "profile"
 
 Commands = Mapping[str, frozenset[str]]
-"""The options of each command, as parameters are spelled: `batch_size`."""
+"""The options of each command, by their parameter names: `batch_size`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One default: of an option of `command` (None: of all that have it), and where it is from."""
+    """A default of an option and its source, for one command or (None) for all that have it."""
 
     option: str
     value: Any
@@ -33,58 +33,67 @@ class Setting:
 
 
 def load_settings(commands: Commands, profile: str | None = None) -> list[Setting]:
-    """All settings that hold here, the weakest first.
+    """Load all settings that apply in the current folder, in increasing precedence.
 
-    The user's file, ./sdcli.toml, then variables; in a file, the profile after the rest, and a
-    command's own table after the top level. Raises UsageError for what is no setting of any
-    command, and for a profile that no file has.
+    These are the user's file, ./sdcli.toml, then variables; within a file, the chosen profile comes
+    last, and a command's table after the top level. Raises UsageError for an unreadable file, an
+    unknown command or option, and a profile that no file has.
     """
-    found: list[Setting] = []
-    profiles: set[str] = set()
+    settings: list[Setting] = []
+    known_profiles: set[str] = set()
     for path in config_files():
         data = _read_toml(path)
-        own = data.pop(PROFILE, {})
-        if not isinstance(own, dict):
+        profiles = data.pop(PROFILE, {})
+        if not isinstance(profiles, dict):
             raise _config_error(str(path), PROFILE, "is not a table of profiles")
-        profiles |= set(own)
-        found += _table_settings(data, str(path), commands)
-        if profile in own:
-            found += _table_settings(own[profile], f"{path} [{PROFILE}.{profile}]", commands)
-    if profile is not None and profile not in profiles:
+        known_profiles |= set(profiles)
+        settings += _table_settings(data, str(path), commands)
+        if profile in profiles:
+            source = f"{path} [{PROFILE}.{profile}]"
+            settings += _table_settings(profiles[profile], source, commands)
+    if profile is not None and profile not in known_profiles:
         raise UsageError(
-            f"--profile: no file has a profile {profile!r}",
+            f"--profile: profile {profile!r} not found",
             code="usage.profile",
-            hint=did_you_mean(profile, profiles) or f"put [{PROFILE}.{profile}] into {FILE}",
+            hint=did_you_mean(profile, known_profiles)
+            or f"add [{PROFILE}.{profile}] to {FILE_NAME}",
         )
-    return [*found, *_environment_settings(commands)]
+    return [*settings, *_environment_settings(commands)]
 
 
 def has_settings(profile: str | None) -> bool:
-    """Whether anything is set, or a profile was asked for."""
+    """Whether there are any settings to load, or a profile is chosen."""
     return bool(
         profile is not None
         or config_files()
-        or any(name.startswith(PREFIX) and name != f"{PREFIX}PROFILE" for name in os.environ)
+        # SDCLI_PROFILE is the default of --profile, not a setting.
+        or any(
+            name.startswith(VARIABLE_PREFIX) and name != f"{VARIABLE_PREFIX}PROFILE"
+            for name in os.environ
+        )
     )
 
 
 def config_files() -> list[Path]:
-    """The files that there are: the user's own, then the folder's."""
+    """Return the existing configuration files: the user's, then that of the current folder."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return [path for path in (Path(home) / "sdcli" / FILE, Path(FILE)) if path.is_file()]
+    return [path for path in (Path(home) / "sdcli" / FILE_NAME, Path(FILE_NAME)) if path.is_file()]
 
 
-def for_command(found: list[Setting], command: str, options: frozenset[str]) -> dict[str, Setting]:
-    """The settings of one command by option, the strongest of each."""
+def for_command(
+    settings: list[Setting], command: str, options: frozenset[str]
+) -> dict[str, Setting]:
+    """Return the settings of one command by option, those that come last winning."""
     return {
         setting.option: setting
-        for setting in found
+        for setting in settings
         if setting.option in options and setting.command in (None, command)
     }
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib  # only where there is a file: start-up counts
+    # Imported only if there is a file, because every command starts here.
+    import tomllib
 
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -93,47 +102,51 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _table_settings(data: object, source: str, commands: Commands) -> list[Setting]:
-    """A table's own settings, then those of its commands' tables."""
+    """Return the settings of a table, then those of its tables for commands."""
     if not isinstance(data, dict):
         raise UsageError(f"{source}: not a table", code="usage.config")
     tables = {key: value for key, value in data.items() if isinstance(value, dict)}
-    every = frozenset().union(*commands.values())
-    flat = {key: value for key, value in data.items() if key not in tables}
-    found = list(_key_settings(flat, source, every, None, known=every | set(commands)))
+    values = {key: value for key, value in data.items() if key not in tables}
+    options = frozenset().union(*commands.values())
+    # A command's name is suggested, too: `generate = 3` is a mistake for a table.
+    settings = list(_value_settings(values, source, options, known=options | set(commands)))
     for command, table in tables.items():
         if command not in commands:
-            raise _config_error(source, command, "is no command", did_you_mean(command, commands))
-        own = commands[command]
-        found += _key_settings(table, f"{source} [{command}]", own, command, known=own)
-    return found
+            hint = did_you_mean(command, commands)
+            raise _config_error(source, command, "is not a command", hint)
+        settings += _value_settings(table, f"{source} [{command}]", commands[command], command)
+    return settings
 
 
-def _key_settings(
-    data: Mapping[str, Any],
+def _value_settings(
+    values: Mapping[str, Any],
     source: str,
     options: frozenset[str],
-    command: str | None,
+    command: str | None = None,
     *,
-    known: frozenset[str],
+    known: frozenset[str] | None = None,
 ) -> Iterator[Setting]:
-    for key, value in data.items():
+    """Yield a setting for each value. `known` are the names to suggest, by default `options`."""
+    for key, value in values.items():
         option = key.replace("-", "_")
         if option not in options:
-            raise _config_error(source, key, "is no option", did_you_mean(option, known))
+            hint = did_you_mean(option, known or options)
+            raise _config_error(source, key, "is not an option", hint)
         yield Setting(option=option, value=value, source=source, command=command)
 
 
 def _environment_settings(commands: Commands) -> Iterator[Setting]:
+    """Yield the settings of SDCLI_* variables, which apply to all commands."""
     options = frozenset().union(*commands.values())
     for name, value in sorted(os.environ.items()):
-        option = name.removeprefix(PREFIX).lower()
-        if not name.startswith(PREFIX) or option == PROFILE:
+        option = name.removeprefix(VARIABLE_PREFIX).lower()
+        if not name.startswith(VARIABLE_PREFIX) or option == PROFILE:
             continue
         if option not in options:
-            near = did_you_mean(option, options)
-            raise _config_error("the environment", name, "is no option", near)
+            hint = did_you_mean(option, options)
+            raise _config_error("the environment", name, "is not an option", hint)
         yield Setting(option=option, value=value, source=name)
 
 
-def _config_error(source: str, key: str, why: str, hint: str | None = None) -> UsageError:
-    return UsageError(f"{source}: {key!r} {why}", code="usage.config", hint=hint)
+def _config_error(source: str, key: str, reason: str, hint: str | None = None) -> UsageError:
+    return UsageError(f"{source}: {key!r} {reason}", code="usage.config", hint=hint)

@@ -1,6 +1,6 @@
-"""Torch and Diffusers: jobs in, images out. The only room that imports them, and it never writes.
+"""Generate images with torch and Diffusers. No other room of the package imports them.
 
-The names below import their module, and with it seconds of libraries, when they are first used.
+The names below import their module, and with it the libraries, which takes seconds, on first use.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HOMES = {
     "find_resume_point": "denoise.resume",
 }
 
-# Read when the libraries are imported, so they must be set before. What the user set wins.
+# The libraries read these when they are imported. Values that the user set are kept.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 if not sys.stderr or not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""What latents look like: through a VAE, or at once by a linear map of channels to colours."""
+"""Render latents as images, with a VAE or with a fast linear approximation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sdcli.errors import UsageError
 from sdcli.numerics.latent_rgb import latents_to_rgb
 from sdcli.request import PipelineSpec
 
+# Nothing here imports torch until a VAE is needed: the linear renderer works without it.
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -20,22 +21,21 @@ if TYPE_CHECKING:
     from sdcli.engine.loading.vae import LoadedVae
     from sdcli.latents import LatentsRenderer
 
-    """Latents (channels, height/8, width/8) to pixels (height, width, 3)."""
-
 
 def linear_renderer(spec: PipelineSpec, channels: int | None = None) -> LatentsRenderer:
-    """The linear map of the model that `spec` names; loads nothing, and needs no torch.
+    """Return the linear approximation of the spec's model, which maps latent channels to RGB.
 
-    Raises UsageError when nobody has said what the model's latents look like, or when they do not
-    have the `channels` that are to be looked at.
+    Raises UsageError if the approximation of the model is unknown, or if its latents do not have
+    the given number of `channels`.
     """
     folder = fetch_model(replace(spec, vae=None))
     factors, scale = read_latent_rgb_factors(folder), read_defaults(folder).vae_scale_factor
+    # The last row of the factors is the bias.
     if channels is not None and channels != len(factors) - 1:
         raise UsageError(
-            f"latents of {channels} channels, {spec.model} has {len(factors) - 1}",
+            f"the latents have {channels} channels, those of {spec.model} have {len(factors) - 1}",
             code="latents.channels",
-            hint="give the --model that they are of",
+            hint="name the model that they belong to with --model",
         )
     return lambda latents: latents_to_rgb(latents, factors, scale)
 
@@ -43,9 +43,10 @@ def linear_renderer(spec: PipelineSpec, channels: int | None = None) -> LatentsR
 def vae_renderer(
     spec: PipelineSpec, warn: Callable[[str], None], tiling: str = "auto"
 ) -> LatentsRenderer:
-    """The VAE that `spec` names, loaded once. Never call this in two threads, as with `load`.
+    """Load the VAE that the spec names, and return a function that decodes with it.
 
-    `warn` hears what was found out while loading, and the rungs that a decode took.
+    `warn` receives the notes of loading, and the events of each decoding. Not thread-safe, like
+    `load`.
     """
     from sdcli import engine
 
@@ -58,13 +59,13 @@ def vae_renderer(
 def loaded_vae_renderer(
     loaded: LoadedVae, warn: Callable[[str], None], tiling: str = "auto"
 ) -> LatentsRenderer:
-    """A VAE that is there already, one picture at a time, as `generate` decodes."""
+    """Return a function that decodes one image at a time with a loaded VAE."""
     from sdcli.engine.vae.roundtrip import decode_array
 
-    def look(latents: NDArray[Any]) -> NDArray[np.uint8]:
+    def render(latents: NDArray[Any]) -> NDArray[np.uint8]:
         decoded = decode_array(loaded, latents, tiling=tiling)
         for event in decoded.events:
             warn(event)
         return decoded.pixels
 
-    return look
+    return render

@@ -57,11 +57,11 @@ class Planner:
         self, request: GenerationRequest, defaults: ModelDefaults, files: str
     ) -> Iterable[GenerationRequest]:
         """The request with its wildcards filled; they wait for a seed that nobody chose."""
-        if self._wildcards is None or not self._wildcards.is_open(request):
+        if self._wildcards is None or not self._wildcards.needs_seed(request):
             return [request]
         alone = replace(request, count=1)
         [drawn] = resolve_jobs(alone, defaults, 0, fingerprint=files, draw=self._draw)
-        return self._wildcards.requests(replace(request, seed=drawn.seed))
+        return self._wildcards.expand(replace(request, seed=drawn.seed))
 
     def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
         """What a model wants and which files it is, looked up once a run."""

@@ -1,1 +1,1 @@
-"""Where prompts come from: readers that yield them, and hand over in one go what has arrived."""
+"""Read prompt files, options and wildcards into generation requests."""

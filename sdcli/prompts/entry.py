@@ -1,19 +1,16 @@
-"""What every reader yields: one request as it is written, and where."""
+"""Prompt entries: one request as it is written in a file, with its location."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sdcli.errors import UsageError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
 
 @dataclass(frozen=True)
 class SourceLocation:
-    """Where something stands in a file; lines and columns count from 1, 0 is "not known"."""
+    """A location in a file. Lines and columns count from 1; 0 means unknown."""
 
     file: str
     line: int = 0
@@ -22,18 +19,18 @@ class SourceLocation:
     def __str__(self) -> str:
         return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
 
-    def at(self, column: int) -> SourceLocation:
-        """The same line at another column."""
+    def at_column(self, column: int) -> SourceLocation:
+        """Return another column of the same line."""
         return SourceLocation(self.file, self.line, column)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptEntry:
-    """The fields of one request by the names and with the values that the file gives them.
+    """The fields of one request, with the names and values that the file uses.
 
-    `is_text`: the format knows only text, so "20" is a number. `locate` says where a field stands
-    and is asked only when something is wrong with it. With `faults` it is no request, and the
-    fields are what could be read all the same.
+    `is_text` marks the formats whose values are all text, where "20" is a number. `locate` returns
+    the location of a field; it may be slow, and is only called to report an error. An entry with
+    `faults` is invalid, and `fields` holds the part of it that could be read.
     """
 
     fields: Mapping[str, object]
@@ -43,36 +40,31 @@ class PromptEntry:
     faults: Sequence[UsageError] = ()
 
     def location_of(self, name: str) -> SourceLocation:
-        """Where the field with this written name stands, at worst where the entry begins."""
+        """Return the location of a field, by its name in the file, or that of the entry."""
         return self.locate(name) if self.locate else self.location
 
 
 EntryIterator = Iterator[PromptEntry | UsageError | None]
-"""What a reader yields: an entry, a broken one, or None for lines that hold no entry."""
+"""The result of a reader: entries, errors of unreadable ones, None for lines without an entry.
+
+The None lets a stream see that a line was read, instead of waiting for the next entry.
+"""
 
 Reader = Callable[[Iterable[str], str], EntryIterator]
-"""A format: whole lines with their ends, and the name of the file, to its entries."""
+"""A reader of one format: takes lines, with their line ends, and the name of the file."""
 
 
 def located_error(
-    place: SourceLocation, what: str, *, code: str = "usage.prompt_file", hint: str | None = None
+    location: SourceLocation,
+    message: str,
+    *,
+    code: str = "usage.prompt_file",
+    hint: str | None = None,
 ) -> UsageError:
-    """An error of a prompt file: `file:line:column: what`."""
-    return UsageError(f"{place}: {what}", code=code, hint=hint)
+    """Build an error of a prompt file: `file:line:column: message`."""
+    return UsageError(f"{location}: {message}", code=code, hint=hint)
 
 
-def check_utf8(text: str, place: SourceLocation) -> UsageError | None:
-    """The fault of a line with bytes that are not UTF-8."""
-    offset = invalid_utf8_offset(text)
-    return None if offset is None else utf8_error(place.at(offset + 1))
-
-
-def invalid_utf8_offset(text: str) -> int | None:
-    """The offset of the first byte that is not UTF-8: it came through as a lone surrogate."""
-    match = None if text.isascii() else _SURROGATE.search(text)
-    return match.start() if match else None
-
-
-def utf8_error(place: SourceLocation) -> UsageError:
-    """The fault of such a byte."""
-    return located_error(place, "not UTF-8", hint="save the file as UTF-8")
+def relocated_error(location: SourceLocation, error: UsageError) -> UsageError:
+    """Build the same error with a location in front of its message."""
+    return located_error(location, error.message, code=error.code, hint=error.hint)

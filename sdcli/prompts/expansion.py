@@ -1,14 +1,14 @@
-"""From what was said, in files and on the command line, to requests.
+"""Expand prompt entries into requests, combining all levels of settings.
 
-A setting is looked for in this order, and the first place that says it wins:
+A setting takes its value from the first of these that has one:
 
-1. the line (row, object, table) of the prompt itself
+1. the line, row, object or table of the prompt itself
 2. the command line
 3. the defaults at the top of the prompt file
-4. sdcli.toml, a profile in it, and SDCLI_* variables
+4. sdcli.toml, the chosen profile in it, and SDCLI_* variables
 5. the model
 
-So flags win over every default, and a line's own word wins over a flag, as in A1111 and kohya.
+A1111 and kohya's scripts let a line override the command line, too.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from sdcli.prompts.wildcards import Wildcards, has_wildcards
 from sdcli.request import GenerationRequest
 
 Validator = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
-"""All that a request's model could not do, each with the field that it is about."""
+"""Finds the errors of a request that depend on its model, each with the field it is about."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestTemplate:
-    """What is said of every request, typed or in settings. Raises UsageError for what cannot be.
+    """The settings that all requests of a command share. Raises UsageError for invalid ones.
 
-    A `sample` has, of many seeds and wildcards, only as many as it takes to check the rest.
+    `flags` come from the command line, `settings` from configuration files and variables. A
+    `sample` expands only as many seeds and wildcards as it takes to validate the rest.
     """
 
     flags: SweepAxes = field(default_factory=dict)
@@ -59,150 +60,167 @@ class RequestTemplate:
     def expand(
         self, line: SweepAxes, defaults: SweepAxes | None = None
     ) -> Iterator[GenerationRequest]:
-        """All that one prompt asks for: prompts replaced, times the sweep, times wildcards."""
-        axes = self._axes(line, defaults)
+        """Yield the requests of one prompt: replacements, times the sweep, times wildcards.
+
+        `line` has the prompt and its own settings, `defaults` those of its file. Raises
+        UsageError.
+        """
+        axes = self._merge(line, defaults)
         if self.sample:
-            axes["seed"] = _ends(axes.get("seed", (None,)))
-        rest = {name: values for name, values in axes.items() if name != PROMPT}
-        for prompt in self._prompts(str(axes[PROMPT][0])):
-            for values in sweep.combinations(rest):
-                yield from self._filled(build_request({**values, PROMPT: prompt}))
+            axes["seed"] = _first_and_last(axes.get("seed", (None,)))
+        swept = {name: values for name, values in axes.items() if name != PROMPT}
+        for prompt in self._replace(str(axes[PROMPT][0])):
+            for values in sweep.combinations(swept):
+                yield from self._fill_wildcards(build_request({**values, PROMPT: prompt}))
 
     def count_images(self, line: SweepAxes, defaults: SweepAxes | None = None) -> int | None:
-        """How many images that is, None when wildcards decide it."""
-        axes = self._axes(line, defaults)
+        """Return the number of images of one prompt, or None if wildcards decide it."""
+        axes = self._merge(line, defaults)
         prompt = str(axes[PROMPT][0])
         if self.wildcards and self.wildcards.mode == "all" and has_wildcards(prompt):
             return None
-        return (
-            len(self._prompts(prompt))
-            * sweep.count_combinations(axes)
-            * int(str(axes.get("count", (1,))[0]))
-        )
+        count = int(str(axes.get("count", (1,))[0]))
+        return len(self._replace(prompt)) * sweep.count_combinations(axes) * count
 
-    def _axes(self, line: SweepAxes, defaults: SweepAxes | None) -> dict[str, Sequence[object]]:
-        return _merged(line, self.flags, defaults or {}, self.settings)
+    def _merge(self, line: SweepAxes, defaults: SweepAxes | None) -> dict[str, Sequence[object]]:
+        return _merge_levels(line, self.flags, defaults or {}, self.settings)
 
-    def _prompts(self, prompt: str) -> Sequence[str]:
+    def _replace(self, prompt: str) -> Sequence[str]:
         prompts: Sequence[str] = (prompt,)
         for replacement in self.replacements:
-            prompts = [made for one in prompts for made in replacement.apply(one)]
+            prompts = [new for old in prompts for new in replacement.apply(old)]
         return prompts
 
-    def _filled(self, request: GenerationRequest) -> Iterable[GenerationRequest]:
+    def _fill_wildcards(self, request: GenerationRequest) -> Iterable[GenerationRequest]:
         if not self.wildcards:
             return (request,)
-        filled = self.wildcards.requests(request)
-        return islice(filled, 1) if self.sample else filled
+        requests = self.wildcards.expand(request)
+        return islice(requests, 1) if self.sample else requests
 
 
 class EntryExpander:
-    """The entries of one source to requests. Entries without a prompt, before the first with one,
-    are the source's defaults.
+    """Expand the entries of one source, in their order.
 
-    Tells afterwards what the command line said in vain: `unused_flags`, `unused_replacements`;
-    and, of what was checked, how many images it makes (None when wildcards decide it).
+    Entries without a prompt, before the first one with a prompt, set defaults for the source.
+    `validate` and `expand` change nothing; call `advance` once for each entry, so that they know
+    the entries before.
     """
 
-    def __init__(self, asked: RequestTemplate, examine: Validator = lambda request: ()) -> None:
-        self._asked = asked
-        self._sample = replace(asked, sample=True)
-        self._examine = examine
+    def __init__(self, template: RequestTemplate, validator: Validator | None = None) -> None:
+        self._template = template
+        self._sample = replace(template, sample=True)
+        self._validator = validator
         self._defaults: dict[str, Sequence[object]] = {}
-        self._set_by: dict[str, PromptEntry] = {}
+        self._default_entries: dict[str, PromptEntry] = {}
         self.has_prompts = False
-        self.images: int | None = 0
-        self.unused_flags = set(asked.flags)
-        self.unused_replacements = list(asked.replacements)
-
-    def expand(self, entry: PromptEntry) -> Iterator[GenerationRequest]:
-        """The requests of an entry. Raises UsageErrors with what is wrong with it, and where."""
-        line, faults = entry_values(entry)
-        if PROMPT not in line or faults:
-            if faults := self.validate(entry):
-                raise UsageErrors(faults)
-            return
-        self.has_prompts = True
-        try:
-            yield from self._asked.expand(line, self._defaults)
-        except UsageError as error:
-            raise UsageErrors(self.validate(entry) or [self._placed(entry, error)]) from error
 
     def validate(self, entry: PromptEntry) -> list[UsageError]:
-        """All that is wrong with an entry by itself and for its model, and where.
+        """Return all errors of an entry, its model's included, with their locations.
 
-        Raises the SdcliError of a model that the entry has only from the command line.
+        Raises the SdcliError of a model that only the command line names.
         """
-        line, faults = entry_values(entry)
-        if PROMPT not in line and not written_name(entry, [PROMPT]):
-            return self._defaults_faults(entry, line, faults)
-        self.has_prompts = True
-        found = {error.message: error for error in faults}
-        self._try_out(entry, {PROMPT: ("",), **line}, found)
-        if not found:
-            self._note(line)
-        return list(found.values())
+        line, errors = entry_values(entry)
+        if not _has_prompt(entry):
+            return self._default_errors(entry, line, errors)
+        unique: dict[str, UsageError] = {}
+        for error in (*errors, *self._request_errors(entry, line)):
+            unique.setdefault(error.message, error)
+        return list(unique.values())
 
-    def _try_out(self, entry: PromptEntry, line: SweepAxes, found: dict[str, UsageError]) -> None:
-        """Add what is wrong with any of the requests of a line; a wrong value hides no other."""
+    def advance(self, entry: PromptEntry) -> None:
+        """Move on to the entries after this one; valid defaults apply to them."""
+        if _has_prompt(entry):
+            self.has_prompts = True
+            return
+        line, errors = entry_values(entry)
+        if not self._default_errors(entry, line, errors):
+            self._defaults.update(line)
+            # The command line overrides the file's defaults, so an error in the value of a flag
+            # must not be located in the file.
+            effective = line.keys() - self._template.flags.keys()
+            self._default_entries.update(dict.fromkeys(effective, entry))
 
-        def add(error: SdcliError, about: str | None = None) -> None:
-            placed = self._placed(entry, error, about)
-            found.setdefault(placed.message, placed)
+    def expand(self, entry: PromptEntry) -> Iterator[GenerationRequest]:
+        """Yield the requests of an entry, none for defaults.
 
+        Raises UsageErrors with all errors of the entry that `validate` finds, or with the one of a
+        later value of a sweep.
+        """
+        line, errors = entry_values(entry)
+        if errors or PROMPT not in line:
+            if errors := self.validate(entry):
+                raise UsageErrors(errors)
+            return
+        try:
+            yield from self._template.expand(line, self._defaults)
+        except UsageError as error:
+            raise UsageErrors(self.validate(entry) or [self._locate(entry, error)]) from error
+
+    def count_images(self, entry: PromptEntry) -> int | None:
+        """Return the number of images of a valid entry, or None if wildcards decide it."""
+        if not _has_prompt(entry):
+            return 0
+        line, _ = entry_values(entry)
+        return self._template.count_images(line, self._defaults)
+
+    def _request_errors(self, entry: PromptEntry, line: SweepAxes) -> Iterator[UsageError]:
+        """Yield the errors of the requests of a line."""
+        # A prompt that cannot be read must not hide the errors of the other fields.
+        line = {PROMPT: ("",), **line}
         try:
             for request in self._sample.expand(line, self._defaults):
-                for about, error in self._examine(request):
-                    add(error, about)
+                for name, error in self._validator(request) if self._validator else ():
+                    yield self._locate(entry, error, name)
         except UsageError as error:
-            wrong = value_errors(line)
-            for one in wrong.values() or [error]:
-                add(one)
-            if wrong:
-                rest = {name: values for name, values in line.items() if name not in wrong}
-                self._try_out(entry, {PROMPT: ("",), **rest}, found)
+            invalid = value_errors(line)
+            for value_error in invalid.values() or [error]:
+                yield self._locate(entry, value_error)
+            # Nor must an invalid value: try the others without it, also against the model.
+            if invalid:
+                valid = {name: values for name, values in line.items() if name not in invalid}
+                yield from self._request_errors(entry, valid)
 
-    def _note(self, line: SweepAxes) -> None:
-        self.unused_flags &= line.keys()
-        prompt = str(line[PROMPT][0])
-        self.unused_replacements = [r for r in self.unused_replacements if r.old not in prompt]
-        images = self._asked.count_images(line, self._defaults)
-        self.images = None if images is None or self.images is None else self.images + images
-
-    def _defaults_faults(
-        self, entry: PromptEntry, line: SweepAxes, faults: Sequence[UsageError]
+    def _default_errors(
+        self, entry: PromptEntry, line: SweepAxes, errors: Sequence[UsageError]
     ) -> list[UsageError]:
-        """What is wrong with an entry as defaults; they hold from now on when nothing is."""
-        wrong = value_errors(line).values()
-        faults = [*faults, *(self._placed(entry, error) for error in wrong)]
+        """Return the errors of an entry without a prompt."""
+        invalid = value_errors(line).values()
+        errors = [*errors, *(self._locate(entry, error) for error in invalid)]
         if self.has_prompts:
-            hint = "defaults stand at the top, before the first prompt"
-            faults.append(located_error(entry.location_of(PROMPT), "no prompt", hint=hint))
-        if not faults:
-            self._defaults.update(line)
-            self._set_by.update(dict.fromkeys(line.keys() - self._asked.flags.keys(), entry))
-        return faults
+            hint = "defaults must come before the first prompt"
+            errors.append(located_error(entry.location_of(PROMPT), "no prompt", hint=hint))
+        return errors
 
-    def _placed(
-        self, entry: PromptEntry, error: SdcliError, about: str | None = None
-    ) -> UsageError:
-        """The error with the place of the field that it is about, in the entry or the defaults."""
-        names = related_fields(about or error_field(error))
-        set_by = [self._set_by[name] for name in names if name in self._set_by]
-        for one in (entry, *set_by):
-            if written := written_name(one, names):
-                place = one.location_of(written)
-                return located_error(place, error.message, code=error.code, hint=error.hint)
-        if not isinstance(error, UsageError):
-            raise error
-        return located_error(entry.location, error.message, code=error.code, hint=error.hint)
+    def _locate(self, entry: PromptEntry, error: SdcliError, name: str | None = None) -> UsageError:
+        """Return the error with the location of its field, in the entry or in the defaults.
+
+        Raises the error if it is not a UsageError and neither of them sets the field.
+        """
+        names = related_fields(name or error_field(error))
+        default_entries = [self._default_entries[n] for n in names if n in self._default_entries]
+        location = entry.location
+        for candidate in (entry, *default_entries):
+            if written := written_name(candidate, names):
+                location = candidate.location_of(written)
+                break
+        else:
+            if not isinstance(error, UsageError):
+                raise error
+        return located_error(location, error.message, code=error.code, hint=error.hint)
 
 
-def _merged(*levels: SweepAxes) -> dict[str, Sequence[object]]:
-    """All that is said, the first level that says something winning. Raises UsageError."""
+def _has_prompt(entry: PromptEntry) -> bool:
+    """Whether the entry has a prompt, even one that cannot be read."""
+    return written_name(entry, [PROMPT]) is not None
+
+
+def _merge_levels(*levels: SweepAxes) -> dict[str, Sequence[object]]:
+    """Merge levels of settings, the first one that sets a field winning. Raises UsageError."""
     merged = {name: values for level in reversed(levels) for name, values in level.items()}
     if SIZE not in merged:
         return merged
+    # A sweep of sizes and a width or height exclude each other: the level nearer to the prompt
+    # wins, but half a size leaves the other half open.
     sides: set[str] = set()
     for level in levels:
         if SIZE in level:
@@ -210,10 +228,14 @@ def _merged(*levels: SweepAxes) -> dict[str, Sequence[object]]:
         sides |= {"width", "height"} & level.keys()
     if len(sides) == 1:
         [side] = sides
-        raise UsageError(f"a {side} of its own beside a sweep of sizes", code=f"usage.{side}")
-    overruled = (SIZE,) if sides else ("width", "height")
-    return {name: values for name, values in merged.items() if name not in overruled}
+        raise UsageError(
+            f"{side} can't be set alone while sizes are swept",
+            code=f"usage.{side}",
+            hint="set width and height, or size",
+        )
+    overridden = (SIZE,) if sides else ("width", "height")
+    return {name: values for name, values in merged.items() if name not in overridden}
 
 
-def _ends(values: Sequence[object]) -> Sequence[object]:
+def _first_and_last(values: Sequence[object]) -> Sequence[object]:
     return (values[0], values[-1]) if len(values) > 2 else values

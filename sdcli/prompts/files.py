@@ -1,4 +1,4 @@
-"""Prompt files from their names: opened, read line by line, never held as a whole."""
+"""Open prompt files and read their entries line by line."""
 
 from __future__ import annotations
 
@@ -7,44 +7,49 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.prompts.encoding import decode_line
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.formats import format_of, get_reader
-from sdcli.prompts.sources import decode_line
 
 
 def read_entries(file: str, format_name: str | None) -> EntryIterator:
-    """The entries of a file. Raises UsageError when it cannot be opened or has no known format."""
-    read = get_reader(format_name or format_of(file))
-    with open_file(file) as source:
-        yield from read(_lines(source), file)
+    """Read the entries of a file, in its own format unless `format_name` is given.
+
+    Raises UsageError if the file cannot be opened or its format is unknown.
+    """
+    reader = get_reader(format_name or format_of(file))
+    with open_file(file) as stream:
+        yield from reader(_decode_lines(stream), file)
 
 
 def is_stream(file: str) -> bool:
-    """Whether it can be read only once: a pipe, a process substitution, a device."""
+    """Whether a file can be read only once: a pipe, a process substitution, a device."""
     path = Path(file)
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def open_file(file: str) -> BinaryIO:
-    """The open file. Raises UsageError."""
+    """Open a file for reading. Raises UsageError, with a similar name as its hint."""
     try:
         return open(Path(file).expanduser(), "rb")
+    # ValueError: a name with a NUL byte
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise located_error(
             SourceLocation(file),
-            f"cannot be read: {why}",
+            f"cannot be read: {reason}",
             code="usage.file",
-            hint=_similar_files(file),
+            hint=_similar_name(file),
         ) from error
 
 
 def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageError]:
-    """What is wrong with the files themselves, all at once."""
+    """Return the errors of all files that cannot be opened or have no known format."""
     errors = []
     for file in files:
         try:
             get_reader(format_name or format_of(file))
+            # Opening a pipe could wait for its writer, and closing it would lose what was written.
             if not is_stream(file):
                 open_file(file).close()
         except UsageError as error:
@@ -52,12 +57,13 @@ def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageE
     return errors
 
 
-def _lines(source: BinaryIO) -> Iterator[str]:
-    for number, line in enumerate(source):
-        yield decode_line(line, first=not number)
+def _decode_lines(stream: BinaryIO) -> Iterator[str]:
+    for index, line in enumerate(stream):
+        yield decode_line(line, first=index == 0)
 
 
-def _similar_files(file: str) -> str | None:
+def _similar_name(file: str) -> str | None:
+    """Suggest a file of the same folder whose name is similar."""
     folder = Path(file).parent
     try:
         return did_you_mean(Path(file).name, (path.name for path in folder.iterdir()))

@@ -1,4 +1,4 @@
-"""The formats of prompt files: one row each, found by suffix or by --input-format."""
+"""The formats of prompt files, by file extension or --input-format."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ _READERS: Final[dict[str, tuple[str, str]]] = {
     "csv": ("csv_rows", "read_csv"),
     "tsv": ("csv_rows", "read_tsv"),
     "jsonl": ("json_lines", "read_json_lines"),
-    "json": ("documents", "read_json"),
+    "json": ("json_document", "read_json"),
     "yaml": ("yaml_documents", "read_yaml"),
-    "toml": ("documents", "read_toml"),
+    "toml": ("toml_document", "read_toml"),
 }
-_OTHER_SUFFIXES: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
+"""Format to the module in `readers` and the function that reads it."""
+
+_OTHER_EXTENSIONS: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
 
 
 def get_reader(format_name: str) -> Reader:
-    """The reader of a format, imported when it is asked for."""
-    module, name = _READERS[format_name]
-    return cast(Reader, getattr(import_module(f"sdcli.prompts.readers.{module}"), name))
+    """Import and return the reader of a format."""
+    # Imported on demand: the parsers of all formats would slow down the start of every command.
+    module, function = _READERS[format_name]
+    return cast(Reader, getattr(import_module(f"sdcli.prompts.readers.{module}"), function))
 
 
 def format_of(file: str) -> str:
-    """The format that a file's name tells. Raises UsageError."""
-    suffix = PurePath(file).suffix.lower().removeprefix(".")
-    name = _OTHER_SUFFIXES.get(suffix, suffix)
+    """Return the format of a file by its extension. Raises UsageError if it is unknown."""
+    extension = PurePath(file).suffix.lower().removeprefix(".")
+    name = _OTHER_EXTENSIONS.get(extension, extension)
     if name in _READERS:
         return name
     raise UsageError(
-        f"{file}: which format is it?",
+        f"{file}: unknown prompt file format",
         code="usage.format",
-        hint=f"say --input-format, one of {', '.join(_READERS)}",
+        hint=f"use --input-format with one of {', '.join(_READERS)}",
     )

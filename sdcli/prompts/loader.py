@@ -1,4 +1,4 @@
-"""Prompt files to requests: once over all of them to find what is wrong, once more to draw."""
+"""Load requests from prompt files: one pass to validate them all, one to generate."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from sdcli.errors import UsageError, UsageErrors
 from sdcli.prompts import files
 from sdcli.prompts.entry import PromptEntry
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate, Validator
+from sdcli.prompts.field_values import PROMPT, entry_values
+from sdcli.prompts.sweep import PromptReplacement
 from sdcli.request import GenerationRequest, describe_field
 
-KEEP_GOING: Final = "mend them, or draw the rest with --keep-going"
+KEEP_GOING: Final = "fix them and run again, or skip them with --keep-going"
 
+# A file in another format than its name tells has an error in every line.
 _MAX_ERRORS: Final = 100
-"""Errors that are kept to be told; a file of another format has one in every line."""
 
 
 @dataclass(kw_only=True)
 class ValidationReport:
-    """What the first look over the files found. `images` is None when wildcards decide it."""
+    """The result of validating prompt files.
+
+    `images` is the number of images that valid entries make, None if wildcards decide it; `good`
+    is the number of valid entries. At most 100 `errors` are kept, of `total_errors`.
+    """
 
     images: int | None = 0
     good: int = 0
@@ -28,87 +34,127 @@ class ValidationReport:
     total_errors: int = 0
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, *errors: UsageError) -> None:
-        """Count errors, and keep them unless there are too many. What a file's defaults have
-        wrong comes again with every line."""
+    def add_errors(self, *errors: UsageError) -> None:
+        """Count errors, and keep them unless there are too many."""
         for error in errors:
             if isinstance(error, UsageErrors):
-                self.add(*error.several)
-            elif not any(error.message == kept.message for kept in self.errors):
+                self.add_errors(*error.several)
+            # An error in the defaults of a file appears again with each of its lines.
+            elif not any(error.message == known.message for known in self.errors):
                 self.total_errors += 1
                 if len(self.errors) < _MAX_ERRORS:
                     self.errors.append(error)
+
+    def add_valid(self, images: int | None) -> None:
+        """Count a valid entry and its images."""
+        self.good += 1
+        self.images = None if images is None or self.images is None else self.images + images
+
+
+class _UnusedOptions:
+    """The flags and replacements of a template that have had no effect so far."""
+
+    def __init__(self, template: RequestTemplate) -> None:
+        self.flags = set(template.flags)
+        self.replacements: list[PromptReplacement] = list(template.replacements)
+
+    def remove_used(self, entry: PromptEntry) -> None:
+        """Remove those that have an effect on a valid entry."""
+        line, _ = entry_values(entry)
+        if PROMPT not in line:
+            return
+        prompt = str(line[PROMPT][0])
+        self.flags &= line.keys()
+        self.replacements = [r for r in self.replacements if r.old not in prompt]
+
+    def add_to(self, report: ValidationReport) -> None:
+        """Report them: replacements as errors, flags as warnings."""
+        report.add_errors(*(replacement.unused_error() for replacement in self.replacements))
+        report.warnings += [
+            f"{describe_field(flag)} has no effect: every prompt sets its own value"
+            for flag in sorted(self.flags)
+        ]
 
 
 def load_requests(
     file_names: Sequence[str],
     format_name: str | None,
-    asked: RequestTemplate,
-    examine: Validator | None = None,
+    template: RequestTemplate,
+    validator: Validator | None = None,
 ) -> Iterator[GenerationRequest]:
-    """The requests of the files, in their order, read as they are asked for.
+    """Yield the requests of prompt files in their order, reading only as far as needed.
 
-    Raises UsageErrors at the first bad entry; with `examine`, leaves out those that it or `check`
-    finds bad.
+    Raises UsageErrors at the first invalid entry; with a `validator`, skips those that are invalid
+    in themselves or for their model.
     """
     for name in file_names:
-        expander = EntryExpander(asked, examine) if examine else EntryExpander(asked)
+        expander = EntryExpander(template, validator)
         for entry in files.read_entries(name, format_name):
             if isinstance(entry, UsageError):
-                if not examine:
+                if not validator:
                     raise entry
-            elif entry and not (examine and expander.validate(entry)):
-                yield from expander.expand(entry)
+            elif entry:
+                skip = bool(validator and expander.validate(entry))
+                expander.advance(entry)
+                if not skip:
+                    yield from expander.expand(entry)
 
 
 def validate_files(
-    file_names: Sequence[str], format_name: str | None, asked: RequestTemplate, examine: Validator
+    file_names: Sequence[str],
+    format_name: str | None,
+    template: RequestTemplate,
+    validator: Validator,
 ) -> ValidationReport:
-    """Read all of the files and tell everything that is wrong; holds no request."""
-    findings = ValidationReport()
-    findings.add(*files.check_readable(file_names, format_name))
-    if findings.errors:
-        return findings
-    unused_flags, unused_replacements = set(asked.flags), list(asked.replacements)
+    """Read prompt files and report all of their errors, without keeping any request."""
+    report = ValidationReport()
+    report.add_errors(*files.check_readable(file_names, format_name))
+    if report.errors:
+        return report
+    unused = _UnusedOptions(template)
     for name in file_names:
-        expander = EntryExpander(asked, examine)
-        _validate_file(name, format_name, expander, findings)
-        unused_flags &= expander.unused_flags
-        unused_replacements = [r for r in unused_replacements if r in expander.unused_replacements]
-        known = expander.images is not None and findings.images is not None
-        findings.images = (findings.images or 0) + (expander.images or 0) if known else None
-    for replacement in unused_replacements if findings.good else ():
-        findings.add(replacement.unused_error())
-    for flag in sorted(unused_flags) if findings.good else ():
-        findings.warnings.append(
-            f"{describe_field(flag)} changes nothing: every prompt has its own"
-        )
-    return findings
+        _validate_file(name, format_name, EntryExpander(template, validator), report, unused)
+    if report.good:
+        unused.add_to(report)
+    return report
 
 
 def _validate_file(
-    name: str, format_name: str | None, expander: EntryExpander, findings: ValidationReport
+    name: str,
+    format_name: str | None,
+    expander: EntryExpander,
+    report: ValidationReport,
+    unused: _UnusedOptions,
 ) -> None:
-    before = findings.total_errors
+    errors_before = report.total_errors
     for entry in files.read_entries(name, format_name):
         if isinstance(entry, UsageError):
-            findings.add(entry)
+            report.add_errors(entry)
         elif entry:
-            faults = expander.validate(entry)
-            findings.add(*faults)
-            findings.good += not faults
-    if not expander.has_prompts and findings.total_errors == before:
-        findings.add(
-            UsageError(
-                f"no prompt in {name}",
-                code="usage.prompt",
-                hint="it is empty, or has defaults only: add a prompt",
-            )
-        )
+            _validate_entry(entry, expander, report, unused)
+    if not expander.has_prompts and report.total_errors == errors_before:
+        hint = "the file is empty or has only defaults; add a prompt"
+        report.add_errors(UsageError(f"no prompt in {name}", code="usage.prompt", hint=hint))
+
+
+def _validate_entry(
+    entry: PromptEntry, expander: EntryExpander, report: ValidationReport, unused: _UnusedOptions
+) -> None:
+    if errors := expander.validate(entry):
+        report.add_errors(*errors)
+    else:
+        report.add_valid(expander.count_images(entry))
+        unused.remove_used(entry)
+    expander.advance(entry)
 
 
 def validated_requests(entry: PromptEntry, expander: EntryExpander) -> Iterator[GenerationRequest]:
-    """The requests of an entry, once all of them are found good. Raises UsageErrors."""
-    if faults := expander.validate(entry):
-        raise UsageErrors(faults, outcome="no more was drawn", remedy=KEEP_GOING)
+    """Yield the requests of the next entry of a stream, after validating all of them.
+
+    Raises UsageErrors.
+    """
+    errors = expander.validate(entry)
+    expander.advance(entry)
+    if errors:
+        raise UsageErrors(errors, outcome="no further images were generated", remedy=KEEP_GOING)
     yield from expander.expand(entry)

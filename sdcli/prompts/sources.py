@@ -1,4 +1,4 @@
-"""Requests as they arrive: a source hands over what is there, and waits only when it is told to."""
+"""Sources of requests: iterables, and streams that are read as they arrive."""
 
 from __future__ import annotations
 
@@ -6,133 +6,136 @@ import os
 import select
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from sdcli.errors import UsageError
+from sdcli.prompts.encoding import decode_line
 from sdcli.prompts.entry import PromptEntry, Reader
 from sdcli.request import GenerationRequest
 
-_CHUNK = 65_536
+_READ_BYTES: Final = 65_536
 
 
 class RequestSource(Protocol):
-    """A source of requests. A batch is what has already arrived, so none waits for a second one."""
+    """A source of requests. A batch holds those that have arrived, so none waits for a second."""
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
-        """Up to `limit` requests that are there; with `wait` at least one, or none at the end."""
+        """Remove and return up to `limit` requests that have arrived.
+
+        With `wait`, blocks until there is at least one; an empty list then means the end.
+        """
 
 
 class IterableSource:
-    """Requests that are all known from the start."""
+    """Requests that are all available from the start."""
 
     def __init__(self, requests: Iterable[GenerationRequest]) -> None:
         self._requests = iter(requests)
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
-        del wait  # none is ever late
+        """Remove and return the next requests, at most `limit`."""
+        del wait  # an iterable has nothing to wait for
         return list(islice(self._requests, limit))
 
 
 class StreamSource:
-    """The entries of an open file descriptor in some format, as they come.
+    """The requests of an open file descriptor, in the format of `reader`, as they arrive.
 
-    Raises UsageError for a bad entry, but only when waited for: what came before is not lost with
-    it. With `skip`, bad entries are handed to it instead, and the next one is looked for.
+    `expand` yields the requests of an entry, or raises UsageError. An invalid entry raises from
+    `take` only with `wait`, after the requests before it were taken. With `skip`, the error of an
+    invalid entry is passed to `skip` instead, and reading continues.
     """
 
     def __init__(
         self,
         descriptor: int,
-        read: Reader,
-        requests_of: Callable[[PromptEntry], Iterable[GenerationRequest]],
+        reader: Reader,
+        expand: Callable[[PromptEntry], Iterable[GenerationRequest]],
         *,
         name: str = "stdin",
         skip: Callable[[UsageError], None] | None = None,
     ) -> None:
-        self._feed = _Feed(descriptor)
-        self._reading = read(self._feed, name)
-        self._requests_of = requests_of
+        self._lines = _LineStream(descriptor)
+        self._entries = reader(self._lines, name)
+        self._expand = expand
         self._skip = skip
         self._pending: Iterator[GenerationRequest] = iter(())
-        self._fault: UsageError | None = None
-        self._open = True
+        self._error: UsageError | None = None
+        self._at_end = False
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
-        taken: list[GenerationRequest] = []
-        while len(taken) < limit and (request := self._next(wait and not taken)):
-            taken.append(request)
-        return taken
+        """Remove and return up to `limit` requests. Raises UsageError for an invalid entry."""
+        requests: list[GenerationRequest] = []
+        while len(requests) < limit and (request := self._next_request(wait and not requests)):
+            requests.append(request)
+        return requests
 
-    def _next(self, wait: bool) -> GenerationRequest | None:
+    def _next_request(self, wait: bool) -> GenerationRequest | None:
         while True:
             try:
                 if request := next(self._pending, None):
                     return request
             except UsageError as error:
                 self._pending = iter(())
-                self._bad(error)
-            if self._fault and wait:
-                raise self._fault
-            if self._fault or not self._open or not self._feed.ready(wait):
+                self._reject(error)
+            if self._error and wait:
+                raise self._error
+            if self._error or self._at_end or not self._lines.receive(wait):
                 return None
             self._read_entry()
 
     def _read_entry(self) -> None:
         try:
-            entry = next(self._reading)
+            entry = next(self._entries)
         except StopIteration:
-            self._open = False
+            self._at_end = True
             return
         if isinstance(entry, UsageError):
-            self._bad(entry)
+            self._reject(entry)
         elif entry:
-            self._pending = iter(self._requests_of(entry))
+            self._pending = iter(self._expand(entry))
 
-    def _bad(self, error: UsageError) -> None:
+    def _reject(self, error: UsageError) -> None:
         if self._skip:
             self._skip(error)
         else:
-            self._fault = error
+            self._error = error
 
 
-class _Feed:
-    """The lines of a file descriptor, and whether one is there.
-
-    Reads the descriptor itself: a buffered reader would hide from `select` what it holds.
-    """
+class _LineStream:
+    """The lines of a file descriptor, without waiting for more than one."""
 
     def __init__(self, descriptor: int) -> None:
+        # The descriptor itself, because a buffered reader would hide lines that it holds from
+        # `select`.
         self._descriptor = descriptor
         self._lines: list[bytes] = []
         self._tail = b""
-        self._first = True
-        self._open = True
+        self._is_first = True
+        self._at_end = False
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        self.ready(wait=True)
+        self.receive(wait=True)
         if not self._lines:
             raise StopIteration
-        first, self._first = self._first, False
-        return decode_line(self._lines.pop(0), first=first)
+        line = decode_line(self._lines.pop(0), first=self._is_first)
+        self._is_first = False
+        return line
 
-    def ready(self, wait: bool) -> bool:
-        """Whether a whole line is at hand or none will come, after reading what may be read."""
-        while not self._lines and self._open and self._readable(wait):
-            chunk = os.read(self._descriptor, _CHUNK)
-            self._open = bool(chunk)
+    def receive(self, wait: bool) -> bool:
+        """Read what has arrived. Returns whether `next` will not block: a line, or the end."""
+        while not self._lines and not self._at_end and self._poll(wait):
+            chunk = os.read(self._descriptor, _READ_BYTES)
+            self._at_end = not chunk
             *lines, self._tail = (self._tail + chunk).split(b"\n")
             self._lines = [line + b"\n" for line in lines]
-            if not self._open and self._tail:
+            # The last line may lack its line end.
+            if self._at_end and self._tail:
                 self._lines, self._tail = [self._tail], b""
-        return bool(self._lines) or not self._open
+        return bool(self._lines) or self._at_end
 
-    def _readable(self, wait: bool) -> bool:
+    def _poll(self, wait: bool) -> bool:
         return bool(select.select([self._descriptor], [], [], None if wait else 0)[0])
-
-
-def decode_line(line: bytes, *, first: bool) -> str:
-    """The text of a line; bytes that are not UTF-8 become lone surrogates, for readers to find."""
-    return line.decode("utf-8-sig" if first else "utf-8", "surrogateescape")

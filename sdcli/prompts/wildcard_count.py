@@ -1,101 +1,115 @@
-"""In how many ways a template with wildcards can be filled, counted without filling it."""
+"""Count the prompts that the wildcards of a template make, without making them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import factorial
 from typing import Any, Final
 
 from sdcli.errors import UsageError
 
 MAX_COMBINATIONS: Final = 100_000
 
-_ENOUGH: Final = 9
-"""Values in a row whose orders alone are more than that: 9! = 362,880."""
+# Nine values alone have 9! = 362,880 orders, more than MAX_COMBINATIONS. Longer selections need
+# not be counted exactly.
+_MAX_SELECTED: Final = 9
 
 
-def check_combinations(template: str, values_of: Callable[[str], Sequence[str]]) -> None:
-    """Raises UsageError for a template that makes more prompts than anyone draws.
+ListValues = Callable[[str], Sequence[str]]
+"""Returns the lines of a wildcard list by its name."""
 
-    `values_of` has the lines of a list by its name.
-    """
-    from dynamicprompts.parser.parse import parse
 
-    if _Counter(values_of).ways(parse(template), {}) > MAX_COMBINATIONS:
+def check_combinations(template: str, list_values: ListValues) -> None:
+    """Raise UsageError for a template that makes more than MAX_COMBINATIONS prompts."""
+    if count_prompts(template, list_values) > MAX_COMBINATIONS:
         raise UsageError(
-            f"wildcards of {template[:60]!r}: there are more than {MAX_COMBINATIONS:,} ways "
-            "to fill it",
+            f"wildcards in {template[:60]!r}: more than {MAX_COMBINATIONS:,} combinations",
             code="usage.prompt",
-            hint="--wildcard-mode random --count 100 draws some of them",
+            hint="use --wildcard-mode random --count 100 to pick some of them",
         )
 
 
-class _Counter:
-    """Counts by the parsed commands of dynamicprompts: equal fillings each, and no further than
-    it takes to see that they are too many."""
+def count_prompts(template: str, list_values: ListValues) -> int:
+    """Return the number of prompts that a template makes, with the equal ones that are dropped.
 
-    def __init__(self, values_of: Callable[[str], Sequence[str]]) -> None:
-        self._values_of = values_of
-        self._of_list: dict[str, list[int]] = {}
+    Above MAX_COMBINATIONS, the number may be too low, but not below MAX_COMBINATIONS.
+    """
+    from dynamicprompts.parser.parse import parse
 
-    def ways(self, command: Any, variables: Mapping[str, Any]) -> int:
-        """The prompts that a command makes; one that is drawn at random makes one."""
+    return _CombinationCounter(list_values).count(parse(template), {})
+
+
+class _CombinationCounter:
+    """Counts the prompts of dynamicprompts' parsed commands."""
+
+    def __init__(self, list_values: ListValues) -> None:
+        self._list_values = list_values
+        self._line_counts: dict[str, list[int]] = {}
+
+    def count(self, command: Any, variables: Mapping[str, Any]) -> int:
+        """Return the number of prompts of a command, one if it picks at random."""
         if command.sampling_method is not None and command.sampling_method.is_nonfinite():
             return 1
+        # By name, so that the library is imported only once there is a template.
         match type(command).__name__:
             case "SequenceCommand":
-                return self._of_sequence(command, variables)
+                return self._count_sequence(command, variables)
             case "VariantCommand":
-                return self._of_variants(command, variables)
+                return self._count_variants(command, variables)
             case "WildcardCommand":
-                return sum(self._of_lines(command, variables))
+                return sum(self._count_lines(command, variables))
             case "VariableAccessCommand":
                 value = variables.get(command.name, command.default)
-                rest = {name: v for name, v in variables.items() if name != command.name}
-                return 1 if value is None else self.ways(value, rest)
+                # Without the variable itself, or one that refers to itself would never end.
+                others = {name: v for name, v in variables.items() if name != command.name}
+                return 1 if value is None else self.count(value, others)
             case "WrapCommand":
-                return self.ways(command.wrapper, variables) * self.ways(command.inner, variables)
+                wrapper, inner = command.wrapper, command.inner
+                return self.count(wrapper, variables) * self.count(inner, variables)
         return 1
 
-    def _of_sequence(self, command: Any, variables: Mapping[str, Any]) -> int:
-        known, product = dict(variables), 1
+    def _count_sequence(self, command: Any, variables: Mapping[str, Any]) -> int:
+        assigned, product = dict(variables), 1
         for token in command.tokens:
             if type(token).__name__ == "VariableAssignmentCommand":
-                known[token.name] = token.value
+                assigned[token.name] = token.value
         for token in command.tokens:
-            product *= self.ways(token, known)
+            product *= self.count(token, assigned)
         return product
 
-    def _of_variants(self, command: Any, variables: Mapping[str, Any]) -> int:
+    def _count_variants(self, command: Any, variables: Mapping[str, Any]) -> int:
         values = command.values
+        # The library selects among the lines of a list that is the only value.
         if len(values) == 1 and type(values[0]).__name__ == "WildcardCommand":
-            counts = self._of_lines(values[0], variables)
+            counts = self._count_lines(values[0], variables)
         else:
-            counts = [self.ways(value, variables) for value in values]
-        most = min(len(counts), _ENOUGH)
-        low, high = (min(bound, most) for bound in (command.min_bound, command.max_bound))
-        return sum(_ordered(counts, high)[low:])
+            counts = [self.count(value, variables) for value in values]
+        limit = min(len(counts), _MAX_SELECTED)
+        low, high = (min(bound, limit) for bound in (command.min_bound, command.max_bound))
+        return sum(_count_selections(counts, high)[low:])
 
-    def _of_lines(self, command: Any, variables: Mapping[str, Any]) -> list[int]:
-        """The prompts that each line of a list makes."""
+    def _count_lines(self, command: Any, variables: Mapping[str, Any]) -> list[int]:
+        """Return the number of prompts of each line of a list."""
         from dynamicprompts.parser.parse import parse
 
         name = command.wildcard
+        # A name that is a template itself, as in __{a|b}__, is not a list that can be looked up.
         if not isinstance(name, str):
             return [1]
-        if name not in self._of_list:
-            lines = self._values_of(name)
-            self._of_list[name] = [self.ways(parse(line), variables) for line in lines if line]
-        return self._of_list[name]
+        if name not in self._line_counts:
+            lines = self._list_values(name)
+            self._line_counts[name] = [self.count(parse(line), variables) for line in lines if line]
+        return self._line_counts[name]
 
 
-def _ordered(counts: Sequence[int], most: int) -> list[int]:
-    """Of 0 to `most` values in every order, no value twice: how many prompts they make."""
-    sums = [1] + [0] * most  # elementary symmetric polynomials of the counts
+def _count_selections(counts: Sequence[int], longest: int) -> list[int]:
+    """Return the number of prompts of selections of 0 to `longest` values, in every order.
+
+    `counts` has the number of prompts of each value; no selection has a value twice.
+    """
+    # The elementary symmetric polynomials of the counts, times the orders of each selection.
+    sums = [1] + [0] * longest
     for count in counts:
-        for i in range(most, 0, -1):
-            sums[i] += sums[i - 1] * count
-    factor = 1
-    for i in range(1, most + 1):
-        factor *= i
-        sums[i] *= factor
-    return sums
+        for length in range(longest, 0, -1):
+            sums[length] += sums[length - 1] * count
+    return [total * factorial(length) for length, total in enumerate(sums)]

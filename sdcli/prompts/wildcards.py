@@ -1,4 +1,4 @@
-"""Wildcards in prompts: {a|b}, {2$$a|b|c} and __name__, by the library dynamicprompts."""
+"""Fill wildcards in prompts: {a|b}, {2$$a|b|c} and __name__, as dynamicprompts does."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from sdcli.request import GenerationRequest
 
 Mode = Literal["random", "all"]
 
-_NAME = re.compile(r"__([^\s_](?:[^\n]*?[^\s_])?)__")
-_MARKS: Final = re.compile(r"[{}$%]|__")
-_HASH: Final = "\ue023"  # of a private range: no prompt has it
+_LIST_NAME = re.compile(r"__([^\s_](?:[^\n]*?[^\s_])?)__")
+_SYNTAX: Final = re.compile(r"[{}$%]|__")
+
+# The library would take # for the start of a comment. Prompts don't use this private character.
+_HASH: Final = "\ue023"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wildcards:
-    """How wildcards are filled: each image's by its own seed, or with every combination.
+    """Settings for filling wildcards: by the seed of each image, or with all combinations.
 
-    `folder` holds the lists: `color.txt` with a line a colour is `__color__`. A prompt without a
-    wildcard stays as it is, to the letter.
+    `folder` has the lists: `color.txt`, with one color per line, is `__color__`. Raises UsageError
+    if there is no such folder. A prompt without wildcards is never changed.
     """
 
     mode: Mode = "random"
@@ -36,121 +38,139 @@ class Wildcards:
     def __post_init__(self) -> None:
         if self.folder is not None and not self.folder.is_dir():
             raise UsageError(
-                f"--wildcards: no folder at {str(self.folder)!r}",
+                f"--wildcards: folder {str(self.folder)!r} not found",
                 code="usage.wildcards",
-                hint="a folder of text files, where color.txt is __color__",
+                hint="use a folder of text files; its color.txt is __color__ in a prompt",
             )
 
-    def requests(self, request: GenerationRequest) -> Iterator[GenerationRequest]:
-        """The request once for every prompt it stands for. Raises UsageError.
+    def expand(self, request: GenerationRequest) -> Iterator[GenerationRequest]:
+        """Yield the request once for each prompt that its wildcards make. Raises UsageError.
 
-        With "random", image i of its count has its prompt from seed + i. Where no seed was asked
-        for it stays as it is: the seed is drawn when it is planned, and then it comes here again.
+        In the mode "random", image i of the count gets the prompt of seed + i. Without a seed the
+        request is yielded unchanged; expand it again once the planner has chosen one.
         """
         if not has_wildcards(request.prompt):
             yield request
         elif self.mode == "all":
-            for prompt in self._every(request.prompt):
+            for prompt in self._combinations(request.prompt):
                 yield replace(request, prompt=prompt)
         elif request.seed is None:
-            self._pick(request.prompt, 0)  # what is wrong with it is told now
+            # Reports an invalid template now, and not only when the run has begun.
+            self._fill(request.prompt, seed=0)
             yield request
         else:
             for seed in range(request.seed, request.seed + request.count):
-                prompt = self._pick(request.prompt, seed)
+                prompt = self._fill(request.prompt, seed)
                 yield replace(request, prompt=prompt, seed=seed, count=1)
 
-    def is_open(self, request: GenerationRequest) -> bool:
-        """Whether the prompt still waits for a seed to be drawn."""
+    def needs_seed(self, request: GenerationRequest) -> bool:
+        """Whether the wildcards of a request can be filled only when it has a seed."""
         return self.mode == "random" and request.seed is None and has_wildcards(request.prompt)
 
-    def _pick(self, template: str, seed: int) -> str:
+    def _fill(self, template: str, seed: int) -> str:
+        """Return the prompt that a seed picks."""
         from dynamicprompts.generators import RandomPromptGenerator
 
-        with _translated(template):
-            generator = RandomPromptGenerator(self._lists, seed=seed)
-            drawn = generator.generate(_hidden(self._checked(template)), 1, seeds=[seed])[0]
-            return str(drawn).replace(_HASH, "#")
+        with _usage_errors(template):
+            self._check_lists(template)
+            generator = RandomPromptGenerator(self._manager, seed=seed)
+            prompts = generator.generate(_escape_hash(template), 1, seeds=[seed])
+            return _unescape_hash(str(prompts[0]))
 
-    def _every(self, template: str) -> Iterator[str]:
-        # Not the library's generator, which makes all of them before it gives the first.
+    def _combinations(self, template: str) -> Iterator[str]:
+        """Yield all prompts of a template, one at a time."""
         from dynamicprompts.enums import SamplingMethod
         from dynamicprompts.sampling_context import SamplingContext
 
-        with _translated(template):
-            check_combinations(_hidden(self._checked(template)), self._values)
-            context = SamplingContext(SamplingMethod.COMBINATORIAL, self._lists)
-            for drawn in context.sample_prompts(_hidden(template)):
-                yield str(drawn).replace(_HASH, "#")
+        with _usage_errors(template):
+            self._check_lists(template)
+            escaped = _escape_hash(template)
+            check_combinations(escaped, self._list_values)
+            # CombinatorialPromptGenerator would hold all prompts before it returns the first.
+            context = SamplingContext(SamplingMethod.COMBINATORIAL, self._manager)
+            for prompt in context.sample_prompts(escaped):
+                yield _unescape_hash(str(prompt))
 
     @cached_property
-    def _lists(self) -> Any:
+    def _manager(self) -> Any:
         from dynamicprompts.wildcards import WildcardManager
 
         return WildcardManager(self.folder)
 
-    def _checked(self, template: str) -> str:
-        """The template, when every list that it needs is there and none needs itself: else its
-        combinations would never end."""
-        self._check(template, template, (), set())
-        return template
+    def _check_lists(self, template: str) -> None:
+        """Raise UsageError if a list is missing or refers to itself."""
+        checked: set[str] = set()
 
-    def _check(self, template: str, text: str, within: tuple[str, ...], seen: set[str]) -> None:
-        for name in _NAME.findall(text):
-            if name in within:
-                raise _refusal(template, f"goes round in a circle: __{name}__ is in itself")
-            if name not in seen:
-                seen.add(name)
-                for value in self._values(name):
-                    self._check(template, value, (*within, name), seen)
+        def check(text: str, parents: tuple[str, ...]) -> None:
+            for name in _LIST_NAME.findall(text):
+                # The combinations of such a list would never end.
+                if name in parents:
+                    raise _template_error(template, f"__{name}__ refers to itself")
+                if name not in checked:
+                    checked.add(name)
+                    for value in self._list_values(name):
+                        check(value, (*parents, name))
 
-    def _values(self, name: str) -> list[str]:
-        bare = name.partition("(")[0]
-        values = [] if ".." in bare or not self.folder else self._lists.get_values(bare)
-        texts = [str(getattr(value, "content", value)) for value in values]
-        if texts:
+        check(template, ())
+
+    def _list_values(self, name: str) -> list[str]:
+        """Return the lines of a list. Raises UsageError if it is missing or empty."""
+        # Parameters follow the name: __color(shade=dark)__
+        list_name = name.partition("(")[0]
+        # ".." could leave the folder.
+        is_safe = self.folder and ".." not in list_name
+        values = self._manager.get_values(list_name) if is_safe else ()
+        if texts := [str(getattr(value, "content", value)) for value in values]:
             return texts
-        known = sorted(self._lists.get_collection_names()) if self.folder else []
-        raise UsageError(
-            f"no wildcard __{name}__",
+        raise self._unknown_list_error(name)
+
+    def _unknown_list_error(self, name: str) -> UsageError:
+        known = sorted(self._manager.get_collection_names()) if self.folder else []
+        hint = did_you_mean(name, known)
+        if not hint and self.folder:
+            hint = f"{self.folder} has these lists: {', '.join(known) or 'none'}"
+        return UsageError(
+            f"unknown wildcard __{name}__",
             code="usage.wildcard",
-            hint=did_you_mean(name, known)
-            or (f"{self.folder} has {', '.join(known) or 'none'}" if self.folder else None)
-            or "give the folder of its list: --wildcards DIR",
+            hint=hint or "set the folder of wildcard lists: --wildcards DIR",
         )
 
 
-def _hidden(template: str) -> str:
-    """The template with # as a sign that the library does not take for the start of a comment."""
+def has_wildcards(prompt: str) -> bool:
+    """Whether the prompt has anything that the library may read as a wildcard."""
+    return bool(_SYNTAX.search(prompt))
+
+
+def _escape_hash(template: str) -> str:
     return template.replace("#", _HASH)
 
 
-def has_wildcards(prompt: str) -> bool:
-    """Whether the library could find anything to fill in the prompt."""
-    return bool(_MARKS.search(prompt))
+def _unescape_hash(prompt: str) -> str:
+    return prompt.replace(_HASH, "#")
 
 
 @contextmanager
-def _translated(template: str) -> Iterator[None]:
-    """Raise what the library says about a template as a UsageError."""
+def _usage_errors(template: str) -> Iterator[None]:
+    """Raise the library's errors about a template as UsageErrors."""
     from pyparsing import ParseBaseException
 
-    # It speaks to pyparsing as of old, and every parse would warn of that.
+    # The library calls pyparsing by its old names, which warns at every parse.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"dynamicprompts\.")
     try:
         yield
     except ParseBaseException as error:
-        raise _refusal(template, f"breaks off at {template[error.loc :][:20]!r}") from error
+        rest = template[error.loc :][:20]
+        raise _template_error(template, f"syntax error at {rest!r}") from error
     except RecursionError as error:
-        raise _refusal(template, "is nested too deeply, or goes round in a circle") from error
+        raise _template_error(template, "nested too deeply, or circular") from error
     except (KeyError, StopIteration, ValueError) as error:
-        why = f": {error.args[0]}" if error.args else ""
-        raise _refusal(template, f"cannot be filled{why}") from error
+        reason = f": {error.args[0]}" if error.args else ""
+        raise _template_error(template, f"can't be filled{reason}") from error
 
 
-def _refusal(template: str, why: str) -> UsageError:
+def _template_error(template: str, reason: str) -> UsageError:
     return UsageError(
-        f"wildcards of {template[:60]!r}: it {why}",
+        f"wildcards in {template[:60]!r}: {reason}",
         code="usage.prompt",
-        hint="braces stay braces without --wildcard-mode and --wildcards",
+        hint="without --wildcard-mode and --wildcards, braces are left in the prompt",
     )

@@ -237,7 +237,7 @@ def test_latents_of_another_shape_are_not_gone_on_from(run):
     assert (ran.code, "16 channels" in ran.stderr) == (2, True)
     small = changed("a.latents.safetensors", "s.safetensors", lambda t: t[:, :4, :4])
     ran = run("latents", "resume", small, "--from-step", "2")
-    assert (ran.code, "picture of 128x128" in ran.stderr) == (7, True)
+    assert (ran.code, "image size of 128x128" in ran.stderr) == (7, True)
     broken = changed("a.latents.safetensors", "n.safetensors", lambda t: t * np.float32("nan"))
     for verb in ("path", "preview", "grid", "decode"):
         ran = run("latents", verb, broken)

@@ -1,4 +1,4 @@
-"""The embedded model, loaded once for all engine tests, and plain Diffusers beside it."""
+"""The embedded model, loaded once for all engine tests, by the engine and by plain Diffusers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def loaded() -> Any:
 
 @pytest.fixture(scope="session")
 def plain() -> Any:
-    """The same model as anyone would load it."""
+    """The same model, loaded as a Diffusers user would."""
     import torch
     from diffusers import StableDiffusionPipeline
 
@@ -35,7 +35,7 @@ def plain() -> Any:
 
 @pytest.fixture
 def model_copy(tmp_path: Path) -> Callable[[], Path]:
-    """A copy of the embedded model to break."""
+    """A function that copies the embedded model to a folder whose files a test may damage."""
 
     def copy() -> Path:
         return Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))

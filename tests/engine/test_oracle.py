@@ -1,4 +1,4 @@
-"""The oracle: `generate` equals the plain `StableDiffusionPipeline` call, bit for bit."""
+"""`generate` equals the plain call of `StableDiffusionPipeline`, bit for bit."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning"),
 ]
 
-# What a class needs said, or is worth saying; all others are held as they are.
-SAID: dict[str, dict[str, Any]] = {
+# Options that a class needs, or that are worth testing. Other classes get none.
+CLASS_OPTIONS: dict[str, dict[str, Any]] = {
     "PNDMScheduler": {"skip_prk_steps": True},
     "EulerDiscreteScheduler": {"timestep_spacing": "linspace", "use_karras_sigmas": True},
     "DPMSolverMultistepScheduler": {"use_karras_sigmas": True},
 }
-OWN = diffusers.DPMSolverMultistepScheduler
+MODEL_SCHEDULER = diffusers.DPMSolverMultistepScheduler
 CLASSES = list(dict.fromkeys(row.class_name for row in SAMPLERS))
 
 
 def expected(plain: Any, job: Job) -> np.ndarray:
-    """The pixels (height, width, 3) of the call that a Diffusers user would write."""
+    """Return the pixels (height, width, 3) of the call that a Diffusers user would write."""
     folder = plain.config._name_or_path
-    pristine = OWN.from_pretrained(folder, subfolder="scheduler")
+    pristine = MODEL_SCHEDULER.from_pretrained(folder, subfolder="scheduler")
     cls = getattr(diffusers, str(job.scheduler.class_name))
     plain.scheduler = cls.from_config(pristine.config, **dict(job.scheduler.config))
     image = plain(
@@ -54,35 +54,35 @@ def expected(plain: Any, job: Job) -> np.ndarray:
     return np.asarray(image)
 
 
-def by_hand(class_name: str, config: dict[str, Any], seed: int = 7) -> SchedulerConfig:
-    """What a Diffusers user says; DPMSolverSDE's noise has a seed of its own, which we give it."""
-    own = {"noise_sampler_seed": seed} if class_name == "DPMSolverSDEScheduler" else {}
-    return SchedulerConfig(class_name=class_name, config=tuple({**own, **config}.items()))
+def diffusers_choice(class_name: str, config: dict[str, Any], seed: int = 7) -> SchedulerConfig:
+    """Return the options that a Diffusers user writes, with the seed that DPMSolverSDE needs."""
+    seeds = {"noise_sampler_seed": seed} if class_name == "DPMSolverSDEScheduler" else {}
+    return SchedulerConfig(class_name=class_name, config=tuple({**seeds, **config}.items()))
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: str) -> None:
-    said = SAID.get(class_name, {})
-    choice = SchedulerConfig(class_name=class_name, config=tuple(said.items()))
+    options = CLASS_OPTIONS.get(class_name, {})
+    choice = SchedulerConfig(class_name=class_name, config=tuple(options.items()))
     [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
-    theirs = expected(plain, make_job(scheduler=by_hand(class_name, said)))
+    theirs = expected(plain, make_job(scheduler=diffusers_choice(class_name, options)))
     assert np.array_equal(result.pixels, theirs)
     assert result.run.scheduler_class == class_name
     assert result.run.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
 
 
-def test_the_default_picture_is_the_plain_call_on_the_folder_as_it_is() -> None:
-    said = json.loads((EMBEDDED_FOLDER / "sdcli.json").read_text())
+def test_the_defaults_equal_the_plain_call_on_the_model_s_folder() -> None:
+    defaults = json.loads((EMBEDDED_FOLDER / "sdcli.json").read_text())
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
         EMBEDDED_FOLDER, dtype=torch.float32
     )
     pipeline.set_progress_bar_config(disable=True)
     [theirs] = pipeline(
         "a red circle on a blue background",
-        num_inference_steps=said["num_inference_steps"],
-        guidance_scale=said["guidance_scale"],
-        width=said["width"],
-        height=said["height"],
+        num_inference_steps=defaults["num_inference_steps"],
+        guidance_scale=defaults["guidance_scale"],
+        width=defaults["width"],
+        height=defaults["height"],
         generator=torch.Generator("cpu").manual_seed(3),
     ).images
     request = GenerationRequest(prompt="a red circle on a blue background", seed=3, spec=CPU)
@@ -90,22 +90,22 @@ def test_the_default_picture_is_the_plain_call_on_the_folder_as_it_is() -> None:
     assert np.array_equal(ours.pixels, np.asarray(theirs))
 
 
-def test_the_folder_s_scheduler_is_the_one_that_its_defaults_name() -> None:
-    said = json.loads((EMBEDDED_FOLDER / "sdcli.json").read_text())
-    choice = resolve_scheduler(said["scheduler"]).choice
+def test_the_model_s_scheduler_file_is_the_scheduler_that_its_defaults_name() -> None:
+    defaults = json.loads((EMBEDDED_FOLDER / "sdcli.json").read_text())
+    choice = resolve_scheduler(defaults["scheduler"]).choice
     index = json.loads((EMBEDDED_FOLDER / "model_index.json").read_text())
     assert index["scheduler"] == ["diffusers", choice.class_name]
     file = json.loads((EMBEDDED_FOLDER / "scheduler" / "scheduler_config.json").read_text())
     assert file.pop("_class_name") == choice.class_name
-    own = OWN.from_pretrained(EMBEDDED_FOLDER, subfolder="scheduler").config
+    own = MODEL_SCHEDULER.from_pretrained(EMBEDDED_FOLDER, subfolder="scheduler").config
     assert dict(choice.config).items() <= own.items()
-    # Another class made from the file has none of this solver's ways.
+    # Another class built from the file gets none of this solver's options.
     assert not dict(choice.config).keys() & file.keys()
 
 
 EVEN = {"timestep_spacing": "linspace"}
 KARRAS = {"use_karras_sigmas": True}
-# A1111's names as Diffusers' overview of schedulers translates them, but for DPM++ SDE.
+# A1111's names, as Diffusers' overview of schedulers translates them, except DPM++ SDE.
 TRANSLATED: dict[str, tuple[str, dict[str, Any]]] = {
     "DPM++ 2M": ("DPMSolverMultistepScheduler", EVEN),
     "DPM++ 2M Karras": ("DPMSolverMultistepScheduler", KARRAS),
@@ -134,9 +134,11 @@ TRANSLATED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", TRANSLATED)
-def test_a_name_is_what_a_diffusers_user_writes_for_it(loaded: Any, plain: Any, name: str) -> None:
+def test_a_sampler_name_equals_its_translation_to_diffusers(
+    loaded: Any, plain: Any, name: str
+) -> None:
     [result] = engine.generate_batch(loaded, [make_job(scheduler=resolve_scheduler(name).choice)])
-    theirs = expected(plain, make_job(scheduler=by_hand(*TRANSLATED[name])))
+    theirs = expected(plain, make_job(scheduler=diffusers_choice(*TRANSLATED[name])))
     assert np.array_equal(result.pixels, theirs)
 
 
@@ -163,10 +165,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("typed", OPTIONS)
-def test_options_said_in_a_name_are_the_constructors(loaded: Any, plain: Any, typed: str) -> None:
+def test_options_in_a_scheduler_name_are_those_of_the_constructor(
+    loaded: Any, plain: Any, typed: str
+) -> None:
     choice = resolve_scheduler(typed).choice
     [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
-    theirs = by_hand(str(choice.class_name), OPTIONS[typed])
+    theirs = diffusers_choice(str(choice.class_name), OPTIONS[typed])
     assert np.array_equal(result.pixels, expected(plain, make_job(scheduler=theirs)))
 
 
@@ -191,10 +195,10 @@ def test_every_argument_equals_diffusers(loaded: Any, plain: Any, changes: dict[
     assert np.array_equal(result.pixels, expected(plain, job))
 
 
-def test_clip_skip_equals_what_diffusers_means(
+def test_clip_skip_equals_diffusers(
     loaded: Any, plain: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Diffusers 0.42 looks for `.text_model`, which transformers 5.6 dropped: lend it one."""
+    """Diffusers 0.42 reads `.text_model`, which transformers 5.6 removed, so the test adds it."""
     if not hasattr(plain.text_encoder, "text_model"):
         cls = type(plain.text_encoder)
         monkeypatch.setattr(cls, "text_model", property(lambda self: self), raising=False)
@@ -212,8 +216,8 @@ def test_a_swapped_vae_equals_diffusers(plain: Any) -> None:
     [result] = engine.generate_batch(engine.load(job.spec), [job])
     folder = plain.config._name_or_path
     tiny = diffusers.AutoencoderTiny.from_pretrained(f"{folder}/vae_tiny", dtype=torch.float32)
-    parts = {**plain.components, "vae": tiny}
-    swapped = diffusers.StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    components = {**plain.components, "vae": tiny}
+    swapped = diffusers.StableDiffusionPipeline(**components, requires_safety_checker=False)
     swapped.set_progress_bar_config(disable=True)
     swapped.config._name_or_path = folder
     assert np.array_equal(result.pixels, expected(swapped, job))

@@ -1,7 +1,7 @@
 """List the constructor options of the scheduler classes, with their defaults.
 
 A copy of the signatures in Diffusers 0.42.1, so that listing and checking options does not import
-torch. `tests/engine/test_scheduler_options.py` compares it with the classes.
+torch. `tests/engine/schedulers/test_class_options.py` compares it with the classes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Check for options that a scheduler class accepts but ignores, or that break it.
 
-Diffusers raises no error for these. `tests/engine/test_scheduler_options.py` runs every option of
+Diffusers raises no error for these. `tests/engine/schedulers/test_class_options.py` runs every option of
 every sampler with and without the change, which finds rules that are missing or needless.
 """
 

@@ -1,6 +1,6 @@
 """Describe each constructor option of the scheduler classes and the values that it accepts.
 
-Written for Diffusers 0.42.1. `tests/engine/test_scheduler_options.py` checks that every accepted
+Written for Diffusers 0.42.1. `tests/engine/schedulers/test_class_options.py` checks that every accepted
 value changes the result of a run.
 """
 

@@ -94,7 +94,7 @@ def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]
     """The timesteps and sigmas; sigma is null for pure noise, where it is infinite."""
     if steps is None:
         return {"schedule": None, "last_sigma": None}
-    from sdcli.engine.schedulers.build import timestep_table
+    from sdcli.engine.schedulers.describe import timestep_table
 
     pairs, last = timestep_table(selection.choice, steps)
     calls = [

@@ -1,1 +1,1 @@
-"""The denoising loop: Diffusers' pipeline call, with recording and resuming around it."""
+"""Run Diffusers' denoising loop, with recording and resuming around it."""

@@ -1,8 +1,9 @@
-"""Going on in the middle of a run, inside the pipeline's own loop and without a word of its state.
+"""Resume a run in the middle, inside the pipeline's own loop.
 
-The loop runs from its first step. Where the UNet's outputs are known they are given to the
-scheduler instead of asking the UNet, so that history, random numbers and latents become what they
-were, to the bit, whatever the class keeps of them. Where they are not, those steps are skipped.
+The loop always begins at its first step. If the UNet outputs of the earlier steps are known, they
+are passed to the scheduler and the UNet is not called: the scheduler's history, its random numbers
+and the latents become exactly what they were, whatever state its class keeps. Otherwise the earlier
+steps are skipped, and the latents are inserted at the step where the run resumes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdcli.engine.recorders.patching import patch_method
+from sdcli.engine.runtime.diffusers_internals import set_begin_index, steps_in_pairs
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import UsageError
 from sdcli.latents import ResumePoint
@@ -25,29 +27,31 @@ from sdcli.latents import ResumePoint
 
 @contextmanager
 def resuming_at(pipeline: Any, noise: torch.Tensor, start: ResumePoint) -> Iterator[torch.Tensor]:
-    """Within, the pipeline begins where `start` says; the noise (1, 4, h/8, w/8) to give it.
+    """Make the pipeline resume at `start` in the `with` block.
 
-    Raises UsageError when the scheduler has no step there.
+    Yields the latents (1, 4, height/8, width/8) to call the pipeline with, instead of `noise`.
+    Raises UsageError if no step has the noise level of the start.
     """
-    like = noise
+    template = noise
     if start.noise is not None:
-        noise = _tensor(start.noise, like)
+        noise = _to_tensor(start.noise, template)
     with ExitStack() as stack:
         if start.latents is None:
-            walk: _ReplayOutputs | _SkipToStep = _ReplayOutputs(
-                [_tensor(o, like) for o in start.outputs]
-            )
+            outputs = [_to_tensor(output, template) for output in start.outputs]
+            patch: _ReplayOutputs | _SkipToStep = _ReplayOutputs(outputs)
         else:
-            walk = _SkipToStep(pipeline.scheduler, start, like)
-            noise = walk.noise
-            stack.enter_context(patch_method(pipeline.scheduler, "scale_model_input", walk.scale))
-        stack.enter_context(patch_method(pipeline.unet, "forward", walk.forward))
-        stack.enter_context(patch_method(pipeline.scheduler, "step", walk.step))
+            patch = _SkipToStep(pipeline.scheduler, start, template)
+            noise = patch.initial_latents
+            stack.enter_context(
+                patch_method(pipeline.scheduler, "scale_model_input", patch.scale_model_input)
+            )
+        stack.enter_context(patch_method(pipeline.unet, "forward", patch.forward))
+        stack.enter_context(patch_method(pipeline.scheduler, "step", patch.step))
         yield noise
 
 
 class _ReplayOutputs:
-    """Gives recorded outputs to the scheduler; the UNet is asked when they are used up."""
+    """Give recorded UNet outputs to the scheduler, and call the UNet when they are used up."""
 
     def __init__(self, outputs: list[torch.Tensor]) -> None:
         self._outputs = outputs
@@ -55,6 +59,8 @@ class _ReplayOutputs:
 
     def forward(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
         if self._steps < len(self._outputs):
+            # The recorded outputs include guidance, which the pipeline would apply to this result;
+            # `step` therefore replaces them afterwards.
             return (torch.zeros_like(sample),)
         return original(sample, *args, **kwargs)
 
@@ -66,28 +72,27 @@ class _ReplayOutputs:
 
 
 class _SkipToStep:
-    """Lets the steps before go by, and puts the latents in at the one nearest in noise."""
+    """Skip the steps before the resume point, and insert its latents there."""
 
-    def __init__(self, scheduler: Any, start: ResumePoint, like: torch.Tensor) -> None:
+    def __init__(self, scheduler: Any, start: ResumePoint, template: torch.Tensor) -> None:
         self._scheduler = scheduler
+        self._steps = 0
         if start.step is None:
-            levels = timestep_sigmas(scheduler)
-            self._first = nearest_step(levels, start.sigma, pairs=scheduler.order == 2)
-            scale = _input_scale(scheduler, self._first)
-            self._latents = _to_device(start, levels[self._first], like) / scale
+            self._first, self._latents = _latents_at_nearest_step(scheduler, start, template)
         else:
             self._first = start.step
-            self._latents = _tensor(start.latents, like)
-        self._steps = 0
-        # The pipeline scales what it is given, which matters when no step is skipped.
-        self.noise = (self._latents / scheduler.init_noise_sigma).to(like)
+            self._latents = _to_tensor(start.latents, template)
+        # The pipeline multiplies its `latents` by init_noise_sigma. That only matters if no step
+        # is skipped: otherwise the last skipped step returns the latents.
+        self.initial_latents = (self._latents / scheduler.init_noise_sigma).to(template)
 
     def forward(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
         if self._steps < self._first:
             return (torch.zeros_like(sample),)
         return original(sample, *args, **kwargs)
 
-    def scale(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+    def scale_model_input(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+        # The original would initialise the scheduler's step counter, at a step that is skipped.
         if self._steps < self._first:
             return sample
         return original(sample, *args, **kwargs)
@@ -96,48 +101,65 @@ class _SkipToStep:
         self._steps += 1
         if self._steps > self._first:
             return original(model_output, *args, **kwargs)
-        if self._steps == self._first and hasattr(self._scheduler, "set_begin_index"):
-            self._scheduler.set_begin_index(self._first)
+        if self._steps == self._first:
+            set_begin_index(self._scheduler, self._first)
         return (self._latents,)
 
 
-def nearest_step(levels: Sequence[float], sigma: float, *, pairs: bool = False) -> int:
-    """The step whose noise level is nearest; where steps come in pairs, the first of one."""
-    steps = range(0, len(levels), 2 if pairs else 1)
-    return min(steps, key=lambda i: abs(math.log(levels[i] / sigma)))
+def _latents_at_nearest_step(
+    scheduler: Any, start: ResumePoint, template: torch.Tensor
+) -> tuple[int, torch.Tensor]:
+    """Return the step nearest in noise level, and the start's latents scaled as it expects them."""
+    sigmas = timestep_sigmas(scheduler)
+    step = nearest_step(sigmas, start.sigma, pairs=steps_in_pairs(scheduler))
+    model_input = _move_to_sigma(start, sigmas[step], template)
+    # The inverse of scale_model_input: the model's input back to the scheduler's own scale.
+    scale = float(scale_model_input_at(scheduler, torch.ones(1), step))
+    return step, model_input / scale
+
+
+def nearest_step(sigmas: Sequence[float], sigma: float, *, pairs: bool = False) -> int:
+    """Return the step whose noise level is nearest to `sigma`, on a logarithmic scale.
+
+    With `pairs`, only the first UNet call of each pair counts, since the second one needs it.
+    """
+    steps = range(0, len(sigmas), 2 if pairs else 1)
+    return min(steps, key=lambda step: abs(math.log(sigmas[step] / sigma)))
 
 
 def scale_model_input_at(scheduler: Any, latents: torch.Tensor, step: int) -> torch.Tensor:
-    """The latents as the UNet sees them at that step, the scheduler left as it is."""
+    """Return the latents as the UNet receives them at a step, without changing the scheduler."""
     probe = copy(scheduler)
-    if hasattr(probe, "set_begin_index"):
-        probe.set_begin_index(step)
-    seen: torch.Tensor = type(scheduler).scale_model_input(
+    set_begin_index(probe, step)
+    # The class's function: the instance's method may be patched, and bound to the original.
+    model_input: torch.Tensor = type(scheduler).scale_model_input(
         probe, latents, scheduler.timesteps[step]
     )
-    return seen
+    return model_input
 
 
-def _input_scale(scheduler: Any, step: int) -> float:
-    return float(scale_model_input_at(scheduler, torch.ones(1), step))
+def _move_to_sigma(start: ResumePoint, sigma: float, template: torch.Tensor) -> torch.Tensor:
+    """Return the start's latents, of variance 1, at another noise level.
 
-
-def _to_device(start: ResumePoint, sigma: float, like: torch.Tensor) -> torch.Tensor:
-    """The start's latents at another noise level, by a straight step along their direction."""
-    latents = _tensor(start.latents, like)
+    They move in a straight line along their predicted noise, as in a step of Euler's method.
+    """
+    latents = _to_tensor(start.latents, template)
+    # Schedulers round their noise levels differently, to float32 or by integer timesteps.
     if abs(sigma - start.sigma) <= 1e-4 * start.sigma:
         return latents
     if start.direction is None:
         raise UsageError(
             f"no step has the noise level {start.sigma:.4g} of these latents",
             code="latents.level",
-            hint="dump x0, too: with it they can be moved to the nearest",
+            hint="also save x0: with it, the latents can be moved to the nearest step",
         )
-    exploded = latents * math.hypot(1, start.sigma)
-    moved = exploded + (sigma - start.sigma) * _tensor(start.direction, like)
+    # The line is straight in variance-exploding latents, x = x_0 + sigma ε.
+    exploding = latents * math.hypot(1, start.sigma)
+    moved = exploding + (sigma - start.sigma) * _to_tensor(start.direction, template)
     return moved / math.hypot(1, sigma)
 
 
-def _tensor(array: NDArray[Any] | None, like: torch.Tensor) -> torch.Tensor:
-    """(1, 4, height/8, width/8), on the device and in the dtype of `like`."""
-    return torch.from_numpy(np.array(array))[None].to(like)
+def _to_tensor(array: NDArray[Any] | None, template: torch.Tensor) -> torch.Tensor:
+    """Return (1, 4, height/8, width/8) on the device and in the dtype of `template`."""
+    # np.array copies: torch warns about arrays that are read-only, as those of a mapped file are.
+    return torch.from_numpy(np.array(array))[None].to(template)

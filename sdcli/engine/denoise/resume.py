@@ -1,4 +1,4 @@
-"""Going on from a dump: what must be known to begin at one of its steps, and whether it is."""
+"""Find the point where a run resumes from the saved latents of an earlier one."""
 
 from __future__ import annotations
 
@@ -12,124 +12,153 @@ import torch
 from sdcli.catalog.schedulers.resolve import model_scheduler
 from sdcli.engine.denoise.injection import nearest_step, scale_model_input_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
+from sdcli.engine.runtime.diffusers_internals import steps_in_pairs
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
 from sdcli.job import Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
 
+_FIELDS_OF_NOTES = (
+    "prompt",
+    "negative_prompt",
+    "guidance_scale",
+    "guidance_rescale",
+    "clip_skip",
+    "num_inference_steps",
+)
+"""Fields of a job whose changes are noted in the record of a resumed image."""
+
 
 def find_resume_point(
-    loaded: LoadedPipeline, job: Job, was: Job, dump: LatentsSource, step: int
+    loaded: LoadedPipeline, job: Job, earlier_job: Job, source: LatentsSource, step: int
 ) -> ResumePoint:
-    """Where `job` goes on after `step` scheduler steps of the run of `was`, which left `dump`.
+    """Return the point where `job` resumes after `step` scheduler steps of an earlier run.
 
-    With the same scheduler and steps, what the UNet said is replayed: all goes on to the bit. With
-    others the latents are put in at the step nearest in noise. Raises UsageError when the dump
-    lacks what that takes.
+    `source` has the latents of the run of `earlier_job`. With the same scheduler and number of
+    steps, the run continues bit for bit, by replaying the recorded UNet outputs where there are
+    any. Otherwise it continues at the step nearest in noise level.
+
+    Raises UsageError if the run has no such step, or the source lacks the tensors needed for it;
+    CorruptError if the source contradicts its record.
     """
-    if not 0 <= step < dump.num_steps:
+    _check_step(source, step)
+    _check_shape(loaded, earlier_job, source)
+    notes = _resume_notes(job, earlier_job, source, step)
+    continues = _trajectory_key(job) == _trajectory_key(earlier_job)
+    if continues and _has_outputs(source, step):
+        outputs = tuple(source.tensor(MODEL_OUTPUT, i) for i in range(1, step + 1))
+        return ResumePoint(outputs=outputs, noise=source.tensor_by_name(NOISE), notes=notes)
+    scheduler = _build_job_scheduler(loaded, earlier_job)
+    if continues:
+        _check_resumes_from_latents(scheduler, earlier_job, source, step)
+        return ResumePoint(latents=source.tensor(XT, step), step=step, notes=notes)
+    if step == 0:
+        # The latents are the noise itself, and with zero terminal SNR their sigma is infinite.
+        note = f"{job.scheduler_label} starts from the noise of {source.path.name}"
+        return ResumePoint(noise=source.tensor_by_name(NOISE), notes=(*notes, note))
+    point = _resume_by_sigma(scheduler, source, step)
+    return replace(point, notes=(*notes, _nearest_step_note(loaded, job, point)))
+
+
+def _check_step(source: LatentsSource, step: int) -> None:
+    if not 0 <= step < source.num_steps:
         raise UsageError(
-            f"--from-step: {step} is not between 0 and {dump.num_steps - 1}",
+            f"--from-step: {step} is not between 0 and {source.num_steps - 1}",
             code="usage.from_step",
-            hint=f"that run has {dump.num_steps} steps; `sdcli latents decode` shows its end",
+            hint=f"the run has {source.num_steps} steps; for its last latents, "
+            "use `sdcli latents decode`",
         )
-    _check_shape(loaded, was, dump)
-    same = _walk(job) == _walk(was)
-    if same and _is_recorded(dump, step):
-        outputs = tuple(dump.tensor(MODEL_OUTPUT, i) for i in range(1, step + 1))
-        return ResumePoint(
-            outputs=outputs, noise=dump.tensor_by_name(NOISE), notes=_notes(job, was, dump, step)
-        )
-    scheduler = _scheduler(loaded, was)
-    notes = _notes(job, was, dump, step)
-    if same:
-        _refuse_what_remembers(scheduler, was, dump, step)
-        return ResumePoint(latents=dump.tensor(XT, step), step=step, notes=notes)
-    if step == 0:  # nothing was walked yet, and a zero-SNR schedule has no finite level there
-        told = f"{job.scheduler_label} begins with the noise of {dump.path.name}"
-        return ResumePoint(noise=dump.tensor_by_name(NOISE), notes=(*notes, told))
-    start = _inject_latents(scheduler, dump, step)
-    return replace(start, notes=(*notes, _new_walk(loaded, job, start)))
 
 
-def _check_shape(loaded: LoadedPipeline, was: Job, dump: LatentsSource) -> None:
-    channels, scale = loaded.pipeline.unet.config.in_channels, loaded.pipeline.vae_scale_factor
-    if dump.shape[0] != channels:
+def _check_shape(loaded: LoadedPipeline, earlier_job: Job, source: LatentsSource) -> None:
+    channels, height, width = source.shape
+    expected, scale = loaded.pipeline.unet.config.in_channels, loaded.pipeline.vae_scale_factor
+    if channels != expected:
         raise UsageError(
-            f"{dump.path}: latents of {dump.shape[0]} channels, {was.spec.model} has {channels}",
+            f"{source.path}: the latents have {channels} channels, "
+            f"but {earlier_job.spec.model} needs {expected}",
             code="latents.channels",
-            hint="they are another model's",
+            hint="they were made by another model",
         )
-    if dump.shape[1:] != (was.height // scale, was.width // scale):
+    if (height, width) != (earlier_job.height // scale, earlier_job.width // scale):
         raise CorruptError(
-            f"{dump.path}: latents of {dump.shape[2]}x{dump.shape[1]}, "
-            f"and its record tells of a picture of {was.width}x{was.height}",
+            f"{source.path}: latents of {width}x{height} do not match the recorded "
+            f"image size of {earlier_job.width}x{earlier_job.height}",
             code="latents.corrupt",
-            hint="make or copy the file again",
+            hint="the file may be damaged; recreate or copy it again",
         )
 
 
-def _walk(job: Job) -> tuple[object, ...]:
-    """What makes one walk the continuation of another."""
+def _trajectory_key(job: Job) -> tuple[object, ...]:
+    """Return the settings that must be equal for one run to continue another exactly."""
     return job.scheduler, job.num_inference_steps, job.eta, job.seed
 
 
-def _is_recorded(dump: LatentsSource, step: int) -> bool:
-    said = set(dump.steps(MODEL_OUTPUT))
-    return 0 in dump.steps(XT) and said.issuperset(range(1, step + 1))
+def _has_outputs(source: LatentsSource, step: int) -> bool:
+    """Return whether the noise and the UNet output of every step up to `step` are recorded."""
+    recorded = set(source.steps(MODEL_OUTPUT))
+    return 0 in source.steps(XT) and recorded.issuperset(range(1, step + 1))
 
 
-def _refuse_what_remembers(scheduler: Any, was: Job, dump: LatentsSource, step: int) -> None:
-    """Without a record of its steps only a class without memory or chance can go on exactly."""
-    if not was.eta and model_scheduler(type(scheduler).__name__).resumes_from_latents:
+def _check_resumes_from_latents(
+    scheduler: Any, earlier_job: Job, source: LatentsSource, step: int
+) -> None:
+    """Raise UsageError for a scheduler whose state is more than the latents.
+
+    Multistep solvers need the outputs of earlier steps, stochastic ones the state of the generator.
+    """
+    if not earlier_job.eta and model_scheduler(type(scheduler).__name__).resumes_from_latents:
         return
     raise UsageError(
-        f"{dump.path}: {was.scheduler_label} goes on from its earlier steps or from random numbers,"
-        f" and the file lacks the noise or what the UNet said in steps 1 to {step}",
+        f"{source.path}: {earlier_job.scheduler_label} cannot resume from the latents alone, and "
+        f"the file lacks the noise or the UNet outputs of steps 1 to {step}",
         code="latents.no_history",
-        hint="dump them with --save-latents all; or go on with another --scheduler",
+        hint="save them with --save-latents all, or resume with another --scheduler",
     )
 
 
-def _scheduler(loaded: LoadedPipeline, job: Job) -> Any:
+def _build_job_scheduler(loaded: LoadedPipeline, job: Job) -> Any:
     return build_scheduler(
         loaded.base_scheduler, job.scheduler, steps=job.num_inference_steps, seeds=[job.seed]
     )
 
 
-def _inject_latents(scheduler: Any, dump: LatentsSource, step: int) -> ResumePoint:
-    """The latents after `step` steps as any scheduler can take them up."""
+def _resume_by_sigma(scheduler: Any, source: LatentsSource, step: int) -> ResumePoint:
+    """Return the latents after `step` steps in a form that every scheduler can resume from."""
     sigma = timestep_sigmas(scheduler)[step]
-    latents = torch.from_numpy(np.array(dump.tensor(XT, step), np.float32))[None]
-    seen = scale_model_input_at(scheduler, latents, step)[0].numpy()
+    latents = torch.from_numpy(np.array(source.tensor(XT, step), np.float32))[None]
+    model_input = scale_model_input_at(scheduler, latents, step)[0].numpy()
     direction = None
-    if step in dump.steps(X0):
-        direction = (seen * math.hypot(1, sigma) - dump.tensor(X0, step)) / sigma
-    return ResumePoint(latents=seen, direction=direction, sigma=sigma)
+    if step in source.steps(X0):
+        # In variance-exploding latents, x = x_0 + sigma * direction.
+        direction = (model_input * math.hypot(1, sigma) - source.tensor(X0, step)) / sigma
+    return ResumePoint(latents=model_input, direction=direction, sigma=sigma)
 
 
-def _notes(job: Job, was: Job, dump: LatentsSource, step: int) -> tuple[str, ...]:
-    """For the record: it cannot say by itself that the steps before were another job's."""
-    names = ["prompt", "negative_prompt", "guidance_scale", "guidance_rescale", "clip_skip"]
-    names.append("num_inference_steps")
-    changed = [f"{n} {getattr(was, n)!r}" for n in names if getattr(was, n) != getattr(job, n)]
-    if was.scheduler != job.scheduler:
-        changed.append(f"scheduler {was.scheduler_label!r}")
-    earlier = tuple(e for e in dump.record.get("events", ()) if str(e).startswith(RESUMED_PREFIX))
-    if not changed:
-        return earlier
+def _resume_notes(job: Job, earlier_job: Job, source: LatentsSource, step: int) -> tuple[str, ...]:
+    """Return the events for the record of the image, whose own settings don't show them."""
+    changes = [
+        f"{name} {getattr(earlier_job, name)!r}"
+        for name in _FIELDS_OF_NOTES
+        if getattr(earlier_job, name) != getattr(job, name)
+    ]
+    if earlier_job.scheduler != job.scheduler:
+        changes.append(f"scheduler {earlier_job.scheduler_label!r}")
+    # The earlier run may have been resumed itself.
+    events = source.record.get("events", ())
+    inherited = tuple(event for event in events if str(event).startswith(RESUMED_PREFIX))
+    if not changes:
+        return inherited
+    note = f"{RESUMED_PREFIX} {step} are those of {source.path.name}, with {', '.join(changes)}"
+    return (*inherited, note)
+
+
+def _nearest_step_note(loaded: LoadedPipeline, job: Job, point: ResumePoint) -> str:
+    scheduler = _build_job_scheduler(loaded, job)
+    sigmas = timestep_sigmas(scheduler)
+    step = nearest_step(sigmas, point.sigma, pairs=steps_in_pairs(scheduler))
     return (
-        *earlier,
-        f"{RESUMED_PREFIX} {step} are those of {dump.path.name}, with {', '.join(changed)}",
-    )
-
-
-def _new_walk(loaded: LoadedPipeline, job: Job, start: ResumePoint) -> str:
-    scheduler = _scheduler(loaded, job)
-    levels = timestep_sigmas(scheduler)
-    first = nearest_step(levels, start.sigma, pairs=scheduler.order == 2)
-    return (
-        f"{job.scheduler_label} goes on at its step {first + 1} of {len(levels)}: noise level "
-        f"{levels[first]:.4g}, the latents had {start.sigma:.4g}"
+        f"{job.scheduler_label} resumes at its step {step + 1} of {len(sigmas)}, noise level "
+        f"{sigmas[step]:.4g}; the latents had {point.sigma:.4g}"
     )

@@ -1,7 +1,9 @@
-"""One component of a model, loaded by Diffusers or Transformers and proven complete."""
+"""Load one component of a model with Diffusers or Transformers, and check that it is complete."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,48 +14,66 @@ from sdcli.engine.runtime import memory
 from sdcli.errors import CorruptError
 
 
-def load_component(part: str, cls: Any, home: Path, file: Path, dtype: torch.dtype) -> Any:
-    """The component in the folder `home`, whose weights are `file`. Raises CorruptError."""
-    try:
-        model, info = cls.from_pretrained(
-            home,
+def load_component(name: str, cls: Any, folder: Path, file: Path, dtype: torch.dtype) -> Any:
+    """Load the component `name` of the class `cls` from `folder`, with the weights in `file`.
+
+    Raises CorruptError.
+    """
+    with loading_errors_as_corrupt_errors(name, folder):
+        model, loading_info = cls.from_pretrained(
+            folder,
             dtype=dtype,
             variant=weights.variant_of(file.name),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise corrupt_component_error(part, home, str(error).splitlines()[0]) from error
-    except RuntimeError as error:
-        if memory.is_out_of_memory(error):
-            raise
-        raise corrupt_component_error(part, home, str(error).splitlines()[0]) from error
-    check_complete(part, file, model, sorted(info["missing_keys"]))
-    mismatched = sorted(str(key[0]) for key in info["mismatched_keys"])
+    check_complete(name, file, model, sorted(loading_info["missing_keys"]))
+    # Each entry is (tensor name, shape in the file, shape in the model).
+    mismatched = sorted(str(entry[0]) for entry in loading_info["mismatched_keys"])
     if mismatched:
         raise corrupt_component_error(
-            part, file, f"has another shape of {mismatched[0]}" + _and_more(mismatched)
+            name, file, f"has another shape of {mismatched[0]}" + _and_others(mismatched)
         )
     return model
 
 
-def check_complete(part: str, file: Path, model: Any, missing: list[str]) -> None:
-    """Raise CorruptError for tensors that the file lacked.
+@contextmanager
+def loading_errors_as_corrupt_errors(name: str, path: Path) -> Iterator[None]:
+    """Translate the errors that libraries raise for a bad file at `path` into CorruptError."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt_component_error(name, path, _first_line(error)) from error
+    except NotImplementedError as error:
+        # torch: "Cannot copy out of meta tensor", of a tensor that the file doesn't have.
+        raise corrupt_component_error(name, path, "lacks tensors of its layout") from error
+    except RuntimeError as error:
+        if memory.is_out_of_memory(error):
+            raise
+        raise corrupt_component_error(name, path, _first_line(error)) from error
 
-    That is no error to Diffusers (it leaves them on "meta") nor to Transformers (random).
-    """
+
+def check_complete(name: str, file: Path, model: Any, missing: list[str]) -> None:
+    """Raise CorruptError if the file lacks tensors: those in `missing`, or any left on "meta"."""
+    # Neither library raises: Diffusers leaves the tensor on the meta device, and Transformers
+    # initialises it at random.
     missing = missing or [name for name, value in model.named_parameters() if value.is_meta]
     if missing:
-        raise corrupt_component_error(part, file, f"lacks {missing[0]}" + _and_more(missing))
+        raise corrupt_component_error(name, file, f"lacks {missing[0]}" + _and_others(missing))
 
 
-def corrupt_component_error(part: str, path: Path, what: str) -> CorruptError:
-    """The error that a part's files are not what they should be."""
+def corrupt_component_error(name: str, path: Path, problem: str) -> CorruptError:
+    """Return the error for a component whose file or folder has a problem."""
     return CorruptError(
-        f"{part}: {path}: {what}", code="model.corrupt", hint="fetch the file again"
+        f"{name}: {path}: {problem}", code="model.corrupt", hint="download the file again"
     )
 
 
-def _and_more(names: list[str]) -> str:
+def _first_line(error: Exception) -> str:
+    """Return the first line of the message, or the error's class if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _and_others(names: list[str]) -> str:
     return f" and {len(names) - 1} more" if len(names) > 1 else ""

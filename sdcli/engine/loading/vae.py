@@ -1,4 +1,4 @@
-"""VAEs of every kind: which files they are, whether they fit the model, and loading them."""
+"""Load VAEs of every kind: folders and single files, checked against the model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
-from sdcli.engine.loading.components import check_complete, corrupt_component_error, load_component
+from sdcli.engine.loading.components import (
+    check_complete,
+    load_component,
+    loading_errors_as_corrupt_errors,
+)
 from sdcli.engine.runtime import devices, memory
-from sdcli.errors import DeviceError
+from sdcli.engine.runtime.diffusers_internals import visible_config
 from sdcli.request import PipelineSpec
 
 _CLASSES: Mapping[str, Any] = {
@@ -30,7 +34,11 @@ _CLASSES: Mapping[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedVae:
-    """A VAE on its device without the rest of its model. `notes` are sentences to tell once."""
+    """A VAE on its device, without the rest of its model.
+
+    It has the `vae` and `image_processor` that `decode_latents` needs. `notes` are sentences to
+    show the user once.
+    """
 
     spec: PipelineSpec
     facts: VaeInfo
@@ -45,63 +53,45 @@ class LoadedVae:
 def load_vae(spec: PipelineSpec) -> LoadedVae:
     """Load only the VAE that the spec names, checked against the spec's model.
 
-    Raises ModelError, UnsafeError, CorruptError and DeviceError.
+    Raises ModelError, UnsafeError, CorruptError or DeviceError.
     """
     device = devices.resolve(spec.device)
     dtype = devices.resolve_dtype(spec.dtype, device)
     folder = fetch_model(spec)
-    read_defaults(folder)
-    facts, notes = select_vae(spec, folder)
-    try:
-        vae = build_vae(facts, folder, dtype).to(device)
-    except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"VAE: {facts.path} does not fit into the memory of {device}",
-            code="device.memory",
-            hint="try --dtype float16 or --device cpu",
-        ) from error
+    read_defaults(folder)  # raises ModelError if the folder has no supported model
+    info, notes = select_vae(spec, folder)
+    with memory.out_of_memory_as_device_error(f"VAE: {info.path}", device):
+        vae = build_vae(info, folder, dtype).to(device)
     return LoadedVae(
         spec=spec,
-        facts=facts,
+        facts=info,
         vae=vae,
-        image_processor=VaeImageProcessor(vae_scale_factor=facts.vae_scale_factor),
+        image_processor=VaeImageProcessor(vae_scale_factor=info.vae_scale_factor),
         device=device,
         dtype=dtype,
-        hashes=weights.WeightHashes({"vae": facts.weights}),
+        hashes=weights.WeightHashes({"vae": info.weights}),
         notes=notes,
     )
 
 
-def build_vae(facts: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
-    """The Diffusers object of those files, on the CPU. Raises CorruptError."""
-    cls = _CLASSES[facts.class_name]
-    if not facts.is_single_file:
-        return load_component("vae", cls, facts.path, facts.weights, dtype)
-    return _from_single_file(cls, facts, model_folder, dtype)
+def build_vae(info: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
+    """Build the Diffusers VAE of the described files on the CPU. Raises CorruptError."""
+    cls = _CLASSES[info.class_name]
+    if not info.is_single_file:
+        return load_component("vae", cls, info.path, info.weights, dtype)
+    return _load_single_file(cls, info, model_folder, dtype)
 
 
-def _from_single_file(cls: Any, facts: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
-    overrides = {key: value for key, value in facts.config.items() if not key.startswith("_")}
-    try:
+def _load_single_file(cls: Any, info: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
+    with loading_errors_as_corrupt_errors("vae", info.weights):
         vae = cls.from_single_file(
-            str(facts.weights),
-            # Without one, Diffusers asks the hub. This one is overridden wherever it could matter.
+            str(info.weights),
+            # Without a config, Diffusers downloads one. The model's own serves as the base, and is
+            # overridden by everything that the file's tensors show.
             config=str(model_folder / "vae"),
             local_files_only=True,
             dtype=dtype,
-            **overrides,
+            **visible_config(info.config),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise corrupt_component_error("vae", facts.weights, str(error).splitlines()[0]) from error
-    except NotImplementedError as error:  # torch: "cannot copy out of meta tensor"
-        raise corrupt_component_error(
-            "vae", facts.weights, "lacks tensors of its layout"
-        ) from error
-    except RuntimeError as error:
-        if memory.is_out_of_memory(error):
-            raise
-        raise corrupt_component_error("vae", facts.weights, str(error).splitlines()[0]) from error
-    check_complete("vae", facts.weights, vae, [])
+    check_complete("vae", info.weights, vae, [])
     return vae

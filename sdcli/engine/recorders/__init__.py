@@ -1,1 +1,1 @@
-"""Observe a pipeline while it runs, without changing its results."""
+"""Record what happens during a run without changing it."""

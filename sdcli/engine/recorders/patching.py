@@ -1,4 +1,4 @@
-"""A method of one object, replaced for a while: how recorders and replays get between."""
+"""Replace a method of one object temporarily."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Any
 
 
 @contextmanager
-def patch_method(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
-    """Within, `owner.name(...)` calls `around(original, ...)`; after it all is as before.
+def patch_method(owner: Any, name: str, wrapper: Callable[..., Any]) -> Iterator[None]:
+    """Make `owner.name(...)` call `wrapper(original, ...)` in the `with` block.
 
-    The signature stays: pipelines look there whether a scheduler takes eta and a generator.
+    Patches of one method can be nested; each is removed by leaving its block.
     """
     original = getattr(owner, name)
-    before = vars(owner).get(name)
+    # A method found on the class is not in the instance's own namespace, and must not stay there.
+    instance_attribute = vars(owner).get(name)
 
+    # Pipelines inspect the signature of `step` to see whether it takes eta and a generator.
     @functools.wraps(original)
     def replacement(*args: Any, **kwargs: Any) -> Any:
-        return around(original, *args, **kwargs)
+        return wrapper(original, *args, **kwargs)
 
     setattr(owner, name, replacement)
     try:
         yield
     finally:
-        if before is None:
+        if instance_attribute is None:
             delattr(owner, name)
         else:
-            setattr(owner, name, before)
+            setattr(owner, name, instance_attribute)

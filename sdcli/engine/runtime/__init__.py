@@ -1,1 +1,1 @@
-"""Devices, memory, imports and profiling."""
+"""Manage devices, memory, imports and profiling, and isolate the internals of Diffusers."""

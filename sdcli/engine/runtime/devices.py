@@ -1,4 +1,4 @@
-"""Which devices this machine has, and which one and which dtype a spec means."""
+"""List the devices of this machine, and choose the device and dtype of a pipeline."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from accelerate import PartialState
 from sdcli.errors import DeviceError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""The values of `--dtype`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One device: the name that `--device` takes, what it is, and whether `auto` means it."""
+    """One device: its name for `--device`, a description, and whether `auto` selects it."""
 
     name: str
     description: str
@@ -23,43 +24,50 @@ class Device:
 
 
 def list_devices() -> list[Device]:
-    """All devices of this machine, the default one marked."""
-    default = _default()
-    found = {"cpu": f"{torch.get_num_threads()} threads"}
+    """Return all devices of this machine, with the default one marked."""
+    default = _default_device()
+    descriptions = {"cpu": f"{torch.get_num_threads()} threads"}
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        found[f"cuda:{index}"] = f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
+        gibibytes = properties.total_memory / 2**30
+        descriptions[f"cuda:{index}"] = f"{properties.name}, {gibibytes:.1f} GiB"
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
+        descriptions["mps"] = "Apple GPU"
     return [
         Device(name=name, description=text, is_default=name in (default, f"{default}:0"))
-        for name, text in found.items()
+        for name, text in descriptions.items()
     ]
 
 
 def resolve(name: str) -> torch.device:
-    """The device that the name means here. Raises DeviceError naming those that exist."""
+    """Return the device of that name on this machine; `auto` is the default device.
+
+    Raises DeviceError, with the names that exist, if there is none.
+    """
     if name == "auto":
-        return torch.device(_default())
-    known = [device.name for device in list_devices()]
-    if name in known or (name == "cuda" and "cuda:0" in known):
+        return torch.device(_default_device())
+    names = [device.name for device in list_devices()]
+    if name in names or (name == "cuda" and "cuda:0" in names):
         return torch.device(name)
     raise DeviceError(
         f"no device {name!r} on this machine",
         code="device.missing",
-        hint=f"it has: {', '.join(known)}",
+        hint=f"available: {', '.join(names)}",
     )
 
 
 def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The named dtype; left out, float32 on a CPU and float16 on anything faster."""
+    """Return the named dtype. The default is float32 on a CPU and float16 on other devices."""
     if name is None:
+        # Most CPUs compute float16 more slowly than float32, and torch lacks some kernels for it.
         return torch.float32 if device.type == "cpu" else torch.float16
     return DTYPES[name]
 
 
-def _default() -> str:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        # Not PartialState: it waits for all ranks, and one with nothing to do never comes here.
-        return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+def _default_device() -> str:
+    local_rank = int(os.environ.get("LOCAL_RANK", "-1"))
+    if local_rank >= 0:
+        # Set by torchrun. PartialState would now wait until every rank has created one, and a rank
+        # that has nothing to do never does.
+        return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
     return str(PartialState().default_device.type)

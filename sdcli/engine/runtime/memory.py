@@ -1,4 +1,4 @@
-"""Memory: what an image takes of it, as measured, and what running out of it looks like."""
+"""Choose batch sizes from the memory that earlier batches used, and recognise its exhaustion."""
 
 from __future__ import annotations
 
@@ -8,49 +8,58 @@ from typing import Final
 
 import torch
 
+from sdcli.errors import DeviceError
+
 CPU_BATCH_PIXELS: Final = 8 * 128 * 128
-"""Pixels in flight that keep a CPU busy: larger batches are no faster, only larger."""
+"""Pixels per batch that keep a CPU busy. Larger batches use more memory and are no faster."""
 
 LARGEST_BATCH: Final = 64
-SHARE: Final = 0.8
-"""The part of the free memory that a batch may take: other programs draw on it, too."""
+"""Most images in a batch, whatever the memory."""
+
+MEMORY_SHARE: Final = 0.8
+"""Part of the free memory that a batch may use; other programs allocate from the rest."""
 
 
 class MemoryModel:
-    """How many images fit in a batch on a device: on CUDA by what earlier ones took at their peak.
+    """Estimate how many images fit in a batch on a device, from the peaks of earlier batches.
 
-    Until one of a kind was measured, a batch of it is one image.
+    `kind` identifies images that need the same memory. On CUDA, until a batch of a kind was
+    measured, its batch size is 1. On other devices the size only depends on the pixels.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._bytes: dict[Hashable, float] = {}
-        self._most: dict[Hashable, int] = {}
+        self._bytes_per_image: dict[Hashable, float] = {}
+        self._limits: dict[Hashable, int] = {}
 
     def batch_size(self, kind: Hashable, pixels: int) -> int:
-        """How many images of `kind`, each of so many pixels, to denoise at once; at least 1."""
+        """Return how many images of `kind`, of `pixels` pixels each, to denoise together (≥ 1)."""
         if self._device.type != "cuda":
-            return max(1, min(self._most.get(kind, LARGEST_BATCH), CPU_BATCH_PIXELS // pixels))
-        return self.max_images(kind, _free(self._device))
+            limit = self._limits.get(kind, LARGEST_BATCH)
+            return max(1, min(limit, CPU_BATCH_PIXELS // pixels))
+        return self.max_images(kind, _free_bytes(self._device))
 
     def max_images(self, kind: Hashable, free: int) -> int:
-        """How many images of `kind` `free` bytes hold, by what was measured."""
-        if kind not in self._bytes:
+        """Return how many images of `kind` fit in `free` bytes, from what was measured (≥ 1)."""
+        if kind not in self._bytes_per_image:
             return 1
-        fitting = int(SHARE * free / max(1.0, self._bytes[kind]))
-        return max(1, min(self._most.get(kind, LARGEST_BATCH), fitting))
+        fitting = int(MEMORY_SHARE * free / max(1.0, self._bytes_per_image[kind]))
+        return max(1, min(self._limits.get(kind, LARGEST_BATCH), fitting))
 
     def record_out_of_memory(self, kind: Hashable, images: int) -> None:
-        """A batch of so many images of `kind` did not fit: no later one is larger than its half."""
-        self._most[kind] = max(1, images // 2)
+        """Limit later batches of `kind` to half of `images`, which did not fit."""
+        self._limits[kind] = max(1, images // 2)
 
-    def record_peak(self, kind: Hashable, images: int, taken: int) -> None:
-        """A batch of so many images of `kind` took that many bytes at its peak."""
-        self._bytes[kind] = max(self._bytes.get(kind, 0.0), taken / images)
+    def record_peak(self, kind: Hashable, images: int, peak_bytes: int) -> None:
+        """Record that a batch of `images` images of `kind` used `peak_bytes` at its peak."""
+        # Memory that doesn't grow with the batch makes small batches look costly per image. The
+        # maximum errs on the side of a batch that fits.
+        earlier = self._bytes_per_image.get(kind, 0.0)
+        self._bytes_per_image[kind] = max(earlier, peak_bytes / images)
 
     @contextmanager
     def recording(self, kind: Hashable, images: int) -> Iterator[None]:
-        """Learn from what happens within; a batch that fails teaches nothing."""
+        """Record the peak of the batch generated in the `with` block, unless it fails."""
         if self._device.type != "cuda":
             yield
             return
@@ -60,20 +69,39 @@ class MemoryModel:
         self.record_peak(kind, images, torch.cuda.max_memory_allocated(self._device) - before)
 
 
-def _free(device: torch.device) -> int:
-    """Bytes that can still be had: the device's own, and what torch keeps for later."""
+def _free_bytes(device: torch.device) -> int:
     free, _total = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(free + kept)
+    # To the driver, blocks that torch caches for reuse are in use.
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(free + cached)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether the error says that memory ran out: CPU and MPS raise plain RuntimeErrors for it."""
-    told = ("DefaultCPUAllocator", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in told)
+    """Return whether the error says that memory ran out."""
+    # Only CUDA has an exception class for it: the CPU and MPS raise plain RuntimeErrors.
+    texts = ("DefaultCPUAllocator", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in texts)
+
+
+@contextmanager
+def out_of_memory_as_device_error(name: str, device: torch.device) -> Iterator[None]:
+    """Translate running out of memory in the `with` block: `name` does not fit on the device.
+
+    Raises DeviceError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{name} does not fit into the memory of {device}",
+            code="device.memory",
+            hint="try --dtype float16 or --device cpu",
+        ) from error
 
 
 def empty_cache() -> None:
-    """Give cached blocks back before trying again with less."""
+    """Return torch's cached CUDA blocks to the driver, before trying again with less."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

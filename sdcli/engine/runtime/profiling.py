@@ -1,4 +1,4 @@
-"""What a piece of work costs: seconds, and the most memory that it took."""
+"""Measure the time and the peak memory of a piece of work."""
 
 from __future__ import annotations
 
@@ -14,13 +14,30 @@ import torch
 
 T = TypeVar("T")
 
-_BRIEF = 1.0
-"""Seconds below which work is done twice, since the first time pays for warming up."""
+_REPEAT_BELOW_SECONDS = 1.0
+"""Work that takes less is run twice, since warming up would dominate the first time."""
+
+
+class PhaseTimer:
+    """Measure the wall time of consecutive phases, in seconds by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    def finish(self, phase: str) -> None:
+        """End the phase that began when the one before it ended."""
+        now = time.perf_counter()
+        self.seconds[phase] = now - self._started
+        self._started = now
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile(Generic[T]):
-    """A result and its cost; `peak_bytes` is beyond what was held before, None if unknown."""
+    """A result with its cost.
+
+    `peak_bytes` is the peak memory beyond what was in use before, None if unknown.
+    """
 
     result: T
     seconds: float
@@ -28,45 +45,48 @@ class Profile(Generic[T]):
 
 
 def profile(work: Callable[[], T], device: torch.device) -> Profile[T]:
-    """Do the work, twice when it is brief, and take the quicker time."""
-    before = _start(device)
-    result, seconds = _timed(work, device)
-    peak = _peak(device)
-    if seconds < _BRIEF:
-        result, again = _timed(work, device)
-        seconds = min(seconds, again)
-    taken = None if before is None or peak is None else max(0, peak - before)
-    return Profile(result=result, seconds=seconds, peak_bytes=taken)
+    """Run `work` and measure it. Short work runs twice, and the shorter time counts."""
+    before = _reset_peak(device)
+    result, seconds = _run_timed(work, device)
+    peak = _read_peak(device)
+    if seconds < _REPEAT_BELOW_SECONDS:
+        result, second_time = _run_timed(work, device)
+        seconds = min(seconds, second_time)
+    used = None if before is None or peak is None else max(0, peak - before)
+    return Profile(result=result, seconds=seconds, peak_bytes=used)
 
 
-def _timed(work: Callable[[], T], device: torch.device) -> tuple[T, float]:
+def _run_timed(work: Callable[[], T], device: torch.device) -> tuple[T, float]:
     started = time.perf_counter()
     result = work()
     if device.type == "cuda":
+        # CUDA calls return before the GPU has finished.
         torch.cuda.synchronize(device)
     return result, time.perf_counter() - started
 
 
-def _start(device: torch.device) -> int | None:
-    """Forget the peak so far; the bytes held now."""
+def _reset_peak(device: torch.device) -> int | None:
+    """Reset the peak memory, and return the bytes in use now, None if unknown."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
     with suppress(OSError):
+        # Linux: writing 5 sets the peak (VmHWM) to the current size (VmRSS); see proc(5).
         Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
+        return _read_process_memory("VmRSS")
     return None
 
 
-def _peak(device: torch.device) -> int | None:
+def _read_peak(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
-        return _status("VmHWM")
+        return _read_process_memory("VmHWM")
     return None
 
 
-def _status(name: str) -> int | None:
-    """Bytes that Linux tells of this process."""
-    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+def _read_process_memory(name: str) -> int | None:
+    """Return a field of /proc/self/status in bytes, None if the kernel doesn't have it."""
+    status = Path("/proc/self/status").read_text()
+    match = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None

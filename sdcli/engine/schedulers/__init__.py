@@ -1,1 +1,1 @@
-"""Build Diffusers schedulers and compute with their noise levels."""
+"""Build Diffusers schedulers, describe them, and compute with their noise levels."""

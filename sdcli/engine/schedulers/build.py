@@ -1,52 +1,75 @@
-"""Schedulers, built anew for every batch from the model's pristine configuration.
-
-Never from the current scheduler's: `from_config` hands hidden entries on, so that Karras sigmas
-would survive a detour over DDIM. Diffusers' `compatibles` is no registry either: it misses LCM,
-TCD and SA-Solver.
-"""
+"""Build Diffusers schedulers from the model's configuration and a chosen class and options."""
 
 from __future__ import annotations
 
-import inspect
-import math
 import warnings
-from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import diffusers
-import torch
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.checkpoints.model_defaults import read_json
+from sdcli.engine.runtime.diffusers_internals import (
+    constructor_parameters,
+    noise_sampler_options,
+    scheduler_sigmas,
+    step_parameters,
+)
 from sdcli.errors import ModelError, UsageError
 
 
 def scheduler_class(name: str) -> Any:
-    """The Diffusers class of that name. Raises ModelError when it is not a scheduler."""
-    found = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
-    if found is None:
+    """Return the Diffusers scheduler class of that name. Raises ModelError if there is none."""
+    # `SchedulerMixin.compatibles` would be a shorter list, but lacks LCM, TCD and SA-Solver.
+    cls = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    if cls is None:
         raise ModelError(f"Diffusers has no scheduler {name!r}", code="model.scheduler")
-    return found
+    return cls
+
+
+def load_scheduler(folder: Path) -> Any:
+    """Build the scheduler that the model in `folder` configures. Raises ModelError."""
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    return scheduler_class(str(config.get("_class_name"))).from_config(config)
 
 
 def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Sequence[int]) -> Any:
-    """A scheduler of the chosen class and options over `base`'s configuration, ready for `steps`.
+    """Build a scheduler of the chosen class and options, with its timesteps set for `steps`.
 
-    `base` is the model's own scheduler and stays untouched. `seeds` has one seed an image.
-    Raises UsageError for an option the class lacks, a missing package, impossible steps.
+    The options override the configuration of `base`, the model's own scheduler, which is not
+    changed. `seeds` has one seed per image. Raises UsageError for an option that the class doesn't
+    have, a missing package, or a number of steps that the class doesn't support.
     """
     cls = scheduler_class(choice.class_name) if choice.class_name else type(base)
     options = dict(choice.config)
     _check_options(cls, options)
-    if "noise_sampler_seed" in _parameters(cls):  # DPMSolverSDE never asks the generator
-        options["noise_sampler_seed"] = list(seeds)
+    options |= noise_sampler_options(cls, seeds)
+    with _ignore_construction_warnings(), _errors_as_usage_errors(cls, steps):
+        # Never from the scheduler of the run before: its configuration also has entries that its
+        # own class ignores, so that Karras sigmas would come back after a detour over DDIM.
+        scheduler = cls.from_config(base.config, **options)
+        scheduler.set_timesteps(steps)
+    _check_timesteps(scheduler, steps)
+    return scheduler
+
+
+@contextmanager
+def _ignore_construction_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # Diffusers deprecates algorithm_type=dpmsolver, which still works.
+        warnings.filterwarnings("ignore", ".*algorithm_type", FutureWarning)
+        # Some classes convert tensors to numpy in a way that numpy 2 deprecates.
+        warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
+        yield
+
+
+@contextmanager
+def _errors_as_usage_errors(cls: Any, steps: int) -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            # Of algorithm_type=dpmsolver, which works all the same.
-            warnings.filterwarnings("ignore", ".*algorithm_type", FutureWarning)
-            warnings.filterwarnings("ignore", "__array(_wrap__)?", DeprecationWarning)
-            scheduler = cls.from_config(base.config, **options)
-            scheduler.set_timesteps(steps)
+        yield
     except ImportError as error:
         raise UsageError(
             f"{cls.__name__} needs a package that is not installed: {error}".splitlines()[0],
@@ -55,135 +78,41 @@ def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Se
         ) from error
     except (ValueError, ZeroDivisionError, IndexError) as error:
         raise UsageError(
-            f"{cls.__name__} cannot do {steps} steps so: {error}", code="usage.scheduler"
-        ) from error
-    _check_times(scheduler, steps)
-    return scheduler
-
-
-def _check_times(scheduler: Any, steps: int) -> None:
-    """Raises UsageError for so many steps that two fall together, or one before the trained times.
-
-    Multistep solvers divide by the way between two steps.
-    """
-    trained = scheduler.config.num_train_timesteps
-    levels = [float(level) for level in getattr(scheduler, "sigmas", ())][:steps]
-    together = "solver_order" in scheduler.config and len(set(levels)) < len(levels)
-    if together or float(max(scheduler.timesteps)) >= trained:
-        raise UsageError(
-            f"{type(scheduler).__name__} cannot do {steps} steps so: {trained} times were trained",
+            f"{cls.__name__} does not support {steps} steps with these options: {error}",
             code="usage.scheduler",
-            hint=f"at most {trained - 1} steps",
-        )
-
-
-def timestep_table(choice: SchedulerConfig, steps: int) -> tuple[list[tuple[float, float]], float]:
-    """(timestep, sigma) of each UNet call, and the sigma that the last one leaves.
-
-    On the configuration of Stable Diffusion 1. Sigma is √((1-ᾱ)/ᾱ), the noise per signal. Raises
-    UsageError as `build` does.
-    """
-    scheduler = build_scheduler(
-        SimpleNamespace(config=_STABLE_DIFFUSION), choice, steps=steps, seeds=[0]
-    )
-    between = getattr(scheduler, "sigmas_interpol", None)  # DPM2's second call of a step
-    behind = 1 if isinstance(scheduler, diffusers.KDPM2AncestralDiscreteScheduler) else 0
-    levels = getattr(scheduler, "sigmas", None)
-    pairs = []
-    for i, t in enumerate(scheduler.timesteps):
-        if between is not None and i % 2:
-            sigma = float(between[i - behind])
-        elif levels is not None:
-            sigma = float(levels[i])
-        else:
-            sigma = _sigma(scheduler.alphas_cumprod[int(t)])
-        pairs.append((float(t), sigma))
-    return pairs, _last_sigma(scheduler)
-
-
-def _last_sigma(scheduler: Any) -> float:
-    levels = getattr(scheduler, "sigmas", None)
-    if levels is not None:
-        return float(levels[-1])
-    if isinstance(scheduler, _ENDING_CLEAN):
-        return 0.0
-    if isinstance(scheduler, diffusers.TCDScheduler):
-        return _sigma(scheduler.alphas_cumprod[0])
-    return _sigma(scheduler.final_alpha_cumprod)
-
-
-_ENDING_CLEAN: Final = (
-    diffusers.DDPMScheduler,
-    diffusers.DDPMParallelScheduler,
-    diffusers.LCMScheduler,
-)
-"""Classes without sigmas whose last step gives the predicted clean latents."""
-
-
-def _sigma(alpha: Any) -> float:
-    return float(((1 - alpha) / alpha) ** 0.5)
-
-
-_STABLE_DIFFUSION: Final[Mapping[str, object]] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "epsilon",
-    "set_alpha_to_one": False,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-    "clip_sample": False,
-}
-
-
-def check_eta(scheduler: Any, eta: float) -> None:
-    """Raise UsageError for an eta that the scheduler would silently ignore."""
-    if eta and "eta" not in inspect.signature(scheduler.step).parameters:
-        raise UsageError(
-            f"eta: {type(scheduler).__name__} has none",
-            code="usage.eta",
-            hint="eta means something to DDIM and TCD",
-        )
-
-
-def timesteps(scheduler: Any) -> tuple[float, ...]:
-    """Trained times that the UNet is asked at, first to last."""
-    return tuple(float(t) for t in scheduler.timesteps)
-
-
-def sigmas(scheduler: Any) -> tuple[float, ...] | None:
-    """Noise levels of the steps and the one after them; None for classes that keep none."""
-    levels = getattr(scheduler, "sigmas", None)
-    return None if levels is None else tuple(float(s) for s in levels)
-
-
-def public_config(scheduler: Any) -> dict[str, object]:
-    """The scheduler's configuration as JSON can hold it, without Diffusers' own bookkeeping."""
-    return {
-        key: _plain(value) for key, value in scheduler.config.items() if not key.startswith("_")
-    }
+        ) from error
 
 
 def _check_options(cls: Any, options: Mapping[str, object]) -> None:
-    unknown = options.keys() - _parameters(cls)
+    # `from_config` only logs unknown options.
+    unknown = options.keys() - constructor_parameters(cls)
     if unknown:
         raise UsageError(
             f"{cls.__name__} has no option {', '.join(sorted(unknown))}", code="usage.scheduler"
         )
 
 
-def _parameters(cls: Any) -> set[str]:
-    return set(inspect.signature(cls.__init__).parameters) - {"self"}
+def _check_timesteps(scheduler: Any, steps: int) -> None:
+    """Raise UsageError for more steps than the trained timesteps can tell apart."""
+    num_train_timesteps = scheduler.config.num_train_timesteps
+    levels = scheduler_sigmas(scheduler)
+    sigmas = [] if levels is None else [float(sigma) for sigma in levels[:steps]]
+    # Multistep solvers divide by the difference of two neighbouring noise levels.
+    has_equal_steps = "solver_order" in scheduler.config and len(set(sigmas)) < len(sigmas)
+    if has_equal_steps or float(max(scheduler.timesteps)) >= num_train_timesteps:
+        raise UsageError(
+            f"{type(scheduler).__name__} does not support {steps} steps with these options: "
+            f"the model was trained on {num_train_timesteps} timesteps",
+            code="usage.scheduler",
+            hint=f"use at most {num_train_timesteps - 1} steps",
+        )
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, torch.Tensor):
-        return value.tolist()
-    if hasattr(value, "tolist"):  # a numpy array or number
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):  # lambda_min_clipped is "-inf"
-        return str(value)
-    return value
+def check_eta(scheduler: Any, eta: float) -> None:
+    """Raise UsageError for an eta that the scheduler would silently ignore."""
+    if eta and "eta" not in step_parameters(scheduler):
+        raise UsageError(
+            f"eta: {type(scheduler).__name__} does not use it",
+            code="usage.eta",
+            hint="eta works with DDIM and TCD",
+        )

@@ -1,1 +1,1 @@
-"""Encode prompts."""
+"""Encode prompts with the text encoder."""

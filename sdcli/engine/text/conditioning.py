@@ -1,4 +1,4 @@
-"""What steers the UNet: the prompts of a batch as embeddings."""
+"""Encode the prompts of a batch of jobs into the UNet's conditioning."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from sdcli.engine.text.encoder import PromptEncoder
+from sdcli.engine.text.encoder import PromptEmbedding, PromptEncoder
 from sdcli.job import Job
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conditioning:
-    """What steers the UNet: embeddings (batch, 77, width); without guidance no negative ones."""
+    """The prompt embeddings of a batch.
+
+    Embeddings are (batch, 77, width); `negative_prompt_embeds` is None without guidance. `events`
+    has one tuple of sentences per image.
+    """
 
     prompt_embeds: torch.Tensor
     negative_prompt_embeds: torch.Tensor | None
@@ -21,26 +25,37 @@ class Conditioning:
 
 
 def encode_prompts(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
-    """Encode the jobs' prompts, and the negative ones where guidance will use them."""
+    """Encode the prompts, and the negative prompts if guidance is on. Raises UsageError."""
     clip_skip = jobs[0].clip_skip
     positive = [encoder.encode(job.prompt, clip_skip) for job in jobs]
-    guided = jobs[0].guidance_scale > 1  # as Diffusers decides it
-    # Diffusers skips layers for the prompt only, never for the negative one.
+    # The condition of the pipeline's `do_classifier_free_guidance`.
+    guided = jobs[0].guidance_scale > 1
+    # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
     negative = [encoder.encode(job.negative_prompt) for job in jobs] if guided else []
     events = []
     for image, job in enumerate(jobs):
-        told = [_truncation_events("prompt", positive[image].truncated_text)]
-        if guided:
-            told.append(_truncation_events("negative prompt", negative[image].truncated_text))
-        elif job.negative_prompt:
-            told.append("the negative prompt does nothing at a guidance of 1 or less")
-        events.append(tuple(filter(None, told)))
+        negative_embedding = negative[image] if guided else None
+        events.append(
+            (
+                *_truncation_events("prompt", positive[image]),
+                *_negative_prompt_events(job, negative_embedding),
+            )
+        )
     return Conditioning(
-        prompt_embeds=torch.cat([encoding.embeds for encoding in positive]),
+        prompt_embeds=torch.cat([embedding.embeds for embedding in positive]),
         negative_prompt_embeds=torch.cat([e.embeds for e in negative]) if guided else None,
         events=events,
     )
 
 
-def _truncation_events(what: str, text: str) -> str:
-    return f"{what}: CLIP reads 77 tokens, this was cut off: {text!r}" if text else ""
+def _negative_prompt_events(job: Job, embedding: PromptEmbedding | None) -> tuple[str, ...]:
+    if embedding is not None:
+        return _truncation_events("negative prompt", embedding)
+    if job.negative_prompt:
+        return ("the negative prompt is ignored at a guidance of 1 or less",)
+    return ()
+
+
+def _truncation_events(name: str, embedding: PromptEmbedding) -> tuple[str, ...]:
+    text = embedding.truncated_text
+    return (f"{name}: CLIP reads 77 tokens, this was cut off: {text!r}",) if text else ()

@@ -1,1 +1,1 @@
-"""Encode images to latents and decode latents to images."""
+"""Decode and encode images with a VAE."""

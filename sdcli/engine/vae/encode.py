@@ -1,4 +1,4 @@
-"""Pixels to latents, as Diffusers' image-to-image does it, with the VAE's ladder."""
+"""Encode pixels to latents as Diffusers' image-to-image pipeline does, with the same fallbacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from diffusers import AutoencoderTiny
 from numpy.typing import NDArray
 
 from sdcli.engine.loading.vae import LoadedVae
-from sdcli.engine.vae.memory_fallback import Generators, float32_vae, run_with_memory_fallback
+from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
+from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
 from sdcli.errors import NumericsError, UsageError
 
 
@@ -21,46 +22,55 @@ def encode_image(
     seed: int | None = None,
     tiling: str = "auto",
 ) -> tuple[NDArray[Any], list[str]]:
-    """Latents (4, height/8, width/8) of pixels (height, width, 3), as the UNet has them; rungs.
+    """Encode pixels (height, width, 3) to latents (4, height/8, width/8), scaled for the UNet.
 
-    The mean of the VAE's distribution, or with a `seed` a sample of it. The sides must be multiples
-    of the VAE's scale. Raises UsageError for a sample of a VAE that has no distribution,
-    DeviceError and NumericsError as `decode` does.
+    The sides must be multiples of the VAE's scale. The latents are the mean of the VAE's
+    distribution, or with a `seed` a sample of it. The second value returned describes the
+    fallbacks.
+
+    Raises UsageError for a sample of a VAE without a distribution, DeviceError or NumericsError if
+    the last fallback fails.
     """
     vae = loaded.vae
+    _check_seed(vae, seed)
+    events: list[str] = []
+    generators = None if seed is None else [torch.Generator("cpu").manual_seed(seed)]
+    image = loaded.image_processor.preprocess(pixels[None].astype(np.float32) / 255)
+
+    def encode_batch() -> torch.Tensor:
+        return run_with_memory_fallback(
+            vae,
+            image,
+            lambda batch, batch_generators: _encode(vae, batch, batch_generators),
+            events,
+            tiling=tiling,
+            generators=generators,
+        )
+
+    latents, defect = run_with_float32_fallback(
+        vae, encode_batch, _find_defect, events, action="encoded"
+    )
+    if defect:
+        raise NumericsError(
+            "VAE: the latents of the image are not finite",
+            code="numerics.vae",
+            hint="try another VAE (--vae), or check the model's files",
+        )
+    # The VAE may return its result in channels-last memory order.
+    return np.ascontiguousarray(latents[0].float().cpu().numpy()), events
+
+
+def _check_seed(vae: Any, seed: int | None) -> None:
     if seed is not None and isinstance(vae, AutoencoderTiny):
         raise UsageError(
             "--sample: AutoencoderTiny has no distribution to sample from",
             code="usage.sample",
             hint="leave --sample out, or encode with another --vae",
         )
-    events: list[str] = []
-    generators = None if seed is None else [torch.Generator("cpu").manual_seed(seed)]
-    image = loaded.image_processor.preprocess(pixels[None].astype(np.float32) / 255)
 
-    def attempt() -> torch.Tensor:
-        return run_with_memory_fallback(
-            vae,
-            image,
-            lambda batch, own: _encode(vae, batch, own),
-            events,
-            tiling=tiling,
-            generators=generators,
-        )
 
-    latents = attempt()
-    if not torch.isfinite(latents).all() and vae.dtype != torch.float32:
-        events.append(f"VAE: not finite in {str(vae.dtype)[6:]}, encoded in float32")
-        with float32_vae(vae):
-            latents = attempt()
-    if not torch.isfinite(latents).all():
-        raise NumericsError(
-            "VAE: the latents of the image are not finite",
-            code="numerics.vae",
-            hint="try another VAE (--vae), or check the model's files",
-        )
-    # The VAE's memory order may be channels last, which a reader of the array need not know.
-    return np.ascontiguousarray(latents[0].float().cpu().numpy()), events
+def _find_defect(latents: torch.Tensor) -> str:
+    return "" if torch.isfinite(latents).all() else "not finite"
 
 
 @torch.no_grad()
@@ -73,5 +83,5 @@ def _encode(vae: Any, image: torch.Tensor, generators: Generators) -> torch.Tens
         latents = encoded.latent_dist.mean
     else:
         latents = encoded.latent_dist.sample(generators[0])
-    scale: float = vae.config.scaling_factor
-    return latents * scale  # (batch, 4, height/8, width/8)
+    scaling_factor: float = vae.config.scaling_factor
+    return latents * scaling_factor  # (batch, 4, height/8, width/8)

@@ -1,4 +1,4 @@
-"""A VAE short of memory: the same work one image at a time, in tiles, on the CPU."""
+"""Run a VAE that is short of memory: one image at a time, then in tiles, then on the CPU."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ import torch
 from diffusers import ConsistencyDecoderVAE
 
 from sdcli.engine.runtime import memory
+from sdcli.engine.runtime.diffusers_internals import enable_tiling
 from sdcli.errors import DeviceError, ModelError
 
 TILE = 256
-"""Side of a tile in pixels: the VAE's own (its training size) would leave most images whole."""
+"""Side of a tile in pixels. The default of Diffusers, the size that the VAE was trained at, would
+leave most images in one tile."""
 
 OVERLAP = 0.25
-"""How much of a tile is blended into its neighbours."""
+"""Part of a tile that is blended into its neighbours."""
 
 Generators = Sequence[torch.Generator] | None
+"""One random generator per image, for a VAE that draws noise."""
+
 Work = Callable[[torch.Tensor, Generators], torch.Tensor]
+"""A function of a batch and its generators, which runs the VAE."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Fallback:
+    """A way to run the VAE. `event` describes it, and is empty for the first attempt."""
+
     event: str = ""
     sliced: bool = False
     tiled: bool = False
@@ -40,26 +47,30 @@ def run_with_memory_fallback(
     tiling: str = "auto",
     generators: Generators = None,
 ) -> torch.Tensor:
-    """`work` on the batch, on the first rung that memory allows; `events` tells the rungs taken.
+    """Run `work` on the batch, in the first way that fits into memory.
 
-    `tiling` on starts in tiles, off never takes them. Each rung finds the generators as they were.
-    Raises DeviceError when the last rung does not help, ModelError for a VAE that has no tiles.
+    `tiling` is `auto`, `on` (start in tiles) or `off` (never use tiles). A sentence for each
+    fallback is appended to `events`. Raises DeviceError if none of them fits, ModelError for
+    `tiling="on"` with a VAE that has no tiling.
     """
     states = [generator.get_state() for generator in generators or ()]
-    for rung in _fallbacks(vae, len(batch), tiling):
-        if rung.event:
-            events.append(f"VAE: out of memory, {rung.event}")
+    for fallback in _fallbacks(vae, len(batch), tiling):
+        if fallback.event:
+            events.append(f"VAE: out of memory, {fallback.event}")
             memory.empty_cache()
+        # A failed attempt has drawn from the generators.
         for generator, state in zip(generators or (), states, strict=True):
             generator.set_state(state)
         try:
-            with _on(vae, rung):
-                return _sliced(work, batch, generators) if rung.sliced else work(batch, generators)
+            with _prepared(vae, fallback):
+                if fallback.sliced:
+                    return _run_sliced(work, batch, generators)
+                return work(batch, generators)
         except RuntimeError as error:
             if not memory.is_out_of_memory(error):
                 raise
     raise DeviceError(
-        "VAE: out of memory, whatever was tried",
+        "VAE: out of memory, even with every fallback",
         code="device.memory",
         hint="use a smaller --size, --vae tiny, or --device cpu",
     )
@@ -69,7 +80,7 @@ def _fallbacks(vae: Any, images: int, tiling: str) -> Iterator[_Fallback]:
     can_tile = not isinstance(vae, ConsistencyDecoderVAE)
     if tiling == "on" and not can_tile:
         raise ModelError(
-            f"VAE: {type(vae).__name__} cannot work in tiles",
+            f"VAE: {type(vae).__name__} does not support tiling",
             code="model.vae",
             hint="leave --vae-tiling out",
         )
@@ -85,49 +96,30 @@ def _fallbacks(vae: Any, images: int, tiling: str) -> Iterator[_Fallback]:
 
 
 def can_move_to_cpu(vae: Any) -> bool:
-    """Whether the VAE is not on the CPU already."""
+    """Return whether the VAE is on another device than the CPU."""
     return bool(vae.device.type != "cpu")
 
 
 @contextmanager
-def _on(vae: Any, rung: _Fallback) -> Iterator[None]:
-    """The VAE as the rung wants it, and afterwards as it was."""
+def _prepared(vae: Any, fallback: _Fallback) -> Iterator[None]:
+    """Set the VAE up for the fallback in the `with` block, and restore it afterwards."""
     device, dtype = vae.device, vae.dtype
     try:
-        if rung.tiled:
-            _enable_tiling(vae)
-        if rung.on_cpu:
+        if fallback.tiled:
+            enable_tiling(vae, TILE, OVERLAP)
+        if fallback.on_cpu:
             vae.to(device="cpu", dtype=torch.float32)
         yield
     finally:
-        if rung.on_cpu:
+        if fallback.on_cpu:
             vae.to(device=device, dtype=dtype)
         vae.disable_tiling()
 
 
-def _sliced(work: Work, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
-    """One image at a time, the results gathered on the CPU, which has room for them."""
-    pieces = []
+def _run_sliced(work: Work, batch: torch.Tensor, generators: Generators) -> torch.Tensor:
+    # Not the VAE's own slicing: that keeps all results on the device, which is short of memory.
+    slices = []
     for image in range(len(batch)):
-        own = None if generators is None else [generators[image]]
-        pieces.append(work(batch[image : image + 1], own).cpu())
-    return torch.cat(pieces)
-
-
-def _enable_tiling(vae: Any) -> None:
-    vae.enable_tiling()
-    scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    vae.tile_sample_min_size = TILE
-    vae.tile_latent_min_size = TILE // scale
-    vae.tile_overlap_factor = OVERLAP
-
-
-@contextmanager
-def float32_vae(vae: Any) -> Iterator[None]:
-    """The VAE in full precision for a while."""
-    dtype = vae.dtype
-    vae.to(dtype=torch.float32)
-    try:
-        yield
-    finally:
-        vae.to(dtype=dtype)
+        image_generators = None if generators is None else [generators[image]]
+        slices.append(work(batch[image : image + 1], image_generators).cpu())
+    return torch.cat(slices)

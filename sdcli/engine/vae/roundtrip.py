@@ -1,9 +1,10 @@
-"""Latents as an array, out of a file, decoded and encoded by a VAE alone."""
+"""Decode and encode single images with a VAE that was loaded alone, and measure the cost."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sdcli.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodedImage:
-    """Pixels (height, width, 3), the rungs taken, and the time."""
+    """Pixels (height, width, 3), sentences about fallbacks, and the duration."""
 
     pixels: NDArray[np.uint8]
     events: tuple[str, ...]
@@ -28,7 +29,10 @@ class DecodedImage:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RoundTrip:
-    """A picture that went through a VAE, and what that cost; no encoding when it was latents."""
+    """An image (height, width, 3) after encoding and decoding, and what that cost.
+
+    `encode_seconds` is None if the input was latents. `peak_bytes` is None if unknown.
+    """
 
     pixels: NDArray[np.uint8]
     events: tuple[str, ...]
@@ -40,20 +44,20 @@ class RoundTrip:
 def decode_array(
     loaded: LoadedVae, latents: NDArray[Any], *, tiling: str = "auto", seed: int = 0
 ) -> DecodedImage:
-    """Decode latents (4, height/8, width/8) as a run would that ended with them.
+    """Decode latents (4, height/8, width/8) exactly as a run that ends with them would.
 
-    `seed` is for a VAE that draws noise. Raises UsageError when they have another number of
-    channels, DeviceError and NumericsError as `decode` does.
+    `seed` is for a VAE that draws noise. Raises UsageError if the VAE needs another number of
+    channels, DeviceError and NumericsError as `decode_latents` does.
     """
     channels = loaded.facts.latent_channels
     if latents.shape[0] != channels:
         raise UsageError(
-            f"latents of {latents.shape[0]} channels, the VAE reads {channels}",
+            f"the latents have {latents.shape[0]} channels, but the VAE needs {channels}",
             code="usage.latents",
-            hint="they are another model's: name it with --model",
+            hint="they were made by another model: name it with --model",
         )
     started = time.perf_counter()
-    # In the run's dtype before anything else, or the division would round otherwise than there.
+    # The dtype of a run, before the division by the scaling factor, which rounds in it.
     batch = torch.from_numpy(latents)[None].to(loaded.device, loaded.dtype)
     generators = [torch.Generator("cpu").manual_seed(seed)]
     pixels, events = decode_latents(loaded, batch, tiling=tiling, generators=generators)
@@ -69,18 +73,16 @@ def round_trip(
     latents: NDArray[Any] | None,
     tiling: str = "auto",
 ) -> RoundTrip:
-    """Decode the latents, or those that the pixels are encoded to, and measure it."""
+    """Decode `latents`, or encode `pixels` (height, width, 3) and decode the result."""
     events: list[str] = []
     encoded = None
     if latents is None:
         assert pixels is not None
-        picture = pixels
-        encoded = profile(lambda: encode_image(loaded, picture, tiling=tiling), loaded.device)
-        latents, rungs = encoded.result
-        events += rungs
-    given = latents
-    decoded = profile(lambda: decode_array(loaded, given, tiling=tiling), loaded.device)
-    peaks = [m.peak_bytes for m in (encoded, decoded) if m and m.peak_bytes is not None]
+        encoded = profile(partial(encode_image, loaded, pixels, tiling=tiling), loaded.device)
+        latents, events = encoded.result
+    decoded = profile(partial(decode_array, loaded, latents, tiling=tiling), loaded.device)
+    profiles = (encoded, decoded) if encoded else (decoded,)
+    peaks = [p.peak_bytes for p in profiles if p.peak_bytes is not None]
     return RoundTrip(
         pixels=decoded.result.pixels,
         events=(*events, *decoded.result.events),

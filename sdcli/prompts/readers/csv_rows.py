@@ -1,4 +1,4 @@
-"""CSV and TSV: the first row names the fields, every other row is a request."""
+"""Read CSV and TSV files: a header row that names the fields, then one request per row."""
 
 from __future__ import annotations
 
@@ -11,52 +11,46 @@ from itertools import islice
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.entry import (
-    EntryIterator,
-    PromptEntry,
-    SourceLocation,
-    invalid_utf8_offset,
-    located_error,
-    utf8_error,
-)
-from sdcli.prompts.readers.csv_header import check_header
+from sdcli.prompts.encoding import invalid_utf8_offset, utf8_error
+from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
+from sdcli.prompts.readers.csv_header import DELIMITER_NAMES, check_header
 
-_QUOTED = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
-_QUOTES: Final = "a cell in quotes ends with one, and a quote inside of it is doubled"
+_QUOTED_CELL = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
+_QUOTES_HINT: Final = "close a quoted cell with a quote, and double the quotes inside it"
 
 
 def read_csv(lines: Iterable[str], file: str) -> EntryIterator:
-    """Columns between commas. An empty cell says nothing; quotes as every spreadsheet has them."""
+    """Read comma-separated columns, quoted as spreadsheets do. Empty cells set nothing."""
     return _read(lines, file, ",")
 
 
 def read_tsv(lines: Iterable[str], file: str) -> EntryIterator:
-    """Columns between tabs."""
+    """Read tab-separated columns, quoted as spreadsheets do. Empty cells set nothing."""
     return _read(lines, file, "\t")
 
 
 def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
-    source = _Counted(lines)
-    rows = csv.reader(source, delimiter=delimiter, strict=True)
+    recorder = _LineRecorder(lines)
+    rows = csv.reader(recorder, delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
-        source.begin()
+        recorder.begin_row()
         try:
             cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            yield _not_a_row(source.row(file, delimiter), error)
+            yield _row_error(recorder.row(file, delimiter), error)
             if not header:
                 return
-            source.give_back()
+            recorder.unread_rest()
             continue
-        row = source.row(file, delimiter)
-        if not any(cell.strip() for cell in cells) or (not header and cells[0].startswith("#")):
+        row = recorder.row(file, delimiter)
+        if _is_blank(cells) or (not header and cells[0].startswith("#")):
             yield None
         elif header:
-            yield _entry(header, cells, row)
-        elif problem := _broken(row) or check_header(cells, row.start, delimiter):
+            yield _row_entry(header, cells, row)
+        elif problem := _check_utf8(row) or check_header(cells, row.cell_location, delimiter):
             yield problem
             return
         else:
@@ -64,102 +58,111 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
             yield None
 
 
-class _Counted:
-    """Lines that remember those that make a row."""
+class _LineRecorder:
+    """An iterator of lines that keeps those of the current row, for the locations of errors."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
-        self._again: deque[str] = deque()
-        self._taken: list[str] = []
+        self._unread: deque[str] = deque()
+        self._row_lines: list[str] = []
         self._number = 0
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = self._again.popleft() if self._again else next(self._lines)
+        line = self._unread.popleft() if self._unread else next(self._lines)
         self._number += 1
-        self._taken.append(line)
+        self._row_lines.append(line)
         return line
 
-    def begin(self) -> None:
-        self._taken = []
+    def begin_row(self) -> None:
+        """Begin a new row with the next line."""
+        self._row_lines = []
 
     def row(self, file: str, delimiter: str) -> _Row:
-        """The lines since the beginning."""
-        first = self._number - len(self._taken) + 1
-        return _Row("".join(self._taken), file, first, delimiter)
+        """Return the current row."""
+        first = self._number - len(self._row_lines) + 1
+        return _Row("".join(self._row_lines), file, first, delimiter)
 
-    def give_back(self) -> None:
-        """Take only the first line for the broken row: those after it may be good ones."""
-        lines = self._taken[1:]
-        self._again.extendleft(reversed(lines))
+    def unread_rest(self) -> None:
+        """Push back all lines of the current row but the first."""
+        # A quote that is never closed takes all lines to the end of the file, most of them valid.
+        lines = self._row_lines[1:]
+        self._unread.extendleft(reversed(lines))
         self._number -= len(lines)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """The text of a row, which may have several lines, and the number of the first one."""
+    """The text of a row, of one or more lines, and the number of the first line."""
 
     text: str
     file: str
     line: int
     delimiter: str
 
-    def place(self, offset: int) -> SourceLocation:
-        """Where an offset of the text is in the file."""
+    def location(self, offset: int) -> SourceLocation:
+        """Return the location of an offset in the text."""
         before = self.text[:offset]
         column = offset - (before.rfind("\n") + 1) + 1
         return SourceLocation(self.file, self.line + before.count("\n"), column)
 
-    def start(self, index: int) -> SourceLocation:
-        """Where a cell begins."""
-        return self.place(next(islice(self.starts(), index, None), 0))
+    def cell_location(self, index: int) -> SourceLocation:
+        """Return the location of a cell."""
+        return self.location(next(islice(self.cell_offsets(), index, None), 0))
 
-    def starts(self) -> Iterator[int]:
-        """The offsets of the cells."""
-        at = 0
+    def cell_offsets(self) -> Iterator[int]:
+        """Yield the offsets of the cells."""
+        offset = 0
         while True:
-            yield at
-            quoted = _QUOTED.match(self.text, at)
-            at = self.text.find(self.delimiter, quoted.end() if quoted else at) + 1
-            if not at:
+            yield offset
+            quoted = _QUOTED_CELL.match(self.text, offset)
+            end = self.text.find(self.delimiter, quoted.end() if quoted else offset)
+            if end < 0:
                 return
+            offset = end + 1
 
 
-def _not_a_row(row: _Row, error: csv.Error) -> UsageError:
-    """What is wrong with its quotes, which the parser does not place."""
-    for start in row.starts():
-        if not (cell := _QUOTED.match(row.text, start)):
+def _row_error(row: _Row, error: csv.Error) -> UsageError:
+    """Build the error of a row that the csv module rejects, locating its wrong quote."""
+    for start in row.cell_offsets():
+        if not (cell := _QUOTED_CELL.match(row.text, start)):
             continue
         if not cell[1]:
-            return located_error(row.place(start), "the quote is not closed", hint=_QUOTES)
+            return located_error(row.location(start), "the quote is not closed", hint=_QUOTES_HINT)
         if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\r", "\n", ""):
-            end = row.place(cell.end())
-            if "\n" in cell[0]:  # more likely the first line lacks a quote
-                what = f"the quote is closed in line {end.line} only, and more text follows"
-                return located_error(row.place(start), what, hint=_QUOTES)
-            return located_error(end, "text after the closing quote", hint=_QUOTES)
-    return located_error(row.place(0), f"not a row: {error}")
+            end = row.location(cell.end())
+            # The quote that closes the cell more likely opens another one, in a later line.
+            if "\n" in cell[0]:
+                message = f"the quote is closed only in line {end.line}, where more text follows"
+                return located_error(row.location(start), message, hint=_QUOTES_HINT)
+            return located_error(end, "text after the closing quote", hint=_QUOTES_HINT)
+    return located_error(row.location(0), f"invalid row: {error}")
 
 
-def _broken(row: _Row) -> UsageError | None:
+def _is_blank(cells: Sequence[str]) -> bool:
+    return not any(cell.strip() for cell in cells)
+
+
+def _check_utf8(row: _Row) -> UsageError | None:
     offset = invalid_utf8_offset(row.text)
-    return None if offset is None else utf8_error(row.place(offset))
+    return None if offset is None else utf8_error(row.location(offset))
 
 
-def _entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntry | UsageError:
-    if problem := _broken(row):
+def _row_entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntry | UsageError:
+    if problem := _check_utf8(row):
         return problem
     faults = []
     if len(cells) > len(header):
-        what = f"{len(cells)} cells, but {len(header)} columns have a name"
-        hint = "a cell with a comma in it stands in quotes"
-        faults = [located_error(row.start(len(header)), what, hint=hint)]
+        message = f"{len(cells)} cells, but only {len(header)} named columns"
+        hint = f"quote cells that contain {DELIMITER_NAMES[row.delimiter]}"
+        faults = [located_error(row.cell_location(len(header)), message, hint=hint)]
     return PromptEntry(
+        # Short rows are common: spreadsheets drop empty cells at the end.
         fields={name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()},
-        location=row.place(0),
+        location=row.location(0),
         is_text=True,
-        locate=lambda name: row.start(header.index(name) if name in header else 0),
+        locate=lambda name: row.cell_location(header.index(name) if name in header else 0),
         faults=faults,
     )

@@ -1,4 +1,4 @@
-"""Where the keys and values of a JSON text are, which its parser does not tell."""
+"""Find the offsets of keys and values in a JSON text, which Python's parser does not report."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from sdcli.prompts.readers.locations import Path
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]|[^\s{}\[\],:"]+')
-_CONSTANTS = ("NaN", "Infinity", "-Infinity")
-_LONGEST_NUMBER = 4300  # digits, which is what Python converts
+_CONSTANTS: Final = ("NaN", "Infinity", "-Infinity")
+_MAX_DIGITS: Final = 4300  # Python's limit for int(), a protection against quadratic time
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Token:
+    """A key, a value, or the bracket that opens one."""
+
     path: Path
     offset: int
     text: str
@@ -23,55 +26,54 @@ class _Part:
 
 
 def json_offsets(text: str) -> dict[Path, int]:
-    """Where each value begins: the item of a list at its own place, a field at its name."""
-    found: dict[Path, int] = {}
-    for part in _parts(text):
-        found.setdefault(part.path, part.offset)
-    return found
+    """Return the offset of each value: of an item itself, of the key of a field."""
+    offsets: dict[Path, int] = {}
+    for token in _tokens(text):
+        offsets.setdefault(token.path, token.offset)
+    return offsets
 
 
-def json_fault(text: str, error: Exception) -> tuple[str, int]:
-    """What is wrong with a text whose grammar was good so far, and the offset of it."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply", 0
-    return _oddity(text) or (str(error), 0)
-
-
-def _oddity(text: str) -> tuple[str, int] | None:
-    """What the grammar allows and we do not: a name twice, NaN, endless digits."""
-    seen: set[Path] = set()
-    for part in _parts(text):
-        if part.is_key:
-            if part.path in seen:
-                return f"{part.path[-1]!r} is there twice", part.offset
-            seen.add(part.path)
-        elif part.text in _CONSTANTS:
-            return f"{part.text} is no number", part.offset
-        elif part.text[0] != '"' and len(part.text) > _LONGEST_NUMBER:
-            return f"a number of {len(part.text)} digits is too large", part.offset
+def find_rejected_token(text: str) -> tuple[str, int] | None:
+    """Find a duplicate key, NaN, an infinity or endless digits: the message and the offset."""
+    keys: set[Path] = set()
+    for token in _tokens(text):
+        if token.is_key:
+            if token.path in keys:
+                return f"duplicate key {token.path[-1]!r}", token.offset
+            keys.add(token.path)
+        elif token.text in _CONSTANTS:
+            return f"{token.text} is not a valid number", token.offset
+        elif token.text[0] != '"' and len(token.text) > _MAX_DIGITS:
+            return f"number with {len(token.text)} digits is too large", token.offset
     return None
 
 
-def _parts(text: str) -> Iterator[_Part]:
-    """The keys and values of a text whose beginning is valid, in their order."""
+def _tokens(text: str) -> Iterator[_Token]:
+    """Yield the keys and values in their order; the text must be valid as far as it is read."""
     path: list[str | int] = []
     is_key = False
-    for token in _TOKEN.finditer(text):
-        word = token[0]
+    for match in _TOKEN.finditer(text):
+        word = match[0]
         if word in ("{", "["):
-            yield _Part(tuple(path), token.start(), word, False)
+            yield _Token(tuple(path), match.start(), word, is_key=False)
             path.append("" if word == "{" else 0)
             is_key = word == "{"
         elif word in ("}", "]"):
             del path[-1:]
             is_key = False
         elif word == ",":
-            last = path[-1] if path else ""
-            is_key = isinstance(last, str)
-            path[-1:] = [last if isinstance(last, str) else last + 1]
+            is_key = _advance(path)
         elif is_key:
             path[-1:] = [json.loads(word)]
-            yield _Part(tuple(path), token.start(), word, True)
+            yield _Token(tuple(path), match.start(), word, is_key=True)
             is_key = False
         else:
-            yield _Part(tuple(path), token.start(), word, False)
+            yield _Token(tuple(path), match.start(), word, is_key=False)
+
+
+def _advance(path: list[str | int]) -> bool:
+    """Move a path to the next item of its list. Returns whether a key comes next instead."""
+    last = path[-1] if path else ""
+    if isinstance(last, int):
+        path[-1] = last + 1
+    return isinstance(last, str)

@@ -1,4 +1,4 @@
-"""From offsets in a text to lines and columns, for documents whose parsers do not tell."""
+"""Convert offsets in a document to lines and columns, for parsers that keep no locations."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TypeVar
 
 from sdcli.prompts.entry import SourceLocation
 
-Offset = TypeVar("Offset")
+Location = TypeVar("Location")
 Path = tuple[str | int, ...]
-"""The way to a value in a document: names of objects, indices of lists."""
+"""The path of a value in a document: the names of objects and the indices of lists."""
 
 
 class LineIndex:
-    """The lines of a text that is a file's."""
+    """The starts of the lines of a file's text."""
 
     def __init__(self, text: str, file: str) -> None:
         self._file = file
         self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def location(self, offset: int) -> SourceLocation:
-        """The line and the column of an offset."""
+        """Return the line and the column of an offset."""
         line = bisect_right(self._starts, offset)
         return SourceLocation(self._file, line, offset - self._starts[line - 1] + 1)
 
 
-def nearest_location(places: Mapping[Path, Offset], path: Path, otherwise: Offset) -> Offset:
-    """Where a value is, or the nearest one around it of which that is known."""
-    while path and path not in places:
+def nearest_location(locations: Mapping[Path, Location], path: Path, default: Location) -> Location:
+    """Return the location of a value, or of the nearest value around it that has one."""
+    while path and path not in locations:
         path = path[:-1]
-    return places.get(path, otherwise)
+    return locations.get(path, default)

@@ -1,4 +1,4 @@
-"""Text: a prompt a line, alone or with options in the manner of A1111 and of kohya.
+"""Read text files: one prompt per line, with options in the syntax of A1111 or kohya's scripts.
 
 a cat
 a cat --n a dog --w 64 --h 64 --d 7 --s 20 --l 3
@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.errors import UsageError
+from sdcli.prompts.encoding import check_utf8
 from sdcli.prompts.entry import (
     EntryIterator,
     PromptEntry,
     SourceLocation,
-    check_utf8,
     located_error,
+    relocated_error,
 )
 from sdcli.prompts.fields import canonical_field, field_type
 
-_SHORT: Final[Mapping[str, str]] = {
+_SHORT_NAMES: Final[Mapping[str, str]] = {
     "n": "negative_prompt",
     "w": "width",
     "h": "height",
@@ -31,18 +32,19 @@ _SHORT: Final[Mapping[str, str]] = {
     "l": "guidance",
     "ss": "scheduler",
 }
-"""kohya's letters, of either case."""
+"""The option names of kohya's scripts, in upper or lower case."""
 
 _OPTION = re.compile(r"(?:^|(?<=\s))--([A-Za-z][\w-]*)(?=\s|=|$)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_SPACES = re.compile(r"\s*")
 
 
 def read_txt(lines: Iterable[str], file: str) -> EntryIterator:
-    """The prompts of a text file. Empty lines and those that begin with # are none.
+    """Read the prompts of a text file; blank lines and those that begin with # are skipped.
 
-    A line of options alone, before the first prompt, sets defaults. Only a value in quotes may
-    contain what looks like an option; in double quotes a backslash saves the next sign.
+    A line of options alone, before the first prompt, sets defaults. Only a quoted value may contain
+    the text of an option; in double quotes, a backslash escapes the next character.
     """
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\r\n")
@@ -50,100 +52,106 @@ def read_txt(lines: Iterable[str], file: str) -> EntryIterator:
         if not text.strip() or text.lstrip().startswith("#"):
             yield check_utf8(text, SourceLocation(file, number))
             continue
-        place = SourceLocation(file, number, start)
-        yield check_utf8(text, place) or _entry(text, place)
+        location = SourceLocation(file, number, start)
+        yield check_utf8(text, location) or _read_line(text, location)
 
 
 def read_plain_lines(lines: Iterable[str], file: str) -> EntryIterator:
-    """A prompt a line and nothing else: no options are looked for."""
+    """Read one prompt per line, without options."""
     for number, line in enumerate(lines, 1):
         text = line.strip()
-        place = SourceLocation(file, number)
+        location = SourceLocation(file, number)
         if not text or text.startswith("#"):
-            yield check_utf8(text, place)
+            yield check_utf8(text, location)
         else:
-            yield check_utf8(text, place) or PromptEntry(fields={"prompt": text}, location=place)
+            entry = PromptEntry(fields={"prompt": text}, location=location)
+            yield check_utf8(text, location) or entry
 
 
 @dataclass(frozen=True)
 class _Option:
+    """An option of a line. `raw` is its value with quotes and spaces, from column `start`."""
+
     name: str
-    raw: str  # its value with the quotes and the spaces around it
-    start: int  # the column at which that begins
-    place: SourceLocation
+    raw: str
+    start: int
+    location: SourceLocation
+
+    def error(self, message: str, column: int | None = None) -> UsageError:
+        location = self.location if column is None else self.location.at_column(column)
+        return located_error(location, f"--{self.name}{message}")
 
 
-def _entry(text: str, place: SourceLocation) -> PromptEntry:
-    """The words before the first option as the prompt, and what every option sets."""
-    first = _next_option(text, 0)
+def _read_line(text: str, location: SourceLocation) -> PromptEntry:
+    """Read the words before the first option as the prompt, then the options."""
+    first = _find_option(text, 0)
     prompt = text[: first.start() if first else len(text)].strip()
     fields: dict[str, object] = {"prompt": prompt} if prompt else {}
-    places: dict[str, SourceLocation] = {}
+    locations: dict[str, SourceLocation] = {}
     faults: list[UsageError] = []
-    for option in _options(text, first, place):
-        name = _SHORT.get(option.name.lower(), option.name)
+    for option in _options(text, first, location):
+        name = _SHORT_NAMES.get(option.name.lower(), option.name)
         try:
             if name in fields:
-                raise located_error(option.place, f"--{option.name} is said twice")
-            places[name] = option.place
-            fields[name] = _value(option) or _switched_on(option, name)
+                raise option.error(" is a duplicate option")
+            locations[name] = option.location
+            fields[name] = _parse_value(option, name)
         except UsageError as error:
             faults.append(error)
-            if name == "prompt":  # without one, the line would be taken for defaults
+            # Without a prompt, the line would be taken for defaults and get a second error.
+            if name == "prompt":
                 fields.setdefault(name, option.raw)
     return PromptEntry(
         fields=fields,
-        location=place,
+        location=location,
         is_text=True,
-        locate=lambda name: places.get(name, place),
+        locate=lambda name: locations.get(name, location),
         faults=faults,
     )
 
 
-def _options(text: str, at: re.Match[str] | None, place: SourceLocation) -> Iterator[_Option]:
-    while at:
-        start = at.end() + (text[at.end() : at.end() + 1] == "=")
-        following = _next_option(text, start)
+def _options(text: str, match: re.Match[str] | None, location: SourceLocation) -> Iterator[_Option]:
+    """Yield the options of a line, from the match of the first one."""
+    while match:
+        start = match.end() + (text[match.end() : match.end() + 1] == "=")
+        following = _find_option(text, start)
         raw = text[start : following.start() if following else len(text)]
-        yield _Option(at[1], raw, start + 1, place.at(at.start() + 1))
-        at = following
+        yield _Option(match[1], raw, start + 1, location.at_column(match.start() + 1))
+        match = following
 
 
-def _next_option(text: str, start: int) -> re.Match[str] | None:
-    """The next option that is not inside of a quoted value, which must be a value's first sign."""
-    first = re.compile(r"\s*").match(text, start)
-    begin = first.end() if first else start
-    if start and (quoted := _QUOTED.match(text, begin)):
-        start = quoted.end()
-    return _OPTION.search(text, start)
+def _find_option(text: str, value_start: int) -> re.Match[str] | None:
+    """Find the next option behind the value that starts there, or from the start of the line."""
+    spaces = _SPACES.match(text, value_start)
+    begin = spaces.end() if spaces else value_start
+    # Quotes count only at the start of a value: prompts may contain apostrophes and inches.
+    if value_start and (quoted := _QUOTED.match(text, begin)):
+        value_start = quoted.end()
+    return _OPTION.search(text, value_start)
 
 
-def _value(option: _Option) -> str:
-    """The value without its quotes; empty when there is none. Raises UsageError."""
+def _parse_value(option: _Option, name: str) -> str:
+    """Return the value of an option without its quotes. Raises UsageError."""
     value = option.raw.strip()
-    if not value or value[0] not in "\"'":
+    if not value:
+        return _switch_value(option, name)
+    if value[0] not in "\"'":
         return value
     column = option.start + len(option.raw) - len(option.raw.lstrip())
     match = _QUOTED.match(value)
     if not match:
-        raise located_error(option.place.at(column), f"--{option.name}: the quote is not closed")
+        raise option.error(": the quote is not closed", column)
     if rest := value[match.end() :].lstrip():
         column += len(value) - len(rest)
-        raise located_error(
-            option.place.at(column), f"--{option.name}: {rest!r} after the closing quote"
-        )
+        raise option.error(f": unexpected {rest!r} after the closing quote", column)
     return match[2] if match[1] is None else _ESCAPE.sub(r"\1", match[1])
 
 
-def _switched_on(option: _Option, name: str) -> str:
-    """What an option without a value says: a switch is on. Raises UsageError for all others."""
-    if option.raw.strip():
-        return ""  # two quotes, and nothing between them
+def _switch_value(option: _Option, name: str) -> str:
+    """Return the value of an option without one. Raises UsageError unless it is a switch."""
     try:
         if field_type(canonical_field(name)) == "bool":
             return "true"
     except UsageError as error:
-        raise located_error(
-            option.place, error.message, code=error.code, hint=error.hint
-        ) from error
-    raise located_error(option.place.at(option.start), f"--{option.name} has no value")
+        raise relocated_error(option.location, error) from error
+    raise option.error(" has no value", option.start)

@@ -1,137 +1,170 @@
-"""YAML documents. Only the tree is PyYAML's: what a word means is decided as in YAML 1.2.
+"""Read YAML documents with the scalars of YAML 1.2, where `negative: no` is text.
 
-So `negative: no` is a text and not "false", and no tag can make anything but plain values.
+PyYAML only builds the tree of nodes; its constructors follow YAML 1.1 and are not used.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sdcli.errors import UsageError
+from sdcli.prompts.encoding import check_document_utf8
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
-from sdcli.prompts.readers.documents import document_entries, utf8_fault
+from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, Path, nearest_location
 
 _INT = re.compile(r"[-+]?[0-9]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
-_WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
-_KINDS = ("bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value")
-_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in _KINDS)
-_MERGE = "tag:yaml.org,2002:merge"
-_DEPTH = 5
-_DEEPEST = 1000  # levels of nesting; the parser falls over at some thirty thousand
+_CONSTANTS: Final = {
+    spelling: value
+    for word, value in (("true", True), ("false", False), ("null", None), ("~", None), ("", None))
+    for spelling in (word, word.title(), word.upper())
+}
+_STANDARD_TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in (
+        "bool", "float", "int", "map", "merge", "null", "seq", "str", "timestamp", "value"
+    )
+)  # fmt: skip
+_MERGE_TAG: Final = "tag:yaml.org,2002:merge"
+
+# The deepest value of a field is a side in a sweep of sizes: requests, index, size, item, side. An
+# alias may refer to its own parent, which makes a short document endlessly deep.
+_MAX_DEPTH: Final = 5
+
+# PyYAML's C parser recurses, and crashes the process at about thirty thousand levels.
+_MAX_NESTING: Final = 1000
 
 
 def read_yaml(lines: Iterable[str], file: str) -> EntryIterator:
-    """The documents of a YAML file, one after the other; each is held in memory as a whole."""
+    """Read the documents of a YAML file; the file is held in memory as a whole."""
     import yaml
 
     text = "".join(lines)
-    if problem := utf8_fault(text, file):
+    if problem := check_document_utf8(text, file):
         yield problem
         return
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _check_depth(yaml.parse(text, Loader=loader))
+        _check_nesting(yaml.parse(text, Loader=loader))
         for node in yaml.compose_all(text, Loader=loader):
-            tree = _Tree(file)
-            yield from document_entries(tree.value(node, ()), tree.place)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = (
-            SourceLocation(file, mark.line + 1, mark.column + 1)
-            if mark
-            else SourceLocation(file, 1, 1)
-        )
-        yield located_error(place, f"not YAML: {error.problem or error.context}")
-    except yaml.YAMLError as error:
-        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        place = LineIndex(text, file).location(odd.start() if odd else 0)
-        yield located_error(place, f"not YAML: {error}".splitlines()[0])
-    except RecursionError:
-        yield located_error(SourceLocation(file, 1, 1), "not YAML: nested too deeply")
+            document = _Document(file)
+            yield from document_entries(document.build(node, ()), document.locate)
+    except (yaml.YAMLError, RecursionError) as error:
+        yield _syntax_error(text, file, error)
     except UsageError as error:
         yield error
 
 
-def _check_depth(events: Iterable[Any]) -> None:
-    """Raises RecursionError before the parser's own recursion, in C, would end the process."""
+def _syntax_error(text: str, file: str, error: Exception) -> UsageError:
+    """Build the error of a text that PyYAML rejects, with the best known location."""
+    import yaml
+
+    location = SourceLocation(file, 1, 1)
+    message = "nested too deeply"
+    if isinstance(error, yaml.MarkedYAMLError):
+        message = error.problem or error.context
+        if mark := error.problem_mark or error.context_mark:
+            location = SourceLocation(file, mark.line + 1, mark.column + 1)
+    elif isinstance(error, yaml.YAMLError):
+        # A control character: the error has no location that can be relied on.
+        character = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        message = str(error).partition("\n")[0]
+        location = LineIndex(text, file).location(character.start() if character else 0)
+    return located_error(location, f"invalid YAML: {message}")
+
+
+def _check_nesting(events: Iterable[Any]) -> None:
+    """Raise RecursionError for a document that would crash the process when it is composed."""
     from yaml import CollectionEndEvent, CollectionStartEvent
 
     depth = 0
     for event in events:
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > _DEEPEST:
+        if depth > _MAX_NESTING:
             raise RecursionError
 
 
-class _Tree:
-    """The plain values of a document's nodes, and where they and their parts are."""
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-        self._places: dict[Path, SourceLocation] = {}
-        self._pairs: dict[int, dict[str, _Pair]] = {}
-
-    def place(self, path: Path) -> SourceLocation:
-        return nearest_location(self._places, path, SourceLocation(self._file, 1, 1))
-
-    def value(self, node: Any, path: Path) -> object:
-        """What is deeper than any field has no value: an alias may make a small file endless."""
-        self._places.setdefault(path, self._of(node))
-        if node.tag not in _TAGS:
-            raise located_error(self._of(node), f"the tag {node.tag!r} is not understood")
-        if node.id == "scalar":
-            return _scalar(node.value) if not node.style else node.value
-        if len(path) >= _DEPTH:
-            return [] if node.id == "sequence" else {}
-        if node.id == "sequence":
-            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-        fields = {}
-        for name, pair in self._fields(node).items():
-            self._places[*path, name] = self._of(pair.key)
-            fields[name] = self.value(pair.value, (*path, name))
-        return fields
-
-    def _fields(self, node: Any) -> dict[str, _Pair]:
-        """The fields of a mapping, and behind its own those that `<<` merges into it."""
-        if id(node) in self._pairs:
-            return self._pairs[id(node)]
-        self._pairs[id(node)] = own = {}  # what merges itself finds this, and ends
-        merged: dict[str, _Pair] = {}
-        for key, value in node.value:
-            if key.tag == _MERGE:
-                for other in value.value if value.id == "sequence" else [value]:
-                    merged = self._merged(other) | merged
-                continue
-            name = key.value if key.id == "scalar" else None
-            if not isinstance(name, str):
-                raise located_error(self._of(key), "a name of a field is a word")
-            if name in own:
-                raise located_error(self._of(key), f"{name!r} is there twice")
-            own[name] = _Pair(key, value)
-        own |= {name: pair for name, pair in merged.items() if name not in own}
-        return own
-
-    def _merged(self, node: Any) -> dict[str, _Pair]:
-        if node.id != "mapping":
-            raise located_error(self._of(node), "<< merges a mapping or a list of them")
-        return self._fields(node)
-
-    def _of(self, node: Any) -> SourceLocation:
-        return SourceLocation(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
-
-
 class _Pair(NamedTuple):
+    """The nodes of a key and its value."""
+
     key: Any
     value: Any
 
 
-def _scalar(word: str) -> object:
-    if word.lower() in _WORDS:
-        return _WORDS[word.lower()]
-    if _INT.fullmatch(word):
-        return int(word)
-    return float(word) if _FLOAT.fullmatch(word) else word
+class _Document:
+    """Builds the plain values of a document's nodes and keeps their locations."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._locations: dict[Path, SourceLocation] = {}
+        self._pairs: dict[int, dict[str, _Pair]] = {}
+
+    def locate(self, path: Path) -> SourceLocation:
+        """Return the location of a value that was built, or of the nearest one around it."""
+        return nearest_location(self._locations, path, SourceLocation(self._file, 1, 1))
+
+    def build(self, node: Any, path: Path) -> object:
+        """Build the value of a node; lists and objects that are too deep stay empty.
+
+        Raises UsageError.
+        """
+        self._locations.setdefault(path, self._start(node))
+        # A tag like !!python/name could otherwise make arbitrary objects.
+        if node.tag not in _STANDARD_TAGS:
+            raise located_error(self._start(node), f"unsupported tag {node.tag!r}")
+        if node.id == "scalar":
+            return node.value if node.style else _parse_plain_scalar(node.value)
+        if len(path) >= _MAX_DEPTH:
+            return [] if node.id == "sequence" else {}
+        if node.id == "sequence":
+            return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+        fields = {}
+        for name, pair in self._mapping(node).items():
+            self._locations[*path, name] = self._start(pair.key)
+            fields[name] = self.build(pair.value, (*path, name))
+        return fields
+
+    def _mapping(self, node: Any) -> dict[str, _Pair]:
+        """Return the pairs of a mapping, those that `<<` merges into it last."""
+        if id(node) in self._pairs:
+            return self._pairs[id(node)]
+        # Stored before it is filled, so that a mapping that merges itself ends here.
+        self._pairs[id(node)] = pairs = {}
+        merged: dict[str, _Pair] = {}
+        for key, value in node.value:
+            if key.tag == _MERGE_TAG:
+                merged = self._merge(value) | merged
+                continue
+            if key.id != "scalar":
+                raise located_error(self._start(key), "field names must be text")
+            name = key.value
+            if name in pairs:
+                raise located_error(self._start(key), f"duplicate key {name!r}")
+            pairs[name] = _Pair(key, value)
+        pairs |= {name: pair for name, pair in merged.items() if name not in pairs}
+        return pairs
+
+    def _merge(self, value: Any) -> dict[str, _Pair]:
+        """Return the pairs of one mapping or a list of them, the first winning."""
+        merged: dict[str, _Pair] = {}
+        for node in value.value if value.id == "sequence" else [value]:
+            if node.id != "mapping":
+                message = "<< must refer to a mapping or a list of mappings"
+                raise located_error(self._start(node), message)
+            merged = self._mapping(node) | merged
+        return merged
+
+    def _start(self, node: Any) -> SourceLocation:
+        return SourceLocation(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _parse_plain_scalar(text: str) -> object:
+    """Return the value of a scalar without quotes."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text

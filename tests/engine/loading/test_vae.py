@@ -1,4 +1,4 @@
-"""VAEs from elsewhere: one file in the old layout, the consistency decoder, misfits."""
+"""VAEs other than the model's: single files, the consistency decoder, and mismatches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEVELS = 4
 
 
 def ldm_name(name: str) -> str:
-    """A tensor of AutoencoderKL as the first Stable Diffusion named it."""
+    """Return the name that Stable Diffusion 1 gave to a tensor of AutoencoderKL."""
     rules: list[tuple[str, str | Callable[[Any], str]]] = [
         (r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2"),
         (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
@@ -71,25 +71,27 @@ def random_vae() -> Any:
 LATENTS = np.random.default_rng(0).standard_normal((4, 8, 8)).astype(np.float32)
 
 
-def by_hand(vae: Any) -> np.ndarray:
+def decode_with_diffusers(vae: Any) -> np.ndarray:
     with torch.no_grad():
         image = vae.decode(torch.from_numpy(LATENTS)[None] / vae.config.scaling_factor).sample
     return ((image / 2 + 0.5).clamp(0, 1) * 255).round()[0].permute(1, 2, 0).numpy()
 
 
 @pytest.mark.parametrize("prefix", ["", "first_stage_model."])
-def test_one_file_in_the_old_layout(tmp_path: Path, random_vae: Any, prefix: str) -> None:
+def test_a_single_file_in_the_original_layout_loads(
+    tmp_path: Path, random_vae: Any, prefix: str
+) -> None:
     path = tmp_path / "vae.safetensors"
     save_file(to_ldm(random_vae, prefix) | {"model_ema.decay": torch.zeros(1)}, path)
     loaded = load_vae(PipelineSpec(vae=str(path), device="cpu", offline=True))
     for name, value in random_vae.state_dict().items():
         assert torch.equal(loaded.vae.state_dict()[name], value), name
-    assert np.array_equal(decode_array(loaded, LATENTS).pixels, by_hand(random_vae))
+    assert np.array_equal(decode_array(loaded, LATENTS).pixels, decode_with_diffusers(random_vae))
     assert "1 is assumed" in loaded.notes[0]
 
 
 @pytest.mark.parametrize("layout", ["old", "diffusers"])
-def test_the_models_own_vae_as_one_file_is_the_models_own(tmp_path: Path, layout: str) -> None:
+def test_the_model_s_own_vae_loads_equally_from_a_single_file(tmp_path: Path, layout: str) -> None:
     own = load_vae(CPU)
     tensors = to_ldm(own.vae) if layout == "old" else own.vae.state_dict()
     save_file(tensors, tmp_path / "own.safetensors")
@@ -97,7 +99,7 @@ def test_the_models_own_vae_as_one_file_is_the_models_own(tmp_path: Path, layout
     assert np.array_equal(decode_array(file, LATENTS).pixels, decode_array(own, LATENTS).pixels)
 
 
-def test_one_file_is_checked(tmp_path: Path, random_vae: Any) -> None:
+def test_a_damaged_or_unknown_single_file_is_an_error(tmp_path: Path, random_vae: Any) -> None:
     whole = to_ldm(random_vae)
     path = tmp_path / "vae.safetensors"
     save_file({n: v for n, v in whole.items() if n != "decoder.mid.block_1.conv1.bias"}, path)
@@ -125,8 +127,8 @@ def test_pickles_are_refused(tmp_path: Path, suffix: str) -> None:
     assert caught.value.exit_code == 6
 
 
-def sdxl_folder(tmp_path: Path, **changes: Any) -> Path:
-    """The embedded VAE, telling that it is another's."""
+def changed_vae(tmp_path: Path, **changes: Any) -> Path:
+    """Return a copy of the embedded VAE whose configuration has the changes."""
     folder = tmp_path / "other"
     folder.mkdir(exist_ok=True)
     for file in (EMBEDDED_FOLDER / "vae").iterdir():
@@ -136,15 +138,15 @@ def sdxl_folder(tmp_path: Path, **changes: Any) -> Path:
     return folder
 
 
-def test_what_does_not_fit_and_what_force_does(tmp_path: Path) -> None:
-    spec = PipelineSpec(vae=str(sdxl_folder(tmp_path, scaling_factor=0.13025)), device="cpu")
+def test_force_vae_accepts_another_scaling_factor_and_nothing_else(tmp_path: Path) -> None:
+    spec = PipelineSpec(vae=str(changed_vae(tmp_path, scaling_factor=0.13025)), device="cpu")
     with pytest.raises(ModelError, match="scaling factor"):
         select_vae(spec, EMBEDDED_FOLDER)
     facts, notes = select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
     assert facts.scaling_factor == 0.13025
     assert "--force-vae" in notes[-1]
     for changes in ({"latent_channels": 16}, {"block_out_channels": [16, 24, 48]}):
-        sdxl_folder(tmp_path, **changes)
+        changed_vae(tmp_path, **changes)
         with pytest.raises(ModelError) as caught:
             select_vae(replace(spec, force_vae=True), EMBEDDED_FOLDER)
         assert "force" not in (caught.value.hint or "")
@@ -168,7 +170,7 @@ def consistency(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_consistency_decoder_equals_diffusers(plain: Any, consistency: Path) -> None:
-    """It draws noise as it decodes, from where the denoising left the image's generator."""
+    """It draws noise from the image's generator, which denoising has advanced."""
     job = make_job(spec=replace(CPU, vae=str(consistency)), num_inference_steps=2, eta=1.0)
     [result] = engine.generate_batch(engine.load(job.spec), [job])
     vae = ConsistencyDecoderVAE.from_pretrained(consistency, dtype=torch.float32)
@@ -194,8 +196,8 @@ def test_the_consistency_decoder_equals_diffusers(plain: Any, consistency: Path)
 
 def test_the_consistency_decoder_alone(consistency: Path) -> None:
     loaded = load_vae(replace(CPU, vae=str(consistency)))
-    first, again, other = (decode_array(loaded, LATENTS, seed=seed).pixels for seed in (1, 1, 2))
-    assert np.array_equal(first, again)
+    first, second, other = (decode_array(loaded, LATENTS, seed=seed).pixels for seed in (1, 1, 2))
+    assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
-    with pytest.raises(ModelError, match="tiles"):
+    with pytest.raises(ModelError, match="tiling"):
         decode_array(loaded, LATENTS, tiling="on")

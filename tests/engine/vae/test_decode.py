@@ -1,4 +1,4 @@
-"""The VAE's ladder: float32 for NaN, then slices and tiles for too little memory."""
+"""Decoding falls back to float32 for NaN, and to slices and tiles for low memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def latents() -> torch.Tensor:
 
 @pytest.fixture
 def pipeline(loaded: Any) -> Any:
-    """The VAE of the embedded model to break, and what decoding needs beside it."""
+    """A copy of the embedded model's VAE that a test may damage, with its image processor."""
     return SimpleNamespace(
         vae=copy.deepcopy(loaded.pipeline.vae), image_processor=loaded.pipeline.image_processor
     )
@@ -32,7 +32,7 @@ def pipeline(loaded: Any) -> Any:
 def test_an_overflow_in_half_precision_is_decoded_in_float32(
     pipeline: Any, latents: torch.Tensor
 ) -> None:
-    with torch.no_grad():  # activations of a million: beyond float16, and normalised later
+    with torch.no_grad():  # activations of a million: too large for float16, and normalized later
         pipeline.vae.decoder.conv_in.weight *= 1e6
         pipeline.vae.to(torch.float16)
         pipeline.vae.decoder.conv_in.weight.clamp_(-6e4, 6e4)
@@ -43,7 +43,9 @@ def test_an_overflow_in_half_precision_is_decoded_in_float32(
     assert pipeline.vae.dtype == torch.float16
 
 
-def test_nan_in_every_precision_is_named(pipeline: Any, latents: torch.Tensor) -> None:
+def test_nan_in_every_precision_is_an_error_that_names_the_vae(
+    pipeline: Any, latents: torch.Tensor
+) -> None:
     with torch.no_grad():
         pipeline.vae.decoder.conv_out.weight[0] = float("nan")
     with pytest.raises(NumericsError, match="VAE") as caught:
@@ -51,23 +53,23 @@ def test_nan_in_every_precision_is_named(pipeline: Any, latents: torch.Tensor) -
     assert caught.value.exit_code == 8
 
 
-def _cramp(vae: Any, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    """Let the decoder refuse inputs of more than `most` numbers, as a small GPU would."""
+def limit_decoder(vae: Any, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    """Make the decoder run out of memory for more than `limit` numbers, as on a small GPU."""
     forward = vae.decoder.forward
 
-    def cramped(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if sample.numel() > most:
+    def limited(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if sample.numel() > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(sample, *args, **kwargs)
 
-    monkeypatch.setattr(vae.decoder, "forward", cramped)
+    monkeypatch.setattr(vae.decoder, "forward", limited)
 
 
-def test_slices_come_first_and_change_nothing(
+def test_slices_come_first_and_do_not_change_the_images(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_by_one = np.concatenate([decode_latents(pipeline, latent[None])[0] for latent in latents])
-    _cramp(pipeline.vae, monkeypatch, most=4 * 8 * 8)
+    limit_decoder(pipeline.vae, monkeypatch, limit=4 * 8 * 8)
     pixels, events = decode_latents(pipeline, latents)
     assert events == ["VAE: out of memory, one image at a time"]
     assert np.array_equal(pixels, one_by_one)
@@ -76,24 +78,26 @@ def test_slices_come_first_and_change_nothing(
 
 def test_tiles_come_second(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     latents = torch.randn((1, 4, 48, 48), generator=torch.Generator().manual_seed(0))
-    _cramp(pipeline.vae, monkeypatch, most=4 * 32 * 32)
+    limit_decoder(pipeline.vae, monkeypatch, limit=4 * 32 * 32)
     pixels, events = decode_latents(pipeline, latents)
     assert pixels.shape == (1, 384, 384, 3)
     assert "tiles" in events[-1]
     assert not pipeline.vae.use_tiling
 
 
-def test_after_the_last_rung_it_is_a_device_error(
+def test_running_out_of_memory_in_every_fallback_is_a_device_error(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _cramp(pipeline.vae, monkeypatch, most=0)
+    limit_decoder(pipeline.vae, monkeypatch, limit=0)
     with pytest.raises(DeviceError) as caught:
         decode_latents(pipeline, latents)
     assert caught.value.hint
 
 
-def test_without_tiles_it_is_a_device_error(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    _cramp(pipeline.vae, monkeypatch, most=4 * 32 * 32)
+def test_without_tiling_it_is_a_device_error(
+    pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_decoder(pipeline.vae, monkeypatch, limit=4 * 32 * 32)
     latents = torch.zeros((1, 4, 48, 48))
     with pytest.raises(DeviceError):
         decode_latents(pipeline, latents, tiling="off")
@@ -104,29 +108,29 @@ def test_without_tiles_it_is_a_device_error(pipeline: Any, monkeypatch: pytest.M
 def test_the_cpu_comes_last(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The device is too small for anything; on this machine the CPU is told by its float32."""
+    """The device has no room at all. The test recognises the CPU fallback by its float32."""
     monkeypatch.setattr(memory_fallback, "can_move_to_cpu", lambda vae: True)
     whole, _ = decode_latents(pipeline, latents)
     pipeline.vae.to(torch.bfloat16)
     forward = pipeline.vae.decoder.forward
 
-    def cramped(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def limited(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if sample.dtype != torch.float32:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(sample, *args, **kwargs)
 
-    monkeypatch.setattr(pipeline.vae.decoder, "forward", cramped)
+    monkeypatch.setattr(pipeline.vae.decoder, "forward", limited)
     pixels, events = decode_latents(pipeline, latents)
     assert [event.removeprefix("VAE: out of memory, ") for event in events] == [
         "one image at a time",
         "in tiles (seams may differ)",
         "on the CPU, in float32",
     ]
-    assert psnr(pixels[0], whole[0]) > 30  # its weights were rounded
+    assert psnr(pixels[0], whole[0]) > 30  # bfloat16 rounded its weights
     assert pipeline.vae.dtype == torch.bfloat16
 
 
-def test_a_black_picture_is_decoded_again_and_then_believed(
+def test_a_black_image_is_decoded_again_and_then_accepted(
     pipeline: Any, latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = decode_latents(pipeline, latents.bfloat16())
@@ -144,13 +148,13 @@ def test_a_black_picture_is_decoded_again_and_then_believed(
     with torch.no_grad():
         pipeline.vae.decoder.conv_out.bias -= 1000
     pixels, events = decode_latents(pipeline, latents.bfloat16())
-    assert events[-1] == "VAE: the picture is black"
+    assert events[-1] == "VAE: the image is black"
     assert not pixels.any()
 
 
 @pytest.mark.parametrize("name", ["own", "tiny"])
-def test_tiles_and_the_whole_agree(name: str) -> None:
-    """On a picture of the model's kind, at four times its size and in several tiles."""
+def test_tiles_look_like_the_whole_image(name: str) -> None:
+    """Four times as large as the model's images, so that there are several tiles."""
     from sdcli.engine.loading.vae import load_vae
     from sdcli.engine.vae.encode import encode_image
     from sdcli.request import PipelineSpec

@@ -1,7 +1,8 @@
-"""Seeds, batches and what a run reports."""
+"""Seeds, batches, events and errors of `generate_batch`."""
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -25,16 +26,18 @@ STOCHASTIC = [
 ]
 
 
-def test_a_seed_is_a_picture(loaded: Any) -> None:
-    first, again, other = (
+def test_equal_seeds_give_equal_images(loaded: Any) -> None:
+    first, second, other = (
         engine.generate_batch(loaded, [make_job(seed=seed)])[0].pixels for seed in (5, 5, 6)
     )
-    assert np.array_equal(first, again)
+    assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize(("class_name", "eta"), STOCHASTIC)
-def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, eta: float) -> None:
+def test_an_image_of_a_batch_equals_the_image_alone(
+    loaded: Any, class_name: str, eta: float
+) -> None:
     choice = SchedulerConfig(class_name=class_name)
     jobs = [
         make_job(index=i, seed=9 + i, prompt=prompt, scheduler=choice, eta=eta)
@@ -54,8 +57,8 @@ def test_an_image_of_a_batch_is_the_image_alone(loaded: Any, class_name: str, et
 @pytest.mark.parametrize(
     "row", [row for row in SAMPLERS if row.stochastic or row.takes_eta], ids=lambda row: row.name
 )
-def test_an_image_of_a_batch_has_the_chance_that_it_has_alone(loaded: Any, row: Any) -> None:
-    """Whatever a class draws its noise from; batched kernels move it by rounding only."""
+def test_an_image_of_a_batch_gets_the_noise_that_it_gets_alone(loaded: Any, row: Any) -> None:
+    """Whatever source of noise the class has. Batched kernels only change the rounding."""
     facts = {"scheduler": resolve_scheduler(row.name).choice, "scheduler_label": row.name}
     eta = 1.0 if row.takes_eta else 0.0
     jobs = [make_job(index=i, seed=9 + i, eta=eta, **facts) for i in (0, 1)]
@@ -73,7 +76,7 @@ def test_a_batch_must_agree_in_all_but_prompts_and_seeds(loaded: Any) -> None:
 
 
 def test_no_scheduler_leaks_into_the_next_run(loaded: Any) -> None:
-    """Karras sigmas survive a detour in Diffusers when schedulers are built from one another."""
+    """In Diffusers, Karras sigmas survive if schedulers are built from one another."""
     [before] = engine.generate_batch(loaded, [make_job()])
     karras = SchedulerConfig(
         class_name="DPMSolverMultistepScheduler", config=(("use_karras_sigmas", True),)
@@ -87,24 +90,24 @@ def test_no_scheduler_leaks_into_the_next_run(loaded: Any) -> None:
     assert euler.run.scheduler_config["use_karras_sigmas"] is False
 
 
-def test_every_step_is_told(loaded: Any) -> None:
-    told: list[StepEvent] = []
+def test_every_step_is_reported(loaded: Any) -> None:
+    events: list[StepEvent] = []
     jobs = [make_job(index=3), make_job(index=4, seed=1)]
-    results = engine.generate_batch(loaded, jobs, on_step=told.append)
-    assert [event.step for event in told] == [1, 2, 3, 4]
-    assert {(event.job_indices, event.steps) for event in told} == {((3, 4), 4)}
-    assert tuple(event.timestep for event in told) == results[0].run.timesteps
+    results = engine.generate_batch(loaded, jobs, on_step=events.append)
+    assert [event.step for event in events] == [1, 2, 3, 4]
+    assert {(event.job_indices, event.steps) for event in events} == {((3, 4), 4)}
+    assert tuple(event.timestep for event in events) == results[0].run.timesteps
     assert set(results[0].seconds) == {"import", "load", "encode", "denoise", "decode"}
 
 
-def test_a_heun_run_tells_its_true_number_of_steps(loaded: Any) -> None:
-    told: list[StepEvent] = []
+def test_a_run_by_heun_reports_its_unet_calls_as_steps(loaded: Any) -> None:
+    events: list[StepEvent] = []
     job = make_job(scheduler=SchedulerConfig(class_name="HeunDiscreteScheduler"))
-    [result] = engine.generate_batch(loaded, [job], on_step=told.append)
-    assert len(told) == told[0].steps == len(result.run.timesteps) == 7
+    [result] = engine.generate_batch(loaded, [job], on_step=events.append)
+    assert len(events) == events[0].steps == len(result.run.timesteps) == 7
 
 
-def test_what_clip_does_not_read_is_told(loaded: Any) -> None:
+def test_truncated_prompts_are_reported(loaded: Any) -> None:
     [result] = engine.generate_batch(
         loaded, [make_job(prompt="cat " * 74 + "dog " * 4 + "and a pizza")]
     )
@@ -125,7 +128,7 @@ def test_what_clip_does_not_read_is_told(loaded: Any) -> None:
         ({"width": 60}, "usage.size"),
     ],
 )  # fmt: skip
-def test_what_diffusers_would_swallow_is_refused(
+def test_options_that_diffusers_would_ignore_are_errors(
     loaded: Any, changes: dict[str, Any], code: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -133,7 +136,7 @@ def test_what_diffusers_would_swallow_is_refused(
     assert caught.value.code == code
 
 
-def test_nan_in_the_unet_is_named(loaded: Any) -> None:
+def test_nan_in_the_unet_is_an_error_that_names_it(loaded: Any) -> None:
     weight = loaded.pipeline.unet.conv_out.weight
     kept = weight.data.clone()
     weight.data[0] = float("nan")
@@ -156,8 +159,8 @@ def test_an_interrupted_run_leaves_the_pipeline_usable(loaded: Any) -> None:
     assert np.array_equal(before.pixels, after.pixels)
 
 
-class _Cramped:
-    """A UNet on a device that holds so many images only; batches count twice under guidance."""
+class SmallDeviceUNet:
+    """A UNet on a device that only has room for `images` images, each doubled by guidance."""
 
     def __init__(self, unet: Any, images: int) -> None:
         self._unet, self._images = unet, images
@@ -171,18 +174,18 @@ class _Cramped:
         return self._unet(sample, *args, **kwargs)
 
 
-def _cramped(loaded: Any, images: int) -> Any:
-    parts = dict(loaded.pipeline.components)
-    pipeline = type(loaded.pipeline)(**parts, requires_safety_checker=False)
+def on_small_device(loaded: Any, images: int) -> Any:
+    components = dict(loaded.pipeline.components)
+    pipeline = type(loaded.pipeline)(**components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
-    # register_modules refuses what is no module, so the stand-in goes straight to its place
-    object.__setattr__(pipeline, "unet", _Cramped(pipeline.unet, images))
+    # Assigned directly: the pipeline's own __setattr__ only accepts modules.
+    object.__setattr__(pipeline, "unet", SmallDeviceUNet(pipeline.unet, images))
     return replace(loaded, pipeline=pipeline, memory=MemoryModel(loaded.device))
 
 
-def test_a_batch_too_large_for_the_memory_is_halved(loaded: Any) -> None:
+def test_a_batch_that_does_not_fit_is_halved(loaded: Any) -> None:
     jobs = [make_job(index=i, seed=i) for i in range(4)]
-    results = engine.generate_batch(_cramped(loaded, 1), jobs)
+    results = engine.generate_batch(on_small_device(loaded, 1), jobs)
     assert [result.job for result in results] == jobs
     assert [result.run.batch_size for result in results] == [1] * 4
     assert results[0].events == (
@@ -193,12 +196,31 @@ def test_a_batch_too_large_for_the_memory_is_halved(loaded: Any) -> None:
     assert np.array_equal(results[0].pixels, alone.pixels)
 
 
-def test_one_image_too_large_for_the_memory_is_a_device_error(loaded: Any) -> None:
+def test_a_failed_batch_is_freed_before_its_halves_run(loaded: Any) -> None:
+    """Or its tensors would take the memory that the halves need."""
+    failed: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+
+    class Unet(SmallDeviceUNet):
+        def __call__(self, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            if sample.shape[0] > 2:
+                failed.append(weakref.ref(sample))
+            else:
+                alive.append(failed[0]() is not None)
+            return super().__call__(sample, *args, **kwargs)
+
+    small = on_small_device(loaded, 1)
+    object.__setattr__(small.pipeline, "unet", Unet(loaded.pipeline.unet, 1))
+    engine.generate_batch(small, [make_job(index=i, seed=i) for i in range(2)])
+    assert (len(failed), set(alive)) == (1, {False})
+
+
+def test_an_image_that_does_not_fit_alone_is_a_device_error(loaded: Any) -> None:
     with pytest.raises(DeviceError) as caught:
-        engine.generate_batch(_cramped(loaded, 0), [make_job()])
+        engine.generate_batch(on_small_device(loaded, 0), [make_job()])
     assert caught.value.code == "device.memory"
 
 
-def test_batches_fit_the_size(loaded: Any) -> None:
+def test_larger_images_get_smaller_batches(loaded: Any) -> None:
     sizes = [engine.auto_batch_size(loaded, make_job(width=s, height=s)) for s in (64, 128, 1024)]
     assert sizes == [32, 8, 1]

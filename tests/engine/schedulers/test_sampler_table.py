@@ -1,4 +1,4 @@
-"""Every row of the sampler table against the Diffusers class that it names."""
+"""Every row of the sampler table agrees with the Diffusers class that it names."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ def options(row: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_the_constructor_knows_every_option(row):
+def test_every_option_is_one_of_the_constructor(row):
     schedules = [schedule for schedule in SCHEDULES if schedule.name in row.schedules]
     named = set(row.config).union(*(schedule.config for schedule in schedules))
     assert named <= options(row)
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_the_flags_of_the_class_are_all_offered_or_left_out_for_a_reason(row):
+def test_the_schedules_of_a_class_are_all_offered_or_left_out_for_a_reason(row):
     told = (*row.schedules, *row.unsupported_schedules)
     assert KNOWN & options(row) <= {key for s in SCHEDULES if s.name in told for key in s.config}
 
 
 def timesteps(row: Any, schedule: Any, steps: int) -> list[int]:
-    """On the row's own options, with the schedule's laid over them."""
+    """The timesteps of the row's options, overridden by those of the schedule."""
     scheduler = scheduler_class(row).from_config({**BASE, **row.config, **schedule.config})
     scheduler.set_timesteps(steps)
     return [int(t) for t in scheduler.timesteps]
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_each_spaced_schedule_spaces_otherwise_and_the_natural_one_not(row):
+def test_every_spacing_differs_from_the_row_s_own_except_its_equal(row):
     own, *others = [schedule for schedule in SCHEDULES if schedule.name in row.schedules]
     for schedule in others:
         if schedule.name == row.default_schedule:
@@ -79,7 +79,7 @@ def test_each_spaced_schedule_spaces_otherwise_and_the_natural_one_not(row):
 @pytest.mark.parametrize(
     "row", [row for row in SAMPLERS if row.unsupported_schedules], ids=lambda row: row.name
 )
-def test_what_is_said_against_a_schedule_is_true(row):
+def test_the_reason_against_a_schedule_is_true(row):
     for schedule in [
         schedule for schedule in SCHEDULES if schedule.name in row.unsupported_schedules
     ]:
@@ -101,7 +101,7 @@ def test_eta_is_an_argument_of_step_where_the_row_says_so(row):
 
 
 def denoised(row: Any, config: dict[str, Any], steps: int) -> Any:
-    """A run under a UNet that is exact for standard normal data: eps = sigma-part of x."""
+    """Run with a UNet that is exact for standard normal data: it returns the noise part of x."""
     import torch
 
     scheduler = scheduler_class(row).from_config(config)
@@ -119,7 +119,7 @@ def denoised(row: Any, config: dict[str, Any], steps: int) -> Any:
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("row", ROWS)
-def test_unet_calls_are_as_promised_and_every_step_is_finite(row, steps):
+def test_the_number_of_unet_calls_is_that_of_the_table_and_every_step_is_finite(row, steps):
     import torch
 
     for schedule in [s for s in SCHEDULES if s.name in row.schedules]:

@@ -22,7 +22,7 @@ MANY = 120
 
 @pytest.fixture(scope="module")
 def draw(loaded: Any) -> Any:
-    """`draw(name, steps)` to (last latents, UNet calls), each drawn once."""
+    """`draw(name, steps)` returns (last latents, UNet calls), and is cached."""
     calls = 0
 
     def count(*_: object) -> None:
@@ -54,34 +54,34 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
-def test_every_row_runs_at_every_length(draw: Any, row: Any) -> None:
+def test_every_sampler_runs_with_few_and_many_steps(draw: Any, row: Any) -> None:
     for steps in STEPS:
         latents, calls = draw(row.name, steps)
         assert calls == row.unet_calls(steps), steps
         assert np.isfinite(latents).all(), steps
-        # Two steps lie so far apart that DPM2 and Heun may leave all the noise of the start.
-        most = 5 * 14.6146 if steps == 2 else 5
-        assert np.abs(latents).max() < most, steps
+        # With 2 steps, DPM2 and Heun may leave all of the initial noise.
+        limit = 5 * 14.6146 if steps == 2 else 5
+        assert np.abs(latents).max() < limit, steps
 
 
 DETERMINISTIC = [row for row in SAMPLERS if not row.stochastic]
 
 
 @pytest.mark.parametrize("row", DETERMINISTIC, ids=lambda row: row.name)
-def test_deterministic_rows_go_to_one_picture(draw: Any, row: Any) -> None:
+def test_deterministic_samplers_converge_to_one_image(draw: Any, row: Any) -> None:
     reference, _ = draw("DPM++ 2M", MANY)
     few, more, most = (distance(draw(row.name, n)[0], reference) for n in (4, 12, 30))
     assert most < more < few
     assert most < 0.1
 
 
-def walk(loaded: Any, row: Any, seed: int) -> torch.Tensor:
-    """Six steps from fixed noise under a made-up model; only what the row draws is by `seed`."""
+def run(loaded: Any, row: Any, seed: int) -> torch.Tensor:
+    """Run six steps from fixed noise with a stand-in for the UNet. `seed` is for other noise."""
     choice = resolve_scheduler(row.name).choice
     scheduler = build_scheduler(loaded.base_scheduler, choice, steps=6, seeds=[seed])
     generator = torch.Generator().manual_seed(seed)
     takes = inspect.signature(scheduler.step).parameters
-    # Eta as the pipeline gives it when nobody asks for one; TCD's own would not be 0.
+    # The pipeline's default for eta. That of TCD's `step` is not 0.
     more = {k: v for k, v in (("generator", generator), ("eta", 0.0)) if k in takes}
     sample = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     sample = sample * scheduler.init_noise_sigma
@@ -93,7 +93,7 @@ def walk(loaded: Any, row: Any, seed: int) -> torch.Tensor:
 
 @pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning")
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
-def test_what_a_row_draws_decides_its_end_where_the_table_says_so(loaded: Any, row: Any) -> None:
-    is_same = torch.equal(walk(loaded, row, 1), walk(loaded, row, 2))
+def test_the_seed_changes_the_result_where_the_table_says_so(loaded: Any, row: Any) -> None:
+    is_same = torch.equal(run(loaded, row, 1), run(loaded, row, 2))
     assert is_same is not row.stochastic
-    assert torch.equal(walk(loaded, row, 1), walk(loaded, row, 1))
+    assert torch.equal(run(loaded, row, 1), run(loaded, row, 1))

@@ -1,0 +1,28 @@
+"""Collect everything known about the images of a batch before their first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sdcli.engine.loading.pipeline import LoadedPipeline
+from sdcli.engine.schedulers.describe import public_config, sigmas, timesteps
+from sdcli.job import Job
+from sdcli.result import RunInfo
+
+
+def describe_runs(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[RunInfo]:
+    """Return one RunInfo per job. The scheduler must have its timesteps set."""
+    run = RunInfo(
+        job=jobs[0],
+        timesteps=timesteps(scheduler),
+        sigmas=sigmas(scheduler),
+        scheduler_class=type(scheduler).__name__,
+        scheduler_config=public_config(scheduler),
+        init_noise_sigma=float(scheduler.init_noise_sigma),
+        batch_size=len(jobs),
+        dtype=str(loaded.dtype).removeprefix("torch."),
+        device=str(loaded.device),
+    )
+    return [replace(run, job=job) for job in jobs]

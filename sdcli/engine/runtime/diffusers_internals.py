@@ -1,0 +1,111 @@
+"""Access the attributes of Diffusers and Transformers that their documentation leaves out.
+
+A release may rename any of them without notice, so no other module of the engine uses them, and
+tests/engine/runtime/test_diffusers_internals.py checks each against the installed versions.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+
+def draw_noise(
+    shape: Sequence[int],
+    generators: list[torch.Generator],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Draw the initial noise with the function that the pipeline uses (`randn_tensor`).
+
+    `shape` is (batch, 4, height/8, width/8). Each image has its own generator, which advances by
+    exactly what its image needs.
+    """
+    noise: torch.Tensor = randn_tensor(
+        tuple(shape), generator=generators, device=device, dtype=dtype
+    )
+    return noise
+
+
+def constructor_parameters(scheduler_class: Any) -> set[str]:
+    """Return the names of the options that the class takes."""
+    # `register_to_config` wraps __init__ and keeps its signature.
+    return set(inspect.signature(scheduler_class.__init__).parameters) - {"self"}
+
+
+def step_parameters(scheduler: Any) -> set[str]:
+    """Return the names of the arguments that `scheduler.step` takes."""
+    return set(inspect.signature(scheduler.step).parameters)
+
+
+def noise_sampler_options(scheduler_class: Any, seeds: Sequence[int]) -> dict[str, object]:
+    """Return the options that seed a scheduler which has its own source of noise.
+
+    DPMSolverSDEScheduler ignores the pipeline's generators. It documents one integer for
+    `noise_sampler_seed`, but passes a list on to its Brownian tree: one seed for each image.
+    """
+    if "noise_sampler_seed" not in constructor_parameters(scheduler_class):
+        return {}
+    return {"noise_sampler_seed": list(seeds)}
+
+
+def visible_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration without the entries that Diffusers keeps for itself.
+
+    They begin with an underscore, e.g. `_class_name` and `_use_default_values`.
+    """
+    return {key: value for key, value in config.items() if not key.startswith("_")}
+
+
+def scheduler_sigmas(scheduler: Any) -> torch.Tensor | None:
+    """Return the noise levels, one more than `timesteps`, or None if the class has none."""
+    return getattr(scheduler, "sigmas", None)
+
+
+def midpoint_sigmas(scheduler: Any) -> torch.Tensor | None:
+    """Return the noise levels of the second UNet call of each step of DPM2, None for others."""
+    return getattr(scheduler, "sigmas_interpol", None)
+
+
+def training_alphas(scheduler: Any) -> torch.Tensor:
+    """Return ᾱ, the part of the signal left at each training timestep: (num_train_timesteps,)."""
+    alphas: torch.Tensor = scheduler.alphas_cumprod
+    return alphas
+
+
+def final_alpha(scheduler: Any) -> torch.Tensor:
+    """Return ᾱ of the latents that the last step of DDIM and its relatives leaves: a scalar."""
+    alpha: torch.Tensor = scheduler.final_alpha_cumprod
+    return alpha
+
+
+def steps_in_pairs(scheduler: Any) -> bool:
+    """Return whether the scheduler takes two UNet calls for one step, as Heun and DPM2 do."""
+    return bool(scheduler.order == 2)
+
+
+def set_begin_index(scheduler: Any, step: int) -> None:
+    """Make the scheduler count its steps from `step`; classes without a step counter ignore it."""
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(step)
+
+
+def final_layer_norm(text_encoder: Any) -> Any:
+    """Return the layer normalization after the last layer of a CLIPTextModel."""
+    return text_encoder.final_layer_norm
+
+
+def enable_tiling(vae: Any, tile: int, overlap: float) -> None:
+    """Make the VAE work in tiles of `tile` pixels, of which `overlap` (0 to 1) is blended.
+
+    `disable_tiling` turns it off again.
+    """
+    vae.enable_tiling()
+    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    vae.tile_sample_min_size = tile
+    vae.tile_latent_min_size = tile // scale
+    vae.tile_overlap_factor = overlap

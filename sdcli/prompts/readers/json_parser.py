@@ -1,0 +1,43 @@
+"""Parse JSON strictly, and report errors with their offsets."""
+
+from __future__ import annotations
+
+import json
+
+from sdcli.prompts.readers.json_locations import find_rejected_token
+
+
+class JsonError(ValueError):
+    """The text is not JSON, or not the JSON that sdcli accepts."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+def strict_loads(text: str) -> object:
+    """Parse JSON without duplicate keys, NaN, infinities and endless digits. Raises JsonError."""
+    try:
+        return json.loads(
+            text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
+        )
+    except json.JSONDecodeError as error:
+        raise JsonError(error.msg, error.pos) from error
+    except RecursionError as error:
+        raise JsonError("nested too deeply", 0) from error
+    except ValueError as error:
+        # From the hooks below and from int(), which do not know their offset.
+        message, offset = find_rejected_token(text) or (str(error), 0)
+        raise JsonError(message, offset) from error
+
+
+def _reject_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    # Python's parser keeps only the last one, silently.
+    if len(fields) < len(pairs):
+        raise ValueError("duplicate key")
+    return fields
+
+
+def _reject_constant(word: str) -> object:
+    raise ValueError(f"{word} is not a valid number")

@@ -1,0 +1,149 @@
+"""The point where a run resumes depends on what its source recorded and on what changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sdcli import engine
+from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
+from sdcli.errors import CorruptError, UsageError
+from sdcli.job import Job
+from sdcli.latents import RESUMED_PREFIX, parse_tensor_name
+from tests.jobs import make_job
+
+
+@dataclass
+class MemorySource:
+    """A LatentsSource of the arrays that a run returned."""
+
+    arrays: dict[str, NDArray[Any]]
+    num_steps: int
+    record: dict[str, Any] = field(default_factory=dict)
+    path: Path = Path("cat.latents.safetensors")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = next(iter(self.arrays.values())).shape
+        return channels, height, width
+
+    def steps(self, kind: str) -> list[int]:
+        parsed = [parse_tensor_name(name) for name in self.arrays]
+        found = [step for name in parsed if name for k, step in [name] if k == kind]
+        return [*([0] if kind == "xt" and "noise" in self.arrays else []), *found]
+
+    def tensor(self, kind: str, step: int) -> NDArray[Any]:
+        return self.arrays["noise" if (kind, step) == ("xt", 0) else f"{kind}_{step:04d}"]
+
+    def tensor_by_name(self, name: str) -> NDArray[Any]:
+        return self.arrays[name]
+
+
+JOB = make_job()
+ANCESTRAL = make_job(scheduler=resolve_scheduler("Euler a").choice, scheduler_label="Euler a")
+EULER = make_job(scheduler=resolve_scheduler("Euler").choice, scheduler_label="Euler")
+
+
+def record(loaded: Any, job: Job, kinds: tuple[str, ...] = ("xt", "x0", "eps", "noise")) -> Any:
+    [result] = engine.generate_batch(loaded, [job], save_latents="all")
+    assert result.latents is not None
+    arrays = {
+        name: array
+        for name, array in result.latents.items()
+        if name.split("_")[0] in (*kinds, "final")
+    }
+    return result, MemorySource(arrays, len(result.run.timesteps))
+
+
+@pytest.mark.parametrize("job", [JOB, ANCESTRAL], ids=["ddim", "ancestral"])
+@pytest.mark.parametrize("step", [0, 1, 3])
+def test_the_same_settings_continue_bit_for_bit(loaded: Any, job: Job, step: int) -> None:
+    result, source = record(loaded, job)
+    point = engine.find_resume_point(loaded, job, job, source, step)
+    assert (len(point.outputs), point.notes) == (step, ())
+    [resumed] = engine.generate_batch(loaded, [job], start=point)
+    assert np.array_equal(resumed.pixels, result.pixels)
+
+
+def test_a_memoryless_scheduler_continues_from_latents_alone(loaded: Any) -> None:
+    result, source = record(loaded, JOB, kinds=("xt",))
+    point = engine.find_resume_point(loaded, JOB, JOB, source, 2)
+    assert (point.outputs, point.step) == ((), 2)
+    [resumed] = engine.generate_batch(loaded, [JOB], start=point)
+    assert np.array_equal(resumed.pixels, result.pixels)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        ANCESTRAL,
+        replace(JOB, eta=1.0),
+        make_job(scheduler=SchedulerConfig(class_name="DPMSolverMultistepScheduler")),
+    ],
+    ids=["ancestral", "eta", "multistep"],
+)
+def test_latents_alone_are_not_enough_for_a_scheduler_with_history(loaded: Any, job: Job) -> None:
+    _, source = record(loaded, job, kinds=("xt",))
+    with pytest.raises(UsageError) as caught:
+        engine.find_resume_point(loaded, job, job, source, 2)
+    assert caught.value.code == "latents.no_history"
+    assert "--save-latents all" in (caught.value.hint or "")
+
+
+def test_another_scheduler_resumes_at_the_nearest_noise_level_and_says_so(loaded: Any) -> None:
+    _, source = record(loaded, JOB)
+    point = engine.find_resume_point(loaded, EULER, JOB, source, 2)
+    assert point.step is None
+    assert point.latents is not None
+    assert point.direction is not None
+    # At this step the latents are about half signal and half noise, scaled to variance 1.
+    assert 0.5 < point.latents.std() < 1.5
+    assert "Euler resumes at its step" in point.notes[-1]
+    assert f"{point.sigma:.4g}" in point.notes[-1]
+    [resumed] = engine.generate_batch(loaded, [EULER], start=point)
+    assert point.notes[-1] in resumed.events
+
+
+def test_another_scheduler_starts_from_the_recorded_noise_at_step_zero(loaded: Any) -> None:
+    _, source = record(loaded, JOB)
+    point = engine.find_resume_point(loaded, EULER, JOB, source, 0)
+    assert (point.latents, point.outputs) == (None, ())
+    [resumed] = engine.generate_batch(loaded, [EULER], start=point)
+    [plain] = engine.generate_batch(loaded, [EULER])
+    assert np.array_equal(resumed.pixels, plain.pixels)
+
+
+def test_changed_settings_are_noted_and_earlier_notes_are_kept(loaded: Any) -> None:
+    _, source = record(loaded, JOB)
+    source.record["events"] = [f"{RESUMED_PREFIX} 1 are those of older.safetensors", "unrelated"]
+    star = replace(JOB, prompt="a red star", guidance_scale=2.0)
+    notes = engine.find_resume_point(loaded, star, JOB, source, 2).notes
+    assert notes[0] == source.record["events"][0]
+    assert len(notes) == 2
+    assert notes[1].startswith(f"{RESUMED_PREFIX} 2 ")
+    for text in (source.path.name, repr(JOB.prompt), "guidance_scale 3.0"):
+        assert text in notes[1]
+
+
+@pytest.mark.parametrize("step", [-1, 4, 100])
+def test_a_step_outside_of_the_run_is_an_error(loaded: Any, step: int) -> None:
+    _, source = record(loaded, JOB)
+    with pytest.raises(UsageError) as caught:
+        engine.find_resume_point(loaded, JOB, JOB, source, step)
+    assert caught.value.code == "usage.from_step"
+
+
+def test_latents_that_do_not_fit_the_model_or_the_record_are_errors(loaded: Any) -> None:
+    _, source = record(loaded, JOB)
+    wide = MemorySource({"xt_0001": np.zeros((16, 8, 8), np.float32)}, 4)
+    with pytest.raises(UsageError, match="16 channels") as usage:
+        engine.find_resume_point(loaded, JOB, JOB, wide, 1)
+    assert usage.value.code == "latents.channels"
+    with pytest.raises(CorruptError, match="128x64") as corrupt:
+        engine.find_resume_point(loaded, JOB, replace(JOB, width=128), source, 1)
+    assert corrupt.value.code == "latents.corrupt"

@@ -1,0 +1,137 @@
+"""Test the settings of configuration files and variables."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sdcli.config import (
+    Setting,
+    config_files,
+    for_command,
+    has_settings,
+    load_settings,
+)
+from sdcli.errors import UsageError
+
+COMMANDS = {"generate": frozenset({"steps", "batch_size"}), "vae decode": frozenset({"out"})}
+
+
+@pytest.fixture(autouse=True)
+def user_file(monkeypatch, tmp_path):
+    """The user's configuration file; the current folder is empty, and no variable is set."""
+    for name in os.environ:
+        if name.startswith("SDCLI_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "sdcli").mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "home" / "sdcli" / "sdcli.toml"
+
+
+@pytest.fixture
+def folder_file(tmp_path):
+    return tmp_path / "work" / "sdcli.toml"
+
+
+def test_without_files_and_variables_there_are_no_settings(monkeypatch, user_file):
+    assert config_files() == load_settings(COMMANDS) == []
+    assert not has_settings(None)
+    assert has_settings("night")
+    monkeypatch.setenv("SDCLI_PROFILE", "night")
+    assert not has_settings(None)
+    monkeypatch.setenv("SDCLI_STEPS", "3")
+    assert has_settings(None)
+    monkeypatch.delenv("SDCLI_STEPS")
+    user_file.write_text("")
+    assert has_settings(None)
+
+
+def test_settings_are_loaded_in_increasing_precedence(monkeypatch, user_file, folder_file):
+    user_file.write_text(
+        "steps = 1\n[generate]\nsteps = 2\n[profile.night]\nsteps = 3\n"
+        "[profile.night.generate]\nbatch-size = 4\n[profile.day]\nsteps = 9\n"
+    )
+    folder_file.write_text("steps = 5\n")
+    monkeypatch.setenv("SDCLI_BATCH_SIZE", "6")
+    settings = load_settings(COMMANDS, "night")
+    assert [(s.option, s.value, s.command) for s in settings] == [
+        ("steps", 1, None),
+        ("steps", 2, "generate"),
+        ("steps", 3, None),
+        ("batch_size", 4, "generate"),
+        ("steps", 5, None),
+        ("batch_size", "6", None),
+    ]
+    assert [s.source.replace(str(user_file), "USER") for s in settings] == [
+        "USER",
+        "USER [generate]",
+        "USER [profile.night]",
+        "USER [profile.night] [generate]",
+        "sdcli.toml",
+        "SDCLI_BATCH_SIZE",
+    ]
+    chosen = for_command(settings, "generate", COMMANDS["generate"])
+    assert {name: setting.value for name, setting in chosen.items()} == {
+        "steps": 5,
+        "batch_size": "6",
+    }
+
+
+def test_a_command_gets_only_its_own_options():
+    settings = [
+        Setting(option="out", value="a", source="s"),
+        Setting(option="steps", value=1, source="s", command="generate"),
+        Setting(option="steps", value=2, source="s", command="vae decode"),
+    ]
+    assert set(for_command(settings, "vae decode", frozenset({"out"}))) == {"out"}
+    chosen = for_command(settings, "generate", frozenset({"steps"}))
+    assert chosen == {"steps": settings[1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("stpes = 3", "sdcli.toml: 'stpes' is not an option", "did you mean steps?"),
+        ("generate = 3", "sdcli.toml: 'generate' is not an option", "did you mean generate?"),
+        (
+            "[genrate]\nsteps = 3",
+            "sdcli.toml: 'genrate' is not a command",
+            "did you mean generate?",
+        ),
+        ("['vae decode']\nsteps = 3", "sdcli.toml [vae decode]: 'steps' is not an option", None),
+        ("profile = 3", "sdcli.toml: 'profile' is not a table of profiles", None),
+        ("[profile]\nnight = 3", "sdcli.toml [profile.night]: not a table", None),
+        ("[profile.night]\nzzz = 3", "sdcli.toml [profile.night]: 'zzz' is not an option", None),
+        (
+            "[profile.nigt]",
+            "--profile: profile 'night' not found",
+            "did you mean nigt?",
+        ),
+        ("", "--profile: profile 'night' not found", "add [profile.night] to sdcli.toml"),
+        ("steps =", "sdcli.toml: Invalid value (at end of document)", None),
+    ],
+)
+def test_invalid_files_raise_usage_errors(folder_file, text, message, hint):
+    folder_file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_settings(COMMANDS, "night")
+    assert caught.value.message == message
+    assert caught.value.hint == hint
+
+
+def test_a_file_that_is_not_utf_8_raises_a_usage_error(folder_file):
+    folder_file.write_bytes(b'steps = "\xff"')
+    with pytest.raises(UsageError, match=r"sdcli\.toml: .*utf-8"):
+        load_settings(COMMANDS)
+
+
+def test_an_unknown_variable_raises_a_usage_error(monkeypatch):
+    monkeypatch.setenv("SDCLI_STPES", "3")
+    with pytest.raises(
+        UsageError, match="the environment: 'SDCLI_STPES' is not an option"
+    ) as caught:
+        load_settings(COMMANDS)
+    assert caught.value.hint == "did you mean steps?"

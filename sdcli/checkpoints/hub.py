@@ -46,8 +46,8 @@ def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:
         return model_folder / "vae"
     if spec.vae == TINY_VAE:
         return find_tiny_vae(spec.model, model_folder)
-    known = find_known_vae(spec.vae)
-    path = _fetch(known.repo if known else spec.vae, spec, "VAE")
+    known_vae = find_known_vae(spec.vae)
+    path = _fetch(known_vae.repo if known_vae else spec.vae, spec, "VAE")
     # A whole model can be given in place of a VAE.
     return path / "vae" if (path / "vae" / "config.json").is_file() else path
 

@@ -54,14 +54,14 @@ def read_latent_rgb_factors(folder: Path) -> Factors:
                 f"{defaults_file}: {FACTORS_KEY} is {json.dumps(factors)}", code="model.corrupt"
             )
         return tuple(tuple(float(value) for value in row) for row in factors)
-    known = _BY_SCALING_FACTOR.get(vae.get("scaling_factor", SD_SCALING_FACTOR))
-    if known is None or channels != 4:
+    family_factors = _BY_SCALING_FACTOR.get(vae.get("scaling_factor", SD_SCALING_FACTOR))
+    if family_factors is None or channels != 4:
         raise UsageError(
             f"{folder}: no linear approximation of its latents is known",
             code="latents.no_factors",
             hint="use `sdcli latents decode`, which uses the VAE",
         )
-    return known
+    return family_factors
 
 
 def _is_table(value: object, rows: int) -> bool:

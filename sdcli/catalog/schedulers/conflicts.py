@@ -1,7 +1,7 @@
 """Check for options that a scheduler class accepts but ignores, or that break it.
 
-Diffusers raises no error for these. `tests/engine/schedulers/test_class_options.py` runs every option of
-every sampler with and without the change, which finds rules that are missing or needless.
+Diffusers raises no error for these. `tests/engine/schedulers/test_class_options.py` runs every
+sampler with and without every option, which finds rules that are missing or needless.
 """
 
 from __future__ import annotations

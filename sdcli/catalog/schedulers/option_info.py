@@ -1,7 +1,7 @@
 """Describe each constructor option of the scheduler classes and the values that it accepts.
 
-Written for Diffusers 0.42.1. `tests/engine/schedulers/test_class_options.py` checks that every accepted
-value changes the result of a run.
+Written for Diffusers 0.42.1. `tests/engine/schedulers/test_class_options.py` checks that every
+accepted value changes the result of a run.
 """
 
 from __future__ import annotations

@@ -103,10 +103,10 @@ def resolve_scheduler(name: str) -> ResolvedScheduler:
     or an option that the class would ignore.
     """
     base_name, pairs = split_overrides(name)
-    found = find_sampler(base_name)
-    if found is None:
+    result = find_sampler(base_name)
+    if result is None:
         raise unknown_scheduler_error(base_name)
-    match, schedule = found
+    match, schedule = result
     if schedule == AUTOMATIC:
         schedule = match.sampler.automatic
     overrides = parse_overrides(match.sampler, pairs)

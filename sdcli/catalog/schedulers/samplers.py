@@ -1,7 +1,7 @@
 """List the samplers: one row for each, with its names, class and options.
 
 Names and classes follow A1111, ComfyUI, InvokeAI, kohya and the scheduler overview in the Diffusers
-documentation. `tests/engine/schedulers/test_sampler_table.py` compares UNet calls and limits with Diffusers.
+documentation. `tests/engine/schedulers/test_sampler_table.py` compares the table with Diffusers.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
     "EDMDPMSolverMultistepScheduler": (_EDM, "DPM++ 2M"),
     "FlowMatchEulerDiscreteScheduler": (_FLOW, "Euler"),
     "FlowMatchHeunDiscreteScheduler": (_FLOW, "Heun"),
-    **{name: (why, "DDIM") for why, names in _OTHER_MODELS.items() for name in names},
+    **{name: (reason, "DDIM") for reason, names in _OTHER_MODELS.items() for name in names},
 }
 """Name -> (reason, name of the nearest supported sampler)."""
 

@@ -1,4 +1,4 @@
-"""Versions of sdcli and of the libraries below it, read without importing them."""
+"""Look up the versions of sdcli and of its libraries without importing them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from functools import cache
 __version__ = "0.1.0"
 
 PACKAGES = ("diffusers", "transformers", "accelerate", "torch", "numpy", "safetensors")
+"""The libraries that can change an image."""
 
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Package name -> installed version, for the record; what is not installed is left out."""
+    """Return the installed version of each package, sdcli included, without missing packages."""
     from importlib.metadata import PackageNotFoundError, version  # slow to import
 
-    found = {"sdcli": __version__}
+    versions = {"sdcli": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

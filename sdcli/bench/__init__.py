@@ -1,1 +1,1 @@
-"""Measuring: sdcli's commands beside what a user would otherwise run, in processes of their own."""
+"""Benchmarks of sdcli's commands against plain Diffusers scripts, each run in a new process."""

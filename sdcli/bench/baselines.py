@@ -1,90 +1,91 @@
-"""What sdcli is measured against: plain Diffusers scripts, as their users write them.
+"""Define the plain Diffusers scripts that sdcli is compared with, as their users write them.
 
-ONE and MANY take one JSON argument and print one JSON line: seconds by phase, and the digest of
-every picture's pixels as `output.record` makes it.
+Each script takes one JSON argument. SINGLE_IMAGE and BATCH print one JSON line with the seconds of
+each phase and, for every image, the digest of its pixels as in `storage.metadata.record`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+# Importing torch and Diffusers takes seconds that a user waits for, so it is part of the timing.
 _LOAD: Final = """
 import hashlib, json, sys, time
-ask = json.loads(sys.argv[1])
+args = json.loads(sys.argv[1])
 started = time.perf_counter()
 import torch
 import diffusers
 from diffusers import StableDiffusionPipeline
 imported = time.perf_counter()
-pipe = StableDiffusionPipeline.from_pretrained(ask["model"], dtype=torch.float32)
-scheduler = getattr(diffusers, ask["scheduler_class"])
-pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **ask["scheduler_config"])
+pipe = StableDiffusionPipeline.from_pretrained(args["model"], dtype=torch.float32)
+scheduler = getattr(diffusers, args["scheduler_class"])
+pipe.scheduler = scheduler.from_config(pipe.scheduler.config, **args["scheduler_config"])
 pipe.set_progress_bar_config(disable=True)
 loaded = time.perf_counter()
 
 def report(images, **seconds):
-    heads = [b"RGB %d %d\\n" % image.size for image in images]
-    digests = [hashlib.sha256(h + i.tobytes()).hexdigest() for h, i in zip(heads, images)]
+    headers = [b"RGB %d %d\\n" % image.size for image in images]
+    digests = [hashlib.sha256(h + i.tobytes()).hexdigest() for h, i in zip(headers, images)]
     print(json.dumps({"seconds": seconds, "pixels_sha256": digests}))
 
 """
 
-ONE: Final = (
+SINGLE_IMAGE: Final = (
     _LOAD
     + """
 image = pipe(
-    ask["prompt"],
-    num_inference_steps=ask["steps"],
-    guidance_scale=ask["guidance"],
-    width=ask["width"],
-    height=ask["height"],
-    generator=torch.Generator().manual_seed(ask["seed"]),
+    args["prompt"],
+    num_inference_steps=args["steps"],
+    guidance_scale=args["guidance"],
+    width=args["width"],
+    height=args["height"],
+    generator=torch.Generator().manual_seed(args["seed"]),
 ).images[0]
-drawn = time.perf_counter()
-image.save(ask["out"])
+denoised = time.perf_counter()
+image.save(args["out"])
 saved = time.perf_counter()
 report(
     [image],
     **{"import": imported - started},
     load=loaded - imported,
-    draw=drawn - loaded,
-    save=saved - drawn,
+    draw=denoised - loaded,
+    save=saved - denoised,
 )
 """
 )
-"""One picture."""
+"""Generate one image."""
 
-MANY: Final = (
+BATCH: Final = (
     _LOAD
     + """
-prompts, size, made = ask["prompts"], ask["batch_size"], []
+prompts, size, results = args["prompts"], args["batch_size"], []
 for first in range(0, len(prompts), size):
-    part = prompts[first : first + size]
+    batch = prompts[first : first + size]
     images = pipe(
-        part,
-        num_inference_steps=ask["steps"],
-        guidance_scale=ask["guidance"],
-        width=ask["width"],
-        height=ask["height"],
-        generator=[torch.Generator().manual_seed(ask["seed"]) for _ in part],
+        batch,
+        num_inference_steps=args["steps"],
+        guidance_scale=args["guidance"],
+        width=args["width"],
+        height=args["height"],
+        generator=[torch.Generator().manual_seed(args["seed"]) for _ in batch],
     ).images
     for i, image in enumerate(images, first):
-        image.save(f'{ask["out"]}/{i:04d}.png')
-    made += images
+        image.save(f'{args["out"]}/{i:04d}.png')
+    results += images
 done = time.perf_counter()
-report(made, **{"import": imported - started}, load=loaded - imported, draw=done - loaded)
+report(results, **{"import": imported - started}, load=loaded - imported, draw=done - loaded)
 """
 )
-"""A picture a prompt, `batch_size` prompts at a time."""
+"""Generate one image for each prompt, `batch_size` prompts at a time."""
 
-FULL_SIZE: Final = """
+SAVE_FULL_SIZE_MODEL: Final = """
 import json, sys
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-ask = json.loads(sys.argv[1])
+args = json.loads(sys.argv[1])
 torch.manual_seed(0)
-tokenizer = CLIPTokenizer.from_pretrained(ask["tokenizer"], local_files_only=True)
+tokenizer = CLIPTokenizer.from_pretrained(args["tokenizer"], local_files_only=True)
 text = CLIPTextConfig(
     vocab_size=len(tokenizer), hidden_size=768, intermediate_size=3072, num_hidden_layers=12,
     num_attention_heads=12, bos_token_id=tokenizer.bos_token_id,
@@ -105,6 +106,9 @@ StableDiffusionPipeline(
         set_alpha_to_one=False, steps_offset=1,
     ),
     safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-).save_pretrained(ask["out"])
+).save_pretrained(args["out"])
 """
-"""A model of Stable Diffusion 1.5's shape with random weights, 3.9 GB: for time, not pictures."""
+"""Save a model of the size of Stable Diffusion 1.5 with random weights (3.9 GB).
+
+The time of a step does not depend on the weights.
+"""

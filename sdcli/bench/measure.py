@@ -1,4 +1,7 @@
-"""Whole commands, timed in turn: one of each, then again, so that all meet the same weather."""
+"""Time commands, each run in a new process.
+
+The commands take turns, so that a change in the load of the machine affects all of them alike.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from sdcli.errors import SdcliError
 
 @dataclass(frozen=True, kw_only=True)
 class BenchCommand:
-    """A command, what is written to its stdin, and the exit code it must end with."""
+    """A command to time, the text for its stdin and the exit code that it must have."""
 
     name: str
     argv: Sequence[str]
@@ -26,7 +29,7 @@ class BenchCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Wall seconds of each run of a contestant, and what it last printed."""
+    """The wall-clock seconds and the stdout of each counted run of a command."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -34,57 +37,68 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """The middle run."""
+        """The median of the seconds."""
         return median(self.seconds)
 
-    def ratio(self, other: Timing) -> float:
-        """How much longer than `other`: the median over the rounds, each against its own."""
-        pairs = zip(self.seconds, other.seconds, strict=True)
-        return median(mine / theirs for mine, theirs in pairs)
+    def ratio(self, baseline: Timing) -> float:
+        """Return how many times longer than `baseline` it took.
+
+        It is the median of the ratios of each round, which varies less between benchmarks than the
+        ratio of the medians.
+        """
+        pairs = zip(self.seconds, baseline.seconds, strict=True)
+        return median(seconds / baseline_seconds for seconds, baseline_seconds in pairs)
 
 
-def python(*arguments: str) -> list[str]:
-    """A command of this very interpreter."""
+def python_command(*arguments: str) -> list[str]:
+    """Return the argv that runs this Python interpreter."""
     return [sys.executable, *arguments]
 
 
-def sdcli(*arguments: str) -> list[str]:
-    """The sdcli under test."""
-    return python("-m", "sdcli", *arguments)
+def sdcli_command(*arguments: str) -> list[str]:
+    """Return the argv that runs this sdcli."""
+    return python_command("-m", "sdcli", *arguments)
 
 
 def installed_script(name: str) -> str | None:
-    """A command installed beside this interpreter, or None."""
+    """Return the path of a script in the environment of this interpreter, None if missing."""
     path = Path(sys.executable).with_name(name)
     return str(path) if path.exists() else None
 
 
-def measure(contestants: Sequence[BenchCommand], *, rounds: int) -> list[Timing]:
-    """Run all, `rounds` times; a first round that is not counted fills the disk's cache."""
-    timings = [Timing(name=contestant.name) for contestant in contestants]
-    for turn in range(rounds + 1):
-        for contestant, timing in zip(contestants, timings, strict=True):
-            seconds, stdout = _run(contestant)
-            if turn:
+def measure(commands: Sequence[BenchCommand], *, rounds: int) -> list[Timing]:
+    """Run each command once in every round and return their timings.
+
+    Raises SdcliError for a command with an unexpected exit code.
+    """
+    timings = [Timing(name=command.name) for command in commands]
+    for number in range(rounds + 1):
+        for command, timing in zip(commands, timings, strict=True):
+            seconds, stdout = _run(command)
+            # Round 0 is not counted: it reads libraries and weights into the disk cache.
+            if number:
                 timing.seconds.append(seconds)
                 timing.stdout.append(stdout)
     return timings
 
 
-def _run(contestant: BenchCommand) -> tuple[float, str]:
+def _run(command: BenchCommand) -> tuple[float, str]:
+    """Run a command and return its wall-clock seconds and its stdout."""
     started = time.perf_counter()
-    done = subprocess.run(
-        contestant.argv,
-        input=contestant.stdin,
+    process = subprocess.run(
+        command.argv,
+        input=command.stdin,
         capture_output=True,
         text=True,
         check=False,
+        # Requests to the hub would be timed as well.
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
     )
     seconds = time.perf_counter() - started
-    if done.returncode != contestant.exit_code:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    if process.returncode != command.exit_code:
+        message = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise SdcliError(
-            f"{contestant.name} ended with {done.returncode}: {last}", code="bench.failed"
+            f"{command.name} failed with exit code {process.returncode}: {message}",
+            code="bench.failed",
         )
-    return seconds, done.stdout
+    return seconds, process.stdout

@@ -1,4 +1,4 @@
-"""The races: a command without a model, one picture from cold, many, and what a dump costs."""
+"""Run the benchmark scenarios: startup, one image, a batch, and the cost of observing a run."""
 
 from __future__ import annotations
 
@@ -10,128 +10,169 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from sdcli.bench.baselines import FULL_SIZE, MANY, ONE
-from sdcli.bench.measure import BenchCommand, Timing, installed_script, measure, python, sdcli
+from sdcli.bench.baselines import BATCH, SAVE_FULL_SIZE_MODEL, SINGLE_IMAGE
+from sdcli.bench.measure import (
+    BenchCommand,
+    Timing,
+    installed_script,
+    measure,
+    python_command,
+    sdcli_command,
+)
 from sdcli.catalog.schedulers.resolve import model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, ModelDefaults, read_defaults
 
 PROMPT: Final = "a cat and a guitar on a blue background"
 SEED: Final = 7
-HAND_BATCH: Final = 8
+SCRIPT_BATCH_SIZE: Final = 8
+
+# Both sides run on the same device in the same precision, so that their pixels can be compared.
+_EXACT: Final = ("--seed", str(SEED), "--dtype", "float32", "--device", "cpu")
 
 Document = dict[str, Any]
 
 
-def start(rounds: int) -> Document:
-    """Commands that need no model, beside an import of typer, which all of them need."""
-    with tempfile.TemporaryDirectory() as out:
-        picture = f"{out}/star.png"
+def time_startup(rounds: int) -> Document:
+    """Time commands that need no model, against importing typer, which all of them do."""
+    with tempfile.TemporaryDirectory() as folder:
+        image = f"{folder}/star.png"
         subprocess.run(
-            sdcli("generate", "a red star", "--steps", "1", "--out", picture),
+            sdcli_command("generate", "a red star", "--steps", "1", "--out", image),
             capture_output=True,
             check=True,
         )
-        contestants = [
-            BenchCommand(name="python -c 'import typer'", argv=python("-c", "import typer")),
-            BenchCommand(name="sdcli --help", argv=sdcli("--help")),
-            BenchCommand(name="sdcli --version", argv=sdcli("--version")),
+        commands = [
             BenchCommand(
-                name="sdcli generate, mistyped", argv=sdcli("generate", "--stpes"), exit_code=2
+                name="python -c 'import typer'", argv=python_command("-c", "import typer")
             ),
-            BenchCommand(name="sdcli inspect", argv=sdcli("inspect", picture)),
+            BenchCommand(name="sdcli --help", argv=sdcli_command("--help")),
+            BenchCommand(name="sdcli --version", argv=sdcli_command("--version")),
+            BenchCommand(
+                name="sdcli generate, mistyped",
+                argv=sdcli_command("generate", "--stpes"),
+                exit_code=2,
+            ),
+            BenchCommand(name="sdcli inspect", argv=sdcli_command("inspect", image)),
         ]
-        return _document("start", measure(contestants, rounds=rounds), {})
+        return _to_document("start", measure(commands, rounds=rounds), {})
 
 
-def one(folder: Path, model: str, rounds: int) -> Document:
-    """One picture, from the shell's prompt to the file, each time in a new process."""
+def time_single_image(folder: Path, model: str, rounds: int) -> Document:
+    """Time one image, from starting the process to the finished file.
+
+    `folder` is the local folder of `model`.
+    """
     with tempfile.TemporaryDirectory() as out:
-        defaults = read_defaults(folder)
-        ask = _ask(folder, defaults) | {"prompt": PROMPT, "out": f"{out}/plain.png"}
-        draw = ["generate", PROMPT, "--model", model, "--seed", str(SEED), "--dtype", "float32"]
-        draw += ["--device", "cpu", "--force", "--json", "--out", f"{out}/sdcli.png"]
-        contestants = [
-            BenchCommand(name="plain Diffusers script", argv=_script(ONE, ask)),
-            BenchCommand(name="sdcli generate", argv=sdcli(*draw)),
+        args = _script_arguments(folder, read_defaults(folder))
+        args |= {"prompt": PROMPT, "out": f"{out}/plain.png"}
+        argv = ["generate", PROMPT, "--model", model, *_EXACT]
+        # --force: every round writes the same file.
+        argv += ["--force", "--json", "--out", f"{out}/sdcli.png"]
+        commands = [
+            BenchCommand(name="plain Diffusers script", argv=_script_command(SINGLE_IMAGE, args)),
+            BenchCommand(name="sdcli generate", argv=sdcli_command(*argv)),
         ]
-        if command := installed_script("diffusers-cli"):
-            contestants.append(_diffusers_cli(command, ask, out))
-        timings = measure(contestants, rounds=rounds)
+        if script := installed_script("diffusers-cli"):
+            commands.append(_diffusers_cli(script, args, out))
+        timings = measure(commands, rounds=rounds)
     plain, ours = (json.loads(timing.stdout[-1]) for timing in timings[:2])
     image = ours["images"][0]
-    seconds = {"plain Diffusers script": plain["seconds"], "sdcli generate": image["seconds"]}
-    return _document("one", timings, seconds) | {
+    phases = {"plain Diffusers script": plain["seconds"], "sdcli generate": image["seconds"]}
+    return _to_document("one", timings, phases) | {
         "same_pixels": plain["pixels_sha256"] == [image["pixels_sha256"]],
     }
 
 
-def batch(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Document:
-    """A picture a prompt, in one process each: a loop, batches by hand, and sdcli's pipe."""
+def time_batch(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Document:
+    """Time one image for each prompt in a single process, one by one and in batches.
+
+    `folder` is the local folder of `model`.
+    """
     with tempfile.TemporaryDirectory() as out:
-        ask = _ask(folder, read_defaults(folder)) | {"prompts": list(prompts), "out": out}
-        pipe = ["generate", "-", "--model", model, "--seed", str(SEED), "--dtype", "float32"]
-        pipe += ["--device", "cpu", "--json", "--out", out, "--batch-size"]
-        text = "".join(f"{prompt}\n" for prompt in prompts)
-        file = Path(out, "prompts.txt")
-        file.write_text(text, "utf-8")
-        resumable = ["batch", str(file), *pipe[2:-1], "--redo", "--quiet"]
-        contestants = [
-            BenchCommand(
-                name="plain script, one by one", argv=_script(MANY, ask | {"batch_size": 1})
-            ),
-            BenchCommand(
-                name=f"plain script, batches of {HAND_BATCH}",
-                argv=_script(MANY, ask | {"batch_size": HAND_BATCH}),
-            ),
-            BenchCommand(name="sdcli generate -", argv=sdcli(*pipe, "1"), stdin=text),
-            BenchCommand(
-                name="sdcli generate - --batch-size auto", argv=sdcli(*pipe, "auto"), stdin=text
-            ),
-            BenchCommand(name="sdcli batch", argv=sdcli(*resumable)),
-        ]
-        timings = measure(contestants, rounds=rounds)
+        args = _script_arguments(folder, read_defaults(folder))
+        args |= {"prompts": list(prompts), "out": out}
+        timings = measure(
+            [*_script_batches(args), *_sdcli_batches(model, prompts, out)], rounds=rounds
+        )
     plain, _, exact, *_ = (json.loads(timing.stdout[-1]) for timing in timings)
     digests = [image["pixels_sha256"] for image in exact["images"]]
-    return _document("batch", timings, {}) | {
+    return _to_document("batch", timings, {}) | {
         "prompts": len(prompts),
         "same_pixels": plain["pixels_sha256"] == digests,
     }
 
 
-def dump(rounds: int) -> Document:
-    """The latents of every step, written while a model of SD 1.5's size draws, and without."""
-    with tempfile.TemporaryDirectory() as folder:
-        ask = {"out": f"{folder}/model", "tokenizer": str(EMBEDDED_FOLDER / "tokenizer")}
-        subprocess.run(_script(FULL_SIZE, ask), capture_output=True, check=True)
-        draw = ["--model", ask["out"], "--steps", "4", "--out", f"{folder}/out"]
-        return _with_and_without("dump", draw, ["--save-latents", "all"], rounds)
-
-
-def preview(rounds: int) -> Document:
-    """Forty pictures of the embedded model, each seen while it forms, and unseen."""
-    with tempfile.TemporaryDirectory() as folder:
-        draw = ["--count", "40", "--out", f"{folder}/out"]
-        return _with_and_without("preview", draw, ["--preview-out", f"{folder}/now.png"], rounds)
-
-
-def _with_and_without(race: str, draw: Sequence[str], more: Sequence[str], rounds: int) -> Document:
-    """The same pictures without and with some options, and how much longer denoising took."""
-    argv = ["generate", PROMPT, "--seed", str(SEED), "--device", "cpu", "--dtype", "float32"]
-    argv += ["--json", "--force", *draw]
-    contestants = [
-        BenchCommand(name="sdcli generate", argv=sdcli(*argv)),
-        BenchCommand(name=f"sdcli generate {more[0]}", argv=sdcli(*argv, *more)),
+def _script_batches(args: Document) -> list[BenchCommand]:
+    return [
+        BenchCommand(name=name, argv=_script_command(BATCH, args | {"batch_size": size}))
+        for name, size in (
+            ("plain script, one by one", 1),
+            (f"plain script, batches of {SCRIPT_BATCH_SIZE}", SCRIPT_BATCH_SIZE),
+        )
     ]
-    timings = measure(contestants, rounds=rounds)
-    split = {t.name: {"denoise": median(map(_denoising, t.stdout))} for t in timings}
-    without, with_it = (split[timing.name]["denoise"] for timing in timings)
-    return _document(race, timings, split) | {
-        "denoise_ratio": round(with_it / without, 4),
-        "same_pixels": len({tuple(_digests(text)) for t in timings for text in t.stdout}) == 1,
+
+
+def _sdcli_batches(model: str, prompts: Sequence[str], out: str) -> list[BenchCommand]:
+    text = "".join(f"{prompt}\n" for prompt in prompts)
+    file = Path(out, "prompts.txt")
+    file.write_text(text, "utf-8")
+    shared = ["--model", model, *_EXACT, "--json", "--out", out]
+    # --redo: without it, the second round would find every image done.
+    batch = sdcli_command("batch", str(file), *shared, "--redo", "--quiet")
+    return [
+        *(
+            BenchCommand(
+                name=f"sdcli generate -{suffix}",
+                argv=sdcli_command("generate", "-", *shared, "--batch-size", size),
+                stdin=text,
+            )
+            for suffix, size in (("", "1"), (" --batch-size auto", "auto"))
+        ),
+        BenchCommand(name="sdcli batch", argv=batch),
+    ]
+
+
+def time_saving_latents(rounds: int) -> Document:
+    """Time saving the latents of every step, with a model of the size of Stable Diffusion 1.5."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = f"{folder}/model"
+        args = {"out": model, "tokenizer": str(EMBEDDED_FOLDER / "tokenizer")}
+        subprocess.run(_script_command(SAVE_FULL_SIZE_MODEL, args), capture_output=True, check=True)
+        argv = ["--model", model, "--steps", "4", "--out", f"{folder}/out"]
+        return _compare_options("dump", argv, ["--save-latents", "all"], rounds)
+
+
+def time_preview(rounds: int) -> Document:
+    """Time forty images of the embedded model with and without a preview file."""
+    with tempfile.TemporaryDirectory() as folder:
+        argv = ["--count", "40", "--out", f"{folder}/out"]
+        return _compare_options("preview", argv, ["--preview-out", f"{folder}/now.png"], rounds)
+
+
+def _compare_options(
+    scenario: str, argv: Sequence[str], options: Sequence[str], rounds: int
+) -> Document:
+    """Time the same images without and with `options`, and compare their denoising time."""
+    argv = ["generate", PROMPT, *_EXACT, "--json", "--force", *argv]
+    commands = [
+        BenchCommand(name="sdcli generate", argv=sdcli_command(*argv)),
+        BenchCommand(name=f"sdcli generate {options[0]}", argv=sdcli_command(*argv, *options)),
+    ]
+    timings = measure(commands, rounds=rounds)
+    phases = {
+        timing.name: {"denoise": median(map(_denoising_seconds, timing.stdout))}
+        for timing in timings
+    }
+    without, with_options = (phases[timing.name]["denoise"] for timing in timings)
+    # Saving and previewing must not change the images.
+    digests = {tuple(_digests(text)) for timing in timings for text in timing.stdout}
+    return _to_document(scenario, timings, phases) | {
+        "denoise_ratio": round(with_options / without, 4),
+        "same_pixels": len(digests) == 1,
     }
 
 
-def _denoising(stdout: str) -> float:
+def _denoising_seconds(stdout: str) -> float:
     return sum(float(image["seconds"]["denoise"]) for image in json.loads(stdout)["images"])
 
 
@@ -139,22 +180,22 @@ def _digests(stdout: str) -> list[str]:
     return [str(image["pixels_sha256"]) for image in json.loads(stdout)["images"]]
 
 
-def prompts_of_shapes(count: int) -> list[str]:
-    """The first of 450 prompts that the embedded model can draw."""
+def shape_prompts(count: int) -> list[str]:
+    """Return up to `count` (at most 450) different prompts that the embedded model can draw."""
     colors = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black")
     shapes = ("star", "heart", "circle", "square", "triangle")
-    made = [
-        f"a {color} {shape} on a {ground} background"
-        for ground in (*colors, "white", "gray")
+    prompts = [
+        f"a {color} {shape} on a {background} background"
+        for background in (*colors, "white", "gray")
         for shape in shapes
         for color in colors
-        if color != ground
+        if color != background
     ]
-    return made[:count]
+    return prompts[:count]
 
 
-def _ask(folder: Path, defaults: ModelDefaults) -> Document:
-    """What a script must be told to draw as sdcli does."""
+def _script_arguments(folder: Path, defaults: ModelDefaults) -> Document:
+    """Return the arguments for a plain script to draw what sdcli draws."""
     name = defaults.scheduler
     choice = (resolve_scheduler(name) if name else model_scheduler(defaults.scheduler_class)).choice
     return {
@@ -169,25 +210,31 @@ def _ask(folder: Path, defaults: ModelDefaults) -> Document:
     }
 
 
-def _script(text: str, ask: Mapping[str, object]) -> list[str]:
-    return python("-c", text, json.dumps(ask))
+def _script_command(script: str, args: Mapping[str, object]) -> list[str]:
+    return python_command("-c", script, json.dumps(args))
 
 
-def _diffusers_cli(command: str, ask: Document, out: str) -> BenchCommand:
+def _diffusers_cli(script: str, args: Document, out: str) -> BenchCommand:
+    # It runs the scheduler in the model's files, so its pixels are not compared.
     keywords = {
         "prompt": PROMPT,
-        "num_inference_steps": ask["steps"],
-        "guidance_scale": ask["guidance"],
+        "num_inference_steps": args["steps"],
+        "guidance_scale": args["guidance"],
     }
-    argv = [command, "run", "-m", ask["model"], "--dtype", "float32", "--device-map", "cpu"]
+    argv = [script, "run", "-m", args["model"], "--dtype", "float32", "--device-map", "cpu"]
     argv += ["--pipeline-kwargs", json.dumps(keywords), "--output", f"{out}/diffusers-cli.png"]
     return BenchCommand(name="diffusers-cli run", argv=argv)
 
 
-def _document(race: str, timings: Sequence[Timing], split: Mapping[str, object]) -> Document:
-    """What was measured; ratios are to the first, round by round."""
+def _to_document(
+    scenario: str, timings: Sequence[Timing], phases: Mapping[str, object]
+) -> Document:
+    """Return the result as JSON. Ratios are relative to the first command.
+
+    `phases` maps names of commands to their seconds by phase.
+    """
     return {
-        "schema": f"sdcli/bench-{race}/1",
+        "schema": f"sdcli/bench-{scenario}/1",
         "rounds": len(timings[0].seconds),
         "contestants": [
             {
@@ -195,7 +242,7 @@ def _document(race: str, timings: Sequence[Timing], split: Mapping[str, object])
                 "median_seconds": round(timing.median, 3),
                 "ratio": round(timing.ratio(timings[0]), 3),
                 "seconds": [round(value, 3) for value in timing.seconds],
-                "split": split.get(timing.name),
+                "split": phases.get(timing.name),
             }
             for timing in timings
         ],

@@ -1,1 +1,1 @@
-"""Tables: every name that users type for schedulers, and what is known of models. No torch."""
+"""Tables of the names that users can type: schedulers, noise schedules and VAEs."""

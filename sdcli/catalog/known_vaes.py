@@ -1,74 +1,81 @@
-"""Known VAEs: the names that users can type for them."""
+"""List the published VAEs that users can select by name."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-OWN, TINY = "own", "tiny"
-"""The VAE of the model's folder, and the small one beside it."""
+OWN_VAE, TINY_VAE = "own", "tiny"
+"""Names of the VAEs in a model's folder: `vae` and the optional `vae_tiny`."""
 
-
-CLASSES: Final = ("AutoencoderKL", "AutoencoderTiny", "ConsistencyDecoderVAE")
-
+VAE_CLASSES: Final = ("AutoencoderKL", "AutoencoderTiny", "ConsistencyDecoderVAE")
+"""The Diffusers classes that can be loaded."""
 
 SD_SCALING_FACTOR: Final = 0.18215
-"""What the configurations of Stable Diffusion 1 mean where they say nothing."""
+"""Scaling factor of Stable Diffusion 1 and 2, and the default of AutoencoderKL."""
 
+SDXL_SCALING_FACTOR: Final = 0.13025
 
-_SD: Final = frozenset({"Stable Diffusion 1", "Stable Diffusion 2"})
+SD_FAMILIES: Final = frozenset({"Stable Diffusion 1", "Stable Diffusion 2"})
+SDXL_FAMILIES: Final = frozenset({"Stable Diffusion XL"})
 
-
-_SDXL: Final = frozenset({"Stable Diffusion XL"})
-
-
-_UNKNOWN_FAMILY: Final = "of its own"
+UNKNOWN_FAMILY: Final = "unknown"
+"""Family of a model that is not recognised."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownVae:
-    """A VAE that many know by name. `families` are the models whose latents it was made for."""
+    """A published VAE.
+
+    `repo` is its Hugging Face id. `families` are the model families whose latents it decodes.
+    """
 
     name: str
     repo: str
     class_name: str
     families: frozenset[str]
     scaling_factor: float
-    about: str
+    description: str
 
 
+# The TAESD models are trained on latents that are already scaled, hence their factor of 1.
 VAES: Final = (
     KnownVae(
         name="taesd", repo="madebyollin/taesd", class_name="AutoencoderTiny",
-        families=_SD, scaling_factor=1.0, about="small and fast, for previews",
+        families=SD_FAMILIES, scaling_factor=1.0, description="small and fast, for previews",
     ),
     KnownVae(
         name="sd-vae-ft-mse", repo="stabilityai/sd-vae-ft-mse", class_name="AutoencoderKL",
-        families=_SD, scaling_factor=SD_SCALING_FACTOR, about="smoother faces than the first",
+        families=SD_FAMILIES, scaling_factor=SD_SCALING_FACTOR,
+        description="smoother than the original, better faces",
     ),
     KnownVae(
         name="sd-vae-ft-ema", repo="stabilityai/sd-vae-ft-ema", class_name="AutoencoderKL",
-        families=_SD, scaling_factor=SD_SCALING_FACTOR, about="sharper, less smooth",
+        families=SD_FAMILIES, scaling_factor=SD_SCALING_FACTOR,
+        description="sharper than sd-vae-ft-mse",
     ),
     KnownVae(
         name="consistency", repo="openai/consistency-decoder", class_name="ConsistencyDecoderVAE",
-        families=_SD, scaling_factor=SD_SCALING_FACTOR, about="draws its own noise, slow",
+        families=SD_FAMILIES, scaling_factor=SD_SCALING_FACTOR,
+        description="slow; adds random noise while decoding",
     ),
     KnownVae(
         name="taesdxl", repo="madebyollin/taesdxl", class_name="AutoencoderTiny",
-        families=_SDXL, scaling_factor=1.0, about="small and fast, for previews",
+        families=SDXL_FAMILIES, scaling_factor=1.0, description="small and fast, for previews",
     ),
     KnownVae(
         name="sdxl-vae", repo="stabilityai/sdxl-vae", class_name="AutoencoderKL",
-        families=_SDXL, scaling_factor=0.13025, about="overflows in float16",
+        families=SDXL_FAMILIES, scaling_factor=SDXL_SCALING_FACTOR,
+        description="overflows in float16",
     ),
     KnownVae(
         name="sdxl-fp16-fix", repo="madebyollin/sdxl-vae-fp16-fix", class_name="AutoencoderKL",
-        families=_SDXL, scaling_factor=0.13025, about="the same, finite in float16",
+        families=SDXL_FAMILIES, scaling_factor=SDXL_SCALING_FACTOR,
+        description="sdxl-vae without the overflow in float16",
     ),
 )  # fmt: skip
 
 
 def find_known_vae(name: str) -> KnownVae | None:
-    """The row of an alias or of a hub id."""
+    """Return the VAE with that name or Hugging Face id."""
     return next((row for row in VAES if name in (row.name, row.repo)), None)

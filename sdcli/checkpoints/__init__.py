@@ -1,1 +1,1 @@
-"""What model files contain, read without importing torch."""
+"""Model files: locating, downloading, checking and describing them without importing torch."""

@@ -1,4 +1,4 @@
-"""What lies in a model folder, read from file headers alone: parts, sizes, dtypes, pickles."""
+"""Describe the components of a model folder from its configuration and file headers."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Final
 
 from sdcli.checkpoints.model_defaults import read_json
 from sdcli.checkpoints.safetensors_header import read_header
+from sdcli.checkpoints.weights import PICKLE_SUFFIXES
 
-_WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".ckpt")
+_WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One component of a pipeline. `parameters` and `dtypes` are of its safetensors files."""
+    """A component of a pipeline and its weight files.
+
+    `bytes` counts all weight files. `parameters` and `dtypes` cover the safetensors files only,
+    because a pickle cannot be read without running it.
+    """
 
     name: str
     class_name: str
@@ -26,26 +31,34 @@ class Component:
 
     @property
     def has_pickle(self) -> bool:
-        """Whether a weight file could carry code."""
+        """Whether a weight file is in a format that can contain code."""
         return any(not name.endswith(".safetensors") for name in self.files)
 
 
 def read_components(folder: Path) -> list[Component]:
-    """The parts that model_index.json names. Raises ModelError or CorruptError."""
+    """Read the components that model_index.json names.
+
+    Raises ModelError for a missing index and CorruptError for broken files.
+    """
     index = read_json(folder / "model_index.json")
-    named = ((n, v) for n, v in index.items() if isinstance(v, list) and len(v) == 2 and v[1])
-    return [_read_component(folder / name, str(value[1])) for name, value in named]
+    # A component is [library, class]; [null, null] stands for one that the pipeline does without.
+    entries = {
+        name: str(value[1])
+        for name, value in index.items()
+        if isinstance(value, list) and len(value) == 2 and value[1]
+    }
+    return [_read_component(folder / name, class_name) for name, class_name in entries.items()]
 
 
 def _read_component(folder: Path, class_name: str) -> Component:
-    files = sorted(p for p in folder.glob("*") if p.suffix in _WEIGHTS)
+    files = sorted(path for path in folder.glob("*") if path.suffix in _WEIGHT_SUFFIXES)
     headers = [read_header(path) for path in files if path.suffix == ".safetensors"]
     tensors = [tensor for header in headers for tensor in header.tensors.values()]
     return Component(
         name=folder.name,
         class_name=class_name,
-        files=tuple(p.name for p in files),
-        bytes=sum(p.stat().st_size for p in files),
+        files=tuple(path.name for path in files),
+        bytes=sum(path.stat().st_size for path in files),
         parameters=sum(math.prod(tensor.shape) for tensor in tensors),
         dtypes=tuple(sorted({tensor.dtype for tensor in tensors})),
     )

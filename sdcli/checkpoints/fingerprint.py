@@ -1,4 +1,4 @@
-"""What tells one model's files from another's, without reading gigabytes. No torch here."""
+"""Compute fingerprints of models: hashes that change when a file that is loaded changes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
-from sdcli.checkpoints import weights
 from sdcli.checkpoints.hub import fetch_model, fetch_vae
+from sdcli.checkpoints.weights import find_weight_file
 from sdcli.request import PipelineSpec
 
-_WHOLE = 1 << 21
-"""Bytes up to which a file is hashed whole."""
+_FULL_HASH_BYTES: Final = 1 << 21
+"""Size up to which a file is hashed completely."""
 
-_SAMPLES, _SAMPLE = 32, 1 << 15
-"""So many pieces of so many bytes stand for a larger one: training moves every tensor of it."""
+# Larger files are sampled, because hashing gigabytes takes seconds. Training changes nearly every
+# value of a model, so evenly spaced samples tell two models apart.
+_SAMPLE_COUNT: Final = 32
+_SAMPLE_BYTES: Final = 1 << 15
 
-_TEXTS = ("*.json", "*.txt")
+_TEXT_PATTERNS: Final = ("*.json", "*.txt")
 
-# The embedded model's scheduler file was changed after version 0.1.0, its weights were not: a batch
-# that 0.1.0 began goes on with the fingerprints that its journal knows.
-_SAME_MODEL = {
+# Version 0.1.0 shipped the embedded model with another scheduler file and the same weights. Its
+# fingerprints are kept, so that batches begun with 0.1.0 can be resumed.
+_EQUIVALENT: Final = {
     "7de3570a08da4bb159e8c63879f884dca6bf875b36d4073eb18b9a52a9533a76": (
         "787c2c43d62d61a8e689232222abc2f0e3cde3bb3c6b7205a0a5372530c63b51"
     ),
@@ -32,39 +35,44 @@ _SAME_MODEL = {
 
 
 def fingerprint(spec: PipelineSpec) -> str:
-    """64 hex digits of the contents of all files that the spec loads; their paths do not count.
+    """Return the fingerprint (64 hex digits) of the files that `spec` loads.
 
-    Raises what `fetch` raises, and ModelError or UnsafeError where no weights are.
+    It depends on the contents of the files, not on their paths. Raises the errors of `fetch_model`
+    and `fetch_vae`, and ModelError or UnsafeError if there are no safetensors weights.
     """
     folder = fetch_model(spec)
-    digest = _of_folders(folder, fetch_vae(spec, folder), spec.variant)
-    return _SAME_MODEL.get(digest, digest)
+    digest = _hash_folders(folder, fetch_vae(spec, folder), spec.variant)
+    return _EQUIVALENT.get(digest, digest)
 
 
 @lru_cache(maxsize=64)
-def _of_folders(folder: Path, vae: Path, variant: str | None) -> str:
-    homes = {"unet": folder / "unet", "text_encoder": folder / "text_encoder", "vae": vae}
+def _hash_folders(folder: Path, vae: Path, variant: str | None) -> str:
+    weight_folders = {"unet": folder / "unet", "text_encoder": folder / "text_encoder", "vae": vae}
     digest = hashlib.sha256()
-    for part in ("scheduler", "tokenizer", *homes):
-        home = homes.get(part, folder / part)
-        weight_file = [weights.find_weight_file(home, part, variant)] if part in homes else []
-        for path in (*_texts(home), *weight_file):
-            digest.update(f"{part}/{path.name} {path.stat().st_size}\n".encode())
-            for piece in _pieces(path):
-                digest.update(piece)
+    # The order and the header lines are part of the fingerprint: journals store it.
+    for component in ("scheduler", "tokenizer", *weight_folders):
+        path = weight_folders.get(component, folder / component)
+        files = _text_files(path)
+        if component in weight_folders:
+            files.append(find_weight_file(path, component, variant))
+        for file in files:
+            digest.update(f"{component}/{file.name} {file.stat().st_size}\n".encode())
+            for chunk in _sample_chunks(file):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
-def _texts(home: Path) -> list[Path]:
-    return sorted(path for pattern in _TEXTS for path in home.glob(pattern))
+def _text_files(folder: Path) -> list[Path]:
+    return sorted(path for pattern in _TEXT_PATTERNS for path in folder.glob(pattern))
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _sample_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the whole file, or evenly spaced samples of a large one, start and end included."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        if size <= _WHOLE:
+        if size <= _FULL_HASH_BYTES:
             yield file.read()
             return
-        for i in range(_SAMPLES):
-            file.seek((size - _SAMPLE) * i // (_SAMPLES - 1))
-            yield file.read(_SAMPLE)
+        for i in range(_SAMPLE_COUNT):
+            file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLE_COUNT - 1))
+            yield file.read(_SAMPLE_BYTES)

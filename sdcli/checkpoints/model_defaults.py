@@ -1,4 +1,4 @@
-"""What a model folder says about itself: its family, its own defaults, the words it knows."""
+"""Read a model's family, its default settings and its vocabulary from the files of its folder."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.catalog.known_vaes import UNKNOWN_FAMILY
 from sdcli.errors import CorruptError, ModelError
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
-OWN_DEFAULTS: Final = "sdcli.json"
 
-# What StableDiffusionPipeline itself does when it is told nothing.
+DEFAULTS_FILE: Final = "sdcli.json"
+"""File in a model's folder with defaults for sdcli, which override those of Diffusers."""
+
+# The defaults of StableDiffusionPipeline.__call__.
 DIFFUSERS_STEPS: Final = 50
 DIFFUSERS_GUIDANCE: Final = 7.5
 
 _PIPELINE: Final = "StableDiffusionPipeline"
+
+# The width of the text encoder: CLIP ViT-L in Stable Diffusion 1, OpenCLIP ViT-H in 2.
 _FAMILIES: Final = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}
-_OWN_KEYS: Final[Mapping[str, tuple[type, ...]]] = {
+_KEY_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "family": (str,),
     "num_inference_steps": (int,),
     "guidance_scale": (int, float),
@@ -34,10 +39,15 @@ _OWN_KEYS: Final[Mapping[str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDefaults:
-    """What a model wants when nothing is said. Sizes are pixels; flags win over all of it.
+    """The settings that a model uses unless a request overrides them.
 
-    `scheduler` is a name of the sampler table, None for the scheduler of the model's files, whose
-    class is `scheduler_class`. `words` are all the words the model was trained on, None if unknown.
+    Attributes:
+        width, height: image size in pixels.
+        scheduler: a name for `resolve_scheduler`, or None for the scheduler in the model's files.
+        scheduler_class: Diffusers class of the scheduler in the model's files.
+        vae_scale_factor: pixels of the image for each latent, in each direction.
+        text_encoder_layers: number of layers of the text encoder, None if unknown.
+        words: all words that the model was trained on, None if unknown.
     """
 
     family: str
@@ -56,50 +66,54 @@ class ModelDefaults:
 
 @cache
 def read_defaults(folder: Path) -> ModelDefaults:
-    """The defaults of the model in `folder`: its `sdcli.json`, else what Diffusers would do.
+    """Read the defaults of the model in `folder`: its `sdcli.json`, or else those of Diffusers.
 
-    Raises ModelError for what is not a StableDiffusionPipeline, CorruptError for broken JSON.
+    Raises ModelError if it is not a StableDiffusionPipeline, and CorruptError for broken JSON.
     """
     _check_pipeline(folder)
     unet = read_json(folder / "unet" / "config.json")
     vae = read_json(folder / "vae" / "config.json")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    encoder = read_json(folder / "text_encoder" / "config.json")
-    own = _own_defaults(folder)
-    factor = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
+    text_encoder = read_json(folder / "text_encoder" / "config.json")
+    custom = _read_custom_defaults(folder)
+    # The VAE halves the size once between two levels.
+    scale_factor = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
     height, width = _sample_size(unet)
-    words = own.get("words")
+    words = custom.get("words")
     return ModelDefaults(
-        family=own.get("family") or _family(unet, folder),
-        num_inference_steps=own.get("num_inference_steps", DIFFUSERS_STEPS),
-        guidance_scale=own.get("guidance_scale", DIFFUSERS_GUIDANCE),
-        width=own.get("width", width * factor),
-        height=own.get("height", height * factor),
-        scheduler=own.get("scheduler"),
+        family=custom.get("family") or _find_family(unet, folder),
+        num_inference_steps=custom.get("num_inference_steps", DIFFUSERS_STEPS),
+        guidance_scale=custom.get("guidance_scale", DIFFUSERS_GUIDANCE),
+        width=custom.get("width", width * scale_factor),
+        height=custom.get("height", height * scale_factor),
+        scheduler=custom.get("scheduler"),
         scheduler_class=scheduler.get("_class_name", "unknown"),
         prediction_type=scheduler.get("prediction_type", "epsilon"),
         latent_channels=vae.get("latent_channels", 4),
-        vae_scale_factor=factor,
-        text_encoder_layers=encoder.get("num_hidden_layers"),
+        vae_scale_factor=scale_factor,
+        text_encoder_layers=text_encoder.get("num_hidden_layers"),
         words=frozenset(words) if words else None,
     )
 
 
 def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:
-    """The words of a prompt that are not among `words`, in order, each once."""
-    asked = re.findall(r"[^\W_]+", prompt.lower())
-    return tuple(dict.fromkeys(word for word in asked if word not in words))
+    """Return the words of a prompt that are not in `words`: lower case, in order, each once."""
+    prompt_words = re.findall(r"[^\W_]+", prompt.lower())
+    return tuple(dict.fromkeys(word for word in prompt_words if word not in words))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a model folder. Raises ModelError when missing, CorruptError when broken."""
+    """Read a JSON object of a model folder.
+
+    Raises ModelError if the file is missing, and CorruptError if it is not a JSON object.
+    """
     try:
         data = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ModelError(
             f"{path.parent}: cannot read {path.name}: {error.strerror}",
             code="model.incomplete",
-            hint="give a folder in the Diffusers layout, with model_index.json and its parts",
+            hint="use a folder in the Diffusers layout, with model_index.json and its components",
         ) from error
     except ValueError as error:
         raise CorruptError(f"{path}: not JSON: {error}", code="model.corrupt") from error
@@ -109,38 +123,40 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_pipeline(folder: Path) -> None:
-    name = read_json(folder / "model_index.json").get("_class_name")
-    if name != _PIPELINE:
+    class_name = read_json(folder / "model_index.json").get("_class_name")
+    if class_name != _PIPELINE:
         raise ModelError(
-            f"{folder}: a {name}; sdcli draws with models of {_PIPELINE}",
+            f"{folder}: a {class_name}; sdcli needs a {_PIPELINE}",
             code="model.family",
-            hint="give a Stable Diffusion 1 or 2 text-to-image model",
+            hint="use a Stable Diffusion 1 or 2 text-to-image model",
         )
 
 
-def _family(unet: Mapping[str, Any], folder: Path) -> str:
+def _find_family(unet: Mapping[str, Any], folder: Path) -> str:
     channels = unet.get("in_channels", 4)
     if channels != 4:
         raise ModelError(
-            f"{folder}: its UNet takes {channels} channels, a text-to-image one takes 4",
+            f"{folder}: its UNet has {channels} input channels; a text-to-image model has 4",
             code="model.family",
-            hint="inpainting and depth models need a picture; give a text-to-image model",
+            hint="inpainting and depth models need an input image; use a text-to-image model",
         )
-    dim = unet.get("cross_attention_dim")
-    return _FAMILIES.get(dim, "of its own") if isinstance(dim, int) else "of its own"
+    width = unet.get("cross_attention_dim")
+    # A list, one number for each block, is no Stable Diffusion 1 or 2.
+    return _FAMILIES.get(width, UNKNOWN_FAMILY) if isinstance(width, int) else UNKNOWN_FAMILY
 
 
 def _sample_size(unet: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the (height, width) in latents that the UNet was trained on."""
     size = unet.get("sample_size") or 64
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def _own_defaults(folder: Path) -> dict[str, Any]:
-    path = folder / OWN_DEFAULTS
+def _read_custom_defaults(folder: Path) -> dict[str, Any]:
+    path = folder / DEFAULTS_FILE
     if not path.exists():
         return {}
     data = read_json(path)
-    for key, kinds in _OWN_KEYS.items():
-        if key in data and not isinstance(data[key], kinds):
+    for key, types in _KEY_TYPES.items():
+        if key in data and not isinstance(data[key], types):
             raise CorruptError(f"{path}: {key} is {data[key]!r}", code="model.corrupt")
     return data

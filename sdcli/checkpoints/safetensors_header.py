@@ -1,4 +1,8 @@
-"""Safetensors headers, proven whole before anything is read by them. No torch, no numpy."""
+"""Read and check the headers of safetensors files.
+
+The header alone shows whether a file is complete, so a damaged one is found before anything is
+loaded. The format: https://huggingface.co/docs/safetensors/index#format
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,9 @@ from typing import Any, Final
 from sdcli.errors import CorruptError
 
 _LFS_POINTER: Final = b"version https://git-lfs"
-_LARGEST_HEADER: Final = 100_000_000  # the format's own limit
-_BITS: Final[Mapping[str, int]] = {
+_LENGTH_BYTES: Final = 8
+_MAX_HEADER_BYTES: Final = 100_000_000  # the limit in the safetensors library
+_DTYPE_BITS: Final[Mapping[str, int]] = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
     "U64": 64, "I64": 64, "F64": 64, "C64": 64,
@@ -22,7 +27,7 @@ _BITS: Final[Mapping[str, int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
-    """One tensor of a file: `begin` and `end` are bytes from the start of the file."""
+    """A tensor of a file. `begin` and `end` are byte offsets from the start of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -32,72 +37,91 @@ class TensorInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class SafetensorsHeader:
-    """What a safetensors file says it holds. There is at least one tensor."""
+    """The tensors of a safetensors file by name, at least one, and its metadata."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
 
 
 def read_header(path: Path) -> SafetensorsHeader:
-    """The header of a safetensors file: eight bytes of length, then JSON, then the tensors.
+    """Read the header of a safetensors file.
 
-    Raises CorruptError (7) unless the tensors have the sizes of their shapes, follow each other
-    without a gap and end where the file ends; OSError when there is no file.
+    Raises CorruptError unless the tensors have the sizes of their shapes, follow each other
+    without a gap and end where the file ends. Raises OSError if the file cannot be read.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if start and _LFS_POINTER.startswith(start):
-            raise _corrupt(path, "is a Git LFS pointer, not the tensors", hint="run `git lfs pull`")
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 2 <= length <= _LARGEST_HEADER:
-            raise _corrupt(path, f"has no safetensors header ({size} bytes)")
-        if 8 + length > size:
-            raise _corrupt(path, f"is cut off in its header ({size} bytes)")
-        raw = file.read(length)
+    raw = _read_header_bytes(path, size)
+    data_start = _LENGTH_BYTES + len(raw)
     try:
-        header = _parse(raw, 8 + length)
+        header = _parse_header(raw, data_start)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _corrupt(path, "has no readable safetensors header") from error
-    end = _end(path, header, 8 + length)
+        raise _corrupt_error(path, "has no readable safetensors header") from error
+    end = _find_end(path, header, data_start)
     if end != size:
-        raise _corrupt(path, f"has {size} bytes where its header tells of {end}")
+        raise _corrupt_error(path, f"has {size} bytes, but its header describes {end}")
     return header
 
 
-def _parse(raw: bytes, start: int) -> SafetensorsHeader:
+def _read_header_bytes(path: Path, size: int) -> bytes:
+    """Read the JSON of the header, which follows its length in eight bytes."""
+    with path.open("rb") as file:
+        start = file.read(_LENGTH_BYTES)
+        # A clone without Git LFS has small text files in place of the weights.
+        if start and _LFS_POINTER.startswith(start):
+            raise _corrupt_error(
+                path, "is a Git LFS pointer, not the weights", hint="run `git lfs pull`"
+            )
+        length = int.from_bytes(start, "little")
+        # A length that is out of bounds is not read, so that no file can exhaust the memory.
+        if len(start) < _LENGTH_BYTES or not 2 <= length <= _MAX_HEADER_BYTES:
+            raise _corrupt_error(path, f"has no safetensors header ({size} bytes)")
+        if _LENGTH_BYTES + length > size:
+            raise _corrupt_error(path, f"is truncated in its header ({size} bytes)")
+        return file.read(length)
+
+
+def _parse_header(raw: bytes, data_start: int) -> SafetensorsHeader:
     data: dict[str, Any] = json.loads(raw)
     metadata = data.pop("__metadata__", None) or {}
     if not all(isinstance(value, str) for value in metadata.values()):
-        raise TypeError("metadata is text")
+        raise TypeError("metadata must be text")
     return SafetensorsHeader(
-        tensors={name: _tensor(told, start) for name, told in data.items()}, metadata=metadata
+        tensors={name: _parse_tensor(entry, data_start) for name, entry in data.items()},
+        metadata=metadata,
     )
 
 
-def _tensor(told: Mapping[str, Any], start: int) -> TensorInfo:
-    begin, end = told["data_offsets"]
-    numbers = (begin, end, *told["shape"])
+def _parse_tensor(entry: Mapping[str, Any], data_start: int) -> TensorInfo:
+    begin, end = entry["data_offsets"]
+    numbers = (begin, end, *entry["shape"])
+    # type(), not isinstance(): JSON's true would pass for an int.
     if any(type(number) is not int or number < 0 for number in numbers) or begin > end:
-        raise ValueError("a shape or an offset is no size")
-    bits = _BITS.get(told["dtype"])  # of a dtype newer than this table the length is believed
-    if bits and (end - begin) * 8 != bits * math.prod(told["shape"]):
-        raise ValueError("a shape and its offsets disagree")
+        raise ValueError("a shape or an offset is not a size")
+    # The size of a dtype newer than the table cannot be checked.
+    bits = _DTYPE_BITS.get(entry["dtype"])
+    if bits and (end - begin) * 8 != bits * math.prod(entry["shape"]):
+        raise ValueError("a shape does not match its offsets")
     return TensorInfo(
-        dtype=str(told["dtype"]), shape=tuple(told["shape"]), begin=start + begin, end=start + end
+        dtype=str(entry["dtype"]),
+        shape=tuple(entry["shape"]),
+        begin=data_start + begin,
+        end=data_start + end,
     )
 
 
-def _end(path: Path, header: SafetensorsHeader, start: int) -> int:
-    """Where the last tensor ends, all following each other."""
+def _find_end(path: Path, header: SafetensorsHeader, data_start: int) -> int:
+    """Return the offset where the last tensor ends. Raises CorruptError for gaps and overlaps."""
     if not header.tensors:
-        raise _corrupt(path, "holds no tensors")
+        raise _corrupt_error(path, "contains no tensors")
+    end = data_start
     for tensor in sorted(header.tensors.values(), key=lambda tensor: (tensor.begin, tensor.end)):
-        if tensor.begin != start:
-            raise _corrupt(path, "has tensors that overlap or leave a gap")
-        start = tensor.end
-    return start
+        if tensor.begin != end:
+            raise _corrupt_error(path, "has tensors that overlap or leave a gap")
+        end = tensor.end
+    return end
 
 
-def _corrupt(path: Path, what: str, *, hint: str | None = None) -> CorruptError:
-    return CorruptError(f"{path} {what}", code="model.corrupt", hint=hint or "fetch the file again")
+def _corrupt_error(path: Path, problem: str, *, hint: str | None = None) -> CorruptError:
+    return CorruptError(
+        f"{path} {problem}", code="model.corrupt", hint=hint or "download the file again"
+    )

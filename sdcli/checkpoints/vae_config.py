@@ -1,7 +1,8 @@
-"""The configuration of a VAE that is one file: read off the shapes of its tensors.
+"""Infer the configuration of a VAE in a single file from the shapes of its tensors.
 
-The layout is that of the first Stable Diffusion (`encoder.down.0.block.0…`), or Diffusers' own
-(`encoder.down_blocks.0.resnets.0…`). Diffusers itself would fetch a configuration from the hub.
+Supports the layout of the original Stable Diffusion checkpoints (`encoder.down.0.block.0...`) and
+that of Diffusers (`encoder.down_blocks.0.resnets.0...`). Diffusers' `from_single_file` would
+download a configuration from the hub instead.
 """
 
 from __future__ import annotations
@@ -11,57 +12,69 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.catalog.known_vaes import SD_SCALING_FACTOR, SDXL_SCALING_FACTOR
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.errors import ModelError
 
+# Prefixes of the VAE's tensors in files that hold a whole model; "" is for a VAE alone.
 _PREFIXES: Final = ("first_stage_model.", "vae.", "")
-_BLOCK = re.compile(
+_BLOCK: Final = re.compile(
     r"encoder\.(?:down|down_blocks)\.(\d+)\.(?:block|resnets)\.(\d+)\.conv1\.weight"
 )
-_LDM_GROUPS: Final = 32
-_SDXL_SCALING_FACTOR: Final = 0.13025
-_SDXL = re.compile(r"(^|[^a-z])(sd)?xl([^a-z]|$)|stable-diffusion-xl", re.IGNORECASE)
+_TAESD_NAME: Final = re.compile(r"((en|de)coder\.)?(layers\.)?\d+\.(weight|conv\..*)")
+_DEFAULT_NORM_GROUPS: Final = 32
+_SDXL_NAME: Final = re.compile(r"(^|[^a-z])(sd)?xl([^a-z]|$)|stable-diffusion-xl", re.IGNORECASE)
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def infer_vae_config(
-    path: Path, header: SafetensorsHeader, own: Mapping[str, Any]
+    path: Path, header: SafetensorsHeader, model_vae_config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A configuration of AutoencoderKL for the file, and sentences on what was assumed.
+    """Return a configuration for AutoencoderKL, and sentences about its assumptions.
 
-    The scaling factor is no tensor: the file's name or metadata may say SDXL, else it is taken
-    from `own`, the configuration of the model's own VAE. Raises ModelError for other layouts.
+    Tensors do not show the scaling factor. It is that of SDXL if the file's name or metadata says
+    so, or else that of `model_vae_config`, the configuration of the model's own VAE. Raises
+    ModelError for other layouts.
     """
-    shapes = _shapes(header)
-    blocks = _blocks(shapes)
+    shapes = _vae_shapes(header)
+    blocks = _encoder_blocks(shapes)
     if "encoder.conv_out.weight" not in shapes or not blocks:
-        raise _unknown(path, shapes)
-    channels = [shapes[f"{blocks[i][0]}"][0] for i in sorted(blocks)]
-    factor, assumed = _scaling_factor(path, header, own)
+        raise _unknown_layout_error(path, shapes)
+    factor, assumptions = _infer_scaling_factor(path, header, model_vae_config)
     config = {
         "_class_name": "AutoencoderKL",
+        "act_fn": "silu",
+        "sample_size": 512,
+        "scaling_factor": factor,
+        **_architecture(shapes, blocks, model_vae_config),
+    }
+    return config, assumptions
+
+
+def _architecture(
+    shapes: Shapes, blocks: Mapping[int, list[str]], model_vae_config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the part of the configuration that follows from the shapes."""
+    channels = [shapes[blocks[level][0]][0] for level in sorted(blocks)]
+    return {
         "in_channels": shapes["encoder.conv_in.weight"][1],
         "out_channels": shapes["decoder.conv_out.weight"][0],
         "down_block_types": ["DownEncoderBlock2D"] * len(channels),
         "up_block_types": ["UpDecoderBlock2D"] * len(channels),
         "block_out_channels": channels,
         "layers_per_block": len(blocks[0]),
-        "act_fn": "silu",
         "latent_channels": shapes["decoder.conv_in.weight"][1],
-        "norm_num_groups": _groups(channels, own),
-        "sample_size": 512,
-        "scaling_factor": factor,
+        "norm_num_groups": _infer_norm_groups(channels, model_vae_config),
         "use_quant_conv": "quant_conv.weight" in shapes,
         "use_post_quant_conv": "post_quant_conv.weight" in shapes,
-        "mid_block_add_attention": any(".mid" in name and "attn" in name for name in shapes)
-        or any("mid_block.attentions" in name for name in shapes),
+        # "mid.attn_1" in the original layout, "mid_block.attentions" in that of Diffusers.
+        "mid_block_add_attention": any(".mid" in name and "att" in name for name in shapes),
     }
-    return config, assumed
 
 
-def _shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
-    """Shapes by name, of the VAE alone when the file is a whole checkpoint."""
+def _vae_shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the VAE's tensors, with names relative to the VAE."""
     names = header.tensors
     prefix = next(p for p in _PREFIXES if not p or any(name.startswith(p) for name in names))
     return {
@@ -71,8 +84,11 @@ def _shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _blocks(shapes: Shapes) -> dict[int, list[str]]:
-    """Level of the encoder -> the first convolutions of its blocks."""
+def _encoder_blocks(shapes: Shapes) -> dict[int, list[str]]:
+    """Map each level of the encoder to the first convolutions of its blocks.
+
+    Empty if a level is missing.
+    """
     blocks: dict[int, list[str]] = {}
     for name in sorted(shapes):
         if match := _BLOCK.fullmatch(name):
@@ -80,33 +96,38 @@ def _blocks(shapes: Shapes) -> dict[int, list[str]]:
     return blocks if sorted(blocks) == list(range(len(blocks))) else {}
 
 
-def _groups(channels: list[int], own: Mapping[str, Any]) -> int:
-    """Groups of the normalisation, which no shape tells: 32, unless the model's own is its twin."""
-    same = list(own.get("block_out_channels", ())) == channels
-    return int(own.get("norm_num_groups", _LDM_GROUPS)) if same else _LDM_GROUPS
+def _infer_norm_groups(channels: list[int], model_vae_config: Mapping[str, Any]) -> int:
+    """Return the number of groups of the group normalization.
+
+    No shape depends on it. It is 32 in Stable Diffusion's VAEs. A file with the same channels as
+    the model's own VAE is assumed to have the same number as well.
+    """
+    is_same = list(model_vae_config.get("block_out_channels", ())) == channels
+    groups = model_vae_config.get("norm_num_groups", _DEFAULT_NORM_GROUPS)
+    return int(groups) if is_same else _DEFAULT_NORM_GROUPS
 
 
-def _scaling_factor(
-    path: Path, header: SafetensorsHeader, own: Mapping[str, Any]
+def _infer_scaling_factor(
+    path: Path, header: SafetensorsHeader, model_vae_config: Mapping[str, Any]
 ) -> tuple[float, tuple[str, ...]]:
     architecture = header.metadata.get("modelspec.architecture", "")
-    if _SDXL.search(path.stem) or _SDXL.search(architecture):
-        return _SDXL_SCALING_FACTOR, (
-            f"VAE: {path.name} is taken for one of SDXL, with the scaling factor "
-            f"{_SDXL_SCALING_FACTOR:g}, by its name",
+    if _SDXL_NAME.search(path.stem) or _SDXL_NAME.search(architecture):
+        return SDXL_SCALING_FACTOR, (
+            f"VAE: {path.name} is assumed to be for SDXL, by its name or metadata, with the "
+            f"scaling factor {SDXL_SCALING_FACTOR:g}",
         )
-    tiny = own.get("_class_name") == "AutoencoderTiny"
-    factor = float(0.18215 if tiny else own.get("scaling_factor", 0.18215))
-    return factor, (f"VAE: {path.name} does not say its scaling factor, {factor:g} is assumed",)
+    # The factor of an AutoencoderTiny, 1, says nothing about the latents of the large VAE.
+    is_tiny = model_vae_config.get("_class_name") == "AutoencoderTiny"
+    config = {} if is_tiny else model_vae_config
+    factor = float(config.get("scaling_factor", SD_SCALING_FACTOR))
+    return factor, (f"VAE: {path.name} does not contain its scaling factor, {factor:g} is assumed",)
 
 
-def _unknown(path: Path, shapes: Shapes) -> ModelError:
-    tiny = any(
-        re.fullmatch(r"((en|de)coder\.)?(layers\.)?\d+\.(weight|conv\..*)", n) for n in shapes
-    )
+def _unknown_layout_error(path: Path, shapes: Shapes) -> ModelError:
+    looks_like_taesd = any(_TAESD_NAME.fullmatch(name) for name in shapes)
     return ModelError(
-        f"VAE: {path} is not in the layout of Stable Diffusion's VAE"
-        + (", it looks like half of a TAESD" if tiny else ""),
+        f"VAE: {path} does not have the layout of Stable Diffusion's VAE"
+        + ("; it looks like one half of a TAESD" if looks_like_taesd else ""),
         code="model.vae",
-        hint="Diffusers reads such VAEs from a folder or a repository, as in --vae taesd",
+        hint="such VAEs can be loaded from a folder or a repository, for example --vae taesd",
     )

@@ -1,29 +1,40 @@
-"""VAEs: names for those on the hub, what the files of one say, and whether it fits a model."""
+"""Read the properties of a VAE from its files, and check whether it fits a model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdcli.catalog.known_vaes import _SD, _UNKNOWN_FAMILY, CLASSES, SD_SCALING_FACTOR, KnownVae
+from sdcli.catalog.known_vaes import (
+    SD_FAMILIES,
+    SD_SCALING_FACTOR,
+    UNKNOWN_FAMILY,
+    VAE_CLASSES,
+    KnownVae,
+)
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_json
-from sdcli.checkpoints.safetensors_header import read_header
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.vae_config import infer_vae_config
 from sdcli.errors import ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
 class VaeInfo:
-    """A VAE as its files tell it, nothing loaded.
+    """The properties of a VAE, read from its files without loading it.
 
-    `home` is its folder, or the file that is all of it; `weights` the file with the tensors.
-    `vae_scale_factor` is pixels a latent. `assumed` are sentences on what no file says.
+    Attributes:
+        path: its folder, or its file if it consists of a single one.
+        weights: the file with the tensors.
+        config: configuration of the Diffusers class.
+        scaling_factor: factor between the VAE's latents and those of the UNet.
+        vae_scale_factor: pixels of the image for each latent, in each direction.
+        assumptions: sentences about what the files do not contain.
     """
 
-    home: Path
+    path: Path
     weights: Path
     class_name: str
     config: Mapping[str, Any]
@@ -33,105 +44,146 @@ class VaeInfo:
     parameters: int
     bytes: int
     dtypes: tuple[str, ...]
-    assumed: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
     @property
     def is_single_file(self) -> bool:
-        """Whether it is one file without a configuration."""
-        return self.home == self.weights
+        """Whether it is a single file without a configuration."""
+        return self.path == self.weights
 
 
-def read_vae(home: Path, weights: Path, own: Mapping[str, Any]) -> VaeInfo:
-    """The facts of the VAE in the folder `home`, or in the file `home` when that is `weights`.
+def read_vae(path: Path, weights: Path, model_vae_config: Mapping[str, Any]) -> VaeInfo:
+    """Read the VAE in the folder `path`, or in the file `path` if it equals `weights`.
 
-    `own` is the configuration of the model's own VAE: a file without one borrows from it what its
-    tensors do not tell. Raises ModelError for classes that are not read, CorruptError.
+    `model_vae_config` is the configuration of the model's own VAE, which supplies what a single
+    file does not contain. Raises ModelError for a class that is not supported, and CorruptError
+    for broken files.
     """
     header = read_header(weights)
-    if home == weights:
-        config, assumed = infer_vae_config(home, header, own)
+    if path == weights:
+        config, assumptions = infer_vae_config(path, header, model_vae_config)
     else:
-        config, assumed = read_json(home / "config.json"), ()
-    class_name = str(config.get("_class_name"))
-    if class_name not in CLASSES:
-        raise ModelError(
-            f"VAE: {home} is a {class_name}",
-            code="model.vae",
-            hint=f"it must be one of {', '.join(CLASSES)}",
-        )
-    blocks = (
-        config.get("encoder_block_out_channels") or config.get("block_out_channels") or (0,) * 4
-    )
+        config, assumptions = read_json(path / "config.json"), ()
+    _check_class(path, config)
     return VaeInfo(
-        home=home,
+        path=path,
         weights=weights,
-        class_name=class_name,
+        class_name=str(config.get("_class_name")),
         config=config,
         latent_channels=config.get("latent_channels", 4),
         scaling_factor=scaling_factor(config),
-        vae_scale_factor=2 ** (len(blocks) - 1),
+        vae_scale_factor=_scale_factor(config),
         parameters=sum(math.prod(tensor.shape) for tensor in header.tensors.values()),
         bytes=weights.stat().st_size,
-        dtypes=tuple(sorted({tensor.dtype for tensor in header.tensors.values()})),
-        assumed=assumed,
+        dtypes=_dtypes(header),
+        assumptions=assumptions,
     )
 
 
 def scaling_factor(config: Mapping[str, Any]) -> float:
-    """What latents are multiplied by before the UNet sees them, or the default of the class."""
+    """Return the factor that the VAE's latents are multiplied by for the UNet."""
     default = 1.0 if config.get("_class_name") == "AutoencoderTiny" else SD_SCALING_FACTOR
     return float(config.get("scaling_factor", default))
 
 
+def _check_class(path: Path, config: Mapping[str, Any]) -> None:
+    class_name = config.get("_class_name")
+    if class_name not in VAE_CLASSES:
+        raise ModelError(
+            f"VAE: {path} is a {class_name}",
+            code="model.vae",
+            hint=f"it must be one of {', '.join(VAE_CLASSES)}",
+        )
+
+
+def _scale_factor(config: Mapping[str, Any]) -> int:
+    # The encoder halves the size once between two levels; four levels are the default.
+    # ConsistencyDecoderVAE names the levels of its encoder and decoder apart.
+    levels = (
+        config.get("encoder_block_out_channels") or config.get("block_out_channels") or (0,) * 4
+    )
+    return int(2 ** (len(levels) - 1))
+
+
+def _dtypes(header: SafetensorsHeader) -> tuple[str, ...]:
+    return tuple(sorted({tensor.dtype for tensor in header.tensors.values()}))
+
+
 @dataclass(frozen=True, kw_only=True)
 class VaeMismatch:
-    """Why a VAE is wrong for a model. What `can_be_forced` gives a picture, though a wrong one."""
+    """A reason why a VAE does not fit a model.
+
+    `can_be_forced` tells that the VAE can decode the model's latents, though to wrong colors.
+    """
 
     reason: str
     can_be_forced: bool
-    hint: str = field(default="use a VAE made for this model, as `sdcli vae list` marks them")
+    hint: str = "use a VAE made for this model; `sdcli vae list` shows which fit"
 
 
 def find_mismatch(
-    vae: VaeInfo, own: Mapping[str, Any], model: ModelDefaults, row: KnownVae | None
+    vae: VaeInfo,
+    model_vae_config: Mapping[str, Any],
+    model: ModelDefaults,
+    known_vae: KnownVae | None,
 ) -> VaeMismatch | None:
-    """What is wrong with `vae` under a model whose own has the configuration `own`, or None.
+    """Return the first reason why `vae` does not fit `model`, or None if it fits.
 
-    `row` is the table's, where the VAE was asked for by a name of it.
+    `model_vae_config` is the configuration of the model's own VAE. `known_vae` is the entry of the
+    table if the VAE was selected by name.
     """
+    mismatches = (
+        *_shape_mismatches(vae, model),
+        *_scaling_mismatches(vae, model_vae_config, model),
+        *_family_mismatches(model, known_vae),
+    )
+    return next(iter(mismatches), None)
+
+
+def _shape_mismatches(vae: VaeInfo, model: ModelDefaults) -> Iterator[VaeMismatch]:
     if vae.latent_channels != model.latent_channels:
-        return VaeMismatch(
-            reason=f"it has {vae.latent_channels} latent channels, "
-            f"the model's latents {model.latent_channels}",
+        yield VaeMismatch(
+            reason=f"it has {vae.latent_channels} latent channels, but the model has "
+            f"{model.latent_channels}",
             can_be_forced=False,
         )
     if vae.vae_scale_factor != model.vae_scale_factor:
-        return VaeMismatch(
-            reason=f"a latent of it is {vae.vae_scale_factor} pixels wide, "
-            f"the model's {model.vae_scale_factor}",
+        yield VaeMismatch(
+            reason=f"its latents are {vae.vae_scale_factor} pixels wide, but those of the model "
+            f"are {model.vae_scale_factor}",
             can_be_forced=False,
         )
-    wanted = _wanted_scaling_factor(vae, own, model)
-    if wanted is not None and not math.isclose(vae.scaling_factor, wanted, rel_tol=1e-4):
-        return VaeMismatch(
-            reason=f"its scaling factor is {vae.scaling_factor:g}, this model's latents need "
-            f"{wanted:g}: the picture would be washed out or burnt",
-            can_be_forced=True,
-        )
-    if row and model.family != _UNKNOWN_FAMILY and model.family not in row.families:
-        families = " and ".join(sorted(row.families))
-        return VaeMismatch(
-            reason=f"it was made for the latents of {families}, this model is {model.family}",
-            can_be_forced=True,
-        )
-    return None
 
 
-def _wanted_scaling_factor(
-    vae: VaeInfo, own: Mapping[str, Any], model: ModelDefaults
+def _scaling_mismatches(
+    vae: VaeInfo, model_vae_config: Mapping[str, Any], model: ModelDefaults
+) -> Iterator[VaeMismatch]:
+    expected = _expected_scaling_factor(vae, model_vae_config, model)
+    # Configurations round the factor differently, to 4 or 5 digits.
+    if expected is not None and not math.isclose(vae.scaling_factor, expected, rel_tol=1e-4):
+        yield VaeMismatch(
+            reason=f"its scaling factor is {vae.scaling_factor:g}, but this model needs "
+            f"{expected:g}: the image would be washed out or oversaturated",
+            can_be_forced=True,
+        )
+
+
+def _family_mismatches(model: ModelDefaults, known_vae: KnownVae | None) -> Iterator[VaeMismatch]:
+    if known_vae and model.family not in (UNKNOWN_FAMILY, *known_vae.families):
+        families = " and ".join(sorted(known_vae.families))
+        yield VaeMismatch(
+            reason=f"it was made for {families}, but this model is {model.family}",
+            can_be_forced=True,
+        )
+
+
+def _expected_scaling_factor(
+    vae: VaeInfo, model_vae_config: Mapping[str, Any], model: ModelDefaults
 ) -> float | None:
-    if vae.class_name == "AutoencoderTiny":  # trained on latents as the UNet has them
+    """Return the factor that fits the model's latents, None if it is unknown."""
+    # AutoencoderTiny is trained on latents that are already scaled.
+    if vae.class_name == "AutoencoderTiny":
         return 1.0
-    if own.get("_class_name") != "AutoencoderTiny":
-        return scaling_factor(own)
-    return SD_SCALING_FACTOR if model.family in _SD else None
+    if model_vae_config.get("_class_name") != "AutoencoderTiny":
+        return scaling_factor(model_vae_config)
+    return SD_SCALING_FACTOR if model.family in SD_FAMILIES else None

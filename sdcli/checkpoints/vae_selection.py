@@ -1,42 +1,47 @@
-"""Which files the VAE of a spec is, read and compared with the model. No torch here."""
+"""Select the VAE of a pipeline and check that it fits the model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sdcli.catalog.known_vaes import find_known_vae
-from sdcli.checkpoints import weights
 from sdcli.checkpoints.hub import fetch_vae
 from sdcli.checkpoints.model_defaults import read_defaults, read_json
 from sdcli.checkpoints.vae_info import VaeInfo, find_mismatch, read_vae
+from sdcli.checkpoints.weights import check_weight_file, find_weight_file
 from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec
 
 
 def select_vae(spec: PipelineSpec, model_folder: Path) -> tuple[VaeInfo, tuple[str, ...]]:
-    """The VAE that the spec means, and sentences to tell of it.
+    """Return the VAE that `spec` selects, and sentences to show to the user.
 
-    Raises ModelError for one that does not fit the model, unless `force_vae` says that the
-    picture may be wrong; UnsafeError for pickles, CorruptError.
+    Raises ModelError if it does not fit the model, unless `spec.force_vae` is set and the VAE can
+    be used at all. Raises UnsafeError for a pickle and CorruptError for broken files.
     """
-    facts = read_selected_vae(spec, model_folder)
-    own = read_json(model_folder / "vae" / "config.json")
-    row = find_known_vae(spec.vae) if spec.vae else None
-    wrong = find_mismatch(facts, own, read_defaults(model_folder), row)
-    if wrong is None:
-        return facts, facts.assumed
-    if not wrong.can_be_forced:
-        raise ModelError(f"VAE: {wrong.reason}", code="model.vae", hint=wrong.hint)
-    if not spec.force_vae:
-        raise ModelError(
-            f"VAE: {wrong.reason}", code="model.vae", hint=f"{wrong.hint}, or add --force-vae"
-        )
-    return facts, (*facts.assumed, f"VAE: {wrong.reason}; taken all the same (--force-vae)")
+    vae = read_selected_vae(spec, model_folder)
+    known_vae = find_known_vae(spec.vae) if spec.vae else None
+    mismatch = find_mismatch(
+        vae, _read_model_vae_config(model_folder), read_defaults(model_folder), known_vae
+    )
+    if mismatch is None:
+        return vae, vae.assumptions
+    if not (mismatch.can_be_forced and spec.force_vae):
+        hint = f"{mismatch.hint}, or add --force-vae" if mismatch.can_be_forced else mismatch.hint
+        raise ModelError(f"VAE: {mismatch.reason}", code="model.vae", hint=hint)
+    return vae, (*vae.assumptions, f"VAE: {mismatch.reason}; used because of --force-vae")
 
 
 def read_selected_vae(spec: PipelineSpec, model_folder: Path) -> VaeInfo:
-    """The facts of the VAE that the spec means, whether or not it fits."""
-    home = fetch_vae(spec, model_folder)
-    file = weights.find_weight_file(home, "vae", spec.variant)
-    weights.check_weight_file("vae", file)
-    return read_vae(home, file, read_json(model_folder / "vae" / "config.json"))
+    """Return the VAE that `spec` selects, whether or not it fits the model.
+
+    Raises ModelError, UnsafeError and CorruptError.
+    """
+    path = fetch_vae(spec, model_folder)
+    weight_file = find_weight_file(path, "vae", spec.variant)
+    check_weight_file("vae", weight_file)
+    return read_vae(path, weight_file, _read_model_vae_config(model_folder))
+
+
+def _read_model_vae_config(model_folder: Path) -> dict[str, object]:
+    return read_json(model_folder / "vae" / "config.json")

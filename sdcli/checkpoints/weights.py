@@ -1,4 +1,4 @@
-"""Weight files as files: which one to load, whether it is whole, and its hash. No torch here."""
+"""Choose, check and hash weight files."""
 
 from __future__ import annotations
 
@@ -8,61 +8,73 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
+from typing import Final
 
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
-STEMS: Mapping[str, str] = {
+STEMS: Final[Mapping[str, str]] = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
 }
-"""What Diffusers and Transformers call the weight file of a component."""
+"""Component -> name of its weight file in Diffusers and Transformers, without suffixes."""
 
-PICKLE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
+_SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def choose_weight_file(names: Iterable[str], stem: str, variant: str | None) -> str | None:
-    """The safetensors file to load among a component's file names, or None.
+    """Return the safetensors file to load among a component's file names, or None.
 
-    The asked variant first, then the plain file (Diffusers' rule for partial variants); a
-    component that has only variants gives its first, so that an fp16-only repository just works.
+    The requested variant comes first, then the plain file, which is Diffusers' rule for partial
+    variants. A component with variants only gives the first of them, so that a repository with
+    nothing but fp16 works without an option.
     """
-    named = sorted(n for n in names if n.startswith(stem) and n.endswith(".safetensors"))
-    wanted = [f"{stem}.{variant}.safetensors"] if variant else []
-    for name in (*wanted, f"{stem}.safetensors"):
-        if name in named:
+    candidates = sorted(
+        name for name in names if name.startswith(stem) and name.endswith(".safetensors")
+    )
+    preferred = [f"{stem}.{variant}.safetensors"] if variant else []
+    for name in (*preferred, f"{stem}.safetensors"):
+        if name in candidates:
             return name
-    variants = [n for n in named if n.count(".") == 2 and "non_ema" not in n]
+    # non_ema holds the weights for further training, which draw worse. Names with more dots are
+    # shards of a file.
+    variants = [name for name in candidates if name.count(".") == 2 and "non_ema" not in name]
     return variants[0] if variants else None
 
 
 def variant_of(name: str) -> str | None:
-    """`model.fp16.safetensors` -> `fp16`; None for the plain name."""
+    """Return the variant in a file name: `fp16` for `model.fp16.safetensors`, None without one."""
     parts = name.split(".")
     return parts[1] if len(parts) == 3 else None
 
 
-def find_weight_file(folder: Path, component: str, variant: str | None) -> Path:
-    """The weight file of the component in `folder`, which a VAE may itself be.
+def find_weight_file(path: Path, component: str, variant: str | None) -> Path:
+    """Return the weight file of the component in the folder `path`, or `path` if it is a file.
 
-    Raises UnsafeError when only pickles are there, ModelError when nothing is.
+    Raises UnsafeError if there are only pickles, and ModelError if there are no weights.
     """
-    if folder.is_file():
-        return folder
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    chosen = choose_weight_file(names, STEMS[component], variant)
-    if chosen:
-        return folder / chosen
+    if path.is_file():
+        return path
+    names = [child.name for child in path.iterdir()] if path.is_dir() else []
+    name = choose_weight_file(names, STEMS[component], variant)
+    if not name:
+        raise _missing_weights_error(path, component, names)
+    return path / name
+
+
+def _missing_weights_error(
+    folder: Path, component: str, names: Iterable[str]
+) -> UnsafeError | ModelError:
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
-        raise UnsafeError(
-            f"{component}: {folder / pickles[0]} is a pickle, which can run code when loaded",
+        return UnsafeError(
+            f"{component}: {folder / pickles[0]} is a pickle, which can run code when it is loaded",
             code="model.pickle",
-            hint="use a model that has .safetensors files, or convert it where you trust it",
+            hint="use a model with .safetensors files, or convert it in a safe environment",
         )
-    raise ModelError(
+    return ModelError(
         f"{component}: no .safetensors file in {folder}",
         code="model.incomplete",
         hint="download the model again",
@@ -70,7 +82,7 @@ def find_weight_file(folder: Path, component: str, variant: str | None) -> Path:
 
 
 def check_weight_file(component: str, path: Path) -> None:
-    """Prove from the header alone that the file is whole. Raises CorruptError."""
+    """Check with the header alone that the file is complete. Raises CorruptError."""
     try:
         read_header(path)
     except CorruptError as error:
@@ -80,15 +92,15 @@ def check_weight_file(component: str, path: Path) -> None:
 
 
 class WeightHashes:
-    """SHA-256 of weight files, computed in a thread beside the denoising.
+    """SHA-256 hashes of weight files, computed in a background thread.
 
-    A file in the Hugging Face cache is a link to a blob that is named by its hash, so those cost
-    nothing; others are hashed once a process.
+    Hashing gigabytes takes seconds, which pass during the denoising.
     """
 
     def __init__(self, files: Mapping[str, Path]) -> None:
         self._digests: dict[str, str] = {}
         self._files = files
+        # A daemon, so that an interrupted run does not wait for it.
         self._thread = Thread(target=self._run, name="sdcli-hashes", daemon=True)
         self._thread.start()
 
@@ -96,25 +108,29 @@ class WeightHashes:
         for component, path in self._files.items():
             try:
                 self._digests[component] = sha256(path)
-            except OSError:  # gone since it was loaded: the record then says nothing of it
+            except OSError:  # deleted after loading: the record then has no hash of it
                 continue
 
     def result(self) -> dict[str, str]:
-        """Component -> hash, waiting for the thread when need be."""
+        """Wait for the thread and return the hash of each component."""
         self._thread.join()
         return dict(self._digests)
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of the file; cached by path, size and time of change. Raises OSError."""
-    blob = path.resolve()
-    if _SHA256.fullmatch(blob.name):
-        return blob.name
-    stat = blob.stat()
-    return _sha256(blob, stat.st_size, stat.st_mtime_ns)
+    """Return the SHA-256 of the file in hex. Raises OSError.
+
+    Cached by path, size and modification time.
+    """
+    target = path.resolve()
+    # In the Hugging Face cache, a file is a link to a blob that is named after its hash.
+    if _SHA256_HEX.fullmatch(target.name):
+        return target.name
+    stat = target.stat()
+    return _hash_file(target, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

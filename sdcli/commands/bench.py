@@ -77,19 +77,26 @@ def bench(
 def _run_scenario(
     scenario: Scenario, model: str, prompts: list[str] | None, count: int, rounds: int
 ) -> dict[str, Any]:
-    from sdcli.bench.scenarios import batch, dump, one, preview, prompts_of_shapes, start
+    from sdcli.bench.scenarios import (
+        shape_prompts,
+        time_batch,
+        time_preview,
+        time_saving_latents,
+        time_single_image,
+        time_startup,
+    )
     from sdcli.checkpoints.hub import fetch_model
 
     if scenario is Scenario.START:
-        return start(rounds)
+        return time_startup(rounds)
     if scenario is Scenario.DUMP:
-        return dump(rounds)
+        return time_saving_latents(rounds)
     if scenario is Scenario.PREVIEW:
-        return preview(rounds)
+        return time_preview(rounds)
     folder = fetch_model(PipelineSpec(model=model))
     if scenario is Scenario.ONE:
-        return one(folder, model, rounds)
-    return batch(folder, model, prompts or prompts_of_shapes(count), rounds)
+        return time_single_image(folder, model, rounds)
+    return time_batch(folder, model, prompts or shape_prompts(count), rounds)
 
 
 def _read_prompts(path: Path) -> list[str]:

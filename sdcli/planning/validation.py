@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdcli.catalog.known_vaes import OWN, TINY
+from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.errors import SdcliError
 from sdcli.planning.resolve import find_faults
@@ -57,7 +57,7 @@ def _find_model_faults(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[F
     try:
         if defaults:
             select_vae(local, folder)
-        elif spec.vae not in (None, OWN, TINY):
+        elif spec.vae not in (None, OWN_VAE, TINY_VAE):
             hub.fetch_vae(local, Path())
     except SdcliError as error:
         if not _may_be_downloaded(spec.vae or spec.model, spec, error):

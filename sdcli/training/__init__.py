@@ -1,8 +1,9 @@
-"""How the embedded model was made: a textbook latent diffusion model, small enough for two cores.
+"""Train the embedded model, a small latent diffusion model, on two CPU cores.
 
-Read in this order: ``world`` (what there is), ``sprites`` and ``scenes`` (pictures of it),
-``captions`` (words for them), ``tokenizer``, ``autoencoder`` (pictures ⇄ latents), ``text`` (words
-→ vectors), ``diffusion`` (noise → latents, guided by the words), ``decoder`` (its latents →
-sharper pictures), ``judge`` and ``evaluate`` (does it draw what is asked?), ``export`` (the shipped
-folder). ``loop`` and ``optimizer`` are the machinery under all of them.
+The modules in reading order: `concepts` (the objects, colors and backgrounds), `sprites`,
+`backgrounds` and `scenes` (images of them), `captions` (texts for the images), `tokenizer`,
+`autoencoder` (images to latents and back), `text_encoder` (captions to vectors), `diffusion` (noise
+to latents, guided by the captions), `decoder_finetune` (sharper images from the UNet's latents),
+`judge`, `match_quality`, `heldout` and `evaluate` (quality), `report` and `contact_sheet` (results)
+and `export` (the model folder). All stages use `loop` and `optimizer`.
 """

@@ -1,4 +1,4 @@
-"""``python -m sdcli.training [STAGE…]``: train the stages in order; a stopped run goes on."""
+"""Train the stages of the embedded model in order; an interrupted run resumes where it stopped."""
 
 import argparse
 import time
@@ -24,110 +24,119 @@ SECONDS = {
     "vae_tiny": 240.0,
     "judge": 480.0,
 }
-"""The budget of each stage on two cores; with what lies between, 2 h 25 min in all."""
+"""Budget of each stage on two cores. A complete training takes 2 h 25 min."""
 
 
-def _tokenizer(folder: Path, seconds: float) -> None:
+# Each stage imports torch and Diffusers by itself, so that --help does not wait for them.
+def _train_tokenizer(folder: Path, seconds: float) -> None:
     from sdcli.training.tokenizer import train_tokenizer
 
     if not (folder / "tokenizer" / "merges.txt").exists():
         train_tokenizer(folder / "tokenizer", seed=3)
 
 
-def _vae(folder: Path, seconds: float) -> None:
+def _train_vae(folder: Path, seconds: float) -> None:
     from sdcli.training.autoencoder import KlStage
     from sdcli.training.loop import train
 
     train("vae", KlStage, folder, seconds=seconds, seed=1)
 
 
-def _text(folder: Path, seconds: float) -> None:
+def _train_text(folder: Path, seconds: float) -> None:
     from sdcli.training.loop import train
     from sdcli.training.text_encoder import TextStage
 
     train("text", TextStage, folder, seconds=seconds, seed=2)
 
 
-def _latents(folder: Path, seconds: float) -> None:
+def _encode_latents(folder: Path, seconds: float) -> None:
     from sdcli.training.diffusion import encode_scenes
 
     encode_scenes(folder)
 
 
-def _diffusion(folder: Path, seconds: float) -> None:
+def _train_diffusion(folder: Path, seconds: float) -> None:
     from sdcli.training.diffusion import DiffusionStage
     from sdcli.training.loop import train
 
     train("diffusion", DiffusionStage, folder, seconds=seconds, seed=4)
 
 
-def _vae_decoder(folder: Path, seconds: float) -> None:
+def _train_vae_decoder(folder: Path, seconds: float) -> None:
     from sdcli.training.decoder_finetune import DecoderStage
     from sdcli.training.loop import train
 
     train("vae_decoder", DecoderStage, folder, seconds=seconds, seed=8)
 
 
-def _judge(folder: Path, seconds: float) -> None:
+def _train_judge(folder: Path, seconds: float) -> None:
     from sdcli.training.judge import JudgeStage
     from sdcli.training.loop import train
 
     train("judge", JudgeStage, folder, seconds=seconds, seed=9)
 
 
-def _vae_tiny(folder: Path, seconds: float) -> None:
+def _train_vae_tiny(folder: Path, seconds: float) -> None:
     from sdcli.training.autoencoder import TinyStage
     from sdcli.training.loop import train
 
     train("vae_tiny", TinyStage, folder, seconds=seconds, seed=6)
 
 
-def _export(folder: Path, seconds: float) -> None:
+def _export_model(folder: Path, seconds: float) -> None:
     from sdcli.training.export import export
 
     export(folder, folder / "model")
 
 
-_WORK: dict[str, Callable[[Path, float], None]] = {
-    "tokenizer": _tokenizer,
-    "vae": _vae,
-    "text": _text,
-    "latents": _latents,
-    "diffusion": _diffusion,
-    "vae_decoder": _vae_decoder,
-    "vae_tiny": _vae_tiny,
-    "judge": _judge,
-    "export": _export,
+_RUNNERS: dict[str, Callable[[Path, float], None]] = {
+    "tokenizer": _train_tokenizer,
+    "vae": _train_vae,
+    "text": _train_text,
+    "latents": _encode_latents,
+    "diffusion": _train_diffusion,
+    "vae_decoder": _train_vae_decoder,
+    "vae_tiny": _train_vae_tiny,
+    "judge": _train_judge,
+    "export": _export_model,
 }
 
 
 def main() -> None:
-    """Parse the arguments and train."""
+    """Parse the command line and train."""
+    parser = _build_parser()
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    unknown = sorted(set(arguments.stages) - set(STAGES))
+    if unknown:
+        parser.error(f"unknown stage: {', '.join(unknown)}")
+    for stage in arguments.stages or STAGES:
+        started = time.monotonic()
+        _RUNNERS[stage](arguments.folder, SECONDS.get(stage, 0.0) * arguments.scale)
+        print(f"{stage}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sdcli.training", description=__doc__)
     parser.add_argument(
-        "stages", nargs="*", metavar="STAGE", help=f"some of {', '.join(STAGES)} (default: all)"
+        "stages",
+        nargs="*",
+        metavar="STAGE",
+        help=f"stages to train: {', '.join(STAGES)} (default: all)",
     )
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path(".training"),
-        help="where work is kept (default: .training)",
+        help="folder for checkpoints and results (default: .training)",
     )
     parser.add_argument(
         "--scale",
         type=float,
         default=1.0,
-        help="factor on all budgets; 0.01 tries the code in minutes",
+        help="factor for all budgets; 0.01 tests the code in minutes",
     )
-    arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    unknown = sorted(set(arguments.stages) - set(STAGES))
-    if unknown:
-        parser.error(f"no stage {', '.join(unknown)}")
-    for stage in arguments.stages or STAGES:
-        started = time.monotonic()
-        _WORK[stage](arguments.folder, SECONDS.get(stage, 0.0) * arguments.scale)
-        print(f"{stage}: {time.monotonic() - started:.0f} s", flush=True)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Backgrounds: plain colours, and four small landscapes drawn here."""
+"""Draw the backgrounds: plain colors and four small landscapes."""
 
 from functools import cache
 
@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw
 from sdcli.training.concepts import COLORS
 
 SIZE = 128
-_SCALE = 4  # landscapes are drawn four times larger, for smooth edges
-Pixels = NDArray[np.float32]  # (128, 128, 3), 0…1
+_SCALE = 4  # landscapes are drawn four times larger and reduced, for smooth edges
+Pixels = NDArray[np.float32]  # (128, 128, 3), 0 to 1
 
 
 def _polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], fill: str) -> None:
@@ -110,12 +110,14 @@ def _landscape(name: str, flipped: bool) -> Pixels:
     return np.ascontiguousarray(pixels[:, ::-1]) if flipped else pixels
 
 
-def paint(name: str, *, flipped: bool = False, shade: tuple[int, int, int] = (0, 0, 0)) -> Pixels:
-    """A new (128, 128, 3) picture of the background ``name``.
+def paint_background(
+    name: str, *, flipped: bool = False, shade: tuple[int, int, int] = (0, 0, 0)
+) -> Pixels:
+    """Return a new image (128, 128, 3) of the background, in 0 to 1.
 
-    ``flipped`` mirrors a landscape; ``shade`` is added to a plain colour (levels of 255).
+    ``flipped`` mirrors a landscape. ``shade`` is added to a plain color, in levels of 255.
     """
     if name in _LANDSCAPES:
-        return _landscape(name, flipped).copy()
+        return _landscape(name, flipped).copy()  # callers draw on the result
     color = (np.asarray(COLORS[name], np.float32) + np.asarray(shade, np.float32)) / np.float32(255)
     return np.broadcast_to(color.clip(0, 1), (SIZE, SIZE, 3)).copy()

@@ -1,12 +1,15 @@
-"""Captions: the many ways of saying what a scene shows, at most 22 tokens each."""
+"""Write captions for scenes in many variants, each of at most 22 tokens."""
 
 from numpy.random import Generator
 
 from sdcli.training.concepts import CONCEPTS, SCENERY, Concept, takes_article
 from sdcli.training.scenes import Scene
 
-UNNAMED_WHITE = 0.75  # a white background goes without saying, most of the time
-EMPTY = 0.10  # share of empty captions, for classifier-free guidance
+UNNAMED_WHITE_SHARE = 0.75
+"""Share of captions that do not mention a white background."""
+
+EMPTY_SHARE = 0.10
+"""Share of empty captions, for classifier-free guidance."""
 
 _PREFIXES = (
     "a photo of ",
@@ -38,11 +41,13 @@ def _pick(rng: Generator, options: tuple[str, ...]) -> str:
 
 
 def article(noun: str) -> str:
-    """ "a" or "an" before ``noun``."""
+    """Return the indefinite article of ``noun``."""
     return "an" if noun[0] in "aeiou" else "a"
 
 
-def _named(rng: Generator, concept: Concept, *, adjective: str = "", definite: bool = False) -> str:
+def _noun_phrase(
+    rng: Generator, concept: Concept, *, adjective: str = "", definite: bool = False
+) -> str:
     word = concept.words[0] if rng.random() < 0.75 else _pick(rng, concept.words)
     noun = f"{adjective} {word}".strip()
     if rng.random() < 0.12:
@@ -52,30 +57,30 @@ def _named(rng: Generator, concept: Concept, *, adjective: str = "", definite: b
     return f"{article(noun)} {noun}" if takes_article(concept) else noun
 
 
-def _two(rng: Generator, scene: Scene) -> str:
-    first, second = (_named(rng, CONCEPTS[p.concept]) for p in scene.placements)
+def _pair_phrase(rng: Generator, scene: Scene) -> str:
+    first, second = (_noun_phrase(rng, CONCEPTS[p.concept]) for p in scene.placements)
     if scene.layout == "column":
-        forms = (
+        phrases = (
             f"{first} above {second}",
             f"{second} below {first}",
             f"{second} under {first}",
             f"{first} on top of {second}",
             f"{first} at the top and {second} at the bottom",
         )
-        return _pick(rng, forms)
+        return _pick(rng, phrases)
     if rng.random() < 0.5:
         return f"{first} {_pick(rng, ('and', 'and', 'and', 'next to', 'with', 'beside'))} {second}"
-    forms = (
+    phrases = (
         f"{first} to the left of {second}",
         f"{second} to the right of {first}",
         f"{first} on the left and {second} on the right",
         f"{first} left of {second}",
         f"{second} right of {first}",
     )
-    return _pick(rng, forms)
+    return _pick(rng, phrases)
 
 
-def _things(rng: Generator, scene: Scene) -> str:
+def _objects_phrase(rng: Generator, scene: Scene) -> str:
     concepts = [CONCEPTS[p.concept] for p in scene.placements]
     if scene.layout == "many":
         word = (
@@ -83,38 +88,39 @@ def _things(rng: Generator, scene: Scene) -> str:
         )
         return f"{_NUMBERS[len(concepts)]} {word}"
     if scene.layout == "triple":
-        a, b, c = (_named(rng, concept) for concept in concepts)
+        a, b, c = (_noun_phrase(rng, concept) for concept in concepts)
         return f"{a}, {b} and {c}"
     if len(concepts) == 2:
-        return _two(rng, scene)
+        return _pair_phrase(rng, scene)
     adjective = _pick(rng, _SIZES[scene.layout]) if scene.layout in _SIZES else ""
-    return _named(rng, concepts[0], adjective=adjective)
+    return _noun_phrase(rng, concepts[0], adjective=adjective)
 
 
-def _where(rng: Generator, background: str) -> str:
+def _background_phrase(rng: Generator, background: str) -> str:
     if background in SCENERY:
-        form = _pick(rng, _SCENES[background])
-        return f" {form}" if rng.random() < 0.9 else f", {background} background"
+        phrase = _pick(rng, _SCENES[background])
+        return f" {phrase}" if rng.random() < 0.9 else f", {background} background"
     color = background.replace("gray", "grey") if rng.random() < 0.3 else background
-    forms = (f" on {article(color)} {color} background",) * 6 + (
+    phrases = (f" on {article(color)} {color} background",) * 6 + (
         f", {color} background",
         f" on {color}",
         f" with {article(color)} {color} background",
     )
-    return _pick(rng, forms)
+    return _pick(rng, phrases)
 
 
-def caption(rng: Generator, scene: Scene) -> str:
-    """One way of describing ``scene``; empty for a tenth of the draws."""
-    if rng.random() < EMPTY:
+def make_caption(rng: Generator, scene: Scene) -> str:
+    """Return a random caption of ``scene``, which is empty in a tenth of the cases."""
+    if rng.random() < EMPTY_SHARE:
         return ""
-    short = scene.layout != "triple"  # three things leave no room for ornaments
-    prefix = _pick(rng, _PREFIXES) if short and rng.random() < 0.15 else ""
-    where = (
+    # The names of three objects leave no tokens for a prefix or a suffix.
+    has_room = scene.layout != "triple"
+    prefix = _pick(rng, _PREFIXES) if has_room and rng.random() < 0.15 else ""
+    background = (
         ""
-        if scene.background == "white" and rng.random() < UNNAMED_WHITE
-        else _where(rng, scene.background)
+        if scene.background == "white" and rng.random() < UNNAMED_WHITE_SHARE
+        else _background_phrase(rng, scene.background)
     )
-    suffix = _pick(rng, _SUFFIXES) if short and rng.random() < 0.08 else ""
-    text = prefix + _things(rng, scene) + where + suffix
+    suffix = _pick(rng, _SUFFIXES) if has_room and rng.random() < 0.08 else ""
+    text = prefix + _objects_phrase(rng, scene) + background + suffix
     return text[0].upper() + text[1:] if rng.random() < 0.1 else text

@@ -1,14 +1,14 @@
-"""The world the embedded model knows: its objects, shapes, colours, backgrounds and their words."""
+"""List the objects, shapes, colors and backgrounds that the embedded model can draw."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Concept:
-    """One thing that can be drawn.
+    """An object that can be drawn.
 
-    ``icon`` names a picture of the emoji set; a shape has none and carries a ``color``.
-    ``words`` are the ways a caption may call it, the first being its name.
+    ``icon`` is its name in the emoji set; a shape has a ``shape`` and a ``color`` instead.
+    ``words`` are the names that captions use for it, most often the first.
     """
 
     name: str
@@ -32,7 +32,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
     "gray": (140, 142, 148),
 }
-"""Nearest-colour judging needs distance: no two are closer than 60 in RGB."""
+"""RGB levels. No two colors are closer than 60, because the judge goes by the nearest color."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart")
 SCENERY = ("mountain", "snow", "beach", "night sky")
@@ -109,10 +109,11 @@ fire fire
 snowman snowman-without-snow
 ghost ghost
 """
-"""One object a line: name, icon, other names."""
+"""One object for each line: its name, its icon and other names."""
 
-_MASS = {"cherry": "cherries", "grape": "grapes"}  # named in the plural even when alone
-_SINGULAR_ONLY = {"sunglasses", "fire"}
+# The emoji shows several of them, so a single one has the plural name.
+_ALWAYS_PLURAL = {"cherry": "cherries", "grape": "grapes"}
+_WITHOUT_ARTICLE = {"sunglasses", "fire"}
 _PLURALS = {
     "fish": "fish",
     "cactus": "cacti",
@@ -123,7 +124,7 @@ _PLURALS = {
 
 
 def plural(noun: str) -> str:
-    """Regular English plural, with the irregular nouns of this world."""
+    """Return the English plural of a noun in the list, regular or irregular."""
     if noun in _PLURALS:
         return _PLURALS[noun]
     if noun.endswith(("s", "x", "ch")):
@@ -133,15 +134,14 @@ def plural(noun: str) -> str:
     return noun + "s"
 
 
-def _object(line: str) -> Concept:
+def _parse_object(line: str) -> Concept:
     name, icon, *others = line.split()
     singular = name.replace("_", " ")
-    many = plural(singular)
-    word = _MASS.get(name, singular)
-    return Concept(name=word, plural=many, words=(word, *others), icon=icon)
+    word = _ALWAYS_PLURAL.get(name, singular)
+    return Concept(name=word, plural=plural(singular), words=(word, *others), icon=icon)
 
 
-def _shape(color: str, shape: str) -> Concept:
+def _make_shape(color: str, shape: str) -> Concept:
     name = f"{color} {shape}"
     words = (name, name.replace("gray", "grey")) if color == "gray" else (name,)
     return Concept(
@@ -149,17 +149,17 @@ def _shape(color: str, shape: str) -> Concept:
     )
 
 
-OBJECTS: tuple[Concept, ...] = tuple(_object(line) for line in _OBJECTS.split("\n") if line)
-COLORED_SHAPES: tuple[Concept, ...] = tuple(_shape(c, s) for c in COLORS for s in SHAPES)
+OBJECTS: tuple[Concept, ...] = tuple(_parse_object(line) for line in _OBJECTS.split("\n") if line)
+COLORED_SHAPES: tuple[Concept, ...] = tuple(_make_shape(c, s) for c in COLORS for s in SHAPES)
 CONCEPTS: dict[str, Concept] = {c.name: c for c in (*OBJECTS, *COLORED_SHAPES)}
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CONCEPTS)}
 
 
 def takes_article(concept: Concept) -> bool:
-    """False for what English names without one: "fire", "sunglasses", "cherries"."""
-    return concept.name not in _SINGULAR_ONLY and concept.name not in _MASS.values()
+    """Whether the noun has an article: not "fire", "sunglasses" or "cherries"."""
+    return concept.name not in _WITHOUT_ARTICLE and concept.name not in _ALWAYS_PLURAL.values()
 
 
 def can_be_many(concept: Concept) -> bool:
-    """True where "two …" means two of the picture: not for cherries, which are several already."""
+    """Whether "two ..." means two copies of the image, unlike "two cherries"."""
     return takes_article(concept)

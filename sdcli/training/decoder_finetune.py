@@ -1,8 +1,8 @@
-"""A second lesson for the VAE's decoder: the latents that it will really be given.
+"""Fine-tune the VAE's decoder on latents that the UNet has generated.
 
-The encoder's latents are perfect; the UNet's are not. So the decoder goes on alone, no latent
-changes for it, and half of what it must decode was noised and denoised again by the finished UNet.
-Where that smears, the decoder learns what must have been meant.
+The encoder's latents are exact, those of the UNet are not. The decoder is trained alone, so that
+the latents stay the same; half of its input was noised and denoised again by the trained UNet.
+Where this blurs an object, the decoder learns to restore it.
 """
 
 from itertools import pairwise
@@ -12,66 +12,71 @@ import torch
 from torch import Tensor, nn
 
 from sdcli.training.autoencoder import DECODER, load_kl, psnr, reconstruction_loss, to_tensor
-from sdcli.training.captions import caption
-from sdcli.training.diffusion import embed, make_scheduler, make_unet
-from sdcli.training.loop import StepRandom, half_precision, result
+from sdcli.training.captions import make_caption
+from sdcli.training.diffusion import build_scheduler, build_unet, embed
+from sdcli.training.loop import StepRandom, half_precision, result_file
 from sdcli.training.scenes import Scene, render, sample_for_training
 from sdcli.training.sprites import load_sprites
-from sdcli.training.text_encoder import SHORT, Ids, make_text_encoder
+from sdcli.training.text_encoder import SHORT, CaptionTokenizer, build_text_encoder
 
 STEPS = 4
 
 
 class LatentRefiner:
-    """The trained UNet, which takes latents half-way into noise and back."""
+    """Add noise to latents and denoise them with the trained UNet."""
 
     guidance = 3.0
 
     def __init__(self, folder: Path) -> None:
-        """Load the finished UNet and text encoder."""
-        trained = torch.load(result(folder, "diffusion"), weights_only=True)
-        self.ids = Ids(folder)
-        self.encoder, self.unet = make_text_encoder(folder), make_unet()
+        """Load the trained UNet and text encoder."""
+        trained = torch.load(result_file(folder, "diffusion"), weights_only=True)
+        self.tokenize = CaptionTokenizer(folder)
+        self.encoder, self.unet = build_text_encoder(folder), build_unet()
         self.encoder.load_state_dict(trained["text_encoder"])
         self.unet.load_state_dict(trained["unet"])
         self.unet.to(memory_format=torch.channels_last)
-        self.alphas = make_scheduler().alphas_cumprod
+        self.alphas = build_scheduler().alphas_cumprod
 
     @torch.no_grad()
-    def __call__(self, draw: StepRandom, clean: Tensor, texts: list[str]) -> Tensor:
-        """(batch, 4, 16, 16) latents as the UNet would draw them, things staying where they are.
+    def __call__(self, random: StepRandom, clean: Tensor, texts: list[str]) -> Tensor:
+        """Return (batch, 4, 16, 16) latents as the UNet generates them, with the same composition.
 
-        Noised up to a random time, and denoised in a few steps of DDIM (Song et al., 2021).
+        They are noised up to a random timestep and denoised in a few steps of DDIM (Song et al.,
+        2021).
         """
-        words = embed(self.encoder, self.ids([*texts, *[""] * len(texts)], SHORT))
-        start = int(draw.numpy.integers(200, 700))
-        times = [start - start * i // STEPS for i in range(STEPS + 1)]
+        embeddings = embed(self.encoder, self.tokenize([*texts, *[""] * len(texts)], SHORT))
+        # Early enough to leave the UNet some work, late enough to keep the objects in place.
+        start = int(random.numpy.integers(200, 700))
+        timesteps = [start - start * i // STEPS for i in range(STEPS + 1)]
         alpha = self.alphas[start]
-        x: Tensor = alpha.sqrt() * clean + (1 - alpha).sqrt() * draw.normal(*clean.shape)
+        x: Tensor = alpha.sqrt() * clean + (1 - alpha).sqrt() * random.normal(*clean.shape)
         x0 = x
-        for time, after in pairwise(times):
-            signal, sigma = self.alphas[time].sqrt(), (1 - self.alphas[time]).sqrt()
-            twice = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
+        for timestep, next_timestep in pairwise(timesteps):
+            signal, sigma = self.alphas[timestep].sqrt(), (1 - self.alphas[timestep]).sqrt()
+            doubled = torch.cat([x, x]).contiguous(memory_format=torch.channels_last)
             with half_precision():
-                told, untold = self.unet(twice, time, words).sample.float().chunk(2)
-            v = untold + self.guidance * (told - untold)
+                output = self.unet(doubled, timestep, embeddings).sample.float()
+            conditional, unconditional = output.chunk(2)
+            v = unconditional + self.guidance * (conditional - unconditional)
             noise, x0 = signal * v + sigma * x, signal * x - sigma * v
-            x = self.alphas[after].sqrt() * x0 + (1 - self.alphas[after]).sqrt() * noise
+            alpha = self.alphas[next_timestep]
+            x = alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
         return x0
 
 
 class DecoderStage:
-    """Goes on with the decoder alone, on perfect and on redrawn latents."""
+    """Train the decoder alone, on exact and on refined latents."""
 
     name = DECODER
     muon_lr, adamw_lr, weight_decay, ema_decay = 2e-3, 1e-3, 0.0, 0.995
-    batch = 2  # of each kind
-    noise = 0.04  # for the perfect ones: a decoder must not rely on the last digit
+    batch = 2  # images of each kind
+    # Noise on the exact latents, so that the decoder does not rely on their last digits.
+    noise = 0.04
 
     def __init__(self, folder: Path) -> None:
-        """Load the trained VAE; its encoder stays as it is."""
+        """Load the trained VAE, whose encoder is not trained further."""
         self.sprites = load_sprites(folder)
-        self.redraw = LatentRefiner(folder)
+        self.refine = LatentRefiner(folder)
         self.vae = load_kl(folder)
         self.vae.decoder.requires_grad_(True)
         self.vae.post_quant_conv.requires_grad_(True)
@@ -80,25 +85,26 @@ class DecoderStage:
             "post_quant_conv": self.vae.post_quant_conv,
         }
 
-    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
-        """Decode a batch, half of it redrawn."""
-        scenes = [sample_for_training(draw.numpy) for _ in range(2 * self.batch)]
+    def loss(
+        self, random: StepRandom, progress: float, rank: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Decode a batch, half of it from refined latents."""
+        scenes = [sample_for_training(random.numpy) for _ in range(2 * self.batch)]
         x = to_tensor([render(scene, self.sprites) for scene in scenes])
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             z = self.vae.encode(x).latent_dist.mean
-        told = [_told(draw, scene) for scene in scenes[self.batch :]]
-        redrawn = self.redraw(draw, z[self.batch :], told)
-        perfect = z[: self.batch] + self.noise * draw.normal(*redrawn.shape)
+        texts = [_nonempty_caption(random, scene) for scene in scenes[self.batch :]]
+        refined = self.refine(random, z[self.batch :], texts)
+        exact = z[: self.batch] + self.noise * random.normal(*refined.shape)
         with half_precision():
-            output = self.vae.decode(torch.cat([perfect, redrawn])).sample.float()
+            output = self.vae.decode(torch.cat([exact, refined])).sample.float()
         quality = psnr(output.detach(), x).view(2, -1).mean(1).tolist()
-        figures = dict(zip(("perfect", "redrawn"), quality, strict=True))
+        figures = dict(zip(("exact", "refined"), quality, strict=True))
         return reconstruction_loss(output, x), figures
 
 
-def _told(draw: StepRandom, scene: Scene) -> str:
-    """A caption that says something."""
-    while not (text := caption(draw.numpy, scene)):
+def _nonempty_caption(random: StepRandom, scene: Scene) -> str:
+    while not (text := make_caption(random.numpy, scene)):
         pass
     return text

@@ -1,7 +1,7 @@
-"""``python -m sdcli.training.evaluate``: does the model draw what it is asked, and how well?
+"""Evaluate the model: whether it draws what the prompt says, how well, and how fast.
 
-Prompts are the held-out list of ``heldout``; pictures come from a plain Diffusers pipeline with the
-model's own defaults. Prints a table, and writes the figures as JSON on request.
+The prompts are those of `heldout`. The images come from a plain Diffusers pipeline with the model's
+own defaults. Run as ``python -m sdcli.training.evaluate``.
 """
 
 import argparse
@@ -22,26 +22,28 @@ from sdcli.training.autoencoder import psnr, to_tensor
 from sdcli.training.concepts import COLORS, CONCEPTS
 from sdcli.training.contact_sheet import contact_sheet
 from sdcli.training.export import DEFAULTS
-from sdcli.training.heldout import TEST, TUNING, Case, background_phrase, cases, noun_phrase
+from sdcli.training.heldout import TEST, TUNING, Case, background_phrase, build_cases, noun_phrase
 from sdcli.training.judge import Judge, JudgeStage
 from sdcli.training.loop import train
 from sdcli.training.match_quality import best_psnr
-from sdcli.training.report import Report, per_class, table, update_model_card
-from sdcli.training.scenes import render, sample
+from sdcli.training.report import Report, format_psnr_by_class, format_table, update_model_card
+from sdcli.training.scenes import Scene, render, sample
 from sdcli.training.sprites import Sprites, load_sprites
 
 BATCH = 8
-PICTURES = 4  # of each class alone
-POOR = 19.0  # dB
+IMAGES_PER_CLASS = 4
+POOR_PSNR = 19.0  # dB
 SHEET_SEED = 24
+SHEET_IMAGES = 36
+MODEL = Path(__file__).parents[1] / "models" / "tiny-emoji-128"
 Levels = NDArray[np.uint8]
 
 
 class EvaluatedModel:
-    """The model under test."""
+    """The model that is evaluated."""
 
     def __init__(self, model: Path, steps: int, guidance: float) -> None:
-        """Load ``model`` with the scheduler that it names as its own."""
+        """Load ``model`` with the scheduler of its defaults."""
         pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=torch.float32)
         choice = resolve_scheduler(str(DEFAULTS["scheduler"])).choice
         scheduler = getattr(diffusers, str(choice.class_name))
@@ -49,182 +51,222 @@ class EvaluatedModel:
         pipeline.set_progress_bar_config(disable=True)
         self.pipeline, self.steps, self.guidance = pipeline, steps, guidance
 
-    def draw(self, prompts: list[str], seed: int) -> list[Levels]:
-        """One picture a prompt, (128, 128, 3); picture i has seed ``seed`` + i."""
-        made: list[Levels] = []
+    def generate(self, prompts: list[str], seed: int) -> list[Levels]:
+        """Return one image (128, 128, 3) for each prompt; image i has seed ``seed`` + i."""
+        images: list[Levels] = []
         for start in range(0, len(prompts), BATCH):
-            part = prompts[start : start + BATCH]
-            generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(part))]
-            images = self.pipeline(
-                part,
+            batch = prompts[start : start + BATCH]
+            generators = [
+                torch.Generator().manual_seed(seed + start + i) for i in range(len(batch))
+            ]
+            output = self.pipeline(
+                batch,
                 num_inference_steps=self.steps,
                 guidance_scale=self.guidance,
                 generator=generators,
-            ).images
-            made += [np.asarray(image) for image in images]
-        return made
+            )
+            images += [np.asarray(image) for image in output.images]
+        return images
 
 
-def judge_cases(report: Report, judge: Judge, asked: list[Case], pictures: list[Levels]) -> None:
-    """Hold every picture against its case."""
-    for case, picture in zip(asked, pictures, strict=True):
-        wanted = [p.concept for p in case.scene.placements]
-        seen, ground = judge.things(picture, case.scene), judge.background(picture)
+def judge_cases(report: Report, judge: Judge, cases: list[Case], images: list[Levels]) -> None:
+    """Compare what the judge sees in every image with the scene of its case."""
+    for case, image in zip(cases, images, strict=True):
+        expected = [placement.concept for placement in case.scene.placements]
+        objects = judge.classify_objects(image, case.scene)
+        background = judge.classify_background(image)
         if case.named:
-            report.count("named background", ground == case.scene.background)
+            report.count("named background", background == case.scene.background)
         if case.kind == "unnamed":
-            report.count("unnamed", ground == "white")
+            report.count("unnamed", background == "white")
         else:
-            report.count(case.kind, seen == wanted)
-        if seen != wanted or ground != case.scene.background:
-            report.misses.append(f"{case.prompt}: {', '.join(seen)} / {ground}")
+            report.count(case.kind, objects == expected)
+        if objects != expected or background != case.scene.background:
+            report.misses.append(f"{case.prompt}: {', '.join(objects)} / {background}")
 
 
-def measure_drawing(report: Report, artist: EvaluatedModel, sprites: Sprites) -> None:
-    """PSNR of every class alone, each the mean of pictures on several plain colours in turn.
+def measure_drawing(report: Report, model: EvaluatedModel, sprites: Sprites) -> None:
+    """Measure the PSNR of every class alone, as the mean over several plain backgrounds.
 
-    A picture under ``POOR`` is one that went wrong, as where a thing stands half-way between two
-    places: they are counted apart.
+    Also measures the share of images below ``POOR_PSNR``, which failed, for example because the
+    object is smeared between two positions.
     """
-    grounds = list(COLORS)
-    asked = []
-    for index, concept in enumerate(CONCEPTS.values()):
-        free = [g for g in grounds[index % len(grounds) :] + grounds if g != concept.color]
-        asked += [
-            (concept.name, f"{noun_phrase(concept)} {background_phrase(g)}")
-            for g in free[:PICTURES]
-        ]
-    pictures = artist.draw([prompt for _, prompt in asked], seed=900_000)
-    found: dict[str, list[float]] = defaultdict(list)
-    for (concept_name, _), picture in zip(asked, pictures, strict=True):
-        found[concept_name].append(best_psnr(picture, concept_name, sprites))
-    report.drawn |= {key: float(np.mean(values)) for key, values in found.items()}
-    emoji = [value for key, value in report.drawn.items() if CONCEPTS[key].icon]
-    shapes = [value for key, value in report.drawn.items() if CONCEPTS[key].shape]
+    prompts = _single_object_prompts()
+    images = model.generate([prompt for _, prompt in prompts], seed=900_000)
+    values: dict[str, list[float]] = defaultdict(list)
+    for (name, _), image in zip(prompts, images, strict=True):
+        values[name].append(best_psnr(image, name, sprites))
+    report.psnr_by_class |= {name: float(np.mean(psnrs)) for name, psnrs in values.items()}
+    means = report.psnr_by_class
     report.figures |= {
-        "psnr_emoji": float(np.mean(emoji)),
-        "psnr_shapes": float(np.mean(shapes)),
-        "psnr_worst": min(report.drawn.values()),
-        "share_poor": float(np.mean([v < POOR for values in found.values() for v in values])),
+        "psnr_emoji": float(np.mean([v for name, v in means.items() if CONCEPTS[name].icon])),
+        "psnr_shapes": float(np.mean([v for name, v in means.items() if CONCEPTS[name].shape])),
+        "psnr_worst": min(means.values()),
+        "share_poor": float(
+            np.mean([value < POOR_PSNR for psnrs in values.values() for value in psnrs])
+        ),
     }
 
 
-def measure_vaes(report: Report, artist: EvaluatedModel, model: Path, sprites: Sprites) -> None:
-    """PSNR of both autoencoders on 64 scenes of no training run."""
+def _single_object_prompts() -> list[tuple[str, str]]:
+    """Return (class, prompt) for every class on several plain backgrounds."""
+    colors = list(COLORS)
+    prompts = []
+    for index, concept in enumerate(CONCEPTS.values()):
+        # Each class begins at another color, so that all colors are used alike.
+        backgrounds = [
+            color for color in colors[index % len(colors) :] + colors if color != concept.color
+        ]
+        prompts += [
+            (concept.name, f"{noun_phrase(concept)} {background_phrase(background)}")
+            for background in backgrounds[:IMAGES_PER_CLASS]
+        ]
+    return prompts
+
+
+def measure_vaes(report: Report, model: EvaluatedModel, folder: Path, sprites: Sprites) -> None:
+    """Measure the PSNR of both VAEs on 64 new scenes. ``folder`` is the model's."""
     rng = np.random.default_rng(64_000)
     x = to_tensor([render(sample(rng), sprites) for _ in range(64)])
-    vae, tiny = (
-        artist.pipeline.vae,
-        AutoencoderTiny.from_pretrained(model / "vae_tiny", dtype=torch.float32),
-    )
+    vae = model.pipeline.vae
+    tiny = AutoencoderTiny.from_pretrained(folder / "vae_tiny", dtype=torch.float32)
     with torch.no_grad():
         z = vae.encode(x).latent_dist.mean
         report.figures["psnr_vae"] = float(psnr(vae.decode(z).sample, x).mean())
         report.figures["psnr_vae_tiny"] = float(psnr(tiny.decode(z).sample, x).mean())
 
 
-def validate_judge(report: Report, judge: Judge, artist: EvaluatedModel, sprites: Sprites) -> None:
-    """The judge on 500 scenes: rendered, and through the VAE."""
+def validate_judge(report: Report, judge: Judge, model: EvaluatedModel, sprites: Sprites) -> None:
+    """Measure the accuracy of the judge on 500 scenes, rendered and reconstructed by the VAE."""
     rng = np.random.default_rng(65_000)
     scenes = [sample(rng) for _ in range(500)]
-    clean = [render(scene, sprites) for scene in scenes]
-    with torch.no_grad():
-        vae = artist.pipeline.vae
-        coded = [
-            vae.decode(vae.encode(part).latent_dist.mean).sample
-            for part in torch.split(to_tensor(clean), 16)
-        ]
-    levels = (
-        ((torch.cat(coded).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    )
-    for label, pictures in (("judge_clean", clean), ("judge_through_vae", list(levels))):
-        answers = [
-            (judge.things(picture, scene), scene)
-            for picture, scene in zip(pictures, scenes, strict=True)
-        ]
-        pairs = [
-            (a, p.concept)
-            for seen, scene in answers
-            for a, p in zip(seen, scene.placements, strict=True)
-        ]
-        report.figures[label] = float(np.mean([a == b for a, b in pairs]))
-    grounds = [
-        judge.background(picture) == scene.background
-        for picture, scene in zip(clean, scenes, strict=True)
+    rendered = [render(scene, sprites) for scene in scenes]
+    reconstructed = _reconstruct(model, rendered)
+    for label, images in (("judge_clean", rendered), ("judge_through_vae", reconstructed)):
+        report.figures[label] = _object_accuracy(judge, scenes, images)
+    is_right = [
+        judge.classify_background(image) == scene.background
+        for image, scene in zip(rendered, scenes, strict=True)
     ]
-    report.figures["judge_background"] = float(np.mean(grounds))
+    report.figures["judge_background"] = float(np.mean(is_right))
 
 
-def measure_speed(report: Report, artist: EvaluatedModel) -> None:
-    """Seconds a picture, one at a time and in batches of eight: the best of three."""
+def _reconstruct(model: EvaluatedModel, images: list[Levels]) -> list[Levels]:
+    """Encode and decode images with the VAE."""
+    vae = model.pipeline.vae
+    with torch.no_grad():
+        batches = [
+            vae.decode(vae.encode(batch).latent_dist.mean).sample
+            for batch in torch.split(to_tensor(images), 16)
+        ]
+    levels = ((torch.cat(batches).clamp(-1, 1) + 1) * 127.5).round().byte()
+    return list(levels.permute(0, 2, 3, 1).numpy())
+
+
+def _object_accuracy(judge: Judge, scenes: list[Scene], images: list[Levels]) -> float:
+    """Return the share of all objects that the judge recognizes."""
+    is_right = [
+        name == placement.concept
+        for image, scene in zip(images, scenes, strict=True)
+        for name, placement in zip(
+            judge.classify_objects(image, scene), scene.placements, strict=True
+        )
+    ]
+    return float(np.mean(is_right))
+
+
+def measure_speed(report: Report, model: EvaluatedModel) -> None:
+    """Measure the seconds for each image, one at a time and in batches, as the best of three."""
     for label, count in (("seconds_single", 1), ("seconds_in_batch", BATCH)):
         times = []
         for _ in range(3):
             started = time.perf_counter()
-            artist.draw(["a cat and a guitar on a blue background"] * count, seed=1)
+            model.generate(["a cat and a guitar on a blue background"] * count, seed=1)
             times.append((time.perf_counter() - started) / count)
         report.figures[label] = min(times)
 
 
-def evaluate(
-    model: Path, folder: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None
-) -> Report:
-    """Everything but printing."""
-    train("judge", JudgeStage, folder, seconds=SECONDS["judge"], seed=9)
-    sprites, judge, report = load_sprites(folder), Judge(folder), Report()
-    artist = EvaluatedModel(model, steps, guidance)
-    asked = cases(TEST)
-    if tuning:
-        published = {case.prompt for case in asked}
-        asked = [case for case in cases(TUNING) if case.prompt not in published]
-    pictures = artist.draw([case.prompt for case in asked], seed=100_000)
-    judge_cases(report, judge, asked, pictures)
+def select_cases(*, tuning: bool) -> list[Case]:
+    """Return the published cases, or those for tuning without the published prompts."""
+    cases = build_cases(TEST)
     if not tuning:
-        validate_judge(report, judge, artist, sprites)
-        measure_vaes(report, artist, model, sprites)
-        measure_drawing(report, artist, sprites)
-        measure_speed(report, artist)
+        return cases
+    published = {case.prompt for case in cases}
+    return [case for case in build_cases(TUNING) if case.prompt not in published]
+
+
+def evaluate(
+    folder: Path, work: Path, *, tuning: bool, steps: int, guidance: float, sheet: Path | None
+) -> Report:
+    """Evaluate the model in ``folder``. ``work`` keeps the judge and the emoji."""
+    train("judge", JudgeStage, work, seconds=SECONDS["judge"], seed=9)
+    sprites, judge, report = load_sprites(work), Judge(work), Report()
+    model = EvaluatedModel(folder, steps, guidance)
+    cases = select_cases(tuning=tuning)
+    images = model.generate([case.prompt for case in cases], seed=100_000)
+    judge_cases(report, judge, cases, images)
+    if not tuning:
+        validate_judge(report, judge, model, sprites)
+        measure_vaes(report, model, folder, sprites)
+        measure_drawing(report, model, sprites)
+        measure_speed(report, model)
     if sheet:
-        chosen = np.random.default_rng(SHEET_SEED).choice(len(asked), 36, replace=False)
-        contact_sheet([(asked[i].prompt, pictures[i]) for i in sorted(chosen)], sheet)
+        rng = np.random.default_rng(SHEET_SEED)
+        indices = sorted(rng.choice(len(cases), SHEET_IMAGES, replace=False))
+        contact_sheet([(cases[i].prompt, images[i]) for i in indices], sheet)
     return report
 
 
 def main() -> None:
-    """Parse the arguments, evaluate, print."""
-    own = Path(__file__).parents[1] / "models" / "tiny-emoji-128"
+    """Parse the command line, evaluate and print the figures."""
+    args = _build_parser().parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    report = evaluate(
+        args.model,
+        args.folder,
+        tuning=args.tuning,
+        steps=args.steps,
+        guidance=args.guidance,
+        sheet=args.sheet,
+    )
+    print(format_table(report))
+    print("\nPSNR by class:", format_psnr_by_class(report))
+    print("\nmisses:", *report.misses[:60], sep="\n  ")
+    if args.card:
+        update_model_card(report, args.card)
+    if args.json:
+        args.json.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+
+
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sdcli.training.evaluate", description=__doc__)
     parser.add_argument(
-        "--model", type=Path, default=own, help="a Diffusers folder (default: the embedded model)"
+        "--model",
+        type=Path,
+        default=MODEL,
+        help="folder of a Diffusers model (default: the embedded model)",
     )
     parser.add_argument(
         "--folder",
         type=Path,
         default=Path(".training"),
-        help="where the judge and the emoji are kept",
+        help="folder for the judge and the emoji (default: .training)",
     )
     parser.add_argument(
-        "--tuning", action="store_true", help="use the list that settings may be chosen on"
+        "--tuning", action="store_true", help="use the prompts for choosing settings"
     )
     parser.add_argument("--steps", type=int, default=DEFAULTS["num_inference_steps"])
     parser.add_argument("--guidance", type=float, default=DEFAULTS["guidance_scale"])
     parser.add_argument(
-        "--sheet", type=Path, help="write a contact sheet of 36 prompts, chosen by a fixed seed"
+        "--sheet",
+        type=Path,
+        help=f"write a contact sheet of {SHEET_IMAGES} prompts, chosen by a fixed seed",
     )
-    parser.add_argument("--json", type=Path, help="write all figures, per class, and the misses")
-    parser.add_argument("--card", type=Path, help="put the figures into this model card")
-    a = parser.parse_args()
-    a.folder.mkdir(parents=True, exist_ok=True)
-    report = evaluate(
-        a.model, a.folder, tuning=a.tuning, steps=a.steps, guidance=a.guidance, sheet=a.sheet
+    parser.add_argument(
+        "--json", type=Path, help="write all figures, those of each class and the misses"
     )
-    print(table(report))
-    print("\nPSNR by class:", per_class(report))
-    print("\nmisses:", *report.misses[:60], sep="\n  ")
-    if a.card:
-        update_model_card(report, a.card)
-    if a.json:
-        a.json.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+    parser.add_argument("--card", type=Path, help="write the figures to this model card")
+    return parser
 
 
 if __name__ == "__main__":

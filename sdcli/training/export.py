@@ -1,8 +1,8 @@
-"""The shipped folder: half-precision safetensors in the layout that old and new stacks read.
+"""Export the trained stages as a model folder in half precision.
 
-transformers 5 would write ``tokenizer.json`` alone and text-encoder keys without their prefix;
-older Diffusers tools need ``vocab.json``, ``merges.txt`` and ``text_model.…`` keys, and newer ones
-take both. The scheduler's file is short: Diffusers would write every option of today's class.
+Old and new versions of the libraries can read it. transformers 5 would write only
+``tokenizer.json``, and text-encoder keys without their prefix. Older versions need ``vocab.json``,
+``merges.txt`` and ``text_model.`` keys; newer ones accept both.
 """
 
 import json
@@ -17,16 +17,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from sdcli.checkpoints.latent_rgb import KEY
+from sdcli.checkpoints.latent_rgb import FACTORS_KEY
 from sdcli.numerics.latent_rgb import fit_latent_rgb_factors
-from sdcli.training.autoencoder import load_kl, load_tiny, pictures
-from sdcli.training.captions import caption
+from sdcli.training.autoencoder import load_kl, load_tiny, training_images
+from sdcli.training.captions import make_caption
 from sdcli.training.concepts import CONCEPTS
-from sdcli.training.diffusion import SCHEDULER, make_scheduler, make_unet
-from sdcli.training.loop import result
+from sdcli.training.diffusion import SCHEDULER, build_scheduler, build_unet
+from sdcli.training.loop import result_file
 from sdcli.training.scenes import sample
 from sdcli.training.sprites import load_sprites
-from sdcli.training.text_encoder import SHORT, make_text_encoder
+from sdcli.training.text_encoder import SHORT, build_text_encoder
 from sdcli.training.tokenizer import load_tokenizer
 
 DEFAULTS = {
@@ -37,24 +37,26 @@ DEFAULTS = {
     "height": 128,
     "scheduler": "DPM++ 2M",
 }
-OLDEST = "0.21.0"
-"""A Diffusers that knows all that the scheduler's file says."""
+MIN_DIFFUSERS = "0.21.0"
+"""A version of Diffusers that supports everything in the scheduler's file."""
 
 
-def words_known(seed: int = 11, count: int = 20_000) -> list[str]:
-    """Every word that captions use: the names of things, and what many captions say around them."""
+def vocabulary(seed: int = 11, count: int = 20_000) -> list[str]:
+    """Return all words of captions: the names of objects, and the words in many random captions."""
     rng = np.random.default_rng(seed)
-    texts = [caption(rng, sample(rng)) for _ in range(count)]
+    texts = [make_caption(rng, sample(rng)) for _ in range(count)]
     texts += [text for c in CONCEPTS.values() for text in (*c.words, c.plural)]
     return sorted(set(re.findall(r"[a-z]+", " ".join(texts).lower())))
 
 
-def _text_encoder(folder: Path) -> CLIPTextModel:
-    encoder = make_text_encoder(folder)
+def _load_text_encoder(folder: Path) -> CLIPTextModel:
+    encoder = build_text_encoder(folder)
     encoder.load_state_dict(
-        torch.load(result(folder, "diffusion"), weights_only=True)["text_encoder"]
+        torch.load(result_file(folder, "diffusion"), weights_only=True)["text_encoder"]
     )
-    with torch.no_grad():  # positions that shared an embedding in training get their copies of it
+    # Training clamps the position ids, so that all positions from SHORT - 1 on share an embedding.
+    # In the exported model each position has its own, with the same values.
+    with torch.no_grad():
         table = encoder.embeddings.position_embedding.weight
         table[SHORT:] = table[SHORT - 1]
     encoder.embeddings.position_ids.copy_(torch.arange(len(table))[None])
@@ -62,26 +64,30 @@ def _text_encoder(folder: Path) -> CLIPTextModel:
 
 
 @torch.no_grad()
-def latent_rgb_factors(vae: AutoencoderKL, pictures: Tensor) -> list[list[float]]:
-    """What `sdcli latents preview` needs of a VAE: the linear map from latents to its own pixels.
+def latent_rgb_factors(vae: AutoencoderKL, images: Tensor) -> list[list[float]]:
+    """Fit the linear map from latents to the VAE's pixels, for previews.
 
-    ``pictures`` are (images, 3, height, width) from -1 to 1. A row of RGB a channel, and one for
-    the constant.
+    ``images`` are (batch, 3, height, width) in -1 to 1. Returns one RGB row for each latent channel
+    and one for the constant.
     """
-    latents = vae.encode(pictures).latent_dist.mode()
+    latents = vae.encode(images).latent_dist.mode()
     decoded = vae.decode(latents).sample
     small = torch.nn.functional.adaptive_avg_pool2d(decoded, latents.shape[-2:])
     return fit_latent_rgb_factors((latents * vae.config.scaling_factor).numpy(), small.numpy())
 
 
 def scheduler_file() -> str:
-    """The text of `scheduler_config.json`."""
-    name = type(make_scheduler()).__name__
-    own = {"_class_name": name, "_diffusers_version": OLDEST, **SCHEDULER}
-    return json.dumps(own, indent=2) + "\n"
+    """Return the text of `scheduler_config.json`.
+
+    Diffusers would write all options of the class, with the defaults of the installed version.
+    """
+    class_name = type(build_scheduler()).__name__
+    config = {"_class_name": class_name, "_diffusers_version": MIN_DIFFUSERS, **SCHEDULER}
+    return json.dumps(config, indent=2) + "\n"
 
 
-def _old_layout(target: Path, folder: Path) -> None:
+def _write_tokenizer(target: Path, folder: Path) -> None:
+    """Write the tokenizer files of older versions."""
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(folder / "tokenizer" / name, target / "tokenizer" / name)
     end = "<|endoftext|>"
@@ -98,41 +104,54 @@ def _old_layout(target: Path, folder: Path) -> None:
         "errors": "replace",
     }
     (target / "tokenizer" / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _prefix_text_encoder_keys(target: Path) -> None:
+    """Add the prefix of older versions to the keys of the text encoder."""
     weights = target / "text_encoder" / "model.safetensors"
     tensors = load_file(weights)
     prefixed = {
-        key if key.startswith("text_model.") else f"text_model.{key}": t
-        for key, t in tensors.items()
+        key if key.startswith("text_model.") else f"text_model.{key}": tensor
+        for key, tensor in tensors.items()
     }
     save_file(prefixed, weights, metadata={"format": "pt"})
-    (target / "scheduler" / "scheduler_config.json").write_text(scheduler_file())
 
 
 def export(folder: Path, target: Path) -> None:
-    """Write the pipeline of the finished stages in ``folder`` to ``target``, and ``sdcli.json``."""
-    unet = make_unet()
-    unet.load_state_dict(torch.load(result(folder, "diffusion"), weights_only=True)["unet"])
-    pipeline = StableDiffusionPipeline(
+    """Write the pipeline of the finished stages in ``folder`` to ``target``.
+
+    An existing model card in ``target`` is kept.
+    """
+    pipeline = _build_pipeline(folder)
+    images = training_images(np.random.default_rng(12), load_sprites(folder), 64)
+    # Before the weights are rounded to half precision.
+    factors = latent_rgb_factors(pipeline.vae, images)
+    for component in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
+        component.half()
+    card = (target / "README.md").read_text() if (target / "README.md").exists() else None
+    shutil.rmtree(target, ignore_errors=True)
+    pipeline.save_pretrained(target)
+    if result_file(folder, "vae_tiny").exists():
+        load_tiny(folder).half().save_pretrained(target / "vae_tiny")
+    _write_tokenizer(target, folder)
+    _prefix_text_encoder_keys(target)
+    (target / "scheduler" / "scheduler_config.json").write_text(scheduler_file())
+    if card:
+        (target / "README.md").write_text(card)
+    defaults = {**DEFAULTS, FACTORS_KEY: factors, "words": vocabulary()}
+    (target / "sdcli.json").write_text(json.dumps(defaults, indent=1) + "\n")
+
+
+def _build_pipeline(folder: Path) -> StableDiffusionPipeline:
+    unet = build_unet()
+    unet.load_state_dict(torch.load(result_file(folder, "diffusion"), weights_only=True)["unet"])
+    return StableDiffusionPipeline(
         vae=load_kl(folder),
-        text_encoder=_text_encoder(folder),
+        text_encoder=_load_text_encoder(folder),
         tokenizer=load_tokenizer(folder / "tokenizer"),
         unet=unet,
-        scheduler=make_scheduler(),
+        scheduler=build_scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    shown = pictures(np.random.default_rng(12), load_sprites(folder), 64)
-    factors = latent_rgb_factors(pipeline.vae, shown)
-    for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-        part.half()
-    card = (target / "README.md").read_text() if (target / "README.md").exists() else None
-    shutil.rmtree(target, ignore_errors=True)
-    pipeline.save_pretrained(target)
-    if result(folder, "vae_tiny").exists():
-        load_tiny(folder).half().save_pretrained(target / "vae_tiny")
-    _old_layout(target, folder)
-    if card:
-        (target / "README.md").write_text(card)
-    own = {**DEFAULTS, KEY: factors, "words": words_known()}
-    (target / "sdcli.json").write_text(json.dumps(own, indent=1) + "\n")

@@ -1,11 +1,11 @@
-"""The prompts of the evaluation: only combinations that training never saw.
+"""Generate the prompts of the evaluation, with combinations that are held out from training.
 
-The list is a function of a seed. ``TEST`` is for the figures that are published and for nothing
-else; settings (guidance, steps, scheduler) are chosen on ``TUNING``.
+The list depends only on a seed. ``TEST`` is used for the published figures alone. Settings such as
+guidance, steps and scheduler are chosen on ``TUNING``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -36,7 +36,7 @@ _SCENERY_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A prompt and the scene it asks for; ``named`` is whether it names the background."""
+    """A prompt and the scene that it describes. ``named`` tells whether it names the background."""
 
     kind: str
     prompt: str
@@ -45,30 +45,30 @@ class Case:
 
 
 def noun_phrase(concept: Concept) -> str:
-    """The thing with its article."""
+    """Return the name of an object with its article."""
     return f"{article(concept.name)} {concept.name}" if takes_article(concept) else concept.name
 
 
 def background_phrase(background: str) -> str:
-    """The words for a background."""
+    """Return the words that describe a background in a prompt."""
     return _SCENERY_WORDS.get(background) or f"on {article(background)} {background} background"
 
 
-def _singles(rng: Generator) -> Iterator[Scene]:
-    """Every class once, on a background it was never seen on where there is one."""
+def _single_scenes(rng: Generator) -> Iterator[Scene]:
+    """Yield every class once, on a background that is held out for it if there is one."""
     for concept in CONCEPTS:
-        grounds = [b for b in rng.permutation(BACKGROUNDS) if b != CONCEPTS[concept].color]
-        for ground in (*grounds, grounds[0]):
-            scene = sample(rng, layout="single", background=str(ground))
+        backgrounds = [b for b in rng.permutation(BACKGROUNDS) if b != CONCEPTS[concept].color]
+        for background in (*backgrounds, backgrounds[0]):
+            scene = sample(rng, layout="single", background=str(background))
             box = scene.placements[0]
-            wanted = type(box)(concept=concept, left=box.left, top=box.top, size=box.size)
-            scene = Scene(placements=(wanted,), layout="single", background=str(ground))
+            placement = replace(box, concept=concept)
+            scene = Scene(placements=(placement,), layout="single", background=str(background))
             if is_held_out(scene):
                 break
         yield scene
 
 
-def _wanted(kind: str, scene: Scene) -> bool:
+def _is_of_kind(kind: str, scene: Scene) -> bool:
     concepts = [CONCEPTS[p.concept] for p in scene.placements]
     if kind == "scenery":
         return scene.background in SCENERY
@@ -90,25 +90,25 @@ _LAYOUTS = {
 }
 
 
-def _sentence(rng: Generator, kind: str, scene: Scene) -> str:
-    things = [noun_phrase(CONCEPTS[p.concept]) for p in scene.placements]
+def _make_prompt(rng: Generator, kind: str, scene: Scene) -> str:
+    nouns = [noun_phrase(CONCEPTS[p.concept]) for p in scene.placements]
     if kind == "plural":
         return f"two {CONCEPTS[scene.placements[0].concept].plural}"
     if kind == "three":
-        return f"{things[0]}, {things[1]} and {things[2]}"
-    if len(things) == 1:
-        return things[0]
-    first, second = things
-    forms = {
+        return f"{nouns[0]}, {nouns[1]} and {nouns[2]}"
+    if len(nouns) == 1:
+        return nouns[0]
+    first, second = nouns
+    phrases = {
         "left/right": (f"{first} to the left of {second}", f"{second} to the right of {first}"),
         "above/below": (f"{first} above {second}", f"{second} below {first}"),
     }.get(kind, (f"{first} and {second}",))
-    return forms[int(rng.integers(len(forms)))]
+    return phrases[int(rng.integers(len(phrases)))]
 
 
 def _scenes(rng: Generator, kind: str) -> Iterator[Scene]:
     if kind == "single":
-        yield from _singles(rng)
+        yield from _single_scenes(rng)
     while True:
         layout = _LAYOUTS.get(kind, "single")
         if kind in ("unnamed", "scenery"):
@@ -116,22 +116,22 @@ def _scenes(rng: Generator, kind: str) -> Iterator[Scene]:
         scene = (
             sample_held_out(rng, layout=layout) if kind != "unnamed" else sample(rng, layout=layout)
         )
-        if _wanted(kind, scene) and (kind != "plural" or len(scene.placements) == 2):
+        if _is_of_kind(kind, scene) and (kind != "plural" or len(scene.placements) == 2):
             yield scene
 
 
-def cases(seed: int = TEST) -> list[Case]:
-    """All cases, no prompt twice."""
+def build_cases(seed: int = TEST) -> list[Case]:
+    """Return all cases, each with a different prompt."""
     rng = np.random.default_rng(seed)
-    found: dict[str, Case] = {}
+    cases: dict[str, Case] = {}
     for kind, count in COUNTS.items():
-        wanted = len(found) + count
+        total = len(cases) + count
         for scene in _scenes(rng, kind):
             named = kind != "unnamed"
-            prompt = _sentence(rng, kind, scene) + (
+            prompt = _make_prompt(rng, kind, scene) + (
                 f" {background_phrase(scene.background)}" if named else ""
             )
-            found.setdefault(prompt, Case(kind=kind, prompt=prompt, scene=scene, named=named))
-            if len(found) == wanted:
+            cases.setdefault(prompt, Case(kind=kind, prompt=prompt, scene=scene, named=named))
+            if len(cases) == total:
                 break
-    return list(found.values())
+    return list(cases.values())

@@ -1,8 +1,8 @@
-"""The judge: says which thing is in a square of a picture, and which background is behind it all.
+"""Classify the objects and the background of an image, to evaluate the model.
 
-A small classifier, trained on clean renderings and validated on scenes it never saw and on what the
-VAE makes of them. It is closed-set: it measures what and where, not how well drawn (``evaluate``
-does).
+A small classifier is trained on clean renderings, and validated on other scenes and on their
+reconstructions by the VAE. It chooses among the known classes, so it measures whether the right
+object is in the right place, but not how well it is drawn; ``match_quality`` measures that.
 """
 
 from itertools import pairwise
@@ -10,28 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
+import torch.nn.functional as F  # noqa: N812 (PyTorch's convention)
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sdcli.training.backgrounds import SIZE, paint
+from sdcli.training.backgrounds import SIZE, paint_background
 from sdcli.training.concepts import BACKGROUNDS, CLASS_INDEX, SCENERY
-from sdcli.training.loop import StepRandom, result
+from sdcli.training.loop import StepRandom, result_file
 from sdcli.training.scenes import Scene
 from sdcli.training.sprites import Sprites, load_sprites
 
-SIDE = 40  # the judge looks at squares of 40 × 40 pixels
+SIDE = 40  # width and height in pixels of the classifier's input
 NOTHING = len(CLASS_INDEX)
-RING = 6  # width of the border that shows the background
+BORDER = 6  # width in pixels of the border that shows only the background
 Pixels = NDArray[np.float32]
 
 
 class Classifier(nn.Module):
-    """(batch, 3, 40, 40) in 0…1 → (batch, classes + nothing) logits."""
+    """A classifier of images (batch, 3, 40, 40) in 0 to 1: the classes, and one for nothing."""
 
     def __init__(self) -> None:
-        """Three stages of convolutions."""
+        """Build three stages of convolutions and a linear layer."""
         super().__init__()
         widths = (3, 32, 64, 128)
         stages = [
@@ -50,23 +50,23 @@ class Classifier(nn.Module):
         self.head = nn.Linear(128 * 25, NOTHING + 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of each class."""
+        """Return the logits, (batch, classes + 1)."""
         logits: Tensor = self.head(self.body(x).flatten(1))
         return logits
 
 
-def _ground(rng: Generator) -> Pixels:
-    """A square piece of some background, as a view of a scene shows it."""
-    whole = paint(str(rng.choice(BACKGROUNDS)), flipped=bool(rng.random() < 0.5))
+def _random_background(rng: Generator) -> Pixels:
+    """Return a random square of a random background, (40, 40, 3)."""
+    whole = paint_background(str(rng.choice(BACKGROUNDS)), flipped=bool(rng.random() < 0.5))
     size = int(rng.integers(SIDE, SIZE + 1))
     top, left = (int(v) for v in rng.integers(0, SIZE - size + 1, 2))
-    steps = (np.arange(SIDE) * size // SIDE).astype(int)
-    part: Pixels = whole[top + steps][:, left + steps]
-    return part
+    offsets = (np.arange(SIDE) * size // SIDE).astype(int)
+    square: Pixels = whole[top + offsets][:, left + offsets]
+    return square
 
 
 def _paste(pixels: Pixels, sprite: Pixels, top: int, left: int) -> None:
-    """Lay ``sprite`` over ``pixels``; what reaches over the edge is cut."""
+    """Draw ``sprite`` on ``pixels``, cropped at the edges."""
     height, width = sprite.shape[:2]
     y0, x0, y1, x1 = max(top, 0), max(left, 0), min(top + height, SIDE), min(left + width, SIDE)
     if y0 < y1 and x0 < x1:
@@ -74,14 +74,15 @@ def _paste(pixels: Pixels, sprite: Pixels, top: int, left: int) -> None:
         pixels[y0:y1, x0:x1] = pixels[y0:y1, x0:x1] * (1 - part[..., 3:]) + part[..., :3]
 
 
-def example(rng: Generator, sprites: Sprites) -> tuple[Pixels, int]:
-    """One training square with its class."""
-    pixels = _ground(rng).copy()
+def random_example(rng: Generator, sprites: Sprites) -> tuple[Pixels, int]:
+    """Return a random training image (40, 40, 3) and its class."""
+    pixels = _random_background(rng).copy()
     names = list(CLASS_INDEX)
-    if rng.random() < 0.3:  # a neighbour's edge
-        other = sprites(names[int(rng.integers(len(names)))], 32)
-        away = int(rng.integers(30, 38)) * (1 if rng.random() < 0.5 else -1)
-        _paste(pixels, other, *((4, away) if rng.random() < 0.5 else (away, 4)))
+    # The edge of a neighboring object is visible in some crops of a scene.
+    if rng.random() < 0.3:
+        neighbor = sprites(names[int(rng.integers(len(names)))], 32)
+        offset = int(rng.integers(30, 38)) * (1 if rng.random() < 0.5 else -1)
+        _paste(pixels, neighbor, *((4, offset) if rng.random() < 0.5 else (offset, 4)))
     if rng.random() < 0.03:
         return pixels, NOTHING
     label = int(rng.integers(len(names)))
@@ -94,7 +95,7 @@ def example(rng: Generator, sprites: Sprites) -> tuple[Pixels, int]:
 
 
 class JudgeStage:
-    """Trains the classifier."""
+    """Train the classifier."""
 
     name = "judge"
     muon_lr, adamw_lr, weight_decay, ema_decay = 3e-3, 1.5e-3, 0.01, 0.98
@@ -106,22 +107,25 @@ class JudgeStage:
         self.classifier = Classifier()
         self.modules: dict[str, nn.Module] = {"judge": self.classifier}
 
-    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
-        """Cross-entropy on fresh squares, some blurred, with a little noise."""
-        made = [example(draw.numpy, self.sprites) for _ in range(self.batch)]
-        x = torch.from_numpy(np.stack([pixels for pixels, _ in made])).permute(0, 3, 1, 2)
-        label = torch.tensor([wanted for _, wanted in made])
+    def loss(
+        self, random: StepRandom, progress: float, rank: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the cross-entropy on new examples, half of them blurred, with a little noise."""
+        examples = [random_example(random.numpy, self.sprites) for _ in range(self.batch)]
+        x = torch.from_numpy(np.stack([pixels for pixels, _ in examples])).permute(0, 3, 1, 2)
+        label = torch.tensor([label for _, label in examples])
+        # The images of the model are less sharp than the renderings.
         half = self.batch // 2
         x = torch.cat(
             [F.avg_pool2d(F.pad(x[:half], (1, 1, 1, 1), mode="replicate"), 3, 1), x[half:]]
         )
-        logits = self.classifier(x + 0.02 * draw.normal(*x.shape))
-        right = (logits.argmax(1) == label).float().mean().item()
-        return F.cross_entropy(logits, label), {"right": right}
+        logits = self.classifier(x + 0.02 * random.normal(*x.shape))
+        accuracy = (logits.argmax(1) == label).float().mean().item()
+        return F.cross_entropy(logits, label), {"accuracy": accuracy}
 
 
 def crop_boxes(scene: Scene) -> list[tuple[int, int, int]]:
-    """(left, top, side) of the square in which each thing must be."""
+    """Return (left, top, side) in pixels of the square that each object must be in."""
     if scene.layout == "row" or (scene.layout == "many" and len(scene.placements) == 2):
         return [(0, 24, 80), (48, 24, 80)]
     if scene.layout == "column":
@@ -133,48 +137,53 @@ def crop_boxes(scene: Scene) -> list[tuple[int, int, int]]:
     return [(0, 0, SIZE)]
 
 
-def crops(pictures: Tensor, scene: Scene) -> Tensor:
-    """(things, 3, 40, 40): the squares of one (3, 128, 128) picture in 0…1."""
-    parts = [
-        pictures[None, :, top : top + side, left : left + side]
+def crops(image: Tensor, scene: Scene) -> Tensor:
+    """Return the squares of an image (3, 128, 128) in 0 to 1, as (objects, 3, 40, 40)."""
+    squares = [
+        image[None, :, top : top + side, left : left + side]
         for left, top, side in crop_boxes(scene)
     ]
-    return torch.cat([F.interpolate(p, size=(SIDE, SIDE), mode="area") for p in parts])
+    return torch.cat([F.interpolate(x, size=(SIDE, SIDE), mode="area") for x in squares])
 
 
 class Judge:
-    """A trained classifier and the background's rule."""
+    """The trained classifier, and a nearest-neighbor rule for the background."""
 
     def __init__(self, folder: Path) -> None:
-        """Load the finished classifier."""
+        """Load the trained classifier."""
         self.classifier = Classifier()
         self.classifier.load_state_dict(
-            torch.load(result(folder, "judge"), weights_only=True)["judge"]
+            torch.load(result_file(folder, "judge"), weights_only=True)["judge"]
         )
         self.classifier.eval()
         self._names = [*CLASS_INDEX, "nothing"]
-        self._grounds = [
-            (name, _ring(paint(name, flipped=flipped)))
+        self._backgrounds = [
+            (name, _border_pixels(paint_background(name, flipped=flipped)))
             for name in BACKGROUNDS
             for flipped in ((False, True) if name in SCENERY else (False,))
         ]
 
     @torch.no_grad()
-    def things(self, picture: NDArray[np.uint8], scene: Scene) -> list[str]:
-        """What stands in each of the scene's places."""
-        x = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)
+    def classify_objects(self, image: NDArray[np.uint8], scene: Scene) -> list[str]:
+        """Return the name of the object at each place of the scene, or "nothing"."""
+        x = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)
         return [self._names[i] for i in self.classifier(crops(x, scene)).argmax(1).tolist()]
 
-    def background(self, picture: NDArray[np.uint8]) -> str:
-        """The background whose border is nearest, by the median pixel."""
-        ring = _ring(picture.astype(np.float32) / np.float32(255))
-        return min(
-            self._grounds, key=lambda ground: float(np.median(np.abs(ring - ground[1]).sum(1)))
-        )[0]
+    def classify_background(self, image: NDArray[np.uint8]) -> str:
+        """Return the background whose border is nearest.
+
+        The distance is the median over the pixels, which an object at the border does not change.
+        """
+        border = _border_pixels(image.astype(np.float32) / np.float32(255))
+
+        def distance(background: tuple[str, Pixels]) -> float:
+            return float(np.median(np.abs(border - background[1]).sum(1)))
+
+        return min(self._backgrounds, key=distance)[0]
 
 
-def _ring(pixels: Pixels) -> Pixels:
+def _border_pixels(pixels: Pixels) -> Pixels:
     inside = np.zeros(pixels.shape[:2], bool)
-    inside[RING:-RING, RING:-RING] = True
+    inside[BORDER:-BORDER, BORDER:-BORDER] = True
     border: Pixels = pixels[~inside]
     return border

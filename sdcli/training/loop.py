@@ -1,7 +1,7 @@
-"""The training loop under every stage: two workers, a time budget, checkpoints, exact resume.
+"""Train a stage on two workers for a time budget, with checkpoints and exact resume.
 
-A stage's schedule is a function of its elapsed budget, and its randomness of (seed, worker, step):
-stopping and starting again changes neither.
+The learning rate depends on the elapsed share of the budget, and the random numbers on the seed,
+the worker and the step, so that resuming changes neither.
 """
 
 import math
@@ -23,32 +23,31 @@ from sdcli.training.optimizer import MuonAdamW
 WORKERS = 2
 CHECKPOINT_SECONDS = 120.0
 REPORT_SECONDS = 30.0
-SLOWEST_STEP = 4.0  # a slower step was held up by something else, and is charged no more
+MAX_STEP_SECONDS = 4.0
+"""Seconds of the budget that a step can use; a slower one was delayed by other processes."""
 
 
 def half_precision() -> torch.autocast:
-    """Run the networks in bfloat16 where the processor has it: twice as fast; else change nothing.
-
-    Processors without the instructions emulate it, fifteen times slower than single precision.
-    """
-    able = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return torch.autocast("cpu", torch.bfloat16, enabled=able)
+    """Return a context that runs networks in bfloat16 if the processor supports it."""
+    # Other processors emulate bfloat16, fifteen times slower than single precision.
+    is_supported = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return torch.autocast("cpu", torch.bfloat16, enabled=is_supported)
 
 
 class StepRandom:
-    """The randomness of one step of one worker."""
+    """The random generators of one step on one worker."""
 
     def __init__(self, seed: int, rank: int, step: int) -> None:
         self.numpy = np.random.default_rng([seed, rank, step])
         self.torch = torch.Generator().manual_seed(int(self.numpy.integers(2**62)))
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal numbers."""
+        """Return standard normal numbers."""
         return torch.randn(*shape, generator=self.torch)
 
 
 class Stage(Protocol):
-    """What a stage brings: modules to train and a loss."""
+    """A stage of the training: modules, settings of the optimizer, and a loss."""
 
     name: str
     modules: dict[str, nn.Module]
@@ -57,20 +56,22 @@ class Stage(Protocol):
     weight_decay: float
     ema_decay: float
 
-    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of one batch at ``progress`` (0…1) of the budget, and figures to print."""
+    def loss(
+        self, random: StepRandom, progress: float, rank: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss at ``progress`` (0 to 1) of the budget, and figures to print."""
         ...
 
 
 def schedule(progress: float, step: int, *, warmup: int = 60) -> float:
-    """Warm-up by steps, then a cosine over the budget down to 1 %."""
+    """Return the factor of the learning rate: a warm-up in steps, then a cosine down to 1 %."""
     return min(1.0, (step + 1) / warmup) * (
         0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     )
 
 
 class Run:
-    """A stage's state while it trains on one worker."""
+    """The state of a stage while it trains on one worker."""
 
     def __init__(self, stage: Stage, folder: Path, seconds: float, rank: int, world: int) -> None:
         self.stage, self.seconds, self.rank, self.world = stage, seconds, rank, world
@@ -78,9 +79,13 @@ class Run:
         self.parameters = [
             p for m in stage.modules.values() for p in m.parameters() if p.requires_grad
         ]
-        named = [(f"{k}.{n}", p) for k, m in stage.modules.items() for n, p in m.named_parameters()]
+        named_parameters = [
+            (f"{key}.{name}", p)
+            for key, module in stage.modules.items()
+            for name, p in module.named_parameters()
+        ]
         self.optimizer = MuonAdamW(
-            named,
+            named_parameters,
             muon_lr=stage.muon_lr,
             adamw_lr=stage.adamw_lr,
             weight_decay=stage.weight_decay,
@@ -103,7 +108,7 @@ class Run:
         self.elapsed, self.step, self.wall = saved["elapsed"], saved["step"], saved["wall"]
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
+        """Replace the checkpoint atomically."""
         state: dict[str, Any] = {
             "modules": {name: module.state_dict() for name, module in self.stage.modules.items()},
             "optimizer": self.optimizer.state_dict(),
@@ -117,29 +122,32 @@ class Run:
         os.replace(temporary, self.file)
 
     def advance(self, seed: int) -> dict[str, float]:
-        """One step on all workers."""
+        """Do one step, together with the other workers, and return figures to print."""
         started = time.monotonic()
-        draw = StepRandom(seed, self.rank, self.step)
-        loss, figures = self.stage.loss(draw, self.elapsed / self.seconds, self.rank)
+        random = StepRandom(seed, self.rank, self.step)
+        loss, figures = self.stage.loss(random, self.elapsed / self.seconds, self.rank)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._share_gradients()
+        self._average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        # A step with an overflow is skipped.
         if torch.isfinite(norm):
             self.optimizer.step(schedule(self.elapsed / self.seconds, self.step))
         for p in self.parameters:
             p.grad = None
-        self._average()
+        self._update_ema()
         self.step += 1
-        spent = torch.tensor(time.monotonic() - started)
+        seconds = torch.tensor(time.monotonic() - started)
+        # The workers must agree on the schedule and on the last step.
         if self.world > 1:
-            dist.broadcast(spent, 0)  # all workers must agree on the schedule
-        self.wall += spent.item()
-        self.elapsed += min(spent.item(), SLOWEST_STEP)
+            dist.broadcast(seconds, 0)
+        self.wall += seconds.item()
+        self.elapsed += min(seconds.item(), MAX_STEP_SECONDS)
         return {"loss": loss.item(), "norm": norm.item(), **figures}
 
-    def _share_gradients(self) -> None:
+    def _average_gradients(self) -> None:
         if self.world == 1:
             return
+        # One message for all gradients is much faster than one for each.
         flat = torch.cat([p.grad.reshape(-1) for p in self.parameters if p.grad is not None])
         dist.all_reduce(flat)
         flat /= self.world
@@ -150,30 +158,34 @@ class Run:
                 start += p.numel()
 
     @torch.no_grad()
-    def _average(self) -> None:
+    def _update_ema(self) -> None:
+        # A shorter average in the first steps, so that the initial weights fade.
         decay = min(self.stage.ema_decay, (self.step + 1) / (self.step + 10))
         torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Keep the averaged weights, as the stage's result."""
+        """Replace the weights with their moving average, which is the result of the stage."""
         for p, average in zip(self.parameters, self.ema, strict=True):
             p.copy_(average)
 
 
 def pin_worker(rank: int) -> None:
-    """A thread and a core for each worker: two that wait for each other must never share one."""
+    """Limit the worker to one thread on a core that no other worker uses.
+
+    Workers wait for each other in every step, so two of them on one core would be slow.
+    """
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
 
 
-def _work(
+def _train_on_worker(
     rank: int,
     world: int,
-    meeting: str,
-    make: Callable[[Path], Stage],
+    rendezvous: str,
+    build_stage: Callable[[Path], Stage],
     folder: Path,
     seconds: float,
     seed: int,
@@ -181,64 +193,78 @@ def _work(
     if world > 1:
         pin_worker(rank)
         dist.init_process_group(
-            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world
+            "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world
         )
     torch.manual_seed(seed)
-    run = Run(make(folder), folder, seconds, rank, world)
+    run = Run(build_stage(folder), folder, seconds, rank, world)
+    _run_until(run, seconds, seed)
+    if rank == 0:
+        _save_result(run, folder)
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _run_until(run: Run, seconds: float, seed: int) -> None:
+    """Do steps until the budget is used. The first worker prints figures and saves checkpoints."""
     saved = reported = time.monotonic()
     while run.elapsed < seconds:
         figures = run.advance(seed)
         now = time.monotonic()
-        if rank == 0 and (now - reported > REPORT_SECONDS or run.step < 3):
+        if run.rank == 0 and (now - reported > REPORT_SECONDS or run.step < 3):
             reported = now
             text = "  ".join(f"{key} {value:.4f}" for key, value in figures.items())
             print(
                 f"{run.stage.name}  {run.elapsed:6.0f}/{seconds:.0f} s  step {run.step}  {text}",
                 flush=True,
             )
-        if rank == 0 and now - saved > CHECKPOINT_SECONDS:
+        if run.rank == 0 and now - saved > CHECKPOINT_SECONDS:
             saved = now
             run.save()
-    if rank == 0:
-        run.save()
-        run.finish()
-        torch.save(
-            {name: module.state_dict() for name, module in run.stage.modules.items()},
-            result(folder, run.stage.name),
-        )
-        spent = f"{run.elapsed:.0f} s, {run.wall:.0f} s by the clock"
-        print(f"{run.stage.name}: {run.step} steps in {spent}", flush=True)
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
 
 
-def result(folder: Path, name: str) -> Path:
-    """Where the finished weights of a stage lie."""
+def _save_result(run: Run, folder: Path) -> None:
+    run.save()
+    run.finish()
+    torch.save(
+        {name: module.state_dict() for name, module in run.stage.modules.items()},
+        result_file(folder, run.stage.name),
+    )
+    print(
+        f"{run.stage.name}: {run.step} steps in {run.elapsed:.0f} s, wall time {run.wall:.0f} s",
+        flush=True,
+    )
+
+
+def result_file(folder: Path, name: str) -> Path:
+    """Return the file with the trained weights of a stage."""
     return folder / f"{name}.pt"
 
 
 def train(
     name: str,
-    make: Callable[[Path], Stage],
+    build_stage: Callable[[Path], Stage],
     folder: Path,
     *,
     seconds: float,
     seed: int,
     workers: int = WORKERS,
 ) -> None:
-    """Train the stage that ``make(folder)`` builds, or go on with it; done is done."""
-    if result(folder, name).exists():
-        print(f"{name}: done before", flush=True)
+    """Train the stage that ``build_stage(folder)`` returns, or resume it.
+
+    A finished stage is skipped.
+    """
+    if result_file(folder, name).exists():
+        print(f"{name}: already trained", flush=True)
         return
-    with tempfile.TemporaryDirectory() as meeting:
-        arguments = (workers, f"{meeting}/meet", make, folder, seconds, seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        arguments = (workers, f"{temporary}/rendezvous", build_stage, folder, seconds, seed)
         if workers == 1:
-            _work(0, *arguments)
-        else:
-            try:
-                spawn(_work, arguments, nprocs=workers)  # type: ignore[no-untyped-call]
-            except ProcessExitedException:
-                # gloo may abort the worker that leaves last; then all was done already.
-                if not result(folder, name).exists():
-                    raise
+            _train_on_worker(0, *arguments)
+            return
+        try:
+            spawn(_train_on_worker, arguments, nprocs=workers)  # type: ignore[no-untyped-call]
+        except ProcessExitedException:
+            # gloo may abort the worker that exits last, when everything is finished.
+            if not result_file(folder, name).exists():
+                raise

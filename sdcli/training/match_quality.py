@@ -1,4 +1,4 @@
-"""How well drawn: the best match of a picture with any rendering of the thing it should show."""
+"""Measure how well an object is drawn, by its best match with a rendering of that object."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,47 +7,48 @@ from sdcli.training.backgrounds import SIZE
 from sdcli.training.sprites import Sprites
 
 SIZES = range(61, 116)
-FARTHEST = 18  # pixels from the middle
+MAX_OFFSET = 18  # pixels from the center
 
-Pixels = NDArray[np.float32]  # (128, 128, 3), 0…1
+Pixels = NDArray[np.float32]  # (128, 128, 3), 0 to 1
 
 
-def errors(picture: Pixels, ground: Pixels, sprite: Pixels) -> NDArray[np.float64]:
-    """Mean square errors (128, 128) against ``sprite`` on ``ground``, by where its corner lies.
+def placement_errors(image: Pixels, background: Pixels, sprite: Pixels) -> NDArray[np.float64]:
+    """Return the mean square errors (128, 128) of ``sprite`` at each position of its corner.
 
-    With d = ground − picture, and q what the sprite (premultiplied RGBA) adds to the ground, the
-    error is the mean of (d + q)² = d² + q² + 2dq: a correlation, for all places at once.
+    Let d = background - image, and q what the sprite (premultiplied RGBA) adds to the background.
+    The error is the mean of (d + q)² = d² + q² + 2dq, where the last term is a correlation that one
+    Fourier transform computes for all positions.
     """
-    d = ground - picture
+    d = background - image
     height, width = sprite.shape[:2]
     q = np.zeros((SIZE, SIZE, 3), np.float32)
-    q[:height, :width] = sprite[..., :3] - ground * sprite[..., 3:]
+    q[:height, :width] = sprite[..., :3] - background * sprite[..., 3:]
     correlation = np.fft.irfft2(
         np.fft.rfft2(d, axes=(0, 1)) * np.fft.rfft2(q, axes=(0, 1)).conj(), (SIZE, SIZE), (0, 1)
     ).sum(-1)
     total = np.square(d).sum() + np.square(q).sum() + 2 * correlation
-    found: NDArray[np.float64] = total / picture.size
-    return found
+    errors: NDArray[np.float64] = total / image.size
+    return errors
 
 
-def _near_the_middle(free: int) -> slice:
-    """Corners at most ``FARTHEST`` off the middle that leave the thing inside."""
-    return slice(max(0, free // 2 - FARTHEST), min(free, free // 2 + FARTHEST) + 1)
+def _central_positions(free: int) -> slice:
+    """Return the positions of a corner near the center that leave the object inside the image."""
+    return slice(max(0, free // 2 - MAX_OFFSET), min(free, free // 2 + MAX_OFFSET) + 1)
 
 
 def best_psnr(levels: NDArray[np.uint8], name: str, sprites: Sprites) -> float:
-    """Peak signal-to-noise ratio in dB against the best rendering of ``name`` on a plain ground.
+    """Return the PSNR in dB of an image (128, 128, 3) to the best rendering of ``name``.
 
-    Every size from 61 to 115 px and every place within 18 px of the middle. The ground is the
-    median of the picture's border.
+    Tries all sizes from 61 to 115 pixels, and all positions within 18 pixels of the center, on the
+    median color of the image's border.
     """
-    picture = levels.astype(np.float32) / np.float32(255)
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    ground: Pixels = np.median(border, axis=0).astype(np.float32)
+    image = levels.astype(np.float32) / np.float32(255)
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    background: Pixels = np.median(border, axis=0).astype(np.float32)
 
-    def best(sprite: Pixels) -> float:
-        rows, columns = (_near_the_middle(SIZE - side) for side in sprite.shape[:2])
-        return float(errors(picture, ground, sprite)[rows, columns].min())
+    def smallest_error(sprite: Pixels) -> float:
+        rows, columns = (_central_positions(SIZE - side) for side in sprite.shape[:2])
+        return float(placement_errors(image, background, sprite)[rows, columns].min())
 
-    error = min(best(sprites(name, size)) for size in SIZES)
+    error = min(smallest_error(sprites(name, size)) for size in SIZES)
     return float(-10 * np.log10(max(error, 1e-10)))

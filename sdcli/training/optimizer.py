@@ -1,7 +1,7 @@
-"""Muon for matrices and kernels, AdamW for the rest; the heavy part is shared between the workers.
+"""Optimize matrices and kernels with Muon and the rest with AdamW, on several workers.
 
-Muon (K. Jordan, 2024) steps along the orthogonalised momentum; the scale that makes its step as
-long as AdamW's is from "Muon is Scalable for LLM Training" (arXiv 2502.16982).
+Muon (K. Jordan, 2024) steps along the orthogonalized momentum. The scale that makes its steps as
+long as those of AdamW is from "Muon is Scalable for LLM Training" (arXiv 2502.16982).
 """
 
 from collections.abc import Iterable
@@ -10,16 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # quintic Newton–Schulz, converges from (0, 1]
+# Of the quintic Newton-Schulz iteration, which converges for singular values in (0, 1].
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+# Embeddings, and the first and last layers, are trained with AdamW as in the original Muon.
 _NOT_MATRICES = ("token_embedding", "position_embedding", "conv_in", "conv_out")
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Roughly the nearest semi-orthogonal matrix to ``matrix`` (rows, columns).
+    """Return roughly the nearest semi-orthogonal matrix to ``matrix`` (rows, columns).
 
-    Each Newton–Schulz step multiplies x by a polynomial of its small square x·xᵀ. The squares and
-    the product of the polynomials are followed alone, and x is multiplied once, at the end: the
-    same numbers at a third of the cost.
+    Each Newton-Schulz step multiplies x by a polynomial of the small square matrix x·xᵀ. Only x·xᵀ
+    and the product of the polynomials are updated in each step, and x is multiplied once at the
+    end, which costs a third.
     """
     a, b, c = _COEFFICIENTS
     x: Tensor = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
@@ -35,18 +38,21 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     return x if matrix.shape[0] <= matrix.shape[1] else x.T
 
 
-def _cost(p: Tensor) -> int:
+def _orthogonalization_cost(p: Tensor) -> int:
     rows = p.shape[0]
     columns = p.numel() // rows
     return min(rows, columns) ** 2 * max(rows, columns)
 
 
 class MuonAdamW:
-    """One optimiser for a model on several workers that hold the same weights and gradients."""
+    """An optimizer for workers with the same weights and gradients.
+
+    Each worker orthogonalizes a share of the matrices, which is the largest part of the work.
+    """
 
     def __init__(
         self,
-        named: Iterable[tuple[str, nn.Parameter]],
+        named_parameters: Iterable[tuple[str, nn.Parameter]],
         *,
         muon_lr: float,
         adamw_lr: float,
@@ -54,33 +60,35 @@ class MuonAdamW:
         rank: int,
         world: int,
     ) -> None:
-        """Learning rates are peaks: ``step`` takes the factor of the schedule."""
-        parameters = [(name, p) for name, p in named if p.requires_grad]
+        """Set the peak learning rates, which ``step`` scales by the factor of the schedule."""
+        parameters = [(name, p) for name, p in named_parameters if p.requires_grad]
         self.matrices = [
             p for name, p in parameters if p.ndim >= 2 and not any(w in name for w in _NOT_MATRICES)
         ]
-        chosen = {id(p) for p in self.matrices}
-        rest = [p for _, p in parameters if id(p) not in chosen]
+        matrix_ids = {id(p) for p in self.matrices}
+        rest = [p for _, p in parameters if id(p) not in matrix_ids]
         self.adamw = torch.optim.AdamW(
             rest, lr=adamw_lr, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
         )
         self.momentum = [torch.zeros_like(p) for p in self.matrices]
         self.muon_lr, self.adamw_lr, self.weight_decay = muon_lr, adamw_lr, weight_decay
         self.rank, self.world = rank, world
-        self.owner = self._share()
+        self.owner = self._assign_owners()
 
-    def _share(self) -> list[int]:
-        """Which worker orthogonalises which matrix: the costliest first, to the idlest worker."""
+    def _assign_owners(self) -> list[int]:
+        """Assign each matrix to a worker: the costliest first, to the one with the least work."""
         load = [0] * self.world
         owner = [0] * len(self.matrices)
-        for index in sorted(range(len(owner)), key=lambda i: -_cost(self.matrices[i])):
+        for index in sorted(
+            range(len(owner)), key=lambda i: -_orthogonalization_cost(self.matrices[i])
+        ):
             owner[index] = load.index(min(load))
-            load[owner[index]] += _cost(self.matrices[index])
+            load[owner[index]] += _orthogonalization_cost(self.matrices[index])
         return owner
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """One step along the gradients, ``factor`` (0…1) of the peak learning rates."""
+        """Update the weights at ``factor`` (0 to 1) of the peak learning rates."""
         for group in self.adamw.param_groups:
             group["lr"] = self.adamw_lr * factor
         self.adamw.step()
@@ -96,7 +104,10 @@ class MuonAdamW:
             start += p.numel()
 
     def _update(self, index: int) -> Tensor:
-        """The matrix's step, or zeros where it is another worker's (their sum is the step)."""
+        """Return the step of a matrix, or zeros if it belongs to another worker.
+
+        The sum over the workers is the step.
+        """
         p, momentum = self.matrices[index], self.momentum[index]
         assert p.grad is not None
         momentum.lerp_(p.grad, 0.05)
@@ -108,11 +119,11 @@ class MuonAdamW:
         return step * scale
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
+        """Return the state that a resumed run needs."""
         return {"adamw": self.adamw.state_dict(), "momentum": self.momentum}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a saved state."""
+        """Restore a saved state."""
         self.adamw.load_state_dict(state["adamw"])
-        for mine, saved in zip(self.momentum, state["momentum"], strict=True):
-            mine.copy_(saved)
+        for momentum, saved in zip(self.momentum, state["momentum"], strict=True):
+            momentum.copy_(saved)

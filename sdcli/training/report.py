@@ -1,4 +1,4 @@
-"""The evaluation's figures: counted, printed, and put into the model card."""
+"""Collect the figures of the evaluation, and format them for the terminal and the model card."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -23,37 +23,35 @@ GOALS = {
 
 @dataclass
 class Report:
-    """Counts of right and asked by kind; PSNR by class; misses in words."""
+    """Answers by kind, right and in all; PSNR by class; other figures; descriptions of misses."""
 
     right: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    asked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    total: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     misses: list[str] = field(default_factory=list)
-    drawn: dict[str, float] = field(default_factory=dict)
+    psnr_by_class: dict[str, float] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
 
     def count(self, kind: str, right: bool) -> None:
-        """One more answer of ``kind``."""
-        self.asked[kind] += 1
+        """Count an answer of ``kind``."""
+        self.total[kind] += 1
         self.right[kind] += right
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        shares = {k: {"right": self.right[k], "asked": self.asked[k]} for k in self.asked}
-        drawn = dict(sorted(self.drawn.items(), key=lambda item: item[1]))
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON data."""
         return {
-            "judged": shares,
+            "judged": {k: {"right": self.right[k], "asked": self.total[k]} for k in self.total},
             "figures": self.figures,
-            "psnr_by_class": drawn,
+            "psnr_by_class": dict(sorted(self.psnr_by_class.items(), key=lambda item: item[1])),
             "misses": self.misses,
         }
 
 
-def table(report: Report) -> str:
-    """The figures as a Markdown table."""
-    lines = ["| what | measured | goal |", "|---|--:|--:|"]
+def format_table(report: Report) -> str:
+    """Return the figures as a Markdown table."""
+    lines = ["| metric | measured | goal |", "|---|--:|--:|"]
     for kind, goal in GOALS.items():
-        right, asked = report.right[kind], report.asked[kind]
-        lines.append(f"| {kind} | {right / max(1, asked):.3f} ({right}/{asked}) | ≥ {goal:.2f} |")
+        right, total = report.right[kind], report.total[kind]
+        lines.append(f"| {kind} | {right / max(1, total):.3f} ({right}/{total}) | ≥ {goal:.2f} |")
     goals = {
         "psnr_emoji": "≥ 24",
         "psnr_shapes": "≥ 28",
@@ -68,16 +66,16 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def per_class(report: Report) -> str:
-    """Every class with its PSNR, worst first, in one line."""
-    worst_first = sorted(report.drawn.items(), key=lambda item: item[1])
+def format_psnr_by_class(report: Report) -> str:
+    """Return all classes with their PSNR, worst first, in one line."""
+    worst_first = sorted(report.psnr_by_class.items(), key=lambda item: item[1])
     return ", ".join(f"{name} {value:.1f}" for name, value in worst_first)
 
 
 def update_model_card(report: Report, card: Path) -> None:
-    """Replace what stands between the card's two figure marks."""
+    """Replace the text between the two markers in the model card."""
     before, rest = card.read_text().split(BEGIN)
     _, after = rest.split(END)
-    drawn = f"PSNR in dB by class, worst first: {per_class(report)}."
-    figures = f"\n\n{table(report)}\n\n{drawn}\n\n"
+    classes = f"PSNR in dB by class, worst first: {format_psnr_by_class(report)}."
+    figures = f"\n\n{format_table(report)}\n\n{classes}\n\n"
     card.write_text(before + BEGIN + figures + END + after)

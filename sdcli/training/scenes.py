@@ -1,9 +1,9 @@
-"""Scenes: which things stand where on which background, drawn at random and rendered to pixels.
+"""Sample random scenes of objects on backgrounds, and render them.
 
-Boxes lie on the 8-pixel grid of the latents, and sizes are few: a thing moved by a cell has the
-same latents moved by a cell, so that a small network can learn to draw every thing sharply. A tenth
-of all pairs of things and a tenth of all thing–background pairs are held out: training never sees
-them.
+Boxes lie on the 8-pixel grid of the latents and have few sizes. An object moved by one cell has the
+same latents moved by one cell, so that a small network can learn to draw every object sharply. A
+tenth of all pairs of objects, and of all pairs of an object and a background, is held out from
+training.
 """
 
 import hashlib
@@ -13,18 +13,19 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from sdcli.training.backgrounds import SIZE, paint
+from sdcli.training.backgrounds import SIZE, paint_background
 from sdcli.training.concepts import COLORED_SHAPES, COLORS, CONCEPTS, OBJECTS, SCENERY, can_be_many
 from sdcli.training.sprites import Sprites
 
 CELL = 8
 SINGLE, SMALL, PAIR, BIG, TRIPLE = 96, 64, 64, 112, 40
-MARGIN = 4  # a picture is this much smaller than its box, so that neighbours do not touch
+MARGIN = 4
+"""Pixels by which an object is smaller than its box, so that neighbors do not touch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """A thing in its square box: left and top edge and side in pixels."""
+    """An object and its square box, in pixels."""
 
     concept: str
     left: int
@@ -34,7 +35,7 @@ class Placement:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What is to be seen. ``layout`` is single, small, big, row, column, many or triple."""
+    """The contents of an image. ``layout`` is single, small, big, row, column, many or triple."""
 
     placements: tuple[Placement, ...]
     layout: str
@@ -43,42 +44,51 @@ class Scene:
     shade: tuple[int, int, int] = (0, 0, 0)
 
 
-def _held_out(*names: str) -> bool:
+def _is_pair_held_out(*names: str) -> bool:
+    # A hash, so that the selection does not depend on the order or the number of concepts.
     digest = hashlib.sha256("|".join(sorted(names)).encode()).digest()
     return digest[0] % 10 == 0
 
 
 def is_held_out(scene: Scene) -> bool:
-    """True where a pair of its things, or a thing on its background, is kept from training."""
+    """Whether a pair of its objects, or an object with its background, is held out."""
     names = sorted({p.concept for p in scene.placements})
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    return any(_held_out(*pair) for pair in pairs) or any(
-        _held_out(name, "background " + scene.background) for name in names
+    return any(_is_pair_held_out(*pair) for pair in pairs) or any(
+        _is_pair_held_out(name, "background " + scene.background) for name in names
     )
 
 
-def _cells(rng: Generator, low: int, high: int) -> int:
-    """A random edge in pixels, on the grid, from ``low`` to ``high`` cells."""
+def _random_edge(rng: Generator, low: int, high: int) -> int:
+    """Return a random edge in pixels, on the grid, from ``low`` to ``high`` cells."""
     return CELL * int(rng.integers(low, high + 1))
 
 
-def _alone(rng: Generator, size: int) -> int:
-    """An edge near the middle, in steps of two cells: one pattern at the UNet's next level, too."""
+def _central_edge(rng: Generator, size: int) -> int:
+    """Return a random edge near the center, in pixels.
+
+    Steps of two cells keep the pattern the same at the UNet's next level as well.
+    """
     free = (SIZE - size) // (2 * CELL)
-    return 2 * _cells(rng, max(0, free // 2 - 1), min(free, (free + 1) // 2 + 1))
+    return 2 * _random_edge(rng, max(0, free // 2 - 1), min(free, (free + 1) // 2 + 1))
 
 
 def arrange(rng: Generator, names: list[str], layout: str) -> tuple[Placement, ...]:
-    """Boxes for ``names`` in the order in which a caption names them, left to right or top down."""
+    """Return boxes for ``names``, left to right or top to bottom, as captions name them."""
     if layout in ("single", "small", "big"):
         size = {"small": SMALL, "big": BIG}.get(layout, SINGLE)
         return (
-            Placement(concept=names[0], left=_alone(rng, size), top=_alone(rng, size), size=size),
+            Placement(
+                concept=names[0],
+                left=_central_edge(rng, size),
+                top=_central_edge(rng, size),
+                size=size,
+            ),
         )
     if len(names) == 3:
-        size, start, across = TRIPLE, _cells(rng, 0, 1), _cells(rng, 4, 5)
+        size, start, across = TRIPLE, _random_edge(rng, 0, 1), _random_edge(rng, 4, 5)
     else:
-        size, start, across = PAIR, 0, _cells(rng, 3, 5)
+        size, start, across = PAIR, 0, _random_edge(rng, 3, 5)
     along = [start + i * size for i in range(len(names))]
     if layout == "column":
         return tuple(
@@ -91,25 +101,25 @@ def arrange(rng: Generator, names: list[str], layout: str) -> tuple[Placement, .
     )
 
 
-def _thing(rng: Generator) -> str:
+def _random_object(rng: Generator) -> str:
     pool = OBJECTS if rng.random() < 0.76 else COLORED_SHAPES
     return pool[int(rng.integers(len(pool)))].name
 
 
-def _things(rng: Generator, layout: str) -> list[str]:
+def _random_objects(rng: Generator, layout: str) -> list[str]:
     if layout == "many":
-        while not can_be_many(CONCEPTS[name := _thing(rng)]):
+        while not can_be_many(CONCEPTS[name := _random_object(rng)]):
             pass
         return [name] * (2 if rng.random() < 0.7 else 3)
     count = {"row": 2, "column": 2, "triple": 3}.get(layout, 1)
     names: list[str] = []
     while len(names) < count:
-        if (name := _thing(rng)) not in names:
+        if (name := _random_object(rng)) not in names:
             names.append(name)
     return names
 
 
-def _background(rng: Generator) -> str:
+def _random_background(rng: Generator) -> str:
     chance = rng.random()
     if chance < 0.3:
         return "white"
@@ -118,6 +128,7 @@ def _background(rng: Generator) -> str:
     return list(COLORS)[int(rng.integers(len(COLORS)))]
 
 
+# The share of each layout.
 LAYOUTS = {
     "single": 0.36,
     "small": 0.03,
@@ -130,39 +141,39 @@ LAYOUTS = {
 
 
 def sample(rng: Generator, *, layout: str | None = None, background: str | None = None) -> Scene:
-    """Any scene, held out or not, whose things can be seen against its background."""
+    """Return a random scene, held out or not, whose objects are visible on its background."""
     layout = layout or str(rng.choice(list(LAYOUTS), p=list(LAYOUTS.values())))
-    ground = background or _background(rng)
-    names = _things(rng, layout)
-    while any(CONCEPTS[name].color == ground for name in names):
-        names = _things(rng, layout)
+    background = background or _random_background(rng)
+    names = _random_objects(rng, layout)
+    while any(CONCEPTS[name].color == background for name in names):
+        names = _random_objects(rng, layout)
     red, green, blue = (int(v) for v in rng.integers(-2, 3, 3))
     return Scene(
         placements=arrange(rng, names, layout),
         layout=layout,
-        background=ground,
+        background=background,
         flipped=bool(rng.random() < 0.5),
         shade=(red, green, blue),
     )
 
 
 def sample_for_training(rng: Generator) -> Scene:
-    """A scene that holds nothing held out."""
+    """Return a random scene without held-out pairs."""
     while is_held_out(scene := sample(rng)):
         pass
     return scene
 
 
 def sample_held_out(rng: Generator, *, layout: str) -> Scene:
-    """A scene of ``layout`` that training has never seen."""
+    """Return a random scene with a held-out pair."""
     while not is_held_out(scene := sample(rng, layout=layout)):
         pass
     return scene
 
 
 def render(scene: Scene, sprites: Sprites) -> NDArray[np.uint8]:
-    """The scene as (128, 128, 3) levels."""
-    pixels = paint(scene.background, flipped=scene.flipped, shade=scene.shade)
+    """Render the scene as uint8 levels, (128, 128, 3)."""
+    pixels = paint_background(scene.background, flipped=scene.flipped, shade=scene.shade)
     for box in scene.placements:
         sprite = sprites(box.concept, box.size - MARGIN)
         height, width = sprite.shape[:2]

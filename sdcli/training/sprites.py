@@ -1,6 +1,6 @@
-"""Pictures of single things: emoji fetched at a pinned version and rendered, shapes drawn here.
+"""Render the images of single objects: emoji of a pinned version, and shapes.
 
-The emoji are Microsoft's Fluent flat set (MIT) as packed for npm by Iconify.
+The emoji are Microsoft's Fluent flat set (MIT), as packaged for npm by Iconify.
 """
 
 import hashlib
@@ -23,41 +23,41 @@ from sdcli.training.concepts import COLORED_SHAPES, COLORS, OBJECTS
 PACKAGE = "@iconify-json/fluent-emoji-flat"
 VERSION = "1.2.6"
 ICONS_SHA256 = "f5f4cf457c0db2ad5a2e42e033e02e0c87d10e43d0164cfffb3bb84914970a63"
-MASTER = 256  # pixels of the master rendering that all sizes are reduced from
+MASTER = 256  # size in pixels of the rendering that all sizes are reduced from
 
-Rgba = NDArray[np.float32]  # (height, width, 4), premultiplied, 0…1
+Rgba = NDArray[np.float32]  # (height, width, 4), premultiplied, 0 to 1
 
 
 def fetch_icons(folder: Path) -> Path:
-    """Download the emoji set with npm into ``folder`` once and return its ``icons.json``.
+    """Download the emoji set with npm to ``folder`` if needed, and return its ``icons.json``.
 
-    Raises ``RuntimeError`` where npm fails or the file is not the pinned one.
+    Raises RuntimeError if npm fails or the file is not that of the pinned version.
     """
     target = folder / "icons.json"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        # Workers may do this at once: each in a place of its own, and the last one's stays.
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            os.replace(_unpacked(Path(own)), target)
+        # Workers may do this at the same time. Each uses its own folder, and the last file stays.
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            os.replace(_download_icons(Path(temporary)), target)
     if hashlib.sha256(target.read_bytes()).hexdigest() != ICONS_SHA256:
-        raise RuntimeError(f"{target} is not the pinned version {VERSION}: delete it and try again")
+        raise RuntimeError(f"{target} is not version {VERSION}; delete it and try again")
     return target
 
 
-def _unpacked(folder: Path) -> Path:
-    """Fetch the package into ``folder``; the icons in it."""
+def _download_icons(folder: Path) -> Path:
+    """Download the package to ``folder`` and extract its icons."""
     spec = f"{PACKAGE}@{VERSION}"
-    packed = subprocess.run(
+    process = subprocess.run(
         ["npm", "pack", "--silent", spec], cwd=folder, capture_output=True, text=True, check=False
     )
-    if packed.returncode:
-        raise RuntimeError(f"npm could not fetch {spec}: {packed.stderr.strip()}")
-    archive = folder / packed.stdout.strip().splitlines()[-1]
+    if process.returncode:
+        raise RuntimeError(f"npm could not download {spec}: {process.stderr.strip()}")
+    archive = folder / process.stdout.strip().splitlines()[-1]
     icons = folder / "icons.json"
     with tarfile.open(archive) as tar:
         member = tar.extractfile("package/icons.json")
         if member is None:
-            raise RuntimeError(f"{archive.name} holds no icons.json")
+            raise RuntimeError(f"{archive.name} does not contain icons.json")
         icons.write_bytes(member.read())
     return icons
 
@@ -77,7 +77,7 @@ def _render_icon(icon: str, icons: dict[str, dict[str, str]]) -> Image.Image:
 
 
 def _outline(shape: str) -> list[tuple[float, float]]:
-    """Corner points on the unit square of a shape with corners or curves."""
+    """Return the corners of a shape in the unit square."""
     if shape == "square":
         return [(0.04, 0.04), (0.96, 0.04), (0.96, 0.96), (0.04, 0.96)]
     if shape == "triangle":
@@ -101,31 +101,28 @@ def _outline(shape: str) -> list[tuple[float, float]]:
 
 
 def _draw_shape(shape: str, color: str) -> Image.Image:
-    size = MASTER * 4  # drawn four times larger, for smooth edges
+    size = MASTER * 4  # drawn four times larger and reduced, for smooth edges
     mask = Image.new("L", (size, size), 0)
     draw = ImageDraw.Draw(mask)
     if shape == "circle":
         draw.ellipse((8, 8, size - 8, size - 8), fill=255)
     else:
         draw.polygon([(x * size, y * size) for x, y in _outline(shape)], fill=255)
-    picture = Image.new("RGBA", (MASTER, MASTER), (*COLORS[color], 0))
-    picture.putalpha(mask.resize((MASTER, MASTER), Image.Resampling.BOX))
-    return picture
+    image = Image.new("RGBA", (MASTER, MASTER), (*COLORS[color], 0))
+    image.putalpha(mask.resize((MASTER, MASTER), Image.Resampling.BOX))
+    return image
 
 
 class Sprites:
-    """All pictures of the world, trimmed to their boxes, at any size.
-
-    ``sprites(name, size)`` is the premultiplied RGBA picture whose longer side is ``size`` pixels.
-    """
+    """The images of all objects at any size, cropped to their contents."""
 
     def __init__(self, masters: Mapping[str, Image.Image]) -> None:
-        """``masters`` are the RGBA pictures by name, larger than any size asked for."""
+        """Set the RGBA images by name, which are larger than any size needed."""
         self._masters = masters
         self._reduced: dict[tuple[str, int], Rgba] = {}
 
     def __call__(self, name: str, size: int) -> Rgba:
-        """Premultiplied float RGBA in 0…1, its longer side ``size`` pixels."""
+        """Return the premultiplied RGBA image in 0 to 1 whose longer side is ``size`` pixels."""
         if (name, size) not in self._reduced:
             self._reduced[name, size] = _reduce(self._masters[name], size)
         return self._reduced[name, size]
@@ -139,21 +136,21 @@ def _reduce(master: Image.Image, size: int) -> Rgba:
     return np.concatenate([pixels[..., :3] * pixels[..., 3:], pixels[..., 3:]], axis=-1)
 
 
-def _trimmed(picture: Image.Image) -> Image.Image:
-    return picture.crop(picture.getchannel("A").getbbox())
+def _crop_transparent(image: Image.Image) -> Image.Image:
+    return image.crop(image.getchannel("A").getbbox())
 
 
 def draw_shapes() -> dict[str, Image.Image]:
-    """The coloured shapes by name, as ``Sprites`` takes them."""
+    """Return the colored shapes by name, for ``Sprites``."""
     return {
-        c.name: _trimmed(_draw_shape(c.shape, c.color))
+        c.name: _crop_transparent(_draw_shape(c.shape, c.color))
         for c in COLORED_SHAPES
         if c.shape and c.color
     }
 
 
 def load_sprites(folder: Path) -> Sprites:
-    """Everything in the world; ``folder`` keeps the downloaded emoji."""
+    """Return all objects. ``folder`` keeps the downloaded emoji."""
     icons = json.loads(fetch_icons(folder).read_text())["icons"]
-    objects = {c.name: _trimmed(_render_icon(c.icon, icons)) for c in OBJECTS if c.icon}
+    objects = {c.name: _crop_transparent(_render_icon(c.icon, icons)) for c in OBJECTS if c.icon}
     return Sprites({**objects, **draw_shapes()})

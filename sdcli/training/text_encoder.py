@@ -1,30 +1,35 @@
-"""Words → vectors: a small CLIP text encoder, first taught where things stand.
+"""Define and pretrain the text encoder, a small CLIP.
 
-Before the UNet ever asks it, a light head must paint from the caption the map of the scene: which
-thing, or which background, is in which of 8 × 8 cells. It learns in minutes what the words mean,
-and the UNet's training starts with words that already say what and where.
+A small head predicts from the caption which object or background is in each of 8 x 8 cells of the
+scene. The encoder learns the meaning of the words in minutes, so that the training of the UNet
+starts with embeddings that already tell objects and positions apart.
 """
 
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 (as everybody calls it)
+import torch.nn.functional as F  # noqa: N812 (PyTorch's convention)
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sdcli.training.captions import caption
+from sdcli.training.captions import make_caption
 from sdcli.training.concepts import BACKGROUNDS, CLASS_INDEX
-from sdcli.training.loop import StepRandom, result
+from sdcli.training.loop import StepRandom, result_file
 from sdcli.training.scenes import Scene, sample_for_training
 from sdcli.training.tokenizer import load_tokenizer
 
-SHORT = 24  # tokens that the longest training caption needs
+SHORT = 24
+"""Number of tokens that the longest training caption needs."""
+
 WIDTH = 128
 GRID = 8
 
 
-def make_text_encoder(folder: Path) -> CLIPTextModel:
-    """(batch, tokens) ids → (batch, tokens, 128); from ``SHORT`` on all share a position."""
+def build_text_encoder(folder: Path) -> CLIPTextModel:
+    """Build the encoder: ids (batch, tokens) give embeddings (batch, tokens, 128).
+
+    All positions from ``SHORT`` - 1 on share an embedding, because training never sees more tokens.
+    """
     size = len(load_tokenizer(folder / "tokenizer"))
     config = CLIPTextConfig(
         vocab_size=size,
@@ -43,14 +48,14 @@ def make_text_encoder(folder: Path) -> CLIPTextModel:
     return encoder
 
 
-class Ids:
-    """Captions → ids, padded to a length."""
+class CaptionTokenizer:
+    """Convert captions to ids of a fixed length."""
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = load_tokenizer(folder / "tokenizer")
 
     def __call__(self, texts: list[str], length: int = SHORT) -> Tensor:
-        """(batch, length) ids."""
+        """Return ids, (batch, length)."""
         encoded = self._tokenizer(
             texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         )
@@ -58,8 +63,8 @@ class Ids:
         return ids
 
 
-def layout(scene: Scene) -> Tensor:
-    """(8 × 8,) the class at the middle of each cell; backgrounds come after the things."""
+def cell_classes(scene: Scene) -> Tensor:
+    """Return the class at the center of each cell, (64,); backgrounds come after the objects."""
     cells = torch.full((GRID, GRID), len(CLASS_INDEX) + BACKGROUNDS.index(scene.background))
     step = 128 // GRID
     for box in scene.placements:
@@ -72,10 +77,10 @@ def layout(scene: Scene) -> Tensor:
 
 
 class LayoutProbe(nn.Module):
-    """Asks the caption's vectors, cell by cell, what is there."""
+    """Predict the class of each cell from the embeddings of a caption."""
 
     def __init__(self) -> None:
-        """Two rounds of cross-attention over learned cells."""
+        """Build two layers of cross-attention with a learned query for each cell."""
         super().__init__()
         self.cells = nn.Parameter(torch.randn(GRID * GRID, WIDTH) * 0.5)
         self.attention = nn.ModuleList(
@@ -90,44 +95,50 @@ class LayoutProbe(nn.Module):
         )
         self.name = nn.Linear(WIDTH, len(CLASS_INDEX) + len(BACKGROUNDS))
 
-    def forward(self, words: Tensor) -> Tensor:
-        """(batch, tokens, 128) → (batch, 64, classes) logits."""
-        x = self.cells.expand(len(words), -1, -1)
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Return logits (batch, 64, classes) of embeddings (batch, tokens, 128)."""
+        x = self.cells.expand(len(embeddings), -1, -1)
         for attention, norm, think in zip(self.attention, self.norm, self.think, strict=True):
-            x = x + attention(norm(x), words, words, need_weights=False)[0]
+            x = x + attention(norm(x), embeddings, embeddings, need_weights=False)[0]
             x = x + think(x)
         logits: Tensor = self.name(x)
         return logits
 
 
 class TextStage:
-    """Trains the text encoder on the map of the scene."""
+    """Train the text encoder to predict the classes of the cells."""
 
     name = "text"
     muon_lr, adamw_lr, weight_decay, ema_decay = 4e-3, 2e-3, 0.01, 0.98
     batch = 64
 
     def __init__(self, folder: Path) -> None:
-        """Fresh encoder and painter."""
-        self.ids = Ids(folder)
-        self.encoder, self.painter = make_text_encoder(folder), LayoutProbe()
-        self.modules: dict[str, nn.Module] = {"text_encoder": self.encoder, "painter": self.painter}
+        """Build the encoder and the head."""
+        self.tokenize = CaptionTokenizer(folder)
+        self.encoder, self.probe = build_text_encoder(folder), LayoutProbe()
+        self.modules: dict[str, nn.Module] = {"text_encoder": self.encoder, "painter": self.probe}
 
-    def loss(self, draw: StepRandom, progress: float, rank: int) -> tuple[Tensor, dict[str, float]]:
-        """Paint a batch of maps."""
-        scenes = [sample_for_training(draw.numpy) for _ in range(self.batch)]
-        texts = [caption(draw.numpy, scene) for scene in scenes]
-        kept = [i for i, text in enumerate(texts) if text]
-        target = torch.stack([layout(scenes[i]) for i in kept])
-        logits = self.painter(self.encoder(self.ids([texts[i] for i in kept])).last_hidden_state)
+    def loss(
+        self, random: StepRandom, progress: float, rank: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the cross-entropy of the cells on a batch of scenes."""
+        scenes = [sample_for_training(random.numpy) for _ in range(self.batch)]
+        texts = [make_caption(random.numpy, scene) for scene in scenes]
+        # An empty caption says nothing about the scene.
+        captioned = [i for i, text in enumerate(texts) if text]
+        target = torch.stack([cell_classes(scenes[i]) for i in captioned])
+        ids = self.tokenize([texts[i] for i in captioned])
+        logits = self.probe(self.encoder(ids).last_hidden_state)
         loss = F.cross_entropy(logits.flatten(0, 1), target.flatten())
-        things = target < len(CLASS_INDEX)
-        right = (logits.argmax(-1) == target)[things].float().mean().item()
-        return loss, {"things": right}
+        is_object = target < len(CLASS_INDEX)
+        accuracy = (logits.argmax(-1) == target)[is_object].float().mean().item()
+        return loss, {"accuracy": accuracy}
 
 
 def load_text_encoder(folder: Path) -> CLIPTextModel:
-    """The encoder as the map taught it."""
-    encoder = make_text_encoder(folder)
-    encoder.load_state_dict(torch.load(result(folder, "text"), weights_only=True)["text_encoder"])
+    """Load the pretrained encoder."""
+    encoder = build_text_encoder(folder)
+    encoder.load_state_dict(
+        torch.load(result_file(folder, "text"), weights_only=True)["text_encoder"]
+    )
     return encoder

@@ -1,7 +1,7 @@
-"""Words → ids: byte-pair encoding (Sennrich et al., 2016) in CLIP's format, learned from captions.
+"""Train a byte-pair-encoding tokenizer (Sennrich et al., 2016) in CLIP's format on captions.
 
-Every pair of neighbouring symbols is a candidate; the commonest is merged into a new symbol, again
-and again. Bytes are the base, so that any text has ids; ``</w>`` marks the end of a word.
+The most frequent pair of neighboring symbols is merged into a new symbol, repeatedly. The first
+symbols are bytes, so that any text has ids. ``</w>`` marks the end of a word.
 """
 
 import json
@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from transformers import CLIPTokenizer
 
-from sdcli.training.captions import caption
+from sdcli.training.captions import make_caption
 from sdcli.training.scenes import sample_for_training
 
 CAPTIONS = 40_000
 MERGES = 700
 LENGTH = 77
 START, END = "<|startoftext|>", "<|endoftext|>"
-_WORD = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]+")  # CLIP's rule, on the ASCII that captions use
+_WORD = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]+")  # CLIP's rule for ASCII, which captions use
 _COMMON = """
 the of in at by for from with without and or not no near behind front under over inside outside
 between beautiful realistic photo photograph painting sketch drawing portrait landscape style art
@@ -31,11 +31,11 @@ gold silver one four five many some very highly quality resolution sharp focus d
 masterpiece best studio lighting sunset sunrise winter summer spring autumn bad ugly blurry low
 worst distorted text watermark nude crowd
 """
-"""Words that people type and captions lack: they get ids of their own, though no meaning."""
+"""Words that users type and captions lack. Each is one token, so that prompts stay short."""
 
 
 def byte_symbols() -> list[str]:
-    """One printable character for each byte, in CLIP's order."""
+    """Return one printable character for each byte, in CLIP's order."""
     printable = [
         *range(ord("!"), ord("~") + 1),
         *range(ord("¡"), ord("¬") + 1),
@@ -46,38 +46,39 @@ def byte_symbols() -> list[str]:
 
 
 def learn_merges(words: Counter[str], count: int) -> list[tuple[str, str]]:
-    """The ``count`` commonest merges, in the order in which they were made."""
-    spelled = {word: (*word[:-1], word[-1] + "</w>") for word in words}
+    """Return the ``count`` most frequent merges, in order."""
+    spellings = {word: (*word[:-1], word[-1] + "</w>") for word in words}
     merges: list[tuple[str, str]] = []
     while len(merges) < count:
         pairs: Counter[tuple[str, str]] = Counter()
-        for word, symbols in spelled.items():
+        for word, symbols in spellings.items():
             for pair in pairwise(symbols):
                 pairs[pair] += words[word]
         if not pairs:
             break
+        # The pair itself breaks ties, so that the result does not depend on the order of words.
         best = max(pairs, key=lambda pair: (pairs[pair], pair))
         merges.append(best)
-        spelled = {word: _merged(symbols, best) for word, symbols in spelled.items()}
+        spellings = {word: _merge(symbols, best) for word, symbols in spellings.items()}
     return merges
 
 
-def _merged(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    out: list[str] = []
+def _merge(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    merged: list[str] = []
     for symbol in symbols:
-        if out and (out[-1], symbol) == pair:
-            out[-1] += symbol
+        if merged and (merged[-1], symbol) == pair:
+            merged[-1] += symbol
         else:
-            out.append(symbol)
-    return tuple(out)
+            merged.append(symbol)
+    return tuple(merged)
 
 
 def train_tokenizer(folder: Path, seed: int) -> None:
-    """Write ``vocab.json`` and ``merges.txt`` to ``folder``."""
+    """Train on random captions, and write ``vocab.json`` and ``merges.txt`` to ``folder``."""
     rng = np.random.default_rng(seed)
     words: Counter[str] = Counter()
     for _ in range(CAPTIONS):
-        words.update(_WORD.findall(caption(rng, sample_for_training(rng)).lower()))
+        words.update(_WORD.findall(make_caption(rng, sample_for_training(rng)).lower()))
     words.update(dict.fromkeys(_COMMON.split(), 20))
     merges = learn_merges(words, MERGES)
     symbols = byte_symbols()
@@ -89,7 +90,7 @@ def train_tokenizer(folder: Path, seed: int) -> None:
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """The tokenizer, as Diffusers uses it."""
+    """Load the tokenizer for use in Diffusers."""
     vocabulary = json.loads((folder / "vocab.json").read_text())
     merges = [tuple(line.split()) for line in (folder / "merges.txt").read_text().splitlines()[1:]]
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sdcli.catalog.known_vaes import OWN, TINY, VAES, KnownVae
+from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, UNKNOWN_FAMILY, VAES, KnownVae
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_selection import read_selected_vae
 from sdcli.request import PipelineSpec
-
-_UNKNOWN_FAMILY: Final = "of its own"
-"""The family in the defaults of a model that none of the known dimensions identifies."""
 
 
 def list_vaes(model: str) -> list[dict[str, Any]]:
@@ -29,8 +26,8 @@ def list_vaes(model: str) -> list[dict[str, Any]]:
 def _model_vaes(model: str, folder: Path, family: str) -> list[dict[str, Any]]:
     rows = []
     for name, subfolder, about in (
-        (OWN, "vae", "the model's own"),
-        (TINY, "vae_tiny", "its small one, for previews"),
+        (OWN_VAE, "vae", "the model's own"),
+        (TINY_VAE, "vae_tiny", "its small one, for previews"),
     ):
         if (folder / subfolder).is_dir():
             info = read_selected_vae(PipelineSpec(model=model, vae=name, offline=True), folder)
@@ -41,7 +38,7 @@ def _model_vaes(model: str, folder: Path, family: str) -> list[dict[str, Any]]:
                     "for": family,
                     "scaling_factor": info.scaling_factor,
                     "fits": True,
-                    "where": str(info.home),
+                    "where": str(info.path),
                     "about": about,
                 }
             )
@@ -56,9 +53,9 @@ def _known_vae(row: KnownVae, family: str, cache: Path) -> dict[str, Any]:
         "for": " ".join(sorted(f.replace("Stable Diffusion ", "SD ") for f in row.families)),
         "scaling_factor": row.scaling_factor,
         # A model of an unknown family may fit any of them.
-        "fits": None if family == _UNKNOWN_FAMILY else family in row.families,
+        "fits": None if family == UNKNOWN_FAMILY else family in row.families,
         "where": row.repo + (" (cached)" if is_cached else ""),
-        "about": row.about,
+        "about": row.description,
     }
 
 

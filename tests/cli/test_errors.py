@@ -53,7 +53,7 @@ def assert_refused(ran, code, *words):
         (["--device", "gpu"], ["device", "cuda"]),
         (["--save-latents", "some"], ["--save-latents", "final, all"]),
         (["-s", "eulr"], ["eulr", "did you mean Euler?"]),
-        (["-s", "Euler a Karras"], ["Karras", "ignored"]),
+        (["-s", "Euler a Karras"], ["Karras", "ignore"]),
         (["-s", "Restart"], ["Restart", "nearest"]),
         (["--eta", "0.5", "-s", "Euler"], ["eta", "DDIM"]),
         (["-g", "1", "-n", "red"], ["negative", "guidance"]),

@@ -104,7 +104,7 @@ def test_show_tells_every_option(run_cli):
     lines = out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("solver_order"))
     assert lines[at].split()[1:3] == ["3", "2"]
-    assert lines[at + 1] == "    order of the solver (a whole number from 1 to 3)"
+    assert lines[at + 1] == "    solver order (an integer from 1 to 3)"
     assert "timestep by" not in out
 
 
@@ -262,7 +262,7 @@ def test_a_cell_of_the_grid_is_the_image_that_generate_makes(compared, run_cli):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--schedulers", "ddim,eulr"], "no scheduler is called 'eulr'"),
+        (["--schedulers", "ddim,eulr"], "unknown scheduler 'eulr'"),
         (["--schedulers", "ddim,DDIM"], "are both DDIM"),
         (["--schedulers", ","], "no names given"),
         (["--steps", "4,x"], "comma-separated integers from 1 to 1000"),

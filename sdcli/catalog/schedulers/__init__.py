@@ -1,1 +1,1 @@
-"""Scheduler names that users type, and what each stands for in Diffusers."""
+"""Scheduler names, the Diffusers classes that they stand for, and the options of those classes."""

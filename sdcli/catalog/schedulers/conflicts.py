@@ -1,7 +1,7 @@
-"""Options that a class takes and then silently ignores beside its other options.
+"""Check for options that a scheduler class accepts but ignores, or that break it.
 
-Diffusers raises nothing for these. A test runs every option of every row both ways, so that a rule
-is missing or idle only until the next run.
+Diffusers raises no error for these. `tests/engine/schedulers/test_class_options.py` runs every
+sampler with and without every option, which finds rules that are missing or needless.
 """
 
 from __future__ import annotations
@@ -16,184 +16,222 @@ from sdcli.errors import UsageError
 Config = Mapping[str, Any]
 
 _SIGMA_SCHEDULES: Final = ("Karras", "Exponential", "Beta", "Lu")
-_ALL_LEVELS: Final = (
+
+# Classes whose sigma schedules span all trained noise levels, whatever the timestep spacing. Other
+# classes start from the spaced timesteps.
+_IGNORE_SPACING: Final = (
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
     "DEISMultistepScheduler",
     "UniPCMultistepScheduler",
     "SASolverScheduler",
 )
-"""Classes that spread Karras and other noise levels over all trained ones, whatever the spacing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _MergedConfig:
-    """One scheduler as it would be: its class, all options, and the schedule's name."""
+    """A scheduler as it will be built: the class, all options and the name of the schedule."""
 
     class_name: str
     config: Config
     schedule: str
 
-    def spaced(self) -> bool:
-        """Whether the timestep spacing decides anything."""
-        return self.class_name not in _ALL_LEVELS or self.schedule not in _SIGMA_SCHEDULES
+    def uses_spacing(self) -> bool:
+        """Whether timestep_spacing has an effect."""
+        return self.class_name not in _IGNORE_SPACING or self.schedule not in _SIGMA_SCHEDULES
 
     def order(self) -> int:
-        """The highest order of its solver."""
+        """Return the highest order of the solver, predictor and corrector."""
         names = ("solver_order", "predictor_order", "corrector_order")
         return max(int(self.config.get(name, 1)) for name in names)
 
-    def lowers_last_steps(self) -> bool:
-        """Whether lower_order_final decides it: a last noise level of zero may do so already."""
+    def needs_lower_order_final(self) -> bool:
+        """Whether lower_order_final has an effect.
+
+        It has none where the class lowers the order of the last steps anyway.
+        """
         if self.class_name == "DEISMultistepScheduler":
-            return self.spaced() or self.order() > 2
+            return self.uses_spacing() or self.order() > 2
         if self.config.get("final_sigmas_type") != "zero":
             return True
+        # At a last noise level of zero, DPMSolverMultistep makes the last step first-order by
+        # itself; lower_order_final then changes only the step before, from third to second order.
         if self.class_name == "DPMSolverMultistepScheduler":
             return self.order() > 2
         return self.class_name == "UniPCMultistepScheduler"
 
 
+Condition = Callable[[_MergedConfig], bool]
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Rule:
-    """`keys` do something when `heeded`; `needs` tells how to make it so."""
+class _EffectRule:
+    """A condition without which the options in `keys` have no effect.
+
+    `hint` tells how to meet the condition.
+    """
 
     keys: tuple[str, ...]
-    heeded: Callable[[_MergedConfig], bool]
-    needs: str
+    condition: Condition
+    hint: str
 
 
-_RULES: Final = (
-    _Rule(
+_EFFECT_RULES: Final = (
+    _EffectRule(
         keys=("timestep_spacing", "steps_offset"),
-        heeded=_MergedConfig.spaced,
-        needs="leave out either it or the schedule",
+        condition=_MergedConfig.uses_spacing,
+        hint="omit either the option or the schedule",
     ),
-    _Rule(
+    _EffectRule(
         keys=("steps_offset",),
-        heeded=lambda said: said.config["timestep_spacing"] == "leading",
-        needs="add timestep_spacing=leading",
+        condition=lambda merged: merged.config["timestep_spacing"] == "leading",
+        hint="add timestep_spacing=leading",
     ),
-    _Rule(
+    _EffectRule(
         keys=("dynamic_thresholding_ratio", "sample_max_value"),
-        heeded=lambda said: bool(said.config["thresholding"]),
-        needs="add thresholding=true",
+        condition=lambda merged: bool(merged.config["thresholding"]),
+        hint="add thresholding=true",
     ),
-    _Rule(
+    _EffectRule(
         keys=("dynamic_thresholding_ratio",),
-        heeded=lambda said: said.config["sample_max_value"] > 1,
-        needs="the threshold lies between 1 and sample_max_value: add one above 1",
+        condition=lambda merged: merged.config["sample_max_value"] > 1,
+        hint="the threshold lies between 1 and sample_max_value: add a sample_max_value above 1",
     ),
-    _Rule(
+    _EffectRule(
         keys=("thresholding",),
-        heeded=lambda said: bool(said.config.get("predict_x0", True)),
-        needs="it needs predict_x0=true",
+        condition=lambda merged: bool(merged.config.get("predict_x0", True)),
+        hint="it requires predict_x0=true",
     ),
-    _Rule(
+    _EffectRule(
         keys=("lambda_min_clipped",),
-        heeded=lambda said: said.schedule not in _SIGMA_SCHEDULES,
-        needs="leave out either it or the schedule",
+        condition=lambda merged: merged.schedule not in _SIGMA_SCHEDULES,
+        hint="omit either the option or the schedule",
     ),
-    _Rule(
+    _EffectRule(
         keys=("clip_sample_range",),
-        heeded=lambda said: bool(said.config["clip_sample"]),
-        needs="add clip_sample=true",
+        condition=lambda merged: bool(merged.config["clip_sample"]),
+        hint="add clip_sample=true",
     ),
-    _Rule(
+    _EffectRule(
         keys=("euler_at_final",),
-        heeded=lambda said: said.config["final_sigmas_type"] != "zero",
-        needs="the last step is Euler's as it is; add final_sigmas_type=sigma_min for another",
+        condition=lambda merged: merged.config["final_sigmas_type"] != "zero",
+        hint="the last step is already an Euler step; to change it, add "
+        "final_sigmas_type=sigma_min",
     ),
-    _Rule(
+    _EffectRule(
         keys=("lower_order_final",),
-        heeded=lambda said: said.order() > 1,
-        needs="it is for a solver of order 2 or more",
+        condition=lambda merged: merged.order() > 1,
+        hint="it is for solvers of order 2 or higher",
     ),
-    _Rule(
+    _EffectRule(
         keys=("lower_order_final",),
-        heeded=lambda said: said.lowers_last_steps(),
-        needs="the last step is of the first order as it is; "
-        "add final_sigmas_type=sigma_min for another",
+        condition=_MergedConfig.needs_lower_order_final,
+        hint="the last step is already of order 1; to change it, add final_sigmas_type=sigma_min",
     ),
-    _Rule(
+    _EffectRule(
         keys=("sigma_min", "sigma_max"),
-        heeded=lambda said: said.schedule in _SIGMA_SCHEDULES,
-        needs="add a schedule, as in Karras",
+        condition=lambda merged: merged.schedule in _SIGMA_SCHEDULES,
+        hint="add a schedule, for example Karras",
     ),
-    _Rule(
+    _EffectRule(
         keys=("solver_type",),
-        heeded=lambda said: said.config["solver_order"] > 1,
-        needs="it is for a solver_order of 2 or more",
+        condition=lambda merged: merged.config["solver_order"] > 1,
+        hint="it is for a solver_order of 2 or higher",
     ),
 )
 
 
-def check_ignored_options(row: Sampler, config: Config, said: Config, schedule: str) -> None:
-    """Raise UsageError for the first option of `said` that would do nothing in `config`."""
-    whole = _MergedConfig(class_name=row.class_name, config=config, schedule=schedule)
-    for rule in _RULES:
+@dataclass(frozen=True, kw_only=True)
+class _BrokenRule:
+    """A combination of options that ends in NaN or in an error, and how to avoid it."""
+
+    condition: Condition
+    reason: str
+    hint: str
+
+
+_BROKEN_RULES: Final = (
+    # The formulas without ++ multiply the last noise level by exp(h), where h is the step in log
+    # signal-to-noise ratio. At a level of zero this is zero times infinity.
+    _BrokenRule(
+        condition=lambda merged: (
+            merged.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")
+            and merged.config["final_sigmas_type"] == "zero"
+        ),
+        reason="without ++ it cannot end at a noise level of zero",
+        hint="add final_sigmas_type=sigma_min",
+    ),
+    _BrokenRule(
+        condition=lambda merged: (
+            merged.config.get("solver_type") == "bh1"
+            and merged.config["final_sigmas_type"] == "zero"
+        ),
+        reason="bh1 ends in NaN at a noise level of zero",
+        hint="add final_sigmas_type=sigma_min, or use solver_type=bh2",
+    ),
+    _BrokenRule(
+        condition=lambda merged: (
+            merged.config.get("final_sigmas_type") == "sigma_min" and not merged.uses_spacing()
+        ),
+        reason="the schedule already ends at sigma_min, so the last step would do nothing",
+        hint="omit either the schedule or final_sigmas_type",
+    ),
+    _BrokenRule(
+        condition=lambda merged: (
+            merged.config.get("algorithm_type") == "sde-dpmsolver" and merged.order() > 2
+        ),
+        reason="sde-dpmsolver has no third order",
+        hint="use algorithm_type=sde-dpmsolver++, or solver_order=2",
+    ),
+    _BrokenRule(
+        condition=lambda merged: (
+            merged.class_name == "UniPCMultistepScheduler"
+            and not merged.config["lower_order_final"]
+            and merged.config["final_sigmas_type"] == "zero"
+        ),
+        reason="lower_order_final=false ends in NaN at a noise level of zero",
+        hint="add final_sigmas_type=sigma_min",
+    ),
+    _BrokenRule(
+        condition=lambda merged: (
+            merged.config.get("predict_x0") is False
+            and merged.config["final_sigmas_type"] == "zero"
+        ),
+        reason="predict_x0=false ends in NaN at a noise level of zero",
+        hint="add final_sigmas_type=sigma_min",
+    ),
+    _BrokenRule(
+        condition=lambda merged: (
+            bool(merged.config.get("rescale_betas_zero_snr")) and merged.schedule == "Beta"
+        ),
+        reason="rescale_betas_zero_snr does not work with the Beta schedule",
+        hint="omit one of them",
+    ),
+)
+
+
+def check_ignored_options(row: Sampler, config: Config, overrides: Config, schedule: str) -> None:
+    """Raise UsageError for the first of `overrides` that has no effect in `config`.
+
+    Raises it as well for a combination of options that ends in NaN or in an error.
+    """
+    merged = _MergedConfig(class_name=row.class_name, config=config, schedule=schedule)
+    for rule in _EFFECT_RULES:
         for key in rule.keys:
-            if key in said and not rule.heeded(whole):
+            if key in overrides and not rule.condition(merged):
                 raise UsageError(
-                    f"--scheduler: {row.name} would ignore {key} so",
+                    f"--scheduler: {row.name} would ignore {key} here",
                     code="scheduler.options",
-                    hint=rule.needs,
+                    hint=rule.hint,
                 )
-    check_broken_options(row, config, schedule)
+    _check_broken_options(row, config, schedule)
 
 
-def check_broken_options(row: Sampler, config: Config, schedule: str) -> None:
-    """Raise UsageError for options that end in NaN or an error together."""
-    for broken, why, hint in _BROKEN:
-        if broken(_MergedConfig(class_name=row.class_name, config=config, schedule=schedule)):
-            raise UsageError(f"--scheduler: {row.name}: {why}", code="scheduler.options", hint=hint)
-
-
-_BROKEN: Final[tuple[tuple[Callable[[_MergedConfig], bool], str, str], ...]] = (
-    (
-        lambda said: (
-            said.config.get("algorithm_type") in ("dpmsolver", "sde-dpmsolver")
-            and said.config["final_sigmas_type"] == "zero"
-        ),
-        "without ++ it cannot end at a noise level of zero",
-        "add final_sigmas_type=sigma_min",
-    ),
-    (
-        lambda said: (
-            said.config.get("solver_type") == "bh1" and said.config["final_sigmas_type"] == "zero"
-        ),
-        "bh1 ends in NaN at a noise level of zero",
-        "add final_sigmas_type=sigma_min, or take solver_type=bh2",
-    ),
-    (
-        lambda said: said.config.get("final_sigmas_type") == "sigma_min" and not said.spaced(),
-        "its schedule ends at sigma_min as it is, and the last step would do nothing",
-        "leave out either the schedule or final_sigmas_type",
-    ),
-    (
-        lambda said: said.config.get("algorithm_type") == "sde-dpmsolver" and said.order() > 2,
-        "sde-dpmsolver has no third order",
-        "take algorithm_type=sde-dpmsolver++, or solver_order=2",
-    ),
-    (
-        lambda said: (
-            said.class_name == "UniPCMultistepScheduler"
-            and not said.config["lower_order_final"]
-            and said.config["final_sigmas_type"] == "zero"
-        ),
-        "lower_order_final=false ends in NaN at a noise level of zero",
-        "add final_sigmas_type=sigma_min",
-    ),
-    (
-        lambda said: (
-            said.config.get("predict_x0") is False and said.config["final_sigmas_type"] == "zero"
-        ),
-        "predict_x0=false ends in NaN at a noise level of zero",
-        "add final_sigmas_type=sigma_min",
-    ),
-    (
-        lambda said: bool(said.config.get("rescale_betas_zero_snr")) and said.schedule == "Beta",
-        "rescale_betas_zero_snr breaks on the Beta schedule",
-        "leave out one of them",
-    ),
-)
+def _check_broken_options(row: Sampler, config: Config, schedule: str) -> None:
+    """Raise UsageError for a combination of options that ends in NaN or in an error."""
+    merged = _MergedConfig(class_name=row.class_name, config=config, schedule=schedule)
+    for rule in _BROKEN_RULES:
+        if rule.condition(merged):
+            raise UsageError(
+                f"--scheduler: {row.name}: {rule.reason}", code="scheduler.options", hint=rule.hint
+            )

@@ -1,4 +1,4 @@
-"""Names of schedulers: the row of the sampler table that one means, and the schedule at its end."""
+"""Find the sampler and the schedule that a scheduler name stands for."""
 
 from __future__ import annotations
 
@@ -14,54 +14,71 @@ from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
 
 @dataclass(frozen=True)
 class SamplerMatch:
-    """A row, and whether its class was named, not the sampler ("EulerDiscrete", not "Euler")."""
+    """A row of the sampler table found by name.
+
+    `is_class_name` tells that the name is the Diffusers class ("EulerDiscrete"), which leaves the
+    model's own options in place, and not the sampler ("Euler").
+    """
 
     sampler: Sampler
-    bare: bool
+    is_class_name: bool
 
 
 def normalize_name(name: str) -> str:
-    """What is left of a name when case, spaces, _ and + are forgiven."""
+    """Return the lookup key of a name: lower-case letters and digits, with "++" as "pp"."""
     return re.sub(r"[^a-z0-9]", "", name.lower().replace("++", "pp"))
 
 
 def find_sampler(name: str) -> tuple[SamplerMatch, str | None] | None:
-    """The row, and the schedule or Automatic if one was said; None for a name nobody knows."""
+    """Find the sampler, and the schedule (or "Automatic") if `name` ends with one.
+
+    Returns None for an unknown name.
+    """
     key = normalize_name(name)
-    if found := sampler_index().get(key):
-        return found, None
-    for ending, schedule in schedule_suffixes():
-        if key.endswith(ending) and (found := sampler_index().get(key.removesuffix(ending))):
-            return found, schedule
+    if match := sampler_index().get(key):
+        return match, None
+    for suffix, schedule in schedule_suffixes():
+        if key.endswith(suffix) and (match := sampler_index().get(key.removesuffix(suffix))):
+            return match, schedule
     return None
 
 
 @cache
 def sampler_index() -> dict[str, SamplerMatch]:
-    """Keys of samplers win over keys of classes ("DDIM"), exact ones over those without a ++.
+    """Map the keys of all names to their rows.
 
-    A1111's API says a k before the names of k-diffusion's samplers.
+    Names of samplers win over names of classes, and exact names over lenient ones.
     """
     exact = {
-        normalize_name(n): SamplerMatch(row, False)
+        normalize_name(name): SamplerMatch(row, False)
         for row in SAMPLERS
-        for n in (row.name, *row.aliases)
+        for name in (row.name, *row.aliases)
     }
-    impossible = {normalize_name(name) for name in UNSUPPORTED}
-    loose = {key.replace("pp", ""): found for key, found in exact.items()}
-    classes: dict[str, SamplerMatch] = {}
+    # A1111's API prefixes the samplers of k-diffusion with k_, and many users leave the ++ out.
+    prefixed = {f"k{key}": match for key, match in exact.items()}
+    without_plus = {key.replace("pp", ""): match for key, match in exact.items()}
+    # A lenient spelling must not capture the name of a sampler that is refused with a reason.
+    unsupported = {normalize_name(name) for name in UNSUPPORTED}
+    lenient = {k: v for k, v in (prefixed | without_plus).items() if k not in unsupported}
+    return lenient | _class_index() | exact
+
+
+def _class_index() -> dict[str, SamplerMatch]:
+    """Map class names, with and without "Scheduler", to the first row of the class."""
+    index: dict[str, SamplerMatch] = {}
     for row in SAMPLERS:
-        for key in (
-            normalize_name(row.class_name),
-            normalize_name(row.class_name.removesuffix("Scheduler")),
-        ):
-            classes.setdefault(key, SamplerMatch(row, True))
-    forgiven = {f"k{key}": found for key, found in exact.items()} | loose
-    return {k: v for k, v in forgiven.items() if k not in impossible} | classes | exact
+        for name in (row.class_name, row.class_name.removesuffix("Scheduler")):
+            index.setdefault(normalize_name(name), SamplerMatch(row, True))
+    return index
 
 
 @cache
 def schedule_suffixes() -> list[tuple[str, str]]:
-    """Every word for a schedule as a key, with the schedule's name; longer ones first."""
-    pairs = [(normalize_name(n), row.name) for row in SCHEDULES for n in (row.name, *row.aliases)]
+    """Return (key, schedule) for every name of a schedule, the longest keys first.
+
+    The order matters where one key ends with another ("sgmuniform" and "uniform").
+    """
+    pairs = [
+        (normalize_name(name), row.name) for row in SCHEDULES for name in (row.name, *row.aliases)
+    ]
     return sorted([*pairs, (normalize_name(AUTOMATIC), AUTOMATIC)], key=lambda pair: -len(pair[0]))

@@ -1,4 +1,4 @@
-"""`NAME;key=value;…`: constructor options said by hand. Strict, and never ignored."""
+"""Parse and check the constructor options in `NAME;key=value;...`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, OptionInfo, option_info
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.conflicts import check_ignored_options
 from sdcli.catalog.schedulers.entries import Sampler
 from sdcli.catalog.schedulers.lookup import normalize_name, schedule_suffixes
+from sdcli.catalog.schedulers.option_info import OptionInfo, option_info
 from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, SCHEDULES
 from sdcli.catalog.schedulers.suggestions import unsupported_schedule_error
 from sdcli.errors import UsageError, did_you_mean
 
-# What people say here and mean elsewhere.
-_SCHEDULE_WORDS = ("schedule", "schedule_type", "scheduler")
+# Keys that users type here although the value belongs elsewhere: in the name, or in a flag.
+_SCHEDULE_KEYS = ("schedule", "schedule_type", "scheduler")
 _FLAGS = {
     "eta": "--eta",
     "guidance_scale": "--guidance",
@@ -26,9 +27,21 @@ _FLAGS = {
 }
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
+# use_karras_sigmas -> Karras, and so on.
+_SCHEDULE_FLAGS = {
+    key: schedule.name
+    for schedule in SCHEDULES
+    for key in schedule.config
+    if key.startswith("use_")
+}
+
 
 def split_overrides(text: str) -> tuple[str, dict[str, str]]:
-    """The name, and the options after it as they were typed. Raises UsageError for no key=value."""
+    """Split `NAME;key=value;...` into the name and the options, with values still as text.
+
+    Keys are lower-cased, with "_" for spaces and hyphens. Raises UsageError for a part that is not
+    key=value and for a key that is given twice.
+    """
     name, *parts = text.split(";")
     pairs: dict[str, str] = {}
     for part in filter(None, map(str.strip, parts)):
@@ -36,96 +49,106 @@ def split_overrides(text: str) -> tuple[str, dict[str, str]]:
         key = re.sub(r"[-\s]+", "_", key.lower())
         if not (key and equals and value):
             raise _override_error(
-                f"{part!r} is not key=value", "as in -s 'DPM++ 2M;solver_order=3'"
+                f"{part!r} is not key=value", "for example -s 'DPM++ 2M;solver_order=3'"
             )
         if key in pairs:
-            raise _override_error(f"{key} is said twice", "say it once")
+            raise _override_error(f"{key} is given twice", "give it once")
         pairs[key] = value
     return name.strip(), pairs
 
 
 def parse_overrides(row: Sampler, pairs: Mapping[str, str]) -> dict[str, object]:
-    """The options as values. Raises UsageError for what the class does not know or take."""
-    known = CONSTRUCTORS[row.class_name]
+    """Convert the values of the options.
+
+    Raises UsageError for an option that the class does not have, and for a value that it does not
+    accept.
+    """
+    options = CONSTRUCTORS[row.class_name]
     for key in pairs:
-        if key not in known:
+        if key not in options:
             raise _unknown_option_error(row, key, pairs[key])
-    return {key: _value(row, key, text) for key, text in pairs.items()}
+    return {key: _parse_value(row, key, text) for key, text in pairs.items()}
 
 
 def extract_schedule(
-    row: Sampler, schedule: str | None, said: Mapping[str, object]
+    row: Sampler, schedule: str | None, overrides: Mapping[str, object]
 ) -> tuple[str | None, dict[str, object]]:
-    """A flag like use_karras_sigmas is the schedule's word by another name: make it that word.
+    """Move a flag such as use_karras_sigmas=true from the overrides into the schedule.
 
-    Raises UsageError when the word and the flags contradict each other.
+    Returns the schedule and the remaining overrides. Raises UsageError if the flags and `schedule`
+    contradict each other.
     """
-    flags = {key: s.name for s in SCHEDULES for key in s.config if key.startswith("use_")}
-    rest = {key: value for key, value in said.items() if key not in flags}
-    for key in said.keys() & flags.keys():
-        wanted, on = flags[key], bool(said[key])
-        if (on and schedule not in (None, wanted)) or (not on and schedule == wanted):
+    remaining = {key: value for key, value in overrides.items() if key not in _SCHEDULE_FLAGS}
+    for key in overrides.keys() & _SCHEDULE_FLAGS.keys():
+        name, enabled = _SCHEDULE_FLAGS[key], bool(overrides[key])
+        if (enabled and schedule not in (None, name)) or (not enabled and schedule == name):
             raise _override_error(
-                f"{key}={format_value(said[key])} contradicts the {schedule} schedule",
-                f"say one of them, as in -s '{row.name} {wanted}'",
+                f"{key}={format_value(overrides[key])} contradicts the {schedule} schedule",
+                f"give only one of them, for example -s '{row.name} {name}'",
             )
-        if on:
-            schedule = wanted
+        if enabled:
+            schedule = name
         else:
-            rest[key] = False
-    return schedule, rest
+            # Kept: it switches off a flag that a model's own configuration may have set.
+            remaining[key] = False
+    return schedule, remaining
 
 
 def check_overrides(
-    row: Sampler, base: Mapping[str, object], said: Mapping[str, object], schedule: str
+    row: Sampler, base: Mapping[str, object], overrides: Mapping[str, object], schedule: str
 ) -> None:
-    """Refuse what the class would silently ignore beside its other options. Raises UsageError.
+    """Raise UsageError for overrides that the class would silently ignore.
 
-    `base` is the class's options before what was said.
+    `base` is the options of the scheduler without the overrides. An override that repeats the
+    value in `base` is accepted.
     """
-    said = {key: value for key, value in said.items() if base.get(key) != value}
-    check_ignored_options(row, {**base, **said}, said, schedule)
+    changes = {key: value for key, value in overrides.items() if base.get(key) != value}
+    check_ignored_options(row, {**base, **changes}, changes, schedule)
 
 
 def format_value(value: object) -> str:
-    """A value as it is typed."""
+    """Format a value as it can be typed; parsing the text gives the same value."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    # %g is shorter, but keeps only six digits.
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)
 
 
-def describe_accepted(known: OptionInfo) -> str:
-    """What an option takes, in words."""
-    if known.fixed:
-        return f"cannot be set: {known.fixed}"
-    if isinstance(known.takes[0], str):
-        return ", ".join(map(str, known.takes))
-    low, high = known.takes
-    return f"a {'whole ' if isinstance(low, int) else ''}number from {low:g} to {high:g}"
+def describe_accepted(info: OptionInfo) -> str:
+    """Describe the values that an option accepts."""
+    if info.fixed_reason:
+        return f"cannot be set: {info.fixed_reason}"
+    if isinstance(info.accepted[0], str):
+        return ", ".join(map(str, info.accepted))
+    low, high = info.accepted
+    return f"{'an integer' if isinstance(low, int) else 'a number'} from {low:g} to {high:g}"
 
 
-def _value(row: Sampler, key: str, text: str) -> object:
-    known = option_info(row.class_name, key)
-    if known.fixed:
-        raise _override_error(f"{row.class_name}: {key} cannot be set: {known.fixed}", None)
-    value = _parsed(known.takes, text)
+def _parse_value(row: Sampler, key: str, text: str) -> object:
+    info = option_info(row.class_name, key)
+    if info.fixed_reason:
+        raise _override_error(f"{row.class_name}: {key} cannot be set: {info.fixed_reason}", None)
+    value = _convert_text(info.accepted, text)
     if value is None:
-        takes = describe_accepted(known)
-        near = did_you_mean(text, map(str, known.takes)) if "," in takes else None
-        raise _override_error(f"{row.class_name}: {key} is {takes}; not {text!r}", near)
+        has_words = isinstance(info.accepted[0], str)
+        accepted = ("one of " * (len(info.accepted) > 1) * has_words) + describe_accepted(info)
+        suggestion = did_you_mean(text, map(str, info.accepted)) if has_words else None
+        raise _override_error(
+            f"{row.class_name}: {key} must be {accepted}, not {text!r}", suggestion
+        )
     return value
 
 
-def _parsed(takes: Sequence[object], text: str) -> object:
-    """The value, or None for what is not taken."""
+def _convert_text(accepted: Sequence[object], text: str) -> object:
+    """Return the value, or None if it is not among the accepted ones."""
     word = text.lower()
-    if takes == ("true", "false"):
+    if accepted == ("true", "false"):
         return True if word in _TRUE else False if word in _FALSE else None
-    if isinstance(takes[0], str):
-        return word if word in takes else None
-    low, high = takes
+    if isinstance(accepted[0], str):
+        return word if word in accepted else None
+    low, high = accepted
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
     try:
@@ -136,33 +159,41 @@ def _parsed(takes: Sequence[object], text: str) -> object:
 
 
 def _unknown_option_error(row: Sampler, key: str, text: str) -> UsageError:
-    named = dict(schedule_suffixes()).get(normalize_name(text if key in _SCHEDULE_WORDS else key))
-    if named and named not in (*row.schedules, AUTOMATIC):
-        return unsupported_schedule_error(row, named)
-    others = ", ".join(other.name for other in SAMPLERS if _takes(other, key))
-    if named:
-        hint: str | None = f"a schedule is part of the name, as in -s '{row.name} {named}'"
-    elif key == "eta" and not row.takes_eta:
-        able = ", ".join(other.name for other in SAMPLERS if other.takes_eta)
-        hint = f"--eta works with {able}"
-    elif key in _FLAGS:
-        hint = f"it is an option of its own: {_FLAGS[key]} {text}"
-    else:
-        hint = f"{key} works with {others}" if others else None
+    """Return the error for an option that the class does not have, with the closest alternative."""
+    name = normalize_name(text if key in _SCHEDULE_KEYS else key)
+    schedule = dict(schedule_suffixes()).get(name)
+    if schedule and schedule not in (*row.schedules, AUTOMATIC):
+        return unsupported_schedule_error(row, schedule)
     return _override_error(
         f"{row.class_name} has no option {key}",
-        hint
+        (
+            f"a schedule is part of the name, for example -s '{row.name} {schedule}'"
+            if schedule
+            else _other_place_hint(row, key, text)
+        )
         or did_you_mean(key, CONSTRUCTORS[row.class_name])
-        or f"sdcli schedulers show {row.class_name!r} lists its options",
+        or f"list its options with `sdcli schedulers show {row.class_name}`",
     )
 
 
-def _takes(row: Sampler, key: str) -> bool:
-    """Whether the row can have that option said, for itself or as its schedule."""
-    flags = (s.name for s in SCHEDULES if key in s.config and key.startswith("use_"))
-    known = key in CONSTRUCTORS[row.class_name] and not option_info(row.class_name, key).fixed
-    return known and all(name in row.schedules for name in flags)
+def _other_place_hint(row: Sampler, key: str, text: str) -> str | None:
+    """Return the flag or the samplers that a key without effect here belongs to."""
+    if key == "eta" and not row.takes_eta:
+        names = ", ".join(other.name for other in SAMPLERS if other.takes_eta)
+        return f"--eta works with {names}"
+    if key in _FLAGS:
+        return f"use the command-line option: {_FLAGS[key]} {text}"
+    names = ", ".join(other.name for other in SAMPLERS if _accepts_option(other, key))
+    return f"{key} works with {names}" if names else None
 
 
-def _override_error(what: str, hint: str | None) -> UsageError:
-    return UsageError(f"--scheduler: {what}", code="scheduler.options", hint=hint)
+def _accepts_option(row: Sampler, key: str) -> bool:
+    """Whether the option can be set for that sampler, as an option or through its schedule."""
+    if key in _SCHEDULE_FLAGS and _SCHEDULE_FLAGS[key] not in row.schedules:
+        return False
+    exists = key in CONSTRUCTORS[row.class_name]
+    return exists and not option_info(row.class_name, key).fixed_reason
+
+
+def _override_error(message: str, hint: str | None) -> UsageError:
+    return UsageError(f"--scheduler: {message}", code="scheduler.options", hint=hint)

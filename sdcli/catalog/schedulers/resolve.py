@@ -1,4 +1,4 @@
-"""From any name that users type for a scheduler to a Diffusers class and its options."""
+"""Resolve scheduler names to Diffusers classes and constructor options."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sdcli.catalog.schedulers import overrides
-from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, option_info
-from sdcli.catalog.schedulers.entries import Sampler
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.entries import Sampler, Schedule
 from sdcli.catalog.schedulers.lookup import (
     SamplerMatch,
     find_sampler,
     normalize_name,
     sampler_index,
+)
+from sdcli.catalog.schedulers.option_info import option_info
+from sdcli.catalog.schedulers.overrides import (
+    check_overrides,
+    extract_schedule,
+    format_value,
+    parse_overrides,
+    split_overrides,
 )
 from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, get_schedule
@@ -23,9 +30,9 @@ from sdcli.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerConfig:
-    """What the engine builds: `class_name` from the model's own config with `config` laid over it.
+    """A scheduler class and the options that override the model's own scheduler configuration.
 
-    `class_name` None is the model's own scheduler as shipped.
+    A `class_name` of None stands for the model's own scheduler, unchanged.
     """
 
     class_name: str | None = None
@@ -34,9 +41,11 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedScheduler:
-    """A name understood. `label` is its canonical spelling, and resolves to the same again.
+    """A scheduler name together with everything that it implies.
 
-    `schedule` is a row of SCHEDULES; "Normal" too where nothing was said of it.
+    `label` is the canonical spelling of the name; it resolves to an equal object. `sampler` is
+    None for a class that is not in the table. `schedule` is the name of a row of SCHEDULES,
+    "Normal" if the name does not include one.
     """
 
     label: str
@@ -46,7 +55,8 @@ class ResolvedScheduler:
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether it adds noise at its steps, eta aside."""
+        """Whether the scheduler adds noise at its steps, apart from `eta`."""
+        # A class that solves both ODEs and SDEs: the algorithm decides, not the row.
         algorithm = str(self._option("algorithm_type"))
         if "dpmsolver" in algorithm:
             return algorithm.startswith("sde")
@@ -54,24 +64,27 @@ class ResolvedScheduler:
 
     @property
     def order(self) -> int | None:
-        """The solver's order; None for a class that no row knows."""
-        said = [self._option(f"{part}_order") for part in ("solver", "predictor", "corrector")]
-        orders = [order for order in said if isinstance(order, int)]
+        """The order of the solver; None for a class that is not in the table."""
+        options = [self._option(f"{part}_order") for part in ("solver", "predictor", "corrector")]
+        orders = [order for order in options if isinstance(order, int)]
         if orders:
             return max(orders)
         return self.sampler.order if self.sampler else None
 
     @property
     def max_steps(self) -> int:
-        """The most steps that it takes: for LCM and TCD those that its model was distilled from."""
-        said = self._option("original_inference_steps")
-        if isinstance(said, int):
-            return said
+        """The maximum number of steps.
+
+        For LCM and TCD it is the number of steps that the model was distilled from.
+        """
+        distilled_steps = self._option("original_inference_steps")
+        if isinstance(distilled_steps, int):
+            return distilled_steps
         return self.sampler.max_steps if self.sampler else Sampler.max_steps
 
     @property
     def resumes_from_latents(self) -> bool:
-        """Whether the latents of a step are enough to go on from it, at an eta of 0."""
+        """Whether a run can be resumed from the latents of one step alone, at an eta of 0."""
         return self.sampler is not None and not (self.sampler.is_multistep or self.is_stochastic)
 
     def _option(self, name: str) -> object:
@@ -80,112 +93,147 @@ class ResolvedScheduler:
 
 
 def resolve_scheduler(name: str) -> ResolvedScheduler:
-    """The scheduler that `name` asks for, its schedule too; case, spaces, _, + are forgiven.
+    """Resolve a scheduler name, with an optional schedule and options.
 
-    A name of A1111, ComfyUI, InvokeAI or kohya sets all that the name implies; a Diffusers class
-    name is that class on the model's own config with nothing added. Constructor options may follow
-    ("DPM++ 2M Karras;solver_order=3"). Raises UsageError for names nobody knows, that Diffusers
-    cannot do, and for a schedule or an option that the class would ignore.
+    Case, spaces, "_" and "+" do not matter. A name from A1111, ComfyUI, InvokeAI or kohya sets all
+    options that it implies. A Diffusers class name selects the class with the model's own
+    configuration. Constructor options may follow, as in "DPM++ 2M Karras;solver_order=3".
+
+    Raises UsageError for an unknown name, for a sampler that Diffusers lacks, and for a schedule
+    or an option that the class would ignore.
     """
-    plain, pairs = overrides.split_overrides(name)
-    known = find_sampler(plain)
-    if known is None:
-        raise unknown_scheduler_error(plain)
-    found, word = known
-    if word == AUTOMATIC:
-        word = found.sampler.automatic
-    said = overrides.parse_overrides(found.sampler, pairs)
-    word, said = overrides.extract_schedule(found.sampler, word, said)
-    return _select(found, "Normal" if _is_natural(found, word) else word, said)
+    base_name, pairs = split_overrides(name)
+    result = find_sampler(base_name)
+    if result is None:
+        raise unknown_scheduler_error(base_name)
+    match, schedule = result
+    if schedule == AUTOMATIC:
+        schedule = match.sampler.automatic
+    overrides = parse_overrides(match.sampler, pairs)
+    schedule, overrides = extract_schedule(match.sampler, schedule, overrides)
+    if _is_default_schedule(match, schedule):
+        schedule = "Normal"
+    return _apply(match, schedule, overrides)
 
 
 def model_scheduler(class_name: str) -> ResolvedScheduler:
-    """The model's own scheduler, which Diffusers built from the model's files."""
-    found = sampler_index().get(normalize_name(class_name))
+    """Return the model's own scheduler, whose class is `class_name`."""
+    match = sampler_index().get(normalize_name(class_name))
     return ResolvedScheduler(
-        label=class_name, choice=SchedulerConfig(), sampler=found.sampler if found else None
+        label=class_name, choice=SchedulerConfig(), sampler=match.sampler if match else None
     )
 
 
 def a1111_names(class_name: str, config: Mapping[str, object]) -> tuple[str, str | None]:
-    """A1111's (sampler, schedule type) for a scheduler as built.
+    """Return A1111's (sampler, schedule type) for a scheduler with its complete configuration.
 
-    The row that says most about the config wins; a class that no row knows keeps its own name.
-    The type is None where A1111's Automatic, which it takes a missing one for, is the same.
+    A class that is not in the table keeps its own name. The schedule type is None if A1111 would
+    choose the same one without it.
     """
     rows = [row for row in SAMPLERS if row.class_name == class_name]
     if not rows:
         return class_name, None
-    decisive = ("algorithm_type", "solver_order", "solver_type")
+    # Several rows share a class; the one that agrees in the most of these options is meant.
+    keys = ("algorithm_type", "solver_order", "solver_type")
 
-    def agreement(row: Sampler) -> int:
-        return sum(config.get(key) == row.config[key] for key in decisive if key in row.config)
+    def count_matches(row: Sampler) -> int:
+        return sum(config.get(key) == row.config[key] for key in keys if key in row.config)
 
-    sampler = max(rows, key=agreement)
-    name = _schedule_of(sampler, config)
-    if name == sampler.automatic == "Normal":
+    sampler = max(rows, key=count_matches)
+    schedule = _find_schedule(sampler, config)
+    # A1111 takes a missing schedule type for Automatic.
+    if schedule == sampler.automatic == "Normal":
         return sampler.name, None
-    return sampler.name, _A1111_TYPES.get(name, name)
+    return sampler.name, _A1111_SCHEDULE_TYPES.get(schedule, schedule)
 
 
-# A1111's own words: k-diffusion's default is "Uniform", ComfyUI's ddim_uniform is "DDIM".
-_A1111_TYPES: Final = {"Normal": "Uniform", "DDIM Uniform": "DDIM"}
+# A1111 calls k-diffusion's default "Uniform", and the leading timesteps of DDIM "DDIM".
+_A1111_SCHEDULE_TYPES: Final = {"Normal": "Uniform", "DDIM Uniform": "DDIM"}
 
 
-def _schedule_of(row: Sampler, config: Mapping[str, object]) -> str:
-    """The row's schedule that a scheduler as built has; the offset of a spacing is no matter."""
+def _find_schedule(row: Sampler, config: Mapping[str, object]) -> str:
+    """Return the schedule that a complete configuration has."""
     for name in row.schedules:
+        # The offset depends on the model, not on the schedule.
         options = {k: v for k, v in get_schedule(name).config.items() if k != "steps_offset"}
-        if options and options.items() <= config.items() and name != row.natural:
+        if options and options.items() <= config.items() and name != row.default_schedule:
             return name
     return "Normal"
 
 
-def _is_natural(found: SamplerMatch, word: str | None) -> bool:
-    """Whether that schedule is what is done without a word; a bare class may need its options."""
-    row = found.sampler
-    if word is None or word != row.natural:
+def _is_default_schedule(match: SamplerMatch, schedule: str | None) -> bool:
+    """Whether `schedule` changes nothing for the sampler."""
+    row = match.sampler
+    if schedule is None or schedule != row.default_schedule:
         return False
-    return not found.bare or all(
-        option_info(row.class_name, k).fixed for k in get_schedule(word).config
+    # A bare class runs on the model's configuration, which may have another schedule, so it needs
+    # the options of the schedule unless it ignores them.
+    return not match.is_class_name or all(
+        option_info(row.class_name, key).fixed_reason for key in get_schedule(schedule).config
     )
 
 
-def _select(found: SamplerMatch, word: str | None, said: Mapping[str, object]) -> ResolvedScheduler:
-    row, bare = found.sampler, found.bare
-    if word is not None and word not in row.schedules:
-        raise unsupported_schedule_error(row, word)
-    chosen = get_schedule(word or "Normal")
-    for package in filter(None, (row.package, chosen.package)):
-        _require(package, row)
-    config: dict[str, object] = {} if bare else dict(row.config)
-    if not bare or word:
-        # Off unless asked for: a model's own config may have another schedule switched on.
-        flags = (key for name in row.schedules for key in get_schedule(name).config)
-        config |= {key: False for key in flags if key.startswith("use_")} | dict(chosen.config)
-    overrides.check_overrides(row, {**CONSTRUCTORS[row.class_name], **config}, said, chosen.name)
-    options = [
-        f"{k}={overrides.format_value(v)}"
-        for k, v in sorted(said.items())
-        if (k, v) not in config.items()
-    ]
-    config |= said
-    name = row.class_name if bare else row.name
-    shown = word if word != "Normal" or bare else None
+def _apply(
+    match: SamplerMatch, schedule: str | None, overrides: Mapping[str, object]
+) -> ResolvedScheduler:
+    """Combine a row, a schedule and overrides. Raises UsageError if they do not fit together."""
+    row = match.sampler
+    if schedule is not None and schedule not in row.schedules:
+        raise unsupported_schedule_error(row, schedule)
+    schedule_row = get_schedule(schedule or "Normal")
+    for package in filter(None, (row.package, schedule_row.package)):
+        _check_package(package, row)
+    config = _base_config(match, schedule_row, has_schedule=bool(schedule))
+    check_overrides(row, {**CONSTRUCTORS[row.class_name], **config}, overrides, schedule_row.name)
     return ResolvedScheduler(
-        label=";".join([f"{name} {shown}" if shown else name, *options]),
-        choice=SchedulerConfig(class_name=row.class_name, config=tuple(sorted(config.items()))),
+        label=_format_label(match, schedule, config, overrides),
+        choice=SchedulerConfig(
+            class_name=row.class_name, config=tuple(sorted({**config, **overrides}.items()))
+        ),
         sampler=row,
-        schedule=chosen.name,
+        schedule=schedule_row.name,
     )
 
 
-def _require(package: str, row: Sampler) -> None:
+def _base_config(
+    match: SamplerMatch, schedule: Schedule, *, has_schedule: bool
+) -> dict[str, object]:
+    """Return the options that the name implies, without overrides."""
+    row = match.sampler
+    config = {} if match.is_class_name else dict(row.config)
+    if not match.is_class_name or has_schedule:
+        # The model's own configuration may have the flag of another schedule switched on.
+        flags = {key for name in row.schedules for key in get_schedule(name).config}
+        config |= {key: False for key in flags if key.startswith("use_")}
+        config |= schedule.config
+    return config
+
+
+def _format_label(
+    match: SamplerMatch,
+    schedule: str | None,
+    config: Mapping[str, object],
+    overrides: Mapping[str, object],
+) -> str:
+    """Return the canonical spelling, without overrides that repeat what the name implies."""
+    name = match.sampler.class_name if match.is_class_name else match.sampler.name
+    # "Normal" is implied by a sampler, but not by a class, which may run on another schedule.
+    if schedule and (schedule != "Normal" or match.is_class_name):
+        name = f"{name} {schedule}"
+    options = [
+        f"{key}={format_value(value)}"
+        for key, value in sorted(overrides.items())
+        if (key, value) not in config.items()
+    ]
+    return ";".join([name, *options])
+
+
+def _check_package(package: str, row: Sampler) -> None:
     from importlib.util import find_spec
 
     if find_spec(package) is None:
         raise UsageError(
-            f"scheduler {row.name!r} needs the package {package}, which is not installed",
+            f"scheduler {row.name!r} requires the package {package}, which is not installed",
             code="scheduler.package",
             hint=f"pip install {package}",
         )

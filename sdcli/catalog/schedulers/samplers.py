@@ -1,7 +1,7 @@
-"""The sampler table: one row a sampler. `schedulers` looks names up in it.
+"""List the samplers: one row for each, with its names, class and options.
 
-Names and their classes follow A1111, ComfyUI, InvokeAI, kohya and the Diffusers overview of
-schedulers; the numbers (UNet calls, limits) were measured and are held by tests.
+Names and classes follow A1111, ComfyUI, InvokeAI, kohya and the scheduler overview in the Diffusers
+documentation. `tests/engine/schedulers/test_sampler_table.py` compares the table with Diffusers.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sdcli.catalog.schedulers.entries import Sampler as Sampler
+from sdcli.catalog.schedulers.entries import Sampler
 
-_SPACED: Final = ("Normal", "SGM Uniform", "DDIM Uniform")
+_SPACINGS: Final = ("Normal", "SGM Uniform", "DDIM Uniform")
 _SIGMAS: Final = ("Normal", "Karras", "Exponential", "Beta")
 _ALL: Final = (*_SIGMAS, "SGM Uniform", "DDIM Uniform")
 _WITH_LU: Final = (*_SIGMAS, "Lu", "SGM Uniform", "DDIM Uniform")
-_EVEN: Final = {"timestep_spacing": "linspace"}
-# What Stable Diffusion was trained to be sampled with; the classes' own defaults clip the latents.
-_LDM: Final = {"timestep_spacing": "leading", "steps_offset": 1}
+# Named explicitly, because a model's own configuration may have another spacing.
+_LINSPACE: Final = {"timestep_spacing": "linspace"}
+# The spacing in Stable Diffusion's own scheduler configuration.
+_LEADING: Final = {"timestep_spacing": "leading", "steps_offset": 1}
 _DISTILLED: Final = "for models distilled for it; 1 to 8 steps, guidance up to 2"
-_FLAGGED: Final = ("Karras", "Exponential", "Beta", "Lu")
-_FIXED_STEPS: Final = "its steps are those that its models were distilled with"
+_SIGMA_FLAGS: Final = ("Karras", "Exponential", "Beta", "Lu")
+_FIXED_STEPS: Final = "its steps are fixed by the distillation of its models"
 
 
 def _multistep(algorithm: str, *, order: int, solver: str = "midpoint") -> Mapping[str, object]:
@@ -88,9 +89,9 @@ SAMPLERS: Final = (
         order=2,
         aliases=("dpmsolver", "dpm_solver"),
         config={**_multistep("dpmsolver", order=2), "final_sigmas_type": "sigma_min"},
-        schedules=_SPACED,
-        unsupported_schedules=dict.fromkeys(_FLAGGED, "its last step would do nothing"),
-        note="the first form, without ++; Diffusers means to drop it",
+        schedules=_SPACINGS,
+        unsupported_schedules=dict.fromkeys(_SIGMA_FLAGS, "the last step would do nothing"),
+        note="the first version, without ++; deprecated in Diffusers",
     ),
     Sampler(
         name="DPM++ 2S",
@@ -107,7 +108,7 @@ SAMPLERS: Final = (
         class_name="DPMSolverSDEScheduler",
         order=2,
         aliases=("dpmpp_sde", "dpmpp_sde_gpu"),
-        config=_EVEN,
+        config=_LINSPACE,
         schedules=_ALL,
         automatic="Karras",
         unet_call_formula="2N-1",
@@ -119,7 +120,7 @@ SAMPLERS: Final = (
         class_name="KDPM2DiscreteScheduler",
         order=2,
         aliases=("dpm_2", "k_dpm_2", "kdpm_2"),
-        config=_EVEN,
+        config=_LINSPACE,
         schedules=_ALL,
         automatic="Karras",
         unet_call_formula="2N-1",
@@ -129,7 +130,7 @@ SAMPLERS: Final = (
         class_name="KDPM2AncestralDiscreteScheduler",
         order=2,
         aliases=("dpm_2_a", "dpm_2_ancestral", "k_dpm_2_a", "kdpm_2_a"),
-        config=_EVEN,
+        config=_LINSPACE,
         schedules=_ALL,
         automatic="Karras",
         unet_call_formula="2N-1",
@@ -141,7 +142,7 @@ SAMPLERS: Final = (
         class_name="EulerDiscreteScheduler",
         order=1,
         aliases=("k_euler",),
-        config={**_EVEN, "final_sigmas_type": "zero"},
+        config={**_LINSPACE, "final_sigmas_type": "zero"},
         schedules=_ALL,
         is_multistep=False,
     ),
@@ -150,8 +151,8 @@ SAMPLERS: Final = (
         class_name="EulerAncestralDiscreteScheduler",
         order=1,
         aliases=("euler_ancestral", "k_euler_a", "k_euler_ancestral"),
-        config=_EVEN,
-        schedules=_SPACED,
+        config=_LINSPACE,
+        schedules=_SPACINGS,
         stochastic=True,
         is_multistep=False,
     ),
@@ -160,7 +161,7 @@ SAMPLERS: Final = (
         class_name="HeunDiscreteScheduler",
         order=2,
         aliases=("k_heun",),
-        config=_EVEN,
+        config=_LINSPACE,
         schedules=_ALL,
         unet_call_formula="2N-1",
     ),
@@ -169,17 +170,18 @@ SAMPLERS: Final = (
         class_name="LMSDiscreteScheduler",
         order=4,
         aliases=("k_lms",),
-        config=_EVEN,
+        config=_LINSPACE,
         schedules=_ALL,
         package="scipy",
     ),
+    # clip_sample, which DDIM and DDPM default to, would clip the latents of Stable Diffusion.
     Sampler(
         name="DDIM",
         class_name="DDIMScheduler",
         order=1,
-        config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
-        schedules=_SPACED,
-        natural="DDIM Uniform",
+        config={**_LEADING, "clip_sample": False, "set_alpha_to_one": False},
+        schedules=_SPACINGS,
+        default_schedule="DDIM Uniform",
         takes_eta=True,
         is_multistep=False,
     ),
@@ -187,43 +189,43 @@ SAMPLERS: Final = (
         name="DDIM Parallel",
         class_name="DDIMParallelScheduler",
         order=1,
-        config={**_LDM, "clip_sample": False, "set_alpha_to_one": False},
-        schedules=_SPACED,
-        natural="DDIM Uniform",
+        config={**_LEADING, "clip_sample": False, "set_alpha_to_one": False},
+        schedules=_SPACINGS,
+        default_schedule="DDIM Uniform",
         takes_eta=True,
         is_multistep=False,
-        note="DDIM, made for solving all steps at once; alone it is the same",
+        note="same as DDIM; written for solving all steps in parallel",
     ),
     Sampler(
         name="DDPM",
         class_name="DDPMScheduler",
         order=1,
-        config={**_LDM, "clip_sample": False},
-        schedules=_SPACED,
-        natural="DDIM Uniform",
+        config={**_LEADING, "clip_sample": False},
+        schedules=_SPACINGS,
+        default_schedule="DDIM Uniform",
         stochastic=True,
         is_multistep=False,
-        note="made for hundreds of steps",
+        note="needs hundreds of steps",
     ),
     Sampler(
         name="DDPM Parallel",
         class_name="DDPMParallelScheduler",
         order=1,
-        config={**_LDM, "clip_sample": False},
-        schedules=_SPACED,
-        natural="DDIM Uniform",
+        config={**_LEADING, "clip_sample": False},
+        schedules=_SPACINGS,
+        default_schedule="DDIM Uniform",
         stochastic=True,
         is_multistep=False,
-        note="DDPM, made for solving all steps at once; alone it is the same",
+        note="same as DDPM; written for solving all steps in parallel",
     ),
     Sampler(
         name="PLMS",
         class_name="PNDMScheduler",
         order=4,
         aliases=("pndm",),
-        config={**_LDM, "set_alpha_to_one": False, "skip_prk_steps": True},
-        schedules=_SPACED,
-        natural="DDIM Uniform",
+        config={**_LEADING, "set_alpha_to_one": False, "skip_prk_steps": True},
+        schedules=_SPACINGS,
+        default_schedule="DDIM Uniform",
         unet_call_formula="N+1",
     ),
     Sampler(
@@ -231,34 +233,37 @@ SAMPLERS: Final = (
         class_name="UniPCMultistepScheduler",
         order=2,
         aliases=("uni_pc", "uni_pc_bh2"),
-        config={**_EVEN, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "zero"},
+        config={**_LINSPACE, "solver_order": 2, "solver_type": "bh2", "final_sigmas_type": "zero"},
         schedules=_ALL,
-        note="bh2; A1111's UniPC and ComfyUI's uni_pc are bh1, NaN here at sigma 0",
+        note="uses bh2; A1111's UniPC and ComfyUI's uni_pc use bh1 (NaN here)",
     ),
     Sampler(
         name="DEIS",
         class_name="DEISMultistepScheduler",
         order=2,
-        config={**_EVEN, "solver_order": 2, "algorithm_type": "deis", "solver_type": "logrho"},
+        config={**_LINSPACE, "solver_order": 2, "algorithm_type": "deis", "solver_type": "logrho"},
         schedules=_ALL,
     ),
     Sampler(
         name="SA-Solver",
         class_name="SASolverScheduler",
         order=2,
-        config={**_EVEN, "algorithm_type": "data_prediction"},
-        schedules=_SPACED,
-        unsupported_schedules=dict.fromkeys(_FLAGGED[:3], "in this class it diverges in few steps"),
+        config={**_LINSPACE, "algorithm_type": "data_prediction"},
+        schedules=_SPACINGS,
+        unsupported_schedules=dict.fromkeys(
+            _SIGMA_FLAGS[:3], "in this class it diverges when there are few steps"
+        ),
         stochastic=True,
     ),
+    # LCM and TCD always use the timesteps of the distillation, which SGM Uniform spaces alike.
     Sampler(
         name="LCM",
         class_name="LCMScheduler",
         order=1,
         config={"clip_sample": False},
         schedules=("Normal", "SGM Uniform"),
-        natural="SGM Uniform",
-        unsupported_schedules=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
+        default_schedule="SGM Uniform",
+        unsupported_schedules=dict.fromkeys((*_SIGMA_FLAGS, "DDIM Uniform"), _FIXED_STEPS),
         stochastic=True,
         is_multistep=False,
         max_steps=50,
@@ -269,8 +274,8 @@ SAMPLERS: Final = (
         class_name="TCDScheduler",
         order=1,
         schedules=("Normal", "SGM Uniform"),
-        natural="SGM Uniform",
-        unsupported_schedules=dict.fromkeys((*_FLAGGED, "DDIM Uniform"), _FIXED_STEPS),
+        default_schedule="SGM Uniform",
+        unsupported_schedules=dict.fromkeys((*_SIGMA_FLAGS, "DDIM Uniform"), _FIXED_STEPS),
         takes_eta=True,
         is_multistep=False,
         max_steps=50,

@@ -1,4 +1,4 @@
-"""The schedule table: how the noise levels can be spread over the steps, one row a way."""
+"""List the noise schedules: ways to spread the noise levels over the steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from sdcli.catalog.schedulers.entries import Schedule
 
 AUTOMATIC: Final = "Automatic"
-"""A1111's word for the schedule that it deems best for the sampler."""
+"""A1111's name for the schedule that suits the sampler best."""
 
 SCHEDULES: Final = (
     Schedule(name="Normal", aliases=("uniform", "discrete")),
@@ -23,11 +23,12 @@ SCHEDULES: Final = (
     Schedule(
         name="DDIM Uniform",
         aliases=("leading", "ddim"),
+        # The offset in Stable Diffusion's own scheduler configuration; the classes default to 0.
         config={"timestep_spacing": "leading", "steps_offset": 1},
     ),
 )
 
 
 def get_schedule(name: str) -> Schedule:
-    """The row of that name, which must exist."""
+    """Return the row with exactly that name, which must exist."""
     return next(row for row in SCHEDULES if row.name == name)

@@ -1,4 +1,4 @@
-"""Why a name of a scheduler cannot be had, and what to type instead."""
+"""Build the errors for scheduler names that cannot be used, each with a suggestion."""
 
 from __future__ import annotations
 
@@ -12,138 +12,160 @@ from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED, UNSUPPORTED_SCHEDULES
 from sdcli.errors import UsageError
 
-_CFG = "cfgpp"
-_OWN = "leave --scheduler out for the model's own"
+_CFG_PLUS_PLUS = "cfgpp"
+_OMIT_HINT = "omit --scheduler to use the model's own"
 
 
 def unsupported_schedule_error(row: Sampler, schedule: str) -> UsageError:
-    """For a schedule that the row does not take."""
+    """Return the error for a schedule that the sampler does not support."""
     others = ", ".join(other.name for other in SAMPLERS if schedule in other.schedules)
-    able = f"schedules of {row.name}: {', '.join(row.schedules)}"
-    why = row.unsupported_schedules.get(schedule)
+    supported = _supported_schedules(row)
+    reason = row.unsupported_schedules.get(schedule, "Diffusers would ignore it")
     return UsageError(
-        f"{row.name} takes no {schedule} schedule: {why}"
-        if why
-        else f"{row.name} has no {schedule} schedule in Diffusers, it would be ignored",
+        f"{row.name} does not support the {schedule} schedule: {reason}",
         code="scheduler.schedule",
-        hint=f"{able}; {schedule} works with {others}" if others else able,
+        hint=f"{supported}; {schedule} works with {others}" if others else supported,
     )
 
 
 def unknown_scheduler_error(name: str) -> UsageError:
-    """For a name that no row has: one of another program, of a schedule alone, or a slip."""
+    """Return the error for a name that is not in the sampler table.
+
+    Explains names of samplers and schedules that only other programs have, and suggests a
+    correction for a misspelled name.
+    """
     key = normalize_name(name)
-    if refusal := _unnamed(name, key) or _impossible(name, key) or _impossible_schedule(key):
-        return refusal
-    near = _near(key)
+    error = (
+        _missing_sampler_error(name, key)
+        or _unsupported_sampler_error(name, key)
+        or _foreign_schedule_error(key)
+    )
+    if error:
+        return error
+    suggestion = _find_suggestion(key)
     names = ", ".join(row.name for row in SAMPLERS)
     return UsageError(
-        f"no scheduler is called {name!r}",
+        f"unknown scheduler {name!r}",
         code="scheduler.unknown",
-        hint=f"did you mean {near}?" if near else f"known: {names}; and Diffusers' class names",
+        hint=f"did you mean {suggestion}?"
+        if suggestion
+        else f"known: {names}; and Diffusers class names",
     )
 
 
-def _unnamed(name: str, key: str) -> UsageError | None:
-    """For no sampler at all: nothing, a word for the model's own, or a schedule alone."""
+def _supported_schedules(row: Sampler) -> str:
+    return f"schedules of {row.name}: {', '.join(row.schedules)}"
+
+
+def _missing_sampler_error(name: str, key: str) -> UsageError | None:
+    """Return the error for an empty name, a word for the default, or a schedule alone."""
     if key in ("", "auto", "default", "none"):
-        said = f"no scheduler is called {name!r}" if name else "--scheduler: no name"
-        return UsageError(said, code="scheduler.unknown", hint=_OWN)
-    schedule = dict(schedule_suffixes()).get(key) or _impossible_endings().get(key)
+        message = f"unknown scheduler {name!r}" if name else "--scheduler: the name is empty"
+        return UsageError(message, code="scheduler.unknown", hint=_OMIT_HINT)
+    schedule = dict(schedule_suffixes()).get(key) or _foreign_schedules().get(key)
     if schedule is None:
         return None
     example = schedule if schedule not in UNSUPPORTED_SCHEDULES else "Karras"
     return UsageError(
-        f"{name!r} is a schedule, and needs a sampler before it",
+        f"{name!r} is a schedule and needs a sampler in front of it",
         code="scheduler.unknown",
-        hint=f"as in -s 'DPM++ 2M {example}'; or {_OWN}",
+        hint=f"for example -s 'DPM++ 2M {example}'; or {_OMIT_HINT}",
     )
 
 
-def _impossible(name: str, key: str) -> UsageError | None:
-    for stem, schedule in _stems(key):
-        if known := _why_not(stem):
-            why, nearest = known
+def _unsupported_sampler_error(name: str, key: str) -> UsageError | None:
+    """Return the error for a sampler that Diffusers lacks, with or without a schedule."""
+    for stem, schedule in _split_schedule(key):
+        if entry := _find_unsupported(stem):
+            reason, nearest = entry
             row = sampler_index()[normalize_name(nearest)].sampler if nearest else None
-            word = f" {schedule}" if row and schedule in row.schedules else ""
+            suffix = f" {schedule}" if row and schedule in row.schedules else ""
             return UsageError(
-                f"scheduler {name!r} cannot be had: {why}",
+                f"scheduler {name!r} is not available: {reason}",
                 code="scheduler.impossible",
-                hint=f"the nearest is -s '{nearest}{word}'" if nearest else "sdcli schedulers list",
+                hint=f"the nearest is -s '{nearest}{suffix}'"
+                if nearest
+                else "sdcli schedulers list",
             )
     return None
 
 
-def _why_not(stem: str) -> tuple[str, str] | None:
-    """Why that sampler cannot be had, and the nearest that can."""
-    if stem.endswith(_CFG):
-        base = stem.removesuffix(_CFG)
-        found = sampler_index().get(base)
-        nearest = found.sampler.name if found else _impossible_names().get(base, ("", ""))[1]
+def _find_unsupported(key: str) -> tuple[str, str] | None:
+    """Return (reason, nearest sampler or "") for a sampler that Diffusers lacks."""
+    if key.endswith(_CFG_PLUS_PLUS):
+        base = key.removesuffix(_CFG_PLUS_PLUS)
+        match = sampler_index().get(base)
+        nearest = match.sampler.name if match else _unsupported_index().get(base, ("", ""))[1]
         return "Diffusers has no CFG++", nearest
-    return _impossible_names().get(stem.removesuffix("scheduler"))
+    return _unsupported_index().get(key.removesuffix("scheduler"))
 
 
 @cache
-def _impossible_names() -> dict[str, tuple[str, str]]:
-    keyed = [(normalize_name(name), why) for name, why in UNSUPPORTED.items()]
-    classes = {key.removesuffix("scheduler"): why for key, why in keyed}
-    return classes | {key: why for key, why in keyed if not key.endswith("scheduler")}
+def _unsupported_index() -> dict[str, tuple[str, str]]:
+    entries = [(normalize_name(name), entry) for name, entry in UNSUPPORTED.items()]
+    classes = {key.removesuffix("scheduler"): entry for key, entry in entries}
+    # "IPNDM" is both a class and a sampler of other programs; the entry of the sampler wins.
+    return classes | {key: entry for key, entry in entries if not key.endswith("scheduler")}
 
 
 @cache
-def _impossible_endings() -> dict[str, str]:
+def _foreign_schedules() -> dict[str, str]:
     return {normalize_name(name): name for name in UNSUPPORTED_SCHEDULES}
 
 
-def _stems(key: str) -> Iterator[tuple[str, str | None]]:
-    """The key with and without a schedule at its end, and without the k of A1111's API."""
-    cut = [(key.removesuffix(e), name) for e, name in schedule_suffixes() if key.endswith(e)]
-    cut += [(key.removesuffix(e), n) for e, n in _impossible_endings().items() if key.endswith(e)]
-    for stem, schedule in [(key, None), *cut]:
+def _split_schedule(key: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (sampler key, schedule) for each way to read the end of `key` as a schedule.
+
+    Each sampler key is also yielded without the k of the k_ prefix in A1111's API.
+    """
+    suffixes = [*schedule_suffixes(), *_foreign_schedules().items()]
+    splits = [(key.removesuffix(end), name) for end, name in suffixes if key.endswith(end)]
+    for stem, schedule in [(key, None), *splits]:
         yield stem, schedule
         yield stem.removeprefix("k"), schedule
 
 
-def _impossible_schedule(key: str) -> UsageError | None:
-    for ending, schedule in _impossible_endings().items():
-        if key.endswith(ending) and (found := sampler_index().get(key.removesuffix(ending))):
-            row, (why, nearest) = found.sampler, UNSUPPORTED_SCHEDULES[schedule]
-            able = f"schedules of {row.name}: {', '.join(row.schedules)}"
-            near = f"the nearest is -s '{row.name} {nearest}'; " * (nearest in row.schedules)
+def _foreign_schedule_error(key: str) -> UsageError | None:
+    """Return the error for a known sampler with a schedule that Diffusers lacks."""
+    for suffix, schedule in _foreign_schedules().items():
+        if key.endswith(suffix) and (match := sampler_index().get(key.removesuffix(suffix))):
+            row, (reason, nearest) = match.sampler, UNSUPPORTED_SCHEDULES[schedule]
+            hint = f"the nearest is -s '{row.name} {nearest}'; " * (nearest in row.schedules)
             return UsageError(
-                f"{row.name} cannot have the {schedule} schedule: {why}",
+                f"{row.name} does not support the {schedule} schedule: {reason}",
                 code="scheduler.schedule",
-                hint=near + able,
+                hint=hint + _supported_schedules(row),
             )
     return None
 
 
-def _near(key: str) -> str | None:
-    """What was probably meant: with a schedule well spelled, only the sampler is a slip."""
+def _find_suggestion(key: str) -> str | None:
+    """Return the name that `key` is probably a misspelling of."""
     samplers, pairs = _spellings()
-    for ending, schedule in schedule_suffixes():
-        if len(ending) > 2 and key.endswith(ending):
-            stem = get_close_matches(key.removesuffix(ending), samplers, n=1)
+    # If the schedule is spelled correctly, only the sampler is compared. The shortest keys ("k")
+    # say too little: most words that end so are not meant to have a schedule.
+    for suffix, schedule in schedule_suffixes():
+        if len(suffix) > 2 and key.endswith(suffix):
+            stem = get_close_matches(key.removesuffix(suffix), samplers, n=1)
             return f"{samplers[stem[0]]} {schedule}" if stem else None
-    near = (
+    matches = (
         get_close_matches(key, samplers, n=1, cutoff=0.85)
         or get_close_matches(key, pairs, n=1, cutoff=0.8)
         or get_close_matches(key, samplers, n=1)
     )
-    return {**samplers, **pairs}[near[0]] if near else None
+    return {**samplers, **pairs}[matches[0]] if matches else None
 
 
 @cache
 def _spellings() -> tuple[dict[str, str], dict[str, str]]:
-    """Keys of all names, and of all names with a schedule, to the canonical spelling."""
+    """Map the keys of all names, and of all names with a schedule, to canonical names."""
     samplers: dict[str, str] = {}
     pairs: dict[str, str] = {}
     for row in SAMPLERS:
-        bare = row.class_name.removesuffix("Scheduler")
-        for name in (row.name, *row.aliases, row.class_name, bare):
-            shown = row.class_name if name in (row.class_name, bare) else row.name
-            samplers.setdefault(normalize_name(name), shown)
+        class_names = (row.class_name, row.class_name.removesuffix("Scheduler"))
+        for name in (row.name, *row.aliases, *class_names):
+            canonical = row.class_name if name in class_names else row.name
+            samplers.setdefault(normalize_name(name), canonical)
             for schedule in row.schedules:
-                pairs.setdefault(normalize_name(f"{name} {schedule}"), f"{shown} {schedule}")
+                pairs.setdefault(normalize_name(f"{name} {schedule}"), f"{canonical} {schedule}")
     return samplers, pairs

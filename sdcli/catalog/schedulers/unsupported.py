@@ -1,11 +1,11 @@
-"""Sampler names that people know and Diffusers cannot do: why, and the nearest that it can."""
+"""List samplers and schedules of other programs that Diffusers lacks, with the nearest one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-# Classes of Diffusers that a Stable Diffusion UNet cannot use, by the reason.
+# Diffusers classes that do not work with a Stable Diffusion UNet, by reason.
 _OTHER_MODELS: Final[Mapping[str, tuple[str, ...]]] = {
     "it expects a flow-matching model": (
         *("FlowMapEulerDiscreteScheduler", "FlowMatchLCMScheduler", "HeliosDMDScheduler"),
@@ -16,29 +16,33 @@ _OTHER_MODELS: Final[Mapping[str, tuple[str, ...]]] = {
         *("AmusedScheduler", "BlockRefinementScheduler", "DiscreteDDIMScheduler"),
         *("EntropyBoundScheduler", "VQDiffusionScheduler"),
     ),
-    "it expects a model of its own": (
+    "it was made for a different model": (
         *("CMStochasticIterativeScheduler", "CogVideoXDDIMScheduler", "CogVideoXDPMScheduler"),
         *("CosineDPMSolverMultistepScheduler", "DDPMWuerstchenScheduler", "KarrasVeScheduler"),
         *("RFD4ProteinaScheduler", "ScoreSdeVeScheduler", "UnCLIPScheduler"),
     ),
-    "it walks from a picture to noise": (
+    "it turns an image into noise": (
         "DDIMInverseScheduler",
         "DPMSolverMultistepInverseScheduler",
     ),
-    "it repaints a part of a picture": ("RePaintScheduler",),
-    "its timesteps are not Stable Diffusion's": ("IPNDMScheduler",),
+    "it repaints part of an image": ("RePaintScheduler",),
+    "its timesteps are not those of Stable Diffusion": ("IPNDMScheduler",),
 }
 
 _ABSENT: Final = "Diffusers does not have it"
+_ADAPTIVE: Final = "Diffusers has no adaptive step size"
+_DETERMINISTIC: Final = "Diffusers has only its deterministic variant"
+_EDM: Final = "it expects a model with EDM preconditioning"
+_FLOW: Final = "it expects a flow-matching model"
 
-# Names ending in CFG++ are all refused by a rule.
+# Names that end in "CFG++" are missing here: `suggestions` refuses all of them by one rule.
 UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
-    "DPM++ 2S a": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
-    "dpmpp_2s_ancestral": ("Diffusers has only its deterministic kin", "DPM++ 2S"),
-    "dpm++2mv2": ("Diffusers has only the form that it varies", "DPM++ 2M"),
+    "DPM++ 2S a": (_DETERMINISTIC, "DPM++ 2S"),
+    "dpmpp_2s_ancestral": (_DETERMINISTIC, "DPM++ 2S"),
+    "dpm++2mv2": ("Diffusers has only the sampler that it modifies", "DPM++ 2M"),
     "DPM fast": (_ABSENT, "DPM++ 2S"),
-    "DPM adaptive": ("Diffusers has no adaptive step size", "DPM++ 2M"),
-    "dpm_ad": ("Diffusers has no adaptive step size", "DPM++ 2M"),
+    "DPM adaptive": (_ADAPTIVE, "DPM++ 2M"),
+    "dpm_ad": (_ADAPTIVE, "DPM++ 2M"),
     "Restart": (_ABSENT, "Heun"),
     "HeunPP2": (_ABSENT, "Heun"),
     "ER SDE": (_ABSENT, "DPM++ 2M SDE"),
@@ -51,20 +55,20 @@ UNSUPPORTED: Final[Mapping[str, tuple[str, str]]] = {
     "res_multistep_ancestral": (_ABSENT, "DPM++ 2M SDE"),
     "gradient_estimation": (_ABSENT, "Euler"),
     "euler_ge": ("Diffusers has no gradient estimation", "Euler"),
-    "sa_solver_pece": ("Diffusers does not ask the UNet again after it corrects", "SA-Solver"),
-    "IPNDM": ("its timesteps are not Stable Diffusion's", "DEIS"),
+    "sa_solver_pece": ("Diffusers does not call the UNet again after the corrector", "SA-Solver"),
+    "IPNDM": ("its timesteps are not those of Stable Diffusion", "DEIS"),
     "IPNDM V": (_ABSENT, "DEIS"),
-    "EDMEulerScheduler": ("it expects a model with EDM preconditioning", "Euler"),
-    "EDMDPMSolverMultistepScheduler": ("it expects a model with EDM preconditioning", "DPM++ 2M"),
-    "FlowMatchEulerDiscreteScheduler": ("it expects a flow-matching model", "Euler"),
-    "FlowMatchHeunDiscreteScheduler": ("it expects a flow-matching model", "Heun"),
-    **{name: (why, "DDIM") for why, names in _OTHER_MODELS.items() for name in names},
+    "EDMEulerScheduler": (_EDM, "Euler"),
+    "EDMDPMSolverMultistepScheduler": (_EDM, "DPM++ 2M"),
+    "FlowMatchEulerDiscreteScheduler": (_FLOW, "Euler"),
+    "FlowMatchHeunDiscreteScheduler": (_FLOW, "Heun"),
+    **{name: (reason, "DDIM") for reason, names in _OTHER_MODELS.items() for name in names},
 }
+"""Name -> (reason, name of the nearest supported sampler)."""
 
-_TABULATED: Final = "it is a table of noise levels, which no option of Diffusers' schedulers takes"
+_TABULATED: Final = "it is a fixed table of noise levels, which Diffusers' schedulers cannot take"
 
-# Schedule types of other tools that no Diffusers option gives: why, and the nearest by the
-# distance of the logarithms of 20 noise levels.
+# The nearest schedule was chosen by the distance between the logarithms of 20 noise levels.
 UNSUPPORTED_SCHEDULES: Final[Mapping[str, tuple[str, str]]] = {
     "Align Your Steps GITS": (_TABULATED, "Exponential"),
     "Align Your Steps 11": (_TABULATED, "Karras"),
@@ -73,11 +77,12 @@ UNSUPPORTED_SCHEDULES: Final[Mapping[str, tuple[str, str]]] = {
     "AYS": (_TABULATED, "Karras"),
     "GITS": (_TABULATED, "Exponential"),
     "Polyexponential": ("at rho 1, A1111's default, it is the Exponential schedule", "Exponential"),
-    "Beta57": ("Diffusers' Beta has its two numbers fixed", "Karras"),
+    "Beta57": ("the two parameters of Diffusers' Beta schedule cannot be changed", "Karras"),
     "KL Optimal": (_ABSENT, "DDIM Uniform"),
     "Smoothstep": (_ABSENT, "SGM Uniform"),
-    "Turbo": ("it is SD-Turbo's, which SGM Uniform serves, too", "SGM Uniform"),
-    "LCM": ("it goes with the sampler of that name", "SGM Uniform"),
-    "Bong Tangent": ("it is made for flow-matching models", "Normal"),
-    "Linear Quadratic": ("it is made for flow-matching models", "Normal"),
+    "Turbo": ("it is for SD-Turbo, which also works with SGM Uniform", "SGM Uniform"),
+    "LCM": ("it belongs to the LCM sampler", "SGM Uniform"),
+    "Bong Tangent": ("it was made for flow-matching models", "Normal"),
+    "Linear Quadratic": ("it was made for flow-matching models", "Normal"),
 }
+"""Schedule -> (reason, name of the nearest supported schedule)."""

@@ -53,11 +53,9 @@ def noise(
     options.check_fps(fps)
     is_animation = animation.is_animation(output.out)
     target = animation.prepare_animation(output.out, force=output.force) if is_animation else None
-    destination = (
-        None
-        if is_animation
-        else parse_destination(output.out, several=False, force=output.force, json=json)
-    )
+    destination = None
+    if not is_animation:
+        destination = parse_destination(output.out, several=False, force=output.force, json=json)
     noised = noise_image(
         Path(image).expanduser(),
         timesteps,

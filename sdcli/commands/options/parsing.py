@@ -9,7 +9,7 @@ from typing import Literal
 
 from sdcli.errors import UsageError
 from sdcli.latents import LatentsSelection
-from sdcli.request import DTYPES, SHORT_DTYPES, PipelineSpec
+from sdcli.request import DTYPES, SHORT_DTYPES
 from sdcli.runner.options import PreviewOptions, ReportForm
 
 
@@ -42,27 +42,6 @@ def parse_dtype(text: str | None) -> str | None:
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"--dtype: {text!r} is not one of {', '.join(DTYPES)}", code="usage.dtype")
     return dtype
-
-
-def build_pipeline_spec(
-    model: str,
-    vae: str | None,
-    variant: str | None,
-    dtype: str | None,
-    device: str,
-    offline: bool,
-    force_vae: bool = False,
-) -> PipelineSpec:
-    """Build a PipelineSpec from the values of options."""
-    return PipelineSpec(
-        model=model,
-        vae=vae,
-        variant=variant,
-        dtype=parse_dtype(dtype),
-        device=device,
-        offline=offline,
-        force_vae=force_vae,
-    )
 
 
 def parse_latents(which: str | None, kinds: str | None) -> LatentsSelection | None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, option_info
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.option_info import option_info
 from sdcli.catalog.schedulers.overrides import describe_accepted, format_value
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
 from sdcli.commands.options import flags
@@ -81,9 +82,9 @@ def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
                 "name": key,
                 "default": _format_value(default),
                 "set": _format_value(config[key]) if key in config else None,
-                "takes": None if info.fixed else describe_accepted(info),
-                "fixed": info.fixed or None,
-                "meaning": info.meaning,
+                "takes": None if info.fixed_reason else describe_accepted(info),
+                "fixed": info.fixed_reason or None,
+                "meaning": info.description,
             }
         )
     return rows

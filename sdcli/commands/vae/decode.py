@@ -47,11 +47,7 @@ def decode(
     destination = parse_destination(
         output.out, several=len(files) > 1, force=output.force, json=json
     )
-    results = FileResults(
-        "sdcli/vae-decode/1",
-        "images",
-        json=json,
-        verbosity=parse_verbosity(messages.quiet, messages.verbose),
-    )
+    verbosity = parse_verbosity(messages.quiet, messages.verbose)
+    results = FileResults("sdcli/vae-decode/1", "images", json=json, verbosity=verbosity)
     decoder = LatentsDecoder(overrides, vae_tiling, tensor, destination, metadata=not no_metadata)
     return results.run((Path(file).expanduser() for file in files), decoder.decode)

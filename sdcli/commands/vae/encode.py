@@ -55,12 +55,8 @@ def encode(
         )
     from sdcli.workflows.encode_images import ImageEncoder
 
-    results = FileResults(
-        "sdcli/vae-encode/1",
-        "latents",
-        json=json,
-        verbosity=parse_verbosity(messages.quiet, messages.verbose),
-    )
+    verbosity = parse_verbosity(messages.quiet, messages.verbose)
+    results = FileResults("sdcli/vae-encode/1", "latents", json=json, verbosity=verbosity)
     encoder = ImageEncoder(
         loading.spec(),
         out=out,

@@ -53,7 +53,7 @@ def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) ->
 def _to_document(info: VaeInfo) -> dict[str, Any]:
     return {
         "schema": "sdcli/vae/1",
-        "path": str(info.home),
+        "path": str(info.path),
         "weights": str(info.weights),
         "class": info.class_name,
         "latent_channels": info.latent_channels,
@@ -62,7 +62,7 @@ def _to_document(info: VaeInfo) -> dict[str, Any]:
         "parameters": info.parameters,
         "bytes": info.bytes,
         "dtypes": list(info.dtypes),
-        "assumed": list(info.assumed),
+        "assumed": list(info.assumptions),
         "config": dict(info.config),
     }
 

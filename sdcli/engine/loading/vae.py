@@ -60,7 +60,7 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
     folder = fetch_model(spec)
     read_defaults(folder)  # raises ModelError if the folder has no supported model
     info, notes = select_vae(spec, folder)
-    with memory.out_of_memory_as_device_error(f"VAE: {info.home}", device):
+    with memory.out_of_memory_as_device_error(f"VAE: {info.path}", device):
         vae = build_vae(info, folder, dtype).to(device)
     return LoadedVae(
         spec=spec,
@@ -78,7 +78,7 @@ def build_vae(info: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
     """Build the Diffusers VAE of the described files on the CPU. Raises CorruptError."""
     cls = _CLASSES[info.class_name]
     if not info.is_single_file:
-        return load_component("vae", cls, info.home, info.weights, dtype)
+        return load_component("vae", cls, info.path, info.weights, dtype)
     return _load_single_file(cls, info, model_folder, dtype)
 
 

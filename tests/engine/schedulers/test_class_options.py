@@ -10,7 +10,8 @@ import diffusers
 import pytest
 import torch
 
-from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, OPTION_INFO, option_info
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.option_info import OPTION_INFO, option_info
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
@@ -70,8 +71,8 @@ def test_every_option_of_every_class_is_described() -> None:
     for class_name, options in CONSTRUCTORS.items():
         for key in options:
             known = option_info(class_name, key)
-            assert known.meaning
-            assert bool(known.takes) != bool(known.fixed), (class_name, key)
+            assert known.description
+            assert bool(known.accepted) != bool(known.fixed_reason), (class_name, key)
 
 
 def test_every_scheduler_of_diffusers_is_in_the_table_or_has_a_reason_not_to_be() -> None:
@@ -103,7 +104,7 @@ def denoise(text: str, steps: int) -> torch.Tensor:
 
 
 def values(class_name: str, key: str) -> list[object]:
-    takes = option_info(class_name, key).takes
+    takes = option_info(class_name, key).accepted
     if not takes:
         return []
     if isinstance(takes[0], str):

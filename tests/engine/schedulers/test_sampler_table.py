@@ -70,7 +70,7 @@ def timesteps(row: Any, schedule: Any, steps: int) -> list[int]:
 def test_every_spacing_differs_from_the_row_s_own_except_its_equal(row):
     own, *others = [schedule for schedule in SCHEDULES if schedule.name in row.schedules]
     for schedule in others:
-        if schedule.name == row.natural:
+        if schedule.name == row.default_schedule:
             assert timesteps(row, schedule, 5) == timesteps(row, own, 5)
         elif "timestep_spacing" in schedule.config:
             assert timesteps(row, schedule, 5) != timesteps(row, own, 5)

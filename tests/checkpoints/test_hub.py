@@ -1,11 +1,9 @@
-"""Where models are found; none of it needs torch, or a network."""
+"""Fetching models from folders, the cache and a hub on this machine."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha1
@@ -15,13 +13,13 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, needed_files
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.errors import ModelError, UnsafeError
+from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec
-
-ROOT = Path(__file__).parents[2]
 
 CONFIGS = [
     "model_index.json",
@@ -47,7 +45,7 @@ REPOSITORY = [
 ]
 
 
-def test_only_what_is_needed_is_downloaded() -> None:
+def test_only_the_needed_files_are_selected() -> None:
     assert sorted(needed_files(REPOSITORY, None)) == sorted(
         [
             *CONFIGS,
@@ -58,7 +56,7 @@ def test_only_what_is_needed_is_downloaded() -> None:
     )
 
 
-def test_a_variant_is_taken_where_there_is_one() -> None:
+def test_the_variant_is_selected_where_it_exists() -> None:
     weights = [name for name in needed_files(REPOSITORY, "fp16") if name.endswith(".safetensors")]
     assert sorted(weights) == [
         "text_encoder/model.fp16.safetensors",
@@ -67,36 +65,21 @@ def test_a_variant_is_taken_where_there_is_one() -> None:
     ]
 
 
-def test_a_repository_that_is_one_vae() -> None:
+def test_the_files_of_a_repository_with_only_a_vae() -> None:
     names = ["config.json", "diffusion_pytorch_model.safetensors", "taesd.pth", "README.md"]
     assert needed_files(names, None) == ["config.json", "diffusion_pytorch_model.safetensors"]
 
 
-def test_the_embedded_model_and_folders(tmp_path: Path) -> None:
+def test_the_embedded_model_and_a_folder_are_used_in_place(tmp_path: Path) -> None:
     assert fetch_model(PipelineSpec()) == EMBEDDED_FOLDER
     assert fetch_model(PipelineSpec(model=str(tmp_path))) == tmp_path
     assert fetch_vae(PipelineSpec(), EMBEDDED_FOLDER) == EMBEDDED_FOLDER / "vae"
     assert fetch_vae(PipelineSpec(vae="tiny"), EMBEDDED_FOLDER) == EMBEDDED_FOLDER / "vae_tiny"
 
 
-@pytest.mark.parametrize("model", ["./nowhere", "/abs/missing", "nonsense", "a/b/c", "~/none"])
-def test_what_is_nowhere_is_told_with_a_hint(model: str) -> None:
-    with pytest.raises(ModelError) as caught:
-        fetch_model(PipelineSpec(model=model))
-    assert caught.value.code == "model.not_found"
-    assert caught.value.hint
-
-
-def test_single_files(tmp_path: Path) -> None:
-    for name, error in (("a.ckpt", UnsafeError), ("a.safetensors", ModelError)):
-        (tmp_path / name).touch()
-        with pytest.raises(error):
-            fetch_model(PipelineSpec(model=str(tmp_path / name)))
-
-
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty Hugging Face cache, and a hub that nobody can reach."""
+    """An empty Hugging Face cache, and a hub that is unreachable."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -105,7 +88,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_without_the_hub_an_id_comes_from_the_cache(cache: Path, offline: bool) -> None:
+def test_an_id_comes_from_the_cache_if_the_hub_is_unreachable(cache: Path, offline: bool) -> None:
     spec = PipelineSpec(model="someone/emoji", offline=offline)
     with pytest.raises(ModelError) as caught:
         fetch_model(spec)
@@ -123,9 +106,9 @@ COMMIT = "1" * 40
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download asks for: what a repository holds, and its files."""
+    """A hub with one repository that has the files of the embedded model."""
 
-    asked: ClassVar[list[str]] = []
+    requested_files: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -137,13 +120,13 @@ class Hub(BaseHTTPRequestHandler):
             self._send(json.dumps(info).encode())
         elif path.startswith("/someone/emoji/resolve/"):
             name = path.split("/", 5)[5]
-            Hub.asked.append(name)
+            Hub.requested_files.append(name)
             self._send((EMBEDDED_FOLDER / name).read_bytes())
         else:
             code = "GatedRepo" if "gated" in path else "RepoNotFound"
             self._send(b"{}", status=403 if "gated" in path else 404, **{"X-Error-Code": code})
 
-    do_HEAD = do_GET  # noqa: N815 - the parent's name
+    do_HEAD = do_GET  # noqa: N815 - the name in the base class
 
     def _names(self) -> list[str]:
         files = (path for path in EMBEDDED_FOLDER.rglob("*") if path.is_file())
@@ -168,8 +151,8 @@ class Hub(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the parent's name
-        """Tests are quiet."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -185,59 +168,57 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
             "HUGGINGFACE_CO_URL_TEMPLATE",
             address + "/{repo_id}/resolve/{revision}/{filename}",
         )
-        monkeypatch.setattr(Hub, "asked", [])
+        monkeypatch.setattr(Hub, "requested_files", [])
         Thread(target=server.serve_forever, daemon=True).start()
         yield Hub
         server.shutdown()
 
 
-def test_an_id_is_downloaded_once_and_only_what_is_needed(hub: type[Hub]) -> None:
+def test_an_id_is_downloaded_once_and_without_needless_files(hub: type[Hub]) -> None:
     spec = PipelineSpec(model="someone/emoji")
     folder = fetch_model(spec)
     for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors"):
         assert (folder / name).read_bytes() == (EMBEDDED_FOLDER / name).read_bytes()
-    assert not any(name.startswith("vae_tiny/") for name in hub.asked)
-    hub.asked.clear()
+    assert not any(name.startswith("vae_tiny/") for name in hub.requested_files)
+    hub.requested_files.clear()
     assert fetch_model(spec) == folder
     assert fetch_model(replace(spec, offline=True)) == folder
-    assert hub.asked == []
+    assert hub.requested_files == []
 
 
 @pytest.mark.parametrize(
     ("model", "code"), [("someone/gated", "model.gated"), ("someone/gone", "model.not_found")]
 )
-def test_what_the_hub_refuses(hub: type[Hub], model: str, code: str) -> None:
+def test_gated_and_missing_repositories_are_refused(hub: type[Hub], model: str, code: str) -> None:
     with pytest.raises(ModelError) as caught:
         fetch_model(PipelineSpec(model=model))
     assert caught.value.code == code
 
 
-_PROBE = """
-import sys
-from sdcli import engine
-from sdcli.checkpoints.hub import fetch_model
-from sdcli.request import PipelineSpec
-from sdcli.versions import library_versions
-fetch_model(PipelineSpec())
-library_versions()
-loaded = {"torch", "diffusers", "transformers", "huggingface_hub", "numpy"} & set(sys.modules)
-assert not loaded, loaded
-"""
+def test_a_whole_model_can_stand_in_for_its_vae(tmp_path: Path) -> None:
+    assert fetch_vae(PipelineSpec(vae=str(EMBEDDED_FOLDER)), tmp_path) == EMBEDDED_FOLDER / "vae"
 
 
-def test_finding_a_model_imports_no_library() -> None:
-    assert subprocess.run([sys.executable, "-c", _PROBE], cwd=ROOT, check=False).returncode == 0
+@pytest.mark.parametrize("vae", ["taesd", "madebyollin/taesd"])
+def test_a_known_vae_is_its_repository(cache: Path, vae: str) -> None:
+    with pytest.raises(ModelError, match="VAE madebyollin/taesd is not in the local cache"):
+        fetch_vae(PipelineSpec(vae=vae, offline=True), EMBEDDED_FOLDER)
 
 
-_QUIET = """
-from sdcli import engine
-from sdcli.request import PipelineSpec
-from tests.jobs import make_job
-loaded = engine.load(PipelineSpec(device="cpu"))
-engine.generate_batch(loaded, [make_job(num_inference_steps=2, prompt="cat " * 90)])
-"""
+FOLDERS = ("", "unet/", "vae/", "text_encoder/", "vae_tiny/", "safety_checker/")
+FILES = (
+    *("config.json", "model.safetensors", "model.fp16.safetensors", "model.bin"),
+    *("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"),
+)
+NAMES = st.lists(st.sampled_from([a + b for a in FOLDERS for b in FILES]), unique=True)
 
 
-def test_a_whole_run_says_nothing_by_itself() -> None:
-    run = subprocess.run([sys.executable, "-c", _QUIET], cwd=ROOT, capture_output=True, check=True)
-    assert (run.stdout, run.stderr) == (b"", b"")
+@given(NAMES, st.sampled_from([None, "fp16"]))
+def test_a_selection_has_no_pickles_and_selects_itself(
+    names: list[str], variant: str | None
+) -> None:
+    selected = needed_files(names, variant)
+    assert len(selected) == len(set(selected))
+    assert set(selected) <= set(names)
+    assert not any(name.endswith(".bin") for name in selected)
+    assert sorted(needed_files(selected, variant)) == sorted(selected)

@@ -1,8 +1,7 @@
-"""Safetensors headers: what the library writes is read, and nothing else is believed."""
+"""Headers of safetensors files, valid and broken."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from safetensors.numpy import save
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.errors import CorruptError
+from tests.checkpoints.model_files import ONE_TENSOR, pack
 
 SHAPES = st.lists(st.lists(st.integers(0, 4), max_size=4), min_size=1, max_size=5)
 DTYPES = st.sampled_from([np.float32, np.float16, np.uint8, np.int64])
-ONE = {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +24,8 @@ def path(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("headers") / "a.safetensors"
 
 
-def packed(header: object, payload: bytes) -> bytes:
-    raw = json.dumps(header).encode()
-    return len(raw).to_bytes(8, "little") + raw + payload
-
-
 @given(shapes=SHAPES, dtype=DTYPES, metadata=st.dictionaries(st.text(), st.text(), max_size=3))
-def test_what_the_library_writes_is_read(path, shapes, dtype, metadata):
+def test_a_file_written_by_the_library_is_read(path, shapes, dtype, metadata):
     arrays = {f"t{i}": np.full(shape, i, dtype) for i, shape in enumerate(shapes)}
     data = save(arrays, metadata=metadata)
     path.write_bytes(data)
@@ -45,7 +39,7 @@ def test_what_the_library_writes_is_read(path, shapes, dtype, metadata):
 
 
 @given(keep=st.integers(0, 10**6))
-def test_every_truncation_is_corrupt(path, keep):
+def test_every_truncated_file_is_corrupt(path, keep):
     data = save({"a": np.ones((3, 5), np.float32), "b": np.ones(7, np.uint8)}, metadata={"k": "v"})
     path.write_bytes(data[: keep % len(data)])
     with pytest.raises(CorruptError) as caught:
@@ -60,28 +54,28 @@ def test_every_truncation_is_corrupt(path, keep):
         b"\xff" * 20,
         (2**63).to_bytes(8, "little") + b"{}",
         (90_000_000).to_bytes(8, "little") + b"{}",
-        packed(ONE, b"\0" * 9),
-        packed({}, b""),
-        packed([], b""),
-        packed({"x": 3}, b""),
-        packed({"__metadata__": {"a": 1}} | ONE, b"\0" * 8),
-        packed({"x": ONE["x"] | {"shape": [3]}}, b"\0" * 8),
-        packed({"x": ONE["x"] | {"shape": [-2]}}, b"\0" * 8),
-        packed({"x": ONE["x"] | {"shape": [2.0]}}, b"\0" * 8),
-        packed({"x": ONE["x"] | {"data_offsets": [8, 0]}}, b"\0" * 8),
-        packed({"x": ONE["x"], "y": ONE["x"]}, b"\0" * 8),
-        packed({"x": ONE["x"] | {"data_offsets": [4, 12]}}, b"\0" * 12),
-        packed({"x": ONE["x"] | {"dtype": ["F32"]}}, b"\0" * 8),
+        pack(ONE_TENSOR, b"\0" * 9),
+        pack({}, b""),
+        pack([], b""),
+        pack({"x": 3}, b""),
+        pack({"__metadata__": {"a": 1}} | ONE_TENSOR, b"\0" * 8),
+        pack({"x": ONE_TENSOR["x"] | {"shape": [3]}}, b"\0" * 8),
+        pack({"x": ONE_TENSOR["x"] | {"shape": [-2]}}, b"\0" * 8),
+        pack({"x": ONE_TENSOR["x"] | {"shape": [2.0]}}, b"\0" * 8),
+        pack({"x": ONE_TENSOR["x"] | {"data_offsets": [8, 0]}}, b"\0" * 8),
+        pack({"x": ONE_TENSOR["x"], "y": ONE_TENSOR["x"]}, b"\0" * 8),
+        pack({"x": ONE_TENSOR["x"] | {"data_offsets": [4, 12]}}, b"\0" * 12),
+        pack({"x": ONE_TENSOR["x"] | {"dtype": ["F32"]}}, b"\0" * 8),
         (10_000).to_bytes(8, "little") + b"[" * 10_000,
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
     ],
 )
-def test_nothing_else_is_believed(path, data):
+def test_a_broken_header_is_corrupt(path, data):
     path.write_bytes(data)
     with pytest.raises(CorruptError):
         read_header(path)
 
 
-def test_the_embedded_weights_are_whole():
+def test_the_embedded_weights_are_complete():
     for file in EMBEDDED_FOLDER.rglob("*.safetensors"):
         assert read_header(file).tensors

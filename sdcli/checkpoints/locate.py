@@ -1,0 +1,71 @@
+"""Find the folder or file of a model or a VAE on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
+from sdcli.checkpoints.weights import PICKLE_SUFFIXES
+from sdcli.errors import ModelError, UnsafeError, did_you_mean
+from sdcli.request import EMBEDDED
+
+Kind = Literal["model", "VAE"]
+
+
+def find_local(name: str, kind: Kind) -> Path | None:
+    """Return the folder, or for a VAE also the .safetensors file, at the path `name`.
+
+    Returns None if the path does not exist. Raises UnsafeError for a pickle and ModelError for
+    other files.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        _check_single_file(path, kind)
+        return path
+    return None
+
+
+def find_tiny_vae(model: str, model_folder: Path) -> Path:
+    """Return the folder of the model's small VAE. Raises ModelError if it has none."""
+    folder = model_folder / "vae_tiny"
+    if not folder.is_dir():
+        raise ModelError(
+            f"{model} does not include a small VAE",
+            code="model.no_tiny_vae",
+            hint="--vae taesd works with Stable Diffusion 1 and 2",
+        )
+    return folder
+
+
+def not_found_error(name: str, kind: Kind) -> ModelError:
+    """Return the error for a name that is no local path and no Hugging Face id."""
+    names = [OWN_VAE, TINY_VAE, *(row.name for row in VAES)] if kind == "VAE" else [EMBEDDED]
+    return ModelError(
+        f"no {kind} at {name!r}",
+        code="model.not_found",
+        hint=did_you_mean(name, names)
+        or "use a folder, a Hugging Face id such as owner/name, or omit the option",
+    )
+
+
+def _check_single_file(path: Path, kind: Kind) -> None:
+    """Raise UnsafeError or ModelError unless the file can be loaded as a VAE."""
+    if path.suffix in PICKLE_SUFFIXES:
+        raise UnsafeError(
+            f"{path} is a pickle, which can run code when it is loaded",
+            code="model.pickle",
+            hint="use a folder or repository with .safetensors files",
+        )
+    if kind == "VAE" and path.suffix == ".safetensors":
+        return
+    # A single file has no configuration, tokenizer or scheduler; Diffusers takes them from the hub.
+    raise ModelError(
+        f"{path} is a file; a {kind} must be a folder in the Diffusers layout",
+        code="model.not_a_folder",
+        hint="use a .safetensors file, a folder or a Hugging Face id"
+        if kind == "VAE"
+        else "convert it: StableDiffusionPipeline.from_single_file(...).save_pretrained(...)",
+    )

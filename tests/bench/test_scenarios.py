@@ -1,0 +1,64 @@
+"""The documents and commands of the benchmark scenarios."""
+
+from __future__ import annotations
+
+import json
+
+from sdcli.bench.measure import Timing
+from sdcli.bench.scenarios import (
+    SCRIPT_BATCH_SIZE,
+    _denoising_seconds,
+    _script_arguments,
+    _script_batches,
+    _sdcli_batches,
+    _to_document,
+    shape_prompts,
+)
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unknown_words
+
+
+def test_the_document_has_ratios_to_the_first_command():
+    timings = [Timing(name="a", seconds=[1.0, 2.0]), Timing(name="b", seconds=[2.0, 4.0])]
+    document = _to_document("one", timings, {"b": {"load": 1.0}})
+    assert document["schema"] == "sdcli/bench-one/1"
+    assert document["rounds"] == 2
+    first, second = document["contestants"]
+    assert first == {
+        "name": "a", "median_seconds": 1.5, "ratio": 1.0, "seconds": [1.0, 2.0], "split": None,
+    }  # fmt: skip
+    assert (second["ratio"], second["split"]) == (2.0, {"load": 1.0})
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_the_script_has_the_settings_of_the_model():
+    defaults = read_defaults(EMBEDDED_FOLDER)
+    args = _script_arguments(EMBEDDED_FOLDER, defaults)
+    assert args["steps"] == defaults.num_inference_steps
+    assert (args["width"], args["height"]) == (defaults.width, defaults.height)
+    assert args["scheduler_class"] == "DPMSolverMultistepScheduler"
+    assert args["scheduler_config"]["algorithm_type"] == "dpmsolver++"
+    assert json.loads(json.dumps(args)) == args
+
+
+def test_a_batch_is_timed_one_by_one_and_in_batches(tmp_path):
+    scripts = _script_batches({"prompts": ["x"]})
+    sizes = [json.loads(command.argv[-1])["batch_size"] for command in scripts]
+    assert sizes == [1, SCRIPT_BATCH_SIZE]
+    commands = _sdcli_batches("embedded", ["a cat", "a dog"], str(tmp_path))
+    assert [command.stdin for command in commands] == ["a cat\na dog\n"] * 2 + [""]
+    assert (tmp_path / "prompts.txt").read_text() == "a cat\na dog\n"
+    assert "--redo" in commands[-1].argv
+
+
+def test_denoising_seconds_are_summed_over_the_images():
+    images = [{"seconds": {"denoise": 1.5}}, {"seconds": {"denoise": 0.5}}]
+    assert _denoising_seconds(json.dumps({"images": images})) == 2.0
+
+
+def test_shape_prompts_are_different_and_known_to_the_model():
+    prompts = shape_prompts(100)
+    assert len(set(prompts)) == 100
+    assert len(set(shape_prompts(10**6))) == 450
+    words = read_defaults(EMBEDDED_FOLDER).words
+    assert words
+    assert not [prompt for prompt in shape_prompts(450) if unknown_words(prompt, words)]

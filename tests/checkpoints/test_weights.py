@@ -1,0 +1,105 @@
+"""Choosing, checking and hashing weight files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdcli.checkpoints.weights import (
+    WeightHashes,
+    check_weight_file,
+    choose_weight_file,
+    find_weight_file,
+    sha256,
+    variant_of,
+)
+from sdcli.errors import CorruptError, ModelError, UnsafeError
+from tests.checkpoints.model_files import ONE_TENSOR, pack
+
+FILES = ["m.safetensors", "m.fp16.safetensors", "m.non_ema.safetensors", "m.bin", "other.txt"]
+
+
+@pytest.mark.parametrize(
+    ("names", "variant", "expected"),
+    [
+        (FILES, None, "m.safetensors"),
+        (FILES, "fp16", "m.fp16.safetensors"),
+        (FILES, "bf16", "m.safetensors"),
+        (["m.fp16.safetensors"], None, "m.fp16.safetensors"),
+        (["m.non_ema.safetensors"], None, None),
+        (["m.non_ema.safetensors"], "non_ema", "m.non_ema.safetensors"),
+        (["m.bin"], None, None),
+        ([], "fp16", None),
+    ],
+)
+def test_the_weight_file_of_a_component(names, variant, expected):
+    assert choose_weight_file(names, "m", variant) == expected
+
+
+@given(st.lists(st.sampled_from(FILES), unique=True), st.sampled_from([None, "fp16", "x"]))
+def test_the_order_of_the_names_does_not_matter(names, variant):
+    chosen = choose_weight_file(names, "m", variant)
+    assert chosen == choose_weight_file(reversed(names), "m", variant)
+    assert chosen is None or (chosen in names and chosen.endswith(".safetensors"))
+
+
+def test_the_variant_in_a_file_name():
+    assert variant_of("model.fp16.safetensors") == "fp16"
+    assert variant_of("model.safetensors") is None
+
+
+def test_a_file_stands_for_itself(tmp_path: Path):
+    path = tmp_path / "any.safetensors"
+    path.touch()
+    assert find_weight_file(path, "vae", "fp16") == path
+
+
+@pytest.mark.parametrize("folder", ["missing", "."])
+def test_missing_weights_are_reported(tmp_path: Path, folder: str):
+    with pytest.raises(ModelError, match=r"unet: no \.safetensors file in") as caught:
+        find_weight_file(tmp_path / folder, "unet", None)
+    assert caught.value.code == "model.incomplete"
+
+
+def test_pickles_alone_are_refused(tmp_path: Path):
+    (tmp_path / "diffusion_pytorch_model.bin").touch()
+    with pytest.raises(UnsafeError, match="is a pickle"):
+        find_weight_file(tmp_path, "unet", None)
+    (tmp_path / "diffusion_pytorch_model.safetensors").touch()
+    assert find_weight_file(tmp_path, "unet", None).suffix == ".safetensors"
+
+
+def test_a_truncated_file_is_reported_with_its_component(tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(pack(ONE_TENSOR, b"\0" * 8))
+    check_weight_file("unet", path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match=r"^unet: "):
+        check_weight_file("unet", path)
+
+
+def test_the_hash_is_that_of_the_contents(tmp_path: Path):
+    path = tmp_path / "w"
+    for data, mtime in ((b"one", 1), (b"two", 2)):
+        path.write_bytes(data)
+        os.utime(path, (mtime, mtime))
+        assert sha256(path) == hashlib.sha256(data).hexdigest()
+
+
+def test_the_name_of_a_blob_in_the_cache_is_its_hash(tmp_path: Path):
+    blob = tmp_path / ("ab" * 32)
+    blob.write_bytes(b"not hashed")
+    link = tmp_path / "w.safetensors"
+    link.symlink_to(blob)
+    assert sha256(link) == blob.name
+
+
+def test_hashes_leave_out_a_file_that_is_gone(tmp_path: Path):
+    (tmp_path / "here").write_bytes(b"x")
+    hashes = WeightHashes({"gone": tmp_path / "gone", "here": tmp_path / "here"})
+    assert hashes.result() == {"here": hashlib.sha256(b"x").hexdigest()}

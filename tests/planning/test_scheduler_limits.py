@@ -1,0 +1,44 @@
+"""Requests that the scheduler or the model cannot carry out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
+from sdcli.errors import UsageError
+from sdcli.planning.resolve import resolve_jobs
+from sdcli.request import GenerationRequest
+
+
+def planned(scheduler, prediction_type="epsilon", **changes):
+    defaults = replace(read_defaults(EMBEDDED_FOLDER), prediction_type=prediction_type)
+    return list(
+        resolve_jobs(GenerationRequest(prompt="x", scheduler=scheduler, **changes), defaults, 0)
+    )
+
+
+def test_zero_snr_is_refused_for_a_model_that_predicts_noise():
+    name = "DDIM;rescale_betas_zero_snr=true;timestep_spacing=trailing"
+    with pytest.raises(UsageError, match="predicts noise"):
+        planned(name)
+    assert planned(name, "v_prediction")
+    assert planned(f"{name};prediction_type=v_prediction")
+
+
+def test_the_option_of_a_distilled_model_limits_the_steps():
+    assert planned("LCM;original_inference_steps=100", num_inference_steps=60)
+    with pytest.raises(UsageError, match="20 is more than the 10 that LCM;original_inference"):
+        planned("LCM;original_inference_steps=10", num_inference_steps=20)
+
+
+def test_too_few_steps_are_refused_before_the_run(monkeypatch):
+    row = replace(SAMPLERS[0], min_steps=3)
+    resolved = replace(resolve_scheduler("DPM++ 2M"), sampler=row)
+    monkeypatch.setattr("sdcli.planning.resolve.resolve_scheduler", lambda name: resolved)
+    with pytest.raises(UsageError, match="breaks below 3 steps"):
+        planned("DPM++ 2M", num_inference_steps=2)
+    assert planned("DPM++ 2M", num_inference_steps=3)

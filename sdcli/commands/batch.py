@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,7 @@ from sdcli.errors import ExitCode, UsageError
 from sdcli.latents import LatentsSelection
 from sdcli.prompts.files import is_stream
 from sdcli.prompts.sources import RequestSource
+from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.open_prompts import STDIN, STDOUT, open_prompts
 
@@ -120,7 +120,7 @@ def batch(
     if dry_run:
         from sdcli.runner.dry_run import open_folder_state
 
-        with open_folder_state(out, asked.wildcards, parse_rerun(redo, retry_failed)) as folder:
+        with open_folder_state(out, parse_rerun(redo, retry_failed)) as folder:
             _print_dry_run(prompts.source, form, wanted, folder)
         return prompts.worst(ExitCode.OK)
     from sdcli.runner.deliver import run
@@ -139,7 +139,6 @@ def batch(
         journal=out != STDOUT,
         rerun=parse_rerun(redo, retry_failed),
         preview=watching,
-        wildcards=asked.wildcards,
     )
     code = prompts.worst(run(prompts.source, delivery, batch_size=limit))
     if grid is not None and code in (ExitCode.OK, ExitCode.PARTIAL):
@@ -157,7 +156,7 @@ def _check_grid(text: str, files: list[str], said: Mapping[str, object], out: st
         refusal = "it lies beside the images, and --out is stdout"
     elif said["seed"] in (None, "-1"):
         refusal = "its pictures need one seed: give --seed"
-    elif os.environ.get("WORLD_SIZE", "1") != "1":
+    elif not Shard.from_environment().is_whole_run:
         refusal = "no rank sees all the images: give the same command without ranks afterwards"
     if refusal:
         raise UsageError(f"--grid {text}: {refusal}", code="usage.grid")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from sdcli.commands.options.parsing import (
     parse_verbosity,
 )
 from sdcli.errors import ExitCode, UsageError
+from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.readers.txt import read_plain_lines
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
@@ -91,7 +91,7 @@ def generate(
     said = sweepable.request_options(locals())
     asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
     if grid and seed in (None, "-1"):
-        said["seed"] = str(secrets.randbits(32))  # the same one in every cell
+        said["seed"] = str(random_seed())  # the same one in every cell
         asked = sweepable.build_template(said, context, replace, wildcards, wildcard_mode)
     watching = parse_preview(preview, preview_out, preview_vae, quiet)
     from sdcli.runner.deliver import run
@@ -115,7 +115,6 @@ def generate(
         tar=format == "tar",
         on_result=grids.add if grids else None,
         preview=watching,
-        wildcards=asked.wildcards,
     )
     limit = parse_batch_size(batch_size)
     code = run(_open_prompts(prompts, asked), delivery, batch_size=limit)
@@ -126,7 +125,12 @@ def generate(
 
 def _open_prompts(prompts: list[str], asked: RequestTemplate) -> RequestSource:
     if prompts == [STDIN]:
-        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(asked).expand)
+        return StreamSource(
+            sys.stdin.fileno(),
+            read_plain_lines,
+            EntryExpander(asked).expand,
+            wildcards=asked.wildcards,
+        )
     if STDIN in prompts:
         raise UsageError(
             "- reads all prompts from stdin, and cannot stand beside others",
@@ -137,7 +141,8 @@ def _open_prompts(prompts: list[str], asked: RequestTemplate) -> RequestSource:
         if not any(replacement.old in prompt for prompt in prompts):
             raise replacement.unused_error()
     return IterableSource(
-        request for prompt in prompts for request in asked.expand({"prompt": (prompt,)})
+        (request for prompt in prompts for request in asked.expand({"prompt": (prompt,)})),
+        asked.wildcards,
     )
 
 

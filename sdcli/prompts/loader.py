@@ -110,5 +110,5 @@ def _validate_file(
 def validated_requests(entry: PromptEntry, expander: EntryExpander) -> Iterator[GenerationRequest]:
     """The requests of an entry, once all of them are found good. Raises UsageErrors."""
     if faults := expander.validate(entry):
-        raise UsageErrors(faults, outcome="no more was drawn", remedy=KEEP_GOING)
+        raise UsageErrors(faults, outcome="no more was drawn", summary_hint=KEEP_GOING)
     yield from expander.expand(entry)

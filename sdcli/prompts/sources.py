@@ -10,13 +10,20 @@ from typing import Protocol
 
 from sdcli.errors import UsageError
 from sdcli.prompts.entry import PromptEntry, Reader
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 
 _CHUNK = 65_536
 
 
 class RequestSource(Protocol):
-    """A source of requests. A batch is what has already arrived, so none waits for a second one."""
+    """A source of requests. A batch is what has already arrived, so none waits for a second one.
+
+    `wildcards` fill the prompts of its requests that have no seed yet.
+    """
+
+    @property
+    def wildcards(self) -> Wildcards | None: ...
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         """Up to `limit` requests that are there; with `wait` at least one, or none at the end."""
@@ -25,8 +32,11 @@ class RequestSource(Protocol):
 class IterableSource:
     """Requests that are all known from the start."""
 
-    def __init__(self, requests: Iterable[GenerationRequest]) -> None:
+    def __init__(
+        self, requests: Iterable[GenerationRequest], wildcards: Wildcards | None = None
+    ) -> None:
         self._requests = iter(requests)
+        self.wildcards = wildcards
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         del wait  # none is ever late
@@ -48,7 +58,9 @@ class StreamSource:
         *,
         name: str = "stdin",
         skip: Callable[[UsageError], None] | None = None,
+        wildcards: Wildcards | None = None,
     ) -> None:
+        self.wildcards = wildcards
         self._feed = _Feed(descriptor)
         self._reading = read(self._feed, name)
         self._requests_of = requests_of

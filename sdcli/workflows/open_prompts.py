@@ -14,6 +14,7 @@ from sdcli.prompts.files import is_stream
 from sdcli.prompts.formats import Format, get_reader
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
+from sdcli.shard import Shard
 
 if TYPE_CHECKING:
     from sdcli.terminal.console import Console
@@ -64,7 +65,7 @@ def open_prompts(
     from sdcli.planning.validation import RequestValidator
 
     [name] = streams
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    if not Shard.from_environment().is_whole_run:
         raise UsageError(
             f"{name} cannot be read by several ranks",
             code="usage.file",
@@ -86,6 +87,7 @@ def open_prompts(
         partial(validated_requests, expander=EntryExpander(asked, RequestValidator())),
         name="stdin" if stdin else name,
         skip=leave_out if keep_going or dry_run else None,
+        wildcards=asked.wildcards,
     )
     return prompts
 
@@ -103,8 +105,8 @@ def _open_files(
     examine = RequestValidator()
     findings = validate_files(files, format_name, asked, examine)
     if findings.errors and (not keep_going or not findings.good):
-        remedy = KEEP_GOING if findings.good else "mend them"
-        raise UsageErrors(findings.errors, findings.total_errors, remedy=remedy)
+        hint = KEEP_GOING if findings.good else "fix them and run again"
+        raise UsageErrors(findings.errors, findings.total_errors, summary_hint=hint)
     for error in findings.errors:
         talk.error(error)
     for warning in findings.warnings:
@@ -112,7 +114,8 @@ def _open_files(
 
     def requests() -> RequestSource:
         return IterableSource(
-            load_requests(files, format_name, asked, examine if findings.errors else None)
+            load_requests(files, format_name, asked, examine if findings.errors else None),
+            asked.wildcards,
         )
 
     return PromptSource(requests(), findings.images, findings.total_errors, requests)

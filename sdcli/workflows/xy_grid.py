@@ -131,9 +131,9 @@ def write_batch_grids(
     grids, shelf = XYGrids(axes=axes), ResultWriter(replace(delivery, rerun=None))
     try:
         assert shelf.jobs is not None
-        planner = Planner(lambda warning: None, shelf.jobs.draw_seed, delivery.wildcards)
+        planner = Planner(lambda warning: None, shelf.jobs.draw_seed, source.wildcards)
         while jobs := planner.plan(source.take(PLANNING_WINDOW, wait=True)):
-            for job, path in shelf.jobs.completed(jobs):
+            for job, path in shelf.jobs.completed(shelf.jobs.number_jobs(jobs)):
                 grids.add_lazy(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
         yield from grids.write(delivery)
     finally:
@@ -169,5 +169,5 @@ def _remaining_fields(job: Job, axes: Sequence[str]) -> Hashable:
         *_IGNORED_FIELDS,
         *(part for name in axes for part in _AXIS_FIELDS.get(name, (name,))),
     }
-    facts = {**vars(job), **vars(job.spec)}
+    facts = {**job.field_values(), **vars(job.spec)}
     return tuple((name, repr(value)) for name, value in facts.items() if name not in left_out)

@@ -80,7 +80,7 @@ def test_every_error_is_told_before_anything_is_drawn(run_cli, tmp_path):
         "a.txt:5:10",
     ]
     assert "did you mean steps?" in ran.stderr
-    assert ran.stderr.splitlines()[-2] == "sdcli: error: 5 errors, nothing was drawn"
+    assert ran.stderr.splitlines()[-2] == "sdcli: error: 5 errors, nothing was generated"
     assert not (tmp_path / "outputs").exists()
 
 

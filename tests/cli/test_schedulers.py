@@ -266,7 +266,7 @@ def test_a_cell_of_the_grid_is_the_image_that_generate_makes(compared, run_cli):
         (["--schedulers", "ddim,DDIM"], "are both DDIM"),
         (["--schedulers", ","], "none named"),
         (["--steps", "4,x"], "not numbers from 1 to 1000"),
-        (["--schedulers", "lcm", "--steps", "60"], "more than the 50 that LCM takes"),
+        (["--schedulers", "lcm", "--steps", "60"], "more than the 50 that LCM supports"),
         (["-o", "-"], "stdout is the table's"),
         (["--reference-steps", "0"], "--reference-steps"),
     ],

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import build_pipeline_spec, drawn_seed, parse_verbosity
+from sdcli.commands.options.parsing import build_pipeline_spec, parse_verbosity
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
+from sdcli.planning.resolve import random_seed
 from sdcli.request import EMBEDDED
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
@@ -68,11 +69,12 @@ def encode(
     several = len(files) > 1
     home = prepare_latents_output(out, several=several, force=force)
     loaded = engine.load_vae(spec)
-    first = drawn_seed(seed) if sample else None
+    if sample and seed is None:
+        seed = random_seed()
 
     def work(item: tuple[int, str]) -> Iterator[dict[str, Any]]:
         index, file = item
-        own = None if first is None else first + index
+        own = None if seed is None else seed + index
         latents, facts = _encode(loaded, Path(file).expanduser(), own, vae_tiling or "auto")
         path = write_encoded_latents(latents, facts, home, several=several, force=force)
         yield {"path": path, **facts, "shape": list(latents.shape)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
 
 from sdcli.errors import DeviceError
+from sdcli.shard import Shard
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -59,7 +59,8 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 
 def _default() -> str:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    shard = Shard.from_environment()
+    if not shard.is_whole_run:
         # Not PartialState: it waits for all ranks, and one with nothing to do never comes here.
-        return f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+        return f"cuda:{shard.local_rank}" if torch.cuda.is_available() else "cpu"
     return str(PartialState().default_device.type)

@@ -61,3 +61,12 @@ def _opaque(image: Image) -> tuple[Image, list[str]]:
         return image.convert("RGB"), []
     paper = Pillow.new("RGBA", layer.size, "white")
     return Pillow.alpha_composite(paper, layer).convert("RGB"), ["what is transparent became white"]
+
+
+def resize_pixels(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Scale pixels (height, width, 3) to another size by averaging boxes."""
+    import numpy as np
+    from PIL import Image as Pillow
+
+    image = Pillow.fromarray(pixels).resize((width, height), Pillow.Resampling.BOX)
+    return np.asarray(image)

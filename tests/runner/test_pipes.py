@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.storage.images.codec import read_image_info
-from tests.batch.conftest import clutter, pictures
+from tests.runner.conftest import hash_images, list_leftovers
 
 ROOT = Path(__file__).parents[2]
 TINY = "--steps 1 --size 64x64 --device cpu --seed 7"
@@ -40,7 +40,7 @@ def test_several_images_are_a_tar_on_stdout_and_xargs_takes_paths(tmp_path: Path
     ran = shell(f"sdcli generate 'a cat' 'a dog' {TINY} -o - --format tar | tar xv", tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.split() == ["0001-a-cat-7.png", "0002-a-dog-7.png"]
-    assert len(pictures(tmp_path)) == 2
+    assert len(hash_images(tmp_path)) == 2
     ran = shell("ls *.png | xargs -n 1 basename -s .png", tmp_path)
     assert ran.stdout.split() == ["0001-a-cat-7", "0002-a-dog-7"]
 
@@ -79,9 +79,9 @@ def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     told = [line for line in ran.stderr.splitlines() if "images made" in line]
     assert [line.split("sdcli: ")[1] for line in told] == ["4 images made"] * 2
-    together = pictures(tmp_path / "outputs")
+    together = hash_images(tmp_path / "outputs")
     assert sorted(Path(path).name for path in ran.stdout.split()) == sorted(together)
-    assert clutter(tmp_path / "outputs") == []
+    assert list_leftovers(tmp_path / "outputs") == []
     again = subprocess.run(
         [sys.executable, *sdcli], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
         check=True,
@@ -91,7 +91,7 @@ def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, *sdcli], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True
     )
-    assert pictures(tmp_path / "outputs") == together
+    assert hash_images(tmp_path / "outputs") == together
 
 
 def test_prompts_that_come_late_are_drawn_as_they_come(tmp_path: Path) -> None:

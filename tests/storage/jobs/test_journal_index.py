@@ -22,7 +22,7 @@ entries = st.builds(
     name=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     sha256=hashes,
     pixels_sha256=hashes,
-    beside=st.lists(st.text("ab.", max_size=4)).map(tuple),
+    companions=st.lists(st.text("ab.", max_size=4)).map(tuple),
     former=st.frozensets(hashes),
     error=st.none() | st.text(max_size=9),
     serial=st.integers(0, 2**40),

@@ -57,7 +57,7 @@ def _open_preview_file(out: str, options: RunOptions) -> PreviewFile:
     path = Path(out)
     if path.suffix.lower() not in FORMATS or path == Path(options.out):
         raise UsageError(
-            f"--preview-out: {out} is not an image file, or is that of --out",
+            f"--preview-out: {out} is not a supported image file, or is the file of --out",
             code="usage.preview",
             hint="e.g. --preview-out now.png",
         )

@@ -121,7 +121,7 @@ def _check_companions(destination: Destination, options: RunOptions) -> None:
 def _check_stdout(options: RunOptions) -> None:
     if options.tar and options.out != "-":
         raise UsageError(
-            f"--format tar writes to stdout, but --out is {options.out}",
+            f"--format tar: a tar is written to stdout, but --out is {options.out}",
             code="usage.format",
             hint="add `--out -`",
         )
@@ -129,7 +129,7 @@ def _check_stdout(options: RunOptions) -> None:
         options.report != "paths" or options.sidecar or options.save_latents
     ):
         raise UsageError(
-            "--out - writes the image to stdout, which cannot also take JSON, latents or a sidecar",
+            "--out -: stdout takes the image alone, without JSON, latents or a sidecar",
             code="usage.out",
             hint="give --out a file or a folder",
         )

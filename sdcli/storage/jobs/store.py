@@ -68,10 +68,10 @@ class JobStore:
 
     def draw_seed(self, job: Job) -> int:
         """Draw a seed of 32 bits for a job without one: random, but the same in every start."""
-        # Only the text before the prompt tells this job from the one that will have the seed.
+        # Counted under another prompt, apart from jobs that were given the seed 0.
         unseeded = replace(job, seed=0, prompt=f"unseeded\n{job.prompt}")
         occurrence = self._journal.next_occurrence(unseeded.id)
-        text = f"{self._journal.entropy} {unseeded.id} {occurrence}"
+        text = f"{self._journal.entropy} {job.id} {occurrence}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
     def number_jobs(self, jobs: Sequence[Job]) -> list[Job]:

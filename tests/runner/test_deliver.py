@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "outputs"
 
 
-def test_a_second_start_makes_nothing(run_batch: RunBatch, folder: Path) -> None:
+def test_a_second_start_generates_nothing(run_batch: RunBatch, folder: Path) -> None:
     first = run_batch(THREE)
     assert [path.name for path in first.paths] == [
         "0001-a-cat-7.png", "0002-a-dog-7.png", "0003-a-red-star-7.png",
@@ -40,7 +40,7 @@ def test_a_second_start_makes_nothing(run_batch: RunBatch, folder: Path) -> None
     assert list_leftovers(folder) == []
 
 
-def test_what_is_missing_is_made_under_its_own_name(run_batch: RunBatch, folder: Path) -> None:
+def test_a_missing_image_is_made_again_under_its_name(run_batch: RunBatch, folder: Path) -> None:
     run_batch(THREE)
     whole = hash_images(folder)
     (folder / "0002-a-dog-7.png").unlink()
@@ -75,7 +75,9 @@ def test_equal_lines_are_different_jobs(run_batch: RunBatch, folder: Path) -> No
     assert run_batch([THREE[0]] * 3).done["made"] == 0
 
 
-def test_seeds_that_nobody_chose_stay(run_batch: RunBatch, folder: Path, tmp_path: Path) -> None:
+def test_random_seeds_stay_the_same_in_a_folder(
+    run_batch: RunBatch, folder: Path, tmp_path: Path
+) -> None:
     unseeded = [make_request("a cat", seed=None), make_request("a cat", seed=None, count=2)]
     first = run_batch(unseeded)
     assert len({event["seed"] for event in first.events if event["event"] == "image"}) == 3
@@ -88,7 +90,7 @@ def test_seeds_that_nobody_chose_stay(run_batch: RunBatch, folder: Path, tmp_pat
     assert elsewhere.done["made"] == 3
 
 
-def test_an_altered_file_is_kept_and_its_image_made_again(
+def test_an_altered_file_is_kept_and_its_image_is_made_again(
     run_batch: RunBatch, folder: Path
 ) -> None:
     from PIL import Image
@@ -105,7 +107,9 @@ def test_an_altered_file_is_kept_and_its_image_made_again(
     assert "1 made again for a lost or altered file" in second.stderr
 
 
-def test_a_file_saved_anew_with_the_same_pixels_is_done(run_batch: RunBatch, folder: Path) -> None:
+def test_a_file_that_was_saved_again_with_the_same_pixels_is_done(
+    run_batch: RunBatch, folder: Path
+) -> None:
     from PIL import Image
 
     [path] = run_batch(THREE[:1]).paths
@@ -114,7 +118,7 @@ def test_a_file_saved_anew_with_the_same_pixels_is_done(run_batch: RunBatch, fol
     assert run_batch(THREE[:1]).done["made"] == 0
 
 
-def test_redo_makes_all_again_in_place(run_batch: RunBatch, folder: Path) -> None:
+def test_redo_replaces_all_images(run_batch: RunBatch, folder: Path) -> None:
     run_batch(THREE)
     whole = hash_images(folder)
     again = run_batch(THREE, rerun="all")
@@ -131,7 +135,7 @@ def test_a_lost_folder_is_a_new_start(run_batch: RunBatch, folder: Path) -> None
     assert hash_images(folder) == whole
 
 
-def test_a_lost_journal_is_written_again_from_the_images(run_batch: RunBatch, folder: Path) -> None:
+def test_a_lost_journal_is_rebuilt_from_the_images(run_batch: RunBatch, folder: Path) -> None:
     run_batch(THREE)
     (folder / "sdcli-journal.jsonl").unlink()
     second = run_batch(THREE)
@@ -139,7 +143,7 @@ def test_a_lost_journal_is_written_again_from_the_images(run_batch: RunBatch, fo
     assert run_batch(THREE).done["skipped"] == 3
 
 
-def test_without_records_the_journal_is_enough(run_batch: RunBatch, folder: Path) -> None:
+def test_without_metadata_the_journal_is_enough(run_batch: RunBatch, folder: Path) -> None:
     run_batch(THREE, metadata=False)
     assert run_batch(THREE, metadata=False).done["made"] == 0
 
@@ -158,7 +162,7 @@ def test_a_torn_line_costs_only_its_own_image(run_batch: RunBatch, folder: Path)
     )
 
 
-def test_numbered_files_beside_their_records_and_latents(
+def test_numbered_files_have_their_sidecars_and_latents(
     run_batch: RunBatch, tmp_path: Path
 ) -> None:
     more = {
@@ -178,7 +182,7 @@ def test_numbered_files_beside_their_records_and_latents(
     ]  # fmt: skip
 
 
-def test_a_job_that_failed_waits_for_retry_failed(
+def test_a_failed_job_runs_again_with_retry_failed_only(
     run_batch: RunBatch, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sdcli import engine
@@ -204,7 +208,7 @@ def test_a_job_that_failed_waits_for_retry_failed(
     assert len(hash_images(folder)) == 3
 
 
-def test_groups_load_once_and_come_out_in_the_file_s_order(
+def test_pipelines_load_once_and_images_are_reported_in_order(
     run_batch: RunBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sdcli import engine
@@ -223,7 +227,7 @@ def test_groups_load_once_and_come_out_in_the_file_s_order(
     assert sizes == [3] * 6
 
 
-def test_the_job_is_told_in_the_record(run_batch: RunBatch, folder: Path) -> None:
+def test_the_record_names_the_job(run_batch: RunBatch, folder: Path) -> None:
     [path] = run_batch(THREE[:1]).paths
     line = json.loads((folder / "sdcli-journal.jsonl").read_text().splitlines()[-1])
     assert line["job"] == read_image_info(path)["record"]["job"]
@@ -231,7 +235,7 @@ def test_the_job_is_told_in_the_record(run_batch: RunBatch, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_finishes_what_is_in_flight_and_the_second_does_not_wait(
+def test_ctrl_c_finishes_the_images_in_progress_and_a_second_one_stops(
     run_batch: RunBatch, folder: Path, times: int
 ) -> None:
     def interrupt() -> None:

@@ -1,4 +1,4 @@
-"""Pipes as people lay them: tar, xargs, jq, head; and two ranks of torchrun."""
+"""Pipes to tar, xargs, jq and head; and two ranks of torchrun."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def needs(tool: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} here")
 
 
-def test_several_images_are_a_tar_on_stdout_and_xargs_takes_paths(tmp_path: Path) -> None:
+def test_stdout_can_be_a_tar_of_several_images(tmp_path: Path) -> None:
     ran = shell(f"sdcli generate 'a cat' 'a dog' {TINY} -o - --format tar | tar xv", tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.split() == ["0001-a-cat-7.png", "0002-a-dog-7.png"]
@@ -46,7 +46,7 @@ def test_several_images_are_a_tar_on_stdout_and_xargs_takes_paths(tmp_path: Path
 
 
 @needs("jq")
-def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+def test_jq_reads_events_and_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     made = f"printf 'a cat\\na dog\\n' | sdcli generate - {TINY} --jsonl"
     ran = shell(f"{made} | jq -r 'select(.event==\"image\") | .path'", tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -58,7 +58,7 @@ def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     assert ran.stderr == ""
 
 
-def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
+def test_two_ranks_make_the_images_of_one_process(tmp_path: Path) -> None:
     prompts = [f"a cat {i}" for i in range(5)] + ["a {red|blue} star --seed 3", "a dog --count 2"]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n")
     sdcli = [
@@ -94,8 +94,8 @@ def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
     assert hash_images(tmp_path / "outputs") == together
 
 
-def test_prompts_that_come_late_are_drawn_as_they_come(tmp_path: Path) -> None:
-    """As `tail -f prompts.txt | sdcli generate - | while read p` would have them."""
+def test_prompts_from_a_pipe_are_generated_as_they_arrive(tmp_path: Path) -> None:
+    """As in `tail -f prompts.txt | sdcli generate - | while read path`."""
     argv = [sys.executable, "-m", "sdcli", "generate", "-", *TINY.split(), "-o", "out"]
     process = subprocess.Popen(
         argv,

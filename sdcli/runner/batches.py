@@ -24,7 +24,7 @@ _MAX_FAILED_TOGETHER: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResumeFrom:
+class ResumeSource:
     """Saved latents to continue from: those after `step` steps of the `request` they belong to."""
 
     latents: LatentsSource
@@ -43,7 +43,7 @@ class BatchGenerator:
     batch_size: int | None = 1
     save_latents: LatentsSelection | str | None = None
     sinks: Sequence[LatentsSink] = ()
-    resume: ResumeFrom | None = None
+    resume: ResumeSource | None = None
     on_step: Callable[[StepEvent], None] | None = None
     warn: Callable[[str], None] | None = None
     skip_unloadable: bool = False
@@ -105,7 +105,7 @@ class BatchGenerator:
             yield pipeline
 
 
-def _find_start(pipeline: LoadedPipeline, job: Job, resume: ResumeFrom) -> ResumePoint:
+def _find_start(pipeline: LoadedPipeline, job: Job, resume: ResumeSource) -> ResumePoint:
     from sdcli import engine
 
     [recorded_job] = resolve_jobs(resume.request, fetch_defaults(job.spec), 0)

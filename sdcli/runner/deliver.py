@@ -13,7 +13,7 @@ from sdcli.job import Job
 from sdcli.latents import LatentsSink
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult, JobFailure, StepEvent
-from sdcli.runner.batches import ResumeFrom
+from sdcli.runner.batches import ResumeSource
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.loop import iter_results
 from sdcli.runner.options import RunOptions
@@ -33,7 +33,7 @@ def run(
     options: RunOptions,
     *,
     batch_size: int | None = 1,
-    resume: ResumeFrom | None = None,
+    resume: ResumeSource | None = None,
     cache: PipelineCache = DEFAULT_CACHE,
 ) -> ExitCode:
     """Generate the requests as they arrive; save and report each image as soon as it is done.

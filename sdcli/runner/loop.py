@@ -16,7 +16,7 @@ from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import IterableSource, RequestSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
-from sdcli.runner.batches import BatchGenerator, ResumeFrom
+from sdcli.runner.batches import BatchGenerator, ResumeSource
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 
@@ -60,7 +60,7 @@ def iter_results(
     batch_size: int | None = 1,
     save_latents: LatentsSelection | str | None = None,
     sinks: Sequence[LatentsSink] = (),
-    resume: ResumeFrom | None = None,
+    resume: ResumeSource | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Callable[[str], None] | None = None,
     jobs: JobStore | None = None,

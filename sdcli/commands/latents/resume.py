@@ -62,7 +62,7 @@ def resume(
       sdcli latents resume outputs/0001-a-cat-7.png --from-step 6 --prompt "a dog"
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
-    from sdcli.runner.batches import ResumeFrom
+    from sdcli.runner.batches import ResumeSource
     from sdcli.runner.deliver import run
     from sdcli.runner.options import RunOptions
     from sdcli.storage.latents.reader import read_latents_file
@@ -100,7 +100,7 @@ def resume(
     )
     if warning := _of_two_runs(dump, from_step):
         Console(verbosity=delivery.verbosity).warn(warning)
-    start = ResumeFrom(latents=dump, request=was, step=from_step)
+    start = ResumeSource(latents=dump, request=was, step=from_step)
     return run(IterableSource([request]), delivery, resume=start)
 
 

@@ -39,8 +39,8 @@ class JobStore:
     """The jobs of one folder of images. Opening it removes temporary files of dead processes.
 
     `rerun` makes failed jobs, or all, a second time; `shard` is this process's share of the jobs.
-    `counts` counts the jobs that were not new: done, failed, lost, elsewhere (made by another
-    process). Raises OutputError.
+    `counts` counts jobs by their state when they were taken: new, done, failed, again or lost, and
+    those made by another process since as "elsewhere". Raises OutputError.
     """
 
     def __init__(

@@ -56,7 +56,8 @@ def text_bar(value: float, largest: float, width: int = 32) -> str:
     """A bar of at most `width` characters, exact to an eighth of a character."""
     if not largest > 0 or not value > 0:
         return ""
-    eighths = min(round(value / largest * width * 8), width * 8)
+    # The minimum first: the quotient of a very small `largest` is infinite.
+    eighths = round(min(1.0, value / largest) * width * 8)
     return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 

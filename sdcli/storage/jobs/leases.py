@@ -47,7 +47,6 @@ class JobLeases:
         path = self._path(key)
         with files.os_errors_as_output_errors(path):
             if not self._heartbeat.is_alive():
-                self._folder.mkdir(parents=True, exist_ok=True)
                 self._heartbeat.start()
             acquired = self._create(path) or self._take_over(path)
         if acquired:
@@ -87,10 +86,7 @@ class JobLeases:
 
     def _create(self, path: Path) -> bool:
         """Create the file together with its content, so that no process sees an empty one."""
-        # Another process may have ended, and removed the folder.
-        self._folder.mkdir(exist_ok=True)
-        temporary = files.temporary_name(self._folder)
-        temporary.write_text(self._owner)
+        temporary = self._write_temporary()
         try:
             # Unlike rename, link fails when the name exists.
             os.link(temporary, path)
@@ -100,11 +96,26 @@ class JobLeases:
             temporary.unlink(missing_ok=True)
         return True
 
+    def _write_temporary(self) -> Path:
+        while True:
+            # A process that ends removes the folder if it is empty: perhaps between these lines, or
+            # within Path.mkdir(exist_ok=True), which asks once more whether it is a folder.
+            with suppress(FileExistsError):
+                os.mkdir(self._folder)
+            temporary = files.temporary_name(self._folder)
+            with suppress(FileNotFoundError):
+                temporary.write_text(self._owner)
+                return temporary
+
     def _take_over(self, path: Path) -> bool:
-        with files.folder_lock(self._folder):
-            if not _is_stale(path):
-                return False
-            path.unlink(missing_ok=True)
+        try:
+            with files.folder_lock(self._folder):
+                if not _is_stale(path):
+                    return False
+                path.unlink(missing_ok=True)
+                return self._create(path)
+        except FileNotFoundError:
+            # The owner has released the lease meanwhile, and removed the folder.
             return self._create(path)
 
     def _touch_held(self) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -95,3 +96,26 @@ def test_an_unreadable_lease_is_respected(
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "ab-0").write_text("written by a later version")
     assert not open_leases().acquire(KEY)
+
+
+def test_a_process_may_end_while_another_one_leases(tmp_path: Path) -> None:
+    """The last one removes the folder, in which the other is about to create its file."""
+    errors: list[BaseException] = []
+
+    def lease_repeatedly(number: int) -> None:
+        try:
+            for _ in range(300):
+                leases = JobLeases(tmp_path)
+                leases.acquire(("ab", number))
+                leases.acquire(("ab", 2))  # both want this one
+                leases.close()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=lease_repeatedly, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert not (tmp_path / FOLDER).exists()

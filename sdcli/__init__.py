@@ -1,12 +1,13 @@
-"""Stable Diffusion on the command line, and the same from Python:
+"""Generate images with Stable Diffusion, on the command line or from Python.
 
     from sdcli import GenerationRequest, generate
 
     [result] = generate(GenerationRequest(prompt="a cat and a guitar", seed=7))
     result.pixels  # (height, width, 3) uint8
 
-`generate` takes one request or several and returns a result for each image; nothing is written.
-Importing sdcli is cheap: torch comes in with the first image.
+`generate` takes one request or several and returns a result for each image, without writing files.
+It may be called from several threads. Importing sdcli is fast: torch is imported with the first
+image.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sdcli.runner.loop import generate as generate
 
 
-_HOMES = {
+_MODULES = {
     "GenerationRequest": "sdcli.request",
     "GenerationResult": "sdcli.result",
     "PipelineSpec": "sdcli.request",
@@ -35,6 +36,6 @@ __all__ = ["GenerationRequest", "GenerationResult", "PipelineSpec", "SdcliError"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""All that can go wrong: exceptions that know their exit code and the next thing to type."""
+"""Define the exceptions of sdcli, with their exit codes and hints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the process says to the shell. Codes are append-only."""
+    """Exit codes of the process. Codes are only ever added."""
 
     OK = 0
     INTERNAL = 1
@@ -22,12 +22,16 @@ class ExitCode(IntEnum):
     NUMERICS = 8
     PARTIAL = 9
     DIFFERENT = 10
+    # As a shell reports a process that a signal ended: 128 + SIGINT, 128 + SIGPIPE.
     INTERRUPTED = 130
-    CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell sees any tool whose reader went away
+    CLOSED_PIPE = 141
 
 
 class SdcliError(Exception):
-    """An error of the user's world, told in one line. `code` is its stable name for programs."""
+    """Base of the errors that are reported to the user in one line.
+
+    `code` is a stable name for programs; `hint` says what to do or type next.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.INTERNAL
 
@@ -39,22 +43,25 @@ class SdcliError(Exception):
 
 
 class UsageError(SdcliError):
-    """A flag, a value or a prompt file that cannot be meant."""
+    """An invalid option, value or prompt file."""
 
     exit_code = ExitCode.USAGE
 
 
 class UsageErrors(UsageError):
-    """Several of them at once, as the bad lines of a prompt file. `total` may be more than are
-    told; `outcome` and `remedy` are for the summary."""
+    """Several usage errors, such as all invalid lines of a prompt file.
+
+    `total` may be more than the errors that are listed. `outcome` and `summary_hint` are for the
+    line below the list.
+    """
 
     def __init__(
         self,
         errors: Sequence[UsageError],
         total: int | None = None,
         *,
-        outcome: str = "nothing was drawn",
-        remedy: str = "mend them",
+        outcome: str = "nothing was generated",
+        summary_hint: str = "fix them and run again",
     ) -> None:
         self.several = tuple(errors)
         count = total or len(self.several)
@@ -62,21 +69,21 @@ class UsageErrors(UsageError):
         message = first.message if count == 1 else f"{count} errors, the first: {first.message}"
         super().__init__(message, code=first.code, hint=first.hint)
         self._summary = f"{count} errors, {outcome}"
-        self._remedy = remedy
+        self._summary_hint = summary_hint
 
     def summary(self) -> UsageError:
-        """What stands below the list of them."""
-        return UsageError(self._summary, code=self.code, hint=self._remedy)
+        """The line to print below the list of errors."""
+        return UsageError(self._summary, code=self.code, hint=self._summary_hint)
 
 
 class ModelError(SdcliError):
-    """A model or a part of one that is missing, gated, offline or incompatible."""
+    """A model or a component that is missing, gated, offline or incompatible."""
 
     exit_code = ExitCode.MODEL
 
 
 class DeviceError(SdcliError):
-    """No such device, or out of memory after the ladder was tried."""
+    """A device that does not exist, or that ran out of memory after every fallback."""
 
     exit_code = ExitCode.DEVICE
 
@@ -100,31 +107,25 @@ class CorruptError(SdcliError):
 
 
 class NumericsError(SdcliError):
-    """NaN or infinity after the ladder was tried."""
+    """NaN or infinity after every fallback."""
 
     exit_code = ExitCode.NUMERICS
 
 
-class PartialError(SdcliError):
-    """Some jobs of a run failed; the others are written."""
-
-    exit_code = ExitCode.PARTIAL
-
-
 class DifferentError(SdcliError):
-    """A check found another image than the recorded one."""
+    """An image that a check found to differ from its record."""
 
     exit_code = ExitCode.DIFFERENT
 
 
 class Interrupted(SdcliError):
-    """Ctrl-C: what was finished is on disk."""
+    """A run ended by Ctrl-C; finished images are on disk."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint naming what was probably meant, or None when nothing is near."""
+    """A hint naming the closest known name, or None when none is close."""
     by_key = {candidate.lower(): candidate for candidate in known}
     near = get_close_matches(name.lower(), by_key, n=1, cutoff=0.6)
     return f"did you mean {by_key[near[0]]}?" if near else None

@@ -1,4 +1,4 @@
-"""One image to be made, with nothing left to choose."""
+"""Define a job: one image to be made, with every choice already taken."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import hashlib
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
-from typing import Final
+from functools import cached_property
+from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, PipelineSpec
 
 TimingKey = tuple[object, ...]
-"""What decides how long an image takes, on one machine."""
+"""The settings that decide how long an image takes on one machine."""
+
+Rerun = Literal["failed", "all"]
+"""Which finished jobs of a folder to run again: those that failed, or all."""
+
+_ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One image to be made, with nothing left to choose. `index` counts from 0 over the run.
+    """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
-    `scheduler_label` names the scheduler for people and resolves to it again. `fingerprint` tells
-    the model's and VAE's files apart, "" when nobody asked. `occurrence` counts equal jobs of one
-    run from 0.
+    `scheduler_label` is the scheduler's display name and resolves to it again. `fingerprint`
+    identifies the files of the model and the VAE, and is "" when they were not looked up.
+    `occurrence` counts equal jobs of one run from 0.
     """
 
     index: int
@@ -52,6 +58,40 @@ class Job:
             **{**values, "negative_prompt": self.negative_prompt or None},
         )
 
+    @cached_property
+    def id(self) -> str:
+        """32 hex digits of everything that decides the pixels.
+
+        An edited job has another id, a moved one the same. Models count by their files where
+        `fingerprint` is known, never by path. `dtype` counts as requested and the device does not
+        count, so that a run can be resumed on another machine.
+        """
+        # Journals and records of version 0.1.0 hold these digits: the text must stay the same, so a
+        # field that came later is left out at its default.
+        facts = {
+            f.name: value
+            for f in fields(self)
+            if f.name not in _NOT_IN_ID
+            and ((value := getattr(self, f.name)) != f.default or f.name in _FIRST_DEFAULTS)
+        }
+        facts["scheduler"] = [self.scheduler.class_name, self.scheduler.config]
+        facts["dtype"] = self.spec.dtype
+        if not self.fingerprint:
+            facts["files"] = [self.spec.model, self.spec.vae, self.spec.variant]
+        text = json.dumps(facts, sort_keys=True, default=repr)
+        return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+
+    def field_values(self) -> dict[str, Any]:
+        """The fields by name, in their order."""
+        # Not vars(): once `id` was computed, its value is an attribute there, too.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+_NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
+"""Fields that do not decide the pixels, or (the spec) not in the form in which they are written."""
+
+_FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
+"""Fields with a default that version 0.1.0 had."""
 
 JOB_SETTINGS: Final = tuple(
     f.name for f in fields(Job) if f.name in REQUEST_FIELDS and f.name != "scheduler"
@@ -59,43 +99,13 @@ JOB_SETTINGS: Final = tuple(
 """The fields that a job takes over from its request."""
 
 
-_IRRELEVANT_TO_PIXELS: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
-"""Fields of a job that do not decide its pixels, or (the spec) not as they are written."""
-
-
-_FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
-"""Fields with a default that version 0.1.0 had."""
-
-
-def job_id(job: Job) -> str:
-    """32 hex digits of all that decides the pixels: an edited job is another, a moved one is not.
-
-    Models count by their files where `fingerprint` is known, never by path; `dtype` counts as asked
-    for, and the device not at all, so that a run may go on elsewhere.
-    """
-    facts = {
-        f.name: value
-        for f in fields(job)
-        if f.name not in _IRRELEVANT_TO_PIXELS
-        # A field that came after 0.1.0 is left out at its default: the ids of old journals stay.
-        and ((value := getattr(job, f.name)) != f.default or f.name in _FIRST_DEFAULTS)
-    }
-    choice = job.scheduler
-    facts["scheduler"] = [choice.class_name, choice.config]
-    facts["dtype"] = job.spec.dtype
-    if not job.fingerprint:
-        facts["files"] = [job.spec.model, job.spec.vae, job.spec.variant]
-    text = json.dumps(facts, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def timing_key(job: Job) -> TimingKey:
-    """Model, size, scheduler, steps, and whether the UNet sees each step twice."""
-    guided = job.guidance_scale > 1
+    """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
+    has_guidance = job.guidance_scale > 1
     size = (job.width, job.height)
-    return (job.spec.model, *size, job.scheduler_label, job.num_inference_steps, guided)
+    return (job.spec.model, *size, job.scheduler_label, job.num_inference_steps, has_guidance)
 
 
 def batch_key(job: Job) -> Hashable:
-    """Jobs with equal keys may be denoised in one batch."""
+    """Jobs with equal keys can be denoised in one batch."""
     return replace(job, index=0, prompt="", negative_prompt="", seed=0, occurrence=0)

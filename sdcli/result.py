@@ -1,4 +1,4 @@
-"""What happened: results as the engine hands them over and as the output wrote them."""
+"""Define the results of jobs, as the engine returns them and as they are saved."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class RunInfo:
 
     `timesteps` has one value per UNet call. `sigmas` has one more than `timesteps`, and is None for
     schedulers that do not use sigmas. `scheduler_config` is the configuration that the run uses:
-    the model's file, changed by the scheduler's name and options. `init_noise_sigma` is what the
-    initial noise is multiplied with. `batch_size` counts the images denoised together.
+    the model's file, changed by the scheduler's name and options. `init_noise_sigma` is the factor
+    that scales the initial noise. `batch_size` counts the images denoised together.
     """
 
     job: Job
@@ -52,8 +52,8 @@ class GenerationResult:
     `pixels` is (height, width, 3) uint8. `latents` maps tensor names ("final", "xt_0003") to arrays
     (4, height/8, width/8). `weights` maps a component to the SHA-256 of its file. `seconds` maps a
     phase to its duration: "import" and "load" once per pipeline, "encode", "denoise" and "decode"
-    for the whole batch. `events` are sentences about what happened on the way, such as falling back
-    to a tiled VAE.
+    for the whole batch. `events` are sentences about what happened during the run, such as falling
+    back to a tiled VAE.
     """
 
     run: RunInfo
@@ -71,7 +71,7 @@ class GenerationResult:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SavedImage:
-    """A result whose file is whole on disk at `path` ("-" is stdout); saving it took `seconds`."""
+    """A result whose file is complete at `path` ("-" is stdout); saving it took `seconds`."""
 
     path: str
     result: GenerationResult
@@ -80,7 +80,7 @@ class SavedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFailure:
-    """Jobs that came to nothing, and why."""
+    """Jobs that failed together, and the error."""
 
     jobs: tuple[Job, ...]
     error: SdcliError

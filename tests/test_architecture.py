@@ -27,7 +27,7 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags"},
+    {"catalog", "numerics", "flags", "shard"},
     {"errors", "versions", "field_info"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
@@ -162,8 +162,14 @@ def test_libraries_live_in_their_rooms() -> None:
 
 
 def test_only_the_shard_reader_asks_for_ranks() -> None:
-    readers = {path.name for path in FILES if "WORLD_SIZE" in path.read_text("utf-8")}
-    assert readers == {"shard.py"}
+    names = {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
+    readers = [
+        path
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert set(readers) == {ROOT / "shard.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

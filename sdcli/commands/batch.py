@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +24,11 @@ from sdcli.flags import (
     ReportFlags,
 )
 from sdcli.prompts.files import is_stream
+from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
 
 if TYPE_CHECKING:
-    from sdcli.prompts.expansion import RequestTemplate
     from sdcli.runner.options import RunOptions
 
 Files = Annotated[
@@ -87,7 +86,6 @@ def batch(
         expected_images=None,
         journal=output.out != STDOUT,
         rerun=parse_rerun(jobs.redo, jobs.retry_failed),
-        wildcards=template.wildcards,
     )
     axes: tuple[str, ...] = ()
     if expansion.grid is not None:
@@ -106,7 +104,7 @@ def batch(
         Console(verbosity=options.verbosity),
     )
     if jobs.dry_run:
-        _print_dry_run(prompts, options, template)
+        _print_dry_run(prompts, options)
         return prompts.worst(ExitCode.OK)
     return _run(prompts, options, limit, axes)
 
@@ -135,17 +133,17 @@ def _check_grid(text: str, files: list[str], request: RequestFlags, out: str) ->
         reason = "the grid is written next to the images, but --out is stdout"
     elif not request.has_seed():
         reason = "the images of a grid need the same seed; add --seed"
-    elif os.environ.get("WORLD_SIZE", "1") != "1":
+    elif not Shard.from_environment().is_whole_run:
         reason = "no rank has all images; run the same command without ranks afterwards"
     if reason:
         raise UsageError(f"--grid {text}: {reason}", code="usage.grid")
 
 
-def _print_dry_run(prompts: PromptSource, options: RunOptions, template: RequestTemplate) -> None:
+def _print_dry_run(prompts: PromptSource, options: RunOptions) -> None:
     from sdcli.runner.dry_run import DryRunTotals, dry_run, open_folder_state
     from sdcli.terminal.dry_run_report import print_dry_run
 
     totals = DryRunTotals()
-    with open_folder_state(options.out, template.wildcards, options.rerun) as folder:
+    with open_folder_state(options.out, options.rerun) as folder:
         jobs = dry_run(prompts.source, totals, options.save_latents, folder)
         print_dry_run(jobs, totals.to_dict, options.report)

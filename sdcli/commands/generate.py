@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from sdcli.flags import (
     PreviewFlags,
     ReportFlags,
 )
+from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.readers.txt import read_plain_lines
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
@@ -72,7 +72,7 @@ def generate(
     """
     if expansion.grid and not request.has_seed():
         # Every cell of the grid must start from the same noise.
-        request = request.with_seed(secrets.randbits(32))
+        request = request.with_seed(random_seed())
     template = request.template(context, expansion)
     grids = None
     if expansion.grid is not None:
@@ -89,7 +89,6 @@ def generate(
         messages,
         expected_images=_count_images(prompts, template),
         on_result=grids.add if grids else None,
-        wildcards=template.wildcards,
     )
     limit = parse_batch_size(batch_size)
     from sdcli.runner.deliver import run
@@ -102,7 +101,12 @@ def generate(
 
 def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSource:
     if prompts == [STDIN]:
-        return StreamSource(sys.stdin.fileno(), read_plain_lines, EntryExpander(template).expand)
+        return StreamSource(
+            sys.stdin.fileno(),
+            read_plain_lines,
+            EntryExpander(template).expand,
+            wildcards=template.wildcards,
+        )
     if STDIN in prompts:
         raise UsageError(
             "- reads prompts from stdin and can't be used with other prompts",
@@ -113,7 +117,8 @@ def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSourc
         if not any(replacement.old in prompt for prompt in prompts):
             raise replacement.unused_error()
     return IterableSource(
-        request for prompt in prompts for request in template.expand({"prompt": (prompt,)})
+        (request for prompt in prompts for request in template.expand({"prompt": (prompt,)})),
+        template.wildcards,
     )
 
 

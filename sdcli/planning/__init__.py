@@ -1,1 +1,1 @@
-"""Resolve requests to jobs, validate them, and group them into batches."""
+"""Resolve requests to jobs, validate them, and group the jobs into batches."""

@@ -1,105 +1,172 @@
-"""How a batch runs: what is left to do, grouped so that nothing loads twice, in shares."""
+"""Group jobs into batches, so that no model loads more often than necessary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Protocol
+from itertools import takewhile
+from typing import Final, Protocol
 
 from sdcli.job import Job, batch_key
+from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import RequestSource
-from sdcli.request import GenerationRequest, PipelineSpec
-
-if TYPE_CHECKING:
-    from sdcli.storage.jobs.store import JobStore
+from sdcli.request import PipelineSpec
 
 PLANNING_WINDOW: Final = 1024
-"""Requests that are looked at together: models that alternate in a file load once in so many."""
+"""Requests that are grouped together: models that alternate in a file load once per window."""
+
+
+class SharedJobs(Protocol):
+    """The part of a job store that batching needs."""
+
+    def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that this process still has to make."""
+
+    def lease(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+        """The jobs to make now, and those that another process is making."""
+
+    def wait_for_others(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
+        """Wait for other processes; yield leased jobs that they did not finish."""
 
 
 class BatchObserver(Protocol):
-    """Hears in which order jobs will be told of."""
+    """Receives the order in which jobs are reported."""
 
-    def expect(self, jobs: Sequence[Job]) -> None: ...
-    def skip(self, jobs: Sequence[Job]) -> None: ...
+    def expect(self, jobs: Sequence[Job]) -> None:
+        """These jobs come next, in this order."""
+
+    def skip(self, jobs: Sequence[Job]) -> None:
+        """These jobs do not come, or not in that order."""
 
 
-def claimed_batches(
-    source: RequestSource,
-    plan: Callable[[Sequence[GenerationRequest]], list[Job]],
-    ledger: JobStore,
-    limit: Callable[[Job], int],
-    order: BatchObserver,
-) -> Iterator[list[Job]]:
-    """What this process has to draw, batch by batch, each one claimed.
+class BatchPlanner(Protocol):
+    """Plans the batches of a run one at a time, so that each can have the size that fits."""
 
-    `limit` tells how many jobs like this one fit into a batch, and may load its pipeline. `order`
-    hears which jobs come, and which of them after all do not.
+    def wait_for_job(self) -> Job | None:
+        """Wait for the first job of the next batch; None at the end of the run."""
+
+    def next_batch(self, size: int) -> list[Job]:
+        """Take up to `size` jobs that can share a batch, beginning with the job waited for.
+
+        Empty when other processes took all of them.
+        """
+
+
+class ArrivalBatchPlanner:
+    """Batches in the order in which requests arrive. A batch never waits for more requests."""
+
+    def __init__(self, source: RequestSource, planner: Planner) -> None:
+        self._source = source
+        self._planner = planner
+        self._jobs: list[Job] = []
+
+    def wait_for_job(self) -> Job | None:
+        """Wait for the first job of the next batch; None at the end of the run."""
+        if not self._jobs:
+            self._jobs = self._planner.plan(self._source.take(1, wait=True))
+        return self._jobs[0] if self._jobs else None
+
+    def next_batch(self, size: int) -> list[Job]:
+        """Take up to `size` jobs that can share a batch and have arrived."""
+        missing = max(0, size - len(self._jobs))
+        self._jobs += self._planner.plan(self._source.take(missing, wait=False))
+        key = batch_key(self._jobs[0])
+        batch = list(takewhile(lambda job: batch_key(job) == key, self._jobs[:size]))
+        self._jobs = self._jobs[len(batch) :]
+        return batch
+
+
+class LeasedBatchPlanner:
+    """Batches of what is left to do in a folder, grouped by model, each leased before it is made.
+
+    Jobs that another process is making are tried again at the end of the run. `observer` learns
+    which jobs come, and which of those do not come in their order.
     """
-    later: list[Job] = []
-    loaded: PipelineSpec | None = None
-    while window := plan(source.take(1, wait=True)):
-        window += plan(source.take(PLANNING_WINDOW - 1, wait=False))
-        wanted = ledger.pending(window)
-        order.expect(wanted)
-        for group in group_jobs(wanted, loaded):
-            loaded = group[0].spec
-            yield from _claim_group(group, ledger, limit, order, later)
-    for left in ledger.wait_for_others(later):
-        for group in group_jobs(left):
-            size = limit(group[0])
-            yield from (group[i : i + size] for i in range(0, len(group), size))
 
+    def __init__(
+        self, source: RequestSource, planner: Planner, jobs: SharedJobs, observer: BatchObserver
+    ) -> None:
+        self._source = source
+        self._planner = planner
+        self._shared = jobs
+        self._observer = observer
+        self._groups: deque[list[Job]] = deque()
+        self._last_spec: PipelineSpec | None = None
+        self._postponed: list[Job] = []
+        self._unfinished: Iterator[list[Job]] | None = None
 
-def _claim_group(
-    group: Sequence[Job],
-    ledger: JobStore,
-    limit: Callable[[Job], int],
-    order: BatchObserver,
-    later: list[Job],
-) -> Iterator[list[Job]]:
-    while group:
-        size = limit(group[0])
-        mine, others = ledger.lease(group[:size])
-        later += others
-        order.skip([job for job in group[:size] if job not in mine])
-        group = group[size:]
-        if mine:
-            yield mine
+    def wait_for_job(self) -> Job | None:
+        """Wait for the first job of the next batch; None at the end of the run."""
+        while not self._groups and self._unfinished is None:
+            if not self._plan_window():
+                self._unfinished = self._shared.wait_for_others(self._postponed)
+        if not self._groups and self._unfinished is not None:
+            self._groups.extend(group_jobs(next(self._unfinished, [])))
+        return self._groups[0][0] if self._groups else None
+
+    def next_batch(self, size: int) -> list[Job]:
+        """Take and lease up to `size` jobs that can share a batch; may be empty."""
+        group = self._groups.popleft()
+        self._last_spec = group[0].spec
+        batch, rest = group[:size], group[size:]
+        if rest:
+            self._groups.appendleft(rest)
+        # Jobs that other processes left unfinished come leased.
+        return batch if self._unfinished is not None else self._lease(batch)
+
+    def _plan_window(self) -> bool:
+        """Plan the requests that have arrived; False at the end of the source."""
+        jobs = self._planner.plan(self._source.take(1, wait=True))
+        if not jobs:
+            return False
+        jobs += self._planner.plan(self._source.take(PLANNING_WINDOW - 1, wait=False))
+        pending = self._shared.take_pending(jobs)
+        self._observer.expect(pending)
+        self._groups.extend(group_jobs(pending, self._last_spec))
+        return True
+
+    def _lease(self, jobs: Sequence[Job]) -> list[Job]:
+        leased, others = self._shared.lease(jobs)
+        self._postponed += others
+        self._observer.skip([job for job in jobs if job not in leased])
+        return leased
 
 
 def group_jobs(jobs: Sequence[Job], loaded: PipelineSpec | None = None) -> list[list[Job]]:
-    """The jobs by what they can share a batch for; equal pipelines side by side, else in order.
+    """Group the jobs that can share a batch.
 
-    What is `loaded` comes first.
+    Groups of one pipeline are neighbours, those of the `loaded` one come first, and otherwise they
+    keep the order of their first jobs.
     """
     by_key: dict[Hashable, list[Job]] = {}
     for job in jobs:
         by_key.setdefault(batch_key(job), []).append(job)
-    turns = order_specs({group[0].spec: None for group in by_key.values()}, loaded)
-    return sorted(by_key.values(), key=lambda group: turns.index(group[0].spec))
+    specs = order_specs({group[0].spec: None for group in by_key.values()}, loaded)
+    return sorted(by_key.values(), key=lambda group: specs.index(group[0].spec))
 
 
 def order_specs(
     specs: Mapping[PipelineSpec, None], loaded: PipelineSpec | None
 ) -> list[PipelineSpec]:
-    """In which order pipelines are used: what is loaded, what differs in the VAE alone, the rest.
+    """Sort pipelines by how little must be loaded for them.
 
-    Else as they come; those of one model stay together.
+    The `loaded` one comes first, then those that differ from it in the VAE only, then the rest in
+    their order, with those of one model together.
     """
     models: dict[PipelineSpec, list[PipelineSpec]] = {}
     for spec in sorted(specs, key=lambda spec: spec != loaded):
         models.setdefault(without_vae(spec), []).append(spec)
     if loaded is not None and without_vae(loaded) in models:
         models = {without_vae(loaded): models.pop(without_vae(loaded)), **models}
-    return [spec for known in models.values() for spec in known]
+    return [spec for same_model in models.values() for spec in same_model]
 
 
 def without_vae(spec: PipelineSpec) -> PipelineSpec:
-    """The spec without its choice of a VAE: what is large, and loaded once for all VAEs."""
+    """The spec without its choice of a VAE: the large components, loaded once for all VAEs."""
     return replace(spec, vae=None, force_vae=False)
 
 
 def same_base_model(spec: PipelineSpec, other: PipelineSpec) -> bool:
-    """Whether only the VAE must be loaded to go from one to the other."""
+    """Whether the two differ in the VAE only."""
     return without_vae(spec) == without_vae(other)

@@ -1,80 +1,98 @@
-"""Requests to jobs as they arrive, each by its model's defaults and files."""
+"""Turn requests into jobs as they arrive, with the defaults and files of their models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
 from sdcli.job import Job
-from sdcli.planning.resolve import resolve_jobs
-from sdcli.prompts.wildcards import Wildcards
+from sdcli.planning.resolve import SeedDrawer, resolve_jobs
 from sdcli.request import GenerationRequest, PipelineSpec
 
+if TYPE_CHECKING:
+    from sdcli.prompts.wildcards import Wildcards
+
+ModelFinder = Callable[[PipelineSpec], tuple[ModelDefaults, str]]
+"""Finds the defaults of a model and the fingerprint of its files."""
+
 _FULL_MODEL_HINT: Final = (
-    "it draws a small world; for any other give a real checkpoint, "
-    "as in -m stable-diffusion-v1-5/stable-diffusion-v1-5"
+    "it only draws a few dozen things; for anything else use a full model, "
+    "e.g. -m stable-diffusion-v1-5/stable-diffusion-v1-5"
 )
 
 
 class Planner:
-    """Requests to jobs, numbered over the whole run. Each word a model never saw is told once.
+    """Plans requests as jobs, numbered over the whole run.
 
-    `draw` gives a job its seed where none was asked for; `wildcards` fill prompts by it. `look`
-    tells a model's defaults and which files it is; left out, it is fetched for that.
+    `draw_seed` gives a seed to a job whose request has none (by default a random one), and
+    `wildcards` fill prompts by it.
+    `find_model` is called once per spec; by default it downloads the model. `warn` is called once
+    for each word that the model does not know.
     """
 
     def __init__(
         self,
         warn: Callable[[str], None],
-        draw: Callable[[Job], int],
+        draw_seed: SeedDrawer | None = None,
         wildcards: Wildcards | None = None,
-        look: Callable[[PipelineSpec], tuple[ModelDefaults, str]] | None = None,
+        find_model: ModelFinder | None = None,
     ) -> None:
-        self.warn = warn
-        self._draw = draw
+        self._warn = warn
+        self._draw_seed = draw_seed
         self._wildcards = wildcards
-        self._look = look or _fetch_model
+        self._find_model = find_model or _fetch_model
         self._planned = 0
-        self._known: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
-        self._told: set[str] = set()
+        self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
+        self._reported_words: set[str] = set()
 
     def plan(self, requests: Iterable[GenerationRequest]) -> list[Job]:
-        """All images of the requests, in their order. Raises UsageError and ModelError."""
+        """Plan all images of the requests, in their order. Raises UsageError and ModelError."""
         jobs: list[Job] = []
-        for asked in requests:
-            defaults, files = self._model(asked.spec)
-            for request in self._filled(asked, defaults, files):
-                first = self._planned + len(jobs)
-                jobs += resolve_jobs(request, defaults, first, fingerprint=files, draw=self._draw)
+        for template in requests:
+            defaults, fingerprint = self._look_up_model(template.spec)
+            for request in self._fill_wildcards(template, defaults, fingerprint):
+                jobs += resolve_jobs(
+                    request,
+                    defaults,
+                    self._planned + len(jobs),
+                    fingerprint=fingerprint,
+                    draw_seed=self._draw_seed,
+                )
                 if defaults.words is not None:
-                    self._tell(unknown_words(request.prompt, defaults.words))
+                    self._report_words(unknown_words(request.prompt, defaults.words))
         self._planned += len(jobs)
         return jobs
 
-    def _filled(
-        self, request: GenerationRequest, defaults: ModelDefaults, files: str
+    def _fill_wildcards(
+        self, request: GenerationRequest, defaults: ModelDefaults, fingerprint: str
     ) -> Iterable[GenerationRequest]:
-        """The request with its wildcards filled; they wait for a seed that nobody chose."""
+        """Fill wildcards that had to wait for a seed; other requests come back unchanged."""
         if self._wildcards is None or not self._wildcards.needs_seed(request):
             return [request]
-        alone = replace(request, count=1)
-        [drawn] = resolve_jobs(alone, defaults, 0, fingerprint=files, draw=self._draw)
-        return self._wildcards.expand(replace(request, seed=drawn.seed))
+        [job] = resolve_jobs(
+            replace(request, count=1),
+            defaults,
+            0,
+            fingerprint=fingerprint,
+            draw_seed=self._draw_seed,
+        )
+        return self._wildcards.expand(replace(request, seed=job.seed))
 
-    def _model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
-        """What a model wants and which files it is, looked up once a run."""
-        if spec not in self._known:
-            self._known[spec] = self._look(spec)
-        return self._known[spec]
+    def _look_up_model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
+        if spec not in self._models:
+            self._models[spec] = self._find_model(spec)
+        return self._models[spec]
 
-    def _tell(self, words: Iterable[str]) -> None:
-        if new := [word for word in words if word not in self._told]:
-            self.warn(f"this model was never shown: {', '.join(new)}")
-            if not self._told:
-                self.warn(_FULL_MODEL_HINT)
-            self._told.update(new)
+    def _report_words(self, words: Iterable[str]) -> None:
+        new = [word for word in words if word not in self._reported_words]
+        if not new:
+            return
+        self._warn(f"this model does not know these words: {', '.join(new)}")
+        if not self._reported_words:
+            self._warn(_FULL_MODEL_HINT)
+        self._reported_words.update(new)
 
 
 def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
@@ -84,7 +102,7 @@ def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
 
 
 def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
-    """What the model wants, fetched if it is not here. Raises ModelError."""
+    """Read the defaults of a model, after downloading it if necessary. Raises ModelError."""
     from sdcli.checkpoints.hub import fetch_model
 
     return read_defaults(fetch_model(spec))

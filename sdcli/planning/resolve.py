@@ -1,4 +1,4 @@
-"""From what was asked to what will be done: every open choice is made here, and nowhere later."""
+"""Resolve requests to jobs: every choice that a request leaves open is made here."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
-from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
+SeedDrawer = Callable[[Job], int]
+"""Gives a seed to a job, which still has the seed 0."""
 
-def random_seed(job: Job) -> int:
-    """A seed of the system's randomness, 32 bits."""
-    del job  # others draw by it
+
+def random_seed() -> int:
+    """A seed of 32 bits from the system's random source."""
     return int.from_bytes(os.urandom(4), "big")
 
 
@@ -27,51 +28,52 @@ def resolve_jobs(
     first_index: int,
     *,
     fingerprint: str = "",
-    draw: Callable[[Job], int] = random_seed,
+    draw_seed: SeedDrawer | None = None,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
-    `draw` gives the seed where none was asked for, and sees the job with seed 0. Raises UsageError
-    for what the model or its scheduler could only ignore.
+    `draw_seed` gives the seed where the request has none, by default a random one. Raises
+    UsageError for options that the model or its scheduler would ignore or cannot run with.
     """
-    selection = _resolve_scheduler(request, defaults)
-    job = _first_job(request, selection, defaults, first_index, fingerprint)
-    for error in _find_faults(job, selection, defaults):
+    scheduler = _resolve_scheduler(request, defaults)
+    job = _first_job(request, scheduler, defaults, first_index, fingerprint)
+    for error in _find_faults(job, scheduler, defaults):
         raise error
     if request.seed is None:
-        job = replace(job, seed=draw(job))
+        job = replace(job, seed=draw_seed(job) if draw_seed else random_seed())
     for i in range(request.count):
         yield replace(job, index=first_index + i, seed=job.seed + i)
 
 
 def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[UsageError]:
-    """All that `plan` would raise, one after the other."""
-    unknown = []
+    """All errors of the request, of which `resolve_jobs` would raise the first."""
+    faults: list[UsageError] = []
     try:
-        selection = _resolve_scheduler(request, defaults)
+        scheduler = _resolve_scheduler(request, defaults)
     except UsageError as error:
-        unknown = [error]
+        faults.append(error)
+        # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
-        selection = _resolve_scheduler(request, defaults)
-    job = _first_job(request, selection, defaults, 0, "")
-    return [*unknown, *_find_faults(job, selection, defaults)]
+        scheduler = _resolve_scheduler(request, defaults)
+    job = _first_job(request, scheduler, defaults, 0, "")
+    return [*faults, *_find_faults(job, scheduler, defaults)]
 
 
 def _first_job(
     request: GenerationRequest,
-    selection: ResolvedScheduler,
+    scheduler: ResolvedScheduler,
     defaults: ModelDefaults,
     index: int,
     fingerprint: str,
 ) -> Job:
-    """The first job of a request, with seed 0 where none was asked for."""
+    """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
     return Job(
         index=index,
         prompt=request.prompt,
         spec=request.spec,
-        scheduler=selection.choice,
-        scheduler_label=selection.label,
+        scheduler=scheduler.choice,
+        scheduler_label=scheduler.label,
         fingerprint=fingerprint,
         **values,
     )
@@ -91,44 +93,45 @@ def _resolve_scheduler(request: GenerationRequest, defaults: ModelDefaults) -> R
 
 
 def _find_faults(
-    job: Job, selection: ResolvedScheduler, defaults: ModelDefaults
+    job: Job, scheduler: ResolvedScheduler, defaults: ModelDefaults
 ) -> Iterator[UsageError]:
     yield from _size_faults(job, defaults)
-    yield from _scheduler_faults(job, selection)
+    yield from _step_faults(job, scheduler)
     yield from _zero_snr_faults(job, defaults)
-    if job.eta and not (selection.sampler and selection.sampler.takes_eta):
+    if job.eta and not (scheduler.sampler and scheduler.sampler.takes_eta):
         yield UsageError(
-            f"eta: {job.scheduler_label} has no eta, it would be ignored",
+            f"eta: {job.scheduler_label} has no eta and would ignore it",
             code="usage.eta",
             hint="use -s DDIM, or leave --eta out",
         )
-    yield from _prompt_faults(job, defaults)
+    yield from _guidance_faults(job)
+    yield from _clip_skip_faults(job, defaults)
 
 
 def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     grid = defaults.vae_scale_factor
     for name, size in (("width", job.width), ("height", job.height)):
         if size % grid:
-            near = max(grid, round(size / grid) * grid)
+            nearest = max(grid, round(size / grid) * grid)
             yield UsageError(
                 f"{describe_field(name)}: {size} is not a multiple of {grid}, as this model needs",
                 code=f"usage.{name}",
-                hint=f"the nearest is {near}",
+                hint=f"the nearest is {nearest}",
             )
 
 
-def _scheduler_faults(job: Job, selection: ResolvedScheduler) -> Iterator[UsageError]:
-    sampler = selection.sampler
-    if job.num_inference_steps > selection.max_steps:
+def _step_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
+    sampler = scheduler.sampler
+    option = describe_field("num_inference_steps")
+    if job.num_inference_steps > scheduler.max_steps:
         yield UsageError(
-            f"{describe_field('num_inference_steps')}: {job.num_inference_steps} is more than the "
-            f"{selection.max_steps} that {job.scheduler_label} takes",
+            f"{option}: {job.num_inference_steps} is more than the {scheduler.max_steps} that "
+            f"{job.scheduler_label} supports",
             code="usage.num_inference_steps",
         )
     if sampler and job.num_inference_steps < sampler.min_steps:
         yield UsageError(
-            f"{describe_field('num_inference_steps')}: {job.scheduler_label} breaks below "
-            f"{sampler.min_steps} steps",
+            f"{option}: {job.scheduler_label} needs at least {sampler.min_steps} steps",
             code="usage.num_inference_steps",
             hint=f"--steps {sampler.min_steps}, or another --scheduler",
         )
@@ -137,22 +140,27 @@ def _scheduler_faults(job: Job, selection: ResolvedScheduler) -> Iterator[UsageE
 def _zero_snr_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     config = dict(job.scheduler.config)
     prediction_type = config.get("prediction_type", defaults.prediction_type)
+    # At zero signal-to-noise the input is pure noise, and predicting that says nothing of an image.
     if config.get("rescale_betas_zero_snr") and prediction_type == "epsilon":
         yield UsageError(
-            "rescale_betas_zero_snr: this model predicts noise, which tells nothing in pure noise",
+            "rescale_betas_zero_snr: this model predicts noise, which does not work from pure "
+            "noise",
             code="scheduler.options",
-            hint="leave it out, or give a model trained for it, with prediction_type=v_prediction",
+            hint="leave it out, or use a model trained for it, with prediction_type=v_prediction",
         )
 
 
-def _prompt_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
+def _guidance_faults(job: Job) -> Iterator[UsageError]:
     if job.guidance_scale <= 1 and (job.negative_prompt or job.guidance_rescale):
-        ignored = "a negative prompt" if job.negative_prompt else "guidance_rescale"
+        option = "a negative prompt" if job.negative_prompt else "guidance_rescale"
         yield UsageError(
-            f"{ignored} does nothing at guidance {job.guidance_scale:g}",
+            f"{option} has no effect at guidance {job.guidance_scale:g}",
             code="usage.guidance_scale",
             hint="use a --guidance above 1, or leave it out",
         )
+
+
+def _clip_skip_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     layers = defaults.text_encoder_layers
     if job.clip_skip is not None and layers is not None and job.clip_skip >= layers:
         yield UsageError(

@@ -1,4 +1,4 @@
-"""Check requests against the models that they name, without a download."""
+"""Check requests against the models that they name, without downloading anything."""
 
 from __future__ import annotations
 
@@ -13,66 +13,74 @@ from sdcli.planning.resolve import find_faults
 from sdcli.prompts.field_values import error_field, value_errors
 from sdcli.request import GenerationRequest, PipelineSpec
 
+FieldFault = tuple[str, SdcliError]
+"""The field of a request that an error is about, and the error."""
+
 
 class RequestValidator:
-    """Checks requests against their models and VAEs, as far as these are here to be asked.
+    """Checks requests against their models and VAEs, as far as these are on this machine.
 
-    What the hub has is known when it is downloaded, and not before; offline, what is not here is
-    missing.
+    Models on the hub are not checked until they are downloaded. With `offline`, a model that is not
+    on this machine is an error.
     """
 
     def __init__(self) -> None:
-        self._known: dict[PipelineSpec, tuple[ModelDefaults | None, Sequence[FieldFault]]] = {}
+        self._models: dict[PipelineSpec, tuple[ModelDefaults | None, Sequence[FieldFault]]] = {}
 
     def __call__(self, request: GenerationRequest) -> Iterator[FieldFault]:
-        """All that cannot be done, each with the field that it is about."""
+        """All errors of the request, each with the field that it is about."""
         spec = request.spec
-        if spec not in self._known:
-            self._known[spec] = _find_model_faults(spec)
-        defaults, missing = self._known[spec]
-        yield from missing
+        if spec not in self._models:
+            self._models[spec] = _check_model(spec)
+        defaults, faults = self._models[spec]
+        yield from faults
         if defaults:
             yield from ((error_field(error), error) for error in find_faults(request, defaults))
         elif error := value_errors({"scheduler": (request.scheduler,)}).get("scheduler"):
             yield "scheduler", error
 
 
-FieldFault = tuple[str, SdcliError]
-
-
-def _find_model_faults(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:
-    """What the model wants, if that can be told, and what is wrong with it and its VAE."""
+def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:
+    """The defaults of the model, None if it is not here, and the errors of its files."""
     from sdcli.checkpoints import hub, weights
-    from sdcli.checkpoints.vae_selection import select_vae
 
-    local, defaults, missing = replace(spec, offline=True), None, []
+    folder, defaults, faults = Path(), None, []
     try:
-        folder = hub.fetch_model(local)
+        folder = hub.fetch_model(replace(spec, offline=True))
         defaults = read_defaults(folder)
-        for part in ("unet", "text_encoder"):
-            weights.find_weight_file(folder / part, part, spec.variant)
+        for component in ("unet", "text_encoder"):
+            weights.find_weight_file(folder / component, component, spec.variant)
     except SdcliError as error:
         if not _may_be_downloaded(spec.model, spec, error):
-            missing.append(("model", error))
+            faults.append(("model", error))
     try:
-        if defaults:
-            select_vae(local, folder)
-        elif spec.vae not in (None, OWN_VAE, TINY_VAE):
-            hub.fetch_vae(local, Path())
+        _check_vae(spec, folder if defaults else None)
     except SdcliError as error:
         if not _may_be_downloaded(spec.vae or spec.model, spec, error):
-            missing.append(("vae", error))
-    return defaults, missing
+            faults.append(("vae", error))
+    return defaults, faults
+
+
+def _check_vae(spec: PipelineSpec, folder: Path | None) -> None:
+    """Check the VAE, against the model in `folder` if that is here. Raises SdcliError."""
+    from sdcli.checkpoints import hub
+    from sdcli.checkpoints.vae_selection import select_vae
+
+    local = replace(spec, offline=True)
+    if folder:
+        select_vae(local, folder)
+    elif spec.vae not in (None, OWN_VAE, TINY_VAE):
+        hub.fetch_vae(local, Path())
 
 
 def _may_be_downloaded(name: str, spec: PipelineSpec, error: SdcliError) -> bool:
-    """Whether what lacks may still be downloaded: it is the hub's, and the hub may be asked."""
-    waits = error.code in ("model.offline", "model.incomplete")
-    return waits and not spec.offline and not Path(name).expanduser().exists()
+    """Whether the missing files may be on the hub, and downloading them is allowed."""
+    is_missing = error.code in ("model.offline", "model.incomplete")
+    return is_missing and not spec.offline and not Path(name).expanduser().exists()
 
 
 def cached_defaults(spec: PipelineSpec) -> ModelDefaults:
-    """What the model wants, without a download. Raises ModelError."""
+    """Read the defaults of a model without downloading it. Raises ModelError."""
     from sdcli.checkpoints.hub import fetch_model
 
     return read_defaults(fetch_model(replace(spec, offline=True)))

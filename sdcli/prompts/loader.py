@@ -156,5 +156,7 @@ def validated_requests(entry: PromptEntry, expander: EntryExpander) -> Iterator[
     errors = expander.validate(entry)
     expander.advance(entry)
     if errors:
-        raise UsageErrors(errors, outcome="no further images were generated", remedy=KEEP_GOING)
+        raise UsageErrors(
+            errors, outcome="no further images were generated", summary_hint=KEEP_GOING
+        )
     yield from expander.expand(entry)

@@ -11,13 +11,20 @@ from typing import Final, Protocol
 from sdcli.errors import UsageError
 from sdcli.prompts.encoding import decode_line
 from sdcli.prompts.entry import PromptEntry, Reader
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 
 _READ_BYTES: Final = 65_536
 
 
 class RequestSource(Protocol):
-    """A source of requests. A batch holds those that have arrived, so none waits for a second."""
+    """A source of requests. A batch holds those that have arrived, so none waits for a second.
+
+    `wildcards` fill the prompts of its requests that have no seed yet.
+    """
+
+    @property
+    def wildcards(self) -> Wildcards | None: ...
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         """Remove and return up to `limit` requests that have arrived.
@@ -29,8 +36,11 @@ class RequestSource(Protocol):
 class IterableSource:
     """Requests that are all available from the start."""
 
-    def __init__(self, requests: Iterable[GenerationRequest]) -> None:
+    def __init__(
+        self, requests: Iterable[GenerationRequest], wildcards: Wildcards | None = None
+    ) -> None:
         self._requests = iter(requests)
+        self.wildcards = wildcards
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         """Remove and return the next requests, at most `limit`."""
@@ -54,7 +64,9 @@ class StreamSource:
         *,
         name: str = "stdin",
         skip: Callable[[UsageError], None] | None = None,
+        wildcards: Wildcards | None = None,
     ) -> None:
+        self.wildcards = wildcards
         self._lines = _LineStream(descriptor)
         self._entries = reader(self._lines, name)
         self._expand = expand

@@ -1,9 +1,9 @@
-"""Run requests and save every image: drawing, writing, reporting, interrupts."""
+"""Run requests to the end: generate, save and report every image."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Final
@@ -12,106 +12,109 @@ from sdcli.errors import ExitCode, SdcliError
 from sdcli.job import Job
 from sdcli.latents import LatentsSink
 from sdcli.prompts.sources import RequestSource
-from sdcli.result import StepEvent
+from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.runner.batches import ResumeSource
 from sdcli.runner.interrupts import InterruptHandler
-from sdcli.runner.loop import ResumeHook, iter_results
-from sdcli.runner.options import RunOptions as RunOptions
+from sdcli.runner.loop import iter_results
+from sdcli.runner.options import RunOptions
+from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 from sdcli.runner.preview import build_preview
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
 from sdcli.runner.writer_thread import WriterThread
 
-_FINISHING_MESSAGE: Final = "the images in flight are finished first; Ctrl-C again stops at once"
+_DEFERRED_MESSAGE: Final = (
+    "finishing the images in progress; press Ctrl-C again to stop immediately"
+)
 
 
 def run(
     source: RequestSource,
-    delivery: RunOptions,
+    options: RunOptions,
     *,
     batch_size: int | None = 1,
-    begin: ResumeHook | None = None,
+    resume: ResumeSource | None = None,
+    cache: PipelineCache = DEFAULT_CACHE,
 ) -> ExitCode:
-    """Draw what arrives, write every image and report it at once. A failed job stops no other.
+    """Generate the requests as they arrive; save and report each image as soon as it is done.
 
-    Returns PARTIAL when only some of the images were made, else the first failure's own code.
-    Raises OutputError or UsageError before anything is loaded when `out` cannot be.
+    A failed job does not stop the others. Returns PARTIAL when only some of the images were made,
+    otherwise the exit code of the first failure. Raises OutputError or UsageError before anything
+    is loaded when `options.out` cannot be written.
     """
-    from sdcli.terminal import console, reports
+    from sdcli.terminal.console import Console
+    from sdcli.terminal.reports import make_report
 
-    started = time.monotonic()
-    shelf = ResultWriter(delivery)
-    talk = console.Console(verbosity=delivery.verbosity)
-    report = reports.make_report(delivery.report, talk)
-    patience = InterruptHandler(lambda: talk.warn(_FINISHING_MESSAGE))
-    watching = delivery.preview
-    pictures = watching is not None and watching.terminal
-    with shelf.latents, talk.progress(delivery.expected_images, pictures=pictures) as progress:
-        counter = ResultHandler(writer=shelf, report=report, progress=progress, warn=talk.warn)
-        sinks: list[LatentsSink] = [shelf.latents]
-        if watching:
-            sinks.append(build_preview(watching, delivery, progress, talk.warn))
+    start = time.monotonic()
+    writer = ResultWriter(options)
+    console = Console(verbosity=options.verbosity)
+    report = make_report(options.report, console)
+    in_terminal = options.preview is not None and options.preview.terminal
+    with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
+        results = ResultHandler(writer=writer, report=report, progress=progress, warn=console.warn)
+        sinks: list[LatentsSink] = [writer.latents]
+        if options.preview:
+            sinks.append(build_preview(options.preview, options, progress, console.warn))
+        generate = partial(
+            iter_results, source, batch_size=batch_size, sinks=sinks, resume=resume, cache=cache
+        )
         try:
-            report.started(delivery.expected_images)
-            with patience.handling() if shelf.jobs else nullcontext():
-                _run_and_save(source, counter, sinks, batch_size, patience, begin)
-        except (SdcliError, KeyboardInterrupt) as stop:
-            counter.abort(stop)
+            report.started(options.expected_images)
+            _save_results(generate, results)
+        except (SdcliError, KeyboardInterrupt) as error:
+            results.abort(error)
         finally:
-            shelf.close()
-    if delivery.journal:
-        talk.summary(counter.summary())
-    seconds = round(time.monotonic() - started, 3)
-    report.close({**counter.counts(), "exit_code": int(counter.exit_code()), "seconds": seconds})
-    return counter.exit_code()
+            writer.close()
+    if options.journal:
+        console.summary(results.summary())
+    seconds = round(time.monotonic() - start, 3)
+    report.close({**results.counts(), "exit_code": int(results.exit_code()), "seconds": seconds})
+    return results.exit_code()
 
 
-def _run_and_save(
-    source: RequestSource,
-    counter: ResultHandler,
-    sinks: Sequence[LatentsSink],
-    batch_size: int | None,
-    patience: InterruptHandler,
-    begin: ResumeHook | None,
+def _save_results(
+    generate: Callable[..., Iterator[GenerationResult | JobFailure]], results: ResultHandler
 ) -> None:
-    """Draw here, and write beside it; what was drawn is written whatever happens."""
-    beside = WriterThread()
+    """Generate in this thread and save in another one, with Ctrl-C deferred to the next image."""
+    writer_thread = WriterThread()
+    interrupts = InterruptHandler(partial(results.warn, _DEFERRED_MESSAGE))
 
     def on_step(event: StepEvent) -> None:
-        counter.progress.on_step(event)
-        counter.report.step(event)
+        results.progress.on_step(event)
+        results.report.step(event)
 
-    try:
-        for outcome in iter_results(
-            source,
-            batch_size=batch_size,
-            sinks=sinks,
-            begin=begin,
-            on_step=on_step,
-            warn=counter.warn,
-            ledger=counter.writer.jobs,
-            order=_ThreadedObserver(beside, counter),
-            patience=patience,
-            wildcards=counter.writer.wildcards,
-        ):
-            beside.submit(partial(counter.handle, outcome))
-    except (SdcliError, KeyboardInterrupt):
-        with patience.deferred():
-            beside.close()
-        raise
-    else:
-        beside.close()
-    finally:
-        counter.flush()
+    outcomes = generate(
+        on_step=on_step,
+        warn=results.warn,
+        jobs=results.writer.jobs,
+        observer=_ThreadedObserver(writer_thread, results),
+        interrupts=interrupts,
+    )
+    # Without a journal a run cannot be continued, so Ctrl-C ends it immediately.
+    with interrupts.handling() if results.writer.jobs else nullcontext():
+        try:
+            for outcome in outcomes:
+                writer_thread.submit(partial(results.handle, outcome))
+        except (SdcliError, KeyboardInterrupt):
+            # Images that are done are saved, whatever ended the run.
+            with interrupts.deferred():
+                writer_thread.close()
+            raise
+        else:
+            writer_thread.close()
+        finally:
+            results.flush()
 
 
 class _ThreadedObserver:
-    """Tells the counter which jobs come, in its own thread."""
+    """Passes the expected order of jobs to the result handler, in the writer's thread."""
 
-    def __init__(self, beside: WriterThread, counter: ResultHandler) -> None:
-        self._beside, self._counter = beside, counter
+    def __init__(self, writer_thread: WriterThread, results: ResultHandler) -> None:
+        self._writer_thread = writer_thread
+        self._results = results
 
     def expect(self, jobs: Sequence[Job]) -> None:
-        self._beside.submit(partial(self._counter.expect, jobs))
+        self._writer_thread.submit(partial(self._results.expect, jobs))
 
     def skip(self, jobs: Sequence[Job]) -> None:
-        self._beside.submit(partial(self._counter.skip, jobs))
+        self._writer_thread.submit(partial(self._results.skip, jobs))

@@ -1,8 +1,8 @@
-"""What a run would do, found out without torch: every job, what it loads, what it writes."""
+"""Plan a run without loading torch: its jobs, model loads, disk space and time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,30 +10,34 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import OutputError
-from sdcli.job import Job, TimingKey, batch_key, timing_key
+from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
 from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_model
 from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
-from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
-    from sdcli.storage.jobs.store import JobStore, Rerun
+    from sdcli.storage.images.destination import Destination
+    from sdcli.storage.jobs.store import JobStore
 
 BYTES_PER_PIXEL: Final = 1.6
 """Of a PNG: a guess between flat drawings (below 1) and noise (3)."""
 
 _RECORD_BYTES: Final = 4096
+_LATENT_BYTES: Final = 4 * 4
+"""Four channels in float32, for each 8 x 8 pixels."""
+
+_HIDDEN_FIELDS: Final = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence")
 
 
 @dataclass(kw_only=True)
 class DryRunTotals:
-    """The sums of a plan. Bytes are an estimate; `models` are in the order of their first use.
+    """The sums of a dry run. `models` are in the order of their first use.
 
-    Images that are `done` already count for nothing else. `seconds` are those of the `timed`
-    images, whose like was made in this folder before.
+    Images that are `done` already count for nothing else. `disk_bytes` is an estimate. `seconds`
+    are those of the `timed` images: images of the same kind were made in the folder before.
     """
 
     images: int = 0
@@ -43,26 +47,27 @@ class DryRunTotals:
     seconds: float = 0.0
     timed: int = 0
     models: dict[str, None] = field(default_factory=dict)
-    _groups: set[int] = field(default_factory=set)
+    _batch_keys: set[int] = field(default_factory=set)
 
     @property
     def groups(self) -> int:
-        """Sets of images that can share a batch."""
-        return len(self._groups)
+        """The number of groups of images that can share a batch."""
+        return len(self._batch_keys)
 
     def add(
-        self, job: Job, latents: LatentsSelection | None, times: Mapping[TimingKey, float]
+        self, job: Job, latents: LatentsSelection | None, timings: Mapping[TimingKey, float]
     ) -> None:
-        """Add an image that is still to be made; `times` are seconds by kind."""
-        if (seconds := times.get(timing_key(job))) is not None:
+        """Add an image that is left to do; `timings` are seconds per image."""
+        if (seconds := timings.get(timing_key(job))) is not None:
             self.seconds += seconds
             self.timed += 1
-        self.disk_bytes += _estimated_bytes(job, latents)
-        self._groups.add(hash(batch_key(job)))
+        self.disk_bytes += _estimate_bytes(job, latents)
+        # Hashes alone: a million jobs must not stay in memory.
+        self._batch_keys.add(hash(batch_key(job)))
         self.models.setdefault(job.spec.model)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """The sums as JSON."""
         return {
             "images": self.images,
             "done": self.done,
@@ -77,38 +82,42 @@ class DryRunTotals:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderState:
-    """What a plan knows of the folder that it is for: how long images of a kind took there, and,
-    with a journal, which are done and how seeds and wildcards fall that nobody chose."""
+    """The state of an output folder: seconds per image of each kind of job, and its job store.
 
-    times: Mapping[TimingKey, float] = field(default_factory=dict)
-    ledger: JobStore | None = None
-    wildcards: Wildcards | None = None
+    Without a journal there is no job store; seeds and wildcards that nobody chose are then unknown.
+    """
+
+    timings: Mapping[TimingKey, float] = field(default_factory=dict)
+    jobs: JobStore | None = None
 
 
 @contextmanager
-def open_folder_state(
-    out: str, wildcards: Wildcards | None, again: Rerun | None
-) -> Iterator[FolderState]:
-    """What is known of the folder that `--out` means; its journal is opened where there is one."""
+def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
+    """Read the state of the folder of `out`; its journal stays open within."""
     from sdcli.storage.images.destination import Destination
-    from sdcli.storage.jobs import timings
+    from sdcli.storage.jobs.timings import known_timings
+
+    path = Path(out).expanduser()
+    kind: Literal["folder", "numbered"] = "folder" if path.is_dir() else "numbered"
+    folder = path if kind == "folder" else path.parent
+    timings = known_timings(folder)
+    jobs = _open_jobs(Destination(kind=kind, path=path), folder, rerun)
+    try:
+        yield FolderState(timings=timings, jobs=jobs)
+    finally:
+        if jobs:
+            jobs.close()
+
+
+def _open_jobs(destination: Destination, folder: Path, rerun: Rerun | None) -> JobStore | None:
+    """Open the job store of a folder that has a journal; a dry run creates none."""
     from sdcli.storage.jobs.journal import NAME
     from sdcli.storage.jobs.store import JobStore
 
-    path = Path(out).expanduser()
-    is_folder = path.is_dir()
-    home = path if is_folder else path.parent
-    times = timings.known_timings(home)
-    ledger = None
-    if (home / NAME).is_file():
-        with suppress(OutputError):  # a folder that may only be read
-            kind: Literal["folder", "numbered"] = "folder" if is_folder else "numbered"
-            ledger = JobStore(Destination(kind=kind, path=path), again=again)
-    try:
-        yield FolderState(times=times, ledger=ledger, wildcards=wildcards)
-    finally:
-        if ledger:
-            ledger.close()
+    if (folder / NAME).is_file():
+        with suppress(OutputError):  # a read-only folder
+            return JobStore(destination, rerun=rerun)
+    return None
 
 
 def dry_run(
@@ -117,50 +126,65 @@ def dry_run(
     latents: LatentsSelection | None,
     folder: FolderState,
 ) -> Iterator[dict[str, Any]]:
-    """The jobs of a run as JSON objects, one after the other; `totals` counts them.
+    """Yield the jobs of a run as JSON objects, and add them to `totals`.
 
-    A seed that a run would draw is None without a journal. Raises UsageError, and ModelError for a
-    model that is not here.
+    A seed that the run would draw is None without a journal. Raises UsageError, and ModelError for
+    a model that is not on this machine.
     """
-    ledger = folder.ledger
-    draw = ledger.draw_seed if ledger else lambda job: 0
-    planner = Planner(lambda text: None, draw, folder.wildcards if ledger else None, _cached_model)
+    jobs = folder.jobs
+    planner = Planner(
+        lambda warning: None,
+        jobs.draw_seed if jobs else lambda job: 0,
+        source.wildcards if jobs else None,
+        _find_cached_model,
+    )
     loaded: PipelineSpec | None = None
     while window := source.take(1, wait=True):
         window += source.take(PLANNING_WINDOW - 1, wait=False)
         specs: dict[PipelineSpec, None] = {}
         for request in window:
-            jobs = planner.plan([request])
-            left = {job.index for job in (ledger.pending(jobs) if ledger else jobs)}
-            for job in jobs:
+            planned = planner.plan([request])
+            pending = {job.index for job in (jobs.take_pending(planned) if jobs else planned)}
+            has_seed = request.seed is not None or jobs is not None
+            for job in planned:
+                is_pending = job.index in pending
                 totals.images += 1
-                done = job.index not in left
-                totals.done += done
-                if not done:
-                    totals.add(job, latents, folder.times)
+                totals.done += not is_pending
+                if is_pending:
+                    totals.add(job, latents, folder.timings)
                     specs.setdefault(job.spec)
-                yield _job_document(job, drawn=request.seed is None and not ledger, done=done)
-        for spec in order_specs(specs, loaded):
-            totals.model_loads += loaded is None or not same_base_model(spec, loaded)
-            loaded = spec
+                yield _job_document(job, has_seed=has_seed, is_done=not is_pending)
+        order = order_specs(specs, loaded)
+        totals.model_loads += _count_loads(order, loaded)
+        loaded = order[-1] if order else loaded
 
 
-def _cached_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
-    """The model as it is on this machine: a plan downloads nothing."""
+def _count_loads(specs: Sequence[PipelineSpec], loaded: PipelineSpec | None) -> int:
+    """How often a model is loaded for pipelines in this order; another VAE alone does not count."""
+    neighbours = zip([loaded, *specs], specs, strict=False)
+    return sum(before is None or not same_base_model(spec, before) for before, spec in neighbours)
+
+
+def _find_cached_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
     from sdcli.checkpoints.fingerprint import fingerprint
 
+    # A dry run downloads nothing.
     local = replace(spec, offline=True)
     return cached_defaults(local), fingerprint(local)
 
 
-def _job_document(job: Job, *, drawn: bool, done: bool) -> dict[str, Any]:
-    left_out = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence")
-    facts = {name: value for name, value in vars(job).items() if name not in left_out}
-    facts |= {"scheduler": job.scheduler_label, "seed": None if drawn else job.seed, "done": done}
-    return facts | vars(job.spec)
+def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
+    document = {
+        name: value for name, value in job.field_values().items() if name not in _HIDDEN_FIELDS
+    }
+    document["scheduler"] = job.scheduler_label
+    document["seed"] = job.seed if has_seed else None
+    document["done"] = is_done
+    return document | vars(job.spec)
 
 
-def _estimated_bytes(job: Job, latents: LatentsSelection | None) -> int:
+def _estimate_bytes(job: Job, latents: LatentsSelection | None) -> int:
     pixels = job.width * job.height
     tensors = len(latents.tensor_names(job.num_inference_steps)) if latents else 0
-    return int(pixels * BYTES_PER_PIXEL) + _RECORD_BYTES + tensors * (pixels // 64) * 4 * 4
+    image_bytes = int(pixels * BYTES_PER_PIXEL) + _RECORD_BYTES
+    return image_bytes + tensors * (pixels // 64) * _LATENT_BYTES

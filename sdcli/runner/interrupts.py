@@ -1,4 +1,4 @@
-"""Ctrl-C in two steps: the first lets the images in flight be finished, the second does not."""
+"""Handle Ctrl-C: the first one finishes the images in progress, the second one stops."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from typing import Any
 
 
 class InterruptHandler:
-    """Whether to stop. `tell` is called once, when a first Ctrl-C has to wait for images."""
+    """Decides when an interrupt ends a run.
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self._on_deferred = tell
-        self._deferred = False
+    `on_deferred` is called when a first Ctrl-C waits for images in progress.
+    """
+
+    def __init__(self, on_deferred: Callable[[], None] = lambda: None) -> None:
+        self._on_deferred = on_deferred
+        self._is_deferring = False
         self.interrupted = False
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        """Answer Ctrl-C here, in the main thread."""
+        """Handle Ctrl-C within; in other threads than the main one do nothing."""
+        # Python delivers signals to the main thread, and lets no other install a handler.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGINT, self._on_signal)
+        previous = signal.signal(signal.SIGINT, self._on_signal)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, previous)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """While images are in flight, which a first Ctrl-C lets be finished."""
-        self._deferred = True
+        """Let a first Ctrl-C wait for the end of this block."""
+        self._is_deferring = True
         try:
             yield
         finally:
-            self._deferred = False
+            self._is_deferring = False
 
     def raise_if_interrupted(self) -> None:
-        """Raise KeyboardInterrupt if it was asked for."""
+        """Raise KeyboardInterrupt if a Ctrl-C was deferred."""
         if self.interrupted:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        waits = self._deferred and not self.interrupted
+        is_first = not self.interrupted
         self.interrupted = True
-        if not waits:
+        if not (self._is_deferring and is_first):
             raise KeyboardInterrupt
         self._on_deferred()

@@ -1,33 +1,29 @@
-"""The one loop: requests arrive, are planned, drawn in batches, and handed on."""
+"""Run the one loop of sdcli: plan requests as they arrive, and generate them batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import takewhile
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, UnsafeError
-from sdcli.job import Job, batch_key
-from sdcli.latents import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
-from sdcli.planning.batching import BatchObserver, claimed_batches
-from sdcli.planning.planner import Planner, fetch_defaults
-from sdcli.planning.resolve import random_seed, resolve_jobs
+from sdcli.latents import LatentsSelection, LatentsSink
+from sdcli.planning.batching import (
+    ArrivalBatchPlanner,
+    BatchObserver,
+    BatchPlanner,
+    LeasedBatchPlanner,
+)
+from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import IterableSource, RequestSource
-from sdcli.prompts.wildcards import Wildcards
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.runner.batches import BatchGenerator, ResumeSource
 from sdcli.runner.interrupts import InterruptHandler
-from sdcli.runner.options import RunOptions as RunOptions
-from sdcli.runner.pipeline_cache import _pipeline
+from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 
 if TYPE_CHECKING:
-    from sdcli.engine import LoadedPipeline
+    from collections.abc import Sequence
+
     from sdcli.storage.jobs.store import JobStore
-
-ResumeHook = Callable[["LoadedPipeline", Job], ResumePoint]
-
-_FAILED_TOGETHER: Final = 1000
-"""How many jobs of a model that does not load fail by one line."""
 
 
 def generate(
@@ -37,17 +33,20 @@ def generate(
     save_latents: LatentsSelection | str | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> list[GenerationResult]:
-    """Draw the images of one or several requests, in their order, and write nothing.
+    """Generate the images of one or several requests, in their order, without writing files.
 
-    At batch size 1 every image is exact; larger ones are faster and equal to rounding; None lets
-    the memory decide. `save_latents` ("final", "all", "every:5", "steps:1,5") fills the results'
-    `latents`. The pipeline stays loaded for the next call with an equal spec. Raises the
-    first SdcliError that any of the images meets.
+    At batch size 1 every image is exact; larger batches are faster and equal up to floating-point
+    rounding; None lets the memory decide. `save_latents` ("final", "all", "every:5", "steps:1,5")
+    fills the results' `latents`.
+
+    The pipeline stays loaded for the next call with an equal spec. Threads may call this at the
+    same time; they take turns. `on_step` must neither call it nor wait for a thread that does.
+    Raises the first SdcliError of any image.
     """
-    given = [requests] if isinstance(requests, GenerationRequest) else requests
+    several = [requests] if isinstance(requests, GenerationRequest) else requests
     results = []
     for outcome in iter_results(
-        IterableSource(given), batch_size=batch_size, save_latents=save_latents, on_step=on_step
+        IterableSource(several), batch_size=batch_size, save_latents=save_latents, on_step=on_step
     ):
         if isinstance(outcome, JobFailure):
             raise outcome.error
@@ -61,98 +60,54 @@ def iter_results(
     batch_size: int | None = 1,
     save_latents: LatentsSelection | str | None = None,
     sinks: Sequence[LatentsSink] = (),
-    begin: ResumeHook | None = None,
+    resume: ResumeSource | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
     warn: Callable[[str], None] | None = None,
-    ledger: JobStore | None = None,
-    order: BatchObserver | None = None,
-    patience: InterruptHandler | None = None,
-    wildcards: Wildcards | None = None,
+    jobs: JobStore | None = None,
+    observer: BatchObserver | None = None,
+    interrupts: InterruptHandler | None = None,
+    cache: PipelineCache = DEFAULT_CACHE,
 ) -> Iterator[GenerationResult | JobFailure]:
-    """What becomes of each request, in order: its images, or the failure of the batch it was in.
+    """Yield the images of each request in order, or the failure of their batch.
 
-    A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a `ledger`
-    only what is missing is drawn, group by group; `order` hears what to expect. With `begin` each
-    goes on from where that says; `wildcards` fill prompts that had no seed to fill them by. Raises
-    SdcliError for what no later job could survive: a bad request, a device that is not there, and
-    without a ledger a model that does not load.
+    A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a job store
+    `jobs`, only what is left to do is generated, grouped by model, and `observer` learns which jobs
+    to expect. With `resume`, each job continues from there.
+
+    Raises SdcliError for what ends the run: an invalid request, a missing device, a full disk, and
+    without a job store a model that does not load.
     """
-    from sdcli import engine
-
-    broken: dict[PipelineSpec, SdcliError] = {}
-    draw = ledger.draw_seed if ledger else random_seed
-    planner = Planner(warn or (lambda text: None), draw, wildcards)
-
-    def loaded(spec: PipelineSpec) -> LoadedPipeline | None:
-        """None for what does not load, when a prompt file may name others that do."""
-        try:
-            return None if spec in broken else _pipeline(spec, planner.warn)
-        except (ModelError, UnsafeError, CorruptError) as error:
-            if not ledger:
-                raise
-            broken[spec] = error
-            return None
-
-    def limit(job: Job) -> int:
-        pipeline = loaded(job.spec)
-        if pipeline is None:
-            return _FAILED_TOGETHER
-        return batch_size or engine.auto_batch_size(pipeline, job)
-
-    if ledger and order:
-        batches = claimed_batches(source, planner.plan, ledger, limit, order)
-    else:
-        batches = _batches(source, planner.plan, limit)
-    patience = patience or InterruptHandler(lambda: None)
-    for batch in batches:
-        pipeline = loaded(batch[0].spec)
-        if pipeline is None:
-            yield JobFailure(jobs=tuple(batch), error=broken[batch[0].spec])
+    generator = BatchGenerator(
+        batch_size=batch_size,
+        save_latents=save_latents,
+        sinks=sinks,
+        resume=resume,
+        on_step=on_step,
+        warn=warn,
+        # A prompt file may name other models, which do load.
+        skip_unloadable=jobs is not None,
+        cache=cache,
+    )
+    planner = _batch_planner(source, warn, jobs, observer)
+    interrupts = interrupts or InterruptHandler()
+    while job := planner.wait_for_job():
+        batch = planner.next_batch(generator.max_images(job))
+        if not batch:
             continue
-        with patience.deferred():
-            try:
-                yield from engine.generate_batch(
-                    pipeline,
-                    batch,
-                    on_step=on_step,
-                    save_latents=save_latents,
-                    sinks=sinks,
-                    start=begin(pipeline, batch[0]) if begin else None,
-                )
-            except OutputError:  # the latents have no room: no later job has any, either
-                raise
-            except SdcliError as error:
-                yield JobFailure(jobs=tuple(batch), error=error)
-        patience.raise_if_interrupted()
+        with interrupts.deferred():
+            # No lock is held while results are yielded: the caller may never ask for the next one.
+            yield from generator.generate(batch)
+        interrupts.raise_if_interrupted()
 
 
-def _batches(
+def _batch_planner(
     source: RequestSource,
-    plan: Callable[[Sequence[GenerationRequest]], list[Job]],
-    limit: Callable[[Job], int],
-) -> Iterator[list[Job]]:
-    held = plan(source.take(1, wait=True))
-    while held:
-        size = limit(held[0])
-        held += plan(source.take(max(0, size - len(held)), wait=False))
-        batch = _leading_jobs(held[:size])
-        yield batch
-        held = held[len(batch) :] or plan(source.take(1, wait=True))
-
-
-def _leading_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """The first jobs, as far as they may share a batch."""
-    key = batch_key(jobs[0])
-    return list(takewhile(lambda job: batch_key(job) == key, jobs))
-
-
-def resume_from(dump: LatentsSource, was: GenerationRequest, step: int) -> ResumeHook:
-    """How to go on after `step` steps of the run that `was` asked for and `dump` recorded."""
-
-    def begin(pipeline: LoadedPipeline, job: Job) -> ResumePoint:
-        from sdcli import engine
-
-        [before] = resolve_jobs(was, fetch_defaults(job.spec), 0)
-        return engine.find_resume_point(pipeline, job, before, dump, step)
-
-    return begin
+    warn: Callable[[str], None] | None,
+    jobs: JobStore | None,
+    observer: BatchObserver | None,
+) -> BatchPlanner:
+    draw_seed = jobs.draw_seed if jobs else None
+    planner = Planner(warn or (lambda text: None), draw_seed, source.wildcards)
+    if jobs and observer:
+        return LeasedBatchPlanner(source, planner, jobs, observer)
+    return ArrivalBatchPlanner(source, planner)

@@ -1,4 +1,4 @@
-"""Options of a run: where images go, what is written with them, and how it is reported."""
+"""Define the options of a run: where images go, what is written with them, and the report."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from sdcli.job import Rerun
 from sdcli.latents import LatentsSelection
-from sdcli.prompts.wildcards import Wildcards
 from sdcli.result import GenerationResult
 
 ReportForm = Literal["paths", "json", "jsonl"]
-Rerun = Literal["failed", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewOptions:
-    """Where previews are shown: in the terminal, in a file, or both; at least one.
+    """Where previews are shown: in the terminal, in the file `out`, or both; at least one.
 
-    `vae` is one to look through; None takes the linear map of latents to colours.
+    `vae` decodes them; None uses the linear approximation of latents by colours.
     """
 
     terminal: bool = False
@@ -28,12 +27,12 @@ class PreviewOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where images go and what goes with them; `images` is how many come, None for a stream.
+    """Where the images of a run go, what is written with them, and how they are reported.
 
-    With `journal` what is done already is not made again, except what `again` names. `archive`
-    lets stdout ("-") be a tar of several images. `observe` is shown every result once its file is
-    written, `watching` says where steps are to be seen,
-    and `wildcards` fill the prompts that wait for their seed.
+    `out` is a file, a folder, or "-" for stdout, which takes several images with `tar` only.
+    `expected_images` is None for a stream of unknown length. `journal` skips jobs that are done in
+    the folder, except those that `rerun` names. `on_result` is called with every result once its
+    file is written.
     """
 
     out: str
@@ -49,4 +48,3 @@ class RunOptions:
     rerun: Rerun | None = None
     on_result: Callable[[GenerationResult], None] | None = None
     preview: PreviewOptions | None = None
-    wildcards: Wildcards | None = None

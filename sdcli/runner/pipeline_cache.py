@@ -1,29 +1,142 @@
-"""Keep loaded pipelines between runs."""
+"""Keep loaded pipelines in memory, and let one thread at a time load or generate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Final
 
 from sdcli.planning.batching import same_base_model
 from sdcli.request import PipelineSpec
-from sdcli.runner.options import RunOptions as RunOptions
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
 
 
-_loaded: dict[PipelineSpec, LoadedPipeline] = {}
+class PipelineCache:
+    """Loaded pipelines, of which the most recently used are kept.
+
+    At most `max_pipelines` are kept, and together they hold at most `max_bytes` of weights; weights
+    that pipelines share count once. The pipeline in use is kept whatever its size. While another
+    one loads, the new weights come on top unless their size is known from an earlier load.
+    """
+
+    def __init__(self, *, max_pipelines: int = 1, max_bytes: int | None = None) -> None:
+        if max_pipelines < 1:
+            raise ValueError(f"max_pipelines must be at least 1, not {max_pipelines}")
+        self._max_pipelines = max_pipelines
+        self._max_bytes = max_bytes
+        # The least recently used comes first.
+        self._pipelines: OrderedDict[PipelineSpec, LoadedPipeline] = OrderedDict()
+        self._known_bytes: dict[PipelineSpec, int] = {}
+
+    @property
+    def specs(self) -> tuple[PipelineSpec, ...]:
+        """The specs of the loaded pipelines, most recently used first."""
+        return tuple(reversed(self._pipelines))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all loaded weights."""
+        return sum(_tensor_bytes(*self._pipelines.values()).values())
+
+    @contextmanager
+    def load(
+        self, spec: PipelineSpec, warn: Callable[[str], None] | None = None
+    ) -> Iterator[LoadedPipeline]:
+        """Lend the pipeline of `spec`, loading it if necessary; `warn` gets the notes of a load.
+
+        Within, no other thread of the process loads or generates, with this cache or another. Do
+        not yield to code that may never return. Raises what `engine.load` raises, and RuntimeError
+        when this thread is already within.
+        """
+        with _engine_lock.held():
+            yield self._find_or_load(spec, warn)
+
+    def clear(self) -> None:
+        """Forget all pipelines."""
+        with _engine_lock.held():
+            self._pipelines.clear()
+
+    def _find_or_load(
+        self, spec: PipelineSpec, warn: Callable[[str], None] | None
+    ) -> LoadedPipeline:
+        from sdcli import engine
+
+        if spec not in self._pipelines:
+            relative = self._find_same_base_model(spec)
+            # Before the load: two models may not fit into memory together.
+            self._evict(self._max_pipelines - 1, incoming_bytes=self._known_bytes.get(spec, 0))
+            pipeline = engine.load(spec, like=relative)
+            self._pipelines[spec] = pipeline
+            self._known_bytes[spec] = sum(_tensor_bytes(pipeline).values())
+            if warn:
+                for note in pipeline.notes:
+                    warn(note)
+        self._pipelines.move_to_end(spec)
+        self._evict(self._max_pipelines)
+        return self._pipelines[spec]
+
+    def _find_same_base_model(self, spec: PipelineSpec) -> LoadedPipeline | None:
+        """A loaded pipeline that differs from `spec` in the VAE only."""
+        related = (known for known in self.specs if same_base_model(known, spec))
+        known = next(related, None)
+        return None if known is None else self._pipelines[known]
+
+    def _evict(self, max_pipelines: int, incoming_bytes: int | None = None) -> None:
+        """Forget the least recently used pipelines until the rest keeps the limits.
+
+        Without `incoming_bytes` nothing is about to be loaded, and the last one always stays.
+        """
+        minimum = 1 if incoming_bytes is None else 0
+        while len(self._pipelines) > minimum and (
+            len(self._pipelines) > max_pipelines or self._exceeds_bytes(incoming_bytes or 0)
+        ):
+            self._pipelines.popitem(last=False)
+
+    def _exceeds_bytes(self, incoming_bytes: int) -> bool:
+        return self._max_bytes is not None and (
+            self.weight_bytes + incoming_bytes > self._max_bytes
+        )
 
 
-def _pipeline(spec: PipelineSpec, warn: Callable[[str], None]) -> LoadedPipeline:
-    """The loaded pipeline; one at a time, since two may not fit into memory."""
-    from sdcli import engine
+def _tensor_bytes(*pipelines: LoadedPipeline) -> dict[int, int]:
+    """Bytes of every parameter by identity, since pipelines of one model share its tensors."""
+    return {
+        id(tensor): tensor.nbytes
+        for loaded in pipelines
+        for component in loaded.pipeline.components.values()
+        if hasattr(component, "parameters")
+        for tensor in component.parameters()
+    }
 
-    if spec not in _loaded:
-        before = [loaded for known, loaded in _loaded.items() if same_base_model(known, spec)]
-        _loaded.clear()
-        _loaded[spec] = engine.load(spec, like=before[0] if before else None)
-        for note in _loaded[spec].notes:
-            warn(note)
-    return _loaded[spec]
+
+class _EngineLock:
+    """A lock that notices when its own thread asks for it again."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._owner: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        # A callback that generated with the pipeline in use would replace its scheduler mid-run.
+        if self._owner == get_ident():
+            raise RuntimeError("a callback of a run cannot generate images itself")
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
+
+
+# One lock for the process, not one per cache: while Diffusers and Transformers load, they replace
+# torch's functions for everybody, and a model that loads meanwhile is left without weights. Drawing
+# changes the pipeline's scheduler and the process's warning filters.
+_engine_lock: Final = _EngineLock()
+
+DEFAULT_CACHE: Final = PipelineCache()
+"""The cache of `sdcli.generate` and of the command line: one pipeline at a time."""

@@ -1,4 +1,4 @@
-"""Where the images of a run go: files, a journalled folder, or stdout."""
+"""Write the results of a run: images, sidecars, latents and the journal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sdcli.errors import OutputError, UsageError
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.runner.options import RunOptions
-from sdcli.runner.shard import shard_from_environment
+from sdcli.shard import Shard
 
 if TYPE_CHECKING:
     from sdcli.storage.images.destination import Destination
@@ -16,92 +16,101 @@ if TYPE_CHECKING:
 
 
 class ResultWriter:
-    """An open destination. Raises OutputError or UsageError when it cannot be one."""
+    """Writes results where the options say. `jobs` is the job store of a run with a journal.
 
-    def __init__(self, delivery: RunOptions) -> None:
+    Raises OutputError or UsageError when the destination cannot be written.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
         from sdcli.storage.images.destination import parse_destination
         from sdcli.storage.jobs.store import JobStore
         from sdcli.storage.latents.writer import LatentsWriter
         from sdcli.versions import library_versions
 
-        _check_stdout(delivery)
-        self._delivery = delivery
-        self.wildcards = delivery.wildcards
-        several = delivery.journal or delivery.expected_images != 1
+        _check_stdout(options)
+        self._options = options
         self._destination: Destination = parse_destination(
-            delivery.out, several=several, force=delivery.force, archive=delivery.tar
+            options.out,
+            several=options.journal or options.expected_images != 1,
+            force=options.force,
+            archive=options.tar,
         )
-        _check_companions(self._destination, delivery)
+        _check_companions(self._destination, options)
         self.latents = LatentsWriter(
-            self._destination.folder, delivery.save_latents, library_versions()
+            self._destination.folder, options.save_latents, library_versions()
         )
         self.jobs: JobStore | None = None
-        if delivery.journal and self._destination.kind in ("folder", "numbered"):
-            self.jobs = JobStore(
-                self._destination, again=delivery.rerun, part=shard_from_environment()
-            )
+        if options.journal and self._destination.kind in ("folder", "numbered"):
+            shard = Shard.from_environment()
+            self.jobs = JobStore(self._destination, rerun=options.rerun, shard=shard)
 
     def save(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
-        """Write the image and all that goes beside it; the path of its latents."""
-        put = self._save(result)
-        if self._delivery.on_result:
-            self._delivery.on_result(result)
-        return put
-
-    def _save(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
-        if self.jobs:
-            return self._save_journalled(result, self.jobs)
-        from sdcli.storage.images.writer import write_image
-        from sdcli.versions import library_versions
-
-        facts, metadata = library_versions(), self._delivery.metadata
-        written = write_image(result, self._destination, versions=facts, metadata=metadata)
-        _, latents = self._save_companions(written, force=self._delivery.force)
-        return written, latents
+        """Write the image with its sidecar and latents; returns also the path of the latents."""
+        save = self._save_with_journal if self.jobs else self._save_without_journal
+        saved = save(result)
+        if self._options.on_result:
+            self._options.on_result(result)
+        return saved
 
     def close(self) -> None:
-        """End what was begun: the archive, the claims."""
+        """Close the tar archive and the journal, and release the jobs."""
         if self.jobs:
             self.jobs.close()
         if self._destination.archive:
             self._destination.archive.close()
 
-    def _save_journalled(
-        self, result: GenerationResult, ledger: JobStore
-    ) -> tuple[SavedImage, str | None]:
-        """What is beside comes first: the image with its line in the journal ends the job."""
+    def _save_without_journal(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
+        from sdcli.storage.images.writer import write_image
+        from sdcli.versions import library_versions
+
+        image = write_image(
+            result,
+            self._destination,
+            versions=library_versions(),
+            metadata=self._options.metadata,
+        )
+        _, latents = self._save_companions(image, force=self._options.force)
+        return image, latents
+
+    def _save_with_journal(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
         from sdcli.storage.images.writer import image_bytes
         from sdcli.versions import library_versions
 
+        assert self.jobs is not None
         data = image_bytes(
-            result, self._destination, versions=library_versions(), metadata=self._delivery.metadata
+            result,
+            self._destination,
+            versions=library_versions(),
+            metadata=self._options.metadata,
         )
-        written = SavedImage(path=str(ledger.path_for(result.job)), result=result)
-        sidecar, latents = self._save_companions(written, force=True)
+        image = SavedImage(path=str(self.jobs.path_for(result.job)), result=result)
+        # The companions come first: the image and its line in the journal complete the job.
+        sidecar, latents = self._save_companions(image, force=True)
         names = [Path(path).name for path in (sidecar, latents) if path]
-        return SavedImage(path=str(ledger.save_image(result, data, names)), result=result), latents
+        path = self.jobs.save_image(result, data, names)
+        return SavedImage(path=str(path), result=result), latents
 
-    def _save_companions(
-        self, written: SavedImage, *, force: bool
-    ) -> tuple[str | None, str | None]:
+    def _save_companions(self, image: SavedImage, *, force: bool) -> tuple[str | None, str | None]:
+        """Write the sidecar and the latents; returns the paths of those that were requested."""
         from sdcli.storage.metadata import record
         from sdcli.versions import library_versions
 
         sidecar = None
-        if self._delivery.sidecar:
-            sidecar = record.write_sidecar(written, library_versions(), force=force)
-        return sidecar, self.latents.finish(written, force=force)
+        if self._options.sidecar:
+            sidecar = record.write_sidecar(image, library_versions(), force=force)
+        return sidecar, self.latents.finish(image, force=force)
 
 
-def _check_companions(destination: Destination, delivery: RunOptions) -> None:
-    """What lies beside the one image must be free, too, before anything is drawn."""
+def _check_companions(destination: Destination, options: RunOptions) -> None:
+    """Check before a long run that the files beside a single image do not exist yet."""
     from sdcli.storage import files
     from sdcli.storage.latents.writer import SUFFIX
 
-    if destination.kind != "file" or delivery.force:
+    if destination.kind != "file" or options.force:
         return
-    asked = {SUFFIX: delivery.save_latents is not None, ".json": delivery.sidecar}
-    for suffix in (suffix for suffix, is_asked in asked.items() if is_asked):
+    suffixes = [SUFFIX] if options.save_latents is not None else []
+    suffixes += [".json"] if options.sidecar else []
+    for suffix in suffixes:
         path = files.sibling_path(str(destination.path), suffix)
         if path.exists():
             raise OutputError(
@@ -109,18 +118,18 @@ def _check_companions(destination: Destination, delivery: RunOptions) -> None:
             )
 
 
-def _check_stdout(delivery: RunOptions) -> None:
-    if delivery.tar and delivery.out != "-":
+def _check_stdout(options: RunOptions) -> None:
+    if options.tar and options.out != "-":
         raise UsageError(
-            f"--format tar: --out is {delivery.out}, and a tar goes to stdout",
+            f"--format tar: a tar is written to stdout, but --out is {options.out}",
             code="usage.format",
             hint="add `--out -`",
         )
-    if delivery.out == "-" and (
-        delivery.report != "paths" or delivery.sidecar or delivery.save_latents
+    if options.out == "-" and (
+        options.report != "paths" or options.sidecar or options.save_latents
     ):
         raise UsageError(
-            "--out -: stdout is the image itself, with no room for JSON, latents or a sidecar",
+            "--out -: stdout takes the image alone, without JSON, latents or a sidecar",
             code="usage.out",
             hint="give --out a file or a folder",
         )

@@ -1,4 +1,4 @@
-"""Work beside the drawing: encoding, hashing and writing, in order, in one thread."""
+"""Encode, hash and write images in a second thread while the next ones are generated."""
 
 from __future__ import annotations
 
@@ -10,42 +10,44 @@ Work = Callable[[], None]
 
 
 class WriterThread:
-    """A queue of work. What one piece raises, the next call here raises; later pieces are dropped.
+    """A queue of work for one thread, done in order.
 
-    At most `waiting` pieces wait, so that finished pictures do not fill the memory.
+    At most `max_pending` pieces wait, so that finished images do not fill the memory. An exception
+    in one piece is raised by the next call of a method, and the pieces after it are dropped.
     """
 
-    def __init__(self, waiting: int = 16) -> None:
-        self._queue: Queue[Work | None] = Queue(waiting)
+    def __init__(self, max_pending: int = 16) -> None:
+        self._queue: Queue[Work | None] = Queue(max_pending)
         self._error: BaseException | None = None
-        # A daemon: who is told to stop at once does not wait for it.
-        self._thread = Thread(target=self._run, name="sdcli-beside", daemon=True)
+        # A daemon, so that a second Ctrl-C ends the process without waiting for it.
+        self._thread = Thread(target=self._run, name="sdcli-writer", daemon=True)
         self._thread.start()
 
     def submit(self, work: Work) -> None:
-        """Put the work at the end of the queue."""
+        """Append work to the queue; waits while the queue is full."""
         self.raise_pending()
         self._queue.put(work)
 
     def raise_pending(self) -> None:
-        """Raise what a piece of work has raised, once."""
+        """Raise the exception of a piece of work, once."""
         if self._error:
             error, self._error = self._error, None
             raise error
 
     def close(self) -> None:
-        """Wait for all work that was given."""
+        """Wait for all submitted work."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
         self.raise_pending()
 
     def _run(self) -> None:
-        broken = False
+        has_failed = False
         while work := self._queue.get():
-            if broken:
+            if has_failed:
+                # Still emptied, or submit() would wait forever on a full queue.
                 continue
             try:
                 work()
-            except BaseException as error:  # handed to the one who gave the work
-                self._error, broken = error, True
+            except BaseException as error:  # raised by the thread that submits
+                self._error, has_failed = error, True

@@ -1,1 +1,1 @@
-"""Everything printed to stdout and stderr."""
+"""Print everything that goes to stdout and stderr."""

@@ -1,4 +1,4 @@
-"""Talk on stderr: warnings, hints, progress. Never data, never a raw control character."""
+"""Print warnings, errors, hints and progress on stderr, without raw control characters."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sdcli.errors import SdcliError, UsageErrors
 from sdcli.storage.text import one_line
 from sdcli.terminal.progress import ProgressBar
 
-QUIET, NORMAL, VERBOSE = -1, 0, 1
+NORMAL, VERBOSE = 0, 1
 
 
 @contextmanager
-def _where_there_is_room() -> Iterator[None]:
-    """What a full disk behind stderr does not take is lost, and the run is not."""
+def _ignoring_full_disk() -> Iterator[None]:
+    # A message that a full disk does not take must not end the run whose images still fit.
     try:
         yield
     except OSError as error:
@@ -26,7 +26,10 @@ def _where_there_is_room() -> Iterator[None]:
 
 
 class Console:
-    """The talking side of a run; `verbosity` is -1 (errors only), 0, 1 or 2."""
+    """Messages of a run on a stream, by default stderr.
+
+    `verbosity` is -1 (errors only), 0, 1 or 2 (more detail).
+    """
 
     def __init__(self, *, verbosity: int = NORMAL, stream: TextIO | None = None) -> None:
         self.verbosity = verbosity
@@ -35,53 +38,53 @@ class Console:
         self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
-        """Something the user should know of a result that was made all the same, said once."""
+        """Print a warning, each text once."""
         if self.verbosity >= NORMAL and text not in self._warned:
             self._warned.add(text)
-            self._say(f"sdcli: warning: {one_line(text)}")
+            self._print(f"sdcli: warning: {one_line(text)}")
 
     def note(self, text: str, level: int = VERBOSE) -> None:
-        """Detail, shown from that verbosity on."""
+        """Print a detail if the verbosity is at least `level`."""
         if self.verbosity >= level:
-            self._say(f"sdcli: {one_line(text)}")
+            self._print(f"sdcli: {one_line(text)}")
 
     def summary(self, text: str) -> None:
-        """The last line of a run."""
+        """Print the last line of a run, unless only errors are wanted."""
         self.note(text, level=NORMAL)
 
     def error(self, error: SdcliError) -> None:
-        """One line with what, value and where; one with the next thing to type. Never silenced."""
+        """Print an error in one line, and its hint in another, at any verbosity."""
         if isinstance(error, UsageErrors) and len(error.several) > 1:
-            for one in error.several:
-                self.error(one)
+            for each in error.several:
+                self.error(each)
             error = error.summary()
-        self._say(f"sdcli: error: {one_line(error.message)}")
+        self._print(f"sdcli: error: {one_line(error.message)}")
         if error.hint:
-            self._say(f"sdcli: hint: {one_line(error.hint)}")
+            self._print(f"sdcli: hint: {one_line(error.hint)}")
 
     @contextmanager
-    def progress(self, jobs: int | None, *, pictures: bool = False) -> Iterator[ProgressBar]:
-        """A bar over the images of a run (None: how many is not known), on a terminal only.
+    def progress(self, jobs: int | None, *, images: bool = False) -> Iterator[ProgressBar]:
+        """A progress bar over so many images (None if unknown), shown on a terminal only.
 
-        With `pictures`, the bar is the pictures themselves.
+        With `images`, the images themselves are drawn instead of a bar.
         """
-        shown = self.verbosity >= NORMAL and self._stream.isatty()
-        self._bar = bar = self._new_bar(jobs, self._stream if shown else None, pictures)
+        is_visible = self.verbosity >= NORMAL and self._stream.isatty()
+        self._bar = bar = self._make_bar(jobs, self._stream if is_visible else None, images)
         try:
             yield bar
         finally:
             bar.close()
             self._bar = None
 
-    def _new_bar(self, jobs: int | None, stream: TextIO | None, pictures: bool) -> ProgressBar:
-        if not (stream and pictures):
+    def _make_bar(self, jobs: int | None, stream: TextIO | None, images: bool) -> ProgressBar:
+        if not (stream and images):
             return ProgressBar(jobs, stream)
         from sdcli.terminal.image_progress import ImageProgress
 
         return ImageProgress(jobs, stream)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if self._bar is None or not self._bar.print_above(text):
-            with _where_there_is_room():
+            with _ignoring_full_disk():
                 self._stream.write(text + "\n")
                 self._stream.flush()

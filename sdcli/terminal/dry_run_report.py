@@ -1,4 +1,4 @@
-"""A plan on stdout: a line a job and the sums below, or the same as JSON."""
+"""Print a dry run on stdout: one line per job and a summary, or the same as JSON."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ Form = Literal["paths", "json", "jsonl"]
 def print_dry_run(
     jobs: Iterable[Mapping[str, Any]], totals: Callable[[], Mapping[str, Any]], form: Form
 ) -> None:
-    """Print the jobs as they come, `totals` after the last one. Only one document holds them."""
+    """Print the jobs as they come, and `totals` after the last one.
+
+    Only the form "json" collects all jobs in memory, for its one document.
+    """
     if form == "json":
-        listed = list(jobs)
-        print_json_line({"schema": PLAN_SCHEMA, "jobs": listed, **totals()})
+        documents = list(jobs)
+        print_json_line({"schema": PLAN_SCHEMA, "jobs": documents, **totals()})
     elif form == "jsonl":
         for job in jobs:
             print_json_line({"schema": JOB_SCHEMA, **job})
@@ -31,13 +34,13 @@ def print_dry_run(
     else:
         with files.os_errors_as_output_errors("stdout"):
             for job in jobs:
-                print(_line(job))
-        _sums(totals())
+                print(_format_job(job))
+        _print_totals(totals())
 
 
-def _line(job: Mapping[str, Any]) -> str:
-    seed = "drawn" if job["seed"] is None else job["seed"]
-    words = [
+def _format_job(job: Mapping[str, Any]) -> str:
+    seed = "random" if job["seed"] is None else job["seed"]
+    cells = [
         f"{job['index'] + 1:04d}",
         *(["done"] if job["done"] else []),
         f"{job['width']}x{job['height']}",
@@ -47,37 +50,37 @@ def _line(job: Mapping[str, Any]) -> str:
         f"seed {seed}",
         one_line(job["prompt"]),
     ]
-    return "  ".join(words)
+    return "  ".join(cells)
 
 
-def _sums(totals: Mapping[str, Any]) -> None:
+def _print_totals(totals: Mapping[str, Any]) -> None:
     loads, models = totals["model_loads"], ", ".join(totals["models"])
+    done = f", {totals['done']} done" if totals["done"] else ""
     print_facts(
         {
-            "images": str(totals["images"])
-            + (f", {totals['done']} done" if totals["done"] else ""),
+            "images": f"{totals['images']}{done}",
             "groups": f"{totals['groups']} (images that can share a batch)",
             "model loads": f"{loads} ({models})" if models else str(loads),
-            "disk": f"about {_size(totals['disk_bytes'])}",
-            "time": _time(totals),
+            "disk": f"about {_format_size(totals['disk_bytes'])}",
+            "time": _format_time(totals),
         }
     )
 
 
-def _time(totals: Mapping[str, Any]) -> str:
+def _format_time(totals: Mapping[str, Any]) -> str:
     if totals["images"] == totals["done"]:
-        return "none: all is done"
+        return "none, everything is done"
     if totals["seconds"] is None:
-        return "not known: no image like these was made in this folder before"
-    span = timedelta(seconds=round(totals["seconds"]))
-    missing = totals["images"] - totals["done"] - totals["timed_images"]
-    rest = f", and {missing} images of which it is not known" if missing else ""
-    return f"about {span} by what is in the journal, loading apart{rest}"
+        return "unknown: no similar images were made in this folder before"
+    duration = timedelta(seconds=round(totals["seconds"]))
+    untimed = totals["images"] - totals["done"] - totals["timed_images"]
+    rest = f", plus {untimed} images whose time is unknown" if untimed else ""
+    return f"about {duration} according to the journal, excluding model loading{rest}"
 
 
-def _size(count: float) -> str:
+def _format_size(size: float) -> str:
     for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

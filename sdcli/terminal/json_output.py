@@ -1,4 +1,4 @@
-"""What programs read on stdout: JSON documents and lines. Keys are only ever added."""
+"""Print JSON documents on stdout for programs. Their keys are only ever added to."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ DONE_SCHEMA = "sdcli/done/1"
 ERROR_SCHEMA = "sdcli/error/1"
 
 
-def image_document(written: SavedImage, *, latents: str | None = None) -> dict[str, Any]:
-    """One finished image; `seconds` are of the whole batch it was part of."""
-    result, job = written.result, written.result.job
+def image_document(image: SavedImage, *, latents: str | None = None) -> dict[str, Any]:
+    """The document of a saved image; `seconds` are those of its whole batch."""
+    result, job = image.result, image.result.job
+    seconds = {**result.seconds, "save": image.seconds}
     return {
         "schema": IMAGE_SCHEMA,
         "index": job.index,
-        "path": written.path,
+        "path": image.path,
         "latents": latents,
         "prompt": job.prompt,
         "seed": job.seed,
@@ -36,16 +37,13 @@ def image_document(written: SavedImage, *, latents: str | None = None) -> dict[s
         "batch_size": result.run.batch_size,
         "device": result.run.device,
         "dtype": result.run.dtype,
-        "seconds": {
-            phase: round(seconds, 4)
-            for phase, seconds in {**result.seconds, "save": written.seconds}.items()
-        },
+        "seconds": {phase: round(duration, 4) for phase, duration in seconds.items()},
         "events": list(result.events),
     }
 
 
 def step_document(event: StepEvent) -> dict[str, Any]:
-    """One denoising step of a batch."""
+    """The document of one denoising step of a batch."""
     return {
         "schema": STEP_SCHEMA,
         "indices": list(event.job_indices),
@@ -56,46 +54,46 @@ def step_document(event: StepEvent) -> dict[str, Any]:
 
 
 def error_document(error: SdcliError) -> dict[str, Any]:
-    """An error as a program reads it: `code` is stable, `message` and `hint` are for people.
+    """The document of an error: `code` is stable, `message` and `hint` are for people.
 
-    With `errors`, all of them, when several came at once.
+    When several errors came together, `errors` lists all of them.
     """
     several = error.several if isinstance(error, UsageErrors) else ()
     return {
         "schema": ERROR_SCHEMA,
-        "error": _facts(error),
-        **({"errors": [_facts(one) for one in several]} if several else {}),
+        "error": _error_fields(error),
+        **({"errors": [_error_fields(each) for each in several]} if several else {}),
         "exit_code": int(error.exit_code),
     }
 
 
-def _facts(error: SdcliError) -> dict[str, str | None]:
+def _error_fields(error: SdcliError) -> dict[str, str | None]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def run_document(
     images: Sequence[Mapping[str, Any]], errors: Sequence[SdcliError] = ()
 ) -> dict[str, Any]:
-    """A whole run: its image documents and what failed, in job order."""
+    """The document of a run: its images and its errors, in job order."""
     return {
         "schema": RUN_SCHEMA,
         "images": list(images),
-        "errors": [error_document(error)["error"] for error in errors],
+        "errors": [_error_fields(error) for error in errors],
     }
 
 
 def print_json_line(document: Mapping[str, Any]) -> None:
-    """One document on one line of stdout, at once. Raises BrokenPipeError when nobody reads."""
-    # ASCII: whatever the terminal's encoding, and control characters come out as escapes.
+    """Print a document in one line and flush it. Raises BrokenPipeError when nobody reads."""
     with files.os_errors_as_output_errors("stdout"):
-        sys.stdout.write(_strict(document) + "\n")
+        sys.stdout.write(_dump_strict(document) + "\n")
         sys.stdout.flush()
 
 
-def _strict(document: Mapping[str, Any]) -> str:
-    """JSON has no NaN and no infinity; a stranger's record may, and they become null."""
+def _dump_strict(document: Mapping[str, Any]) -> str:
+    # ASCII works in every terminal encoding, and escapes control characters.
     try:
         return json.dumps(document, allow_nan=False)
     except ValueError:
+        # Records of other programs may hold NaN and infinity, which JSON does not have: use null.
         finite = json.loads(json.dumps(document), parse_constant=lambda _: None)
         return json.dumps(finite, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Plots in plain characters, for any terminal and any log."""
+"""Draw plots in plain characters."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 def plot(
     title: str, values: Sequence[float], *, log: bool = False, height: int = 9, width: int = 60
 ) -> list[str]:
-    """Lines of a plot of the values over their positions 1…n, at most `width` marks wide.
+    """Plot the values over their positions 1…n; returns lines at most `width` columns wide.
 
-    `log` spaces the values by their logarithms and leaves out those that are not above zero.
-    Values that are not finite are left out; with none left there is only the title.
+    `log` makes the value axis logarithmic and leaves out values that are not above zero. Values
+    that are not finite are left out; if none remain, there is only the title.
     """
-    points = [(i, _scaled(v, log)) for i, v in enumerate(values) if _drawable(v, log)]
+    points = [(i, _scale(v, log)) for i, v in enumerate(values) if _is_drawable(v, log)]
     if not points:
         return [title]
     low, high = min(y for _, y in points), max(y for _, y in points)
@@ -25,22 +25,24 @@ def plot(
         row = round((high - y) / (high - low) * (height - 1)) if high > low else height // 2
         cells[row][column] = "*"
     labels = [_label(_level(row, low, high, height), log) for row in range(height)]
-    shown = [label if row % 4 == 0 or row == height - 1 else "" for row, label in enumerate(labels)]
-    margin = max(map(len, shown))
+    visible = [
+        label if row % 4 == 0 or row == height - 1 else "" for row, label in enumerate(labels)
+    ]
+    margin = max(map(len, visible))
     lines = [
         f"{label:>{margin}} |{''.join(row)}".rstrip()
-        for label, row in zip(shown, cells, strict=True)
+        for label, row in zip(visible, cells, strict=True)
     ]
     count = str(len(values))
     axis = f"{'1':<{max(columns - len(count), 1)}}{count}" if len(values) > 1 else "1"
     return [title, *lines, f"{'':>{margin}} +{'-' * columns}", f"{'':>{margin}}  {axis}"]
 
 
-def _drawable(value: float, log: bool) -> bool:
+def _is_drawable(value: float, log: bool) -> bool:
     return math.isfinite(value) and (value > 0 or not log)
 
 
-def _scaled(value: float, log: bool) -> float:
+def _scale(value: float, log: bool) -> float:
     return math.log(value) if log else value
 
 

@@ -1,4 +1,4 @@
-"""A look at the picture while it forms: what each step believes the end will be."""
+"""Show images while they are generated, as each step predicts their final latents."""
 
 from __future__ import annotations
 
@@ -21,71 +21,74 @@ if TYPE_CHECKING:
 
 
 MAX_TIME_SHARE: Final = 0.015
-"""The part of a run's time that looking at it may take. Under 3 % with the copies that it needs."""
+"""The part of a run's time that rendering may take: with the copies it needs, less than 3 %."""
 
 
 class PreviewTarget(Protocol):
-    """Where a preview is seen."""
+    """A place where previews are shown."""
 
     def show(self, pixels: NDArray[np.uint8], step: int, steps: int) -> None:
-        """Show pixels (height, width, 3) in place of what was there. May raise OutputError."""
+        """Show pixels (height, width, 3) in place of the last ones. May raise OutputError."""
 
 
 class PreviewSink:
-    """Shows the clean latents that each step predicts; of a batch, those of its first image.
+    """A LatentsSink that shows the predicted clean latents of the first image of a batch.
 
-    An engine's LatentsSink. Steps are left out where looking would take more than SHARE of the
-    time, but never the last one. `look_of` gives the way of looking for a model.
+    Steps are left out where rendering would take more than MAX_TIME_SHARE of the time, but never
+    the last one. `find_renderer` gives the renderer for a model.
     """
 
     selection = LatentsSelection(kinds=(X0,), every=1)
 
     def __init__(
         self,
-        look_of: Callable[[PipelineSpec], LatentsRenderer],
-        screens: Sequence[PreviewTarget],
+        find_renderer: Callable[[PipelineSpec], LatentsRenderer],
+        targets: Sequence[PreviewTarget],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._look_of = look_of
-        self._screens = screens
+        self._find_renderer = find_renderer
+        self._targets = targets
         self._clock = clock
-        self._looks: dict[PipelineSpec, LatentsRenderer] = {}
-        self._course: RunInfo | None = None
-        self._taking = False
-        self._next = 0.0
+        self._renderers: dict[PipelineSpec, LatentsRenderer] = {}
+        self._run: RunInfo | None = None
+        self._has_latents = False
+        self._next_time = 0.0
 
-    def begin_image(self, course: RunInfo) -> None:
-        """An image of the next batch; the first of them is the one to see."""
-        if self._course is None or self._taking:
-            self._course, self._taking = course, False
-            if course.job.spec not in self._looks:
-                self._looks = {course.job.spec: self._look_of(course.job.spec)}
+    def begin_image(self, run: RunInfo) -> None:
+        """Take the first image of a batch as the one to show."""
+        # All images of a batch begin before its first latents: any later one begins a new batch.
+        if self._run is not None and not self._has_latents:
+            return
+        self._run, self._has_latents = run, False
+        spec = run.job.spec
+        if spec not in self._renderers:
+            self._renderers = {spec: self._find_renderer(spec)}
 
     def write(self, index: int, name: str, array: NDArray[Any]) -> None:
-        """Show the latents, if they are of the image to see and it is time."""
-        self._taking = True
-        course = self._course
-        if course is None or index != course.job.index:
+        """Show the latents, if they are of the image to show and enough time has passed."""
+        self._has_latents = True
+        if self._run is None or index != self._run.job.index:
             return
-        steps = len(course.timesteps)
+        steps = len(self._run.timesteps)
         parsed = parse_tensor_name(name)
         if parsed is None:
             if name == FINAL:
-                self._show(array, course, steps)
-        elif parsed[1] < steps and self._clock() >= self._next:  # the last comes as FINAL, too
-            self._show(array, course, parsed[1])
+                self._show(array, self._run, steps)
+        # The last step comes as FINAL, too.
+        elif parsed[1] < steps and self._clock() >= self._next_time:
+            self._show(array, self._run, parsed[1])
 
-    def _show(self, latents: NDArray[Any], course: RunInfo, step: int) -> None:
-        started = self._clock()
-        pixels = self._looks[course.job.spec](latents)
-        for screen in self._screens:
-            screen.show(pixels, step, len(course.timesteps))
-        now = self._clock()
-        self._next = now + (now - started) * (1 / MAX_TIME_SHARE - 1)
+    def _show(self, latents: NDArray[Any], run: RunInfo, step: int) -> None:
+        start = self._clock()
+        pixels = self._renderers[run.job.spec](latents)
+        for target in self._targets:
+            target.show(pixels, step, len(run.timesteps))
+        end = self._clock()
+        self._next_time = end + (end - start) * (1 / MAX_TIME_SHARE - 1)
 
 
 class PreviewFile:
-    """An image file that is always whole, and always the newest."""
+    """An image file that is replaced atomically by each preview."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination

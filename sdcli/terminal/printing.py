@@ -20,7 +20,7 @@ def print_document(content: Mapping[str, object], json: bool) -> None:
 
 
 def print_path(path: str, json: bool, *, schema: str = WRITTEN_SCHEMA, **facts: object) -> None:
-    """Print the path of a written file, or a JSON document with its `facts`; nothing for "-"."""
+    """Print the path of a written file, or a JSON document with its `facts`; "-" is not printed."""
     if json:
         print_document({"schema": schema, "path": path, **facts}, json=True)
     elif path != "-":

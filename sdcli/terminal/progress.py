@@ -1,4 +1,4 @@
-"""The progress of a run, where somebody can see it."""
+"""Show the progress of a run in a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _DELAY_SECONDS = 1.0
 
 
 class ProgressBar:
-    """Images done, and steps of the batch at work. Appears after a second of work."""
+    """A bar of finished images, including the steps of the current batch.
+
+    It appears after a second, and never without a `stream`.
+    """
 
     def __init__(self, jobs: int | None, stream: TextIO | None) -> None:
         self._jobs = jobs
@@ -27,7 +30,7 @@ class ProgressBar:
         self._task: Any = None
 
     def on_step(self, event: StepEvent) -> None:
-        """Move by one step of a batch."""
+        """Move the bar to a step of the current batch."""
         self._show(self._done + len(event.job_indices) * event.step / event.steps)
 
     def advance(self, jobs: int) -> None:
@@ -36,13 +39,13 @@ class ProgressBar:
         self._show(self._done)
 
     def print_above(self, text: str) -> bool:
-        """Print a line without tearing the bar; False when none is shown."""
+        """Print a line above the bar; False if there is none, and nothing was printed."""
         if self._progress:
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         return self._progress is not None
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the bar."""
         if self._progress:
             self._progress.stop()
             self._progress = None

@@ -1,4 +1,4 @@
-"""What stdout says about a run: paths as files become whole, one JSON document, or JSON lines."""
+"""Report a run on stdout: paths as files are saved, one JSON document, or JSON lines."""
 
 from __future__ import annotations
 
@@ -21,25 +21,36 @@ from sdcli.terminal.json_output import (
 )
 
 ImageEntry = str | Mapping[str, Any] | None
-"""An image as a report will tell it: no pixels are in it, so it may wait for its turn."""
+"""The entry of an image in a report, without its pixels, so that it can wait for its turn."""
 
 STEP_INTERVAL: Final = 0.5
-"""Seconds between two step events; the last step of a batch is always told."""
+"""Seconds between two reported steps; the last step of a batch is always reported."""
 
 
 class Report(Protocol):
-    """Told of every outcome as it comes, and of the end."""
+    """A report of a run, which receives events as they happen."""
 
-    def started(self, images: int | None) -> None: ...
-    def step(self, event: StepEvent) -> None: ...
-    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry: ...
-    def add_image(self, line: ImageEntry) -> None: ...
-    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None: ...
-    def close(self, summary: Mapping[str, Any]) -> None: ...
+    def started(self, images: int | None) -> None:
+        """The run begins; None if the number of images is unknown."""
+
+    def step(self, event: StepEvent) -> None:
+        """A batch has made a step."""
+
+    def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
+        """Build the entry of an image; nothing is reported yet."""
+
+    def add_image(self, entry: ImageEntry) -> None:
+        """Report an image."""
+
+    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
+        """Report an error, and the indices of the jobs that failed by it."""
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """End the report with the counts of the run."""
 
 
 class PathReport:
-    """One path a line, flushed as soon as the file is whole; errors go to stderr."""
+    """One path per line, flushed as soon as the file is complete; errors go to stderr."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -50,14 +61,14 @@ class PathReport:
     def step(self, event: StepEvent) -> None:
         pass
 
-    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry:
-        del latents  # beside the image, with its name
-        return None if written.path == "-" else written.path
+    def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
+        del latents  # they are beside the image, under its name
+        return None if image.path == "-" else image.path
 
-    def add_image(self, line: ImageEntry) -> None:
-        if line is not None:
+    def add_image(self, entry: ImageEntry) -> None:
+        if entry is not None:
             with files.os_errors_as_output_errors("stdout"):
-                print(line, flush=True)
+                print(entry, flush=True)
 
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
         self._console.error(error)
@@ -67,7 +78,7 @@ class PathReport:
 
 
 class JsonReport:
-    """One JSON document at the end: the run, or the error when that is all there is."""
+    """One JSON document at the end: the run, or the error if there is nothing else."""
 
     def __init__(self) -> None:
         self._images: list[Mapping[str, Any]] = []
@@ -79,12 +90,12 @@ class JsonReport:
     def step(self, event: StepEvent) -> None:
         pass
 
-    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry:
-        return image_document(written, latents=latents)
+    def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
+        return image_document(image, latents=latents)
 
-    def add_image(self, line: ImageEntry) -> None:
-        if isinstance(line, Mapping):
-            self._images.append(line)
+    def add_image(self, entry: ImageEntry) -> None:
+        if isinstance(entry, Mapping):
+            self._images.append(entry)
 
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
         self._errors.append(error)
@@ -97,7 +108,7 @@ class JsonReport:
 
 
 class JsonLinesReport:
-    """A JSON line an event, as it comes: started, step, image, failed, done."""
+    """One JSON object per line for each event: started, step, image, failed, done."""
 
     def __init__(self) -> None:
         self._last_step = 0.0
@@ -111,23 +122,23 @@ class JsonLinesReport:
             self._last_step = now
             print_json_line({**step_document(event), "event": "step"})
 
-    def entry(self, written: SavedImage, latents: str | None) -> ImageEntry:
-        return {**image_document(written, latents=latents), "event": "image"}
+    def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
+        return {**image_document(image, latents=latents), "event": "image"}
 
-    def add_image(self, line: ImageEntry) -> None:
-        if isinstance(line, Mapping):
-            print_json_line(line)
+    def add_image(self, entry: ImageEntry) -> None:
+        if isinstance(entry, Mapping):
+            print_json_line(entry)
 
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
-        told = {"event": "failed", "indices": list(indices)}
-        print_json_line(error_document(error) | told)
+        event = {"event": "failed", "indices": list(indices)}
+        print_json_line(error_document(error) | event)
 
     def close(self, summary: Mapping[str, Any]) -> None:
         print_json_line({"schema": DONE_SCHEMA, "event": "done", **summary})
 
 
 def make_report(form: Literal["paths", "json", "jsonl"], console: Console) -> Report:
-    """The report that --json, --jsonl or neither asks for."""
+    """Make the report that --json, --jsonl or neither of them selects."""
     match form:
         case "paths":
             return PathReport(console)

@@ -1,4 +1,4 @@
-"""Rows and columns for people on stdout: fitted on a terminal, aligned plain text anywhere else."""
+"""Print tables on stdout: fitted to a terminal, aligned plain text anywhere else."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
 def print_columns(
     header: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO | None = None
 ) -> None:
-    """Print the rows under their header; columns of numbers align to the right, None is "-".
+    """Print rows under a header, by default on stdout.
 
-    The stream is stdout if left out.
+    Columns of numbers are aligned to the right; None is printed as "-".
     """
     stream = stream or sys.stdout
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
     with files.os_errors_as_output_errors("stdout"):
         if stream.isatty():
-            _column_table(header, cells, right, stream)
+            _print_column_table(header, cells, right, stream)
         else:
             lines = align_rows([list(header), *cells], right)
             print("\n".join(lines), file=stream, flush=True)
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print lines as they are, such as those of a plot."""
+    """Print lines without changing them, such as those of a plot."""
     with files.os_errors_as_output_errors("stdout"):
         print("\n".join(lines), flush=True)
 
 
 def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
-    """Lines of the text that fit the terminal, or COLUMNS, or 80 where there is neither."""
+    """Wrap the text to the width of the terminal, else COLUMNS, else 80."""
     width = max(shutil.get_terminal_size().columns, indent + hanging + 20)
     return textwrap.wrap(
         one_line(text),
@@ -53,15 +53,16 @@ def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
 
 
 def text_bar(value: float, largest: float, width: int = 32) -> str:
-    """A bar of at most `width` characters, to an eighth of one."""
+    """A bar of at most `width` characters, exact to an eighth of a character."""
     if not largest > 0 or not value > 0:
         return ""
-    eighths = min(round(value / largest * width * 8), width * 8)
+    # The minimum first: the quotient of a very small `largest` is infinite.
+    eighths = round(min(1.0, value / largest) * width * 8)
     return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 
 def align_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
-    """Lines with two blanks between columns as wide as their widest cell."""
+    """Align the cells in columns, with two spaces between them."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(right))]
     return [
         "  ".join(
@@ -72,7 +73,7 @@ def align_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str
     ]
 
 
-def _column_table(
+def _print_column_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], stream: TextIO
 ) -> None:
     from rich.console import Console
@@ -88,18 +89,18 @@ def _column_table(
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
-    """Print the facts in their order, without those that are None or empty."""
+    """Print names and values, without those that are None or empty."""
     rows = [
         (name, printable(str(value))) for name, value in facts.items() if value not in (None, "")
     ]
     with files.os_errors_as_output_errors("stdout"):
         if sys.stdout.isatty():
-            _table(rows)
+            _print_fact_table(rows)
         else:
             print("\n".join(f"{name}: {value}" for name, value in rows), flush=True)
 
 
-def _table(rows: list[tuple[str, str]]) -> None:
+def _print_fact_table(rows: list[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

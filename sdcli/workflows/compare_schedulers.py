@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.errors import SdcliError, UsageError
-from sdcli.planning.resolve import resolve_jobs
+from sdcli.planning.resolve import random_seed, resolve_jobs
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
@@ -85,7 +84,7 @@ def compare_schedulers(
     """
     from sdcli.runner.loop import iter_results
 
-    seed = int.from_bytes(os.urandom(4), "big") if template.seed is None else template.seed
+    seed = random_seed() if template.seed is None else template.seed
     pairs = [(resolve_scheduler(name).label, n) for name in schedulers for n in steps]
     _check_distinct(schedulers)
     requests = [

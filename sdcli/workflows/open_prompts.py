@@ -14,7 +14,7 @@ from sdcli.prompts.files import is_stream
 from sdcli.prompts.formats import get_reader
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
-from sdcli.runner.shard import shard_from_environment
+from sdcli.shard import Shard
 
 if TYPE_CHECKING:
     from sdcli.terminal.console import Console
@@ -71,7 +71,7 @@ def open_prompts(
             code="usage.file",
             hint=f"cat them together, and give only {STDIN}",
         )
-    if shard_from_environment().world_size > 1:
+    if not Shard.from_environment().is_whole_run:
         raise UsageError(
             f"{streams[0]} cannot be read by several ranks",
             code="usage.file",
@@ -110,6 +110,7 @@ def _open_stream(
         get_reader(format_name or "txt"),
         partial(validated_requests, expander=expander),
         name="stdin" if is_stdin else name,
+        wildcards=template.wildcards,
         # A dry run reports every error of the stream, not only the first.
         skip=skip if keep_going or dry_run else None,
     )
@@ -128,8 +129,8 @@ def _open_files(
     validator = RequestValidator()
     report = validate_files(files, format_name, template, validator)
     if report.errors and (not keep_going or not report.good):
-        remedy = KEEP_GOING if report.good else "fix them and run again"
-        raise UsageErrors(report.errors, report.total_errors, remedy=remedy)
+        hint = KEEP_GOING if report.good else "fix them and run again"
+        raise UsageErrors(report.errors, report.total_errors, summary_hint=hint)
     for error in report.errors:
         console.error(error)
     for warning in report.warnings:
@@ -138,6 +139,7 @@ def _open_files(
     def reopen() -> RequestSource:
         # Without errors there is nothing to skip, and validating again takes time.
         skip_with = validator if report.errors else None
-        return IterableSource(load_requests(files, format_name, template, skip_with))
+        requests = load_requests(files, format_name, template, skip_with)
+        return IterableSource(requests, template.wildcards)
 
     return PromptSource(reopen(), report.images, report.total_errors, reopen)

@@ -146,9 +146,9 @@ def write_batch_grids(
     grids, writer = XYGrids(axes=axes), ResultWriter(replace(options, rerun=None))
     try:
         assert writer.jobs is not None
-        planner = Planner(lambda warning: None, writer.jobs.draw_seed, options.wildcards)
+        planner = Planner(lambda warning: None, writer.jobs.draw_seed, source.wildcards)
         while jobs := planner.plan(source.take(PLANNING_WINDOW, wait=True)):
-            for job, path in writer.jobs.completed(jobs):
+            for job, path in writer.jobs.completed(writer.jobs.number_jobs(jobs)):
                 # The default argument keeps this path: the lambda runs after the loop.
                 grids.add_lazy(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]
         yield from grids.write(options)
@@ -185,5 +185,5 @@ def _remaining_fields(job: Job, axes: Sequence[str]) -> Hashable:
         *_IGNORED_FIELDS,
         *(part for name in axes for part in _AXIS_FIELDS.get(name, (name,))),
     }
-    values = {**vars(job), **vars(job.spec)}
+    values = {**job.field_values(), **vars(job.spec)}
     return tuple((name, repr(value)) for name, value in values.items() if name not in excluded)

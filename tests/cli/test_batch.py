@@ -80,7 +80,7 @@ def test_every_error_is_told_before_anything_is_drawn(run_cli, tmp_path):
         "a.txt:5:10",
     ]
     assert "did you mean steps?" in ran.stderr
-    assert ran.stderr.splitlines()[-2] == "sdcli: error: 5 errors, nothing was drawn"
+    assert ran.stderr.splitlines()[-2] == "sdcli: error: 5 errors, nothing was generated"
     assert not (tmp_path / "outputs").exists()
 
 
@@ -256,7 +256,7 @@ def test_a_dry_run_of_every_example(run_cli, path, tmp_path):
 def test_a_dry_run_tells_the_time_of_what_was_made_before(run_cli, tmp_path):
     (tmp_path / "a.txt").write_text("a cat\na dog\n")
     (tmp_path / "b.txt").write_text("a fish\na key --steps 3\na bus --width 64 --steps 2\n")
-    assert "time: not known" in run_cli("batch", "a.txt", "--steps", "2", "--dry-run").stdout
+    assert "time: unknown" in run_cli("batch", "a.txt", "--steps", "2", "--dry-run").stdout
     assert run_cli("batch", "a.txt", "--steps", "2", "--batch-size", "1").code == 0
     journal = tmp_path / "outputs" / "sdcli-journal.jsonl"
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
@@ -267,7 +267,7 @@ def test_a_dry_run_tells_the_time_of_what_was_made_before(run_cli, tmp_path):
     assert (ran.document["done"], ran.document["timed_images"]) == (2, 1)
     assert ran.document["seconds"] == pytest.approx(sum(seconds) / 2, abs=0.06)
     told = run_cli("batch", "b.txt", "--steps", "2", "--dry-run").stdout
-    assert "2 images of which it is not known" in told
+    assert "2 images whose time is unknown" in told
     assert not list(tmp_path.glob("*/**/.sdcli*"))
 
 
@@ -286,7 +286,7 @@ def test_a_dry_run_knows_what_is_done_and_which_seeds_fall(run_cli, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
     assert "done" in run_cli(*argv, "--dry-run").stdout.splitlines()[0]
     assert run_cli(*argv).paths == [lost.relative_to(tmp_path)]
-    assert "all is done" in run_cli(*argv, "--dry-run").stdout
+    assert "everything is done" in run_cli(*argv, "--dry-run").stdout
 
 
 def test_another_vae_loads_without_the_rest(run_cli, tmp_path, monkeypatch):
@@ -318,7 +318,7 @@ def test_a_dry_run_for_people(run_cli, tmp_path):
     lines = ran.stdout.splitlines()
     assert "  4 steps  " in lines[0]
     assert lines[0].endswith("seed 1  a cat")
-    assert "seed drawn" in lines[3]
+    assert "seed random" in lines[3]
     assert {"images: 4", "model loads: 1 (embedded)"} <= set(lines)
     assert lines[5].startswith("groups: 4")
 

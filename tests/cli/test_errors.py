@@ -62,7 +62,7 @@ def assert_refused(ran, code, *words):
         (["-q", "-v"], ["--quiet"]),
         (["-o", "cat.gif"], ["gif", ".png"]),
         (["-o", "-", "--count", "2"], ["--out -", "one image"]),
-        (["-o", "-", "--sidecar"], ["--out -", "no room"]),
+        (["-o", "-", "--sidecar"], ["--out -", "the image alone"]),
     ],
 )
 def test_usage_errors(run_cli, tmp_path, argv, words):

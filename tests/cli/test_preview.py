@@ -41,9 +41,9 @@ def test_through_the_models_own_vae_the_last_look_is_the_picture(run_cli, tmp_pa
         (("--preview",), "needs a terminal"),
         (("--preview", "-q"), "--quiet"),
         (("--preview-vae", "tiny"), "does nothing without"),
-        (("--preview-out", "folder"), "no image file"),
-        (("--preview-out", "x.txt"), "--preview-out: x.txt is no image file"),
-        (("--preview-out", "x.png", "-o", "x.png"), "of its own"),
+        (("--preview-out", "folder"), "not a supported image file"),
+        (("--preview-out", "x.txt"), "--preview-out: x.txt is not a supported image file"),
+        (("--preview-out", "x.png", "-o", "x.png"), "the file of --out"),
     ],
 )
 def test_what_could_not_be_seen_is_refused(run_cli, argv, told):

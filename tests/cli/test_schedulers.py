@@ -266,7 +266,7 @@ def test_a_cell_of_the_grid_is_the_image_that_generate_makes(compared, run_cli):
         (["--schedulers", "ddim,DDIM"], "are both DDIM"),
         (["--schedulers", ","], "no names given"),
         (["--steps", "4,x"], "comma-separated integers from 1 to 1000"),
-        (["--schedulers", "lcm", "--steps", "60"], "more than the 50 that LCM takes"),
+        (["--schedulers", "lcm", "--steps", "60"], "more than the 50 that LCM supports"),
         (["-o", "-"], "stdout is used for the table"),
         (["--reference-steps", "0"], "--reference-steps"),
     ],

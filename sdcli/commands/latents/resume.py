@@ -87,8 +87,8 @@ def resume(
       sdcli latents resume outputs/0001-a-cat-7.png --from-step 6 --prompt "a dog"
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
+    from sdcli.runner.batches import ResumeSource
     from sdcli.runner.deliver import run
-    from sdcli.runner.loop import resume_from
     from sdcli.runner.options import RunOptions
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.terminal.console import Console
@@ -107,5 +107,5 @@ def resume(
     )
     if warning := branch_warning(recorded, from_step):
         Console(verbosity=run_options.verbosity).warn(warning)
-    resume_hook = resume_from(recorded, recorded.request, from_step)
-    return run(IterableSource([request]), run_options, begin=resume_hook)
+    start = ResumeSource(latents=recorded, request=recorded.request, step=from_step)
+    return run(IterableSource([request]), run_options, resume=start)

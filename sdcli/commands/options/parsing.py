@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from typing import Literal
@@ -99,8 +98,3 @@ def parse_verbosity(quiet: bool, verbose: int) -> int:
     if quiet and verbose:
         raise UsageError("--quiet and --verbose can't be used together", code="usage.quiet")
     return -1 if quiet else verbose
-
-
-def drawn_seed(seed: int | None) -> int:
-    """The given seed, or a random one."""
-    return int.from_bytes(os.urandom(4), "big") if seed is None else seed

@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import drawn_seed, parse_verbosity
+from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.flags import MessageFlags
+from sdcli.planning.resolve import random_seed
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
 Out = Annotated[
@@ -62,7 +63,7 @@ def encode(
         out=out,
         several=len(files) > 1,
         force=force,
-        seed=drawn_seed(seed) if sample else None,
+        seed=random_seed() if sample and seed is None else seed,
         tiling=vae_tiling or "auto",
     )
     return results.run(enumerate(files), encoder.encode)

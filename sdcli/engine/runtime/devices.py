@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
 
 from sdcli.errors import DeviceError
+from sdcli.shard import Shard
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The values of `--dtype`."""
@@ -65,9 +65,8 @@ def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
 
 
 def _default_device() -> str:
-    local_rank = int(os.environ.get("LOCAL_RANK", "-1"))
-    if local_rank >= 0:
-        # Set by torchrun. PartialState would now wait until every rank has created one, and a rank
-        # that has nothing to do never does.
-        return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+    shard = Shard.from_environment()
+    if not shard.is_whole_run:
+        # Not PartialState: it waits for all ranks, and one with nothing to do never comes here.
+        return f"cuda:{shard.local_rank}" if torch.cuda.is_available() else "cpu"
     return str(PartialState().default_device.type)

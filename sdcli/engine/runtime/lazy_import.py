@@ -7,9 +7,14 @@ import importlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 _import_seconds = 0.0
+
+# Transformers and Diffusers import their own modules lazily, in circles that only one thread at a
+# time can enter; and the garbage collector's state is the whole process's.
+_import_lock = RLock()
 
 
 def import_seconds() -> float:
@@ -20,10 +25,11 @@ def import_seconds() -> float:
 def load_attribute(module: str, name: str) -> Any:
     """Import `module` and return its attribute `name`."""
     global _import_seconds
-    started = time.perf_counter()
-    with _without_garbage_collection():
-        value = getattr(importlib.import_module(module), name)
-    _import_seconds += time.perf_counter() - started
+    with _import_lock:
+        started = time.perf_counter()
+        with _without_garbage_collection():
+            value = getattr(importlib.import_module(module), name)
+        _import_seconds += time.perf_counter() - started
     return value
 
 

@@ -52,3 +52,12 @@ def _flatten(image: Image) -> tuple[Image, list[str]]:
         return image.convert("RGB"), []
     paper = pillow.new("RGBA", layer.size, "white")
     return pillow.alpha_composite(paper, layer).convert("RGB"), ["transparency became white"]
+
+
+def resize_pixels(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Scale pixels (height, width, 3) to another size by averaging boxes."""
+    import numpy as np
+    from PIL import Image
+
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(image)

@@ -1,7 +1,6 @@
-"""The journal of a folder of images: one line an event, on disk before the image has its name.
+"""Write and read the journal of a folder of images: one JSON line for each finished job.
 
-An image is done when its line is here and a file with that line's hash lies at its path. The line
-comes first, so a crash between the two leaves a missing file and never one that nobody knows.
+An image is done when its line is in the journal and a file with that line's hash is at its path.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ SCHEMA: Final = "sdcli/journal/1"
 class Journal:
     """The journal file of `folder`, shared by any number of processes. Opening it creates it.
 
-    `entropy` is drawn once a journal: seeds that nobody chose come from it, and stay. Raises
-    OutputError.
+    `entropy` is drawn once per journal: seeds that nobody chose are derived from it, so that they
+    are the same in every run. `serial` counts the lines about jobs. Raises OutputError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,23 +36,23 @@ class Journal:
         self.entropy = ""
         self.serial = 0
         self._index = JournalIndex()
-        self._read = 0
+        self._offset = 0
         self._threads = RLock()
         with files.os_errors_as_output_errors(self.path):
             self._handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666)
             with self._locked():
-                self._refresh()
+                self._read_new_lines()
                 if not self.entropy:
                     self._append({"event": "opened", "entropy": secrets.token_hex(16)})
-                    self._refresh()
+                    self._read_new_lines()
 
     def close(self) -> None:
-        """Close the file; the journal is of no more use."""
+        """Close the file; the journal cannot be used afterwards."""
         os.close(self._handle)
         self._index.close()
 
     def get(self, key: Key) -> JournalEntry | None:
-        """What the journal last said of a job."""
+        """The last entry of a job."""
         with self._threads:
             return self._index.get(key)
 
@@ -63,31 +62,36 @@ class Journal:
             return self._index.has_name(name)
 
     def next_occurrence(self, job: str) -> int:
-        """How often this run met the job's id before, this call not counted."""
+        """Count a job's id, and return how often it was counted before."""
         with self._threads:
             return self._index.next_occurrence(job)
 
     def refresh(self) -> None:
-        """Read what other processes wrote since."""
+        """Read the lines that other processes have written since."""
         with files.os_errors_as_output_errors(self.path), self._threads:
-            self._refresh()
+            self._read_new_lines()
 
-    def done(self, key: Key, entry: JournalEntry, **more: object) -> None:
-        """Write, flushed to the disk, that the job's file is about to have its name."""
-        facts = {"name": entry.name, "sha256": entry.sha256, "pixels_sha256": entry.pixels_sha256}
-        self._write({"event": "image", **_keyed(key), **facts, "beside": entry.beside, **more})
+    def done(self, key: Key, entry: JournalEntry, **facts: object) -> None:
+        """Write, flushed to the disk, that the job's file is complete.
+
+        Call it before the file gets its name: a crash between the two then leaves an entry without
+        a file, which is made again, and never a file that the journal does not know.
+        """
+        hashes = {"sha256": entry.sha256, "pixels_sha256": entry.pixels_sha256}
+        line = {"event": "image", **_key_fields(key), "name": entry.name, **hashes}
+        self._write({**line, "beside": entry.companions, **facts})
 
     def failed(self, key: Key, code: str, message: str) -> None:
-        """Write that the job cannot be made."""
-        self._write({"event": "failed", **_keyed(key), "error": code, "message": message})
+        """Write that the job failed."""
+        self._write({"event": "failed", **_key_fields(key), "error": code, "message": message})
 
     def _write(self, line: Mapping[str, object]) -> None:
         with files.os_errors_as_output_errors(self.path), self._locked():
             self._append(line)
-            self._refresh()
+            self._read_new_lines()
 
     def _append(self, line: Mapping[str, object]) -> None:
-        """Append a line, whole or not at all, with the lock held."""
+        """Append a line, completely or not at all. The caller holds the lock."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         text = json.dumps({"schema": SCHEMA, "at": at, **line}) + "\n"
         status = os.fstat(self._handle)
@@ -95,30 +99,32 @@ class Journal:
             raise FileNotFoundError(errno.ENOENT, "the journal was removed while it was in use")
         size = status.st_size
         if size and os.pread(self._handle, 1, size - 1) != b"\n":
-            text = "\n" + text  # after the torn line of a process that was killed
-        data = text.encode("ascii")
+            # A process was killed in the middle of a line: that one is lost, this one must not be.
+            text = "\n" + text
         try:
-            if os.write(self._handle, data) != len(data):
-                raise OSError(
-                    errno.ENOSPC, os.strerror(errno.ENOSPC)
-                )  # a full disk takes what still fits
-            os.fsync(self._handle)
+            self._write_completely(text.encode("ascii"))
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._handle, size)
             raise
 
-    def _refresh(self) -> None:
-        """Take in the whole lines that were not yet read; a torn one waits for its end."""
+    def _write_completely(self, data: bytes) -> None:
+        # A full disk is no error to write(): it takes the bytes that still fit.
+        if os.write(self._handle, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(self._handle)
+
+    def _read_new_lines(self) -> None:
         with open(self.path, "rb") as file, self._index.transaction():
-            file.seek(self._read)
+            file.seek(self._offset)
             for line in file:
+                # Another process is still writing the last line; it is read the next time.
                 if not line.endswith(b"\n"):
                     break
-                self._read += len(line)
-                self._take(line)
+                self._offset += len(line)
+                self._index_line(line)
 
-    def _take(self, line: bytes) -> None:
+    def _index_line(self, line: bytes) -> None:
         try:
             event = json.loads(line)
             kind = event["event"]
@@ -127,14 +133,16 @@ class Journal:
             elif kind in ("image", "failed"):
                 key = (str(event["job"]), int(event["occurrence"]))
                 self.serial += 1
-                self._index.put(key, _entry(event, self._index.get(key), self.serial))
+                self._index.put(key, _to_entry(event, self._index.get(key), self.serial))
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return  # torn by a crash, or a later version's
+            return  # torn by a crash, or written by a later version
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._threads:
-            with suppress(OSError):  # a disk without locks: lines are single writes all the same
+            # Network file systems may not support locks. A line is then still one write, which
+            # O_APPEND keeps in one piece.
+            with suppress(OSError):
                 fcntl.flock(self._handle, fcntl.LOCK_EX)
             try:
                 yield
@@ -143,20 +151,22 @@ class Journal:
                     fcntl.flock(self._handle, fcntl.LOCK_UN)
 
 
-def _keyed(key: Key) -> dict[str, object]:
+def _key_fields(key: Key) -> dict[str, object]:
     return {"job": key[0], "occurrence": key[1]}
 
 
-def _entry(event: Mapping[str, Any], before: JournalEntry | None, serial: int) -> JournalEntry:
-    """The entry of a line; a failure keeps the name of the file that was there before."""
-    former = (before.former | {before.sha256}) if before else frozenset()
-    failed = event["event"] == "failed"
+def _to_entry(event: Mapping[str, Any], previous: JournalEntry | None, serial: int) -> JournalEntry:
+    """The entry of a line; a failure keeps the file name of the previous entry."""
+    former = (previous.former | {previous.sha256}) if previous else frozenset()
+    is_failure = event["event"] == "failed"
+    # Only the last part of a path: a forged journal must not reach outside the folder.
+    name = previous.name if previous and is_failure else Path(str(event.get("name", ""))).name
     return JournalEntry(
-        name=before.name if before and failed else Path(str(event.get("name", ""))).name,
+        name=name,
         sha256=str(event.get("sha256", "")),
         pixels_sha256=str(event.get("pixels_sha256", "")),
-        beside=tuple(Path(str(name)).name for name in event.get("beside", ())),
+        companions=tuple(Path(str(other)).name for other in event.get("beside", ())),
         former=former - {""},
         serial=serial,
-        error=f"{event['error']}: {event.get('message', '')}" if failed else None,
+        error=f"{event['error']}: {event.get('message', '')}" if is_failure else None,
     )

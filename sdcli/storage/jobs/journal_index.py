@@ -1,8 +1,4 @@
-"""What is known of the jobs of a batch, kept on disk: a million of them must not fill the memory.
-
-SQLite's unnamed database is a temporary file of its own choosing, gone with the process, of which a
-small cache is in memory. It is never the truth: that is the journal, from which it is made anew.
-"""
+"""Index the journal of a folder on disk, so that a million jobs do not fill the memory."""
 
 from __future__ import annotations
 
@@ -20,96 +16,100 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
-    """What the journal last said of a job; hashes are hex SHA-256, names relative to the folder.
+    """The last journal entry of a job; hashes are hex SHA-256, names relative to the folder.
 
-    `former` are the hashes of files that this entry replaced, `beside` the names of a sidecar or
-    latents; a failed job has an `error` and no file. `serial` counts the journal's events.
+    `companions` are the names of a sidecar or latents, and `former` the hashes of files that this
+    entry replaced. A failed job has an `error` and no file. `serial` counts the
+    journal's entries.
     """
 
     name: str = ""
     sha256: str = ""
     pixels_sha256: str = ""
-    beside: tuple[str, ...] = ()
+    companions: tuple[str, ...] = ()
     former: frozenset[str] = frozenset()
     error: str | None = None
     serial: int = 0
 
 
 class JournalIndex:
-    """Entries by job, names that were given, and how often each job was met.
+    """Entries by job, the file names in use, and how often each job was counted.
 
-    For one thread at a time. Raises OutputError when the system's temporary folder is full.
+    Not thread-safe. Raises OutputError when the system's temporary folder is full.
     """
 
     def __init__(self) -> None:
-        # Threads take turns under the journal's lock.
+        # The empty name is SQLite's private temporary file: deleted with the process, and held in
+        # memory only up to its small cache. Threads take turns under the journal's lock.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.executescript(_TABLES)
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete the index."""
         self._database.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Many changes for the price of one."""
-        with _translated():
+        """Group changes: one transaction is much faster than many."""
+        with _sqlite_errors_as_output_errors():
             self._database.execute("BEGIN")
             try:
                 yield
             finally:
-                if self._database.in_transaction:  # a full disk ends it
+                # A full disk has already rolled the transaction back.
+                if self._database.in_transaction:
                     self._database.execute("COMMIT")
 
     def put(self, key: Key, entry: JournalEntry) -> None:
-        """Keep what is known of a job now; its name stays taken for good."""
+        """Replace the entry of a job. Its file name counts as used from now on."""
         text = json.dumps(asdict(entry) | {"former": sorted(entry.former)})
-        with _translated():
+        with _sqlite_errors_as_output_errors():
             self._database.execute("REPLACE INTO entries VALUES (?, ?, ?)", (*key, text))
             self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (entry.name,))
 
     def get(self, key: Key) -> JournalEntry | None:
-        """What is known of a job."""
-        with _translated():
-            found = self._database.execute(
+        """The entry of a job."""
+        with _sqlite_errors_as_output_errors():
+            row = self._database.execute(
                 "SELECT entry FROM entries WHERE job = ? AND occurrence = ?", key
             ).fetchone()
-        if found is None:
+        if row is None:
             return None
-        facts = json.loads(found[0])
-        return JournalEntry(
-            **facts | {"beside": tuple(facts["beside"]), "former": frozenset(facts["former"])}
-        )
+        values = json.loads(row[0])
+        values["companions"] = tuple(values["companions"])
+        values["former"] = frozenset(values["former"])
+        return JournalEntry(**values)
 
     def has_name(self, name: str) -> bool:
         """Whether a job ever had that file name."""
-        with _translated():
-            found = self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,))
-            return found.fetchone() is not None
+        with _sqlite_errors_as_output_errors():
+            rows = self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,))
+            return rows.fetchone() is not None
 
     def next_occurrence(self, job: str) -> int:
-        """How often this was asked of the job's id before."""
-        with _translated():
-            [[met]] = self._database.execute(
-                "INSERT INTO met VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 "
+        """Count a job's id, and return how often it was counted before."""
+        with _sqlite_errors_as_output_errors():
+            [[times]] = self._database.execute(
+                "INSERT INTO occurrences VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 "
                 "RETURNING times",
                 (job,),
             ).fetchall()
-        return int(met) - 1
+        return int(times) - 1
 
 
+# Nothing here must survive a crash: the index is rebuilt from the journal.
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE entries (job TEXT, occurrence INTEGER, entry TEXT, PRIMARY KEY (job, occurrence))
   WITHOUT ROWID;
 CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE met (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
+CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _sqlite_errors_as_output_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:

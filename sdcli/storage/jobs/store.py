@@ -1,7 +1,7 @@
-"""Which images of a batch are still to be made, by whom, and under which names.
+"""Keep track of the jobs of a folder: which are left to do, who makes them, under which names.
 
-Journal, claims and files together: a second start makes what is missing, several processes share
-the work, and whatever dies, each image is there once and whole.
+Journal, leases and files work together: a second start makes what is missing, several processes
+share the work, and after any crash each image is there once and complete.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 from sdcli.errors import SdcliError
-from sdcli.job import Job, job_id, timing_key
+from sdcli.job import Job, Rerun, timing_key
 from sdcli.result import GenerationResult
+from sdcli.shard import Shard
 from sdcli.storage import files
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.images.destination import Destination
@@ -28,199 +29,217 @@ from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases
 from sdcli.storage.metadata import record
 
-Rerun = Literal["failed", "all"]
+_SETTLED: Final = ("done", "failed")
 
-_SETTLED = ("done", "failed")
-
-_POLL = 0.25
-"""Seconds between two looks at what another process is making."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """The share of one of `of` processes that were started together: every `of`-th job."""
-
-    rank: int = 0
-    world_size: int = 1
+_POLL_SECONDS: Final = 0.25
+"""Seconds between two checks of the jobs that another process is making."""
 
 
 class JobStore:
-    """The state of one batch in one folder.
+    """The jobs of one folder of images. Opening it removes temporary files of dead processes.
 
-    `again` makes failed jobs, or all, a second time. Opening it removes the temporary files of dead
-    processes. Raises OutputError.
+    `rerun` makes failed jobs, or all, a second time; `shard` is this process's share of the jobs.
+    `counts` counts jobs by their state when they were taken: new, done, failed, again or lost, and
+    those made by another process since as "elsewhere". Raises OutputError.
     """
 
     def __init__(
-        self, destination: Destination, *, again: Rerun | None = None, part: Shard | None = None
+        self,
+        destination: Destination,
+        *,
+        rerun: Rerun | None = None,
+        shard: Shard | None = None,
     ) -> None:
         self._destination = destination
-        self._again = again
-        self._part = part or Shard()
+        self._rerun = rerun
+        self._shard = shard or Shard()
         self.folder = destination.path if destination.kind == "folder" else destination.path.parent
         self.counts: Counter[str] = Counter()
         with files.os_errors_as_output_errors(self.folder):
             files.remove_stale_temporaries(self.folder)
         self._journal = Journal(self.folder)
-        self._claims = JobLeases(self.folder)
-        self._opened = self._journal.serial
+        self._leases = JobLeases(self.folder)
+        self._opening_serial = self._journal.serial
 
     def close(self) -> None:
-        """Let go of all that was claimed."""
-        self._claims.close()
+        """Release all leases and close the journal."""
+        self._leases.close()
         self._journal.close()
 
     def draw_seed(self, job: Job) -> int:
-        """The seed of a job that was given none: any, but the same in every start here."""
-        drawn = self._numbered(replace(job, seed=0, prompt=f"unseeded\n{job.prompt}"))
-        text = f"{self._journal.entropy} {job_id(job)} {drawn.occurrence}"
+        """Draw a seed of 32 bits for a job without one: random, but the same in every start."""
+        # Counted under another prompt, apart from jobs that were given the seed 0.
+        unseeded = replace(job, seed=0, prompt=f"unseeded\n{job.prompt}")
+        occurrence = self._journal.next_occurrence(unseeded.id)
+        text = f"{self._journal.entropy} {job.id} {occurrence}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
-    def pending(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs of this process's share that are not done; equal ones are told apart."""
-        numbered = [self._numbered(job) for job in jobs]
-        share = [job for job in numbered if job.index % self._part.world_size == self._part.rank]
+    def number_jobs(self, jobs: Sequence[Job]) -> list[Job]:
+        """Give each job its occurrence: how many equal ones this store has numbered before."""
+        return [replace(job, occurrence=self._journal.next_occurrence(job.id)) for job in jobs]
+
+    def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
+        """Number the jobs, and return those of this shard that are left to do."""
+        share = [job for job in self.number_jobs(jobs) if self._shard.contains(job.index)]
+        if self._rerun != "all":
+            self._adopt_images(share)
         states = {job.index: self._state(job) for job in share}
         self.counts.update(states.values())
         return [job for job in share if states[job.index] not in _SETTLED]
 
     def completed(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
-        """The jobs whose images are there and whole, and where; all shares are looked at."""
-        for job in map(self._numbered, jobs):
+        """The numbered jobs, of all shards, whose images are complete, and their paths."""
+        for job in jobs:
             if self._state(job) == "done" and (entry := self._journal.get(_key(job))):
                 yield job, self.folder / entry.name
 
     def lease(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-        """The jobs that are this process's to make now, and those that another is making."""
-        mine = [job for job in jobs if self._claims.acquire(_key(job))]
-        self._journal.refresh()  # another may have finished one before it could be claimed
-        todo = [job for job in mine if self._state(job) not in _SETTLED]
-        settled = [job for job in mine if job not in todo]
+        """Lease the jobs; returns those to make now, and those that another process is making."""
+        leased = [job for job in jobs if self._leases.acquire(_key(job))]
+        # Another process may have finished a job, and released it, before it was leased here.
+        self._journal.refresh()
+        unfinished = [job for job in leased if self._state(job) not in _SETTLED]
+        settled = [job for job in leased if job not in unfinished]
         self.release(settled)
         self.counts["elsewhere"] += len(settled)
-        return todo, [job for job in jobs if job not in mine]
+        return unfinished, [job for job in jobs if job not in leased]
 
     def wait_for_others(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """Wait for what others are making; yield what they left undone, claimed."""
+        """Wait for jobs that other processes are making; yield leased those they did not finish."""
         while jobs:
-            todo, jobs = self.lease(jobs)
-            if todo:
-                yield todo
+            unfinished, jobs = self.lease(jobs)
+            if unfinished:
+                yield unfinished
             elif jobs:
-                time.sleep(_POLL)
+                time.sleep(_POLL_SECONDS)
 
     def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
-        """Remember that the jobs cannot be made."""
+        """Write to the journal that the jobs failed, and release them."""
         for job in jobs:
             self._journal.failed(_key(job), error.code, error.message)
         self.release(jobs)
 
     def release(self, jobs: Sequence[Job]) -> None:
-        """Let jobs go without a word."""
-        self._claims.release(map(_key, jobs))
+        """Release the leases of the jobs; the journal does not change."""
+        self._leases.release(map(_key, jobs))
 
-    def save_image(self, result: GenerationResult, data: bytes, beside: Sequence[str] = ()) -> Path:
-        """Journal the file's bytes, then give them their name, in one step. Raises OutputError."""
-        key = _key(result.job)
-        path, ours = self._path(result.job)
+    def save_image(
+        self, result: GenerationResult, data: bytes, companions: Sequence[str] = ()
+    ) -> Path:
+        """Save an image: first its line in the journal, then its file, which appears complete.
+
+        `companions` are the names of a sidecar and latents, which must be complete already. Returns
+        the path. Raises OutputError.
+        """
+        job = result.job
+        key = _key(job)
+        path, replaceable = self._choose_path(job)
         entry = JournalEntry(
             name=path.name,
             sha256=hashlib.sha256(data).hexdigest(),
             pixels_sha256=record.pixels_sha256(result.pixels),
-            beside=tuple(beside),
+            companions=tuple(companions),
         )
-        more = {
-            "index": result.job.index,
-            "seed": result.job.seed,
-            "kind": timing_key(result.job),
-            "seconds": _seconds(result),
+        facts = {
+            "index": job.index,
+            "seed": job.seed,
+            "kind": timing_key(job),
+            "seconds": _seconds_per_image(result),
         }
         files.write_atomic(
-            path, data, force=ours, announce=lambda: self._journal.done(key, entry, **more)
+            path,
+            data,
+            force=replaceable,
+            announce=lambda: self._journal.done(key, entry, **facts),
         )
-        self._claims.release([key])
+        self._leases.release([key])
         return path
 
     def path_for(self, job: Job) -> Path:
-        """Where the job's image will go."""
-        return self._path(job)[0]
-
-    def _numbered(self, job: Job) -> Job:
-        """The job with its occurrence: how many equal ones came before."""
-        return replace(job, occurrence=self._journal.next_occurrence(job_id(job)))
+        """The path that `save_image` would give to the job's image."""
+        return self._choose_path(job)[0]
 
     def _state(self, job: Job) -> str:
-        """What the journal and the disk say of a job: done, failed, lost or new."""
+        """The state of a job by the journal and the disk: done, failed, again, lost or new."""
         entry = self._journal.get(_key(job))
         if entry is None:
-            return "done" if self._again != "all" and self._is_adopted(job) else "new"
-        is_old = entry.serial <= self._opened
-        if is_old and self._again == "all":
+            return "new"
+        # Entries of this run are final: only older ones can be asked to run again.
+        is_old = entry.serial <= self._opening_serial
+        if is_old and self._rerun == "all":
             return "again"
         if entry.error:
-            return "again" if is_old and self._again == "failed" else "failed"
-        return "done" if self._is_whole(entry) else "lost"
+            return "again" if is_old and self._rerun == "failed" else "failed"
+        return "done" if self._is_complete(entry) else "lost"
 
-    def _is_whole(self, entry: JournalEntry) -> bool:
+    def _is_complete(self, entry: JournalEntry) -> bool:
         path = self.folder / entry.name
-        if not all((self.folder / name).is_file() for name in entry.beside):
+        if not all((self.folder / name).is_file() for name in entry.companions):
             return False
-        return _sha256(path) == entry.sha256 or _pixels(path) == entry.pixels_sha256
+        # The pixels decide: other programs rewrite files to compress them, or to add a comment.
+        return _file_sha256(path) == entry.sha256 or _pixels_sha256(path) == entry.pixels_sha256
 
-    def _is_adopted(self, job: Job) -> bool:
-        """Whether the image is there though the journal was lost; then it says so again."""
-        path = self.folder / job_file_name(job, self._destination)
-        if self._journal.has_name(path.name) or not path.is_file():
-            return False
-        with suppress(SdcliError):
-            document = read_image_info(path)
-            found = document["record"] or {}
-            pixels = document["pixels_sha256"]
-            if found.get("job") == job_id(job) and found.get("pixels", {}).get("sha256") == pixels:
-                entry = JournalEntry(name=path.name, sha256=_sha256(path), pixels_sha256=pixels)
+    def _adopt_images(self, jobs: Sequence[Job]) -> None:
+        """Journal the images that are complete although the journal, since lost, has no entry."""
+        for job in jobs:
+            path = self.folder / job_file_name(job, self._destination)
+            if self._journal.get(_key(job)) or self._journal.has_name(path.name):
+                continue
+            if path.is_file() and (entry := _entry_from_image(path, job)):
                 self._journal.done(_key(job), entry, index=job.index, seed=job.seed)
-                return True
-        return False
 
-    def _path(self, job: Job) -> tuple[Path, bool]:
-        """Where the job's image goes, and whether what lies there is ours to replace."""
+    def _choose_path(self, job: Job) -> tuple[Path, bool]:
+        """The path of the job's image, and whether a file there may be replaced."""
         entry = self._journal.get(_key(job)) or JournalEntry()
-        for name in self._names(job, entry):
+        for name in self._candidate_names(job, entry):
             path = self.folder / name
-            own = name == entry.name
+            is_own = name == entry.name
             if not path.exists():
-                if own or not self._journal.has_name(name):
+                if is_own or not self._journal.has_name(name):
                     return path, False
-            elif self._destination.force or (own and _is_of(path, entry)):
+            elif self._destination.force or (is_own and _was_written_for(path, entry)):
                 return path, True
-        raise AssertionError("names never end")
+        raise AssertionError("there is always another name")
 
-    def _names(self, job: Job, entry: JournalEntry) -> Iterator[str]:
+    def _candidate_names(self, job: Job, entry: JournalEntry) -> Iterator[str]:
         first = Path(job_file_name(job, self._destination))
         if entry.name:
             yield entry.name
         yield first.name
         for number in count(1):
             ending = f"-{number}" if number > 1 else ""
-            yield f"{first.stem}-{job_id(job)[:8]}{ending}{first.suffix}"
-
-
-def _seconds(result: GenerationResult) -> float:
-    """What the image took of its batch's time; loading is not part of it."""
-    spent = sum(result.seconds.get(phase, 0.0) for phase in ("encode", "denoise", "decode"))
-    return round(spent / result.run.batch_size, 4)
+            yield f"{first.stem}-{job.id[:8]}{ending}{first.suffix}"
 
 
 def _key(job: Job) -> Key:
-    return job_id(job), job.occurrence
+    return job.id, job.occurrence
 
 
-def _is_of(path: Path, entry: JournalEntry) -> bool:
-    """Whether the file is one that the job wrote; an empty one was reserved before a crash."""
-    return not path.stat().st_size or _sha256(path) in entry.former | {entry.sha256}
+def _seconds_per_image(result: GenerationResult) -> float:
+    """The image's part of the time of its batch, without loading."""
+    phases = ("encode", "denoise", "decode")
+    seconds = sum(result.seconds.get(phase, 0.0) for phase in phases)
+    return round(seconds / result.run.batch_size, 4)
 
 
-def _sha256(path: Path) -> str:
+def _entry_from_image(path: Path, job: Job) -> JournalEntry | None:
+    """The entry of an image whose own record says that it is the job's, and unaltered."""
+    with suppress(SdcliError):
+        document = read_image_info(path)
+        facts = document["record"] or {}
+        pixels = document["pixels_sha256"]
+        if facts.get("job") == job.id and facts.get("pixels", {}).get("sha256") == pixels:
+            return JournalEntry(name=path.name, sha256=_file_sha256(path), pixels_sha256=pixels)
+    return None
+
+
+def _was_written_for(path: Path, entry: JournalEntry) -> bool:
+    """Whether the job of the entry wrote the file; an empty one was reserved before a crash."""
+    return not path.stat().st_size or _file_sha256(path) in entry.former | {entry.sha256}
+
+
+def _file_sha256(path: Path) -> str:
+    """The hash of a file, "" for one that cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -228,7 +247,8 @@ def _sha256(path: Path) -> str:
         return ""
 
 
-def _pixels(path: Path) -> str:
+def _pixels_sha256(path: Path) -> str:
+    """The hash of an image's pixels, "" for a file that is no image."""
     try:
         return str(read_image_info(path)["pixels_sha256"])
     except SdcliError:

@@ -1,39 +1,41 @@
-"""How long images took, as the journal of a folder remembers it: what a plan can promise."""
+"""Read how long images took in a folder, from its journal."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 from sdcli.job import TimingKey
 from sdcli.storage.jobs.journal import NAME
 
-LAST = 200
-"""Images of a kind that are asked: machines change."""
+RECENT_IMAGES: Final = 200
+"""The last images of each kind count: the folder may have moved to another machine."""
 
 
 def known_timings(folder: Path) -> Mapping[TimingKey, float]:
-    """Seconds an image of each kind that was made in this folder, the median of the last ones."""
-    times: dict[TimingKey, list[float]] = defaultdict(list)
+    """The median seconds per image of each kind of job that was done in the folder."""
+    times: dict[TimingKey, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT_IMAGES))
     try:
         with (folder / NAME).open("rb") as journal:
             for line in journal:
-                if (told := _told(line)) is not None:
-                    times[told[0]] = [*times[told[0]][1 - LAST :], told[1]]
+                if timing := _parse_timing(line):
+                    key, seconds = timing
+                    times[key].append(seconds)
     except OSError:
         return {}
-    return {kind: median(seconds) for kind, seconds in times.items()}
+    return {key: median(seconds) for key, seconds in times.items()}
 
 
-def _told(line: bytes) -> tuple[TimingKey, float] | None:
-    """The kind and the seconds of a line, None for any other."""
+def _parse_timing(line: bytes) -> tuple[TimingKey, float] | None:
+    """The kind of job and the seconds of a line, None for any other line."""
     try:
         event = json.loads(line)
-        kind, seconds = tuple(event["kind"]), float(event["seconds"])
-        hash(kind)  # a list in it has none: it is not ours
+        key, seconds = tuple(event["kind"]), float(event["seconds"])
+        hash(key)  # a list in a forged line has no hash
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (kind, seconds) if seconds > 0 else None
+    return (key, seconds) if seconds > 0 else None

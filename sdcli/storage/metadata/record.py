@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import UsageError
-from sdcli.job import job_id
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import files
@@ -45,7 +44,7 @@ def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
     request = job.to_request(dtype=run.dtype)
     return {
         "schema": SCHEMA,
-        "job": job_id(job),
+        "job": job.id,
         "request": request.to_dict(),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),

@@ -1,4 +1,4 @@
-"""Several processes on one folder, and processes that are killed: each image once, and whole.
+"""Several processes on one folder, some of them killed: each image is there once, and complete.
 
 Processes are forked from one child that has imported torch and loaded the model.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.batch.conftest import clutter, pictures
+from tests.runner.conftest import hash_images, list_leftovers
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -22,19 +22,20 @@ import os, random, resource, signal, sys, time
 from pathlib import Path
 from sdcli.planning import planner
 from sdcli.prompts.sources import IterableSource
-from sdcli.runner import deliver, pipeline_cache
+from sdcli.runner import deliver
+from sdcli.runner.pipeline_cache import DEFAULT_CACHE
 from sdcli.runner.options import RunOptions
-from tests.batch.conftest import CPU, asked
+from tests.runner.conftest import CPU, make_request
 import torch
 torch.set_num_threads(1)
-from sdcli import engine
 from sdcli.versions import library_versions
 library_versions()
-pipeline_cache._loaded[CPU] = engine.load(CPU)
+with DEFAULT_CACHE.load(CPU):
+    pass
 
-PROMPTS = [asked(f"a cat {i}", seed=None if i % 2 else i) for i in range(12)]
+PROMPTS = [make_request(f"a cat {i}", seed=None if i % 2 else i) for i in range(12)]
 
-def start(out, **more):
+def start(out):
     pid = os.fork()
     if pid:
         return pid
@@ -42,7 +43,7 @@ def start(out, **more):
     sys.stderr = open(out + ".log", "a")
     code = 99
     try:
-        delivery = RunOptions(out=out, expected_images=len(PROMPTS), journal=True, **more)
+        delivery = RunOptions(out=out, expected_images=len(PROMPTS), journal=True)
         code = deliver.run(IterableSource(PROMPTS), delivery)
     except BaseException:
         import traceback
@@ -66,7 +67,7 @@ def kills(out, whole):
         os.kill(pid, signal.SIGKILL)
         killed += ended(pid) == -signal.SIGKILL
         names = [name for name in os.listdir(out) if name.endswith(".png")]
-        if len(names) == len(PROMPTS):  # all there: the next ones are killed while they mend it
+        if len(names) == len(PROMPTS):  # all there: the next ones are killed while they replace it
             os.unlink(os.path.join(out, random.choice(names)))
     assert ended(start(out)) == 0
 
@@ -82,7 +83,7 @@ def survivor(out):
     if not victim:
         mine = JobStore(Destination(kind="folder", path=Path(out)))
         jobs = planner.Planner(print, mine.draw_seed).plan(PROMPTS[:4])
-        claimed, _ = mine.lease(mine.pending(jobs))
+        claimed, _ = mine.lease(mine.take_pending(jobs))
         os.write(writer, bytes([len(claimed)]))
         time.sleep(600)
     assert os.read(reader, 1) == bytes([4])
@@ -112,9 +113,9 @@ full("full-journal", 40_000, 38_500)
 
 
 @pytest.fixture(scope="module")
-def field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders that all those processes left behind."""
-    path = tmp_path_factory.mktemp("field")
+    path = tmp_path_factory.mktemp("folders")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SCRIPT, str(path)],
@@ -131,33 +132,33 @@ def journalled(folder: Path) -> Counter[tuple[str, int]]:
     return Counter((e["job"], e["occurrence"]) for e in events if e["event"] == "image")
 
 
-def test_thirty_kills_lose_nothing_and_make_nothing_twice(field: Path) -> None:
+def test_thirty_kills_lose_no_image_and_repeat_none(folders: Path) -> None:
     # Seeds that nobody chose differ from folder to folder; all else is the same picture.
-    mine, theirs = pictures(field / "killed"), pictures(field / "whole")
+    mine, theirs = hash_images(folders / "killed"), hash_images(folders / "whole")
     assert len(mine) == len(theirs) == len(set(mine.values())) == 12
     chosen = [name for name in theirs if int(name[:4]) % 2]
     assert {name: mine[name] for name in chosen} == {name: theirs[name] for name in chosen}
-    assert clutter(field / "killed") == []
+    assert list_leftovers(folders / "killed") == []
 
 
-def test_two_processes_share_a_folder(field: Path) -> None:
-    assert len(pictures(field / "shared")) == 12
-    assert set(journalled(field / "shared").values()) == {1}
-    assert clutter(field / "shared") == []
-    told = (field / "shared.log").read_text().splitlines()
-    made = [int(line.split()[1]) for line in told if " made" in line]
+def test_two_processes_share_a_folder(folders: Path) -> None:
+    assert len(hash_images(folders / "shared")) == 12
+    assert set(journalled(folders / "shared").values()) == {1}
+    assert list_leftovers(folders / "shared") == []
+    lines = (folders / "shared.log").read_text().splitlines()
+    made = [int(line.split()[1]) for line in lines if " made" in line]
     assert len(made) == 2
     assert sum(made) == 12
 
 
-def test_the_survivor_makes_what_a_killed_one_had_claimed(field: Path) -> None:
-    assert len(pictures(field / "survived")) == 12
-    assert clutter(field / "survived") == []
+def test_a_process_takes_over_the_leases_of_a_killed_one(folders: Path) -> None:
+    assert len(hash_images(folders / "survived")) == 12
+    assert list_leftovers(folders / "survived") == []
 
 
 @pytest.mark.parametrize("name", ["full-image", "full-journal"])
-def test_a_full_disk_leaves_no_half_file(field: Path, name: str) -> None:
+def test_a_full_disk_leaves_no_half_file(folders: Path, name: str) -> None:
     """A limit on the size of files is what a full disk is to a writer."""
-    assert len(pictures(field / name)) == 12
-    assert clutter(field / name) == []
-    assert set(journalled(field / name).values()) == {1}
+    assert len(hash_images(folders / name)) == 12
+    assert list_leftovers(folders / name) == []
+    assert set(journalled(folders / name).values()) == {1}

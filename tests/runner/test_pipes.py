@@ -1,4 +1,4 @@
-"""Pipes as people lay them: tar, xargs, jq, head; and two ranks of torchrun."""
+"""Pipes to tar, xargs, jq and head; and two ranks of torchrun."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.storage.images.codec import read_image_info
-from tests.batch.conftest import clutter, pictures
+from tests.runner.conftest import hash_images, list_leftovers
 
 ROOT = Path(__file__).parents[2]
 TINY = "--steps 1 --size 64x64 --device cpu --seed 7"
@@ -36,17 +36,17 @@ def needs(tool: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} here")
 
 
-def test_several_images_are_a_tar_on_stdout_and_xargs_takes_paths(tmp_path: Path) -> None:
+def test_stdout_can_be_a_tar_of_several_images(tmp_path: Path) -> None:
     ran = shell(f"sdcli generate 'a cat' 'a dog' {TINY} -o - --format tar | tar xv", tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.split() == ["0001-a-cat-7.png", "0002-a-dog-7.png"]
-    assert len(pictures(tmp_path)) == 2
+    assert len(hash_images(tmp_path)) == 2
     ran = shell("ls *.png | xargs -n 1 basename -s .png", tmp_path)
     assert ran.stdout.split() == ["0001-a-cat-7", "0002-a-dog-7"]
 
 
 @needs("jq")
-def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
+def test_jq_reads_events_and_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     made = f"printf 'a cat\\na dog\\n' | sdcli generate - {TINY} --jsonl"
     ran = shell(f"{made} | jq -r 'select(.event==\"image\") | .path'", tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -58,7 +58,7 @@ def test_events_are_for_jq_and_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     assert ran.stderr == ""
 
 
-def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
+def test_two_ranks_make_the_images_of_one_process(tmp_path: Path) -> None:
     prompts = [f"a cat {i}" for i in range(5)] + ["a {red|blue} star --seed 3", "a dog --count 2"]
     (tmp_path / "prompts.txt").write_text("\n".join(prompts) + "\n")
     sdcli = [
@@ -79,9 +79,9 @@ def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     told = [line for line in ran.stderr.splitlines() if "images made" in line]
     assert [line.split("sdcli: ")[1] for line in told] == ["4 images made"] * 2
-    together = pictures(tmp_path / "outputs")
+    together = hash_images(tmp_path / "outputs")
     assert sorted(Path(path).name for path in ran.stdout.split()) == sorted(together)
-    assert clutter(tmp_path / "outputs") == []
+    assert list_leftovers(tmp_path / "outputs") == []
     again = subprocess.run(
         [sys.executable, *sdcli], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True,
         check=True,
@@ -91,11 +91,11 @@ def test_two_ranks_make_what_one_process_makes(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, *sdcli], cwd=tmp_path, env=ENVIRONMENT, check=True, capture_output=True
     )
-    assert pictures(tmp_path / "outputs") == together
+    assert hash_images(tmp_path / "outputs") == together
 
 
-def test_prompts_that_come_late_are_drawn_as_they_come(tmp_path: Path) -> None:
-    """As `tail -f prompts.txt | sdcli generate - | while read p` would have them."""
+def test_prompts_from_a_pipe_are_generated_as_they_arrive(tmp_path: Path) -> None:
+    """As in `tail -f prompts.txt | sdcli generate - | while read path`."""
     argv = [sys.executable, "-m", "sdcli", "generate", "-", *TINY.split(), "-o", "out"]
     process = subprocess.Popen(
         argv,

@@ -1,4 +1,4 @@
-"""Pictures while they form: when they are shown, and what a terminal gets to see."""
+"""Previews: when they are shown, and how a terminal draws them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.jobs import make_job
 STEPS = 10
 
 
-class Watched:
-    """A screen that keeps what it saw, and a clock that looking moves on."""
+class TimedTarget:
+    """Records the previews that it shows; showing one takes time on its own clock."""
 
     def __init__(self, cost: float = 0.0) -> None:
         self.now, self.cost = 0.0, cost
@@ -38,12 +38,12 @@ class Watched:
         return self.now
 
 
-def look_of(spec: object) -> Any:
+def find_renderer(spec: object) -> Any:
     """The first latent as a grey level."""
     return lambda latents: np.full((4, 4, 3), int(latents.flat[0]), np.uint8)
 
 
-def course(index: int) -> RunInfo:
+def make_run_info(index: int) -> RunInfo:
     return RunInfo(
         job=make_job(index=index),
         timesteps=tuple(float(t) for t in range(STEPS, 0, -1)),
@@ -57,56 +57,58 @@ def course(index: int) -> RunInfo:
     )
 
 
-def run(preview: PreviewSink, screen: Watched, indices: tuple[int, ...], seconds: float) -> None:
+def run(
+    preview: PreviewSink, target: TimedTarget, indices: tuple[int, ...], seconds: float
+) -> None:
     """A batch of images, each step taking so long; latents tell their image's index."""
     for index in indices:
-        preview.begin_image(course(index))
+        preview.begin_image(make_run_info(index))
     for step in range(1, STEPS + 1):
-        screen.now += seconds
+        target.now += seconds
         for index in indices:
             preview.write(index, tensor_name(X0, step), np.full((4, 2, 2), index))
     for index in indices:
         preview.write(index, FINAL, np.full((4, 2, 2), index))
 
 
-def test_every_step_is_shown_when_looking_is_free() -> None:
-    screen = Watched()
-    run(PreviewSink(look_of, [screen], screen.clock), screen, (7,), seconds=1.0)
-    assert screen.steps == [(7, step) for step in range(1, STEPS + 1)]
+def test_every_step_is_shown_when_rendering_takes_no_time() -> None:
+    target = TimedTarget()
+    run(PreviewSink(find_renderer, [target], target.clock), target, (7,), seconds=1.0)
+    assert target.steps == [(7, step) for step in range(1, STEPS + 1)]
 
 
 @pytest.mark.parametrize("cost", [0.001, 0.05, 0.3, 2.0])
-def test_looking_takes_no_more_than_its_share_but_for_the_first_and_last(cost: float) -> None:
-    screen = Watched(cost)
-    preview = PreviewSink(look_of, [screen], screen.clock)
+def test_rendering_takes_its_share_of_the_time_apart_from_first_and_last_steps(cost: float) -> None:
+    target = TimedTarget(cost)
+    preview = PreviewSink(find_renderer, [target], target.clock)
     for image in range(20):
-        run(preview, screen, (image,), seconds=0.5)
-    lasts = sum(step == STEPS for _, step in screen.steps)
+        run(preview, target, (image,), seconds=0.5)
+    lasts = sum(step == STEPS for _, step in target.steps)
     assert lasts == 20
-    looking = (len(screen.steps) - lasts) * cost
-    assert looking <= MAX_TIME_SHARE * screen.now + cost
+    rendering = (len(target.steps) - lasts) * cost
+    assert rendering <= MAX_TIME_SHARE * target.now + cost
 
 
-def test_of_a_batch_the_first_image_is_seen_and_then_the_next_batch() -> None:
-    screen = Watched()
-    preview = PreviewSink(look_of, [screen], screen.clock)
-    run(preview, screen, (3, 4), seconds=1.0)
-    run(preview, screen, (5, 6), seconds=1.0)
-    assert {image for image, _ in screen.steps} == {3, 5}
-    assert len(screen.steps) == 2 * STEPS
+def test_the_first_image_of_each_batch_is_shown() -> None:
+    target = TimedTarget()
+    preview = PreviewSink(find_renderer, [target], target.clock)
+    run(preview, target, (3, 4), seconds=1.0)
+    run(preview, target, (5, 6), seconds=1.0)
+    assert {image for image, _ in target.steps} == {3, 5}
+    assert len(target.steps) == 2 * STEPS
 
 
-def test_a_batch_that_begins_again_in_halves_is_seen_again() -> None:
-    screen = Watched()
-    preview = PreviewSink(look_of, [screen], screen.clock)
+def test_a_batch_that_is_halved_is_shown_from_its_start() -> None:
+    target = TimedTarget()
+    preview = PreviewSink(find_renderer, [target], target.clock)
     for index in (3, 4):
-        preview.begin_image(course(index))
+        preview.begin_image(make_run_info(index))
     preview.write(3, tensor_name(X0, 1), np.full((4, 2, 2), 3))
-    run(preview, screen, (3,), seconds=1.0)
-    assert [step for _, step in screen.steps] == [1, *range(1, STEPS + 1)]
+    run(preview, target, (3,), seconds=1.0)
+    assert [step for _, step in target.steps] == [1, *range(1, STEPS + 1)]
 
 
-def test_the_file_is_whole_and_the_newest(tmp_path: Path) -> None:
+def test_a_preview_file_holds_the_latest_preview(tmp_path: Path) -> None:
     target = parse_destination(str(tmp_path / "now.png"), several=False, force=True)
     for level in (10, 200):
         PreviewFile(target).show(np.full((6, 8, 3), level, np.uint8), 1, 2)
@@ -115,14 +117,14 @@ def test_the_file_is_whole_and_the_newest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "terminal"), [((128, 128), (80, 24)), ((512, 256), (40, 60))])
-def test_a_picture_fits_its_terminal_and_keeps_its_shape(size: Any, terminal: Any) -> None:
+def test_an_image_fits_its_terminal_and_keeps_its_aspect_ratio(size: Any, terminal: Any) -> None:
     columns, rows = fit_cells(*size, *terminal)
     assert columns < terminal[0]
     assert rows < terminal[1]
     assert columns / (2 * rows) == pytest.approx(size[0] / size[1], rel=0.1)
 
 
-def test_half_blocks_hold_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_blocks_show_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
     pixels = np.random.default_rng(1).integers(0, 256, (6, 5, 3), dtype=np.uint8)
     text = render_half_blocks(pixels, 5, 3)
@@ -131,7 +133,7 @@ def test_half_blocks_hold_every_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(drawn, pixels)
 
 
-def test_terminals_without_full_colour_get_the_nearest_of_the_cube(
+def test_terminals_without_24_bit_colour_get_the_nearest_of_216(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLORTERM", "")
@@ -148,7 +150,7 @@ def test_terminals_without_full_colour_get_the_nearest_of_the_cube(
         ({"TERM": "xterm-256color"}, "\x1b[38;"),
     ],
 )
-def test_a_terminal_gets_the_best_that_it_can_show(
+def test_a_terminal_gets_the_best_graphics_that_it_supports(
     environment: dict[str, str], begins: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("TERM_PROGRAM", "KITTY_PID", "KITTY_WINDOW_ID", "TMUX"):
@@ -158,8 +160,8 @@ def test_a_terminal_gets_the_best_that_it_can_show(
     assert render_image(np.zeros((8, 8, 3), np.uint8), 4, 2).startswith(begins)
 
 
-def test_pictures_are_drawn_over_each_other_until_something_is_said() -> None:
-    """Played on a little terminal that knows only the cursor's ways: where is which line?"""
+def test_images_are_drawn_in_place_until_a_message_is_printed() -> None:
+    """Interprets the cursor movements to find out where each line ends up."""
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as stream:
         bar = ImageProgress(2, stream)

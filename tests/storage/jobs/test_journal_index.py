@@ -1,4 +1,4 @@
-"""What a batch knows of its jobs: like a dictionary, but not in memory."""
+"""The index of the journal: like a dictionary, but not in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ entries = st.builds(
     name=st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
     sha256=hashes,
     pixels_sha256=hashes,
-    beside=st.lists(st.text("ab.", max_size=4)).map(tuple),
+    companions=st.lists(st.text("ab.", max_size=4)).map(tuple),
     former=st.frozensets(hashes),
     error=st.none() | st.text(max_size=9),
     serial=st.integers(0, 2**40),
@@ -30,14 +30,14 @@ entries = st.builds(
 
 
 @given(st.lists(st.tuples(keys, entries)), st.lists(keys))
-def test_it_answers_as_a_dictionary_would(
-    put: list[tuple[Key, JournalEntry]], asked: list[Key]
+def test_the_index_behaves_like_a_dictionary(
+    put: list[tuple[Key, JournalEntry]], others: list[Key]
 ) -> None:
     index, known = JournalIndex(), dict(put)
     with index.transaction():
         for key, entry in put:
             index.put(key, entry)
-    for key in [*known, *asked]:
+    for key in [*known, *others]:
         assert index.get(key) == known.get(key)
     for _, entry in put:
         assert index.has_name(entry.name)
@@ -46,15 +46,15 @@ def test_it_answers_as_a_dictionary_would(
 
 
 @given(st.lists(st.sampled_from(["aa" * 16, "bb" * 16, "cc" * 16])))
-def test_it_counts_how_often_a_job_was_met(jobs: list[str]) -> None:
-    index, met = JournalIndex(), Counter[str]()
+def test_occurrences_are_counted_by_job(jobs: list[str]) -> None:
+    index, counts = JournalIndex(), Counter[str]()
     for job in jobs:
-        assert index.next_occurrence(job) == met[job]
-        met[job] += 1
+        assert index.next_occurrence(job) == counts[job]
+        counts[job] += 1
     index.close()
 
 
-def test_many_jobs_take_no_memory() -> None:
+def test_many_jobs_do_not_fill_the_memory() -> None:
     index = JournalIndex()
     held = []
     tracemalloc.start()
@@ -78,7 +78,7 @@ def put_many(index: JournalIndex, count: int) -> None:
             index.put((f"{number:032x}", 0), JournalEntry(name="n" * 200))
 
 
-def test_a_full_temporary_folder_is_told_with_where_to_go() -> None:
+def test_a_full_temporary_folder_is_an_error_with_a_hint() -> None:
     index = JournalIndex()
     index._database.execute("PRAGMA max_page_count = 4")
     with pytest.raises(OutputError, match="full") as failure:

@@ -1,4 +1,4 @@
-"""Batches through the real `run.deliver`, on the embedded model at one step."""
+"""Runs through the real `deliver.run`, on the embedded model at one step."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from sdcli.runner.options import RunOptions
 CPU = PipelineSpec(device="cpu", dtype="float32")
 
 
-def asked(prompt: str, **more: Any) -> GenerationRequest:
-    """A request that is quick to make."""
-    given = {"spec": CPU, "seed": 7, "num_inference_steps": 1, "width": 64, "height": 64}
-    return GenerationRequest(prompt=prompt, **{**given, **more})
+def make_request(prompt: str, **changes: Any) -> GenerationRequest:
+    """A request that is quick to generate."""
+    values = {"spec": CPU, "seed": 7, "num_inference_steps": 1, "width": 64, "height": 64}
+    return GenerationRequest(prompt=prompt, **{**values, **changes})
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one start of a batch said."""
+    """The output of one start of a batch."""
 
     code: int
     events: list[dict[str, Any]]
@@ -46,21 +46,24 @@ RunBatch = Callable[..., Batch]
 
 @pytest.fixture
 def run_batch(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunBatch:
-    """`run_batch(requests, **delivery)`: one start of a batch into tmp_path/outputs."""
+    """`run_batch(requests, **options)`: one start of a batch into tmp_path/outputs."""
 
-    def start(requests: list[GenerationRequest], batch_size: int = 1, **more: Any) -> Batch:
+    def start(
+        requests: list[GenerationRequest], batch_size: int = 1, cache: Any = None, **changes: Any
+    ) -> Batch:
         capfd.readouterr()
-        given = {"out": str(tmp_path / "outputs"), "journal": True, "report": "jsonl"}
-        delivery = RunOptions(expected_images=len(requests), **{**given, **more})
-        code = run(IterableSource(requests), delivery, batch_size=batch_size)
+        values = {"out": str(tmp_path / "outputs"), "journal": True, "report": "jsonl"}
+        options = RunOptions(expected_images=len(requests), **{**values, **changes})
+        caches = {"cache": cache} if cache else {}
+        code = run(IterableSource(requests), options, batch_size=batch_size, **caches)
         out, err = capfd.readouterr()
         return Batch(code, [json.loads(line) for line in out.splitlines()], err)
 
     return start
 
 
-def pictures(folder: Path) -> dict[str, str]:
-    """File name -> hash of the pixels, of every image in a folder; each must be whole."""
+def hash_images(folder: Path) -> dict[str, str]:
+    """File name -> hash of the pixels, of every image in a folder; each must be complete."""
     from sdcli.storage.images.codec import read_image_info
 
     return {
@@ -68,7 +71,7 @@ def pictures(folder: Path) -> dict[str, str]:
     }
 
 
-def clutter(folder: Path) -> list[str]:
-    """What lies in the folder and is neither an image nor the journal."""
+def list_leftovers(folder: Path) -> list[str]:
+    """Files of the folder that are neither images nor the journal."""
     names = (path.name for path in folder.iterdir())
     return [n for n in names if not n.endswith(".png") and n != "sdcli-journal.jsonl"]

@@ -1,4 +1,4 @@
-"""Talk goes to its stream, clean; a bar only to a terminal, only for long work."""
+"""Messages are free of control characters; a bar appears on a terminal only, for long work."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ def step(number: int, steps: int = 4) -> StepEvent:
     return StepEvent(job_indices=(0,), step=number, steps=steps, timestep=1.0)
 
 
-def test_an_error_is_a_line_and_a_hint_even_when_quiet() -> None:
+def test_an_error_is_printed_with_its_hint_even_when_quiet() -> None:
     stream = io.StringIO()
     error = ModelError("no model at 'x'", code="model.not_found", hint="give a folder")
     console.Console(verbosity=-1, stream=stream).error(error)
     assert stream.getvalue() == "sdcli: error: no model at 'x'\nsdcli: hint: give a folder\n"
 
 
-def test_verbosity_decides_what_is_said() -> None:
-    said = {}
+def test_the_verbosity_decides_which_messages_are_printed() -> None:
+    printed = {}
     for verbosity in (-1, 0, 1, 2):
         stream = io.StringIO()
-        talk = console.Console(verbosity=verbosity, stream=stream)
-        talk.warn("w")
-        talk.summary("s")
-        talk.note("n")
-        talk.note("nn", level=2)
-        said[verbosity] = [line.split()[-1] for line in stream.getvalue().splitlines()]
-    assert said == {-1: [], 0: ["w", "s"], 1: ["w", "s", "n"], 2: ["w", "s", "n", "nn"]}
+        messages = console.Console(verbosity=verbosity, stream=stream)
+        messages.warn("w")
+        messages.summary("s")
+        messages.note("n")
+        messages.note("nn", level=2)
+        printed[verbosity] = [line.split()[-1] for line in stream.getvalue().splitlines()]
+    assert printed == {-1: [], 0: ["w", "s"], 1: ["w", "s", "n"], 2: ["w", "s", "n", "nn"]}
 
 
 @given(st.text())
-def test_nothing_that_acts_reaches_the_terminal(text: str) -> None:
+def test_no_control_character_reaches_the_terminal(text: str) -> None:
     clean = one_line(text)
     assert not any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in clean)
     assert "\u202e" not in clean
@@ -62,7 +62,7 @@ def test_nothing_that_acts_reaches_the_terminal(text: str) -> None:
     assert printable(clean) == clean
 
 
-def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_no_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdcli.terminal.progress._DELAY_SECONDS", 0.0)
     stream = io.StringIO()
     with console.Console(stream=stream).progress(2) as bar:
@@ -71,7 +71,7 @@ def test_a_pipe_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.getvalue() == ""
 
 
-def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_a_progress_bar_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     quick, slow = Terminal(), Terminal()
     with console.Console(stream=quick).progress(2) as bar:
         bar.on_step(step(1))
@@ -84,17 +84,17 @@ def test_a_terminal_gets_one_after_a_while_only(monkeypatch: pytest.MonkeyPatch)
     assert "images" in slow.getvalue()
 
 
-def test_a_bar_takes_no_data_from_stdout_and_is_not_torn(
+def test_a_progress_bar_redirects_no_data_and_is_not_torn(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rich redirects stdout to its console, here stderr, unless it is told not to."""
     monkeypatch.setattr("sdcli.terminal.progress._DELAY_SECONDS", 0.0)
     stream = Terminal()
-    talk = console.Console(stream=stream)
-    with talk.progress(2) as bar:
+    messages = console.Console(stream=stream)
+    with messages.progress(2) as bar:
         bar.on_step(step(2))
         print("cat.png")
-        talk.warn("[bold]cut off[/bold]")
+        messages.warn("[bold]cut off[/bold]")
     assert capsys.readouterr().out == "cat.png\n"
     assert "cat.png" not in stream.getvalue()
     assert "sdcli: warning: [bold]cut off[/bold]" in stream.getvalue()

@@ -1,0 +1,112 @@
+"""Generate the images of one batch with a pipeline from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, UnsafeError
+from sdcli.job import Job
+from sdcli.latents import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
+from sdcli.planning.planner import fetch_defaults
+from sdcli.planning.resolve import resolve_jobs
+from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
+
+if TYPE_CHECKING:
+    from sdcli.engine import LoadedPipeline
+
+_MAX_FAILED_TOGETHER: Final = 1000
+"""Jobs of a model that does not load are reported as failed in batches of this size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeSource:
+    """Saved latents to continue from: those after `step` steps of the `request` they belong to."""
+
+    latents: LatentsSource
+    request: GenerationRequest
+    step: int
+
+
+@dataclass(kw_only=True)
+class BatchGenerator:
+    """Generates batches with the pipelines of a cache.
+
+    `batch_size` None lets the memory decide. With `skip_unloadable` a model that does not load
+    fails its own jobs, otherwise it ends the run.
+    """
+
+    batch_size: int | None = 1
+    save_latents: LatentsSelection | str | None = None
+    sinks: Sequence[LatentsSink] = ()
+    resume: ResumeSource | None = None
+    on_step: Callable[[StepEvent], None] | None = None
+    warn: Callable[[str], None] | None = None
+    skip_unloadable: bool = False
+    cache: PipelineCache = DEFAULT_CACHE
+    _load_errors: dict[PipelineSpec, SdcliError] = field(default_factory=dict)
+
+    def max_images(self, job: Job) -> int:
+        """How many jobs like this one to generate together, after loading its pipeline."""
+        with self._load(job.spec) as pipeline:
+            from sdcli import engine
+
+            if pipeline is None:
+                return _MAX_FAILED_TOGETHER
+            return self.batch_size or engine.auto_batch_size(pipeline, job)
+
+    def generate(self, batch: Sequence[Job]) -> Sequence[GenerationResult | JobFailure]:
+        """The results of a batch, or its failure.
+
+        Raises OutputError, since no later job could be saved either, and SdcliError for a pipeline
+        that does not load unless that may be skipped.
+        """
+        spec = batch[0].spec
+        with self._load(spec) as pipeline:
+            if pipeline is None:
+                return [JobFailure(jobs=tuple(batch), error=self._load_errors[spec])]
+            try:
+                return self._generate(pipeline, batch)
+            except OutputError:
+                raise
+            except SdcliError as error:
+                return [JobFailure(jobs=tuple(batch), error=error)]
+
+    def _generate(
+        self, pipeline: LoadedPipeline, batch: Sequence[Job]
+    ) -> Sequence[GenerationResult]:
+        from sdcli import engine
+
+        return engine.generate_batch(
+            pipeline,
+            batch,
+            on_step=self.on_step,
+            save_latents=self.save_latents,
+            sinks=self.sinks,
+            start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
+        )
+
+    @contextmanager
+    def _load(self, spec: PipelineSpec) -> Iterator[LoadedPipeline | None]:
+        """Lend the pipeline; None for one that does not load and may be skipped."""
+        with ExitStack() as stack:
+            pipeline = None
+            if spec not in self._load_errors:
+                try:
+                    pipeline = stack.enter_context(self.cache.load(spec, self.warn))
+                except (ModelError, UnsafeError, CorruptError) as error:
+                    if not self.skip_unloadable:
+                        raise
+                    self._load_errors[spec] = error
+            yield pipeline
+
+
+def _find_start(pipeline: LoadedPipeline, job: Job, resume: ResumeSource) -> ResumePoint:
+    from sdcli import engine
+
+    [recorded_job] = resolve_jobs(resume.request, fetch_defaults(job.spec), 0)
+    return engine.find_resume_point(pipeline, job, recorded_job, resume.latents, resume.step)

@@ -1,0 +1,89 @@
+"""Tables: aligned plain text outside of a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdcli.terminal.tables import (
+    align_rows,
+    print_columns,
+    print_facts,
+    print_lines,
+    text_bar,
+    wrap_text,
+)
+
+cells = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), max_size=9)
+
+
+@given(st.integers(1, 4).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.lists(cells, min_size=n, max_size=n), min_size=1, max_size=5),
+        st.lists(st.booleans(), min_size=n, max_size=n),
+    )
+))  # fmt: skip
+def test_every_cell_begins_and_ends_in_its_column(
+    table: tuple[list[list[str]], list[bool]],
+) -> None:
+    rows, right = table
+    widths = [max(len(row[i]) for row in rows) for i in range(len(right))]
+    lines = align_rows(rows, right)
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        start = 0
+        for cell, width, to_right in zip(row, widths, right, strict=True):
+            column = line[start : start + width].ljust(width)
+            assert column == (cell.rjust(width) if to_right else cell.ljust(width))
+            start += width + 2
+
+
+def test_columns_of_numbers_are_aligned_to_the_right() -> None:
+    stream = io.StringIO()
+    print_columns(("name", "steps", "note"), [("DDIM", 4, None), ("Euler a", 30, "x")], stream)
+    assert stream.getvalue().splitlines() == [
+        "name     steps  note",
+        "DDIM         4  -",
+        "Euler a     30  x",
+    ]
+
+
+def test_a_cell_cannot_break_its_line() -> None:
+    stream = io.StringIO()
+    print_columns(("prompt",), [("a\ncat\x1b[31m",)], stream)
+    assert len(stream.getvalue().splitlines()) == 2
+    assert "\x1b" not in stream.getvalue()
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(1, 60))
+def test_bars_grow_with_their_value_and_stay_within_their_width(
+    value: float, largest: float, width: int
+) -> None:
+    bar = text_bar(value, largest, width)
+    assert len(bar) <= width
+    assert len(text_bar(value / 2, largest, width)) <= len(bar)
+    if largest > 0:
+        assert text_bar(largest, largest, width) == "█" * width
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 0.0])
+def test_what_is_not_above_zero_has_no_bar(value: float) -> None:
+    assert text_bar(value, 1.0) == ""
+    assert text_bar(1.0, value) == ""
+
+
+def test_text_is_wrapped_to_the_width_with_its_indents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = wrap_text("a cat and a guitar on a blue background " * 3, 2, hanging=4)
+    assert all(len(line) <= 40 for line in lines)
+    assert lines[0].startswith("  a")
+    assert all(line.startswith(" " * 6) and line[6] != " " for line in lines[1:])
+
+
+def test_facts_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    print_facts({"a": 1, "b": None, "c": "", "d": 0})
+    print_lines(["x", "y"])
+    assert capsys.readouterr().out == "a: 1\nd: 0\nx\ny\n"

@@ -18,7 +18,7 @@ class FieldInfo:
     prompt files. `sweep` orders the axes of a sweep, the slowest with the lowest number; None means
     that the field takes one value. `a1111` is its key in A1111's parameters text. A field left out
     has the value of `from_model` in the model's defaults, or else `resolved`. A `counted` option is
-    repeated: -vv.
+    repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less.
     """
 
     flags: tuple[str, ...]
@@ -34,6 +34,7 @@ class FieldInfo:
     resolved: object = None
     from_model: str | None = None
     counted: bool = False
+    needs_guidance: bool = False
 
     @property
     def flag(self) -> str:

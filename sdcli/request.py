@@ -99,6 +99,7 @@ class GenerationRequest:
         metavar="TEXT",
         help="What the image should not show.",
         resolved="",
+        needs_guidance=True,
     )
     spec: PipelineSpec = field(default_factory=PipelineSpec)
     scheduler: str | None = setting(
@@ -147,6 +148,7 @@ class GenerationRequest:
         sweep=120,
         a1111="CFG Rescale phi",
         resolved=0.0,
+        needs_guidance=True,
     )
     eta: float | None = setting(
         None,

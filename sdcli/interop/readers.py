@@ -54,8 +54,8 @@ def describe_unreadable(path: Path) -> str | None:
 
 
 _A1111_NAMES: Final = frozenset(
-    {"Sampler", "Schedule type", "Steps", "CFG scale", "Seed", "Size", "Clip skip", "Model"}
-    | {"CFG Rescale phi", "Eta", "Eta DDIM"}
+    {"Sampler", "Schedule type", "Size", "Model", "Eta"}
+    | {info.a1111 for info in a1111.A1111_FIELDS.values()}
 )
 """Names in A1111's text that have a field of sdcli."""
 
@@ -67,16 +67,14 @@ def _read_a1111(text: str) -> ForeignRecord:
         "prompt": prompt,
         "negative_prompt": negative,
         "scheduler": _a1111_scheduler(values),
-        "num_inference_steps": values.get("Steps"),
-        "guidance_scale": values.get("CFG scale"),
-        "guidance_rescale": values.get("CFG Rescale phi"),
-        "eta": values.get("Eta DDIM") or values.get("Eta"),
-        "seed": values.get("Seed"),
+        **{name: values.get(str(info.a1111)) for name, info in a1111.A1111_FIELDS.items()},
         "width": width,
         "height": height,
         "clip_skip": _a1111_clip_skip(values.get("Clip skip", "")),
         "model": values.get("Model"),
     }
+    # The name before A1111 had settings for ancestral samplers and DDIM apart.
+    fields["eta"] = fields["eta"] or values.get("Eta")
     extra = {name: value for name, value in values.items() if name not in _A1111_NAMES}
     if extra.get("RNG") == "CPU":
         # sdcli always draws its noise on the CPU, so nothing is lost.

@@ -151,13 +151,16 @@ def _zero_snr_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
 
 
 def _guidance_faults(job: Job) -> Iterator[UsageError]:
-    if job.guidance_scale <= 1 and (job.negative_prompt or job.guidance_rescale):
-        option = "a negative prompt" if job.negative_prompt else "guidance_rescale"
-        yield UsageError(
-            f"{option} has no effect at guidance {job.guidance_scale:g}",
-            code="usage.guidance_scale",
-            hint="use a --guidance above 1, or leave it out",
-        )
+    if job.guidance_scale > 1:
+        return
+    for name in JOB_SETTINGS:
+        info = REQUEST_FIELDS[name]
+        if info.needs_guidance and getattr(job, name) != info.resolved:
+            yield UsageError(
+                f"{name} has no effect at guidance {job.guidance_scale:g}",
+                code="usage.guidance_scale",
+                hint="use a --guidance above 1, or leave it out",
+            )
 
 
 def _clip_skip_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:

@@ -55,7 +55,7 @@ def test_wildcards_wait_for_the_seed_and_then_follow_it() -> None:
     drawn = plan(request)
     assert [seed for _, seed in drawn] == [100, 101, 102, 103]
     assert all("{" not in prompt for prompt, _ in drawn)
-    filled = list(wildcards.requests(replace(request, seed=100)))
+    filled = list(wildcards.expand(replace(request, seed=100)))
     assert drawn == [(one.prompt, one.seed) for one in filled]
 
 

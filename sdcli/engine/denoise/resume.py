@@ -16,17 +16,10 @@ from sdcli.engine.runtime.diffusers_internals import steps_in_pairs
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
-from sdcli.job import Job
+from sdcli.job import JOB_SETTINGS, Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
 
-_FIELDS_OF_NOTES = (
-    "prompt",
-    "negative_prompt",
-    "guidance_scale",
-    "guidance_rescale",
-    "clip_skip",
-    "num_inference_steps",
-)
+_FIELDS_OF_NOTES = ("prompt", *(name for name in JOB_SETTINGS if name != "vae_tiling"))
 """Fields of a job whose changes are noted in the record of a resumed image."""
 
 

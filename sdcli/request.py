@@ -198,7 +198,6 @@ class GenerationRequest:
         maximum=MAX_SEED,
         sweep=200,
         a1111="Seed",
-        resolved=0,
     )
     count: int = setting(
         1,

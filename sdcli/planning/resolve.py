@@ -68,6 +68,7 @@ def _first_job(
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
+    values["seed"] = request.seed or 0
     return Job(
         index=index,
         prompt=request.prompt,

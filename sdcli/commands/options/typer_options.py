@@ -116,8 +116,7 @@ def text_parameters(
     """
     found = []
     for name, info in infos.items():
-        shown = info.help if info.default in (None, False) else _with_default(info)
-        option = to_option(info, help=shown, **more.get(name, {}))
+        option = to_option(info, help=_with_default(info), **more.get(name, {}))
         if types.get(name) == "bool":
             found.append(option_parameter(info.option_name, Annotated[bool, option], False))
             continue
@@ -128,4 +127,9 @@ def text_parameters(
 
 def _with_default(info: FieldInfo) -> str:
     # As typer would write it: to typer, the default of an option that takes text is None.
-    return f"{info.help}  [default: {info.default}]"
+    default = info.resolved if info.default is None else info.default
+    return (
+        info.help
+        if default is False or default in (None, "")
+        else f"{info.help}  [default: {default}]"
+    )

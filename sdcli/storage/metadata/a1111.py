@@ -76,7 +76,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
     request, weights = record["request"], record["weights"]
     scheduler = record["scheduler"]
     sampler, schedule = a1111_names(scheduler["class"], scheduler["config"])
-    numbers = {info.a1111: _number(name, request[name]) for name, info in A1111_FIELDS.items()}
+    numbers = {info.a1111: _number(name, request.get(name)) for name, info in A1111_FIELDS.items()}
     return [
         ("Steps", numbers.pop("Steps")),  # A1111 looks for it to find the line
         ("Sampler", sampler),
@@ -96,8 +96,8 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 def _number(name: str, value: Any) -> object:
     """The value of a field as A1111 writes it; None for one that changes nothing."""
-    resolved = A1111_FIELDS[name].resolved
-    if name != "seed" and value == resolved:
+    # A record of an earlier version lacks fields that were added since.
+    if value is None or value == A1111_FIELDS[name].resolved:
         return None
     if name == "clip_skip":
         return value + 1  # A1111 counts the layer that is used, from the end

@@ -45,6 +45,8 @@ class Job:
     height: int
     seed: int
     vae_tiling: str = "auto"
+    guidance_from: float = 0.0
+    guidance_to: float = 1.0
     fingerprint: str = ""
     occurrence: int = 0
 

@@ -150,6 +150,31 @@ class GenerationRequest:
         resolved=0.0,
         needs_guidance=True,
     )
+    guidance_from: float | None = setting(
+        None,
+        "--guidance-from",
+        metavar="F",
+        help="0 to 1: the fraction of the run at which guidance starts. Before it, the unguided "
+        "prediction is used, which takes half the time.",
+        minimum=0,
+        maximum=1,
+        sweep=130,
+        a1111="Guidance from",
+        resolved=0.0,
+        needs_guidance=True,
+    )
+    guidance_to: float | None = setting(
+        None,
+        "--guidance-to",
+        metavar="F",
+        help="0 to 1: the fraction of the run at which guidance ends.",
+        minimum=0,
+        maximum=1,
+        sweep=140,
+        a1111="Guidance to",
+        resolved=1.0,
+        needs_guidance=True,
+    )
     eta: float | None = setting(
         None,
         "--eta",

@@ -106,6 +106,7 @@ def _find_faults(
             hint="use -s DDIM, or leave --eta out",
         )
     yield from _guidance_faults(job)
+    yield from _guidance_interval_faults(job, scheduler)
     yield from _clip_skip_faults(job, defaults)
 
 
@@ -162,6 +163,19 @@ def _guidance_faults(job: Job) -> Iterator[UsageError]:
                 code="usage.guidance_scale",
                 hint="use a --guidance above 1, or leave it out",
             )
+
+
+def _guidance_interval_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
+    steps = job.num_inference_steps
+    calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
+    first, end = job.guidance_from * calls, job.guidance_to * calls
+    if not any(first <= call < end for call in range(calls)):
+        yield UsageError(
+            f"guidance_from: no step lies between {job.guidance_from:g} and {job.guidance_to:g} "
+            "of the run",
+            code="usage.guidance_from",
+            hint="use a wider interval, or --guidance 1 for no guidance",
+        )
 
 
 def _clip_skip_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:

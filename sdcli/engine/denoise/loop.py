@@ -11,7 +11,7 @@ import torch
 from sdcli.engine.denoise.injection import resuming_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.latents import Recorder
-from sdcli.engine.runtime.diffusers_internals import draw_noise
+from sdcli.engine.runtime.diffusers_internals import draw_noise, set_guidance_scale
 from sdcli.engine.text.conditioning import Conditioning
 from sdcli.job import Job
 from sdcli.latents import ResumePoint
@@ -19,6 +19,44 @@ from sdcli.result import StepEvent
 
 OnStep = Callable[[StepEvent], None]
 """Called after each scheduler step."""
+
+
+class GuidanceInterval:
+    """Turn classifier-free guidance on and off during a run.
+
+    UNet call i of n, counted from 0, is guided if `guidance_from` <= i / n < `guidance_to`. The
+    other calls do not compute the unconditional half of the batch. See Kynkäänniemi et al. 2024,
+    "Applying Guidance in a Limited Interval".
+    """
+
+    def __init__(self, job: Job, conditioning: Conditioning) -> None:
+        self._job = job
+        self._positive = conditioning.prompt_embeds
+        self._negative = conditioning.negative_prompt_embeds
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the pipeline that make its first UNet call guided, or not."""
+        guided = self._is_guided(0, 1)
+        return {
+            "guidance_scale": self._job.guidance_scale if guided else 1.0,
+            "prompt_embeds": self._positive,
+            "negative_prompt_embeds": self._negative if guided else None,
+        }
+
+    def after_call(self, pipeline: Any, call: int) -> dict[str, torch.Tensor]:
+        """Prepare the pipeline for the UNet call after `call`; return the tensors to replace."""
+        calls = pipeline.num_timesteps
+        guided = self._is_guided(call + 1, calls)
+        if call + 1 == calls or guided == self._is_guided(call, calls):
+            return {}
+        set_guidance_scale(pipeline, self._job.guidance_scale if guided else 1.0)
+        # The pipeline concatenates the embeddings only once, before its loop.
+        parts = [self._negative, self._positive] if guided else [self._positive]
+        return {"prompt_embeds": torch.cat([part for part in parts if part is not None])}
+
+    def _is_guided(self, call: int, calls: int) -> bool:
+        first, end = self._job.guidance_from * calls, self._job.guidance_to * calls
+        return self._negative is not None and first <= call < end
 
 
 def denoise(
@@ -41,6 +79,7 @@ def denoise(
         loaded.device,
         conditioning.prompt_embeds.dtype,
     )
+    guidance = GuidanceInterval(jobs[0], conditioning)
     with ExitStack() as stack:
         for recorder in recorders:
             stack.enter_context(recorder)
@@ -49,11 +88,12 @@ def denoise(
             # Entered last, so that recorders see the model inputs and outputs that it substitutes.
             noise = stack.enter_context(resuming_at(loaded.pipeline, noise, start))
         output = loaded.pipeline(
-            **_pipeline_arguments(jobs[0], conditioning),
+            **_pipeline_arguments(jobs[0]),
+            **guidance.arguments(),
             generator=generators,
             latents=noise,
             output_type="latent",
-            callback_on_step_end=_step_callback(jobs, recorders, on_step),
+            callback_on_step_end=_step_callback(jobs, guidance, recorders, on_step),
         )
     latents: torch.Tensor = output.images
     return latents
@@ -65,22 +105,22 @@ def _latents_shape(pipeline: Any, jobs: Sequence[Job]) -> tuple[int, int, int, i
     return len(jobs), channels, jobs[0].height // scale, jobs[0].width // scale
 
 
-def _pipeline_arguments(job: Job, conditioning: Conditioning) -> dict[str, Any]:
+def _pipeline_arguments(job: Job) -> dict[str, Any]:
     """Return the arguments of the pipeline call that all jobs of a batch share."""
     return {
-        "prompt_embeds": conditioning.prompt_embeds,
-        "negative_prompt_embeds": conditioning.negative_prompt_embeds,
         "height": job.height,
         "width": job.width,
         "num_inference_steps": job.num_inference_steps,
-        "guidance_scale": job.guidance_scale,
         "guidance_rescale": job.guidance_rescale,
         "eta": job.eta,
     }
 
 
 def _step_callback(
-    jobs: Sequence[Job], recorders: Sequence[Recorder], on_step: OnStep | None
+    jobs: Sequence[Job],
+    guidance: GuidanceInterval,
+    recorders: Sequence[Recorder],
+    on_step: OnStep | None,
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """Return a `callback_on_step_end` that passes each step on to the recorders and `on_step`."""
     indices = tuple(job.index for job in jobs)
@@ -95,7 +135,6 @@ def _step_callback(
             # `num_timesteps` counts UNet calls: 7 for Heun with 4 inference steps.
             steps, time = pipeline.num_timesteps, float(timestep)
             on_step(StepEvent(job_indices=indices, step=step, steps=steps, timestep=time))
-        # The pipeline reads replacements from the dictionary, and fails on None.
-        return {}
+        return guidance.after_call(pipeline, step_index)
 
     return callback

@@ -94,6 +94,14 @@ def set_begin_index(scheduler: Any, step: int) -> None:
         scheduler.set_begin_index(step)
 
 
+def set_guidance_scale(pipeline: Any, scale: float) -> None:
+    """Change the guidance scale of the pipeline's loop, which reads it anew at every step.
+
+    Diffusers' guide to pipeline callbacks does it in this way: there is no public name.
+    """
+    pipeline._guidance_scale = scale
+
+
 def final_layer_norm(text_encoder: Any) -> Any:
     """Return the layer normalization after the last layer of a CLIPTextModel."""
     return text_encoder.final_layer_norm

@@ -10,17 +10,11 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_batch_size
 from sdcli.commands.options.request_flags import RequestFlags
-from sdcli.commands.options.run_options import build_run_options
+from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.flags import (
     ExpansionFlags,
-    ImageFlags,
-    LatentsFlags,
-    MessageFlags,
-    OutputFlags,
-    PreviewFlags,
-    ReportFlags,
 )
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
@@ -46,13 +40,8 @@ def generate(
     prompts: Prompts,
     request: RequestFlags,
     expansion: ExpansionFlags,
-    output: OutputFlags,
     batch_size: flags.BatchSize = "1",
-    image: ImageFlags,
-    latents: LatentsFlags,
-    preview: PreviewFlags,
-    report: ReportFlags,
-    messages: MessageFlags,
+    run_flags: RunFlags,
 ) -> ExitCode:
     """Generate images from prompts and print their paths.
 
@@ -79,14 +68,10 @@ def generate(
         from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 
         count = 2 if prompts == [STDIN] else len(prompts)
-        grids = XYGrids(axes=parse_grid_axes(expansion.grid, template, count, json=report.json))
-    options = build_run_options(
-        output,
-        image,
-        latents,
-        preview,
-        report,
-        messages,
+        grids = XYGrids(
+            axes=parse_grid_axes(expansion.grid, template, count, json=run_flags.report.json)
+        )
+    options = run_flags.options(
         expected_images=_count_images(prompts, template),
         on_result=grids.add if grids else None,
     )
@@ -95,7 +80,7 @@ def generate(
 
     code = run(_open_prompts(prompts, template), options, batch_size=limit)
     for path in grids.write(options) if grids else ():
-        print_path(path, report.jsonl, schema="sdcli/grid/1")
+        print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
 
 

@@ -27,7 +27,7 @@ COMMANDS: Final = {
     "replay": "Regenerate images from their embedded metadata.",
     "inspect": "Show the metadata of an image, a latents file or a model.",
     "schedulers": "List, show and compare schedulers.",
-    "vae": "List, show and compare VAEs; encode and decode images.",
+    "vae": "List, show and compare VAEs; encode images and decode latents.",
     "latents": "Inspect, compare and resume from saved latents.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",

@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:
-        code = _report_error(_usage_error(error), arguments)
+        code = _report_error(_usage_error(error, arguments), arguments)
     except SdcliError as error:
         code = _report_error(error, arguments)
     except OSError as error:
@@ -193,26 +193,48 @@ def _flush_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _usage_error(error: typer.TyperException) -> UsageError:
+def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
     """Typer's error as a UsageError: one line, and a hint."""
-    near = getattr(error, "possibilities", None)
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "sdcli"
-    message = (error.message if near else error.format_message()).rstrip(".")
+    is_option = hasattr(error, "possibilities")
+    message = (error.message if is_option else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
     if source := setting_source(context, getattr(error, "param", None)):
         message = f"{source}: {message}"
-    return UsageError(
-        message,
-        code="usage.argument",
-        hint=f"did you mean {' or '.join(sorted(near))}?" if near else f"{command} --help",
-    )
+    hint = _usage_hint(error, context, message, arguments)
+    return UsageError(message, code="usage.argument", hint=hint)
+
+
+def _usage_hint(
+    error: typer.TyperException, context: Any, message: str, arguments: Sequence[str]
+) -> str:
+    command: str = context.command_path if context else "sdcli"
+    if hasattr(error, "possibilities"):
+        from sdcli.commands.options.usage_hints import option_hint
+
+        return option_hint(getattr(error, "option_name", ""), context, error.possibilities, arguments)
+    if message.startswith("missing argument"):
+        from sdcli.commands.options.usage_hints import argument_hint
+
+        return argument_hint(command)
+    return f"{command} --help"
+
+
+def _typed_command(arguments: Sequence[str]) -> str:
+    """The command that was typed, such as "sdcli latents grid"."""
+    words, names = ["sdcli"], frozenset(COMMANDS)
+    for word in arguments:
+        if word in names:
+            words.append(word)
+            names = frozenset(getattr(_load_command(word), "commands", ())) if len(words) == 2 else ()
+        elif len(words) > 1 and not word.startswith("-"):
+            break
+    return " ".join(words)
 
 
 def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
     if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
-        words = [word for word in arguments[:1] if word in COMMANDS]
-        hint = " ".join(["sdcli", *words, "--help"])
+        hint = f"{_typed_command(arguments)} --help"
         error = UsageError(error.message, code=error.code, hint=hint)
     if "--json" in arguments or "--jsonl" in arguments:
         from sdcli.terminal.json_output import error_document, print_json_line

@@ -130,7 +130,7 @@ def _value_settings(
     for key, value in values.items():
         option = key.replace("-", "_")
         if option not in options:
-            hint = did_you_mean(option, known or options)
+            hint = _option_hint(option, options, known or options)
             raise _config_error(source, key, "is not an option", hint)
         yield Setting(option=option, value=value, source=source, command=command)
 
@@ -143,9 +143,29 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
         if not name.startswith(VARIABLE_PREFIX) or option == PROFILE:
             continue
         if option not in options:
-            hint = did_you_mean(option, options)
+            hint = _option_hint(option, options, options, variable=True)
             raise _config_error("the environment", name, "is not an option", hint)
         yield Setting(option=option, value=value, source=name)
+
+
+def _option_hint(
+    option: str, options: frozenset[str], known: frozenset[str], *, variable: bool = False
+) -> str | None:
+    """The hint for an unknown option, which names ours as the file or the variable spells it."""
+    # The table of other tools' words is only read for an unknown name.
+    from sdcli.catalog.synonyms import find_option
+
+    def spell(name: str) -> str:
+        return f"{VARIABLE_PREFIX}{name.upper()}" if variable else name
+
+    synonym = find_option(option)
+    if synonym and not synonym.ours:
+        return synonym.note
+    ours = (synonym.ours or "").removeprefix("--").replace("-", "_") if synonym else ""
+    if ours in options:
+        return f"sdcli calls it {spell(ours)}"
+    near = did_you_mean(option, known)
+    return near.replace(near.split()[-1], f"{spell(near.split()[-1][:-1])}?") if near else None
 
 
 def _config_error(source: str, key: str, reason: str, hint: str | None = None) -> UsageError:

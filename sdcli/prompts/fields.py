@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts.unsupported_fields import unsupported_field_error
 from sdcli.request import (
     FIELD_TYPES,
     MAX_SEED,
@@ -46,6 +45,9 @@ def canonical_field(name: str) -> str:
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     if found := _BY_SPELLING.get(key):
         return found
+    # The table of other tools' words is only read for an unknown name.
+    from sdcli.prompts.unsupported_fields import unsupported_field_error
+
     raise unsupported_field_error(name, key) or UsageError(
         f"unknown field {name!r}",
         code="usage.field",

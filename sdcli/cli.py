@@ -212,7 +212,9 @@ def _usage_hint(
     if hasattr(error, "possibilities"):
         from sdcli.commands.options.usage_hints import option_hint
 
-        return option_hint(getattr(error, "option_name", ""), context, error.possibilities, arguments)
+        return option_hint(
+            getattr(error, "option_name", ""), context, error.possibilities, arguments
+        )
     if message.startswith("missing argument"):
         from sdcli.commands.options.usage_hints import argument_hint
 
@@ -226,7 +228,9 @@ def _typed_command(arguments: Sequence[str]) -> str:
     for word in arguments:
         if word in names:
             words.append(word)
-            names = frozenset(getattr(_load_command(word), "commands", ())) if len(words) == 2 else ()
+            names = (
+                frozenset(getattr(_load_command(word), "commands", ())) if len(words) == 2 else ()
+            )
         elif len(words) > 1 and not word.startswith("-"):
             break
     return " ".join(words)

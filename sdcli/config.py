@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, closest, did_you_mean
 
 FILE_NAME: Final = "sdcli.toml"
 VARIABLE_PREFIX: Final = "SDCLI_"
@@ -143,29 +143,28 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
         if not name.startswith(VARIABLE_PREFIX) or option == PROFILE:
             continue
         if option not in options:
-            hint = _option_hint(option, options, options, variable=True)
+            hint = _option_hint(option, options, options | {PROFILE}, VARIABLE_PREFIX)
             raise _config_error("the environment", name, "is not an option", hint)
         yield Setting(option=option, value=value, source=name)
 
 
 def _option_hint(
-    option: str, options: frozenset[str], known: frozenset[str], *, variable: bool = False
+    option: str, options: frozenset[str], known: frozenset[str], prefix: str = ""
 ) -> str | None:
-    """The hint for an unknown option, which names ours as the file or the variable spells it."""
+    """The hint for an unknown option; a `prefix` makes the names in it those of variables."""
     # The table of other tools' words is only read for an unknown name.
     from sdcli.catalog.synonyms import find_option
 
     def spell(name: str) -> str:
-        return f"{VARIABLE_PREFIX}{name.upper()}" if variable else name
+        return f"{prefix}{name.upper()}" if prefix else name
 
-    synonym = find_option(option)
-    if synonym and not synonym.ours:
+    if synonym := find_option(option):
+        ours = (synonym.ours or "").removeprefix("--").replace("-", "_")
+        if ours in options:
+            return f"sdcli calls it {spell(ours)}"
         return synonym.note
-    ours = (synonym.ours or "").removeprefix("--").replace("-", "_") if synonym else ""
-    if ours in options:
-        return f"sdcli calls it {spell(ours)}"
-    near = did_you_mean(option, known)
-    return near.replace(near.split()[-1], f"{spell(near.split()[-1][:-1])}?") if near else None
+    near = closest(option, known)
+    return f"did you mean {spell(near)}?" if near else None
 
 
 def _config_error(source: str, key: str, reason: str, hint: str | None = None) -> UsageError:

@@ -28,7 +28,9 @@ EXTENSIONS: Final = frozenset({*_READERS, *_OTHER_EXTENSIONS})
 
 _EXPORT: Final = "export the sheet as CSV, and give that file"
 _SAVE_AS_TEXT: Final = "save it as plain text, one prompt per line, and give that file"
-_IMAGE: Final = "sdcli replay regenerates an image, and sdcli inspect --as-command shows its options"
+_IMAGE: Final = (
+    "sdcli replay regenerates an image, and sdcli inspect --as-command shows its options"
+)
 _UNPACK: Final = "unpack it, and give the files inside"
 _FOREIGN_EXTENSIONS: Final = {
     **dict.fromkeys(("xlsx", "xls", "xlsm", "ods", "numbers", "gsheet"), _EXPORT),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import ExitCode, Interrupted, SdcliError
 from sdcli.job import Job
-from sdcli.result import GenerationResult, JobFailure
+from sdcli.result import GenerationResult, JobFailure, SavedImage
 
 if TYPE_CHECKING:
     from sdcli.runner.writer import ResultWriter
@@ -38,6 +38,7 @@ class ResultHandler:
     report: Report
     progress: ProgressBar
     warn: Callable[[str], None]
+    on_saved: Callable[[SavedImage, GenerationResult], None] = lambda image, result: None
     made: int = 0
     errors: list[SdcliError] = field(default_factory=list)
     _failed: int = 0
@@ -107,6 +108,7 @@ class ResultHandler:
         # Only the entry waits for its turn: the pixels of many images would fill the memory.
         entry = self.report.entry(image, latents)
         self.made += 1
+        self.on_saved(image, result)
         for event in result.events:
             self.warn(event)
         if latents and not Path(latents).name.startswith(Path(image.path).stem):

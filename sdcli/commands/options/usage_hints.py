@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Any, Final
 
 from sdcli.catalog.synonyms import Synonym, find_command, find_option, option_key
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, closest
 from sdcli.field_info import field_infos
 from sdcli.flags import RUN_FLAGS
 from sdcli.prompts.formats import EXTENSIONS
@@ -50,8 +51,8 @@ def unknown_command_error(word: str, context: Any, arguments: Sequence[str]) -> 
     """Return the error of a command that the group of `context` does not have."""
     path: str = context.command_path
     hint = _foreign_command_hint(word) if path == "sdcli" else None
-    if not hint and (near := did_you_mean(word, context.command.commands)):
-        hint = near.replace("mean ", f"mean {path} ")
+    if not hint and (near := closest(word, context.command.commands)):
+        hint = f"did you mean {path} {near}?"
     if not hint and path == "sdcli":
         hint = _quoting_hint(word, arguments)
     return UsageError(
@@ -114,7 +115,7 @@ def _typed_size(arguments: Sequence[str]) -> str | None:
     """Return the size in --width 512 --height 768; a missing side is the same as the other."""
     sides: dict[str, str] = {}
     words = [part for argument in arguments for part in argument.split("=", 1)]
-    for word, value in zip(words, words[1:], strict=False):
+    for word, value in pairwise(words):
         key = option_key(word) if word.startswith("-") else ""
         name = "width" if key in _WIDTHS else "height" if key in _HEIGHTS else ""
         if name and re.fullmatch(r"[0-9]{1,5}", value):

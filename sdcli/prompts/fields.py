@@ -102,7 +102,8 @@ def parse_data(name: str, value: object) -> object:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, bool | int | float):
-        raise field_error(name, value, "is not a single value")
+        hint = "put it in quotes" if field_type(name) == "str" else None
+        raise field_error(name, value, "is not a single value", hint=hint)
     if field_type(name) == "str":
         raise field_error(name, value, "is not text", hint="put it in quotes")
     if field_type(name) == "int" and isinstance(value, float) and value.is_integer():

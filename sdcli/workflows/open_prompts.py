@@ -108,7 +108,7 @@ def _open_stream(
         # Opening a named pipe waits for its writer.
         sys.stdin.fileno() if is_stdin else os.open(name, os.O_RDONLY),
         get_reader(format_name or "txt"),
-        partial(validated_requests, expander=expander),
+        partial(validated_requests, expander=expander, warn=console.warn),
         name="stdin" if is_stdin else name,
         wildcards=template.wildcards,
         # A dry run reports every error of the stream, not only the first.

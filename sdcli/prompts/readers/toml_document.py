@@ -12,6 +12,7 @@ from sdcli.prompts.encoding import check_document_utf8
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, nearest_location
+from sdcli.prompts.readers.syntax_hints import toml_hint
 from sdcli.prompts.readers.toml_locations import find_unclosed, toml_offsets
 
 # tomllib's errors have no attributes, only this text (Python 3.14 adds them).
@@ -56,4 +57,4 @@ def _syntax_error(text: str, file: str, index: LineIndex, error: Exception) -> U
         # The end of the file helps nobody to find a bracket that is never closed.
         offset = find_unclosed(text)
         location = index.location(len(text.rstrip("\n")) if offset is None else offset)
-    return located_error(location, f"invalid TOML: {message}")
+    return located_error(location, f"invalid TOML: {message}", hint=toml_hint(message))

@@ -229,7 +229,9 @@ def _typed_command(arguments: Sequence[str]) -> str:
         if word in names:
             words.append(word)
             names = (
-                frozenset(getattr(_load_command(word), "commands", ())) if len(words) == 2 else ()
+                frozenset(getattr(_load_command(word), "commands", ()))
+                if len(words) == 2
+                else frozenset()
             )
         elif len(words) > 1 and not word.startswith("-"):
             break

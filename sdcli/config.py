@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.errors import UsageError, closest, did_you_mean
+from sdcli.errors import UsageError, closest, did_you_mean, quoted
 
 FILE_NAME: Final = "sdcli.toml"
 VARIABLE_PREFIX: Final = "SDCLI_"
@@ -53,7 +53,7 @@ def load_settings(commands: Commands, profile: str | None = None) -> list[Settin
             settings += _table_settings(profiles[profile], source, commands)
     if profile is not None and profile not in known_profiles:
         raise UsageError(
-            f"--profile: profile {profile!r} not found",
+            f"--profile: profile {quoted(profile)} not found",
             code="usage.profile",
             hint=did_you_mean(profile, known_profiles)
             or f"add [{PROFILE}.{profile}] to {FILE_NAME}",
@@ -168,4 +168,4 @@ def _option_hint(
 
 
 def _config_error(source: str, key: str, reason: str, hint: str | None = None) -> UsageError:
-    return UsageError(f"{source}: {key!r} {reason}", code="usage.config", hint=hint)
+    return UsageError(f"{source}: {quoted(key)} {reason}", code="usage.config", hint=hint)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.field_info import FieldInfo
 
 _LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
@@ -47,7 +47,7 @@ def check_number(
 
 def value_error(label: str, value: object, reason: str) -> UsageError:
     """The error of a value that a field cannot have."""
-    return UsageError(f"{label}: {value!r} {reason}", code=f"usage.{label.partition(' ')[0]}")
+    return UsageError(f"{label}: {quoted(value)} {reason}", code=f"usage.{label.partition(' ')[0]}")
 
 
 def label_of(name: str, infos: Mapping[str, FieldInfo]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
+from sdcli.catalog.hub_names import hub_id
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_checks import check_number, check_text, label_of, value_error
 from sdcli.field_info import FieldInfo, field_infos, field_types, setting
@@ -71,6 +72,8 @@ class PipelineSpec:
                 raise value_error(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+        for name in ("model", "vae"):
+            object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):
             raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
 

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from typing import Final, TypeGuard
 
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.request import (
     FIELD_TYPES,
     MAX_SEED,
@@ -49,7 +49,7 @@ def canonical_field(name: str) -> str:
     from sdcli.prompts.unsupported_fields import unsupported_field_error
 
     raise unsupported_field_error(name, key) or UsageError(
-        f"unknown field {name!r}",
+        f"unknown field {quoted(name)}",
         code="usage.field",
         hint=did_you_mean(key, _BY_SPELLING) or "fields have the names of options: sdcli batch -h",
     )
@@ -131,7 +131,7 @@ def _abbreviate(value: object) -> str:
         return "an object"
     if isinstance(value, int) and abs(value) > MAX_SEED:
         return "a number of this size"
-    text = repr(value)
+    text = quoted(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 

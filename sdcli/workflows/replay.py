@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
+from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError, quoted
 from sdcli.latents import LatentsSelection, is_resumed_event
 from sdcli.prompts.fields import SIZE, canonical_field, parse_text
 from sdcli.prompts.sources import IterableSource
@@ -176,5 +176,7 @@ def _parse_size(text: str) -> Any:
         return parse_text(SIZE, text)
     except UsageError as error:
         raise UsageError(
-            f"size: {text!r} is not WIDTHxHEIGHT", code=error.code, hint="as in --set size=512x768"
+            f"size: {quoted(text)} is not WIDTHxHEIGHT",
+            code=error.code,
+            hint="as in --set size=512x768",
         ) from error

@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sdcli.errors import quoted
+
 _DASHES = frozenset("-–—−")
 _TYPE_NAMES = {int: "a whole number", float: "a number"}
 
@@ -64,7 +66,7 @@ class _PlainConverter:
                 return self._type(value)
             except ValueError:
                 expected = _TYPE_NAMES[self._type]
-        raise typer.BadParameter(f"{value!r} is not {expected}", ctx=ctx, param=param)
+        raise typer.BadParameter(f"{quoted(value)} is not {expected}", ctx=ctx, param=param)
 
 
 def _use_plain_converters(params: list[Any]) -> list[Any]:

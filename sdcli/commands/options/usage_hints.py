@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from sdcli.catalog.synonyms import Synonym, find_command, find_option, option_key
-from sdcli.errors import UsageError, closest
+from sdcli.errors import UsageError, closest, quoted
 from sdcli.field_info import field_infos
 from sdcli.flags import RUN_FLAGS
 from sdcli.prompts.formats import EXTENSIONS
@@ -56,7 +56,7 @@ def unknown_command_error(word: str, context: Any, arguments: Sequence[str]) -> 
     if not hint and path == "sdcli":
         hint = _quoting_hint(word, arguments)
     return UsageError(
-        f"no such command {word!r}", code="usage.argument", hint=hint or f"{path} --help"
+        f"no such command {quoted(word)}", code="usage.argument", hint=hint or f"{path} --help"
     )
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sdcli.errors import UsageError, UsageErrors
+from sdcli.errors import UsageError, UsageErrors, quoted
 from sdcli.prompts.entry import SourceLocation, located_error, relocated_error
 from sdcli.prompts.fields import canonical_field
 
@@ -31,7 +31,10 @@ def check_header(
     is_misspelt = any(error.hint == _PROMPT_SUGGESTION for error in errors)
     if _PROMPT not in names and not is_misspelt:
         # Without a single field, the first row is no header, and its words are not names.
-        errors = [_no_prompt_error(locate(0), header[0].startswith(("//", ";"))), *(errors if names else ())]
+        errors = [
+            _no_prompt_error(locate(0), header[0].startswith(("//", ";"))),
+            *(errors if names else ()),
+        ]
     return UsageErrors(errors) if errors else None
 
 
@@ -48,7 +51,7 @@ def _parse_name(text: str, names: Sequence[str]) -> str:
         raise UsageError("column without a name", code="usage.field", hint="name it or remove it")
     name = canonical_field(text.strip())
     if name in names:
-        raise UsageError(f"duplicate column {name!r}", code="usage.field")
+        raise UsageError(f"duplicate column {quoted(name)}", code="usage.field")
     return name
 
 

@@ -27,7 +27,6 @@ _JSON_MESSAGES: Final = {
 }
 _YAML_MESSAGES: Final = {
     "mapping values are not allowed": 'put text that contains ": " in quotes',
-    "character '\\t'": "indent with spaces, not with tabs",
     "unexpected end of stream": "close the quote",
     "unknown escape character": r"write a backslash as \\, or use single quotes",
     "alias": "put text that begins with * in quotes",
@@ -41,6 +40,7 @@ _TOML_MESSAGES: Final = {
     "Illegal character '\\n'": "close the quote; text of several lines is in three quotes",
     "Expected newline": r"""escape quotes inside text as \", or put it in single quotes""",
     "Unterminated string": "close the quote",
+    """Expected "'\"""": "close the quote",
     "Cannot overwrite": "name each setting once; every prompt needs its own [[requests]]",
     "Cannot declare": "every prompt needs its own [[requests]], with two brackets",
 }
@@ -54,7 +54,7 @@ def json_hint(text: str, offset: int, message: str) -> str | None:
     if message.startswith("Expecting ',' delimiter"):
         if rest[:1] in ('"', "{", "["):
             return "a comma is missing before it"
-        return _BY_CHARACTER.get(rest[:1]) if rest[:1] in "/#" else r'escape quotes in text as \"'
+        return _BY_CHARACTER.get(rest[:1]) if rest[:1] in "/#" else r"escape quotes in text as \""
     if message.startswith("Extra data"):
         return "put the requests into a list, or use --input-format jsonl for one per line"
     if re.match(r"True|False|None\b", rest):
@@ -65,15 +65,18 @@ def json_hint(text: str, offset: int, message: str) -> str | None:
 
 def json_line_hint(line: str, offset: int, message: str) -> str | None:
     """Return the hint for a line of JSON Lines."""
-    if not line[offset:].strip() and not message.startswith(("Unterminated", "Invalid")):
+    is_part = not line[offset:].strip() or line.strip(" \t[]{},") == ""
+    if is_part and not message.startswith(("Unterminated", "Invalid")):
         return "each line is one object; for a document of several lines use --input-format json"
     if message.startswith("Extra data"):
         return "write one object per line"
     return json_hint(line, offset, message)
 
 
-def yaml_hint(message: str) -> str:
-    """Return the hint for PyYAML's message."""
+def yaml_hint(message: str, line: str) -> str:
+    """Return the hint for PyYAML's message about a line."""
+    if "cannot start any token" in message and "\t" in line[: len(line) - len(line.lstrip())]:
+        return "indent with spaces, not with tabs"
     return _find(message, _YAML_MESSAGES) or _YAML_QUOTES
 
 

@@ -83,7 +83,9 @@ def _syntax_error(text: str, file: str, error: Exception) -> UsageError:
         character = yaml.reader.Reader.NON_PRINTABLE.search(text)
         message = str(error).partition("\n")[0]
         location = LineIndex(text, file).location(character.start() if character else 0)
-    return located_error(location, f"invalid YAML: {message}", hint=yaml_hint(str(message)))
+    lines = text.splitlines()[location.line - 1 : location.line]
+    hint = yaml_hint(str(message), "".join(lines))
+    return located_error(location, f"invalid YAML: {message}", hint=hint)
 
 
 def _check_nesting(events: Iterable[Any]) -> None:
@@ -129,7 +131,9 @@ class _Document:
         if node.id == "scalar":
             if not node.style and _JOINED_FIELD.match(node.value) and not _is_field(path):
                 hint = "write a space after the colon"
-                raise located_error(self._start(node), f"{node.value[:40]!r} is no field", hint=hint)
+                raise located_error(
+                    self._start(node), f"{node.value[:40]!r} is no field", hint=hint
+                )
             return node.value if node.style else _parse_plain_scalar(node.value)
         if len(path) >= _MAX_DEPTH:
             return [] if node.id == "sequence" else {}

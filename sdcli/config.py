@@ -112,7 +112,7 @@ def _table_settings(data: object, source: str, commands: Commands) -> list[Setti
     settings = list(_value_settings(values, source, options, known=options | set(commands)))
     for command, table in tables.items():
         if command not in commands:
-            hint = did_you_mean(command, commands)
+            hint = _command_hint(command, commands)
             raise _config_error(source, command, "is not a command", hint)
         settings += _value_settings(table, f"{source} [{command}]", commands[command], command)
     return settings
@@ -146,6 +146,14 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
             hint = _option_hint(option, options, options | {PROFILE}, VARIABLE_PREFIX)
             raise _config_error("the environment", name, "is not an option", hint)
         yield Setting(option=option, value=value, source=name)
+
+
+def _command_hint(command: str, commands: Commands) -> str | None:
+    from sdcli.catalog.synonyms import find_command
+
+    if (synonym := find_command(command)) and synonym.ours in commands:
+        return f"sdcli calls it {synonym.ours}"
+    return did_you_mean(command, commands)
 
 
 def _option_hint(

@@ -35,8 +35,10 @@ _IDS: Final = {
 }  # fmt: skip
 """Names without case, dashes, dots and slashes, and the id of each."""
 
-_OTHER_FAMILIES: Final = ("sdxl", "xl", "stablediffusionxl", "sd3", "stablediffusion3",
-                          "flux", "pony", "playground", "pixart", "kandinsky", "qwen", "zimage")  # fmt: skip
+_OTHER_FAMILIES: Final = (
+    "sdxl", "xl", "stablediffusionxl", "sd3", "stablediffusion3", "flux", "pony", "playground",
+    "pixart", "kandinsky",
+)  # fmt: skip
 _OTHER_FAMILY_HINT: Final = f"only Stable Diffusion 1 and 2 models are supported; try -m {SD15_ID}"
 
 
@@ -56,5 +58,5 @@ def model_name_hint(name: str) -> str | None:
         return "download the model first, and give its folder"
     key = re.sub(r"(\.safetensors|\.ckpt)$|[\W_]", "", name.lower())
     if known := _IDS.get(key):
-        return f"its Hugging Face id is {known}: -m {known}"
+        return f"did you mean -m {known}?"
     return _OTHER_FAMILY_HINT if key.startswith(_OTHER_FAMILIES) else None

@@ -75,7 +75,8 @@ def json_line_hint(line: str, offset: int, message: str) -> str | None:
 
 def yaml_hint(message: str, line: str) -> str:
     """Return the hint for PyYAML's message about a line."""
-    if "cannot start any token" in message and "\t" in line[: len(line) - len(line.lstrip())]:
+    indent = line[: len(line) - len(line.lstrip())]
+    if "tab character" in message or ("cannot start any token" in message and "\t" in indent):
         return "indent with spaces, not with tabs"
     return _find(message, _YAML_MESSAGES) or _YAML_QUOTES
 

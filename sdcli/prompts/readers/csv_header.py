@@ -74,5 +74,8 @@ def is_separator_line(text: str) -> bool:
 
 
 def _has_prompt_column(text: str, delimiter: str) -> bool:
-    cells = next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
+    try:
+        cells = next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
+    except csv.Error:
+        return False
     return any(cell.strip().lower() == _PROMPT for cell in cells)

@@ -27,7 +27,7 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags", "shard"},
+    {"catalog", "numerics", "flags", "shard", "regular_file"},
     {"errors", "versions", "field_info"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""

@@ -57,14 +57,14 @@ def read_embedded_text(path: Path) -> dict[str, str]:
     """Gather all text of an image, by keyword of its chunk or name of its tag.
 
     Empty for a file that is missing or cannot be read. Hidden text is read only from images within
-    the limit of pixels, and only if there is no other.
+    the limit of pixels.
     """
     try:
         with open_header(path) as image:
             texts = read_texts(path, image)
     except SdcliError:
         return {}
-    return texts or _hidden_texts(path)
+    return _hidden_texts(path) | texts
 
 
 def read_texts(path: Path, image: Image) -> dict[str, str]:

@@ -26,6 +26,7 @@ _INLINE: Final = re.compile(
     r"\bSteps:\s*\d+\s*,|\bSampler:[^,\n]{0,60},\s?\w[\w ]{0,40}:|\bCFG scale:\s*\d"
 )
 """Settings in the midst of other text."""
+_CORE_NAME: Final = re.compile(r"\b(Steps|Sampler|CFG scale|Seed|Size):")
 
 A1111_FIELDS = {name: info for name, info in REQUEST_FIELDS.items() if info.a1111}
 """Fields that A1111's text has under one key of its own."""
@@ -35,7 +36,8 @@ A1111_FIELDS = {name: info for name, info in REQUEST_FIELDS.items() if info.a111
 class ParametersText:
     """The parts of a text: prompts, settings, and text after the settings.
 
-    `is_unsure` tells that settings also turned up inside a prompt, where none belong.
+    `is_unsure` tells that settings also turned up inside a prompt, where none belong, or that the
+    prompt may have been taken for settings.
     """
 
     prompt: str
@@ -56,7 +58,8 @@ def parse_text(text: str) -> ParametersText:
         negative_prompt="".join(negative).strip(),
         fields={} if index is None else _parse_fields(lines[index]),
         other="\n".join(after).strip(),
-        is_unsure=any(_INLINE.search(line) or _is_settings(line) for line in before),
+        is_unsure=any(_INLINE.search(line) or _is_settings(line) for line in before)
+        or (index == 0 and not _CORE_NAME.match(lines[0])),
     )
 
 
@@ -78,7 +81,9 @@ def _settings_line(lines: Sequence[str]) -> int | None:
 
 def _is_settings(line: str) -> bool:
     """Whether a line is made of `Name: value` pairs, with one at least of the usual names."""
-    if not _FIELD.match(line):
+    first = _FIELD.match(line)
+    # Without line ends, the prompt would be the name and the value of the first pair.
+    if not first or first[1].endswith("prompt") or _CORE_NAME.search(first[2]):
         return False
     fields = _parse_fields(line)
     core = [name for name, form in _CORE.items() if form.fullmatch(fields.get(name, ""))]

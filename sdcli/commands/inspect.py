@@ -25,6 +25,7 @@ _SHOWN_APART = ("schema", "request", "pixels", "scheduler")
 _NO_SETTINGS = frozenset({"Version", "version", "app_version", "metadata_scheme", "created_by"})
 _MAX_VALUE_LENGTH = 60
 _NONE = "none in this image"
+_NO_HASH = "not computed: too many pixels (see SDCLI_MAX_PIXELS), or of an unknown range"
 
 Target = Annotated[
     str,
@@ -92,7 +93,7 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     facts: dict[str, object] = {
         "file": f"{document['path']} ({document['format']})",
         "size": f"{document['width']}x{document['height']}",
-        "pixels sha256": document["pixels_sha256"],
+        "pixels sha256": document["pixels_sha256"] or _NO_HASH,
     }
     if record := document["record"]:
         return document, facts | _record_facts(record)

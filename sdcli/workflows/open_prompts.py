@@ -105,7 +105,7 @@ def _open_stream(
     is_stdin = name == STDIN
     expander = EntryExpander(template, RequestValidator())
     prompts.source = StreamSource(
-        # Opening a named pipe waits for its writer.
+        # An open pipe of this process, such as /dev/fd/63; a named one would wait for its writer.
         sys.stdin.fileno() if is_stdin else os.open(name, os.O_RDONLY),
         get_reader(format_name or "txt"),
         partial(validated_requests, expander=expander),

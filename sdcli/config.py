@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.regular_file import read_regular, special_kind
 
 FILE_NAME: Final = "sdcli.toml"
 VARIABLE_PREFIX: Final = "SDCLI_"
 PROFILE: Final = "profile"
+MAX_PIXELS: Final = "max_pixels"
+_NOT_OPTIONS: Final = (PROFILE, MAX_PIXELS)
+"""Names of variables that have no option: they are read where they apply."""
 
 Commands = Mapping[str, frozenset[str]]
 """The options of each command, by their parameter names: `batch_size`."""
@@ -77,7 +81,14 @@ def has_settings(profile: str | None) -> bool:
 def config_files() -> list[Path]:
     """Return the existing configuration files: the user's, then that of the current folder."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return [path for path in (Path(home) / "sdcli" / FILE_NAME, Path(FILE_NAME)) if path.is_file()]
+    return [path for path in (Path(home) / "sdcli" / FILE_NAME, Path(FILE_NAME)) if _exists(path)]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file, or a pipe or device in its place, to be refused when it is read."""
+    kind = special_kind(path)
+    # A link to /dev/null is the customary way to switch a configuration file off.
+    return path.is_file() if kind in (None, "a folder") else path.resolve() != Path(os.devnull)
 
 
 def for_command(
@@ -96,7 +107,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}", code="usage.config") from error
 
@@ -140,7 +151,7 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
     options = frozenset().union(*commands.values())
     for name, value in sorted(os.environ.items()):
         option = name.removeprefix(VARIABLE_PREFIX).lower()
-        if not name.startswith(VARIABLE_PREFIX) or option == PROFILE:
+        if not name.startswith(VARIABLE_PREFIX) or option in _NOT_OPTIONS:
             continue
         if option not in options:
             hint = did_you_mean(option, options)

@@ -30,7 +30,7 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags", "shard", "field_checks"},
+    {"catalog", "numerics", "flags", "shard", "field_checks", "regular_file"},
     {"errors", "versions", "field_info"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""

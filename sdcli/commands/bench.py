@@ -11,6 +11,7 @@ import typer
 
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.regular_file import read_regular
 from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.terminal.printing import print_document
 
@@ -101,7 +102,7 @@ def _run_scenario(
 
 def _read_prompts(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+        lines = [line.strip() for line in read_regular(path).decode("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--prompts: cannot read {path}: {error}", code="usage.prompts") from error
     prompts = [line for line in lines if line and not line.startswith("#")]

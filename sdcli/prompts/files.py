@@ -10,6 +10,7 @@ from sdcli.errors import UsageError, did_you_mean
 from sdcli.prompts.encoding import decode_line
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.formats import format_of, get_reader
+from sdcli.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
 
 
 def read_entries(file: str, format_name: str | None) -> EntryIterator:
@@ -23,15 +24,22 @@ def read_entries(file: str, format_name: str | None) -> EntryIterator:
 
 
 def is_stream(file: str) -> bool:
-    """Whether a file can be read only once: a pipe, a process substitution, a device."""
-    path = Path(file)
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Whether a file can be read only once: a process substitution or another open pipe."""
+    return is_open_stream(file)
 
 
 def open_file(file: str) -> BinaryIO:
     """Open a file for reading. Raises UsageError, with a similar name as its hint."""
+    path = Path(file).expanduser()
     try:
-        return open(Path(file).expanduser(), "rb")
+        return open(path, "rb") if is_stream(file) else open_regular(path)
+    except NotAFileError as error:
+        raise located_error(
+            SourceLocation(file),
+            f"cannot be read: it is {special_kind(path)}, not a file",
+            code=error.code,
+            hint="give a file, or pipe the data to `sdcli batch -`",
+        ) from error
     # ValueError: a name with a NUL byte
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)

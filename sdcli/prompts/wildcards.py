@@ -13,12 +13,15 @@ from typing import Any, Final, Literal
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.prompts.wildcard_count import check_combinations
+from sdcli.regular_file import refuse_special_files
 from sdcli.request import GenerationRequest
 
 Mode = Literal["random", "all"]
 
 _LIST_NAME = re.compile(r"__([^\s_](?:[^\n]*?[^\s_])?)__")
 _SYNTAX: Final = re.compile(r"[{}$%]|__")
+
+_LIST_SUFFIXES: Final = (".txt", ".json", ".yaml", ".yml")
 
 # The library would take # for the start of a comment. Prompts don't use this private character.
 _HASH: Final = "\ue023"
@@ -95,6 +98,10 @@ class Wildcards:
     def _manager(self) -> Any:
         from dynamicprompts.wildcards import WildcardManager
 
+        if self.folder is not None:
+            # The library opens every list of the folder.
+            for folder in (self.folder, *filter(Path.is_dir, self.folder.rglob("*"))):
+                refuse_special_files(folder, _LIST_SUFFIXES, UsageError, "usage.wildcards")
         return WildcardManager(self.folder)
 
     def _check_lists(self, template: str) -> None:

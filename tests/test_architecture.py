@@ -31,6 +31,7 @@ LAYERS = (
     {"request"},
     {"config"},
     {"catalog", "numerics", "flags", "shard", "field_checks"},
+    {"paths", "text_decoding", "syntax_errors"},
     {"errors", "versions", "field_info"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import parse_batch_size, parse_rerun
+from sdcli.commands.options.parsing import parse_batch_size, parse_input_format, parse_rerun
 from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
@@ -16,6 +16,7 @@ from sdcli.errors import ExitCode, UsageError
 from sdcli.flags import (
     BatchFlags,
     ExpansionFlags,
+    InputFlags,
 )
 from sdcli.prompts.files import is_stream
 from sdcli.shard import Shard
@@ -43,6 +44,7 @@ def batch(
     files: Files,
     request: RequestFlags,
     expansion: ExpansionFlags,
+    source: InputFlags,
     jobs: BatchFlags,
     batch_size: flags.BatchSize = "auto",
     run_flags: RunFlags,
@@ -79,7 +81,12 @@ def batch(
 
     console = Console(verbosity=options.verbosity)
     prompts = open_prompts(
-        files, jobs.input_format, template, jobs.keep_going, jobs.dry_run, console
+        files,
+        parse_input_format(jobs.input_format, null=source.null),
+        template,
+        jobs.keep_going,
+        jobs.dry_run,
+        console,
     )
     if jobs.dry_run:
         _print_dry_run(prompts, options)

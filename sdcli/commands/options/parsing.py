@@ -8,6 +8,7 @@ from typing import Literal
 
 from sdcli.errors import UsageError
 from sdcli.latents import LatentsSelection
+from sdcli.prompts.formats import NUL_SEPARATED
 from sdcli.request import DTYPES, SHORT_DTYPES
 from sdcli.runner.options import PreviewOptions, ReportForm
 
@@ -73,6 +74,19 @@ def parse_preview(
             hint="add --preview",
         )
     return None
+
+
+def parse_input_format(name: str | None, *, null: bool) -> str | None:
+    """The format of --input-format and --null, None for that of each file. Raises UsageError."""
+    if not null:
+        return name
+    if name not in (None, "txt"):
+        raise UsageError(
+            f"--null can't be used with --input-format {name}",
+            code="usage.null",
+            hint="only prompts in text can end with NUL: use --input-format txt",
+        )
+    return NUL_SEPARATED
 
 
 def parse_report_format(json: bool, jsonl: bool) -> ReportForm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sdcli.errors import UsageError
@@ -26,3 +27,12 @@ def home_folder() -> Path | None:
         return Path.home()
     except RuntimeError:
         return None
+
+
+def hub_cache() -> Path:
+    """Return the folder in which huggingface_hub keeps models.
+
+    The documented rule: importing huggingface_hub to learn it would take half a second.
+    """
+    home = os.environ.get("HF_HOME") or (home_folder() or Path("~")) / ".cache" / "huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

@@ -13,10 +13,7 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import (
-    ExpansionFlags,
-    InputFlags,
-)
+from sdcli.flags import ExpansionFlags, InputFlags
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, UNKNOWN_FAMILY, VAES, Kn
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_selection import read_selected_vae
+from sdcli.paths import hub_cache
 from sdcli.request import PipelineSpec
 
 
@@ -19,7 +19,7 @@ def list_vaes(model: str) -> list[dict[str, Any]]:
     family = read_defaults(folder).family
     return [
         *_model_vaes(model, folder, family),
-        *(_known_vae(row, family, _hub_cache()) for row in VAES),
+        *(_known_vae(row, family, hub_cache()) for row in VAES),
     ]
 
 
@@ -57,9 +57,3 @@ def _known_vae(row: KnownVae, family: str, cache: Path) -> dict[str, Any]:
         "where": row.repo + (" (cached)" if is_cached else ""),
         "about": row.description,
     }
-
-
-def _hub_cache() -> Path:
-    """The folder in which huggingface_hub keeps models; importing it would take too long here."""
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

@@ -17,7 +17,7 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
     """Parse "512x768" to (width, height); (None, None) if left out. Raises UsageError."""
     if text is None:
         return None, None
-    if not (match := re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())):
+    if not (match := re.fullmatch(r"([0-9]{1,6})[x×X]([0-9]{1,6})", text.strip())):
         raise UsageError(
             f"--size: {text!r} is not WIDTHxHEIGHT", code="usage.size", hint="e.g. --size 512x768"
         )
@@ -28,7 +28,7 @@ def parse_batch_size(text: str) -> int | None:
     """Parse --batch-size: None for "auto", else a whole number from 1. Raises UsageError."""
     if text == "auto":
         return None
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+    if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,8}", text):
         raise UsageError(
             f"--batch-size: {text!r} is not auto or a whole number above 0",
             code="usage.batch_size",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.latents import FINAL
+from sdcli.paths import expand_user
 from sdcli.storage import files
 from sdcli.storage.latents.writer import SCHEMA, SUFFIX
 from sdcli.storage.text import slug
@@ -26,7 +27,7 @@ def prepare_latents_output(out: str, *, several: bool, force: bool) -> Path:
     With `several`, the file name is the pattern of a numbered series. Raises UsageError or
     OutputError before any work is done.
     """
-    path = Path(out).expanduser()
+    path = expand_user(out)
     if out == files.STDOUT:
         raise UsageError(
             "--out -: latents can't be written to stdout", code="usage.out", hint="give a folder"

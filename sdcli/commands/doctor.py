@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -84,7 +85,9 @@ def _chosen_dtype(device: str) -> dict[str, str]:
 def _cache() -> dict[str, object]:
     """The folder of the Hugging Face cache, and the models in it."""
     folder = hub_cache()
-    models = sorted(p.name[8:].replace("--", "/") for p in folder.glob("models--*"))
+    # Unlike the method of a Path, it never raises, for example for a folder that can't be read.
+    folders = folder.glob("models--*") if os.path.isdir(folder) else ()
+    models = sorted(p.name[8:].replace("--", "/") for p in folders)
     return {"path": str(folder), "models": models}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def _model_vaes(model: str, folder: Path, family: str) -> list[dict[str, Any]]:
 
 
 def _known_vae(row: KnownVae, family: str, cache: Path) -> dict[str, Any]:
-    is_cached = (cache / f"models--{row.repo.replace('/', '--')}").is_dir()
+    # Unlike the method of a Path, it never raises, for example for a folder that can't be read.
+    is_cached = os.path.isdir(cache / f"models--{row.repo.replace('/', '--')}")
     return {
         "name": row.name,
         "class": row.class_name,

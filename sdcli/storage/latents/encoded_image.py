@@ -12,7 +12,7 @@ from sdcli.latents import FINAL
 from sdcli.paths import expand_user
 from sdcli.storage import files
 from sdcli.storage.latents.writer import SCHEMA, SUFFIX
-from sdcli.storage.text import slug
+from sdcli.storage.text import one_line, slug
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,8 @@ def write_encoded_latents(
     from safetensors.numpy import save
 
     name = str(encoded["image"])
-    metadata = {"schema": SCHEMA, "image": name, "encoded": json.dumps(encoded)}
+    # The metadata is UTF-8, which not every file name is.
+    metadata = {"schema": SCHEMA, "image": one_line(name), "encoded": json.dumps(encoded)}
     # `save` writes an array's memory in its own order, ignoring the strides.
     data = save({FINAL: np.ascontiguousarray(latents)}, metadata=metadata)
     if path.suffix != _FILE_SUFFIX:

@@ -170,14 +170,16 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-_PATH_ERRNOS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
+_PATH_ERRNOS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO})
+_BUGS: Final = frozenset({None, errno.ENOENT, errno.EEXIST, errno.EBADF, errno.EINVAL})
+"""Errors that no state of a disk explains: a file that should exist, a closed descriptor."""
 
 
 def _path_error(error: OSError) -> SdcliError:
-    """The error of a path that no file system accepts, or of a full stdout."""
+    """The error of a path that the system cannot use, or of a full stdout."""
     if error.errno == errno.ENOSPC and error.filename is None:
         return OutputError(f"stdout: {error.strerror}", code="output.full")
-    if error.errno not in _PATH_ERRNOS:
+    if error.errno in _BUGS or (error.filename is None and error.errno not in _PATH_ERRNOS):
         raise error
     name = str(error.filename or "a path")
     short = name if len(name) <= 60 else f"{name[:40]}…{name[-16:]}"

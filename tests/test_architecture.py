@@ -30,7 +30,8 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags", "shard", "field_checks", "regular_file"},
+    {"catalog", "numerics", "flags", "shard", "field_checks"},
+    {"paths", "regular_file", "text_decoding", "syntax_errors"},
     {"errors", "versions", "field_info"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""

@@ -11,9 +11,10 @@ import typer
 
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
-from sdcli.regular_file import read_regular
+from sdcli.prompts.files import open_file
 from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.terminal.printing import print_document
+from sdcli.text_decoding import decode_text
 
 
 class Scenario(StrEnum):
@@ -101,11 +102,9 @@ def _run_scenario(
 
 
 def _read_prompts(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in read_regular(path).decode("utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--prompts: cannot read {path}: {error}", code="usage.prompts") from error
-    prompts = [line for line in lines if line and not line.startswith("#")]
+    with open_file(str(path)) as stream:
+        lines = decode_text(stream.read(), str(path), code="usage.prompts").split("\n")
+    prompts = [text for line in lines if (text := line.strip()) and not text.startswith("#")]
     if not prompts:
         raise UsageError(f"--prompts: {path} has no prompts", code="usage.prompts")
     return prompts

@@ -14,6 +14,7 @@ from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.paths import expand_user
 from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.terminal.printing import print_document
 
@@ -62,7 +63,7 @@ def inspect(
       sdcli inspect embedded --json
       sdcli inspect ./my-model
     """
-    path = Path(target).expanduser()
+    path = expand_user(target)
     if as_prompt_line or as_command:
         if json or (as_prompt_line and as_command):
             raise UsageError(

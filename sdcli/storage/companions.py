@@ -31,7 +31,7 @@ def belongs_to_job(path: Path, job_id: str) -> bool:
     """Whether the record in a sidecar or a latents file names that job."""
     with suppress(OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         if stat.S_ISREG(os.lstat(path).st_mode):
-            return _read_record(path).get("job") == job_id
+            return bool(_read_record(path).get("job") == job_id)
     return False
 
 

@@ -16,12 +16,13 @@ NORMAL, VERBOSE = 0, 1
 
 
 @contextmanager
-def _ignoring_full_disk() -> Iterator[None]:
-    # A message that a full disk does not take must not end the run whose images still fit.
+def _ignoring_lost_messages() -> Iterator[None]:
+    # A message that a full disk or a closed terminal does not take must not end the run whose
+    # images still fit.
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
             raise
 
 
@@ -85,6 +86,6 @@ class Console:
 
     def _print(self, text: str) -> None:
         if self._bar is None or not self._bar.print_above(text):
-            with _ignoring_full_disk():
+            with _ignoring_lost_messages():
                 self._stream.write(text + "\n")
                 self._stream.flush()

@@ -241,6 +241,9 @@ def _usage_error(error: typer.TyperException) -> UsageError:
 
 
 def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
+    if signals.was_interrupted() and not isinstance(error, Interrupted):
+        # A library has turned the interrupt into an error of its own.
+        error = Interrupted("interrupted", code="interrupted")
     if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
         words = [word for word in arguments[:1] if word in COMMANDS]
         hint = " ".join(["sdcli", *words, "--help"])

@@ -62,8 +62,7 @@ def start() -> None:
     """Raise KeyboardInterrupt for signals from now on, and for one since `install`."""
     global _is_starting
     _is_starting = False
-    if _signals:
-        raise KeyboardInterrupt
+    raise_if_interrupted()
 
 
 def restore() -> None:
@@ -93,6 +92,12 @@ def _cancel_retry() -> None:
 def was_interrupted() -> bool:
     """Whether a signal was received since `install`."""
     return _signals > 0
+
+
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a signal was received: a library may have made an error of it."""
+    if _signals:
+        raise KeyboardInterrupt
 
 
 def handled_numbers() -> list[int]:

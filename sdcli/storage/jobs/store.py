@@ -11,7 +11,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -23,12 +22,12 @@ from sdcli.result import GenerationResult
 from sdcli.shard import Shard
 from sdcli.storage import files
 from sdcli.storage.companions import belongs_to_job, existing_companions
-from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.images.writer import job_file_name
 from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases
+from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
 from sdcli.storage.metadata import record
 
 _SETTLED: Final = ("done", "failed")
@@ -204,18 +203,7 @@ class JobStore:
             return "again"
         if entry.error:
             return "again" if is_old and self._rerun == "failed" else "failed"
-        return "done" if self._is_complete(entry) else "lost"
-
-    def _is_complete(self, entry: JournalEntry) -> bool:
-        path = self.folder / entry.name
-        if not entry.name or not path.is_file():
-            return False
-        if not all((self.folder / name).is_file() for name in entry.companions):
-            return False
-        # The pixels decide: other programs rewrite files to compress them, or to add a comment.
-        if entry.sha256 and _file_sha256(path) == entry.sha256:
-            return True
-        return bool(entry.pixels_sha256) and _pixels_sha256(path) == entry.pixels_sha256
+        return "done" if is_complete(self.folder, entry) else "lost"
 
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
@@ -226,7 +214,7 @@ class JobStore:
                 continue
             if not entry and self._journal.has_name(path.name):
                 continue
-            if path.is_file() and (adopted := _entry_from_image(path, job)):
+            if path.is_file() and (adopted := entry_from_image(path, job)):
                 self._journal.done(_key(job), adopted, index=job.index, seed=job.seed)
 
     def _find_replaceable(self, name: str, job: Job) -> frozenset[Path] | None:
@@ -246,7 +234,7 @@ class JobStore:
     def _is_own(self, path: Path, entry: JournalEntry, job: Job) -> bool:
         """Whether a file was written for the job, by the entry of its name or by its record."""
         if path.name == entry.name:
-            return _was_written_for(path, entry)
+            return was_written_for(path, entry)
         # After a crash, the companions are there without an image or an entry.
         return path.name in entry.companions or belongs_to_job(path, job.id)
 
@@ -276,41 +264,3 @@ def _seconds_per_image(result: GenerationResult) -> float:
     phases = ("encode", "denoise", "decode")
     seconds = sum(result.seconds.get(phase, 0.0) for phase in phases)
     return round(seconds / result.run.batch_size, 4)
-
-
-def _entry_from_image(path: Path, job: Job) -> JournalEntry | None:
-    """The entry of an image whose own record says that it is the job's, and unaltered."""
-    with suppress(SdcliError):
-        document = read_image_info(path)
-        facts = document["record"] or {}
-        pixels = document["pixels_sha256"]
-        if facts.get("job") == job.id and facts.get("pixels", {}).get("sha256") == pixels:
-            return JournalEntry(
-                name=path.name, sha256=_file_sha256(path) or "", pixels_sha256=pixels
-            )
-    return None
-
-
-def _was_written_for(path: Path, entry: JournalEntry) -> bool:
-    """Whether the job of the entry wrote the file; an empty one was reserved before a crash."""
-    if not path.is_file():
-        return False
-    hashes = entry.former | {entry.sha256}
-    return not path.stat().st_size or _file_sha256(path) in hashes - {""}
-
-
-def _file_sha256(path: Path) -> str | None:
-    """The hash of a file, None for one that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
-
-
-def _pixels_sha256(path: Path) -> str | None:
-    """The hash of an image's pixels, None for a file that is no image."""
-    try:
-        return str(read_image_info(path)["pixels_sha256"])
-    except SdcliError:
-        return None

@@ -20,7 +20,9 @@ from sdcli.storage.jobs.journal_index import JournalEntry, Key
 ids = st.text("0123456789abcdef", min_size=1, max_size=8)
 keys = st.tuples(ids, st.integers(0, 3))
 hashes = st.text("0123456789abcdef", max_size=8)
-names = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs", "Cc"]), min_size=1)
+names = st.text(
+    st.characters(exclude_characters="/", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60
+)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from sdcli import signals
 from sdcli.commands.options.config_defaults import ConfigDefaults, setting_source
 from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
+from sdcli.terminal.output import print_data
 
 COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
@@ -112,7 +113,7 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(f"sdcli {sdcli.__version__}")
+        print_data(f"sdcli {sdcli.__version__}")
         raise typer.Exit
 
 

@@ -14,6 +14,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -129,7 +130,7 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
             code="inspect.no_record",
             hint=None if unread else "metadata is lost when another program saves the image again",
         )
-    typer.echo(to_command(request) if as_command else to_prompt_line(request))
+    print_data(to_command(request) if as_command else to_prompt_line(request))
 
 
 def _warn_unmapped(skipped: Mapping[str, object], extra: Mapping[str, str]) -> None:

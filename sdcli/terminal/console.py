@@ -10,6 +10,7 @@ from typing import TextIO
 
 from sdcli.errors import SdcliError, UsageErrors
 from sdcli.storage.text import one_line
+from sdcli.terminal.output import bar_above, write_line
 from sdcli.terminal.progress import ProgressBar
 
 NORMAL, VERBOSE = 0, 1
@@ -35,7 +36,6 @@ class Console:
     def __init__(self, *, verbosity: int = NORMAL, stream: TextIO | None = None) -> None:
         self.verbosity = verbosity
         self._stream = stream or sys.stderr
-        self._bar: ProgressBar | None = None
         self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
@@ -70,12 +70,12 @@ class Console:
         With `images`, the images themselves are drawn instead of a bar.
         """
         is_visible = self.verbosity >= NORMAL and self._stream.isatty()
-        self._bar = bar = self._make_bar(jobs, self._stream if is_visible else None, images)
-        try:
-            yield bar
-        finally:
-            bar.close()
-            self._bar = None
+        bar = self._make_bar(jobs, self._stream if is_visible else None, images)
+        with bar_above(bar.paused):
+            try:
+                yield bar
+            finally:
+                bar.close()
 
     def _make_bar(self, jobs: int | None, stream: TextIO | None, images: bool) -> ProgressBar:
         if not (stream and images):
@@ -85,7 +85,5 @@ class Console:
         return ImageProgress(jobs, stream)
 
     def _print(self, text: str) -> None:
-        if self._bar is None or not self._bar.print_above(text):
-            with _ignoring_lost_messages():
-                self._stream.write(text + "\n")
-                self._stream.flush()
+        with _ignoring_lost_messages():
+            write_line(text, self._stream)

@@ -16,6 +16,7 @@ from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.paths import expand_user
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
             code="inspect.no_record",
             hint=None if unread else "metadata is lost when another program saves the image again",
         )
-    typer.echo(to_command(request) if as_command else to_prompt_line(request))
+    print_data(to_command(request) if as_command else to_prompt_line(request))
 
 
 def _foreign_request(path: Path, foreign: ForeignRecord) -> dict[str, Any]:

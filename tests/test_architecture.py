@@ -31,7 +31,7 @@ LAYERS = (
     {"request"},
     {"config"},
     {"catalog", "numerics", "flags", "shard", "field_checks"},
-    {"errors", "versions", "field_info"},
+    {"errors", "versions", "field_info", "docs"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 

@@ -34,8 +34,8 @@ COMMANDS: Final = {
     "demo-files": "Write the example prompt files, one in each format, to a folder.",
     "help": "Show the manual: a list of topics, one of them, or the lines that contain a word.",
 }
-"""Each command is a function in the module of the same name in `sdcli.commands`, with "_" for "-"; a
-group of commands is the module's `app`. The module is imported when its command is used."""
+"""Each command is a function in the module of the same name in `sdcli.commands`, with "_" for "-".
+A group of commands is the module's `app`. The module is imported when its command is used."""
 
 
 class _LazyCommands(Mapping[str, Any]):

@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -80,7 +81,9 @@ def table(header: list[str], rows: list[list[str]]) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
         for row in cells
     ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:], ""])
+    return "\n".join(
+        [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:], ""]
+    )
 
 
 def command_table() -> str:
@@ -105,7 +108,10 @@ def _values(name: str, info: FieldInfo) -> str:
     if info.choices:
         return ", ".join(info.choices)
     kind = _TYPE_WORDS[FIELD_TYPES[name]]
-    return kind if info.minimum is None else f"{kind}, {info.minimum} to {info.maximum}"
+    limits = f"{info.minimum} to {info.maximum}"
+    if info.minimum is None or info.help.startswith(limits):
+        return kind
+    return f"{kind}, {limits}"
 
 
 def field_rows() -> dict[str, FieldInfo]:
@@ -117,13 +123,9 @@ def _field_item(name: str, info: FieldInfo) -> str:
     first = name if name in ("width", "height") else info.option_name
     others = [*dict.fromkeys(n for n in (name, *info.aliases) if n != first)]
     also = f"; also {', '.join(f'`{other}`' for other in others)}" if others else ""
-    if name in ("width", "height"):
-        help_text = info.help
-    else:
-        help_text = info.help.replace("`", "")
     swept = " Takes a list." if info.sweep else ""
     default = "" if info.default in (None, False) else f" Default: {info.default}."
-    item = f"- `{first}` ({_values(name, info)}{also}): {help_text}{default}{swept}"
+    item = f"- `{first}` ({_values(name, info)}{also}): {info.help}{default}{swept}"
     return "\n".join(textwrap.wrap(item, 80, subsequent_indent="  ", break_on_hyphens=False))
 
 
@@ -184,9 +186,21 @@ def optional_packages() -> str:
 
 
 def synonyms() -> str:
-    """The words of other programs, from the synonym table, or from the names of fields."""
-    rows = _synonym_rows() if find_spec("sdcli.catalog.synonyms") else _alias_rows()
-    return table(["theirs", "sdcli"], rows)
+    """The words of other programs, from the synonym table, or else from the names of fields."""
+    if not find_spec("sdcli.catalog.synonyms"):
+        return table(["theirs", "sdcli"], _alias_rows())
+    return synonym_list(import_module("sdcli.catalog.synonyms").SYNONYMS)
+
+
+def synonym_list(rows: Iterable[Any]) -> str:
+    """Words with one meaning in one item: `--cfg-scale`, `--cfg` (A1111): `--guidance`."""
+    items = []
+    for (ours, note, tools), group in groupby(rows, lambda row: (row.ours, row.note, row.tools)):
+        words = ", ".join(f"`{row.word}`" for row in group)
+        meaning = ". ".join(part for part in (f"`{ours}`" if ours else "", note or "") if part)
+        item = f"- {words} ({', '.join(tools)}): {meaning}"
+        items += textwrap.wrap(item, 80, subsequent_indent="  ", break_on_hyphens=False)
+    return "\n".join(items) + "\n"
 
 
 def _alias_rows() -> list[list[str]]:
@@ -196,11 +210,6 @@ def _alias_rows() -> list[list[str]]:
         for alias in dict.fromkeys((name, *info.aliases))
         if alias != info.option_name
     ]
-
-
-def _synonym_rows() -> list[list[str]]:
-    rows = import_module("sdcli.catalog.synonyms").SYNONYMS
-    return [[f"`{theirs}`", str(ours)] for theirs, ours in dict(rows).items()]
 
 
 PARTS: dict[str, Callable[[], str]] = {

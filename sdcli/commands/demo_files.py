@@ -56,7 +56,7 @@ def _missing_files(folder: Path, force: bool) -> dict[Path, bytes]:
     for path, data in examples.items():
         if not path.is_file():
             missing[path] = data
-        elif path.read_bytes() != data:
+        elif _read(path) != data:
             if not force:
                 raise OutputError(
                     f"{path} exists and differs from the example",
@@ -67,11 +67,16 @@ def _missing_files(folder: Path, force: bool) -> dict[Path, bytes]:
     return missing
 
 
+def _read(path: Path) -> bytes:
+    with files.os_errors_as_output_errors(path):
+        return path.read_bytes()
+
+
 def _print_next_step(folder: Path, written: int) -> None:
     from shlex import quote
 
     from sdcli.terminal.console import Console
 
-    count = f"{written} files written" if written else "nothing to write"
+    count = f"files written: {written}" if written else "nothing to write"
     command = f"sdcli batch {quote(str(folder / 'demo.csv'))} --dry-run"
     Console().summary(f"{count}; to see what a file would generate: {command}")

@@ -52,8 +52,8 @@ def help(  # noqa: A001  # the name of the command
 def _print_topics(json: bool) -> None:
     topics = {topic: docs.topic_summary(topic) for topic in docs.TOPICS}
     if json:
-        rows = [{"name": name, "summary": summary} for name, summary in topics.items()]
-        print_document({"schema": SCHEMA, "topics": rows}, json=True)
+        documents = [{"name": name, "summary": summary} for name, summary in topics.items()]
+        print_document({"schema": SCHEMA, "topics": documents}, json=True)
         return
     from sdcli.terminal.tables import print_lines, wrap_text
 

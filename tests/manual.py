@@ -86,6 +86,11 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     )
 
 
+def _wrapped(item: str) -> str:
+    """An item of a list, in lines of 80 characters."""
+    return textwrap.fill(item, 80, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+
+
 def command_table() -> str:
     """The commands and their summaries, for the README."""
     return table(["command", ""], [[f"`{name}`", about] for name, about in COMMANDS.items()])
@@ -125,14 +130,12 @@ def _field_item(name: str, info: FieldInfo) -> str:
     also = f"; also {', '.join(f'`{other}`' for other in others)}" if others else ""
     swept = " Takes a list." if info.sweep else ""
     default = "" if info.default in (None, False) else f" Default: {info.default}."
-    item = f"- `{first}` ({_values(name, info)}{also}): {info.help}{default}{swept}"
-    return "\n".join(textwrap.wrap(item, 80, subsequent_indent="  ", break_on_hyphens=False))
+    return _wrapped(f"- `{first}` ({_values(name, info)}{also}): {info.help}{default}{swept}")
 
 
 def fields() -> str:
     """Every field of a prompt file."""
-    items = [_field_item(name, info) for name, info in field_rows().items()]
-    return "\n".join(items) + "\n"
+    return "".join(_field_item(name, info) for name, info in field_rows().items())
 
 
 def kohya_names() -> str:
@@ -166,17 +169,17 @@ def exit_codes() -> str:
 
 def schedulers() -> str:
     """Every scheduler and its names."""
-    return table(
-        ["name", "other names", "Diffusers class"],
-        [[row.name, ", ".join(row.aliases), row.class_name] for row in SAMPLERS],
+    return "".join(
+        _wrapped(f"- {', '.join(f'`{name}`' for name in (row.name, *row.aliases, row.class_name))}")
+        for row in SAMPLERS
     )
 
 
 def vaes() -> str:
     """The published VAEs that have a name."""
-    return table(
-        ["name", "repository", "families", "about"],
-        [[v.name, v.repo, ", ".join(sorted(v.families)), v.description] for v in VAES],
+    return "".join(
+        _wrapped(f"- `{v.name}`: {v.repo}, for {', '.join(sorted(v.families))}; {v.description}")
+        for v in VAES
     )
 
 
@@ -197,10 +200,9 @@ def synonym_list(rows: Iterable[Any]) -> str:
     items = []
     for (ours, note, tools), group in groupby(rows, lambda row: (row.ours, row.note, row.tools)):
         words = ", ".join(f"`{row.word}`" for row in group)
-        meaning = ". ".join(part for part in (f"`{ours}`" if ours else "", note or "") if part)
-        item = f"- {words} ({', '.join(tools)}): {meaning}"
-        items += textwrap.wrap(item, 80, subsequent_indent="  ", break_on_hyphens=False)
-    return "\n".join(items) + "\n"
+        meaning = "; ".join(part for part in (f"`{ours}`" if ours else "", note or "") if part)
+        items.append(_wrapped(f"- {words} ({', '.join(tools)}): {meaning}"))
+    return "".join(items)
 
 
 def _alias_rows() -> list[list[str]]:

@@ -91,7 +91,7 @@ def test_words_of_other_programs_with_one_meaning_are_one_item() -> None:
     assert manual.synonym_list(rows) == (
         "- `--cfg-scale`, `--cfg` (A1111, kohya): `--guidance`\n"
         "- `--lora` (A1111, kohya): not supported\n"
-        "- `--gpu` (A1111, kohya): `--device`. e.g. cuda:1\n"
+        "- `--gpu` (A1111, kohya): `--device`; e.g. cuda:1\n"
     )
 
 

@@ -32,9 +32,11 @@ COMMANDS: Final = {
     "latents": "Inspect, compare and resume from saved latents.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",
+    "demo-files": "Write the example prompt files, one in each format, to a folder.",
+    "help": "Show the manual: a list of topics, one of them, or the lines that contain a word.",
 }
-"""Each command is a function in the module of the same name in `sdcli.commands`; a group of
-commands is the module's `app`. The module is imported when its command is used."""
+"""Each command is a function in the module of the same name in `sdcli.commands`, with "_" for "-".
+A group of commands is the module's `app`. The module is imported when its command is used."""
 
 
 class _LazyCommands(Mapping[str, Any]):
@@ -58,11 +60,12 @@ class _LazyCommands(Mapping[str, Any]):
 
 
 def _load_command(name: str) -> Any:
-    module = import_module(f"sdcli.commands.{name}")
+    identifier = name.replace("-", "_")
+    module = import_module(f"sdcli.commands.{identifier}")
     group = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group.command(name, cls=PlainCommand)(getattr(module, name))
+        group.command(name, cls=PlainCommand)(getattr(module, identifier))
     command = typer.main.get_command(group)
     command.name = name
     return command

@@ -1,4 +1,4 @@
-# Every target sets up what it needs. PYTHON is the interpreter to start from, 3.11 or newer.
+# Every target installs what it needs. PYTHON is the interpreter to start from, 3.11 or newer.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 
 setup: $(VENV)/dev.stamp ## install everything for development into .venv
 
-demo: $(VENV)/run.stamp ## draw a cat and a guitar, and show where the picture is
+demo: $(VENV)/run.stamp ## generate a cat and a guitar, and print the path of the image
 	$(BIN)/sdcli generate "$(PROMPT)" --seed 7 --out outputs/demo.png --force
 
 test: setup ## run the tests
@@ -38,18 +38,18 @@ lint: setup ## check style
 types: setup ## check types
 	$(BIN)/mypy
 
-docs: setup ## run the README's tour, take its pictures, write its help anew
+docs: setup ## run the README's tour, and update its images and the generated parts of the manual
 	rm -rf build/tour && $(BIN)/python -m tests.tour build/tour
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cog -r README.md
+	$(BIN)/python -m tests.manual
 
-bench: $(VENV)/run.stamp ## time sdcli beside plain Diffusers scripts (ten minutes, on an idle machine)
+bench: $(VENV)/run.stamp ## time sdcli against plain Diffusers scripts (ten minutes, on an idle machine)
 	$(BIN)/sdcli bench
 
-train: setup ## train the embedded model anew into .training (over two hours on two cores)
+train: setup ## retrain the embedded model in .training (over two hours on two cores)
 	$(BIN)/python -m sdcli.training --folder .training
 
 evaluate: setup ## measure the embedded model on its held-out prompts
 	$(BIN)/python -m sdcli.training.evaluate --folder .training --model $(MODEL)
 
-clean: ## remove what the other targets made, but for .training
+clean: ## remove everything the other targets made, except .training
 	rm -rf $(VENV) outputs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.field_checks import check_number, check_text, label_of, value_error
 from sdcli.field_info import FieldInfo, field_infos, field_types, setting
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
 VAE_TILINGS: Final = ("auto", "on", "off")
-SHORT_DTYPES: Final[Mapping[str, str]] = {
-    "fp32": "float32",
-    "fp16": "float16",
-    "bf16": "bfloat16",
-}
+SHORT_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 MAX_SEED: Final = 2**63 - 1
-
-_LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -71,14 +65,14 @@ class PipelineSpec:
 
     def __post_init__(self) -> None:
         for name in ("model", "vae", "dtype", "device", "variant"):
-            _check_text(name, getattr(self, name), optional=name not in ("model", "device"))
+            check_text(name, getattr(self, name), optional=name not in ("model", "device"))
         for name in ("offline", "force_vae"):
             if not isinstance(getattr(self, name), bool):
-                raise _field_error(name, getattr(self, name), "is not true or false")
+                raise value_error(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
-            raise _field_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+            raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
         if not _DEVICE.fullmatch(self.device):
-            raise _field_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
+            raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,15 +237,22 @@ class GenerationRequest:
     )
 
     def __post_init__(self) -> None:
-        _check_text("prompt", self.prompt, optional=False, empty=True)
-        _check_text("negative_prompt", self.negative_prompt, optional=True, empty=True)
-        _check_text("scheduler", self.scheduler, optional=True)
+        check_text("prompt", self.prompt, optional=False, empty=True)
+        label = describe_field("negative_prompt")
+        check_text(label, self.negative_prompt, optional=True, empty=True)
+        check_text("scheduler", self.scheduler, optional=True)
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
-            raise _field_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
-        for name in _NUMBERS:
-            _check_number(name, getattr(self, name), optional=name != "count")
+            raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
+        for name, info in _NUMBERS.items():
+            check_number(
+                describe_field(name),
+                getattr(self, name),
+                info,
+                is_fraction=FIELD_TYPES[name] == "float",
+                optional=name != "count",
+            )
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
-            raise _field_error("seed", self.seed, f"leaves no room for {self.count} images")
+            raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
@@ -286,44 +287,11 @@ SIZE_INFO: Final = FieldInfo(
 )
 """The width and height of a request in one word; not a field of its own."""
 
-_NUMBERS: Final = tuple(n for n, info in REQUEST_FIELDS.items() if info.minimum is not None)
+_NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
 
 
-def _check_text(name: str, value: object, *, optional: bool, empty: bool = False) -> None:
-    if value is None and optional:
-        return
-    if not isinstance(value, str):
-        raise _field_error(name, value, "is not text")
-    if not value and not empty:
-        raise _field_error(name, value, "is empty")
-    if len(value) > _LONGEST_TEXT:
-        raise _field_error(name, value[:20] + "…", f"is longer than {_LONGEST_TEXT} characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise _field_error(name, value, "is not valid Unicode")
-
-
-def _check_number(name: str, value: object, *, optional: bool) -> None:
-    if value is None and optional:
-        return
-    info, is_fraction = REQUEST_FIELDS[name], FIELD_TYPES[name] == "float"
-    types = (int, float) if is_fraction else (int,)
-    if isinstance(value, bool) or not isinstance(value, types):
-        raise _field_error(name, value, f"is not a {'' if is_fraction else 'whole '}number")
-    assert info.minimum is not None
-    assert info.maximum is not None
-    if not math.isfinite(value) or not info.minimum <= value <= info.maximum:
-        raise _field_error(name, value, f"is not between {info.minimum} and {info.maximum}")
-
-
-def _field_error(name: str, value: object, why: str) -> UsageError:
-    return UsageError(f"{describe_field(name)}: {value!r} {why}", code=f"usage.{name}")
-
-
 def describe_field(field_name: str) -> str:
     """Return a field's name for messages, with its flag where the two differ."""
-    info = REQUEST_FIELDS.get(field_name)
-    if info is None or info.option_name == field_name:
-        return field_name
-    return f"{field_name} ({info.flag})"
+    return label_of(field_name, REQUEST_FIELDS)

@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import pytest
+
+from tests.figures import count as count_source
 
 ROOT = Path(__file__).parent.parent / "sdcli"
 FILES = sorted(ROOT.rglob("*.py"))
@@ -27,8 +30,9 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags", "shard", "regular_file"},
-    {"errors", "versions", "field_info"},
+    {"catalog", "numerics", "flags", "shard", "field_checks"},
+    {"paths", "regular_file", "text_decoding", "syntax_errors"},
+    {"errors", "versions", "field_info", "signals", "docs"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 
@@ -189,3 +193,16 @@ def test_definitions_have_standard_names() -> None:
         if isinstance(node, kinds)
     ]
     assert not [(str(path), name) for path, name in names if name.lower() in BANNED_NAMES]
+
+
+def test_functions_are_short_and_files_are_small() -> None:
+    figures = count_source()
+    assert median(figures.lengths.values()) <= 8
+    assert figures.percentile(90) <= 22
+    assert {name: n for name, n in figures.lengths.items() if n > 50} == {}
+    assert {name: n for name, n in figures.files.items() if n > 300} == {}
+    assert {name: n for name, n in figures.parameters.items() if n > 12} == {}
+
+
+def test_comments_say_why_often_enough() -> None:
+    assert 2 <= count_source().comments_per_100 <= 5

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
 from sdcli.checkpoints.weights import PICKLE_SUFFIXES
 from sdcli.errors import ModelError, UnsafeError, did_you_mean
+from sdcli.paths import expand_user
 from sdcli.regular_file import refuse_special_files, special_kind
 from sdcli.request import EMBEDDED
 
@@ -27,7 +28,7 @@ def find_local(name: str, kind: Kind) -> Path | None:
     Returns None if the path does not exist. Raises UnsafeError for a pickle and ModelError for
     other files.
     """
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if path.is_dir():
         _check_folder(path)
         return path

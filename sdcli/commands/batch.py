@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import parse_batch_size, parse_rerun
+from sdcli.commands.options.parsing import parse_batch_size, parse_input_format, parse_rerun
 from sdcli.commands.options.request_flags import RequestFlags
-from sdcli.commands.options.run_options import build_run_options
+from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import (
-    BatchFlags,
-    ExpansionFlags,
-    ImageFlags,
-    LatentsFlags,
-    MessageFlags,
-    OutputFlags,
-    PreviewFlags,
-    ReportFlags,
-)
+from sdcli.flags import BatchFlags, ExpansionFlags, InputFlags
 from sdcli.prompts.files import is_stream
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
 
 if TYPE_CHECKING:
+    from sdcli.prompts.expansion import RequestTemplate
     from sdcli.runner.options import RunOptions
 
 Files = Annotated[
@@ -48,14 +40,10 @@ def batch(
     files: Files,
     request: RequestFlags,
     expansion: ExpansionFlags,
+    source: InputFlags,
     jobs: BatchFlags,
-    output: OutputFlags,
     batch_size: flags.BatchSize = "auto",
-    image: ImageFlags,
-    latents: LatentsFlags,
-    preview: PreviewFlags,
-    report: ReportFlags,
-    messages: MessageFlags,
+    run_flags: RunFlags,
 ) -> ExitCode:
     """Generate every prompt of a file, and resume where an earlier run stopped.
 
@@ -76,33 +64,20 @@ def batch(
     """
     template = request.template(context, expansion)
     limit = parse_batch_size(batch_size)
-    options = build_run_options(
-        output,
-        image,
-        latents,
-        preview,
-        report,
-        messages,
+    options = run_flags.options(
         expected_images=None,
-        journal=output.out != STDOUT,
+        journal=run_flags.output.out != STDOUT,
         rerun=parse_rerun(jobs.redo, jobs.retry_failed),
     )
     axes: tuple[str, ...] = ()
     if expansion.grid is not None:
-        from sdcli.workflows.xy_grid import parse_grid_axes
-
-        _check_grid(expansion.grid, files, request, output.out)
-        axes = parse_grid_axes(expansion.grid, template, 2, json=report.json)
+        _check_grid(expansion.grid, files, request, options.out)
+        axes = _parse_axes(expansion.grid, template, json=run_flags.report.json)
     from sdcli.terminal.console import Console
 
-    prompts = open_prompts(
-        files,
-        jobs.input_format,
-        template,
-        jobs.keep_going,
-        jobs.dry_run,
-        Console(verbosity=options.verbosity),
-    )
+    console = Console(verbosity=options.verbosity)
+    form = parse_input_format(jobs.input_format, null=source.null)
+    prompts = open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console)
     if jobs.dry_run:
         _print_dry_run(prompts, options)
         return prompts.worst(ExitCode.OK)
@@ -122,6 +97,13 @@ def _run(
         for path in write_batch_grids(prompts.reopen(), options, axes):
             print_path(path, options.report == "jsonl", schema="sdcli/grid/1")
     return code
+
+
+def _parse_axes(text: str, template: RequestTemplate, *, json: bool) -> tuple[str, ...]:
+    from sdcli.workflows.xy_grid import parse_grid_axes
+
+    # The number of prompts is unknown before the files are read: 2 stands for several.
+    return parse_grid_axes(text, template, 2, json=json)
 
 
 def _check_grid(text: str, files: list[str], request: RequestFlags, out: str) -> None:

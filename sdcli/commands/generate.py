@@ -10,23 +10,16 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_batch_size
 from sdcli.commands.options.request_flags import RequestFlags
-from sdcli.commands.options.run_options import build_run_options
+from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import (
-    ExpansionFlags,
-    ImageFlags,
-    LatentsFlags,
-    MessageFlags,
-    OutputFlags,
-    PreviewFlags,
-    ReportFlags,
-)
+from sdcli.flags import ExpansionFlags, InputFlags
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
-from sdcli.prompts.readers.txt import read_plain_lines
+from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.terminal.printing import print_path
+from sdcli.text_decoding import LINE, NUL
 
 STDIN = "-"
 
@@ -46,13 +39,9 @@ def generate(
     prompts: Prompts,
     request: RequestFlags,
     expansion: ExpansionFlags,
-    output: OutputFlags,
+    source: InputFlags,
     batch_size: flags.BatchSize = "1",
-    image: ImageFlags,
-    latents: LatentsFlags,
-    preview: PreviewFlags,
-    report: ReportFlags,
-    messages: MessageFlags,
+    run_flags: RunFlags,
 ) -> ExitCode:
     """Generate images from prompts and print their paths.
 
@@ -79,32 +68,29 @@ def generate(
         from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 
         count = 2 if prompts == [STDIN] else len(prompts)
-        grids = XYGrids(axes=parse_grid_axes(expansion.grid, template, count, json=report.json))
-    options = build_run_options(
-        output,
-        image,
-        latents,
-        preview,
-        report,
-        messages,
+        grids = XYGrids(
+            axes=parse_grid_axes(expansion.grid, template, count, json=run_flags.report.json)
+        )
+    options = run_flags.options(
         expected_images=_count_images(prompts, template),
         on_result=grids.add if grids else None,
     )
     limit = parse_batch_size(batch_size)
     from sdcli.runner.deliver import run
 
-    code = run(_open_prompts(prompts, template), options, batch_size=limit)
+    code = run(_open_prompts(prompts, template, null=source.null), options, batch_size=limit)
     for path in grids.write(options) if grids else ():
-        print_path(path, report.jsonl, schema="sdcli/grid/1")
+        print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
 
 
-def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSource:
+def _open_prompts(prompts: list[str], template: RequestTemplate, *, null: bool) -> RequestSource:
     if prompts == [STDIN]:
         return StreamSource(
             sys.stdin.fileno(),
-            read_plain_lines,
+            read_plain_records if null else read_plain_lines,
             EntryExpander(template).expand,
+            separator=NUL if null else LINE,
             wildcards=template.wildcards,
         )
     if STDIN in prompts:
@@ -112,6 +98,12 @@ def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSourc
             "- reads prompts from stdin and can't be used with other prompts",
             code="usage.prompt",
             hint="give all prompts on stdin, or all on the command line",
+        )
+    if null:
+        raise UsageError(
+            "--null has no effect without - for stdin",
+            code="usage.null",
+            hint="sdcli generate - --null, or leave it out",
         )
     for replacement in template.replacements:
         if not any(replacement.old in prompt for prompt in prompts):

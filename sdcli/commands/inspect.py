@@ -14,7 +14,9 @@ from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.paths import expand_user
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def inspect(
       sdcli inspect embedded --json
       sdcli inspect ./my-model
     """
-    path = Path(target).expanduser()
+    path = expand_user(target)
     if as_prompt_line or as_command:
         if json or (as_prompt_line and as_command):
             raise UsageError(
@@ -150,7 +152,7 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
             code="inspect.no_record",
             hint=None if unread else "metadata is lost when another program saves the image again",
         )
-    typer.echo(to_command(request) if as_command else to_prompt_line(request))
+    print_data(to_command(request) if as_command else to_prompt_line(request))
 
 
 def _foreign_request(path: Path, foreign: ForeignRecord) -> dict[str, Any]:

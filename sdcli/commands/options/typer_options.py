@@ -39,27 +39,23 @@ class OptionGroup(Protocol):
 def expand_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     """Replace each parameter whose annotation is a group by the options of the group.
 
-    A group is a dataclass whose fields have a FieldInfo or an `Annotated` option, or a class with
-    `option_parameters`. The command is called with an instance of it.
+    A group is a dataclass whose fields have a FieldInfo or an `Annotated` option or are groups
+    themselves, or a class with `option_parameters`. The command is called with an instance of it.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, tuple[type, list[str]]] = {}
+    groups: dict[str, Any] = {}
     parameters = []
     for parameter in inspect.signature(command).parameters.values():
         annotation = hints[parameter.name]
         if not _is_group(annotation):
             parameters.append(parameter.replace(annotation=annotation))
             continue
-        own = group_parameters(annotation)
-        groups[parameter.name] = annotation, [p.name for p in own]
-        parameters += own
+        groups[parameter.name] = annotation
+        parameters += group_parameters(annotation)
 
     @functools.wraps(command)
     def call(**values: Any) -> Any:
-        built = {
-            name: group(**{option: values.pop(option) for option in options})
-            for name, (group, options) in groups.items()
-        }
+        built = {name: _build_group(group, values) for name, group in groups.items()}
         return command(**values, **built)
 
     # Typer reads both; keyword-only parameters may have defaults in any order.
@@ -67,6 +63,21 @@ def expand_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     call.__signature__ = inspect.Signature(keyword_only)  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters}
     return call
+
+
+def _build_group(group: Any, values: dict[str, Any]) -> Any:
+    """Build a group from its options, which are removed from `values`."""
+    if hasattr(group, "option_parameters"):
+        return group(**{p.name: values.pop(p.name) for p in group.option_parameters()})
+    hints = get_type_hints(group)
+    return group(
+        **{
+            field.name: _build_group(hints[field.name], values)
+            if _is_group(hints[field.name])
+            else values.pop(field.name)
+            for field in fields(group)
+        }
+    )
 
 
 def _is_group(annotation: Any) -> bool:
@@ -85,6 +96,9 @@ def group_parameters(group: Any) -> list[inspect.Parameter]:
     found = []
     for field in fields(group):
         hint = hints[field.name]
+        if _is_group(hint):
+            found += group_parameters(hint)
+            continue
         if field.name in infos:
             hint = Annotated[_typer_type(hint, infos[field.name]), to_option(infos[field.name])]
         found.append(option_parameter(field.name, hint, field.default))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.flags import MessageFlags, OutputFlags
-from sdcli.request import GenerationRequest
+from sdcli.request import GenerationRequest, PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.workflows.compare_schedulers import SchedulerComparison, SchedulerRun
@@ -51,6 +52,20 @@ class ImageSettings:
     seed: flags.Seed = None
     vae_tiling: flags.VaeTiling = None
 
+    def request(self, prompt: str, spec: PipelineSpec) -> GenerationRequest:
+        """The request that the runs vary. Raises UsageError."""
+        width, height = parse_size(self.size)
+        return GenerationRequest(
+            prompt=prompt,
+            negative_prompt=self.negative,
+            spec=spec,
+            vae_tiling=self.vae_tiling,
+            guidance_scale=self.guidance,
+            width=width,
+            height=height,
+            seed=self.seed,
+        )
+
 
 @expand_groups
 def compare(
@@ -76,17 +91,7 @@ def compare(
       sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    width, height = parse_size(image.size)
-    request = GenerationRequest(
-        prompt=prompt,
-        negative_prompt=image.negative,
-        spec=spec.spec(),
-        vae_tiling=image.vae_tiling,
-        guidance_scale=image.guidance,
-        width=width,
-        height=height,
-        seed=image.seed,
-    )
+    request = image.request(prompt, spec.spec())
     numbers = _numbers(steps)
     names = [name.strip() for name in schedulers.split(",") if name.strip()]
     if not names:
@@ -113,7 +118,7 @@ def _numbers(text: str) -> list[int]:
     """ "16,4,8" to [4, 8, 16]."""
     words = [word.strip() for word in text.split(",")]
     if not all(
-        word.isascii() and word.isdigit() and 1 <= int(word) <= _MOST_STEPS for word in words
+        re.fullmatch("0{0,9}[0-9]{1,4}", word) and 1 <= int(word) <= _MOST_STEPS for word in words
     ):
         raise UsageError(
             f"--steps: {text!r}: expected comma-separated integers from 1 to {_MOST_STEPS}",

@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.encoding import invalid_utf8_offset, utf8_error
+from sdcli.prompts.encoding import bad_character_error
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.readers.csv_header import DELIMITER_NAMES, check_header
+from sdcli.text_decoding import find_bad_character
 
 _QUOTED_CELL = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
 _QUOTES_HINT: Final = "close a quoted cell with a quote, and double the quotes inside it"
@@ -39,8 +40,8 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
             cells = next(rows)
         except StopIteration:
             return
-        except csv.Error as error:
-            yield _row_error(recorder.row(file, delimiter), error)
+        except csv.Error:
+            yield _row_error(recorder.row(file, delimiter))
             if not header:
                 return
             recorder.unread_rest()
@@ -50,7 +51,7 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
             yield None
         elif header:
             yield _row_entry(header, cells, row)
-        elif problem := _check_utf8(row) or check_header(cells, row.cell_location, delimiter):
+        elif problem := _check_text(row) or check_header(cells, row.cell_location, delimiter):
             yield problem
             return
         else:
@@ -124,34 +125,39 @@ class _Row:
             offset = end + 1
 
 
-def _row_error(row: _Row, error: csv.Error) -> UsageError:
+def _row_error(row: _Row) -> UsageError:
     """Build the error of a row that the csv module rejects, locating its wrong quote."""
     for start in row.cell_offsets():
         if not (cell := _QUOTED_CELL.match(row.text, start)):
             continue
         if not cell[1]:
             return located_error(row.location(start), "the quote is not closed", hint=_QUOTES_HINT)
-        if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\r", "\n", ""):
+        if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\n", ""):
             end = row.location(cell.end())
             # The quote that closes the cell more likely opens another one, in a later line.
             if "\n" in cell[0]:
                 message = f"the quote is closed only in line {end.line}, where more text follows"
                 return located_error(row.location(start), message, hint=_QUOTES_HINT)
             return located_error(end, "text after the closing quote", hint=_QUOTES_HINT)
-    return located_error(row.location(0), f"invalid row: {error}")
+    # The other error of the csv module, now that all lines end with LF.
+    message = f"a cell has more than {csv.field_size_limit():,} characters"
+    return located_error(row.location(0), message, hint=_QUOTES_HINT)
 
 
 def _is_blank(cells: Sequence[str]) -> bool:
     return not any(cell.strip() for cell in cells)
 
 
-def _check_utf8(row: _Row) -> UsageError | None:
-    offset = invalid_utf8_offset(row.text)
-    return None if offset is None else utf8_error(row.location(offset))
+def _check_text(row: _Row) -> UsageError | None:
+    column = find_bad_character(row.text)
+    if column is None:
+        return None
+    location = row.location(column - 1)
+    return bad_character_error(row.text[column - location.column :], location.column, location)
 
 
 def _row_entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntry | UsageError:
-    if problem := _check_utf8(row):
+    if problem := _check_text(row):
         return problem
     faults = []
     if len(cells) > len(header):

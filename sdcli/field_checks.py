@@ -1,0 +1,64 @@
+"""Check the values of described fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from sdcli.errors import UsageError
+from sdcli.field_info import FieldInfo
+from sdcli.text_decoding import NUL, find_bad_character
+
+_LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
+
+_HUGE: Final = 10**40
+
+
+def check_text(label: str, value: object, *, optional: bool, empty: bool = False) -> None:
+    """Raise UsageError unless the value is text that a record can hold.
+
+    `label` is the field's name in the message, which begins with the field's own name.
+    """
+    if value is None and optional:
+        return
+    if not isinstance(value, str):
+        raise value_error(label, value, "is not text")
+    if not value and not empty:
+        raise value_error(label, value, "is empty")
+    if len(value) > _LONGEST_TEXT:
+        raise value_error(label, value[:20] + "…", f"is longer than {_LONGEST_TEXT} characters")
+    if (column := find_bad_character(value)) is not None:
+        is_nul = value[column - 1] == NUL
+        reason = "has a NUL character, which no text has" if is_nul else "is not valid Unicode"
+        raise value_error(label, value, reason)
+
+
+def check_number(
+    label: str, value: object, info: FieldInfo, *, is_fraction: bool, optional: bool
+) -> None:
+    """Raise UsageError unless the value is a number within the field's limits."""
+    if value is None and optional:
+        return
+    types = (int, float) if is_fraction else (int,)
+    # True is an int to Python, but not to a person.
+    if isinstance(value, bool) or not isinstance(value, types):
+        raise value_error(label, value, f"is not a {'' if is_fraction else 'whole '}number")
+    assert info.minimum is not None
+    assert info.maximum is not None
+    if not info.minimum <= value <= info.maximum or not math.isfinite(value):
+        raise value_error(label, value, f"is not between {info.minimum} and {info.maximum}")
+
+
+def value_error(label: str, value: object, reason: str) -> UsageError:
+    """The error of a value that a field cannot have."""
+    # Python does not even write a number of more than 4300 digits.
+    is_huge = isinstance(value, int) and abs(value) >= _HUGE
+    text = "a number of more than 40 digits" if is_huge else repr(value)
+    return UsageError(f"{label}: {text} {reason}", code=f"usage.{label.partition(' ')[0]}")
+
+
+def label_of(name: str, infos: Mapping[str, FieldInfo]) -> str:
+    """A field's name for messages, with its flag where the two differ."""
+    info = infos.get(name)
+    return name if info is None or info.option_name == name else f"{name} ({info.flag})"

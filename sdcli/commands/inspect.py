@@ -15,7 +15,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.paths import expand_user
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.request import EMBEDDED, GenerationRequest, PipelineSpec
 from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document
 
@@ -166,6 +166,9 @@ def _foreign_request(path: Path, foreign: ForeignRecord) -> dict[str, Any]:
             hint=f"sdcli inspect {shlex.quote(str(path))} shows the rest of its settings",
         )
     request, skipped = to_request_fields(foreign)
+    if "prompt" not in request:
+        # Raises for a prompt that no request can have, such as one with a NUL.
+        GenerationRequest.from_dict({"prompt": foreign.fields["prompt"]})
     _warn_unmapped(foreign, skipped, unmapped_fields(foreign))
     return request
 

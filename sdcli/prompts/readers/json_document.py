@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sdcli.prompts.encoding import check_document_utf8
+from sdcli.prompts.encoding import check_document
 from sdcli.prompts.entry import EntryIterator, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.json_locations import json_offsets
@@ -16,7 +16,7 @@ from sdcli.prompts.readers.syntax_hints import json_hint
 def read_json(lines: Iterable[str], file: str) -> EntryIterator:
     """Read the requests of a JSON document, which is held in memory as a whole."""
     text = "".join(lines)
-    if problem := check_document_utf8(text, file):
+    if problem := check_document(text, file):
         yield problem
         return
     index = LineIndex(text, file)

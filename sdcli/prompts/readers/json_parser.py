@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from sdcli.prompts.readers.json_locations import find_rejected_token
+from sdcli.syntax_errors import FALLBACK, JSON, TOO_DEEP, plain_words
 
 
 class JsonError(ValueError):
@@ -22,12 +23,12 @@ def strict_loads(text: str) -> object:
             text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
         )
     except json.JSONDecodeError as error:
-        raise JsonError(error.msg, error.pos) from error
+        raise JsonError(plain_words(error.msg, JSON), error.pos) from error
     except RecursionError as error:
-        raise JsonError("nested too deeply", 0) from error
+        raise JsonError(TOO_DEEP, 0) from error
     except ValueError as error:
         # From the hooks below and from int(), which do not know their offset.
-        message, offset = find_rejected_token(text) or (str(error), 0)
+        message, offset = find_rejected_token(text) or (FALLBACK, 0)
         raise JsonError(message, offset) from error
 
 

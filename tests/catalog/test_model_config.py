@@ -74,8 +74,8 @@ def test_options_are_judged_with_those_of_the_model():
     assert resolve_scheduler("EulerDiscreteScheduler;steps_offset=1", leading)
     with pytest.raises(UsageError, match="Beta schedule"):
         resolve_scheduler("DPM++ 2M Beta", {"rescale_betas_zero_snr": True})
+    file = {"rescale_betas_zero_snr": True, "use_beta_sigmas": True}
     with pytest.raises(UsageError, match="Beta schedule"):
-        file = {"rescale_betas_zero_snr": True, "use_beta_sigmas": True}
         resolve_scheduler("EulerDiscreteScheduler", file)
 
 

@@ -15,7 +15,7 @@ from sdcli.errors import UsageError
 _LOWEST_START: Final = 3.87
 """Sigma below which more than a quarter of the UNet's first input should be image."""
 
-_LARGEST_DISTANCE: Final = 250
+_LARGEST_DISTANCE: Final = 50
 """How many steps more or fewer to try for a hint."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.checkpoints.recorded import MODEL_KINDS, recorded_name
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest
+from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
 
@@ -33,7 +33,7 @@ def make_record(
     job = result.job
     return partial_record(result.run, versions, full_paths=full_paths) | {
         "weights": dict(result.weights),
-        "events": list(result.events),
+        "events": [event if full_paths else _name_in(event, job.spec) for event in result.events],
         "pixels": {
             "width": job.width,
             "height": job.height,
@@ -69,6 +69,15 @@ def name_models(fields: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(name := names.get(key), str):
             names[key] = recorded_name(name, kind)
     return names
+
+
+def _name_in(event: str, spec: PipelineSpec) -> str:
+    """An event with the names of models in place of their paths."""
+    paths = {"model": spec.model, "vae": spec.vae}
+    for key, name in name_models(paths).items():
+        if (path := paths[key]) and path != name:
+            event = event.replace(path, name)
+    return event
 
 
 def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
-from sdcli.checkpoints.weights import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.errors import ModelError, UnsafeError, did_you_mean
 from sdcli.request import EMBEDDED
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.runtime.diffusers_internals import final_layer_norm
-from sdcli.errors import UsageError
+from sdcli.errors import CorruptError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +55,9 @@ class PromptEncoder:
             max_length=self._tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
-        ).input_ids.to(self._device)  # (1, 77)
+        ).input_ids  # (1, 77)
+        self._check_ids(ids)
+        ids = ids.to(self._device)
         if clip_skip is None:
             embeds = text_encoder(ids)[0]
         else:
@@ -65,6 +67,17 @@ class PromptEncoder:
         return PromptEmbedding(
             embeds=embeds.to(text_encoder.dtype), truncated_text=self._truncated_text(prompt)
         )
+
+    def _check_ids(self, ids: torch.Tensor) -> None:
+        """Raise CorruptError for a token that the text encoder has no embedding for."""
+        largest, known = int(ids.max()), self._text_encoder.config.vocab_size
+        # On CUDA, the embedding would end the process's use of the device.
+        if largest >= known:
+            raise CorruptError(
+                f"tokenizer: gives the token {largest}, but the text encoder knows {known}",
+                code="model.corrupt",
+                hint="use the tokenizer that belongs to the text encoder",
+            )
 
     def _truncated_text(self, prompt: str) -> str:
         length = self._tokenizer.model_max_length

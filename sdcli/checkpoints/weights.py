@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from sdcli.checkpoints.json_files import read_json, shorten
+from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.weight_files import (
     PICKLE_SUFFIXES,
@@ -37,7 +37,23 @@ def find_weights(path: Path, component: str, variant: str | None) -> WeightFiles
         raise _missing_weights_error(path, component, names)
     if name.endswith(".json"):
         return _read_index(component, path / name, names)
+    _check_files(component, [path / name])
     return WeightFiles(path=path / name, files=(path / name,))
+
+
+def _check_files(component: str, files: Sequence[Path]) -> None:
+    """Raise CorruptError for a pipe, a device or a folder, ModelError for a link to nothing."""
+    for file in files:
+        try:
+            check_regular_file(file)
+        except CorruptError as error:
+            raise CorruptError(f"{component}: {error.message}", code=error.code) from error
+        except OSError as error:
+            raise ModelError(
+                f"{component}: cannot read {file}: {error.strerror}",
+                code="model.incomplete",
+                hint="download the model again",
+            ) from error
 
 
 def _read_index(component: str, index: Path, names: Sequence[str]) -> WeightFiles:
@@ -62,6 +78,7 @@ def _read_index(component: str, index: Path, names: Sequence[str]) -> WeightFile
             hint="download the model again",
         )
     files = tuple(index.parent / shard for shard in shards)
+    _check_files(component, files)
     return WeightFiles(path=index, files=files, tensors=tensors)
 
 
@@ -101,12 +118,6 @@ def check_weights(component: str, weights: WeightFiles) -> SafetensorsHeader:
     except CorruptError as error:
         raise CorruptError(
             f"{component}: {error.message}", code=error.code, hint=error.hint
-        ) from error
-    except OSError as error:  # a link to nothing, a file that may not be read
-        raise ModelError(
-            f"{component}: cannot read {error.filename}: {error.strerror}",
-            code="model.incomplete",
-            hint="download the model again",
         ) from error
     if weights.tensors is not None:
         _check_shards(component, weights.path, weights.tensors, headers)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
 from sdcli.checkpoints.locate import Kind
-from sdcli.checkpoints.weights import find_weight_file, sha256
+from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.errors import ModelError, SdcliError
 from sdcli.request import EMBEDDED, PipelineSpec
 
@@ -87,10 +87,8 @@ class _Wanted:
         component = "unet" if self.kind == "model" else "vae"
         part = path / component
         with suppress(SdcliError, OSError):
-            file = find_weight_file(
-                part if self.kind == "model" or part.is_dir() else path, component, self.variant
-            )
-            return sha256(file) == self.sha256
+            home = part if self.kind == "model" or part.is_dir() else path
+            return hash_weights(find_weights(home, component, self.variant)) == self.sha256
         return False
 
     def _candidates(self, path: Path) -> Iterator[Path]:

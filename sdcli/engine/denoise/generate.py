@@ -16,6 +16,7 @@ from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance
+from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.start_check import describe_late_start
@@ -47,8 +48,8 @@ def generate_batch(
     batch that does not fit into memory is split in half.
 
     Raises UsageError for options that the scheduler or the model does not support, DeviceError if
-    not even one image fits into memory, and NumericsError, which names the component, if the
-    result is not finite.
+    not even one image fits into memory, CorruptError if a component of the model cannot run, and
+    NumericsError, which names the component, if the result is not finite.
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
@@ -56,7 +57,11 @@ def generate_batch(
     batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
     kind = memory_kind(jobs[0])
     try:
-        with _ignore_library_warnings(), loaded.memory.recording(kind, len(jobs)):
+        with (
+            _ignore_library_warnings(),
+            loaded.memory.recording(kind, len(jobs)),
+            model_errors_as_corrupt_errors(loaded.folder),
+        ):
             return _generate(loaded, jobs, on_step, batch_sinks, start)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):

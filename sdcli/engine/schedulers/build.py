@@ -11,7 +11,9 @@ from typing import Any
 import diffusers
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
-from sdcli.checkpoints.model_defaults import read_json
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.model_index import class_of
+from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.runtime.diffusers_internals import (
     constructor_parameters,
     copy_corrections,
@@ -32,9 +34,14 @@ def scheduler_class(name: str) -> Any:
 
 
 def load_scheduler(folder: Path) -> Any:
-    """Build the scheduler that the model in `folder` configures. Raises ModelError."""
-    config = read_json(folder / "scheduler" / "scheduler_config.json")
-    return scheduler_class(str(config.get("_class_name"))).from_config(config)
+    """Build the scheduler that the model in `folder` configures. Raises ModelError or
+    CorruptError.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = read_config(path, "scheduler")
+    cls = scheduler_class(str(class_of(folder, "scheduler")))
+    with loading_errors_as_corrupt_errors("scheduler", path):
+        return cls.from_config(config)
 
 
 def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Sequence[int]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.runtime.diffusers_internals import final_layer_norm, uses_attention_mask
-from sdcli.errors import UsageError
+from sdcli.errors import CorruptError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,7 +55,9 @@ class PromptEncoder:
             max_length=self._tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
-        ).to(self._device)
+        )
+        self._check_ids(tokens.input_ids)
+        tokens = tokens.to(self._device)
         ids = tokens.input_ids  # (1, 77)
         mask = tokens.attention_mask if uses_attention_mask(text_encoder) else None
         if clip_skip is None:
@@ -68,6 +70,17 @@ class PromptEncoder:
         return PromptEmbedding(
             embeds=embeds.to(text_encoder.dtype), truncated_text=self._truncated_text(prompt)
         )
+
+    def _check_ids(self, ids: torch.Tensor) -> None:
+        """Raise CorruptError for a token that the text encoder has no embedding for."""
+        largest, known = int(ids.max()), self._text_encoder.config.vocab_size
+        # On CUDA, the embedding would end the process's use of the device.
+        if largest >= known:
+            raise CorruptError(
+                f"tokenizer: gives the token {largest}, but the text encoder knows {known}",
+                code="model.corrupt",
+                hint="use the tokenizer that belongs to the text encoder",
+            )
 
     def _truncated_text(self, prompt: str) -> str:
         length = self._tokenizer.model_max_length

@@ -12,12 +12,12 @@ from huggingface_hub import constants
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.recorded import locate_recorded, recorded_name
-from sdcli.checkpoints.weights import find_weight_file, sha256
+from sdcli.checkpoints.weights import find_weights, sha256
 from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec
 
-UNET = sha256(find_weight_file(EMBEDDED_FOLDER / "unet", "unet", None))
-VAE = sha256(find_weight_file(EMBEDDED_FOLDER / "vae", "vae", None))
+UNET = sha256(find_weights(EMBEDDED_FOLDER / "unet", "unet", None).path)
+VAE = sha256(find_weights(EMBEDDED_FOLDER / "vae", "vae", None).path)
 SNAPSHOT = "/cache/models--owner--some-model/snapshots/0123abc"
 
 
@@ -64,7 +64,7 @@ def place(path: Path) -> Path:
 
 def other_model(path: Path) -> Path:
     """A model of other weights, as far as the search can see."""
-    weights = find_weight_file(place(path) / "unet", "unet", None)
+    weights = find_weights(place(path) / "unet", "unet", None).path
     weights.write_bytes(weights.read_bytes() + b" ")
     return path
 
@@ -125,7 +125,7 @@ def test_what_the_user_chose_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weights", [{"vae": VAE}, None, {"vae": 5}])
 def test_a_vae_is_found_beside_the_file(weights: object, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    source = find_weight_file(EMBEDDED_FOLDER / "vae", "vae", None)
+    source = find_weights(EMBEDDED_FOLDER / "vae", "vae", None).path
     vae = Path(shutil.copy(source, tmp_path / "images" / "my-vae.safetensors"))
     name = "/gone/my-vae.safetensors"
     record = {"request": {"model": "embedded", "vae": name}, "weights": weights}

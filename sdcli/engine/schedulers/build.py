@@ -44,13 +44,20 @@ def load_scheduler(folder: Path) -> Any:
         return cls.from_config(config)
 
 
-def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Sequence[int]) -> Any:
+def build_scheduler(
+    base: Any,
+    choice: SchedulerConfig,
+    *,
+    steps: int,
+    seeds: Sequence[int],
+    try_run: bool = True,
+) -> Any:
     """Build a scheduler of the chosen class and options, with its timesteps set for `steps`.
 
     The options override the configuration of `base`, the model's own scheduler, which is not
     changed. `seeds` has one seed per image. Raises UsageError for an option that the class doesn't
     have, a missing package, a number of steps that the class doesn't support, or a schedule that
-    no run could follow.
+    no run could follow; without `try_run`, one that only a run shows is not found.
     """
     cls = scheduler_class(choice.class_name) if choice.class_name else type(base)
     options = dict(choice.config)
@@ -63,7 +70,7 @@ def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Se
         if choice.class_name is None:
             copy_corrections(base, scheduler, except_keys=options)
         scheduler.set_timesteps(steps)
-    check_schedule(scheduler, steps)
+    check_schedule(scheduler, steps, try_run=try_run)
     return scheduler
 
 

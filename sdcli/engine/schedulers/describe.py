@@ -76,7 +76,7 @@ def timestep_table(
     Diffusion 1. Raises UsageError like `build_scheduler`.
     """
     base = SimpleNamespace(config=_STABLE_DIFFUSION_CONFIG if model is None else model)
-    scheduler = build_scheduler(base, choice, steps=steps, seeds=[0])
+    scheduler = build_scheduler(base, choice, steps=steps, seeds=[0], try_run=False)
     rows = [(float(t), _call_sigma(scheduler, i)) for i, t in enumerate(scheduler.timesteps)]
     return rows, _last_sigma(scheduler)
 

@@ -33,13 +33,15 @@ ERRORS_OF_CLASSES: Final = (
 _HINT: Final = "use another schedule, other --steps, or the model's own scheduler (omit -s)"
 
 
-def check_schedule(scheduler: Any, steps: int) -> None:
+def check_schedule(scheduler: Any, steps: int, *, try_run: bool = True) -> None:
     """Raise UsageError if a run of `steps` steps would fail or end in NaN.
 
     The scheduler must have its timesteps set. It is not changed.
     """
     _check_trained_timesteps(scheduler, steps)
-    fault = _find_order_fault(scheduler, steps) or _find_trial_fault(scheduler, steps)
+    fault = _find_order_fault(scheduler, steps)
+    if not fault and try_run:
+        fault = _find_trial_fault(scheduler, steps)
     if fault:
         raise UsageError(
             f"{type(scheduler).__name__} does not work with {steps} steps of this configuration: "

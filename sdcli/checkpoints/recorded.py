@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
 from sdcli.checkpoints.locate import Kind
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.errors import ModelError, SdcliError
 from sdcli.request import EMBEDDED, PipelineSpec
@@ -99,11 +100,15 @@ class _Wanted:
         for place in places:
             with suppress(OSError):
                 yield from filter(self._is_model, islice(place.iterdir(), _MAX_NEIGHBOURS))
+        if self.kind == "VAE":
+            # A file of a model's folder may have been given, whose name says nothing.
+            yield from (EMBEDDED_FOLDER / "vae", EMBEDDED_FOLDER / "vae_tiny")
 
     def _is_model(self, path: Path) -> bool:
         if self.kind == "model":
             return (path / "model_index.json").is_file()
-        return (path / "config.json").is_file() or path.suffix == ".safetensors"
+        is_folder = any((path / name).is_file() for name in ("config.json", "vae/config.json"))
+        return is_folder or path.suffix == ".safetensors"
 
     def _cached(self, name: str) -> Iterator[Path]:
         """Snapshots of the hub's cache that have the weights, or the name."""

@@ -144,3 +144,18 @@ def test_a_model_that_is_nowhere_is_named_with_its_hash(tmp_path: Path) -> None:
         locate("mine", {"unet": UNET}, tmp_path / "images")
     assert caught.value.exit_code == 3
     assert "--model FOLDER" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("place_name", ["embedded", "beside"])
+def test_a_vae_is_found_inside_a_model(place_name: str, tmp_path: Path) -> None:
+    """A file in a model's folder may have been given, whose name says nothing."""
+    name = "diffusion_pytorch_model.safetensors"
+    sha = VAE
+    if place_name == "beside":
+        weights = find_weights(place(tmp_path / "images" / "mine") / "vae", "vae", None).path
+        weights.write_bytes(weights.read_bytes() + b" ")
+        sha = sha256(weights)
+    record = {"request": {"model": "embedded", "vae": name}, "weights": {"vae": sha}}
+    located = locate_recorded(PipelineSpec(vae=name), record, tmp_path / "images").vae
+    expected = EMBEDDED_FOLDER / "vae" if place_name == "embedded" else tmp_path / "images/mine"
+    assert Path(str(located)) == expected

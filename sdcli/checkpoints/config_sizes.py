@@ -52,9 +52,9 @@ def check_sizes(component: str, config_file: Path, header: SafetensorsHeader) ->
                 raise _mismatch_error(component, config_file, key, count)
     if component == "text_encoder":
         layers = {int(match[1]) for name in header.tensors if (match := _LAYER.search(name))}
-        count = config.get("num_hidden_layers")
-        if count is not None and count != len(layers):
-            raise _mismatch_error(component, config_file, "num_hidden_layers", count)
+        expected = config.get("num_hidden_layers")
+        if expected is not None and expected != len(layers):
+            raise _mismatch_error(component, config_file, "num_hidden_layers", expected)
 
 
 def check_text_width(folder: Path) -> None:

@@ -28,6 +28,12 @@ _WIDTHS: Final = {
 
 _LAYER: Final = re.compile(r"\.layers\.(\d+)\.")
 
+_DEPTHS: Final = {
+    "layers_per_block": re.compile(r"\.resnets\.(\d+)\."),
+    "transformer_layers_per_block": re.compile(r"\.transformer_blocks\.(\d+)\."),
+}
+"""Keys that count layers, and the number of a layer in the names of its tensors."""
+
 
 def check_sizes(component: str, config_file: Path, header: SafetensorsHeader) -> None:
     """Raise CorruptError for a size in the configuration that no tensor has."""
@@ -37,11 +43,18 @@ def check_sizes(component: str, config_file: Path, header: SafetensorsHeader) ->
         for width in _numbers(config.get(key)):
             if width not in sides:
                 raise _mismatch_error(component, config_file, key, width)
+    for key, pattern in _DEPTHS.items():
+        most = max(
+            (int(m[1]) + 1 for n in header.tensors if (m := pattern.search(n))), default=None
+        )
+        for count in _numbers(config.get(key)):
+            if most is not None and count > most:
+                raise _mismatch_error(component, config_file, key, count)
     if component == "text_encoder":
         layers = {int(match[1]) for name in header.tensors if (match := _LAYER.search(name))}
-        count = config.get("num_hidden_layers")
-        if count is not None and count != len(layers):
-            raise _mismatch_error(component, config_file, "num_hidden_layers", count)
+        expected = config.get("num_hidden_layers")
+        if expected is not None and expected != len(layers):
+            raise _mismatch_error(component, config_file, "num_hidden_layers", expected)
 
 
 def check_text_width(folder: Path) -> None:

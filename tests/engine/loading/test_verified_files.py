@@ -79,9 +79,8 @@ def test_of_a_file_and_an_index_the_one_that_the_library_loads_counts(
     model_copy: Copy, component: str
 ) -> None:
     folder = model_copy()
-    index = split(folder, component, keep=True)
+    split(folder, component, keep=True)
     whole = folder / component / f"{STEMS[component]}.safetensors"
-    original = whole.read_bytes()
     halve(whole, whole)
     theirs = StableDiffusionPipeline.from_pretrained(
         folder, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
@@ -93,11 +92,6 @@ def test_of_a_file_and_an_index_the_one_that_the_library_loads_counts(
     # The record names the file that was loaded: a file alone has its own hash.
     file_hash = hashlib.sha256(whole.read_bytes()).hexdigest()
     assert (ours.hashes.result()[component] == file_hash) == (component == "text_encoder")
-    before = fingerprint(ours.spec)
-    shard = index.parent / shard_names(STEMS[component], None)[0]
-    assert original != whole.read_bytes()
-    assert before
-    assert shard.is_file()
 
 
 class Bomb:

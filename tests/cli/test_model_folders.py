@@ -1,0 +1,162 @@
+"""Hostile and contradictory model folders: one line of error, or the picture of Diffusers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from sdcli import engine
+from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.checkpoints.fingerprint import fingerprint
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
+from sdcli.errors import ModelError
+from sdcli.request import PipelineSpec
+from tests.fuzz.model_folders import PICKED, SETTINGS, Case, drop, put, run
+from tests.jobs import make_job
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))
+
+
+# The rest runs with the fuzz.
+@pytest.mark.parametrize("case", PICKED[::8], ids=lambda case: case.name)
+def test_a_hostile_folder_ends_in_one_line(case: Case) -> None:
+    assert run(case) == []
+
+
+UNET, TEXT = "unet/config.json", "text_encoder/config.json"
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "message"),
+    [
+        (put(UNET, in_channels=9), 3, "9 input channels"),
+        (put(UNET, addition_embed_type="text_time"), 3, "addition_embed_type"),
+        (put(UNET, cross_attention_dim=96), 3, "those of its text encoder are 128"),
+        (put(UNET, quantization_config={"quant_method": "x"}), 3, "quantized"),
+        (put(TEXT, quantization_config={"quant_method": "x"}), 3, "quantized"),
+        (put(UNET, sample_size={}), 7, "sample_size is {}; it must be"),
+        (put(UNET, block_out_channels=None), 7, "block_out_channels is null"),
+        (put(UNET, norm_eps="x"), 7, 'norm_eps is "x"'),
+        (put(UNET, attention_head_dim=5), 7, "unet"),
+        (put(TEXT, num_hidden_layers=4), 7, "does not fit the weights"),
+        (put("tokenizer/tokenizer_config.json", model_max_length="x"), 7, "model_max_length"),
+        (put("model_index.json", unet=["evil", "Evil"]), 3, "sdcli needs UNet2DConditionModel"),
+        (put("model_index.json", text_encoder=[None, None]), 3, "sdcli needs CLIPTextModel"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Case) else None,
+)
+def test_the_error_of_a_folder(
+    run_cli: Any, model: Path, case: Case, code: int, message: str
+) -> None:
+    case.damage(model)
+    ran = run_cli("generate", "a cat", "-m", str(model), *SETTINGS)
+    assert (ran.code, ran.stderr.count("sdcli: error: ")) == (code, 1)
+    assert message in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("_attn_implementation", "org/kernel"),
+        ("attn_implementation", "org/kernel"),
+        ("auto_map", {"AutoModel": "org/repo--evil.Model"}),
+        ("transformers_weights", "../unet/diffusion_pytorch_model.safetensors"),
+    ],
+)
+def test_keys_that_would_fetch_code_or_files_are_ignored_and_named(
+    model: Path, loaded_pixels: Callable[[Path], Any], key: str, value: object
+) -> None:
+    expected, _ = loaded_pixels(EMBEDDED_FOLDER)
+    put(TEXT, **{key: value}).damage(model)
+    pixels, notes = loaded_pixels(model)
+    assert np.array_equal(pixels, expected)
+    assert any(key in note and "ignored" in note for note in notes)
+
+
+@pytest.fixture
+def loaded_pixels() -> Callable[[Path], Any]:
+    """A function that loads a model and draws with it: the pixels and the notes."""
+
+    def draw(folder: Path) -> Any:
+        spec = PipelineSpec(model=str(folder), device="cpu", dtype="float32")
+        loaded = engine.load(spec)
+        scheduler = read_defaults(folder).scheduler_class
+        job = make_job(spec=spec, scheduler=SchedulerConfig(class_name=scheduler))
+        [result] = engine.generate_batch(loaded, [job])
+        return result.pixels, loaded.notes
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        put("model_index.json", scheduler=["diffusers", "EulerDiscreteScheduler"]),
+        put("scheduler/scheduler_config.json", _class_name="EulerDiscreteScheduler"),
+        put("scheduler/scheduler_config.json", _class_name="PNDMScheduler", skip_prk_steps=True),
+        put(TEXT, architectures=["CLIPTextModelWithProjection"]),
+        put(UNET, _class_name="UNet3DConditionModel"),
+        put("vae/config.json", _class_name="AutoencoderTiny"),
+    ],
+    ids=lambda case: case.name,
+)
+def test_the_index_counts_where_a_component_s_own_file_disagrees(
+    model: Path, loaded_pixels: Callable[[Path], Any], case: Case
+) -> None:
+    before = fingerprint(PipelineSpec(model=str(model)))
+    case.damage(model)
+    other = Path(shutil.copytree(model, model.parent / "other"))
+    plain = StableDiffusionPipeline.from_pretrained(
+        model, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )
+    plain.set_progress_bar_config(disable=True)
+    expected = plain(
+        "a cat and a guitar on a blue background", height=64, width=64, num_inference_steps=4,
+        guidance_scale=3.0, generator=torch.Generator("cpu").manual_seed(7), output_type="np",
+    ).images[0]  # fmt: skip
+    pixels, notes = loaded_pixels(model)
+    assert np.array_equal(pixels, (expected * 255).round().astype(np.uint8))
+    [note] = [note for note in notes if "model_index.json names" in note]
+    component = case.name.split("/")[0] if "/" in case.name else "scheduler"
+    assert note.startswith(f"{component}: ")
+    assert note.endswith("is used, as in Diffusers")
+    assert fingerprint(PipelineSpec(model=str(other))) != before
+
+
+def test_a_tokenizer_without_a_length_takes_the_text_encoder_s(
+    model: Path, loaded_pixels: Callable[[Path], Any]
+) -> None:
+    expected, notes = loaded_pixels(EMBEDDED_FOLDER)
+    assert notes == ()
+    drop("tokenizer/tokenizer_config.json", "model_max_length").damage(model)
+    pixels, notes = loaded_pixels(model)
+    assert np.array_equal(pixels, expected)
+    assert "77 tokens" in notes[0]
+
+
+@pytest.mark.parametrize("has_defaults", [True, False])
+def test_an_inpainting_unet_is_refused_whatever_the_defaults_say(
+    model: Path, has_defaults: bool
+) -> None:
+    put(UNET, in_channels=9).damage(model)
+    if not has_defaults:
+        (model / "sdcli.json").unlink()
+    with pytest.raises(ModelError, match="9 input channels"):
+        read_defaults(model)
+
+
+def test_infinity_is_read_where_diffusers_writes_it(model: Path) -> None:
+    path = model / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "lambda_min_clipped": -np.inf}))
+    assert read_defaults(model).scheduler_class == "DPMSolverMultistepScheduler"

@@ -8,18 +8,19 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from signal import SIG_DFL, SIGINT, SIGTERM, getsignal, raise_signal, signal
 from threading import current_thread, main_thread
 from typing import Annotated, Any, Final
 
 import typer
 
 import sdcli
+from sdcli import signals
 from sdcli.commands.options.config_defaults import ConfigDefaults, setting_source
 from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
+from sdcli.terminal.output import print_data
 
 COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
@@ -31,9 +32,11 @@ COMMANDS: Final = {
     "latents": "Inspect, compare and resume from saved latents.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",
+    "demo-files": "Write the example prompt files, one in each format, to a folder.",
+    "help": "Show the manual: a list of topics, one of them, or the lines that contain a word.",
 }
-"""Each command is a function in the module of the same name in `sdcli.commands`; a group of
-commands is the module's `app`. The module is imported when its command is used."""
+"""Each command is a function in the module of the same name in `sdcli.commands`, with "_" for "-".
+A group of commands is the module's `app`. The module is imported when its command is used."""
 
 
 class _LazyCommands(Mapping[str, Any]):
@@ -57,11 +60,12 @@ class _LazyCommands(Mapping[str, Any]):
 
 
 def _load_command(name: str) -> Any:
-    module = import_module(f"sdcli.commands.{name}")
+    identifier = name.replace("-", "_")
+    module = import_module(f"sdcli.commands.{identifier}")
     group = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group.command(name, cls=PlainCommand)(getattr(module, name))
+        group.command(name, cls=PlainCommand)(getattr(module, identifier))
     command = typer.main.get_command(group)
     command.name = name
     return command
@@ -81,13 +85,24 @@ class RootGroup(PlainGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _interrupt_as_error():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            return ExitCode.CLOSED_PIPE
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted", code="interrupted") from None
+        with _interrupt_as_error():
+            try:
+                return super().invoke(ctx)
+            except BrokenPipeError:
+                return ExitCode.CLOSED_PIPE
+
+
+@contextmanager
+def _interrupt_as_error() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", code="interrupted") from None
 
 
 app = typer.Typer(
@@ -101,7 +116,7 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(f"sdcli {sdcli.__version__}")
+        print_data(f"sdcli {sdcli.__version__}")
         raise typer.Exit
 
 
@@ -141,11 +156,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Only bugs are raised as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
-    if current_thread() is main_thread() and getsignal(SIGTERM) == SIG_DFL:
-        # `timeout`, job queues and containers stop a process by SIGTERM: end as on Ctrl-C.
-        signal(SIGTERM, lambda number, frame: raise_signal(SIGINT))
     # Otherwise the interpreter's last collection walks every object of torch and Diffusers: 0.8 s.
     atexit.register(gc.freeze)
+    if current_thread() is not main_thread():
+        return _run(arguments)
+    signals.install()
+    try:
+        return _run_interruptibly(arguments)
+    finally:
+        # A program has its exit code from here on: a signal must not change it.
+        (signals.ignore if signals.IS_PROGRAM else signals.restore)()
+
+
+def _run_interruptibly(arguments: Sequence[str]) -> int:
+    """Run the command line; whatever an interrupt became on its way here is one line."""
+    try:
+        signals.start()
+        return _run(arguments)
+    except BaseException:
+        if not signals.was_interrupted():
+            raise
+        signals.ignore()
+        return int(_report_error(Interrupted("interrupted", code="interrupted"), arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:
@@ -170,14 +205,16 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-_PATH_ERRNOS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR})
+_PATH_ERRNOS: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EIO})
+_BUGS: Final = frozenset({None, errno.ENOENT, errno.EEXIST, errno.EBADF, errno.EINVAL})
+"""Errors that no state of a disk explains: a file that should exist, a closed descriptor."""
 
 
 def _path_error(error: OSError) -> SdcliError:
-    """The error of a path that no file system accepts, or of a full stdout."""
+    """The error of a path that the system cannot use, or of a full stdout."""
     if error.errno == errno.ENOSPC and error.filename is None:
         return OutputError(f"stdout: {error.strerror}", code="output.full")
-    if error.errno not in _PATH_ERRNOS:
+    if error.errno in _BUGS or (error.filename is None and error.errno not in _PATH_ERRNOS):
         raise error
     name = str(error.filename or "a path")
     short = name if len(name) <= 60 else f"{name[:40]}…{name[-16:]}"
@@ -239,6 +276,9 @@ def _typed_command(arguments: Sequence[str]) -> str:
 
 
 def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
+    if signals.was_interrupted() and not isinstance(error, Interrupted):
+        # A library has turned the interrupt into an error of its own.
+        error = Interrupted("interrupted", code="interrupted")
     if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
         hint = f"{_typed_command(arguments)} --help"
         error = UsageError(error.message, code=error.code, hint=hint)

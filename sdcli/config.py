@@ -13,10 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.errors import UsageError, closest, did_you_mean, quoted
+from sdcli.paths import home_folder
+from sdcli.regular_file import read_regular, special_kind
 
 FILE_NAME: Final = "sdcli.toml"
 VARIABLE_PREFIX: Final = "SDCLI_"
+_CODE: Final = "usage.config"
+_HUGE: Final = 10**40
 PROFILE: Final = "profile"
+MAX_PIXELS: Final = "max_pixels"
+_NOT_OPTIONS: Final = (PROFILE, MAX_PIXELS)
+"""Names of variables that have no option: they are read where they apply."""
 
 Commands = Mapping[str, frozenset[str]]
 """The options of each command, by their parameter names: `batch_size`."""
@@ -76,8 +83,21 @@ def has_settings(profile: str | None) -> bool:
 
 def config_files() -> list[Path]:
     """Return the existing configuration files: the user's, then that of the current folder."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return [path for path in (Path(home) / "sdcli" / FILE_NAME, Path(FILE_NAME)) if path.is_file()]
+    home = home_folder()
+    folder = os.environ.get("XDG_CONFIG_HOME") or (home and home / ".config")
+    users = [Path(folder) / "sdcli" / FILE_NAME] if folder else []
+    return [path for path in (*users, Path(FILE_NAME)) if _exists(path)]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file, or a pipe or device in its place, to be refused when it is read."""
+    kind = special_kind(path)
+    # A link to /dev/null is the customary way to switch a configuration file off.
+    try:
+        return path.is_file() if kind in (None, "a folder") else path.resolve() != Path(os.devnull)
+    except OSError:
+        # In a folder that can't be searched, as HOME may be, there is no file.
+        return False
 
 
 def for_command(
@@ -95,16 +115,28 @@ def _read_toml(path: Path) -> dict[str, Any]:
     # Imported only if there is a file, because every command starts here.
     import tomllib
 
+    from sdcli.syntax_errors import describe_toml_error
+    from sdcli.text_decoding import decode_text
+
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}", code="usage.config") from error
+        text = decode_text(read_regular(path), str(path), code=_CODE)
+    except OSError as error:
+        reason = error.strerror or "unknown error"
+        hint = "make it readable, or remove it"
+        raise UsageError(f"{path}: cannot be read: {reason}", code=_CODE, hint=hint) from error
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        message, line, column = describe_toml_error(text, error)
+        place = f"{path}:{line}:{column}" if line else f"{path}:{len(text.splitlines())}"
+        hint = "option names are written as in steps = 20, text in quotes"
+        raise UsageError(f"{place}: invalid TOML: {message}", code=_CODE, hint=hint) from error
 
 
 def _table_settings(data: object, source: str, commands: Commands) -> list[Setting]:
     """Return the settings of a table, then those of its tables for commands."""
     if not isinstance(data, dict):
-        raise UsageError(f"{source}: not a table", code="usage.config")
+        raise UsageError(f"{source}: not a table", code=_CODE)
     tables = {key: value for key, value in data.items() if isinstance(value, dict)}
     values = {key: value for key, value in data.items() if key not in tables}
     options = frozenset().union(*commands.values())
@@ -132,7 +164,16 @@ def _value_settings(
         if option not in options:
             hint = _option_hint(option, options, known or options)
             raise _config_error(source, key, "is not an option", hint)
+        if not all(map(_is_plain, value if isinstance(value, list) else [value])):
+            raise _config_error(source, key, "is not text, a number, true or false, or a list")
         yield Setting(option=option, value=value, source=source, command=command)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value can be written on the command line; TOML also has dates and tables."""
+    # Python does not even write a number of more than 4300 digits.
+    is_number = isinstance(value, int | float) and abs(value) < _HUGE
+    return is_number or (isinstance(value, str) and "\0" not in value)
 
 
 def _environment_settings(commands: Commands) -> Iterator[Setting]:
@@ -140,7 +181,7 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
     options = frozenset().union(*commands.values())
     for name, value in sorted(os.environ.items()):
         option = name.removeprefix(VARIABLE_PREFIX).lower()
-        if not name.startswith(VARIABLE_PREFIX) or option == PROFILE:
+        if not name.startswith(VARIABLE_PREFIX) or option in _NOT_OPTIONS:
             continue
         if option not in options:
             hint = _option_hint(option, options, options | {PROFILE}, VARIABLE_PREFIX)
@@ -176,4 +217,4 @@ def _option_hint(
 
 
 def _config_error(source: str, key: str, reason: str, hint: str | None = None) -> UsageError:
-    return UsageError(f"{source}: {quoted(key)} {reason}", code="usage.config", hint=hint)
+    return UsageError(f"{source}: {quoted(key)} {reason}", code=_CODE, hint=hint)

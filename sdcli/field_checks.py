@@ -8,8 +8,11 @@ from typing import Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.field_info import FieldInfo
+from sdcli.text_decoding import NUL, find_bad_character
 
 _LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
+
+_HUGE: Final = 10**40
 
 
 def check_text(label: str, value: object, *, optional: bool, empty: bool = False) -> None:
@@ -25,8 +28,10 @@ def check_text(label: str, value: object, *, optional: bool, empty: bool = False
         raise value_error(label, value, "is empty")
     if len(value) > _LONGEST_TEXT:
         raise value_error(label, value[:20] + "…", f"is longer than {_LONGEST_TEXT} characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise value_error(label, value, "is not valid Unicode")
+    if (column := find_bad_character(value)) is not None:
+        is_nul = value[column - 1] == NUL
+        reason = "has a NUL character, which no text has" if is_nul else "is not valid Unicode"
+        raise value_error(label, value, reason)
 
 
 def check_number(
@@ -47,7 +52,10 @@ def check_number(
 
 def value_error(label: str, value: object, reason: str) -> UsageError:
     """The error of a value that a field cannot have."""
-    return UsageError(f"{label}: {quoted(value)} {reason}", code=f"usage.{label.partition(' ')[0]}")
+    # Python does not even write a number of more than 4300 digits.
+    is_huge = isinstance(value, int) and abs(value) >= _HUGE
+    text = "a number of more than 40 digits" if is_huge else quoted(value)
+    return UsageError(f"{label}: {text} {reason}", code=f"usage.{label.partition(' ')[0]}")
 
 
 def label_of(name: str, infos: Mapping[str, FieldInfo]) -> str:

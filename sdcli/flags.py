@@ -128,6 +128,19 @@ class ExpansionFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputFlags:
+    """How prompts are separated."""
+
+    null: bool = setting(
+        False,
+        "--null",
+        "-0",
+        help="Prompts on stdin or in text files end with NUL, as find -print0 writes them, "
+        "instead of a line end.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BatchFlags:
     """How a prompt file is read, and which of its jobs are run."""
 
@@ -153,6 +166,7 @@ RUN_FLAGS = (
     LatentsFlags,
     PreviewFlags,
     ExpansionFlags,
+    InputFlags,
     BatchFlags,
 )
 """The groups whose options belong to a whole run: no row of a prompt file can set them."""

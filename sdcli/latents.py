@@ -35,7 +35,7 @@ FINAL: Final = "final"
 RESUMED_PREFIX: Final = "steps up to"
 """Beginning of the event of an image whose first steps came from another run."""
 
-_TENSOR_NAME = re.compile(r"(xt|x0|eps)_(\d{4,})")
+_TENSOR_NAME = re.compile(r"(xt|x0|eps)_([0-9]{4,9})")
 
 
 def tensor_name(kind: str, step: int) -> str:

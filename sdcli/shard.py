@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Final
 
 from sdcli.errors import UsageError
+
+_MOST_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,4 +54,4 @@ class Shard:
 
 def _is_number(text: str) -> bool:
     # isdigit alone accepts "²", which int() does not.
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS

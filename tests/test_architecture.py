@@ -31,7 +31,8 @@ LAYERS = (
     {"request"},
     {"config"},
     {"catalog", "numerics", "flags", "shard", "field_checks"},
-    {"errors", "versions", "field_info"},
+    {"paths", "regular_file", "text_decoding", "syntax_errors"},
+    {"errors", "versions", "field_info", "signals", "docs"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from unittest.mock import ANY
 
 import pytest
 
@@ -111,21 +112,98 @@ def test_a_command_gets_only_its_own_options():
             "did you mean nigt?",
         ),
         ("", "--profile: profile 'night' not found", "add [profile.night] to sdcli.toml"),
-        ("steps =", "sdcli.toml: Invalid value (at end of document)", None),
+        (
+            "steps =",
+            "sdcli.toml:1: invalid TOML: a value is missing, or text without quotes",
+            "option names are written as in steps = 20, text in quotes",
+        ),
+        ("a = " + "[" * 50_000, "sdcli.toml:1:1: invalid TOML: nested too deeply", ANY),
+        (f"steps = {'9' * 5000}", "sdcli.toml:1:9: invalid TOML: number with 5000 digits", ANY),
+        (f"steps = 0x{'f' * 9000}", "sdcli.toml: 'steps' is not text, a number", None),
+        ("steps = 2020-01-01", "sdcli.toml: 'steps' is not text, a number", None),
+        ("steps = [{a = 1}]", "sdcli.toml: 'steps' is not text, a number", None),
     ],
 )
 def test_invalid_files_raise_usage_errors(folder_file, text, message, hint):
     folder_file.write_text(text)
     with pytest.raises(UsageError) as caught:
         load_settings(COMMANDS, "night")
-    assert caught.value.message == message
+    assert caught.value.message.startswith(message)
     assert caught.value.hint == hint
 
 
-def test_a_file_that_is_not_utf_8_raises_a_usage_error(folder_file):
-    folder_file.write_bytes(b'steps = "\xff"')
-    with pytest.raises(UsageError, match=r"sdcli\.toml: .*utf-8"):
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b'steps = "\xff"', "1:10: not UTF-8"),
+        (b"steps = 3\r\0", "2:1: NUL character"),
+        ("steps = 3".encode("utf-16-le"), "1:2: NUL character"),
+    ],
+)
+def test_a_file_that_is_no_text_raises_a_usage_error(folder_file, data, place):
+    folder_file.write_bytes(data)
+    with pytest.raises(UsageError, match=rf"sdcli\.toml:{place}"):
         load_settings(COMMANDS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_a_file_may_have_any_encoding_and_line_ends(folder_file, encoding, end):
+    folder_file.write_bytes(f"steps = 3{end}batch-size = 4{end}".encode(encoding))
+    assert [s.value for s in load_settings(COMMANDS)] == [3, 4]
+
+
+def home_is_a_file(monkeypatch, folder):
+    (folder / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "file"))
+
+
+def home_has_a_long_name(monkeypatch, folder):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/" + "x" * 300)
+
+
+def home_is_a_loop(monkeypatch, folder):
+    (folder / "loop").symlink_to(folder / "loop")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "loop"))
+
+
+def home_is_unknown(monkeypatch, folder):
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+def home_is_unreadable(monkeypatch, folder):
+    def refuse(path, **options):
+        if str(path).startswith("/closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return os_stat(path, **options)
+
+    # The tests may run as root, who may read everything.
+    os_stat = os.stat
+    monkeypatch.setattr("os.stat", refuse)
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", "/closed")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        home_is_a_file,
+        home_has_a_long_name,
+        home_is_a_loop,
+        home_is_unknown,
+        home_is_unreadable,
+    ],
+)
+def test_a_home_folder_without_settings_is_no_error(monkeypatch, tmp_path, folder_file, change):
+    folder_file.write_text("steps = 3\n")
+    change(monkeypatch, tmp_path)
+    assert [s.value for s in load_settings(COMMANDS)] == [3]
 
 
 def test_an_unknown_variable_raises_a_usage_error(monkeypatch):

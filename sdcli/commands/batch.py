@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import parse_batch_size, parse_rerun
+from sdcli.commands.options.parsing import parse_batch_size, parse_input_format, parse_rerun
 from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import (
-    BatchFlags,
-    ExpansionFlags,
-)
+from sdcli.flags import BatchFlags, ExpansionFlags, InputFlags
 from sdcli.prompts.files import is_stream
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
@@ -44,6 +41,7 @@ def batch(
     files: Files,
     request: RequestFlags,
     expansion: ExpansionFlags,
+    source: InputFlags,
     jobs: BatchFlags,
     batch_size: flags.BatchSize = "auto",
     run_flags: RunFlags,
@@ -79,9 +77,8 @@ def batch(
     from sdcli.terminal.console import Console
 
     console = Console(verbosity=options.verbosity)
-    prompts = open_prompts(
-        files, jobs.input_format, template, jobs.keep_going, jobs.dry_run, console
-    )
+    form = parse_input_format(jobs.input_format, null=source.null)
+    prompts = open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console)
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -13,6 +12,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.commands.inspect import defaults_document
 from sdcli.commands.options import flags
 from sdcli.errors import SdcliError
+from sdcli.paths import hub_cache
 from sdcli.terminal.printing import print_document
 
 
@@ -84,10 +84,10 @@ def _chosen_dtype(device: str) -> dict[str, str]:
 
 def _cache() -> dict[str, object]:
     """The folder of the Hugging Face cache, and the models in it."""
-    # The documented rule; importing huggingface_hub to ask it would take half a second.
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    folder = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
-    models = sorted(p.name[8:].replace("--", "/") for p in folder.glob("models--*"))
+    folder = hub_cache()
+    # Unlike the method of a Path, it never raises, for example for a folder that can't be read.
+    folders = folder.glob("models--*") if os.path.isdir(folder) else ()
+    models = sorted(p.name[8:].replace("--", "/") for p in folders)
     return {"path": str(folder), "models": models}
 
 

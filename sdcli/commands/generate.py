@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -16,18 +17,16 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import (
-    ExpansionFlags,
-)
+from sdcli.flags import ExpansionFlags, InputFlags
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import EXTENSIONS
-from sdcli.prompts.readers.txt import read_plain_lines
+from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.terminal.printing import print_path
+from sdcli.text_decoding import LINE, NUL
 
 STDIN = "-"
-_LONGEST_NAME: Final = 256
 
 Prompts = Annotated[
     list[str],
@@ -45,6 +44,7 @@ def generate(
     prompts: Prompts,
     request: RequestFlags,
     expansion: ExpansionFlags,
+    source: InputFlags,
     batch_size: flags.BatchSize = "1",
     run_flags: RunFlags,
 ) -> ExitCode:
@@ -84,7 +84,7 @@ def generate(
     _warn_about_arguments(prompts, options.verbosity)
     from sdcli.runner.deliver import run
 
-    code = run(_open_prompts(prompts, template), options, batch_size=limit)
+    code = run(_open_prompts(prompts, template, null=source.null), options, batch_size=limit)
     for path in grids.write(options) if grids else ():
         print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
@@ -106,17 +106,19 @@ def _warn_about_arguments(prompts: list[str], verbosity: int) -> None:
             f"sdcli generate {shlex.quote(' '.join(prompts))}"
         )
     for prompt in prompts:
-        if Path(prompt).suffix and len(prompt) < _LONGEST_NAME and Path(prompt).is_file():
+        # Unlike Path.is_file, this raises nothing for text that cannot be a path.
+        if Path(prompt).suffix and os.path.isfile(prompt):
             verb = "batch" if Path(prompt).suffix.lower()[1:] in EXTENSIONS else "inspect"
             console.warn(f"{prompt} is drawn as a prompt; to read it: sdcli {verb} {prompt}")
 
 
-def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSource:
+def _open_prompts(prompts: list[str], template: RequestTemplate, *, null: bool) -> RequestSource:
     if prompts == [STDIN]:
         return StreamSource(
             sys.stdin.fileno(),
-            read_plain_lines,
+            read_plain_records if null else read_plain_lines,
             EntryExpander(template).expand,
+            separator=NUL if null else LINE,
             wildcards=template.wildcards,
         )
     if STDIN in prompts:
@@ -124,6 +126,12 @@ def _open_prompts(prompts: list[str], template: RequestTemplate) -> RequestSourc
             "- reads prompts from stdin and can't be used with other prompts",
             code="usage.prompt",
             hint="give all prompts on stdin, or all on the command line",
+        )
+    if null:
+        raise UsageError(
+            "--null has no effect without - for stdin",
+            code="usage.null",
+            hint="sdcli generate - --null, or leave it out",
         )
     for replacement in template.replacements:
         if not any(replacement.old in prompt for prompt in prompts):

@@ -10,6 +10,7 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_report_format, parse_verbosity
 from sdcli.errors import ExitCode
+from sdcli.terminal.output import print_lines
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="An image that sdcli made.")]
 Set = Annotated[
@@ -95,8 +96,9 @@ def _print_check(check: Mapping[str, Any]) -> None:
             f" (PSNR {check['psnr']} dB, at most {check['max_difference']} of 255, "
             f"{100 * check['moved']:.2f} % of the pixels)"
         )
-    typer.echo(f"{check['path']}: {check['verdict']}{measures}")
+    lines = [f"{check['path']}: {check['verdict']}{measures}"]
     if check["altered"]:
-        typer.echo("  the file was changed after it was made")
+        lines.append("  the file was changed after it was made")
     for name, (then, now) in check["differences"].items():
-        typer.echo(f"  {name}: {then} when recorded, {now} now")
+        lines.append(f"  {name}: {then} when recorded, {now} now")
+    print_lines(lines)

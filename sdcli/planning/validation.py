@@ -9,6 +9,7 @@ from pathlib import Path
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.errors import SdcliError
+from sdcli.paths import expand_user
 from sdcli.planning.resolve import find_faults
 from sdcli.prompts.field_values import error_field, value_errors
 from sdcli.request import GenerationRequest, PipelineSpec
@@ -76,7 +77,7 @@ def _check_vae(spec: PipelineSpec, folder: Path | None) -> None:
 def _may_be_downloaded(name: str, spec: PipelineSpec, error: SdcliError) -> bool:
     """Whether the missing files may be on the hub, and downloading them is allowed."""
     is_missing = error.code in ("model.offline", "model.incomplete")
-    return is_missing and not spec.offline and not Path(name).expanduser().exists()
+    return is_missing and not spec.offline and not expand_user(name).exists()
 
 
 def cached_defaults(spec: PipelineSpec) -> ModelDefaults:

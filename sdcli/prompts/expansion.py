@@ -31,7 +31,8 @@ from sdcli.prompts.field_values import (
 )
 from sdcli.prompts.fields import SIZE
 from sdcli.prompts.sweep import PromptReplacement, SweepAxes
-from sdcli.prompts.wildcards import Wildcards, has_wildcards
+from sdcli.prompts.wildcard_syntax import has_wildcards
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 
 Validator = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
@@ -77,7 +78,9 @@ class RequestTemplate:
         """Return the number of images of one prompt, or None if wildcards decide it."""
         axes = self._merge(line, defaults)
         prompt = str(axes[PROMPT][0])
-        if self.wildcards and self.wildcards.mode == "all" and has_wildcards(prompt):
+        negative = str(axes.get("negative_prompt", ("",))[0])
+        is_all = self.wildcards and self.wildcards.mode == "all"
+        if is_all and (has_wildcards(prompt) or has_wildcards(negative)):
             return None
         count = int(str(axes.get("count", (1,))[0]))
         return len(self._replace(prompt)) * sweep.count_combinations(axes) * count

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts.encoding import decode_line
+from sdcli.paths import expand_user
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
-from sdcli.prompts.formats import format_of, get_reader
+from sdcli.prompts.formats import format_of, get_reader, get_separator
+from sdcli.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
+from sdcli.text_decoding import decode_lines
+
+_CHUNK_BYTES: Final = 65_536
 
 
 def read_entries(file: str, format_name: str | None) -> EntryIterator:
@@ -17,30 +21,46 @@ def read_entries(file: str, format_name: str | None) -> EntryIterator:
 
     Raises UsageError if the file cannot be opened or its format is unknown.
     """
-    reader = get_reader(format_name or format_of(file))
+    format_name = format_name or format_of(file)
+    reader = get_reader(format_name)
     with open_file(file) as stream:
-        yield from reader(_decode_lines(stream), file)
+        lines = decode_lines(_read_chunks(stream, file), get_separator(format_name))
+        yield from reader(lines, file)
 
 
 def is_stream(file: str) -> bool:
-    """Whether a file can be read only once: a pipe, a process substitution, a device."""
-    path = Path(file)
-    return path.exists() and not path.is_file() and not path.is_dir()
+    """Whether a file can be read only once: a process substitution or another open pipe."""
+    return is_open_stream(file)
 
 
 def open_file(file: str) -> BinaryIO:
     """Open a file for reading. Raises UsageError, with a similar name as its hint."""
+    path = expand_user(file)
     try:
-        return open(Path(file).expanduser(), "rb")
-    # ValueError: a name with a NUL byte
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return open(path, "rb") if is_stream(file) else open_regular(path)
+    except NotAFileError as error:
         raise located_error(
             SourceLocation(file),
-            f"cannot be read: {reason}",
-            code="usage.file",
-            hint=_similar_name(file),
+            f"cannot be read: it is {special_kind(path)}, not a file",
+            code=error.code,
+            hint="give a file, or pipe the data to `sdcli batch -`",
         ) from error
+    # ValueError: a name with a NUL character
+    except (OSError, ValueError) as error:
+        raise read_error(file, error) from error
+
+
+def read_error(file: str, error: OSError | ValueError) -> UsageError:
+    """Build the error of a file that cannot be opened or read, with a similar name as its hint."""
+    reason = "its name has a NUL character"
+    if isinstance(error, OSError):
+        reason = error.strerror or "unknown error"
+    return located_error(
+        SourceLocation(file),
+        f"cannot be read: {reason}",
+        code="usage.file",
+        hint=_similar_name(file),
+    )
 
 
 def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageError]:
@@ -57,9 +77,16 @@ def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageE
     return errors
 
 
-def _decode_lines(stream: BinaryIO) -> Iterator[str]:
-    for index, line in enumerate(stream):
-        yield decode_line(line, first=index == 0)
+def _read_chunks(stream: BinaryIO, file: str) -> Iterator[bytes]:
+    """Yield the bytes of a file. Raises UsageError, for example for a disk that fails."""
+    while True:
+        try:
+            chunk = stream.read(_CHUNK_BYTES)
+        except OSError as error:
+            raise read_error(file, error) from error
+        if not chunk:
+            return
+        yield chunk
 
 
 def _similar_name(file: str) -> str | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import PurePath
-from typing import Final, Literal, cast
+from typing import Final, Literal, cast, get_args
 
 from sdcli.errors import UsageError
 from sdcli.prompts.entry import Reader
+from sdcli.text_decoding import LINE, NUL
 
 Format = Literal["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
+
+NUL_SEPARATED: Final = "txt, separated by NUL"
+"""Format of --null, which no file extension and no --input-format names."""
 
 _READERS: Final[dict[str, tuple[str, str]]] = {
     "txt": ("txt", "read_txt"),
@@ -19,11 +23,12 @@ _READERS: Final[dict[str, tuple[str, str]]] = {
     "json": ("json_document", "read_json"),
     "yaml": ("yaml_documents", "read_yaml"),
     "toml": ("toml_document", "read_toml"),
+    NUL_SEPARATED: ("txt", "read_txt"),
 }
 """Format to the module in `readers` and the function that reads it."""
 
 _OTHER_EXTENSIONS: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
-EXTENSIONS: Final = frozenset({*_READERS, *_OTHER_EXTENSIONS})
+EXTENSIONS: Final = frozenset({*get_args(Format), *_OTHER_EXTENSIONS})
 """The file extensions of prompt files, without the dot."""
 
 _EXPORT: Final = "export the sheet as CSV, and give that file"
@@ -49,15 +54,20 @@ def get_reader(format_name: str) -> Reader:
     return cast(Reader, getattr(import_module(f"sdcli.prompts.readers.{module}"), function))
 
 
+def get_separator(format_name: str) -> str:
+    """Return the character that ends the lines of a format."""
+    return NUL if format_name == NUL_SEPARATED else LINE
+
+
 def format_of(file: str) -> str:
     """Return the format of a file by its extension. Raises UsageError if it is unknown."""
     extension = PurePath(file).suffix.lower().removeprefix(".")
     name = _OTHER_EXTENSIONS.get(extension, extension)
-    if name in _READERS:
+    if name in _READERS and name != NUL_SEPARATED:
         return name
     raise UsageError(
         f"{file}: unknown prompt file format",
         code="usage.format",
         hint=_FOREIGN_EXTENSIONS.get(extension)
-        or f"use --input-format with one of {', '.join(_READERS)}",
+        or f"use --input-format with one of {', '.join(get_args(Format))}",
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import select
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final, Protocol
 
 from sdcli.errors import UsageError
-from sdcli.prompts.encoding import decode_line
 from sdcli.prompts.entry import PromptEntry, Reader
+from sdcli.prompts.files import read_error
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
+from sdcli.text_decoding import LINE, LineDecoder
 
 _READ_BYTES: Final = 65_536
 
@@ -63,11 +65,12 @@ class StreamSource:
         expand: Callable[[PromptEntry], Iterable[GenerationRequest]],
         *,
         name: str = "stdin",
+        separator: str = LINE,
         skip: Callable[[UsageError], None] | None = None,
         wildcards: Wildcards | None = None,
     ) -> None:
         self.wildcards = wildcards
-        self._lines = _LineStream(descriptor)
+        self._lines = _LineStream(descriptor, name, separator)
         self._name = name
         self._entries = reader(self._lines, name)
         self._expand = expand
@@ -131,13 +134,13 @@ def _empty_error(name: str) -> UsageError:
 class _LineStream:
     """The lines of a file descriptor, without waiting for more than one."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, name: str, separator: str) -> None:
         # The descriptor itself, because a buffered reader would hide lines that it holds from
         # `select`.
         self._descriptor = descriptor
-        self._lines: list[bytes] = []
-        self._tail = b""
-        self._is_first = True
+        self._name = name
+        self._decoder = LineDecoder(separator)
+        self._lines: deque[str] = deque()
         self._at_end = False
 
     def __iter__(self) -> Iterator[str]:
@@ -147,21 +150,22 @@ class _LineStream:
         self.receive(wait=True)
         if not self._lines:
             raise StopIteration
-        line = decode_line(self._lines.pop(0), first=self._is_first)
-        self._is_first = False
-        return line
+        return self._lines.popleft()
 
     def receive(self, wait: bool) -> bool:
         """Read what has arrived. Returns whether `next` will not block: a line, or the end."""
         while not self._lines and not self._at_end and self._poll(wait):
-            chunk = os.read(self._descriptor, _READ_BYTES)
+            chunk = self._read()
             self._at_end = not chunk
-            *lines, self._tail = (self._tail + chunk).split(b"\n")
-            self._lines = [line + b"\n" for line in lines]
-            # The last line may lack its line end.
-            if self._at_end and self._tail:
-                self._lines, self._tail = [self._tail], b""
+            self._lines.extend(self._decoder.feed(chunk))
         return bool(self._lines) or self._at_end
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._descriptor, _READ_BYTES)
+        except OSError as error:  # a folder, or a terminal that is gone
+            self._at_end = True
+            raise read_error(self._name, error) from error
 
     def _poll(self, wait: bool) -> bool:
         return bool(select.select([self._descriptor], [], [], None if wait else 0)[0])

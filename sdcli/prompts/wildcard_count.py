@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import factorial
+from math import factorial, prod
 from typing import Any, Final
 
 from sdcli.errors import UsageError
+from sdcli.prompts.wildcard_syntax import has_wildcards, protect_text
 
 MAX_COMBINATIONS: Final = 100_000
 
@@ -19,11 +20,13 @@ ListValues = Callable[[str], Sequence[str]]
 """Returns the lines of a wildcard list by its name."""
 
 
-def check_combinations(template: str, list_values: ListValues) -> None:
-    """Raise UsageError for a template that makes more than MAX_COMBINATIONS prompts."""
-    if count_prompts(template, list_values) > MAX_COMBINATIONS:
+def check_combinations(templates: Sequence[str], list_values: ListValues) -> None:
+    """Raise UsageError for templates that make more than MAX_COMBINATIONS requests together."""
+    filled = [template for template in templates if has_wildcards(template)]
+    if prod(count_prompts(template, list_values) for template in filled) > MAX_COMBINATIONS:
+        names = " and ".join(repr(template[:60]) for template in filled)
         raise UsageError(
-            f"wildcards in {template[:60]!r}: more than {MAX_COMBINATIONS:,} combinations",
+            f"wildcards in {names}: more than {MAX_COMBINATIONS:,} combinations",
             code="usage.prompt",
             hint="use --wildcard-mode random --count 100 to pick some of them",
         )
@@ -36,7 +39,7 @@ def count_prompts(template: str, list_values: ListValues) -> int:
     """
     from dynamicprompts.parser.parse import parse
 
-    return _CombinationCounter(list_values).count(parse(template), {})
+    return _CombinationCounter(list_values).count(parse(protect_text(template)), {})
 
 
 class _CombinationCounter:

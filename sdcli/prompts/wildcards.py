@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sdcli.errors import UsageError, did_you_mean, quoted
+from sdcli.errors import UsageError, quoted
 from sdcli.prompts.wildcard_count import check_combinations
+from sdcli.prompts.wildcard_lists import ListValue, WildcardLists
+from sdcli.prompts.wildcard_syntax import LIST_NAME, has_wildcards, protect_text, restore_text
 from sdcli.request import GenerationRequest
 
 Mode = Literal["random", "all"]
 
-_LIST_NAME = re.compile(r"__([^\s_](?:[^\n]*?[^\s_])?)__")
-_SYNTAX: Final = re.compile(r"[{}$%]|__")
-
-# The library would take # for the start of a comment. Prompts don't use this private character.
-_HASH: Final = "\ue023"
+_LIBRARY_ERRORS: Final = (
+    ArithmeticError, AssertionError, AttributeError, IndexError, StopIteration, TypeError,
+    ValueError,
+)  # fmt: skip
+"""Raised for templates that the parser accepts and the samplers cannot fill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +32,15 @@ class Wildcards:
     """Settings for filling wildcards: by the seed of each image, or with all combinations.
 
     `folder` has the lists: `color.txt`, with one color per line, is `__color__`. Raises UsageError
-    if there is no such folder. A prompt without wildcards is never changed.
+    if there is no such folder. Negative prompts
+    are filled too. A prompt without wildcards is never changed.
     """
 
     mode: Mode = "random"
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.folder is not None and not self.folder.is_dir():
+        if self.folder is not None and not os.path.isdir(self.folder):
             raise UsageError(
                 f"--wildcards: folder {quoted(str(self.folder))} not found",
                 code="usage.wildcards",
@@ -44,128 +48,135 @@ class Wildcards:
             )
 
     def expand(self, request: GenerationRequest) -> Iterator[GenerationRequest]:
-        """Yield the request once for each prompt that its wildcards make. Raises UsageError.
+        """Yield the request once for each pair of prompts that its wildcards make.
 
-        In the mode "random", image i of the count gets the prompt of seed + i. Without a seed the
-        request is yielded unchanged; expand it again once the planner has chosen one.
+        In the mode "random", image i of the count gets the prompts of seed + i. Without a seed the
+        request is yielded unchanged; expand it again once the planner has chosen one. Raises
+        UsageError.
         """
-        if not has_wildcards(request.prompt):
+        if not in_request(request):
             yield request
         elif self.mode == "all":
-            for prompt in self._combinations(request.prompt):
-                yield replace(request, prompt=prompt)
+            yield from self._all_combinations(request)
         elif request.seed is None:
             # Reports an invalid template now, and not only when the run has begun.
-            self._fill(request.prompt, seed=0)
+            self._fill_request(request, seed=0)
             yield request
         else:
             for seed in range(request.seed, request.seed + request.count):
-                prompt = self._fill(request.prompt, seed)
-                yield replace(request, prompt=prompt, seed=seed, count=1)
+                yield replace(self._fill_request(request, seed), seed=seed, count=1)
 
     def needs_seed(self, request: GenerationRequest) -> bool:
         """Whether the wildcards of a request can be filled only when it has a seed."""
-        return self.mode == "random" and request.seed is None and has_wildcards(request.prompt)
+        return self.mode == "random" and request.seed is None and in_request(request)
+
+    def _fill_request(self, request: GenerationRequest, seed: int) -> GenerationRequest:
+        negative = request.negative_prompt
+        return replace(
+            request,
+            prompt=self._fill(request.prompt, seed),
+            negative_prompt=None if negative is None else self._fill(negative, seed),
+        )
 
     def _fill(self, template: str, seed: int) -> str:
         """Return the prompt that a seed picks."""
+        if not has_wildcards(template):
+            return template
         from dynamicprompts.generators import RandomPromptGenerator
 
         with _usage_errors(template):
-            self._check_lists(template)
-            generator = RandomPromptGenerator(self._manager, seed=seed)
-            prompts = generator.generate(_escape_hash(template), 1, seeds=[seed])
-            return _unescape_hash(str(prompts[0]))
+            self._check(template)
+            generator = RandomPromptGenerator(self._lists, seed=seed)
+            prompts = generator.generate(protect_text(template), 1, seeds=[seed])
+            return restore_text(str(prompts[0]))
+
+    def _all_combinations(self, request: GenerationRequest) -> Iterator[GenerationRequest]:
+        negative = request.negative_prompt
+        templates = [request.prompt, *([] if negative is None else [negative])]
+        with _usage_errors(request.prompt):
+            for template in filter(has_wildcards, templates):
+                self._check(template)
+            check_combinations(templates, self._protected_lines)
+        for prompt in self._combinations(request.prompt):
+            for text in (None,) if negative is None else self._combinations(negative):
+                yield replace(request, prompt=prompt, negative_prompt=text)
 
     def _combinations(self, template: str) -> Iterator[str]:
         """Yield all prompts of a template, one at a time."""
+        if not has_wildcards(template):
+            yield template
+            return
         from dynamicprompts.enums import SamplingMethod
         from dynamicprompts.sampling_context import SamplingContext
 
         with _usage_errors(template):
-            self._check_lists(template)
-            escaped = _escape_hash(template)
-            check_combinations(escaped, self._list_values)
             # CombinatorialPromptGenerator would hold all prompts before it returns the first.
-            context = SamplingContext(SamplingMethod.COMBINATORIAL, self._manager)
-            for prompt in context.sample_prompts(escaped):
-                yield _unescape_hash(str(prompt))
+            context = SamplingContext(SamplingMethod.COMBINATORIAL, self._lists)
+            for prompt in context.sample_prompts(protect_text(template)):
+                yield restore_text(str(prompt))
 
     @cached_property
-    def _manager(self) -> Any:
-        from dynamicprompts.wildcards import WildcardManager
+    def _lists(self) -> Any:
+        return WildcardLists(self.folder, weighted=self.mode == "random")
 
-        return WildcardManager(self.folder)
+    @cached_property
+    def _checked(self) -> set[str]:
+        return set()
 
-    def _check_lists(self, template: str) -> None:
-        """Raise UsageError if a list is missing or refers to itself."""
-        checked: set[str] = set()
+    def _protected_lines(self, name: str) -> list[str]:
+        return [protect_text(value.text) for value in self._lists.values(restore_text(name))]
 
-        def check(text: str, parents: tuple[str, ...]) -> None:
-            for name in _LIST_NAME.findall(text):
-                # The combinations of such a list would never end.
-                if name in parents:
-                    raise _template_error(template, f"__{name}__ refers to itself")
-                if name not in checked:
-                    checked.add(name)
-                    for value in self._list_values(name):
-                        check(value, (*parents, name))
+    def _check(self, template: str, parents: tuple[str, ...] = ()) -> None:
+        """Raise UsageError if a list is missing, empty or wrong, or refers to itself."""
+        for name in LIST_NAME.findall(template):
+            # The combinations of such a list would never end.
+            if name in parents:
+                raise _template_error(template, f"__{name}__ refers to itself")
+            if name in self._checked:
+                continue
+            for value in self._lists.values(name):
+                if has_wildcards(value.text):
+                    self._check_value(value, (*parents, name))
+            self._checked.add(name)
 
-        check(template, ())
+    def _check_value(self, value: ListValue, parents: tuple[str, ...]) -> None:
+        from dynamicprompts.parser.parse import parse
 
-    def _list_values(self, name: str) -> list[str]:
-        """Return the lines of a list. Raises UsageError if it is missing or empty."""
-        # Parameters follow the name: __color(shade=dark)__
-        list_name = name.partition("(")[0]
-        # ".." could leave the folder.
-        is_safe = self.folder and ".." not in list_name
-        values = self._manager.get_values(list_name) if is_safe else ()
-        if texts := [str(getattr(value, "content", value)) for value in values]:
-            return texts
-        raise self._unknown_list_error(name)
-
-    def _unknown_list_error(self, name: str) -> UsageError:
-        known = sorted(self._manager.get_collection_names()) if self.folder else []
-        hint = did_you_mean(name, known)
-        if not hint and self.folder:
-            hint = f"{self.folder} has these lists: {', '.join(known) or 'none'}"
-        return UsageError(
-            f"unknown wildcard __{name}__",
-            code="usage.wildcard",
-            hint=hint or "set the folder of wildcard lists: --wildcards DIR",
-        )
+        try:
+            with _usage_errors(value.text):
+                self._check(value.text, parents)
+                parse(protect_text(value.text))
+        except UsageError as error:
+            if error.message.startswith(str(self.folder)):  # the place of a list further down
+                raise
+            message = f"{value.place}: {error.message}"
+            raise UsageError(message, code=error.code, hint=error.hint) from error
 
 
-def has_wildcards(prompt: str) -> bool:
-    """Whether the prompt has anything that the library may read as a wildcard."""
-    return bool(_SYNTAX.search(prompt))
-
-
-def _escape_hash(template: str) -> str:
-    return template.replace("#", _HASH)
-
-
-def _unescape_hash(prompt: str) -> str:
-    return prompt.replace(_HASH, "#")
+def in_request(request: GenerationRequest) -> bool:
+    """Whether the prompt or the negative prompt of a request has wildcards."""
+    return has_wildcards(request.prompt) or has_wildcards(request.negative_prompt or "")
 
 
 @contextmanager
 def _usage_errors(template: str) -> Iterator[None]:
-    """Raise the library's errors about a template as UsageErrors."""
+    """Raise the library's errors about a template as UsageErrors, and keep the library silent."""
     from pyparsing import ParseBaseException
 
     # The library calls pyparsing by its old names, which warns at every parse.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"dynamicprompts\.")
+    logging.getLogger("dynamicprompts").setLevel(logging.CRITICAL + 1)
     try:
         yield
     except ParseBaseException as error:
-        rest = template[error.loc :][:20]
+        rest = restore_text(protect_text(template)[error.loc :])[:20]
         raise _template_error(template, f"syntax error at {quoted(rest)}") from error
     except RecursionError as error:
         raise _template_error(template, "nested too deeply, or circular") from error
-    except (KeyError, StopIteration, ValueError) as error:
-        reason = f": {error.args[0]}" if error.args else ""
-        raise _template_error(template, f"can't be filled{reason}") from error
+    except KeyError as error:
+        raise _template_error(template, "a ${variable} has no value") from error
+    except _LIBRARY_ERRORS as error:
+        raise _template_error(template, "can't be filled") from error
 
 
 def _template_error(template: str, reason: str) -> UsageError:

@@ -50,6 +50,8 @@ def run(
     writer = ResultWriter(options)
     console = Console(verbosity=options.verbosity)
     report = make_report(options.report, console)
+    if writer.jobs:
+        writer.jobs.report_to(console.warn)
     in_terminal = options.preview is not None and options.preview.terminal
     with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
         results = ResultHandler(

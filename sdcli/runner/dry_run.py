@@ -12,6 +12,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import OutputError
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
+from sdcli.paths import expand_user
 from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_model
 from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults
@@ -97,7 +98,7 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
     from sdcli.storage.images.destination import Destination
     from sdcli.storage.jobs.timings import known_timings
 
-    path = Path(out).expanduser()
+    path = expand_user(out)
     kind: Literal["folder", "numbered"] = "folder" if path.is_dir() else "numbered"
     folder = path if kind == "folder" else path.parent
     timings = known_timings(folder)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdcli import signals
 from sdcli.errors import ExitCode, Interrupted, SdcliError
 from sdcli.job import Job
 from sdcli.result import GenerationResult, JobFailure, SavedImage
@@ -54,7 +55,11 @@ class ResultHandler:
 
     def abort(self, reason: SdcliError | KeyboardInterrupt) -> None:
         """Count and report the error that ended the run early."""
-        error = reason if isinstance(reason, SdcliError) else self._salvage_and_interrupt()
+        # A library may have turned the interrupt into an error of its own.
+        if isinstance(reason, SdcliError) and not signals.was_interrupted():
+            error = reason
+        else:
+            error = self._salvage_and_interrupt()
         self.errors.append(error)
         self.report.failed(error)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.paths import expand_user
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class ImageEncoder:
 
         index, path = item
         seed = None if self._seed is None else self._seed + index
-        latents, facts = self._encode(Path(path).expanduser(), seed)
+        latents, facts = self._encode(expand_user(path), seed)
         written = write_encoded_latents(
             latents, facts, self._destination, several=self._several, force=self._force
         )

@@ -10,6 +10,7 @@ from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, UNKNOWN_FAMILY, VAES, Kn
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_selection import read_selected_vae
+from sdcli.paths import hub_cache
 from sdcli.request import PipelineSpec
 
 
@@ -19,7 +20,7 @@ def list_vaes(model: str) -> list[dict[str, Any]]:
     family = read_defaults(folder).family
     return [
         *_model_vaes(model, folder, family),
-        *(_known_vae(row, family, _hub_cache()) for row in VAES),
+        *(_known_vae(row, family, hub_cache()) for row in VAES),
     ]
 
 
@@ -46,7 +47,8 @@ def _model_vaes(model: str, folder: Path, family: str) -> list[dict[str, Any]]:
 
 
 def _known_vae(row: KnownVae, family: str, cache: Path) -> dict[str, Any]:
-    is_cached = (cache / f"models--{row.repo.replace('/', '--')}").is_dir()
+    # Unlike the method of a Path, it never raises, for example for a folder that can't be read.
+    is_cached = os.path.isdir(cache / f"models--{row.repo.replace('/', '--')}")
     return {
         "name": row.name,
         "class": row.class_name,
@@ -57,9 +59,3 @@ def _known_vae(row: KnownVae, family: str, cache: Path) -> dict[str, Any]:
         "where": row.repo + (" (cached)" if is_cached else ""),
         "about": row.description,
     }
-
-
-def _hub_cache() -> Path:
-    """The folder in which huggingface_hub keeps models; importing it would take too long here."""
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")

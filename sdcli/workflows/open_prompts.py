@@ -9,9 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sdcli.errors import ExitCode, UsageError, UsageErrors
+from sdcli.paths import expand_user
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
-from sdcli.prompts.files import is_stream
-from sdcli.prompts.formats import get_reader
+from sdcli.prompts.files import is_stream, read_error
+from sdcli.prompts.formats import get_reader, get_separator
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.shard import Shard
@@ -103,18 +104,28 @@ def _open_stream(
             console.error(single)
 
     is_stdin = name == STDIN
+    format_name = format_name or "txt"
     expander = EntryExpander(template, RequestValidator())
     prompts.source = StreamSource(
-        # Opening a named pipe waits for its writer.
-        sys.stdin.fileno() if is_stdin else os.open(name, os.O_RDONLY),
-        get_reader(format_name or "txt"),
+        sys.stdin.fileno() if is_stdin else _open_stream_file(name),
+        get_reader(format_name),
         partial(validated_requests, expander=expander, warn=console.warn),
         name="stdin" if is_stdin else name,
+        separator=get_separator(format_name),
         wildcards=template.wildcards,
         # A dry run reports every error of the stream, not only the first.
         skip=skip if keep_going or dry_run else None,
     )
     return prompts
+
+
+def _open_stream_file(name: str) -> int:
+    """Open a pipe or a device. Raises UsageError."""
+    try:
+        # Opening a named pipe waits for its writer.
+        return os.open(expand_user(name), os.O_RDONLY)
+    except OSError as error:  # a socket, or no permission
+        raise read_error(name, error) from error
 
 
 def _open_files(

@@ -13,7 +13,10 @@ def test_seconds_are_split_by_phase(run_cli):
     assert all(seconds > 0 for phase, seconds in image["seconds"].items() if phase != "import")
 
 
-@pytest.mark.parametrize(("text", "why"), [(None, "cannot read"), ("# nothing\n\n", "no prompt")])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [(None, "cannot be read"), ("# nothing\n\n", "no prompt"), ("a\0", ":1:2: NUL character")],
+)
 def test_a_file_without_prompts_is_refused(run_cli, tmp_path, text, why):
     path = tmp_path / "prompts.txt"
     if text is not None:

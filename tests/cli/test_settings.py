@@ -92,7 +92,7 @@ def test_a_grid_shows_a_sweep_of_the_settings(run_cli, tmp_path):
         ("stpes = 3", "sdcli.toml: 'stpes' is not an option"),
         ("[genrate]\nsteps = 3", "sdcli.toml: 'genrate' is not a command"),
         ("[doctor]\nsteps = 3", "sdcli.toml [doctor]: 'steps' is not an option"),
-        ("steps = ", "sdcli.toml: "),
+        ("steps = ", "sdcli.toml:1: "),
         ("profile = 3", "sdcli.toml: 'profile' is not a table"),
         ("[profile]\nnight = 3", "sdcli.toml [profile.night]: not a table"),
         ("verbose = 2.5", "sdcli.toml: invalid value for '--verbose' / '-v': '2.5' is not a whole"),

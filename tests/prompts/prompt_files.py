@@ -10,9 +10,9 @@ import yaml
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError, UsageErrors
-from sdcli.prompts.encoding import decode_line
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import get_reader
+from sdcli.text_decoding import decode_lines
 
 FORMATS = ["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
 
@@ -97,7 +97,7 @@ def lines_of(text):
 
 
 def lines_of_bytes(data):
-    return [decode_line(line, first=not i) for i, line in enumerate(io.BytesIO(data))]
+    return list(decode_lines([data]))
 
 
 def entries_of(name, lines):

@@ -1,36 +1,27 @@
-"""Test the decoding of prompt files."""
+"""Test the errors of prompt files that are not text."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.prompts.encoding import (
-    check_document_utf8,
-    check_utf8,
-    decode_line,
-    invalid_utf8_offset,
-)
+from sdcli.prompts.encoding import check_document, check_text
 from sdcli.prompts.entry import SourceLocation
+from sdcli.text_decoding import decode_lines
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans())
-def test_utf_8_is_decoded_without_a_byte_order_mark(text, first):
-    text = text.removeprefix("\ufeff")
-    assert decode_line(text.encode(), first=first) == text
-    assert decode_line(b"\xef\xbb\xbf" + text.encode(), first=True) == text
-    assert check_utf8(text, SourceLocation("f", 1)) is None
-
-
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\ufeff")), st.binary(max_size=8))
+@given(
+    st.text(st.characters(codec="utf-8", exclude_characters="\ufeff\r\n\0"), min_size=1),
+    st.binary(max_size=8),
+)
 def test_the_first_invalid_byte_is_found(text, tail):
-    line = decode_line(text.encode() + b"\xff" + tail, first=True)
-    assert invalid_utf8_offset(line) == len(text)
-    error = check_utf8(line, SourceLocation("f", 3))
-    assert str(error) == f"f:3:{len(text) + 1}: not UTF-8"
+    line = next(decode_lines([text.encode() + b"\xff" + tail]))
+    error = check_text(line, SourceLocation("f", 3))
+    assert str(error) == f"f:3:{len(text) + 1}: not UTF-8 (byte 0xff)"
+    assert check_text(text, SourceLocation("f", 3)) is None
 
 
 def test_the_first_invalid_line_of_a_document_is_found():
-    text = decode_line("ä\nb\n c\xff".encode("latin-1").replace(b"\xe4", "ä".encode()), first=True)
-    assert str(check_document_utf8(text, "f")) == "f:3:3: not UTF-8"
-    assert check_document_utf8("a\nb", "f") is None
+    text = "".join(decode_lines(["ä\nb\n c\xff".encode("latin-1").replace(b"\xe4", "ä".encode())]))
+    assert str(check_document(text, "f")) == "f:3:3: not UTF-8 (byte 0xff)"
+    assert check_document("a\nb", "f") is None

@@ -90,7 +90,7 @@ def test_any_bytes_raise_only_usage_errors(name, data):
 def test_bytes_that_are_not_utf_8_have_a_location(name):
     data = WRITERS[name]([{"prompt": "abc"}]).encode()
     [error] = read_lines(name, lines_of_bytes(data.replace(b"b", b"\xff")))[1]
-    assert re.fullmatch(rf"f\.{name}:\d+:\d+: not UTF-8", error)
+    assert re.fullmatch(rf"f\.{name}:\d+:\d+: not UTF-8 \(byte 0xff\)", error)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -73,7 +73,7 @@ def test_all_errors_of_all_files_are_reported(write):
         "a.txt:1:13: eta: 9.0 is not between 0 and 1",
         "a.txt:2:1: no prompt",
         "b.jsonl:1:17: no ddim",
-        "b.jsonl:2:1: invalid JSON: Expecting value",
+        "b.jsonl:2:1: invalid JSON: a value is missing here",
         "c.txt",
     ]
     assert (report.good, report.images, report.total_errors) == (1, 1, 6)

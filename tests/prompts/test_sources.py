@@ -102,7 +102,7 @@ def test_an_invalid_line_raises_after_the_requests_before_it(pipe):
     source = stream(descriptor)
     assert prompts(source.take(9, wait=True)) == ["a cat"]
     assert source.take(9, wait=False) == []
-    with pytest.raises(UsageError, match="stdin:2:1: not UTF-8"):
+    with pytest.raises(UsageError, match=r"stdin:2:1: not UTF-8 \(byte 0xff\)"):
         source.take(9, wait=True)
 
 
@@ -137,3 +137,26 @@ def test_a_line_may_be_longer_than_one_read(pipe):
 def test_an_iterable_has_all_requests_from_the_start():
     source = IterableSource([GenerationRequest(prompt="a cat")] * 3)
     assert [len(source.take(2, wait=False)) for _ in range(3)] == [2, 1, 0]
+
+
+def test_a_folder_is_no_stream():
+    descriptor = os.open(".", os.O_RDONLY)
+    with pytest.raises(UsageError, match="stdin: cannot be read: Is a directory"):
+        stream(descriptor).take(1, wait=True)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines_arrive_one_at_a_time_in_any_encoding(pipe, encoding, end):
+    descriptor, writer = pipe
+    source, received = stream(descriptor), []
+    data = f"a cat{end}ein Äpfelchen{end}".encode(encoding)
+    for byte in data:
+        os.write(writer, bytes([byte]))
+        received += prompts(source.take(9, wait=False))
+        if len(received) == 1:
+            assert received == ["a cat"]
+    assert received == ["a cat", "ein Äpfelchen"]
+    os.close(writer)
+    assert source.take(9, wait=True) == []

@@ -48,7 +48,7 @@ def test_the_count_of_each_kind_of_wildcard(folder, template, count):
     assert count_prompts(template, LISTS.__getitem__) == count
     assert len(combinations(template, folder)) == count
     with pytest.raises(UsageError, match="more than"):
-        check_combinations(template + "{a|b}" * 17, LISTS.__getitem__)
+        check_combinations([template + "{a|b}" * 17], LISTS.__getitem__)
 
 
 def selection(values):
@@ -88,3 +88,10 @@ def test_too_many_combinations_are_rejected_without_making_them(template):
     with pytest.raises(UsageError, match="more than 100,000 combinations") as caught:
         combinations(template, None)
     assert "--wildcard-mode random" in caught.value.hint
+
+
+def test_the_combinations_of_both_prompts_are_multiplied(folder):
+    half = "{a|b}" * 9
+    check_combinations([half], LISTS.__getitem__)
+    with pytest.raises(UsageError, match="more than 100,000 combinations"):
+        check_combinations([half, half], LISTS.__getitem__)

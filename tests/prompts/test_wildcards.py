@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError
-from sdcli.prompts.wildcards import Wildcards, has_wildcards
+from sdcli.prompts.wildcard_syntax import has_wildcards
+from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 
 
@@ -110,7 +111,7 @@ def test_a_request_without_a_seed_is_filled_once_it_has_one():
         ("__colour__", "unknown wildcard __colour__"),
         ("__bad__", "unknown wildcard __missing__"),
         ("{a|b", r"wildcards in '\{a\|b': syntax error at "),
-        ("${x}", "can't be filled"),
+        ("${x}", "has no value"),
         ("__circle__", "__circle__ refers to itself"),
         ("__../x__", "unknown wildcard __../x__"),
     ],
@@ -144,3 +145,29 @@ def test_any_template_is_filled_or_raises_a_usage_error(template, is_random):
     with suppress(UsageError):
         requests = wildcards.expand(GenerationRequest(prompt=template, seed=1))
         list(itertools.islice(requests, 3))
+
+
+def negatives(mode, prompt, negative, count=2):
+    request = GenerationRequest(prompt=prompt, negative_prompt=negative, seed=3, count=count)
+    return [(r.prompt, r.negative_prompt, r.seed) for r in Wildcards(mode=mode).expand(request)]
+
+
+def test_all_pairs_of_prompt_and_negative_prompt_are_made():
+    pairs = negatives("all", "{a|b}", "{c|d} 50%")
+    assert sorted(pairs) == [(p, f"{n} 50%", 3) for p in "ab" for n in "cd"]
+    assert negatives("all", "a", "{c|d}") == [("a", "c", 3), ("a", "d", 3)]
+
+
+def test_a_seed_picks_the_negative_prompt_too():
+    pairs = negatives("random", "a", "{c|d|e|f|g|h}", count=20)
+    assert len({negative for _, negative, _ in pairs}) > 3
+    assert [seed for *_, seed in pairs] == list(range(3, 23))
+    # The prompt's choice does not depend on the negative prompt.
+    filled = [prompt for prompt, *_ in negatives("random", "{a|b|c}", "{c|d}", count=9)]
+    assert filled == [prompt for prompt, *_ in fill("{a|b|c}", 3, 9)]
+
+
+def test_a_negative_prompt_with_wildcards_waits_for_the_seed():
+    request = GenerationRequest(prompt="a", negative_prompt="{a|b}")
+    assert Wildcards().needs_seed(request)
+    assert list(Wildcards().expand(request)) == [request]

@@ -12,6 +12,7 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.flags import OutputFlags
+from sdcli.paths import expand_user
 from sdcli.terminal.printing import print_path
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="An image file.")]
@@ -57,7 +58,7 @@ def noise(
     if not is_animation:
         destination = parse_destination(output.out, several=False, force=output.force, json=json)
     noised = noise_image(
-        Path(image).expanduser(),
+        expand_user(image),
         timesteps,
         spec.spec(),
         seed=seed,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
 import typer
@@ -44,11 +47,12 @@ class PlainGroup(TyperGroup):
 
 
 class _PlainConverter:
-    """Convert text to one annotation: str, int, float, bool, a Literal, or a list of them."""
+    """Convert text to one annotation: a simple type, a path, a choice, or a list of them."""
 
     def __init__(self, annotation: Any) -> None:
         is_list = get_origin(annotation) is list
         self._type = get_args(annotation)[0] if is_list else annotation
+        self._choices = _choices(self._type)
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
         if isinstance(value, list | tuple):
@@ -56,17 +60,44 @@ class _PlainConverter:
         return value if value is None else self._one(value, param, ctx)
 
     def _one(self, value: Any, param: Any, ctx: Any) -> Any:
-        if get_origin(self._type) is Literal:
-            choices = get_args(self._type)
-            if value in choices:
-                return value
-            expected = f"one of {', '.join(choices)}"
+        if self._choices:
+            if value in self._choices:
+                return self._choices[value]
+            expected = f"one of {', '.join(self._choices)}"
         else:
             try:
-                return self._type(value)
+                number = self._type(value)
             except ValueError:
-                expected = _TYPE_NAMES[self._type]
+                expected = _TYPE_NAMES.get(self._type, "a valid value")
+            else:
+                excess = _limit_excess(number, param)
+                if excess is None:
+                    return number
+                expected = excess
         raise typer.BadParameter(f"{quoted(value)} is not {expected}", ctx=ctx, param=param)
+
+
+def _choices(annotation: Any) -> Mapping[str, Any]:
+    """The words that an annotation allows, with their values; empty for one that is no choice."""
+    if get_origin(annotation) is Literal:
+        return {word: word for word in get_args(annotation)}
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return {str(member.value): member for member in annotation}
+    return {}
+
+
+def _limit_excess(value: Any, param: Any) -> str | None:
+    """What a number must be that is beyond the limits of its option, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    low, high = getattr(param, "min", None), getattr(param, "max", None)
+    if low is not None and value < low:
+        return f"{low} or more"
+    if high is not None and value > high:
+        return f"{high} or less"
+    return None
 
 
 def _use_plain_converters(params: list[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sdcli.errors import UsageError, quoted
 from sdcli.latents import LatentsSelection
+from sdcli.prompts.formats import NUL_SEPARATED
 from sdcli.request import DTYPES, SHORT_DTYPES
 from sdcli.runner.options import PreviewOptions, ReportForm
 
@@ -16,7 +17,7 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
     """Parse "512x768" to (width, height); (None, None) if left out. Raises UsageError."""
     if text is None:
         return None, None
-    if not (match := re.fullmatch(r"(\d+)[x×X](\d+)", text.strip())):
+    if not (match := re.fullmatch(r"([0-9]{1,6})[x×X]([0-9]{1,6})", text.strip())):
         raise UsageError(
             f"--size: {quoted(text)} is not WIDTHxHEIGHT",
             code="usage.size",
@@ -29,7 +30,7 @@ def parse_batch_size(text: str) -> int | None:
     """Parse --batch-size: None for "auto", else a whole number from 1. Raises UsageError."""
     if text == "auto":
         return None
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+    if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,8}", text):
         raise UsageError(
             f"--batch-size: {quoted(text)} is not auto or a whole number above 0",
             code="usage.batch_size",
@@ -77,6 +78,19 @@ def parse_preview(
             hint="add --preview",
         )
     return None
+
+
+def parse_input_format(name: str | None, *, null: bool) -> str | None:
+    """The format of --input-format and --null, None for that of each file. Raises UsageError."""
+    if not null:
+        return name
+    if name not in (None, "txt"):
+        raise UsageError(
+            f"--null can't be used with --input-format {name}",
+            code="usage.null",
+            hint="only prompts in text can end with NUL: use --input-format txt",
+        )
+    return NUL_SEPARATED
 
 
 def parse_report_format(json: bool, jsonl: bool) -> ReportForm:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,6 +13,7 @@ from sdcli.commands.options.config_defaults import setting_source
 from sdcli.commands.options.typer_options import text_parameters
 from sdcli.errors import UsageError
 from sdcli.flags import ExpansionFlags
+from sdcli.paths import expand_user
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import flag_values, value_errors
 from sdcli.prompts.sweep import PromptReplacement
@@ -70,7 +70,7 @@ def _wildcards(expansion: ExpansionFlags) -> Wildcards | None:
     folder, mode = expansion.wildcards, expansion.wildcard_mode
     if folder is None and mode is None:
         return None
-    path = None if folder is None else Path(folder).expanduser()
+    path = None if folder is None else expand_user(folder)
     return Wildcards(mode="all" if mode == "all" else "random", folder=path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,7 +118,7 @@ def _numbers(text: str) -> list[int]:
     """ "16,4,8" to [4, 8, 16]."""
     words = [word.strip() for word in text.split(",")]
     if not all(
-        word.isascii() and word.isdigit() and 1 <= int(word) <= _MOST_STEPS for word in words
+        re.fullmatch("0{0,9}[0-9]{1,4}", word) and 1 <= int(word) <= _MOST_STEPS for word in words
     ):
         raise UsageError(
             f"--steps: {text!r}: expected comma-separated integers from 1 to {_MOST_STEPS}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.options import OverrideFlags, Tensor
 from sdcli.errors import ExitCode, UsageError
 from sdcli.flags import OutputFlags
+from sdcli.paths import expand_user
 from sdcli.terminal.printing import print_document, print_path
 from sdcli.workflows.compare_vaes import VaeComparison, summary_row
 
@@ -62,9 +62,7 @@ def compare(
     from sdcli.terminal.console import Console
 
     destination = parse_destination(output.out, several=False, force=output.force, json=json)
-    comparison = VaeComparison(
-        Path(target).expanduser(), names, overrides, vae_tiling or "auto", tensor
-    )
+    comparison = VaeComparison(expand_user(target), names, overrides, vae_tiling or "auto", tensor)
     path = write_bytes(comparison.contact_sheet(), destination, comparison.name)
     console = Console(verbosity=parse_verbosity(quiet, 0))
     for event in comparison.events:

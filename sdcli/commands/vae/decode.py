@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from sdcli.commands.vae.options import DecoderFlags, Tensor
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode
 from sdcli.flags import MessageFlags, OutputFlags
+from sdcli.paths import expand_user
 from sdcli.workflows.decode_latents import LatentsDecoder
 
 Files = Annotated[list[str], typer.Argument(metavar="LATENTS", help="Latents files.")]
@@ -50,4 +50,4 @@ def decode(
     verbosity = parse_verbosity(messages.quiet, messages.verbose)
     results = FileResults("sdcli/vae-decode/1", "images", json=json, verbosity=verbosity)
     decoder = LatentsDecoder(overrides, vae_tiling, tensor, destination, metadata=not no_metadata)
-    return results.run((Path(file).expanduser() for file in files), decoder.decode)
+    return results.run((expand_user(file) for file in files), decoder.decode)

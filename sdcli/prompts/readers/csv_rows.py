@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from sdcli.errors import UsageError
-from sdcli.prompts.encoding import invalid_utf8_offset, utf8_error
+from sdcli.prompts.encoding import bad_character_error
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.fields import canonical_field, field_type
 from sdcli.prompts.readers.csv_header import (
@@ -20,6 +20,7 @@ from sdcli.prompts.readers.csv_header import (
     is_separator_line,
     sniff_delimiter,
 )
+from sdcli.text_decoding import find_bad_character
 
 _QUOTED_CELL = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
 _DECIMAL_COMMA = re.compile(r"\s*[0-9]+,[0-9]+\s*")
@@ -43,11 +44,11 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
     while True:
         recorder.begin_row()
         try:
-            cells, failure = next(rows), None
+            cells, failed = next(rows), False
         except StopIteration:
             return
-        except csv.Error as error:
-            cells, failure = [], error
+        except csv.Error:
+            cells, failed = [], True
         row = recorder.row(file, table.delimiter)
         if not table.header and (other := sniff_delimiter(row.text, table.delimiter)):
             table.change_delimiter(other)
@@ -57,8 +58,8 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
                 recorder.unread_row()
             rows = csv.reader(recorder, delimiter=other, strict=True)
             continue
-        if failure:
-            yield _row_error(row, failure)
+        if failed:
+            yield _row_error(row)
             if not table.header:
                 return
             recorder.unread_rest()
@@ -92,7 +93,7 @@ class _Table:
             return None
         if self.header:
             return self._add_notes(_row_entry(self.header, cells, row))
-        if problem := _check_utf8(row) or check_header(cells, row.cell_location):
+        if problem := _check_text(row) or check_header(cells, row.cell_location):
             self.has_failed = True
             return problem
         self.header = [name.strip() for name in cells]
@@ -191,34 +192,39 @@ class _Row:
             offset = end + 1
 
 
-def _row_error(row: _Row, error: csv.Error) -> UsageError:
+def _row_error(row: _Row) -> UsageError:
     """Build the error of a row that the csv module rejects, locating its wrong quote."""
     for start in row.cell_offsets():
         if not (cell := _QUOTED_CELL.match(row.text, start)):
             continue
         if not cell[1]:
             return located_error(row.location(start), "the quote is not closed", hint=_QUOTES_HINT)
-        if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\r", "\n", ""):
+        if row.text[cell.end() : cell.end() + 1] not in (row.delimiter, "\n", ""):
             end = row.location(cell.end())
             # The quote that closes the cell more likely opens another one, in a later line.
             if "\n" in cell[0]:
                 message = f"the quote is closed only in line {end.line}, where more text follows"
                 return located_error(row.location(start), message, hint=_QUOTES_HINT)
             return located_error(end, "text after the closing quote", hint=_QUOTES_HINT)
-    return located_error(row.location(0), f"invalid row: {error}")
+    # The other error of the csv module, now that all lines end with LF.
+    message = f"a cell has more than {csv.field_size_limit():,} characters"
+    return located_error(row.location(0), message, hint=_QUOTES_HINT)
 
 
 def _is_blank(cells: Sequence[str]) -> bool:
     return not any(cell.strip() for cell in cells)
 
 
-def _check_utf8(row: _Row) -> UsageError | None:
-    offset = invalid_utf8_offset(row.text)
-    return None if offset is None else utf8_error(row.location(offset))
+def _check_text(row: _Row) -> UsageError | None:
+    column = find_bad_character(row.text)
+    if column is None:
+        return None
+    location = row.location(column - 1)
+    return bad_character_error(row.text[column - location.column :], location.column, location)
 
 
 def _row_entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntry | UsageError:
-    if problem := _check_utf8(row):
+    if problem := _check_text(row):
         return problem
     faults = []
     if len(cells) > len(header):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sdcli.errors import UsageError
-from sdcli.prompts.encoding import check_utf8
+from sdcli.prompts.encoding import check_text
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.readers.documents import to_entry
 from sdcli.prompts.readers.json_locations import json_offsets
@@ -21,14 +21,14 @@ def read_json_lines(lines: Iterable[str], file: str) -> EntryIterator:
             yield None
             continue
         location = SourceLocation(file, number, len(line) - len(line.lstrip()) + 1)
-        yield check_utf8(line, location) or _read_line(line.rstrip("\r\n"), location)
+        yield check_text(line, location) or _read_line(line.rstrip("\n"), location)
 
 
 def _read_line(line: str, location: SourceLocation) -> PromptEntry | UsageError:
     try:
         value = strict_loads(line)
     except JsonError as error:
-        hint = json_line_hint(line, error.offset, str(error))
+        hint = json_line_hint(line, error.offset, error.sentence)
         place = location.at_column(error.offset + 1)
         return located_error(place, f"invalid JSON: {error}", hint=hint)
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 
 from sdcli.prompts.readers.json_locations import find_rejected_token
+from sdcli.syntax_errors import FALLBACK, JSON, TOO_DEEP, plain_words
 
 
 class JsonError(ValueError):
-    """The text is not JSON, or not the JSON that sdcli accepts."""
+    """The text is not JSON, or not the JSON that sdcli accepts.
 
-    def __init__(self, message: str, offset: int) -> None:
+    `sentence` is the parser's own message, from which hints are chosen.
+    """
+
+    def __init__(self, message: str, offset: int, sentence: str = "") -> None:
         super().__init__(message)
         self.offset = offset
+        self.sentence = sentence or message
 
 
 def strict_loads(text: str) -> object:
@@ -22,12 +27,12 @@ def strict_loads(text: str) -> object:
             text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
         )
     except json.JSONDecodeError as error:
-        raise JsonError(error.msg, error.pos) from error
+        raise JsonError(plain_words(error.msg, JSON), error.pos, error.msg) from error
     except RecursionError as error:
-        raise JsonError("nested too deeply", 0) from error
+        raise JsonError(TOO_DEEP, 0) from error
     except ValueError as error:
         # From the hooks below and from int(), which do not know their offset.
-        message, offset = find_rejected_token(text) or (str(error), 0)
+        message, offset = find_rejected_token(text) or (FALLBACK, 0)
         raise JsonError(message, offset) from error
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.errors import UsageError, quoted
-from sdcli.prompts.encoding import check_utf8
+from sdcli.prompts.encoding import check_text
 from sdcli.prompts.entry import (
     EntryIterator,
     PromptEntry,
@@ -47,13 +47,13 @@ def read_txt(lines: Iterable[str], file: str) -> EntryIterator:
     the text of an option; in double quotes, a backslash escapes the next character.
     """
     for number, line in enumerate(lines, 1):
-        text = line.rstrip("\r\n")
+        text = line.rstrip("\n")
         start = len(text) - len(text.lstrip()) + 1
         if not text.strip() or text.lstrip().startswith("#"):
-            yield check_utf8(text, SourceLocation(file, number))
+            yield check_text(text, SourceLocation(file, number))
             continue
         location = SourceLocation(file, number, start)
-        yield check_utf8(text, location) or _read_line(text, location)
+        yield check_text(text, location) or _read_line(text, location)
 
 
 def read_plain_lines(lines: Iterable[str], file: str) -> EntryIterator:
@@ -62,10 +62,22 @@ def read_plain_lines(lines: Iterable[str], file: str) -> EntryIterator:
         text = line.strip()
         location = SourceLocation(file, number)
         if not text or text.startswith("#"):
-            yield check_utf8(text, location)
+            yield check_text(text, location)
         else:
             entry = PromptEntry(fields={"prompt": text}, location=location)
-            yield check_utf8(text, location) or entry
+            yield check_text(text, location) or entry
+
+
+def read_plain_records(records: Iterable[str], file: str) -> EntryIterator:
+    """Read one prompt per record; unlike in lines, # begins no comment."""
+    for number, record in enumerate(records, 1):
+        text = record.strip()
+        location = SourceLocation(file, number)
+        if not text:
+            yield None
+        else:
+            entry = PromptEntry(fields={"prompt": text}, location=location)
+            yield check_text(text, location) or entry
 
 
 @dataclass(frozen=True)

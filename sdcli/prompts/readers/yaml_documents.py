@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from sdcli.errors import UsageError
-from sdcli.prompts.encoding import check_document_utf8
+from sdcli.prompts.encoding import check_document
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, Path, nearest_location
 from sdcli.prompts.readers.syntax_hints import yaml_hint
+from sdcli.syntax_errors import TOO_DEEP, YAML, plain_words
 
 _JOINED_FIELD = re.compile(r"(prompt|negative|negative_prompt|steps|seed|size|guidance):\S")
 _CUT_PROMPT = re.compile(
@@ -49,7 +50,7 @@ def read_yaml(lines: Iterable[str], file: str) -> EntryIterator:
     import yaml
 
     text = "".join(lines)
-    if problem := check_document_utf8(text, file):
+    if problem := check_document(text, file):
         yield problem
         return
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -73,18 +74,19 @@ def _syntax_error(text: str, file: str, error: Exception) -> UsageError:
     import yaml
 
     location = SourceLocation(file, 1, 1)
-    message = "nested too deeply"
+    message, sentence = TOO_DEEP, ""
     if isinstance(error, yaml.MarkedYAMLError):
-        message = error.problem or error.context
+        sentence = error.problem or error.context or ""
+        message = plain_words(sentence, YAML)
         if mark := error.problem_mark or error.context_mark:
             location = SourceLocation(file, mark.line + 1, mark.column + 1)
     elif isinstance(error, yaml.YAMLError):
         # A control character: the error has no location that can be relied on.
         character = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        message = str(error).partition("\n")[0]
+        message = plain_words("not allowed", YAML)
         location = LineIndex(text, file).location(character.start() if character else 0)
     lines = text.splitlines()[location.line - 1 : location.line]
-    hint = yaml_hint(str(message), "".join(lines))
+    hint = yaml_hint(sentence, "".join(lines))
     return located_error(location, f"invalid YAML: {message}", hint=hint)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import OutputError, UsageError
+from sdcli.paths import expand_user
 from sdcli.storage import files
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def prepare_animation(out: str, *, force: bool) -> Path:
     Raises UsageError for an unsupported format, OutputError when the file exists (without `force`)
     or cannot be written.
     """
-    path = Path(out).expanduser()
+    path = expand_user(out)
     _check_format(out, path)
     if path.suffix and not path.is_dir():
         files.prepare_folder(path.parent)

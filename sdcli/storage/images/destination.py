@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from sdcli.errors import OutputError, UsageError
+from sdcli.paths import expand_user
 from sdcli.storage import files
 from sdcli.storage.images.codec import FORMATS
 from sdcli.storage.images.tar_stream import TarStream
@@ -61,7 +62,7 @@ def parse_destination(
     an unsupported format or use of stdout, OutputError when the file exists (without `force`) or
     the folder cannot be created or written to.
     """
-    path = Path(out).expanduser()
+    path = expand_user(out)
     if out == files.STDOUT:
         _check_stdout(several and not archive, json)
         return Destination(kind="stdout", path=path, archive=TarStream() if archive else None)

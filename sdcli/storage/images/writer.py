@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.job import Job
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.storage import files
+from sdcli.storage.companions import SUFFIXES
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.metadata.record import make_record
@@ -92,7 +93,7 @@ def write_bytes(data: bytes, destination: Destination, name: str) -> str:
             return str(path)
         case "numbered":
             before, after = f"{path.stem}-", path.suffix
-            return str(files.write_numbered(path.parent, before, after, data))
+            return str(files.write_numbered(path.parent, before, after, data, SUFFIXES))
         case "folder":
             after = f"-{name}{destination.suffix}"
-            return str(files.write_numbered(path, "", after, data))
+            return str(files.write_numbered(path, "", after, data, SUFFIXES))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.latents import FINAL
+from sdcli.paths import expand_user
 from sdcli.storage import files
 from sdcli.storage.latents.writer import SCHEMA, SUFFIX
-from sdcli.storage.text import slug
+from sdcli.storage.text import one_line, slug
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ def prepare_latents_output(out: str, *, several: bool, force: bool) -> Path:
     With `several`, the file name is the pattern of a numbered series. Raises UsageError or
     OutputError before any work is done.
     """
-    path = Path(out).expanduser()
+    path = expand_user(out)
     if out == files.STDOUT:
         raise UsageError(
             "--out -: latents can't be written to stdout", code="usage.out", hint="give a folder"
@@ -65,7 +66,8 @@ def write_encoded_latents(
     from safetensors.numpy import save
 
     name = str(encoded["image"])
-    metadata = {"schema": SCHEMA, "image": name, "encoded": json.dumps(encoded)}
+    # The metadata is UTF-8, which not every file name is.
+    metadata = {"schema": SCHEMA, "image": one_line(name), "encoded": json.dumps(encoded)}
     # `save` writes an array's memory in its own order, ignoring the strides.
     data = save({FINAL: np.ascontiguousarray(latents)}, metadata=metadata)
     if path.suffix != _FILE_SUFFIX:

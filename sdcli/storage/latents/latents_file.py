@@ -13,6 +13,7 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, 
 from sdcli.errors import CorruptError, UsageError, did_you_mean, quoted
 from sdcli.latents import FINAL, NOISE, XT, parse_tensor_name, tensor_name
 from sdcli.request import GenerationRequest
+from sdcli.storage.latents.record_types import wrong_key
 from sdcli.storage.latents.writer import SUFFIX
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ T = TypeVar("T", int, float)
 DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 """NumPy's name of each dtype that latents may have; NumPy has no bfloat16."""
 
-_RECORD_OBJECTS: Final = ("request", "scheduler", "pixels", "versions", "weights")
-"""Keys of a record that hold JSON objects."""
+_MAX_NUMBER: Final = 1_000_000
+"""More than the steps of any run, and than the standard deviation of any scheduler's noise."""
 _SPEC_FIELDS: Final = ("model", "vae", "dtype", "variant", "force_vae")
 
 
@@ -103,8 +104,10 @@ class LatentsFile:
     @property
     def spec_fields(self) -> dict[str, Any]:
         """Fields of the PipelineSpec that the latents were made with, as far as recorded."""
-        fields = self.record.get("request") or self.encoded
-        return {name: fields[name] for name in _SPEC_FIELDS if fields.get(name)}
+        if self.record.get("request"):
+            spec = vars(self.request.spec)
+            return {name: spec[name] for name in _SPEC_FIELDS if spec[name]}
+        return {name: self.encoded[name] for name in _SPEC_FIELDS if self.encoded.get(name)}
 
     def steps(self, kind: str) -> list[int]:
         """Steps that have a tensor of the kind. `xt` counts the noise as 0 and `final` as last."""
@@ -207,7 +210,10 @@ class LatentsFile:
 
     def _number(self, key: str, convert: Callable[[str], T]) -> T:
         try:
-            return convert(self.metadata[key])
+            number = convert(self.metadata[key])
+            if 0 <= number <= _MAX_NUMBER:
+                return number
+            raise ValueError(key)
         except (KeyError, ValueError) as error:
             raise corrupt_error(self.path, f"has no readable {key} in its metadata") from error
 
@@ -241,11 +247,11 @@ def _metadata_object(path: Path, header: SafetensorsHeader, key: str) -> dict[st
     try:
         value = json.loads(header.metadata[key])
     except (ValueError, RecursionError) as error:
-        raise corrupt_error(path, f"has a {key} that is not JSON ({error})") from error
-    if not isinstance(value, dict) or not all(
-        isinstance(value.get(part, {}), dict) for part in _RECORD_OBJECTS
-    ):
+        raise corrupt_error(path, f"has a {key} that is not JSON") from error
+    if not isinstance(value, dict):
         raise corrupt_error(path, f"has a {key} with an unknown layout")
+    if wrong := wrong_key(key, value):
+        raise corrupt_error(path, f"has a {key} with an unknown layout: {wrong!r}")
     return value
 
 

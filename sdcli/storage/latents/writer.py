@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sdcli.errors import SdcliError
 from sdcli.latents import FINAL, LatentsSelection
 from sdcli.result import RunInfo, SavedImage
-from sdcli.storage import files
+from sdcli.storage import companions, files
 from sdcli.storage.latents.safetensors_appender import SafetensorsAppender
 from sdcli.storage.metadata import record
 from sdcli.storage.text import slug
@@ -21,7 +21,7 @@ from sdcli.storage.text import slug
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIX = ".latents.safetensors"
+SUFFIX = companions.LATENTS
 SCHEMA = "sdcli/latents/1"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.errors import UsageError
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
-from sdcli.storage import files
+from sdcli.storage import companions, files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,7 @@ def write_sidecar(saved: SavedImage, versions: Mapping[str, str], *, force: bool
 
     Raises OutputError, and UsageError for an image on stdout.
     """
-    path = files.sibling_path(saved.path, ".json")
+    path = files.sibling_path(saved.path, companions.SIDECAR)
     text = json.dumps(make_record(saved.result, versions), ensure_ascii=False, indent=2)
     files.write_atomic(path, f"{text}\n".encode(), force=force)
     return str(path)

@@ -70,7 +70,7 @@ def test_strict_loads_raises_only_json_errors_with_an_offset_inside_the_text(tex
         ("[-Infinity]", "-Infinity is not a valid number", 1),
         (f"[1, {'9' * 4301}]", "number with 4301 digits is too large", 4),
         ("[" * 100_000, "nested too deeply", 0),
-        ('{"a": }', "Expecting value", 6),
+        ('{"a": }', "a value is missing here", 6),
     ],
 )
 def test_rejected_json_has_a_location(text, message, offset):

@@ -16,7 +16,7 @@ from tests.prompts.prompt_files import assert_errors, read_text
         ("- &a [*a]\n", ["f.yaml:1:3: not a request"]),
         ("- a\n- <<: 3\n", ["f.yaml:2:7: << must refer"]),
         ("- &a {<<: *a, prompt: b, eta: 2}\n", ["f.yaml:1:26: eta"]),
-        ("- prompt: a\n  b\0\n", ["f.yaml:2:4: invalid YAML: unacceptable"]),
+        ("- prompt: a\n  b\0\n", ["f.yaml:2:4: NUL character"]),
         ("- !!python/name:os.system x\n", ["f.yaml:1:3: unsupported tag"]),
         ("a: " + "[" * 50_000, ["f.yaml:1:1: invalid YAML: nested too deeply"]),
     ],

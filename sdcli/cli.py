@@ -191,7 +191,7 @@ def _run(arguments: Sequence[str]) -> int:
         code = _report_error(_path_error(error), arguments)
     except SystemExit as finished:  # how typer ends shell completion
         code = finished.code
-    _flush_stdout()
+    _flush_streams()
     return int(code or ExitCode.OK)
 
 
@@ -221,13 +221,14 @@ def _path_error(error: OSError) -> SdcliError:
     return UsageError(f"{short}: {error.strerror}", code="usage.path", hint="give another path")
 
 
-def _flush_stdout() -> None:
-    """Flush stdout, and drop what a closed or full one did not take."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # The interpreter flushes once more at its exit, and would print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_streams() -> None:
+    """Flush stdout and stderr, and drop what a closed or full one did not take."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # The interpreter flushes once more at its exit: a traceback, or the exit code 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:

@@ -150,7 +150,9 @@ def _validate_entry(
 
 
 def validated_requests(
-    entry: PromptEntry, expander: EntryExpander, warn: Callable[[str], None]
+    entry: PromptEntry,
+    expander: EntryExpander,
+    warn: Callable[[str], None] = lambda note: None,
 ) -> Iterator[GenerationRequest]:
     """Yield the requests of the next entry of a stream, after validating all of them.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
@@ -147,9 +146,6 @@ def _list_files(folder: Path) -> Iterator[tuple[Path, str]]:
 def _read(path: Path) -> str:
     """Return the text of a list's file. Raises UsageError."""
     try:
-        # A named pipe would wait for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path}: not a regular file", code=CODE, hint="remove it")
         data = read_regular(path)
     except OSError as error:
         reason = error.strerror or "unknown error"

@@ -159,10 +159,6 @@ def test_nothing_to_draw_is_an_error(run_cli, tmp_path, name, text, told):
     assert told in ran.stderr
 
 
-def test_an_empty_stream_draws_nothing_and_that_is_all(run_cli):
-    assert run_cli("batch", "-", "--dry-run").code == 0
-
-
 @pytest.mark.parametrize(("keep_going", "code"), [((), 2), (("--keep-going",), 9)])
 def test_a_dry_run_reads_its_stream_to_the_end(run_cli, keep_going, code):
     text = "a cat\na dog --stpes 3 --eta 2\na cow\na pig --steps 0\n"
@@ -212,7 +208,7 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
     [
         (["nowhere.txt"], ["nowhere.txt: cannot be read", "No such file"]),
         (["."], ["unknown prompt file format", "--input-format"]),
-        (["a.doc"], ["a.doc: unknown prompt file format", "txt"]),
+        (["a.foo"], ["a.foo: unknown prompt file format", "txt"]),
         (["a.txt", "-"], ["combined with other files"]),
         (["a.txt", "--steps", "0"], ["--steps", "0 is not between"]),
         (["a.txt", "--seed", "1..x"], ["seed"]),

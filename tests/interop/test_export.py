@@ -132,7 +132,6 @@ def test_fields_of_any_a1111_text_are_a_command(prompt: str, fields: dict[str, s
     "request_",
     [
         {"prompt": "-"},
-        {"prompt": "a\0b"},
         {"prompt": "a", "model": "/models/a,b"},
         {"prompt": "a", "vae": "a,"},
         {"prompt": "a", "model": " a"},
@@ -140,7 +139,7 @@ def test_fields_of_any_a1111_text_are_a_command(prompt: str, fields: dict[str, s
     ],
 )
 def test_values_that_a_command_cannot_express_are_refused(request_: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"a command line can.t express|has a NUL character"):
+    with pytest.raises(UsageError, match=r"a command line can.t express"):
         to_command(request_)
     line = to_prompt_line(request_)
     assert GenerationRequest.from_dict(json.loads(line)) == GenerationRequest.from_dict(request_)

@@ -44,11 +44,11 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
     while True:
         recorder.begin_row()
         try:
-            cells, failed = next(rows), False
+            cells, has_failed = next(rows), False
         except StopIteration:
             return
         except csv.Error:
-            cells, failed = [], True
+            cells, has_failed = [], True
         row = recorder.row(file, table.delimiter)
         if not table.header and (other := sniff_delimiter(row.text, table.delimiter)):
             table.change_delimiter(other)
@@ -58,7 +58,7 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
                 recorder.unread_row()
             rows = csv.reader(recorder, delimiter=other, strict=True)
             continue
-        if failed:
+        if has_failed:
             yield _row_error(row)
             if not table.header:
                 return

@@ -23,7 +23,7 @@ def read_json(lines: Iterable[str], file: str) -> EntryIterator:
     try:
         value = strict_loads(text)
     except JsonError as error:
-        hint = json_hint(text, error.offset, error.sentence)
+        hint = json_hint(text, error.offset, str(error))
         yield located_error(index.location(error.offset), f"invalid JSON: {error}", hint=hint)
         return
     offsets = json_offsets(text)

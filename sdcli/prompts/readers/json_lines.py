@@ -28,7 +28,7 @@ def _read_line(line: str, location: SourceLocation) -> PromptEntry | UsageError:
     try:
         value = strict_loads(line)
     except JsonError as error:
-        hint = json_line_hint(line, error.offset, error.sentence)
+        hint = json_line_hint(line, error.offset, str(error))
         place = location.at_column(error.offset + 1)
         return located_error(place, f"invalid JSON: {error}", hint=hint)
 

@@ -9,15 +9,11 @@ from sdcli.syntax_errors import FALLBACK, JSON, TOO_DEEP, plain_words
 
 
 class JsonError(ValueError):
-    """The text is not JSON, or not the JSON that sdcli accepts.
+    """The text is not JSON, or not the JSON that sdcli accepts."""
 
-    `sentence` is the parser's own message, from which hints are chosen.
-    """
-
-    def __init__(self, message: str, offset: int, sentence: str = "") -> None:
+    def __init__(self, message: str, offset: int) -> None:
         super().__init__(message)
         self.offset = offset
-        self.sentence = sentence or message
 
 
 def strict_loads(text: str) -> object:
@@ -27,7 +23,7 @@ def strict_loads(text: str) -> object:
             text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
         )
     except json.JSONDecodeError as error:
-        raise JsonError(plain_words(error.msg, JSON), error.pos, error.msg) from error
+        raise JsonError(plain_words(error.msg, JSON), error.pos) from error
     except RecursionError as error:
         raise JsonError(TOO_DEEP, 0) from error
     except ValueError as error:

@@ -41,4 +41,4 @@ def _syntax_error(text: str, file: str, index: LineIndex, error: Exception) -> U
         # The end of the file helps nobody to find a bracket that is never closed.
         offset = find_unclosed(text)
         location = index.location(len(text.rstrip("\n")) if offset is None else offset)
-    return located_error(location, f"invalid TOML: {message}", hint=toml_hint(str(error)))
+    return located_error(location, f"invalid TOML: {message}", hint=toml_hint(message))

@@ -74,10 +74,9 @@ def _syntax_error(text: str, file: str, error: Exception) -> UsageError:
     import yaml
 
     location = SourceLocation(file, 1, 1)
-    message, sentence = TOO_DEEP, ""
+    message = TOO_DEEP
     if isinstance(error, yaml.MarkedYAMLError):
-        sentence = error.problem or error.context or ""
-        message = plain_words(sentence, YAML)
+        message = plain_words(error.problem or error.context or "", YAML)
         if mark := error.problem_mark or error.context_mark:
             location = SourceLocation(file, mark.line + 1, mark.column + 1)
     elif isinstance(error, yaml.YAMLError):
@@ -86,7 +85,7 @@ def _syntax_error(text: str, file: str, error: Exception) -> UsageError:
         message = plain_words("not allowed", YAML)
         location = LineIndex(text, file).location(character.start() if character else 0)
     lines = text.splitlines()[location.line - 1 : location.line]
-    hint = yaml_hint(sentence, "".join(lines))
+    hint = yaml_hint(str(message), "".join(lines))
     return located_error(location, f"invalid YAML: {message}", hint=hint)
 
 

@@ -20,7 +20,7 @@ from sdcli import signals
 from sdcli.commands.options.config_defaults import ConfigDefaults, setting_source
 from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
-from sdcli.terminal.output import print_data
+from sdcli.terminal.output import print_data, print_traceback
 
 COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
@@ -156,6 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Only bugs are raised as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
+    if signals.IS_PROGRAM:
+        # The message of a bug may hold what a file says.
+        sys.excepthook = print_traceback
     # Otherwise the interpreter's last collection walks every object of torch and Diffusers: 0.8 s.
     atexit.register(gc.freeze)
     if current_thread() is not main_thread():

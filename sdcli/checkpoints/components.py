@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sdcli.checkpoints.model_defaults import read_json
+from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.checkpoints.safetensors_header import read_header
-from sdcli.checkpoints.weights import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
+from sdcli.errors import CorruptError, ModelError
 
 _WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
+_NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +50,21 @@ def read_components(folder: Path) -> list[Component]:
         for name, value in index.items()
         if isinstance(value, list) and len(value) == 2 and value[1]
     }
+    for name in entries:
+        # A path would lead out of the model's folder.
+        if not _NAME.fullmatch(name):
+            raise CorruptError(
+                f"{folder / 'model_index.json'}: {shorten(name)} is no name of a component",
+                code="model.corrupt",
+            )
     return [_read_component(folder / name, class_name) for name, class_name in entries.items()]
 
 
 def _read_component(folder: Path, class_name: str) -> Component:
     files = sorted(path for path in folder.glob("*") if path.suffix in _WEIGHT_SUFFIXES)
+    for path in files:
+        if not path.exists():
+            raise ModelError(f"{path}: a link to a missing file", code="model.incomplete")
     headers = [read_header(path) for path in files if path.suffix == ".safetensors"]
     tensors = [tensor for header in headers for tensor in header.tensors.values()]
     return Component(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints.hub import fetch_model, fetch_vae
-from sdcli.checkpoints.weights import find_weight_file
+from sdcli.checkpoints.model_index import disagreeing_classes
+from sdcli.checkpoints.weights import find_weights
+from sdcli.errors import CorruptError
 from sdcli.request import PipelineSpec
 
 _FULL_HASH_BYTES: Final = 1 << 21
@@ -54,16 +57,24 @@ def _hash_folders(folder: Path, vae: Path, variant: str | None) -> str:
         path = weight_folders.get(component, folder / component)
         files = _text_files(path)
         if component in weight_folders:
-            files.append(find_weight_file(path, component, variant))
+            files += find_weights(path, component, variant).files
         for file in files:
             digest.update(f"{component}/{file.name} {file.stat().st_size}\n".encode())
             for chunk in _sample_chunks(file):
                 digest.update(chunk)
+    # The index counts only where it disagrees, so that earlier fingerprints stay as they are. A
+    # broken file is an error when the model is loaded.
+    with suppress(CorruptError):
+        for component, (class_name, _) in disagreeing_classes(folder).items():
+            digest.update(f"{component} {class_name}\n".encode())
     return digest.hexdigest()
 
 
 def _text_files(folder: Path) -> list[Path]:
-    return sorted(path for pattern in _TEXT_PATTERNS for path in folder.glob(pattern))
+    # Reading a pipe would wait for its other end.
+    return sorted(
+        path for pattern in _TEXT_PATTERNS for path in folder.glob(pattern) if path.is_file()
+    )
 
 
 def _sample_chunks(path: Path) -> Iterator[bytes]:

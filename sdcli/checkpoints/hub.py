@@ -9,16 +9,16 @@ from typing import Final
 
 from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
-from sdcli.checkpoints import weights
 from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_error
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files
 from sdcli.errors import ModelError
 from sdcli.request import EMBEDDED, PipelineSpec
 
 _TIMEOUT_SECONDS: Final = 10.0
 """Seconds to wait for the hub before falling back to the cache."""
 
-_WEIGHT_SUFFIXES: Final = (".safetensors", *weights.PICKLE_SUFFIXES)
+_WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 _TEXT_FILES: Final = re.compile(
     r"(model_index|config|sdcli)\.json"
@@ -60,13 +60,12 @@ def needed_files(names: Iterable[str], variant: str | None) -> list[str]:
     """
     names = list(names)
     selected = [name for name in names if _TEXT_FILES.fullmatch(name)]
-    stems = {f"{component}/": stem for component, stem in weights.STEMS.items()}
+    stems = {f"{component}/": stem for component, stem in STEMS.items()}
     if "model_index.json" not in names:  # a repository that holds only a VAE, at its top level
-        stems[""] = weights.STEMS["vae"]
+        stems[""] = STEMS["vae"]
     for folder, stem in stems.items():
         files = [name.removeprefix(folder) for name in names if name.startswith(folder)]
-        if file := weights.choose_weight_file(files, stem, variant):
-            selected.append(folder + file)
+        selected += [folder + file for file in choose_files(files, stem, variant)]
     return selected
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.catalog.known_vaes import SD_SCALING_FACTOR, SDXL_SCALING_FACTOR
-from sdcli.checkpoints.model_defaults import DEFAULTS_FILE, read_json
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.json_files import read_json
+from sdcli.checkpoints.model_defaults import DEFAULTS_FILE
 from sdcli.errors import CorruptError, UsageError
 
 Factors = tuple[tuple[float, ...], ...]
@@ -45,7 +47,7 @@ def read_latent_rgb_factors(folder: Path) -> Factors:
     indicates. Raises UsageError if neither is known, and CorruptError if the model's own factors
     have the wrong shape.
     """
-    vae = read_json(folder / "vae" / "config.json")
+    vae = read_config(folder / "vae" / "config.json", "vae")
     channels = vae.get("latent_channels", 4)
     defaults_file = folder / DEFAULTS_FILE
     if defaults_file.exists() and (factors := read_json(defaults_file).get(FACTORS_KEY)):

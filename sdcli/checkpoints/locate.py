@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
-from sdcli.checkpoints.weights import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.paths import expand_user
 from sdcli.regular_file import refuse_special_files, special_kind

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import UNKNOWN_FAMILY
+from sdcli.catalog.schedulers.model_config import correct_config
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.json_files import read_json, shorten
+from sdcli.checkpoints.model_index import check_pipeline, class_of
 from sdcli.errors import CorruptError, ModelError
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
@@ -22,10 +25,16 @@ DEFAULTS_FILE: Final = "sdcli.json"
 DIFFUSERS_STEPS: Final = 50
 DIFFUSERS_GUIDANCE: Final = 7.5
 
-_PIPELINE: Final = "StableDiffusionPipeline"
-
 # The width of the text encoder: CLIP ViT-L in Stable Diffusion 1, OpenCLIP ViT-H in 2.
 _FAMILIES: Final = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}
+_CONDITIONS: Final[Mapping[str, tuple[object, ...]]] = {
+    "class_embed_type": (None,),
+    "num_class_embeds": (None,),
+    "addition_embed_type": (None, "text"),
+    "encoder_hid_dim_type": (None, "text_proj"),
+}
+"""Inputs of a UNet, and their kinds that the pipeline makes from the prompt or does without."""
+
 _KEY_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "family": (str,),
     "num_inference_steps": (int,),
@@ -34,6 +43,12 @@ _KEY_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "height": (int,),
     "scheduler": (str,),
     "words": (list,),
+}
+_LARGEST: Final = {
+    "num_inference_steps": 10_000,
+    "guidance_scale": 1000,
+    "width": 1 << 15,
+    "height": 1 << 15,
 }
 
 
@@ -45,6 +60,9 @@ class ModelDefaults:
         width, height: image size in pixels.
         scheduler: a name for `resolve_scheduler`, or None for the scheduler in the model's files.
         scheduler_class: Diffusers class of the scheduler in the model's files.
+        scheduler_config: the options in that file, as StableDiffusionPipeline corrects them.
+        embeds_guidance: whether the UNet takes the guidance scale as an input, so that Diffusers
+            never computes an unconditional half (distilled models, `time_cond_proj_dim`).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
         words: all words that the model was trained on, None if unknown.
@@ -61,6 +79,8 @@ class ModelDefaults:
     latent_channels: int
     vae_scale_factor: int
     text_encoder_layers: int | None = None
+    scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
+    embeds_guidance: bool = False
     words: frozenset[str] | None = None
 
 
@@ -68,30 +88,33 @@ class ModelDefaults:
 def read_defaults(folder: Path) -> ModelDefaults:
     """Read the defaults of the model in `folder`: its `sdcli.json`, or else those of Diffusers.
 
-    Raises ModelError if it is not a StableDiffusionPipeline, and CorruptError for broken JSON.
+    Raises ModelError if it is not a StableDiffusionPipeline, and CorruptError for broken files.
     """
-    _check_pipeline(folder)
-    unet = read_json(folder / "unet" / "config.json")
-    vae = read_json(folder / "vae" / "config.json")
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
-    text_encoder = read_json(folder / "text_encoder" / "config.json")
+    check_pipeline(folder)
+    unet = read_config(folder / "unet" / "config.json", "unet")
+    _check_channels(unet, folder)
+    vae = read_config(folder / "vae" / "config.json", "vae")
+    scheduler = read_config(folder / "scheduler" / "scheduler_config.json", "scheduler")
+    text_encoder = read_config(folder / "text_encoder" / "config.json", "text_encoder")
     custom = _read_custom_defaults(folder)
     # The VAE halves the size once between two levels.
     scale_factor = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
     height, width = _sample_size(unet)
     words = custom.get("words")
     return ModelDefaults(
-        family=custom.get("family") or _find_family(unet, folder),
+        family=custom.get("family") or _find_family(unet),
         num_inference_steps=custom.get("num_inference_steps", DIFFUSERS_STEPS),
         guidance_scale=custom.get("guidance_scale", DIFFUSERS_GUIDANCE),
         width=custom.get("width", width * scale_factor),
         height=custom.get("height", height * scale_factor),
         scheduler=custom.get("scheduler"),
-        scheduler_class=scheduler.get("_class_name", "unknown"),
+        scheduler_class=class_of(folder, "scheduler") or "unknown",
         prediction_type=scheduler.get("prediction_type", "epsilon"),
         latent_channels=vae.get("latent_channels", 4),
         vae_scale_factor=scale_factor,
         text_encoder_layers=text_encoder.get("num_hidden_layers"),
+        scheduler_config=correct_config(scheduler),
+        embeds_guidance=unet.get("time_cond_proj_dim") is not None,
         words=frozenset(words) if words else None,
     )
 
@@ -102,37 +125,8 @@ def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in prompt_words if word not in words))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a model folder.
-
-    Raises ModelError if the file is missing, and CorruptError if it is not a JSON object.
-    """
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ModelError(
-            f"{path.parent}: cannot read {path.name}: {error.strerror}",
-            code="model.incomplete",
-            hint="use a folder in the Diffusers layout, with model_index.json and its components",
-        ) from error
-    except ValueError as error:
-        raise CorruptError(f"{path}: not JSON: {error}", code="model.corrupt") from error
-    if not isinstance(data, dict):
-        raise CorruptError(f"{path}: not a JSON object", code="model.corrupt")
-    return data
-
-
-def _check_pipeline(folder: Path) -> None:
-    class_name = read_json(folder / "model_index.json").get("_class_name")
-    if class_name != _PIPELINE:
-        raise ModelError(
-            f"{folder}: a {class_name}; sdcli needs a {_PIPELINE}",
-            code="model.family",
-            hint="use a Stable Diffusion 1 or 2 text-to-image model",
-        )
-
-
-def _find_family(unet: Mapping[str, Any], folder: Path) -> str:
+def _check_channels(unet: Mapping[str, Any], folder: Path) -> None:
+    """Raise ModelError for a UNet that needs more than noise and a prompt."""
     channels = unet.get("in_channels", 4)
     if channels != 4:
         raise ModelError(
@@ -140,6 +134,23 @@ def _find_family(unet: Mapping[str, Any], folder: Path) -> str:
             code="model.family",
             hint="inpainting and depth models need an input image; use a text-to-image model",
         )
+    if unet.get("out_channels", 4) != 4:
+        raise ModelError(
+            f"{folder}: its UNet has {unet['out_channels']} output channels; a text-to-image model "
+            "has 4",
+            code="model.family",
+            hint="use a Stable Diffusion 1 or 2 text-to-image model",
+        )
+    for key, usable in _CONDITIONS.items():
+        if unet.get(key) not in usable:
+            raise ModelError(
+                f"{folder}: its UNet has {key} {shorten(unet[key])}: it needs more than a prompt",
+                code="model.family",
+                hint="use a Stable Diffusion 1 or 2 text-to-image model",
+            )
+
+
+def _find_family(unet: Mapping[str, Any]) -> str:
     width = unet.get("cross_attention_dim")
     # A list, one number for each block, is no Stable Diffusion 1 or 2.
     return _FAMILIES.get(width, UNKNOWN_FAMILY) if isinstance(width, int) else UNKNOWN_FAMILY
@@ -157,6 +168,15 @@ def _read_custom_defaults(folder: Path) -> dict[str, Any]:
         return {}
     data = read_json(path)
     for key, types in _KEY_TYPES.items():
-        if key in data and not isinstance(data[key], types):
-            raise CorruptError(f"{path}: {key} is {data[key]!r}", code="model.corrupt")
+        if key in data and not _is_default(key, data[key], types):
+            raise CorruptError(f"{path}: {key} is {shorten(data[key])}", code="model.corrupt")
     return data
+
+
+def _is_default(key: str, value: object, types: tuple[type, ...]) -> bool:
+    # JSON's true would pass for an int.
+    if not isinstance(value, types) or isinstance(value, bool):
+        return False
+    if isinstance(value, int | float):
+        return 0 <= value <= _LARGEST[key]
+    return not isinstance(value, list) or all(isinstance(item, str) for item in value)

@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.json_files import check_regular_file
 from sdcli.errors import CorruptError
 
 _LFS_POINTER: Final = b"version https://git-lfs"
 _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 100_000_000  # the limit in the safetensors library
+# Products of shapes stay small numbers, whatever a file says.
+_MAX_SIZE: Final = 1 << 63
+_MAX_DIMENSIONS: Final = 64
 _DTYPE_BITS: Final[Mapping[str, int]] = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
@@ -49,6 +53,7 @@ def read_header(path: Path) -> SafetensorsHeader:
     Raises CorruptError unless the tensors have the sizes of their shapes, follow each other
     without a gap and end where the file ends. Raises OSError if the file cannot be read.
     """
+    check_regular_file(path)
     size = path.stat().st_size
     raw = _read_header_bytes(path, size)
     data_start = _LENGTH_BYTES + len(raw)
@@ -95,7 +100,9 @@ def _parse_tensor(entry: Mapping[str, Any], data_start: int) -> TensorInfo:
     begin, end = entry["data_offsets"]
     numbers = (begin, end, *entry["shape"])
     # type(), not isinstance(): JSON's true would pass for an int.
-    if any(type(number) is not int or number < 0 for number in numbers) or begin > end:
+    if any(type(number) is not int or not 0 <= number < _MAX_SIZE for number in numbers):
+        raise ValueError("a shape or an offset is not a size")
+    if begin > end or len(entry["shape"]) > _MAX_DIMENSIONS:
         raise ValueError("a shape or an offset is not a size")
     # The size of a dtype newer than the table cannot be checked.
     bits = _DTYPE_BITS.get(entry["dtype"])

@@ -15,9 +15,13 @@ from sdcli.catalog.known_vaes import (
     VAE_CLASSES,
     KnownVae,
 )
-from sdcli.checkpoints.model_defaults import ModelDefaults, read_json
-from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.json_files import shorten
+from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.checkpoints.vae_config import infer_vae_config
+from sdcli.checkpoints.weight_files import WeightFiles
+from sdcli.checkpoints.weights import check_weights
 from sdcli.errors import ModelError
 
 
@@ -27,7 +31,7 @@ class VaeInfo:
 
     Attributes:
         path: its folder, or its file if it consists of a single one.
-        weights: the file with the tensors.
+        weights: the files with the tensors.
         config: configuration of the Diffusers class.
         scaling_factor: factor between the VAE's latents and those of the UNet.
         vae_scale_factor: pixels of the image for each latent, in each direction.
@@ -35,7 +39,7 @@ class VaeInfo:
     """
 
     path: Path
-    weights: Path
+    weights: WeightFiles
     class_name: str
     config: Mapping[str, Any]
     latent_channels: int
@@ -49,32 +53,41 @@ class VaeInfo:
     @property
     def is_single_file(self) -> bool:
         """Whether it is a single file without a configuration."""
-        return self.path == self.weights
+        return self.path == self.weights.path
 
 
-def read_vae(path: Path, weights: Path, model_vae_config: Mapping[str, Any]) -> VaeInfo:
-    """Read the VAE in the folder `path`, or in the file `path` if it equals `weights`.
+def read_vae(
+    path: Path,
+    weights: WeightFiles,
+    model_vae_config: Mapping[str, Any],
+    class_name: str | None = None,
+) -> VaeInfo:
+    """Read the VAE in the folder `path`, or in the file `path` if it is the only one of `weights`.
+
+    `class_name` is the class to load it with, by default the one in its configuration.
 
     `model_vae_config` is the configuration of the model's own VAE, which supplies what a single
     file does not contain. Raises ModelError for a class that is not supported, and CorruptError
     for broken files.
     """
-    header = read_header(weights)
-    if path == weights:
+    header = check_weights("vae", weights)
+    if path == weights.path:
         config, assumptions = infer_vae_config(path, header, model_vae_config)
     else:
-        config, assumptions = read_json(path / "config.json"), ()
+        config, assumptions = read_config(path / "config.json", "vae"), ()
+    if class_name:
+        config = {**config, "_class_name": class_name}
     _check_class(path, config)
     return VaeInfo(
         path=path,
         weights=weights,
-        class_name=str(config.get("_class_name")),
+        class_name=str(config["_class_name"]),
         config=config,
         latent_channels=config.get("latent_channels", 4),
         scaling_factor=scaling_factor(config),
         vae_scale_factor=_scale_factor(config),
         parameters=sum(math.prod(tensor.shape) for tensor in header.tensors.values()),
-        bytes=weights.stat().st_size,
+        bytes=weights.bytes,
         dtypes=_dtypes(header),
         assumptions=assumptions,
     )
@@ -83,14 +96,16 @@ def read_vae(path: Path, weights: Path, model_vae_config: Mapping[str, Any]) -> 
 def scaling_factor(config: Mapping[str, Any]) -> float:
     """Return the factor that the VAE's latents are multiplied by for the UNet."""
     default = 1.0 if config.get("_class_name") == "AutoencoderTiny" else SD_SCALING_FACTOR
-    return float(config.get("scaling_factor", default))
+    value = config.get("scaling_factor", default)
+    return default if value is None else float(value)
 
 
 def _check_class(path: Path, config: Mapping[str, Any]) -> None:
     class_name = config.get("_class_name")
     if class_name not in VAE_CLASSES:
+        name = class_name if isinstance(class_name, str) else shorten(class_name)
         raise ModelError(
-            f"VAE: {path} is a {class_name}",
+            f"VAE: {path} is a {name}",
             code="model.vae",
             hint=f"it must be one of {', '.join(VAE_CLASSES)}",
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdcli.catalog.known_vaes import find_known_vae
+from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.hub import fetch_vae
-from sdcli.checkpoints.model_defaults import read_defaults, read_json
+from sdcli.checkpoints.model_defaults import read_defaults
+from sdcli.checkpoints.model_index import class_of
 from sdcli.checkpoints.vae_info import VaeInfo, find_mismatch, read_vae
-from sdcli.checkpoints.weights import check_weight_file, find_weight_file
+from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec
 
@@ -38,10 +40,14 @@ def read_selected_vae(spec: PipelineSpec, model_folder: Path) -> VaeInfo:
     Raises ModelError, UnsafeError and CorruptError.
     """
     path = fetch_vae(spec, model_folder)
-    weight_file = find_weight_file(path, "vae", spec.variant)
-    check_weight_file("vae", weight_file)
-    return read_vae(path, weight_file, _read_model_vae_config(model_folder))
+    is_own = path == model_folder / "vae"
+    return read_vae(
+        path,
+        find_weights(path, "vae", spec.variant),
+        _read_model_vae_config(model_folder),
+        class_of(model_folder, "vae") if is_own else None,
+    )
 
 
 def _read_model_vae_config(model_folder: Path) -> dict[str, object]:
-    return read_json(model_folder / "vae" / "config.json")
+    return read_config(model_folder / "vae" / "config.json", "vae")

@@ -4,64 +4,87 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
 from typing import Final
 
-from sdcli.checkpoints.safetensors_header import read_header
+from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
+from sdcli.checkpoints.weight_files import (
+    PICKLE_SUFFIXES,
+    STEMS,
+    WeightFiles,
+    choose_weight_file,
+)
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
-STEMS: Final[Mapping[str, str]] = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-}
-"""Component -> name of its weight file in Diffusers and Transformers, without suffixes."""
-
-PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
 _SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def choose_weight_file(names: Iterable[str], stem: str, variant: str | None) -> str | None:
-    """Return the safetensors file to load among a component's file names, or None.
+def find_weights(path: Path, component: str, variant: str | None) -> WeightFiles:
+    """Return the weights of the component in the folder `path`, or in `path` if it is a file.
 
-    The requested variant comes first, then the plain file, which is Diffusers' rule for partial
-    variants. A component with variants only gives the first of them, so that a repository with
-    nothing but fp16 works without an option.
-    """
-    candidates = sorted(
-        name for name in names if name.startswith(stem) and name.endswith(".safetensors")
-    )
-    preferred = [f"{stem}.{variant}.safetensors"] if variant else []
-    for name in (*preferred, f"{stem}.safetensors"):
-        if name in candidates:
-            return name
-    # non_ema holds the weights for further training, which draw worse. Names with more dots are
-    # shards of a file.
-    variants = [name for name in candidates if name.count(".") == 2 and "non_ema" not in name]
-    return variants[0] if variants else None
-
-
-def variant_of(name: str) -> str | None:
-    """Return the variant in a file name: `fp16` for `model.fp16.safetensors`, None without one."""
-    parts = name.split(".")
-    return parts[1] if len(parts) == 3 else None
-
-
-def find_weight_file(path: Path, component: str, variant: str | None) -> Path:
-    """Return the weight file of the component in the folder `path`, or `path` if it is a file.
-
-    Raises UnsafeError if there are only pickles, and ModelError if there are no weights.
+    Raises UnsafeError for pickles, ModelError if there are no weights or a shard is missing, and
+    CorruptError for a damaged index of shards.
     """
     if path.is_file():
-        return path
+        return WeightFiles(path=path, files=(path,))
     names = [child.name for child in path.iterdir()] if path.is_dir() else []
     name = choose_weight_file(names, STEMS[component], variant)
     if not name:
         raise _missing_weights_error(path, component, names)
-    return path / name
+    if name.endswith(".json"):
+        return _read_index(component, path / name, names)
+    _check_files(component, [path / name])
+    return WeightFiles(path=path / name, files=(path / name,))
+
+
+def _check_files(component: str, files: Sequence[Path]) -> None:
+    """Raise CorruptError for a pipe, a device or a folder, ModelError for a link to nothing."""
+    for file in files:
+        try:
+            check_regular_file(file)
+        except CorruptError as error:
+            raise CorruptError(f"{component}: {error.message}", code=error.code) from error
+        except OSError as error:
+            raise ModelError(
+                f"{component}: cannot read {file}: {error.strerror}",
+                code="model.incomplete",
+                hint="download the model again",
+            ) from error
+
+
+def _read_index(component: str, index: Path, names: Sequence[str]) -> WeightFiles:
+    tensors = read_json(index).get("weight_map")
+    if not (isinstance(tensors, dict) and tensors and _are_file_names(tensors.values())):
+        raise CorruptError(
+            f"{component}: {index}: weight_map is {shorten(tensors)}; it must map tensors to files "
+            "of the same folder",
+            code="model.corrupt",
+            hint="download the file again",
+        )
+    shards = sorted(set(tensors.values()))
+    for shard in shards:
+        if not shard.endswith(".safetensors"):
+            raise _pickle_error(component, index, f"points to {shorten(shard)}, not to safetensors")
+    missing = [shard for shard in shards if shard not in names]
+    if missing:
+        raise ModelError(
+            f"{component}: {index} names {', '.join(missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} missing",
+            code="model.incomplete",
+            hint="download the model again",
+        )
+    files = tuple(index.parent / shard for shard in shards)
+    _check_files(component, files)
+    return WeightFiles(path=index, files=files, tensors=tensors)
+
+
+def _are_file_names(values: Iterable[object]) -> bool:
+    # A separator of any system: the folder may be copied to another one.
+    return all(isinstance(value, str) and not re.search(r"[/\\:\0]", value) for value in values)
 
 
 def _missing_weights_error(
@@ -69,11 +92,7 @@ def _missing_weights_error(
 ) -> UnsafeError | ModelError:
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
-        return UnsafeError(
-            f"{component}: {folder / pickles[0]} is a pickle, which can run code when it is loaded",
-            code="model.pickle",
-            hint="use a model with .safetensors files, or convert it in a safe environment",
-        )
+        return _pickle_error(component, folder / pickles[0], "is a pickle")
     return ModelError(
         f"{component}: no .safetensors file in {folder}",
         code="model.incomplete",
@@ -81,14 +100,54 @@ def _missing_weights_error(
     )
 
 
-def check_weight_file(component: str, path: Path) -> None:
-    """Check with the header alone that the file is complete. Raises CorruptError."""
+def _pickle_error(component: str, path: Path, problem: str) -> UnsafeError:
+    return UnsafeError(
+        f"{component}: {path} {problem}, which can run code when it is loaded",
+        code="model.pickle",
+        hint="use a model with .safetensors files, or convert it in a safe environment",
+    )
+
+
+def check_weights(component: str, weights: WeightFiles) -> SafetensorsHeader:
+    """Check with the headers alone that all files are complete, and return their tensors.
+
+    The tensors of shards must be those of the index. Raises CorruptError.
+    """
     try:
-        read_header(path)
+        headers = {file.name: read_header(file) for file in weights.files}
     except CorruptError as error:
         raise CorruptError(
             f"{component}: {error.message}", code=error.code, hint=error.hint
         ) from error
+    if weights.tensors is not None:
+        _check_shards(component, weights.path, weights.tensors, headers)
+    return SafetensorsHeader(
+        tensors={
+            name: info for header in headers.values() for name, info in header.tensors.items()
+        },
+        metadata=next(iter(headers.values())).metadata,
+    )
+
+
+def _check_shards(
+    component: str,
+    index: Path,
+    tensors: Mapping[str, str],
+    headers: Mapping[str, SafetensorsHeader],
+) -> None:
+    """Raise CorruptError for a tensor that a shard lacks, or has without being in the index."""
+    listed = {(shard, tensor) for tensor, shard in tensors.items()}
+    present = {(shard, tensor) for shard, header in headers.items() for tensor in header.tensors}
+    for entries, problem in ((listed - present, "lacks"), (present - listed, "unexpectedly has")):
+        if entries:
+            shard, tensor = min(entries)
+            more = f" and {len(entries) - 1} more" if len(entries) > 1 else ""
+            raise CorruptError(
+                f"{component}: {index.parent / shard} {problem} {shorten(tensor)}{more}, "
+                f"by {index.name}",
+                code="model.corrupt",
+                hint="download the files again",
+            )
 
 
 class WeightHashes:
@@ -97,17 +156,17 @@ class WeightHashes:
     Hashing gigabytes takes seconds, which pass during the denoising.
     """
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
+    def __init__(self, weights: Mapping[str, WeightFiles]) -> None:
         self._digests: dict[str, str] = {}
-        self._files = files
+        self._weights = weights
         # A daemon, so that an interrupted run does not wait for it.
         self._thread = Thread(target=self._run, name="sdcli-hashes", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        for component, path in self._files.items():
+        for component, files in self._weights.items():
             try:
-                self._digests[component] = sha256(path)
+                self._digests[component] = hash_weights(files)
             except OSError:  # deleted after loading: the record then has no hash of it
                 continue
 
@@ -115,6 +174,17 @@ class WeightHashes:
         """Wait for the thread and return the hash of each component."""
         self._thread.join()
         return dict(self._digests)
+
+
+def hash_weights(weights: WeightFiles) -> str:
+    """Return one SHA-256 for all files of a component. Raises OSError.
+
+    Shards give the hash of the lines that `sha256sum` prints for them, in the order of their names.
+    """
+    if weights.tensors is None:
+        return sha256(weights.path)
+    lines = "".join(f"{sha256(file)}  {file.name}\n" for file in weights.files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -17,6 +17,16 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a field, e.g. --set steps=40."),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Hub id or folder of the model. Default: found by the recorded hash or name.",
+        show_default=False,
+    ),
+]
 Check = Annotated[
     bool, typer.Option("--check", help="Compare with the image; exit with code 10 if it differs.")
 ]
@@ -36,6 +46,7 @@ def replay(
     images: Images,
     set_: Set = None,
     check: Check = False,
+    model: Model = None,
     out: CheckedOut = None,
     force: flags.Force = False,
     json: flags.Json = False,
@@ -55,7 +66,7 @@ def replay(
     """
     from sdcli.workflows import replay as replays
 
-    recorded = replays.read_images(images, set_ or [])
+    recorded = replays.read_images(images, set_ or [], model)
     if check:
         return _verify_images(recorded, out, force, json)
     from sdcli.runner.deliver import run

@@ -50,7 +50,7 @@ def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFa
         folder = hub.fetch_model(replace(spec, offline=True))
         defaults = read_defaults(folder)
         for component in ("unet", "text_encoder"):
-            weights.find_weight_file(folder / component, component, spec.variant)
+            weights.find_weights(folder / component, component, spec.variant)
     except SdcliError as error:
         if not _may_be_downloaded(spec.model, spec, error):
             faults.append(("model", error))

@@ -38,7 +38,10 @@ class ResultWriter:
         )
         _check_companions(self._destination, options)
         self.latents = LatentsWriter(
-            self._destination.folder, options.save_latents, library_versions()
+            self._destination.folder,
+            options.save_latents,
+            library_versions(),
+            full_paths=options.record_paths,
         )
         self.jobs: JobStore | None = None
         if options.journal and self._destination.kind in ("folder", "numbered"):
@@ -69,6 +72,7 @@ class ResultWriter:
             self._destination,
             versions=library_versions(),
             metadata=self._options.metadata,
+            full_paths=self._options.record_paths,
         )
         _, latents = self._save_companions(image, lambda path: self._options.force)
         return image, latents
@@ -83,6 +87,7 @@ class ResultWriter:
             self._destination,
             versions=library_versions(),
             metadata=self._options.metadata,
+            full_paths=self._options.record_paths,
         )
         taken = self.jobs.take_path(result.job)
         image = SavedImage(path=str(taken.path), result=result)
@@ -104,7 +109,9 @@ class ResultWriter:
         base = Path(image.path)
         if self._options.sidecar:
             force = may_replace(base.with_suffix(companions.SIDECAR))
-            sidecar = record.write_sidecar(image, library_versions(), force=force)
+            sidecar = record.write_sidecar(
+                image, library_versions(), force=force, full_paths=self._options.record_paths
+            )
         force = may_replace(base.with_suffix(companions.LATENTS))
         return sidecar, self.latents.finish(image, force=force)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
 from typing import TextIO
 
 from sdcli.storage import files
@@ -44,6 +45,16 @@ def print_text(text: str) -> None:
     """Print text of several lines for people on stdout, with control characters escaped."""
     with files.os_errors_as_output_errors("stdout"):
         write_line(printable(text), sys.stdout)
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """Print an exception that is a bug, as Python does: an `excepthook`."""
+    import traceback as tracebacks
+
+    text = "".join(tracebacks.format_exception(kind, error, traceback))
+    sys.stderr.write(printable(text))
 
 
 def write_line(text: str, stream: TextIO) -> None:

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from sdcli.catalog.known_vaes import UNKNOWN_FAMILY, find_known_vae
-from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, read_json
+from sdcli.checkpoints.json_files import read_json
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.checkpoints.vae_info import VaeInfo, find_mismatch, read_vae, scaling_factor
+from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.errors import CorruptError, ModelError
 from tests.checkpoints.model_files import pack_zeros, write_model
 
 SD = {"_class_name": "AutoencoderKL", "scaling_factor": 0.18215}
+
+
+def single(path: Path) -> WeightFiles:
+    return WeightFiles(path=path, files=(path,))
 
 
 @pytest.fixture
@@ -26,7 +32,8 @@ def model(tmp_path):
 def vae(tmp_path) -> VaeInfo:
     """A VAE of the same shape."""
     return VaeInfo(
-        path=tmp_path, weights=tmp_path / "w.safetensors", class_name="AutoencoderKL", config=SD,
+        path=tmp_path, weights=single(tmp_path / "w.safetensors"),
+        class_name="AutoencoderKL", config=SD,
         latent_channels=4, scaling_factor=0.18215, vae_scale_factor=8, parameters=1, bytes=2,
         dtypes=("F16",),
     )  # fmt: skip
@@ -35,7 +42,7 @@ def vae(tmp_path) -> VaeInfo:
 def test_the_embedded_vae_is_described_by_its_files():
     folder = EMBEDDED_FOLDER / "vae"
     weights = folder / "diffusion_pytorch_model.safetensors"
-    info = read_vae(folder, weights, {})
+    info = read_vae(folder, single(weights), {})
     assert info.class_name == "AutoencoderKL"
     assert info.config == read_json(folder / "config.json")
     assert info.bytes == weights.stat().st_size
@@ -61,14 +68,14 @@ def test_other_classes_are_refused(tmp_path: Path):
     weights = tmp_path / "vae" / "w.safetensors"
     weights.write_bytes(pack_zeros({"x": (2,)}, {}))
     with pytest.raises(ModelError, match="AutoencoderDC"):
-        read_vae(tmp_path / "vae", weights, {})
+        read_vae(tmp_path / "vae", single(weights), {})
 
 
 def test_broken_weights_are_corrupt(tmp_path: Path):
     write_model(tmp_path)
     (tmp_path / "vae" / "w.safetensors").write_bytes(b"broken")
     with pytest.raises(CorruptError):
-        read_vae(tmp_path / "vae", tmp_path / "vae" / "w.safetensors", {})
+        read_vae(tmp_path / "vae", single(tmp_path / "vae" / "w.safetensors"), {})
 
 
 def test_the_models_own_vae_fits(model, vae):

@@ -16,7 +16,7 @@ from sdcli.errors import ModelError
 from sdcli.terminal import printing, tables
 from sdcli.terminal.console import Console
 from sdcli.terminal.dry_run_report import _format_job
-from sdcli.terminal.output import print_data, print_lines
+from sdcli.terminal.output import print_data, print_lines, print_traceback
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "a\x1b[31m\x9b2J\x07\u202eb"
@@ -39,6 +39,12 @@ DOORS: dict[str, Callable[[str], object]] = {
     "error": lambda text: Console().error(ModelError(text, code="model", hint=text)),
     "summary": lambda text: Console().summary(text),
 }
+
+
+def test_a_traceback_is_whole_and_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    error = ValueError(HOSTILE)
+    print_traceback(ValueError, error, None)
+    assert capsys.readouterr().err == f"ValueError: {SAFE}\n"
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -114,11 +120,10 @@ def printing_calls(path: Path) -> list[str]:
     ]
 
 
-def test_nothing_is_printed_outside_of_the_terminal_s_room() -> None:
-    folders = {"training"}
-    paths = [
-        path
-        for path in sorted((ROOT / "sdcli").rglob("*.py"))
-        if path.relative_to(ROOT / "sdcli").parts[0] not in folders
-    ]
-    assert [call for path in paths for call in printing_calls(path)] == []
+def test_nothing_is_printed_elsewhere() -> None:
+    """The training of the embedded model is a tool apart."""
+    package = ROOT / "sdcli"
+    door = package / "terminal" / "output.py"
+    paths = [path for path in sorted(package.rglob("*.py")) if path != door]
+    calls = [call for path in paths for call in printing_calls(path)]
+    assert [call for call in calls if not call.startswith("sdcli/training/")] == []

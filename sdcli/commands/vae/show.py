@@ -33,15 +33,16 @@ def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) ->
       sdcli vae show ./vae-ft-mse-840000-ema-pruned.safetensors
     """
     from sdcli.catalog.known_vaes import find_known_vae
+    from sdcli.checkpoints.component_configs import read_config
     from sdcli.checkpoints.hub import fetch_model
-    from sdcli.checkpoints.model_defaults import read_defaults, read_json
+    from sdcli.checkpoints.model_defaults import read_defaults
     from sdcli.checkpoints.vae_info import find_mismatch
     from sdcli.checkpoints.vae_selection import read_selected_vae
 
     spec = PipelineSpec(model=model, vae=name, offline=True)
     folder = fetch_model(spec)
     info = read_selected_vae(spec, folder)
-    model_config = read_json(folder / "vae" / "config.json")
+    model_config = read_config(folder / "vae" / "config.json", "vae")
     mismatch = find_mismatch(info, model_config, read_defaults(folder), find_known_vae(name))
     document = _to_document(info) | {
         "model": model,
@@ -54,7 +55,7 @@ def _to_document(info: VaeInfo) -> dict[str, Any]:
     return {
         "schema": "sdcli/vae/1",
         "path": str(info.path),
-        "weights": str(info.weights),
+        "weights": str(info.weights.path),
         "class": info.class_name,
         "latent_channels": info.latent_channels,
         "scaling_factor": info.scaling_factor,

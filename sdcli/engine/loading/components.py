@@ -2,56 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sdcli.checkpoints import weights
+from sdcli.checkpoints.weight_files import WeightFiles
+from sdcli.engine.loading.class_configs import reduce_config
+from sdcli.engine.loading.staging import staged
 from sdcli.engine.runtime import memory
-from sdcli.errors import CorruptError
+from sdcli.errors import CorruptError, SdcliError
 
 
-def load_component(name: str, cls: Any, folder: Path, file: Path, dtype: torch.dtype) -> Any:
-    """Load the component `name` of the class `cls` from `folder`, with the weights in `file`.
+def load_component(
+    name: str,
+    cls: Any,
+    config_file: Path,
+    config: Mapping[str, Any],
+    files: WeightFiles,
+    dtype: torch.dtype,
+) -> Any:
+    """Load the component `name` of the class `cls` from exactly these files.
 
-    Raises CorruptError.
+    `config` is the checked contents of `config_file`. Raises CorruptError.
     """
-    with loading_errors_as_corrupt_errors(name, folder):
+    with (
+        staged(name, reduce_config(cls, config, config_file), files) as folder,
+        loading_errors_as_corrupt_errors(name, config_file.parent, folder),
+    ):
         model, loading_info = cls.from_pretrained(
             folder,
             dtype=dtype,
-            variant=weights.variant_of(file.name),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
         )
-    check_complete(name, file, model, sorted(loading_info["missing_keys"]))
+    check_complete(name, files.path, model, sorted(loading_info["missing_keys"]))
     # Each entry is (tensor name, shape in the file, shape in the model).
     mismatched = sorted(str(entry[0]) for entry in loading_info["mismatched_keys"])
     if mismatched:
         raise corrupt_component_error(
-            name, file, f"has another shape of {mismatched[0]}" + _and_others(mismatched)
+            name, files.path, f"has another shape of {mismatched[0]}" + _and_others(mismatched)
         )
     return model
 
 
 @contextmanager
-def loading_errors_as_corrupt_errors(name: str, path: Path) -> Iterator[None]:
-    """Translate the errors that libraries raise for a bad file at `path` into CorruptError."""
+def loading_errors_as_corrupt_errors(
+    name: str, path: Path, loaded_from: Path | None = None
+) -> Iterator[None]:
+    """Translate whatever libraries raise for a bad file at `path` into CorruptError.
+
+    `loaded_from` is the path that the library knows, and that its messages name.
+    """
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise corrupt_component_error(name, path, _first_line(error)) from error
+    except SdcliError:
+        raise
     except NotImplementedError as error:
         # torch: "Cannot copy out of meta tensor", of a tensor that the file doesn't have.
         raise corrupt_component_error(name, path, "lacks tensors of its layout") from error
-    except RuntimeError as error:
-        if memory.is_out_of_memory(error):
+    # A library given a file that it does not expect raises anything, from AssertionError to the
+    # ZeroDivisionError of a group normalization. Interrupts are no Exception.
+    except Exception as error:
+        if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
-        raise corrupt_component_error(name, path, _first_line(error)) from error
+        problem = _first_line(error).replace(str(loaded_from), str(path))
+        raise corrupt_component_error(name, path, problem) from error
 
 
 def check_complete(name: str, file: Path, model: Any, missing: list[str]) -> None:

@@ -13,14 +13,19 @@ import diffusers
 import torch
 import transformers
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
 from sdcli.checkpoints import weights
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.config_sizes import check_sizes, check_text_width
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
+from sdcli.checkpoints.model_index import find_notes
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
+from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component, loading_errors_as_corrupt_errors
+from sdcli.engine.loading.tokenizer import load_tokenizer
 from sdcli.engine.loading.vae import build_vae
 from sdcli.engine.runtime import devices, memory
 from sdcli.engine.runtime.lazy_import import import_seconds
@@ -84,10 +89,11 @@ def load(
     started = time.perf_counter()
     # Raises ModelError for a folder without a supported model, before anything large is read.
     read_defaults(folder)
+    check_text_width(folder)
     vae, notes = select_vae(spec, folder)
     files = _find_weight_files(folder, vae, spec)
     with memory.out_of_memory_as_device_error(spec.model, device):
-        pipeline = _build_pipeline(folder, vae, files, dtype, device, like)
+        pipeline, file_notes = _build_pipeline(folder, vae, files, dtype, device, like)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -99,7 +105,7 @@ def load(
         hashes=weights.WeightHashes(files),
         memory=memory.MemoryModel(device),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
-        notes=notes,
+        notes=(*notes, *file_notes),
     )
 
 
@@ -108,14 +114,15 @@ def _disable_progress_bars() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, Path]:
-    """Return the checked weight file of each component. Raises ModelError and its relatives."""
-    files = {name: weights.find_weight_file(folder / name, name, spec.variant) for name in _CLASSES}
-    for name, path in files.items():
-        weights.check_weight_file(name, path)
+def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, WeightFiles]:
+    """Return the checked weights of each component. Raises ModelError and its relatives."""
+    files = {name: weights.find_weights(folder / name, name, spec.variant) for name in _CLASSES}
+    for name, component_files in files.items():
+        header = weights.check_weights(name, component_files)
+        check_sizes(name, folder / name / "config.json", header)
     files["vae"] = vae.weights
     # Like Diffusers, accept a model that has the variant of some components only.
-    variants = {weights.variant_of(path.name) for path in files.values()}
+    variants = {component_files.variant for component_files in files.values()}
     if spec.variant and spec.variant not in variants:
         raise ModelError(
             f"{spec.model} has no variant {spec.variant!r}",
@@ -128,42 +135,37 @@ def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[s
 def _build_pipeline(
     folder: Path,
     vae: VaeInfo,
-    files: Mapping[str, Path],
+    files: Mapping[str, WeightFiles],
     dtype: torch.dtype,
     device: torch.device,
     like: LoadedPipeline | None,
-) -> Any:
+) -> tuple[Any, tuple[str, ...]]:
+    """Build the pipeline, and return sentences about its files for the user."""
     if like:
-        components = {name: getattr(like.pipeline, name) for name in _CLASSES}
+        components = {name: getattr(like.pipeline, name) for name in (*_CLASSES, "tokenizer")}
+        notes: tuple[str, ...] = ()
     else:
         components = {
-            name: load_component(name, cls, folder / name, files[name], dtype).to(device)
+            name: _load(name, cls, folder, files[name], dtype).to(device)
             for name, cls in _CLASSES.items()
         }
-    with warnings.catch_warnings():
+        positions = components["text_encoder"].config.max_position_embeddings
+        components["tokenizer"], notes = load_tokenizer(folder, positions)
+    with warnings.catch_warnings(), loading_errors_as_corrupt_errors("model", folder):
         # The constructor corrects scheduler files from before 2023, and warns about it.
         warnings.filterwarnings("ignore", "The configuration file of th", FutureWarning)
         pipeline = StableDiffusionPipeline(
             **components,
             vae=build_vae(vae, folder, dtype).to(device),
-            tokenizer=like.pipeline.tokenizer if like else _load_tokenizer(folder),
             scheduler=like.base_scheduler if like else load_scheduler(folder),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return pipeline, (*find_notes(folder), *notes)
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    files = {path.name for path in (folder / "tokenizer").glob("*.*")}
-    # Without these files Transformers silently builds a tokenizer with an empty vocabulary.
-    if "tokenizer.json" not in files and not {"vocab.json", "merges.txt"} <= files:
-        raise ModelError(
-            f"tokenizer: neither tokenizer.json nor vocab.json and merges.txt in {folder}",
-            code="model.incomplete",
-            hint="download the model again",
-        )
-    with loading_errors_as_corrupt_errors("tokenizer", folder / "tokenizer"):
-        return CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+def _load(name: str, cls: Any, folder: Path, files: WeightFiles, dtype: torch.dtype) -> Any:
+    config_file = folder / name / "config.json"
+    return load_component(name, cls, config_file, read_config(config_file, name), files, dtype)

@@ -27,13 +27,17 @@ def write_image(
     *,
     versions: Mapping[str, str],
     metadata: bool = True,
+    full_paths: bool = False,
 ) -> SavedImage:
     """Write the image of a result atomically, with its record unless `metadata` is False.
 
+    `full_paths` is that of `make_record`.
     Raises OutputError, and BrokenPipeError when the reader has closed stdout.
     """
     started = time.perf_counter()
-    data = image_bytes(result, destination, versions=versions, metadata=metadata)
+    data = image_bytes(
+        result, destination, versions=versions, metadata=metadata, full_paths=full_paths
+    )
     if destination.archive:
         destination.archive.add(job_file_name(result.job, destination), data)
         path = files.STDOUT
@@ -48,9 +52,10 @@ def image_bytes(
     *,
     versions: Mapping[str, str],
     metadata: bool = True,
+    full_paths: bool = False,
 ) -> bytes:
     """Return the bytes that `write_image` writes."""
-    record = make_record(result, versions) if metadata else None
+    record = make_record(result, versions, full_paths=full_paths) if metadata else None
     return encode_image(result.pixels, destination.suffix, record)
 
 

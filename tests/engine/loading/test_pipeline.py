@@ -133,7 +133,11 @@ def test_garbage_in_a_header_and_a_git_lfs_pointer(model_copy: Copy) -> None:
         ("model_index.json", '{"_class_name": "FluxPipeline"}', ModelError),
         ("tokenizer/tokenizer.json", "{", CorruptError),
         (WEIGHTS["unet"], None, ModelError),
-        ("scheduler/scheduler_config.json", '{"_class_name": "os"}', ModelError),
+        (
+            "model_index.json",
+            '{"_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "os"]}',
+            ModelError,
+        ),
     ],
 )
 def test_broken_and_missing_files(

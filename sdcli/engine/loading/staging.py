@@ -1,0 +1,64 @@
+"""Lay out the verified files of a component in a folder of their own, to load them from there.
+
+Diffusers and Transformers choose among the files of a folder themselves: an index of shards or a
+pickle beside the verified file would be loaded in its place, and keys of a configuration can name
+code. In the folder that is made here, there is nothing else to choose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sdcli.checkpoints.weight_files import STEMS, WeightFiles
+
+
+@contextmanager
+def staged(
+    name: str, config: Mapping[str, Any], weights: WeightFiles | None = None
+) -> Iterator[Path]:
+    """Make a temporary folder with the configuration of a component and links to its weights.
+
+    The weights lose their variant there. Without `weights`, the folder has the configuration only.
+    """
+    with staged_files({"config.json": json.dumps(config).encode()}) as folder:
+        if weights:
+            _link_weights(folder, STEMS[name], weights)
+        yield folder
+
+
+@contextmanager
+def staged_files(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """Make a temporary folder with files of these names and contents."""
+    with TemporaryDirectory(prefix="sdcli-", ignore_cleanup_errors=True) as name:
+        for file, data in files.items():
+            (Path(name) / file).write_bytes(data)
+        yield Path(name)
+
+
+def _link_weights(folder: Path, stem: str, weights: WeightFiles) -> None:
+    if weights.tensors is None:
+        _link(weights.path, folder / f"{stem}.safetensors")
+        return
+    for file in weights.files:
+        _link(file, folder / file.name)
+    index = {"metadata": {}, "weight_map": dict(weights.tensors)}
+    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+
+
+def _link(source: Path, target: Path) -> None:
+    source = source.resolve()
+    # Windows gives symbolic links to administrators only, and hard links within one drive.
+    for link in (os.symlink, os.link):
+        try:
+            link(source, target)
+        except OSError:
+            continue
+        return
+    shutil.copyfile(source, target)

@@ -1,0 +1,99 @@
+"""Load the tokenizer of a model from the checked contents of its known files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from transformers import CLIPTokenizer
+
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.json_files import read_bytes, read_json
+from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
+from sdcli.engine.loading.staging import staged_files
+from sdcli.errors import CorruptError, ModelError
+
+_CONFIG: Final = "tokenizer_config.json"
+_JSON_FILES: Final = (
+    "tokenizer.json",
+    "vocab.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+_TEXT_FILES: Final = ("merges.txt",)
+_CONFIG_KEYS: Final = frozenset(
+    {
+        "add_prefix_space",
+        "added_tokens_decoder",
+        "additional_special_tokens",
+        "bos_token",
+        "clean_up_tokenization_spaces",
+        "do_lower_case",
+        "eos_token",
+        "errors",
+        "extra_special_tokens",
+        "model_max_length",
+        "pad_token",
+        "padding_side",
+        "split_special_tokens",
+        "tokenizer_class",
+        "truncation_side",
+        "unk_token",
+    }
+)
+"""Keys of tokenizer_config.json that describe the tokenizer, and name no code and no file."""
+
+
+def load_tokenizer(folder: Path, positions: int) -> tuple[Any, tuple[str, ...]]:
+    """Load the tokenizer in the model's `folder`, and return sentences about it for the user.
+
+    `positions` is the number of tokens that the text encoder takes, which limits those of the
+    tokenizer. Raises ModelError or CorruptError.
+    """
+    path = folder / "tokenizer"
+    files = _read_files(path)
+    with (
+        staged_files(files) as staged_folder,
+        loading_errors_as_corrupt_errors("tokenizer", path, staged_folder),
+    ):
+        tokenizer = CLIPTokenizer.from_pretrained(staged_folder, local_files_only=True)
+        length = int(tokenizer.model_max_length)
+    if length <= positions:
+        return tokenizer, ()
+    # Transformers stands a number of 31 digits in for a missing limit.
+    tokenizer.model_max_length = positions
+    return tokenizer, (
+        f"tokenizer: no usable model_max_length; the text encoder's {positions} tokens are used",
+    )
+
+
+def _read_files(path: Path) -> dict[str, bytes]:
+    """Return the contents of the known files. Raises ModelError without a vocabulary."""
+    names = {name for name in (*_JSON_FILES, *_TEXT_FILES, _CONFIG) if (path / name).exists()}
+    # Without these files Transformers silently builds a tokenizer with an empty vocabulary.
+    if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
+        raise ModelError(
+            f"tokenizer: neither tokenizer.json nor vocab.json and merges.txt in {path.parent}",
+            code="model.incomplete",
+            hint="download the model again",
+        )
+    contents: dict[str, Any] = {n: read_json(path / n) for n in _JSON_FILES if n in names}
+    _check_vocabulary(path, contents)
+    if _CONFIG in names:
+        config = read_config(path / _CONFIG, "tokenizer")
+        contents[_CONFIG] = {key: config[key] for key in config if key in _CONFIG_KEYS}
+    files = {name: json.dumps(content).encode() for name, content in contents.items()}
+    return files | {name: read_bytes(path / name) for name in _TEXT_FILES if name in names}
+
+
+def _check_vocabulary(path: Path, contents: Mapping[str, Any]) -> None:
+    for name in ("vocab.json", "added_tokens.json"):
+        # The library counts with 32 bits, and makes room for the largest number.
+        if not all(type(i) is int and 0 <= i < 1 << 24 for i in contents.get(name, {}).values()):
+            raise CorruptError(
+                f"{path / name}: a token has no usable number",
+                code="model.corrupt",
+                hint="download the file again",
+            )

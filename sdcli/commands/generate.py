@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -26,7 +27,6 @@ from sdcli.terminal.printing import print_path
 from sdcli.text_decoding import LINE, NUL
 
 STDIN = "-"
-_LONGEST_NAME: Final = 256
 
 Prompts = Annotated[
     list[str],
@@ -106,7 +106,8 @@ def _warn_about_arguments(prompts: list[str], verbosity: int) -> None:
             f"sdcli generate {shlex.quote(' '.join(prompts))}"
         )
     for prompt in prompts:
-        if Path(prompt).suffix and len(prompt) < _LONGEST_NAME and Path(prompt).is_file():
+        # Unlike Path.is_file, this raises nothing for text that cannot be a path.
+        if Path(prompt).suffix and os.path.isfile(prompt):
             verb = "batch" if Path(prompt).suffix.lower()[1:] in EXTENSIONS else "inspect"
             console.warn(f"{prompt} is drawn as a prompt; to read it: sdcli {verb} {prompt}")
 

@@ -9,7 +9,7 @@ import typer
 
 from sdcli import docs
 from sdcli.commands.options import flags
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.terminal.printing import print_document
 
 SCHEMA = "sdcli/help/1"
@@ -109,7 +109,7 @@ def _unknown_topic_error(context: typer.Context, words: list[str]) -> UsageError
     commands = context.find_root().command.commands  # type: ignore[attr-defined]  # a group
     near = did_you_mean(_topic_name(name), [*docs.TOPICS, *commands])
     return UsageError(
-        f"no topic {name!r} in the manual",
+        f"no topic {quoted(name)} in the manual",
         code="usage.topic",
         hint=near or "sdcli help lists the topics; sdcli help --search WORD searches them",
     )
@@ -120,7 +120,7 @@ def _print_matches(search: str, words: list[str], json: bool) -> None:
     for topic in topics:
         if topic not in docs.TOPICS:
             raise UsageError(
-                f"no topic {topic!r} in the manual",
+                f"no topic {quoted(topic)} in the manual",
                 code="usage.topic",
                 hint=did_you_mean(topic, docs.TOPICS) or "sdcli help lists the topics",
             )
@@ -132,7 +132,7 @@ def _print_matches(search: str, words: list[str], json: bool) -> None:
         print_document({"schema": SCHEMA, "search": search, "matches": rows}, json=True)
     elif not matches:
         raise UsageError(
-            f"the manual does not contain {search!r}",
+            f"the manual does not contain {quoted(search)}",
             code="usage.search",
             hint="search for a part of the word, or list the topics: sdcli help",
         )

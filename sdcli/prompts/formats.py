@@ -28,7 +28,7 @@ _READERS: Final[dict[str, tuple[str, str]]] = {
 """Format to the module in `readers` and the function that reads it."""
 
 _OTHER_EXTENSIONS: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
-EXTENSIONS: Final = frozenset({*_READERS, *_OTHER_EXTENSIONS})
+EXTENSIONS: Final = frozenset({*get_args(Format), *_OTHER_EXTENSIONS})
 """The file extensions of prompt files, without the dot."""
 
 _EXPORT: Final = "export the sheet as CSV, and give that file"

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.prompts.wildcard_syntax import protect_text, restore_text
 from sdcli.regular_file import read_regular
 from sdcli.syntax_errors import JSON, TOO_DEEP, YAML, plain_words
@@ -184,10 +184,10 @@ def _named_lists(
             yield from _named_lists(value, parts, path)
         elif isinstance(value, list | str):
             items = [value] if isinstance(value, str) else value
-            place = f"{path}: {name!r}"
+            place = f"{path}: {quoted(name)}"
             yield name, [_document_value(item, place) for item in items if item]
         elif value is not None:
-            raise UsageError(f"{path}: {name!r} is not a list of texts", code=CODE)
+            raise UsageError(f"{path}: {quoted(name)} is not a list of texts", code=CODE)
 
 
 def _document_value(item: object, place: str) -> ListValue:

@@ -227,7 +227,7 @@ def test_usage_errors(run_cli, tmp_path, argv, words):
     write(tmp_path, "a.txt", "a cat")
     write(tmp_path, "b.txt", "a __x__")
     write(tmp_path, "c.csv", "seed,prompt\n1,a __x__\n")
-    (tmp_path / "u.txt").write_bytes("a cat".encode("utf-16"))
+    (tmp_path / "u.txt").write_bytes(b"\xff a cat")
     ran = run_cli("batch", *argv)
     assert ran.code == ExitCode.USAGE
     assert ran.stdout == ""

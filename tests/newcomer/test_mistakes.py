@@ -284,10 +284,10 @@ def test_a_key_of_the_configuration_is_answered(run_cli, tmp_path, text, hint):
 
 
 def test_verbose_tells_the_setup_and_the_seconds(run_cli):
-    ran = run_cli("generate", "a cat", "a dog", "--steps", "2", "-s", "ddim", "-v")
+    ran = run_cli("generate", "a cat", "a dog", "--steps", "10", "-s", "ddim", "-v")
     setup, first, second = ran.stderr.splitlines()
     assert "model embedded, device cpu, dtype float32, scheduler DDIM" in setup
-    assert "2 steps" in setup
+    assert "10 steps" in setup
     assert all(f" {phase} " in first for phase in ("load", "encode", "denoise", "decode", "save"))
     assert " load " not in second
 

@@ -14,12 +14,16 @@ from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.paths import home_folder
+from sdcli.regular_file import read_regular, special_kind
 
 FILE_NAME: Final = "sdcli.toml"
 VARIABLE_PREFIX: Final = "SDCLI_"
 _CODE: Final = "usage.config"
 _HUGE: Final = 10**40
 PROFILE: Final = "profile"
+MAX_PIXELS: Final = "max_pixels"
+_NOT_OPTIONS: Final = (PROFILE, MAX_PIXELS)
+"""Names of variables that have no option: they are read where they apply."""
 
 Commands = Mapping[str, frozenset[str]]
 """The options of each command, by their parameter names: `batch_size`."""
@@ -82,14 +86,17 @@ def config_files() -> list[Path]:
     home = home_folder()
     folder = os.environ.get("XDG_CONFIG_HOME") or (home and home / ".config")
     users = [Path(folder) / "sdcli" / FILE_NAME] if folder else []
-    return [path for path in (*users, Path(FILE_NAME)) if _is_file(path)]
+    return [path for path in (*users, Path(FILE_NAME)) if _exists(path)]
 
 
-def _is_file(path: Path) -> bool:
-    """Whether there is such a file; a folder that can't be searched, as HOME may be, has none."""
+def _exists(path: Path) -> bool:
+    """Whether there is a file, or a pipe or device in its place, to be refused when it is read."""
     try:
-        return path.is_file()
+        kind = special_kind(path)
+        # A link to /dev/null is the customary way to switch a configuration file off.
+        return path.is_file() if kind in (None, "a folder") else path.resolve() != Path(os.devnull)
     except OSError:
+        # A folder that can't be searched, as HOME may be, has no settings.
         return False
 
 
@@ -112,7 +119,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     from sdcli.text_decoding import decode_text
 
     try:
-        text = decode_text(path.read_bytes(), str(path), code=_CODE)
+        text = decode_text(read_regular(path), str(path), code=_CODE)
     except OSError as error:
         reason = error.strerror or "unknown error"
         hint = "make it readable, or remove it"
@@ -174,7 +181,7 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
     options = frozenset().union(*commands.values())
     for name, value in sorted(os.environ.items()):
         option = name.removeprefix(VARIABLE_PREFIX).lower()
-        if not name.startswith(VARIABLE_PREFIX) or option == PROFILE:
+        if not name.startswith(VARIABLE_PREFIX) or option in _NOT_OPTIONS:
             continue
         if option not in options:
             hint = did_you_mean(option, options)

@@ -30,7 +30,7 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags", "shard", "field_checks"},
+    {"catalog", "numerics", "flags", "shard", "field_checks", "regular_file"},
     {"paths", "text_decoding", "syntax_errors"},
     {"errors", "versions", "field_info"},
 )

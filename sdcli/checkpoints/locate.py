@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
 from sdcli.checkpoints.weights import PICKLE_SUFFIXES
 from sdcli.errors import ModelError, UnsafeError, did_you_mean
 from sdcli.paths import expand_user
+from sdcli.regular_file import refuse_special_files, special_kind
 from sdcli.request import EMBEDDED
 
 Kind = Literal["model", "VAE"]
+
+_COMPONENT_FOLDERS: Final = (
+    "unet", "vae", "vae_tiny", "text_encoder", "tokenizer", "scheduler", "safety_checker",
+    "feature_extractor",
+)  # fmt: skip
+
+_MODEL_SUFFIXES: Final = (".json", ".txt", ".safetensors", *PICKLE_SUFFIXES)
 
 
 def find_local(name: str, kind: Kind) -> Path | None:
@@ -22,10 +30,17 @@ def find_local(name: str, kind: Kind) -> Path | None:
     """
     path = expand_user(name)
     if path.is_dir():
+        _check_folder(path)
         return path
     if path.is_file():
         _check_single_file(path, kind)
         return path
+    if special := special_kind(path):
+        raise ModelError(
+            f"{path} is {special}, not a {kind}",
+            code="model.not_a_file",
+            hint="use a folder or a Hugging Face id",
+        )
     return None
 
 
@@ -50,6 +65,16 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         hint=did_you_mean(name, names)
         or "use a folder, a Hugging Face id such as owner/name, or omit the option",
     )
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise ModelError if a pipe, socket or device has the place of a file of the model.
+
+    The libraries that load the model would wait for it.
+    """
+    for path in (folder, *(folder / name for name in _COMPONENT_FOLDERS)):
+        if path.is_dir():
+            refuse_special_files(path, _MODEL_SUFFIXES, ModelError, "model.not_a_file")
 
 
 def _check_single_file(path: Path, kind: Kind) -> None:

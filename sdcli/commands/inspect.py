@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ from sdcli.errors import UsageError
 from sdcli.paths import expand_user
 from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.terminal.printing import print_document
+
+if TYPE_CHECKING:
+    from sdcli.interop.foreign_record import ForeignRecord
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SHOWN_APART = ("schema", "request", "pixels", "scheduler")
@@ -48,8 +52,8 @@ def inspect(
 ) -> None:
     """Show the metadata of an image, a latents file or a model.
 
-    Also reads images made by A1111, ComfyUI, InvokeAI, Fooocus, NovelAI, mflux, dgenerate
-    and stable-diffusion.cpp.
+    Also reads images made by A1111, ComfyUI, SwarmUI, InvokeAI, Fooocus, NovelAI, Draw
+    Things, mflux, dgenerate and stable-diffusion.cpp.
 
     \b
     Examples:
@@ -94,23 +98,40 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     if record := document["record"]:
         return document, facts | _record_facts(record)
     from sdcli.interop.export import to_request_fields, unmapped_fields
-    from sdcli.interop.readers import describe_unreadable, read_foreign
+    from sdcli.interop.readers import describe_unreadable, read_foreign, unread_texts
 
     foreign = read_foreign(path, document["parameters"])
     if foreign is None:
-        return document, facts | {
-            "record": describe_unreadable(path) or document["parameters"] or _NONE
-        }
+        unread = {"unread": unread_texts(path)}
+        return document | unread, facts | {"record": describe_unreadable(path) or _NONE}
     fields, unmapped = to_request_fields(foreign)
     unmapped |= unmapped_fields(foreign)
-    summary = {"generator": foreign.generator, "request": fields, "left": unmapped}
+    not_found = _not_found(foreign)
+    summary = {
+        "generator": foreign.generator,
+        "request": fields,
+        "left": unmapped,
+        "not_found": not_found,
+        "doubts": list(foreign.doubts),
+    }
     facts |= {"made by": foreign.generator, **fields}
+    facts |= {name: f"not found: {place}" for name, place in not_found.items()}
+    facts |= {f"doubt {n}": doubt for n, doubt in enumerate(foreign.doubts, 1)}
     return document | {"foreign": summary}, facts | {f"({k})": v for k, v in unmapped.items()}
+
+
+def _not_found(foreign: ForeignRecord) -> dict[str, str]:
+    """The fields that the metadata does not tell, with the reasons; for a prompt always one."""
+    from sdcli.interop.export import missing_prompt
+
+    missing = missing_prompt(foreign)
+    prompt = {"prompt": missing.removeprefix("prompt not found: ")} if missing else {}
+    return prompt | dict(foreign.not_found)
 
 
 def _print_reproduction(path: Path, as_command: bool) -> None:
     """Print the image's request on one line, and on stderr what could not be mapped to it."""
-    from sdcli.interop.export import to_command, to_prompt_line, to_request_fields, unmapped_fields
+    from sdcli.interop.export import to_command, to_prompt_line
     from sdcli.interop.readers import describe_unreadable, read_foreign
     from sdcli.storage.images.codec import read_image_info
     from sdcli.storage.metadata import record
@@ -121,8 +142,7 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
     if document["record"]:
         request = record.record_request(document["record"], path).to_dict()
     elif foreign := read_foreign(path, document["parameters"]):
-        request, unmapped = to_request_fields(foreign)
-        _warn_unmapped(unmapped, unmapped_fields(foreign))
+        request = _foreign_request(path, foreign)
     else:
         unread = describe_unreadable(path)
         raise UsageError(
@@ -133,11 +153,32 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
     typer.echo(to_command(request) if as_command else to_prompt_line(request))
 
 
-def _warn_unmapped(skipped: Mapping[str, object], extra: Mapping[str, str]) -> None:
-    """Warn about settings of another program that are not part of the request."""
+def _foreign_request(path: Path, foreign: ForeignRecord) -> dict[str, Any]:
+    """The fields of another program's record. Raises UsageError if its prompt is not found."""
+    from sdcli.interop.export import missing_prompt, to_request_fields, unmapped_fields
+
+    if missing := missing_prompt(foreign):
+        raise UsageError(
+            f"{path}: {missing}",
+            code="inspect.no_prompt",
+            hint=f"sdcli inspect {shlex.quote(str(path))} shows the rest of its settings",
+        )
+    request, skipped = to_request_fields(foreign)
+    _warn_unmapped(foreign, skipped, unmapped_fields(foreign))
+    return request
+
+
+def _warn_unmapped(
+    foreign: ForeignRecord, skipped: Mapping[str, object], extra: Mapping[str, str]
+) -> None:
+    """Warn about settings of another program that are not part of the request, and doubts."""
     from sdcli.interop.foreign_record import shorten
     from sdcli.terminal.console import Console
 
+    for doubt in foreign.doubts:
+        Console().warn(doubt)
+    for name, place in foreign.not_found.items():
+        Console().warn(f"not found: {name}: {place}")
     for name, value in skipped.items():
         Console().warn(f"skipped: {name} {value}")
     settings = [

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from sdcli.interop.comfyui_graph import Graph, Node
+from sdcli.interop.comfyui_prompt import TEXT_INPUTS, find_prompt
+from sdcli.interop.comfyui_text import Missing
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 
 _PART_INPUTS: Final = ("noise", "guider", "sampler", "sigmas")
 """Inputs of a sampler whose settings are separate nodes."""
-_TEXT_INPUTS: Final = ("text", "text_g", "text_l", "clip_l", "t5xxl", "prompt")
-_NO_TEXT: Final = frozenset(
-    {"clip", "model", "vae", "image", "pixels", "latent", "latent_image", "samples", "control_net"}
-)
-"""Inputs behind which there is no prompt."""
 _MODEL_INPUTS: Final = ("ckpt_name", "unet_name", "model_name")
 _SETTINGS: Final = frozenset(
     {
@@ -22,9 +19,10 @@ _SETTINGS: Final = frozenset(
         "noise_seed",
         "steps",
         "cfg",
+        "cfg_conds",
         "sampler_name",
         "scheduler",
-        *_TEXT_INPUTS,
+        *TEXT_INPUTS,
         *_MODEL_INPUTS,
     }
     | {"control_after_generate"}
@@ -60,12 +58,15 @@ def read_comfyui(text: str) -> ForeignRecord | None:
         return None
     width, height = _find_size(graph, sampler)
     vaes = (graph.text(node, "vae_name") for node in graph.nodes.values())
+    sides = {
+        "prompt": find_prompt(graph, sampler, "positive"),
+        "negative_prompt": find_prompt(graph, sampler, "negative"),
+    }
     fields: dict[str, object] = {
-        "prompt": _find_prompt(graph, sampler, "positive"),
-        "negative_prompt": _find_prompt(graph, sampler, "negative"),
-        "scheduler": _find_scheduler(graph, sampler),
+        **{name: text for name, text in sides.items() if not isinstance(text, Missing)},
+        **_find_scheduler(graph, sampler),
         "num_inference_steps": graph.number(sampler, "steps", via=_PART_INPUTS),
-        "guidance_scale": graph.number(sampler, "cfg", via=_PART_INPUTS),
+        "guidance_scale": graph.number(sampler, "cfg", "cfg_conds", via=_PART_INPUTS),
         "seed": graph.number(sampler, "seed", "noise_seed", via=_PART_INPUTS),
         "width": width,
         "height": height,
@@ -73,33 +74,15 @@ def read_comfyui(text: str) -> ForeignRecord | None:
         "model": graph.text(sampler, *_MODEL_INPUTS, via=("model", "guider")),
         "vae": next(filter(None, vaes), None),
     }
-    return ForeignRecord(generator="ComfyUI", fields=fields, extra=_find_extra(graph, sampler))
+    return ForeignRecord(
+        generator="ComfyUI",
+        fields=fields,
+        extra=_find_extra(graph, sampler),
+        not_found={name: t.place for name, t in sides.items() if isinstance(t, Missing)},
+    )
 
 
-def _find_prompt(graph: Graph, sampler: Node, side: str) -> str:
-    """All texts that feed one side of the sampler, each once."""
-    names = ("positive", "conditioning") if side == "positive" else (side,)
-    guiders = graph.upstream(sampler, via=("guider",))
-    starts = [graph.node_at(node.inputs.get(name)) for node in guiders for name in names]
-    # Some nodes, such as ControlNet's, take both sides and return both: stay on this one.
-    other_side = "positive" if side == "negative" else "negative"
-    texts = [
-        str(text).strip()
-        for node in graph.upstream(*starts, exclude={*_NO_TEXT, *_TEXT_INPUTS, other_side})
-        if node.kind != "ConditioningZeroOut"
-        for text in _node_texts(graph, node, side)
-    ]
-    return ", ".join(filter(None, dict.fromkeys(texts)))
-
-
-def _node_texts(graph: Graph, node: Node, side: str) -> Iterator[object]:
-    yield from filter(None, (graph.text(node, name) for name in _TEXT_INPUTS))
-    # Loaders that also encode name their texts after the side.
-    if isinstance(node.inputs.get(side), str):
-        yield node.inputs[side]
-
-
-def _find_scheduler(graph: Graph, sampler: Node) -> str | None:
+def _find_scheduler(graph: Graph, sampler: Node) -> dict[str, str | None]:
     """Sampler and schedule, by ComfyUI's names."""
     sampler_nodes = list(graph.upstream(sampler, via=("sampler",)))
     name = graph.text(sampler, "sampler_name", via=("sampler",)) or sampler_nodes[-1].kind
@@ -108,7 +91,10 @@ def _find_scheduler(graph: Graph, sampler: Node) -> str | None:
         kinds = [node.kind for node in graph.upstream(sampler, via=("sigmas",))][1:]
         # The farthest node makes the sigmas; those after it split or reverse them.
         schedule = next((_SCHEDULES.get(kind, kind) for kind in reversed(kinds)), None)
-    return str(name) if schedule in (None, "normal") else f"{name} {schedule}"
+    return {
+        "scheduler": str(name),
+        "schedule": None if schedule in (None, "normal") else str(schedule),
+    }
 
 
 def _find_size(graph: Graph, sampler: Node) -> tuple[object, object]:
@@ -144,5 +130,8 @@ def _find_extra(graph: Graph, sampler: Node) -> dict[str, object]:
         node.kind for node in graph.nodes.values() if node.is_sampler and node is not sampler
     ]
     nodes = sorted({node.kind for node in graph.nodes.values()} - _KNOWN_NODES - {*samplers})
+    second = find_prompt(graph, sampler, "second")
+    if isinstance(second, str):
+        settings["second prompt"] = second
     named = {"LoRA": loras, "further samplers": samplers, "nodes": nodes}
     return settings | {name: ", ".join(values) for name, values in named.items() if values}

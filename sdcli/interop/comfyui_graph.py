@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,16 @@ _MAX_DISTANCE: Final = 20
 _VALUE_TYPES: Final = {"number": (int, float), "text": (str,)}
 _VALUE_NAMES: Final = ("value", "string", "text", "int", "float", "number")
 """Names that nodes of a single value use for it."""
+_OUTPUTS: Final = tuple(
+    re.compile(pattern, re.IGNORECASE) for pattern in ("save", "preview|output|video ?combine")
+)
+"""Classes of nodes that save or show the image, in order of precedence."""
+_NO_IMAGES: Final = frozenset(
+    {"model", "clip", "vae", "positive", "negative", "conditioning", "guider", "noise", "sampler"}
+    | {"sigmas", "control_net", "mask", "text", "seed", "noise_seed", "steps", "cfg", "cond1"}
+    | {"cond2", "clip_vision_output", "prompt", "filename_prefix"}
+)
+"""Inputs that no image or latents come through."""
 # Either all settings are in one node, or parts of them are nodes of their own.
 _SAMPLER_INPUTS: Final = (
     frozenset({"sampler_name", "steps", "cfg"}),
@@ -30,6 +41,12 @@ class Node:
 
     kind: str
     inputs: Mapping[str, object]
+    id: str = ""
+
+    @property
+    def place(self) -> str:
+        """The node as messages name it: "node 7 (KSampler)"."""
+        return f"node {shorten(self.id, 40)} ({shorten(self.kind, 60)})"
 
     @property
     def is_sampler(self) -> bool:
@@ -49,22 +66,49 @@ class Graph:
         entries = json_object(text)
         return cls(
             {
-                key: Node(shorten(entry.get("class_type", "")), entry["inputs"])
+                key: Node(shorten(entry.get("class_type", "")), entry["inputs"], key)
                 for key, entry in (entries if len(entries) <= _MAX_NODES else {}).items()
                 if isinstance(entry, dict) and isinstance(entry.get("inputs"), dict)
             }
         )
 
     def first_sampler(self) -> Node | None:
-        """Return a sampler that no other sampler feeds: later ones only refine its image."""
-        node = next((node for node in self.nodes.values() if node.is_sampler), None)
+        """Return the first sampler of the saved image: later ones only refine what it made."""
+        node = self._saved_sampler()
         visited: set[Node] = set()
         # Links in a damaged file can form a cycle.
         while node and node not in visited:
             visited.add(node)
-            feeding = (n for n in self.upstream(node) if n.is_sampler and n is not node)
+            feeding = (n for n in self._images_before(node) if n.is_sampler and n is not node)
             node = next(feeding, node)
         return node
+
+    def _saved_sampler(self) -> Node | None:
+        """The last sampler before an output that saves, else one that shows, else any."""
+        for pattern in _OUTPUTS:
+            for output in self.nodes.values():
+                if not pattern.search(output.kind) or output.is_sampler:
+                    continue
+                samplers = (node for node in self._images_before(output) if node.is_sampler)
+                if sampler := next(samplers, None):
+                    return sampler
+        return next((node for node in self.nodes.values() if node.is_sampler), None)
+
+    def _images_before(self, node: Node) -> Iterator[Node]:
+        """The nodes that an image or latents passed through before a node."""
+        return self.upstream(node, exclude=_NO_IMAGES)
+
+    def is_link(self, value: object) -> bool:
+        """Whether a value is a link, also one to a node that the graph lacks."""
+        return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int)
+
+    def place_of(self, link: object) -> str:
+        """Name the node that a link points to, also one that the graph lacks."""
+        node = self.node_at(link)
+        if node:
+            return node.place
+        name = shorten(link[0], 40) if isinstance(link, list) and link else "?"
+        return f"node {name}, which the graph lacks"
 
     def node_at(self, link: object) -> Node | None:
         """Return the node that a link points to, None for anything that is not a link."""

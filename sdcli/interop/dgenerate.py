@@ -41,10 +41,10 @@ def read_dgenerate(config: str) -> ForeignRecord:
         if values and (name in _OPTIONS or name == _MODEL)
     }
     width, _, height = str(fields.pop("size", "")).partition("x")
-    prompt, _, negative = str(fields.get("prompt", "")).partition(";")
+    if "prompt" in fields:
+        prompt, _, negative = str(fields["prompt"]).partition(";")
+        fields |= {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
     fields |= {
-        "prompt": prompt.strip(),
-        "negative_prompt": negative.strip(),
         "width": width,
         # One number stands for both sides.
         "height": height or width,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
 from sdcli.interop.foreign_record import ForeignRecord, shorten
+from sdcli.interop.scheduler_names import nearest_scheduler
 from sdcli.prompts import sweep
 from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO, GenerationRequest, describe_field
 from sdcli.storage.text import printable
@@ -22,21 +23,50 @@ def to_request_fields(foreign: ForeignRecord) -> tuple[dict[str, Any], dict[str,
     """Split a foreign record into the valid fields of a request, and the values left out.
 
     Models and VAEs are always left out: their names in other programs are neither paths nor hub
-    ids. The fields always have a prompt.
+    ids. An empty prompt is kept; one that is not in the metadata is in neither of them.
     """
-    fields: dict[str, Any] = {"prompt": ""}
+    is_empty = foreign.fields.get("prompt") == ""
+    fields: dict[str, Any] = {"prompt": ""} if is_empty else {}
     left_out: dict[str, object] = {}
     for name, text in foreign.fields.items():
         if text in (None, ""):
+            continue
+        if name in ("scheduler", "schedule"):
             continue
         value = _convert(name, text)
         if name in ("model", "vae") or not _is_valid_field(name, value):
             left_out[name] = shorten(text)
         else:
             fields[name] = value
+    _add_scheduler(foreign, fields, left_out)
     for name in _orphaned_fields(fields):
         left_out[name] = fields.pop(name)
     return fields, left_out
+
+
+def _add_scheduler(
+    foreign: ForeignRecord, fields: dict[str, Any], left_out: dict[str, object]
+) -> None:
+    """Add the nearest scheduler to the fields, and what it lacks to the values left out."""
+    sampler, schedule = (foreign.fields.get(name) for name in ("scheduler", "schedule"))
+    if sampler in (None, ""):
+        return
+    schedule = schedule if isinstance(schedule, str) else ""
+    name, dropped = nearest_scheduler(sampler, schedule) if isinstance(sampler, str) else (None, "")
+    if name is None:
+        left_out["scheduler"] = shorten(f"{sampler} {schedule}" if schedule else sampler)
+        return
+    fields["scheduler"] = name
+    if dropped:
+        left_out["schedule"] = shorten(dropped)
+
+
+def missing_prompt(foreign: ForeignRecord) -> str | None:
+    """Describe a prompt that the metadata does not tell, None if it does."""
+    if isinstance(foreign.fields.get("prompt"), str):
+        return None
+    place = foreign.not_found.get("prompt")
+    return f"prompt not found: {place or f'the metadata of {foreign.generator} has none'}"
 
 
 def unmapped_fields(foreign: ForeignRecord) -> dict[str, str]:
@@ -127,8 +157,6 @@ def _explicit_fields(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _convert(name: str, value: object) -> object:
     """Convert a value to the type of its field; return it unchanged if that is impossible."""
-    if name == "scheduler" and isinstance(value, str):
-        return value.strip()
     number_type = _NUMBER_TYPES.get(FIELD_TYPES.get(name, ""))
     if number_type is None or not isinstance(value, str | int | float):
         return value
@@ -144,8 +172,6 @@ def _is_valid_field(name: str, value: object) -> bool:
         return False
     try:
         GenerationRequest.from_dict({"prompt": "", name: value})
-        if name == "scheduler":
-            resolve_scheduler(str(value))
     except UsageError:
         return False
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,12 +15,16 @@ class ForeignRecord:
     """Metadata of an image from another program.
 
     `fields` uses sdcli's field names and has unchecked values; `extra` is everything else, under
-    the program's own names.
+    the program's own names. `not_found` has the fields that the image had and the metadata does not
+    tell, with the place where their trace ends; such a field is not in `fields`. `doubts` are
+    reasons to distrust the reading.
     """
 
     generator: str
     fields: Mapping[str, object]
     extra: Mapping[str, object] = field(default_factory=dict)
+    not_found: Mapping[str, str] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 def json_object(text: str) -> dict[str, Any]:

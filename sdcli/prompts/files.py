@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -12,6 +10,7 @@ from sdcli.errors import UsageError, did_you_mean
 from sdcli.paths import expand_user
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.formats import format_of, get_reader, get_separator
+from sdcli.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
 from sdcli.text_decoding import decode_lines
 
 _CHUNK_BYTES: Final = 65_536
@@ -30,19 +29,22 @@ def read_entries(file: str, format_name: str | None) -> EntryIterator:
 
 
 def is_stream(file: str) -> bool:
-    """Whether a file can be read only once: a pipe, a process substitution, a device."""
-    try:
-        mode = os.stat(expand_user(file)).st_mode
-    # Opening it will tell; ValueError: a name with a NUL character
-    except (OSError, ValueError, UsageError):
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    """Whether a file can be read only once: a process substitution or another open pipe."""
+    return is_open_stream(file)
 
 
 def open_file(file: str) -> BinaryIO:
     """Open a file for reading. Raises UsageError, with a similar name as its hint."""
+    path = expand_user(file)
     try:
-        return open(expand_user(file), "rb")
+        return open(path, "rb") if is_stream(file) else open_regular(path)
+    except NotAFileError as error:
+        raise located_error(
+            SourceLocation(file),
+            f"cannot be read: it is {special_kind(path)}, not a file",
+            code=error.code,
+            hint="give a file, or pipe the data to `sdcli batch -`",
+        ) from error
     # ValueError: a name with a NUL character
     except (OSError, ValueError) as error:
         raise read_error(file, error) from error

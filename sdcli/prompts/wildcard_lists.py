@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.prompts.wildcard_syntax import protect_text, restore_text
+from sdcli.regular_file import read_regular
 from sdcli.syntax_errors import JSON, TOO_DEEP, YAML, plain_words
 from sdcli.text_decoding import decode_text
 
@@ -146,10 +146,7 @@ def _list_files(folder: Path) -> Iterator[tuple[Path, str]]:
 def _read(path: Path) -> str:
     """Return the text of a list's file. Raises UsageError."""
     try:
-        # A named pipe would wait for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path}: not a regular file", code=CODE, hint="remove it")
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         reason = error.strerror or "unknown error"
         raise UsageError(f"{path}: cannot be read: {reason}", code=CODE) from error

@@ -129,7 +129,7 @@ def test_a_sampler_or_schedule_that_nobody_knows_is_left_out_and_named():
     _, left = read_fields(CUSTOM | {"8": {"class_type": "SamplerMine", "inputs": {"power": 2}}})
     assert left["scheduler"] == "SamplerMine karras"
     _, left = read_fields(CUSTOM | {"9": {"class_type": "MySigmas", "inputs": {"steps": 2}}})
-    assert left["scheduler"] == "dpmpp_2m MySigmas"
+    assert left["schedule"] == "MySigmas"
 
 
 def test_of_two_samplers_the_first_one_counts():

@@ -162,11 +162,13 @@ def test_fooocus_and_dgenerate_are_read_in_exif_too(tmp_path: Path) -> None:
 def test_the_comment_of_a_camera_is_not_a_prompt(tmp_path: Path) -> None:
     path = jpeg(tmp_path / "x.jpg", b"ASCII\0\0\0Screenshot")
     assert read_foreign(path, read_image_info(path)["parameters"]) is None
-    assert describe_unreadable(path) is None
+    shown = "its text 'UserComment' could not be read: 'Screenshot'"
+    assert describe_unreadable(path) == shown
 
 
 def test_unreadable_text_is_described(tmp_path: Path) -> None:
     path = png(tmp_path / "x.png", {"prompt": '{"1": {"inputs": {}}}', "workflow": "{}"})
     assert read_foreign(path, None) is None
     named = "its text 'prompt' (ComfyUI) and 'workflow' (ComfyUI) could not be read"
+    named += """: '{"1": {"inputs": {}}}', '{}'"""
     assert describe_unreadable(path) == named

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 import pytest
 
@@ -31,14 +30,22 @@ def test_unreadable_files_are_reported_together(tmp_path):
         next(read_entries(names[0], None))
 
 
-def test_a_pipe_is_a_stream_and_keeps_its_data(tmp_path):
+def test_an_open_pipe_is_a_stream_and_keeps_its_data():
+    reader, writer = os.pipe()
+    name = f"/dev/fd/{reader}"
+    assert is_stream(name)
+    assert check_readable([name], "txt") == []  # does not open it
+    os.write(writer, b"a cat\n")
+    os.close(writer)
+    [entry] = read_entries(name, "txt")
+    os.close(reader)
+    assert entry.fields == {"prompt": "a cat"}
+
+
+def test_a_named_pipe_is_refused_and_never_waited_for(tmp_path):
     pipe = tmp_path / "pipe.txt"
     os.mkfifo(pipe)
-    assert is_stream(str(pipe))
-    assert check_readable([str(pipe)], None) == []  # does not open it
-    writer = threading.Thread(target=pipe.write_text, args=("a cat\n",))
-    writer.start()
-    [entry] = read_entries(str(pipe), None)
-    writer.join()
-    assert entry.fields == {"prompt": "a cat"}
-    assert not any(map(is_stream, [str(tmp_path), str(tmp_path / "nowhere")]))
+    assert not any(map(is_stream, map(str, [pipe, tmp_path, tmp_path / "nowhere"])))
+    [error] = check_readable([str(pipe)], None)
+    assert "it is a named pipe, not a file" in error.message
+    assert "sdcli batch -" in (error.hint or "")

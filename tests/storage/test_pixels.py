@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from sdcli.errors import CorruptError, UsageError
-from sdcli.storage.images.embedded_text import comment_text, read_embedded_text
+from sdcli.storage.images.embedded_text import read_embedded_text
 from sdcli.storage.images.opening import open_image
 from sdcli.storage.images.pixels import read_pixels
+from sdcli.storage.images.text_decoding import comment_text
 
 
 def save(path: Path, mode: str, color: object, **options: object) -> Path:
     Image.new(mode, (20, 12), color).save(path, **options)  # type: ignore[arg-type]
     return path
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "CMYK", "I;16"])
-def test_every_mode_is_read_as_rgb(tmp_path: Path, mode: str) -> None:
-    path = save(tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"), mode, 0)
-    pixels, notes = read_pixels(path)
-    assert (pixels.shape, pixels.dtype, notes) == ((12, 20, 3), np.uint8, ())
 
 
 def test_transparency_becomes_white_and_is_noted(tmp_path: Path) -> None:

@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.errors import OutputError
+from sdcli.errors import OutputError, UsageError
+from sdcli.storage.images.color_modes import PLAIN_MODES, PixelSource, to_rgb
 from sdcli.storage.images.embedded_text import (
     EXIF_IFD,
     IMAGE_DESCRIPTION,
-    UNICODE_PREFIX,
     USER_COMMENT,
-    comment_text,
+    has_unicode_comment,
+    read_exif,
+    read_texts,
 )
-from sdcli.storage.images.opening import corrupt_image_error, open_image
+from sdcli.storage.images.opening import corrupt_image_error, open_header
+from sdcli.storage.images.pixel_limit import exceeds_limit
+from sdcli.storage.images.text_decoding import UNICODE_PREFIX
 from sdcli.storage.metadata import record as records
 from sdcli.storage.metadata.a1111 import format_parameters
 
@@ -67,24 +71,41 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, An
 def read_image_info(path: Path | str) -> dict[str, Any]:
     """Read size, format, pixel hash, record and A1111 text of an image as a JSON-able dictionary.
 
-    The record and the text are None when there are none. Raises UsageError when there is no file,
-    CorruptError when it is not an image, is damaged, or holds a record that cannot be read.
+    The record and the text are None when there are none; the hash is None for an image with more
+    pixels than the limit, or of a mode that is not converted. Raises UsageError when there is no
+    file, CorruptError when it is not an image, is damaged, or holds a record that cannot be read.
     """
     path = Path(path)
-    with open_image(path) as image:
+    with open_header(path) as image:
         image_format = str(image.format)
-        parameters, record_text = _read_texts(image)
-        pixels = image.convert("RGB")
+        parameters, record_text = _read_texts(path, image)
+        width, height = image.size
+        pixels_hash = _hash_pixels(image)
     return {
         "schema": FILE_SCHEMA,
         "path": str(path),
         "format": image_format,
-        "width": pixels.width,
-        "height": pixels.height,
-        "pixels_sha256": records.rgb_sha256(*pixels.size, pixels.tobytes()),
+        "width": width,
+        "height": height,
+        "pixels_sha256": pixels_hash,
         "record": None if record_text is None else _parse_record(path, record_text),
         "parameters": parameters,
     }
+
+
+def _hash_pixels(image: Image) -> str | None:
+    """Return the hash of the pixels; None for more than the limit, which are not decoded."""
+    if exceeds_limit(*image.size):
+        return None
+    source = PixelSource.of(image)
+    image.load()
+    try:
+        # Images written here are RGB; `convert` keeps the colour under transparency, as ever.
+        pixels = image.convert("RGB") if image.mode in PLAIN_MODES else to_rgb(image, source)[0]
+    except UsageError:
+        # A mode without a known range can have a record all the same.
+        return None
+    return records.rgb_sha256(*pixels.size, pixels.tobytes())
 
 
 def _png_info(record: Mapping[str, Any] | None) -> Any:
@@ -113,22 +134,15 @@ def _exif(record: Mapping[str, Any] | None) -> Exif:
     return exif
 
 
-def _read_texts(image: Image) -> tuple[str | None, str | None]:
+def _read_texts(path: Path, image: Image) -> tuple[str | None, str | None]:
     """The A1111 text and the JSON of the record in an open image."""
+    texts = read_texts(path, image)
     if image.format == "PNG":
-        return _text_or_none(image.info.get("parameters")), _text_or_none(image.info.get("sdcli"))
-    exif = image.getexif()
-    comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
-    if isinstance(comment, bytes) and not comment.startswith(UNICODE_PREFIX):
-        # A1111 always writes Unicode; a camera writes comments of another kind.
-        comment = None
-    description = _text_or_none(exif.get(IMAGE_DESCRIPTION))
-    is_record = description is not None and records.SCHEMA in description
-    return comment_text(comment), description if is_record else None
-
-
-def _text_or_none(value: object) -> str | None:
-    return str(value) if isinstance(value, str) else None
+        return texts.get("parameters"), texts.get("sdcli")
+    is_comment = has_unicode_comment(read_exif(path, image))
+    description = texts.get("ImageDescription", "")
+    is_record = records.SCHEMA in description
+    return texts.get("UserComment") if is_comment else None, description if is_record else None
 
 
 def _parse_record(path: Path, text: str) -> dict[str, Any]:

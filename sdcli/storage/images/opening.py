@@ -6,41 +6,101 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdcli.errors import CorruptError, UsageError
+from sdcli.errors import CorruptError
+from sdcli.regular_file import check_regular
+from sdcli.storage.images.pixel_limit import check_pixel_count, too_large_error
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _UNREADABLE: Final = (
     OSError, ValueError, SyntaxError, KeyError, TypeError, IndexError, AttributeError,
-    EOFError, OverflowError, MemoryError, struct.error, zlib.error,
+    EOFError, OverflowError, MemoryError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 """Exceptions of Pillow for damaged files. It has no common base class for them."""
+_PNG_EXPANSION: Final = 1032
+"""The most bytes that one byte of deflated data can expand to."""
 
 
 @contextmanager
 def open_image(path: Path) -> Iterator[Image]:
     """Open an image and decode its pixels.
 
-    Raises UsageError when there is no file. Raises CorruptError when it is not an image, is
-    damaged or too large, also when the damage only shows in the block of the `with` statement.
+    Raises UsageError when there is no file, or it declares more pixels than the limit, which is
+    judged before any of them is decoded. Raises CorruptError when it is not an image or is damaged,
+    also when the damage only shows in the block of the `with` statement.
     """
+    with open_header(path) as image:
+        check_pixel_count(path, *image.size)
+        image.load()
+        yield image
+
+
+@contextmanager
+def open_header(path: Path) -> Iterator[Image]:
+    """Open an image of any size without decoding its pixels. Raises as `open_image` does."""
+    from PIL.Image import DecompressionBombError
+
+    check_regular(path)
+    # Odd metadata only warns, and damaged pixels raise. Not `catch_warnings`, which would change
+    # and restore the filters of other threads.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        with closing(_open(path)) as image:
+            _check_png_size(path, image)
+            yield image
+    except DecompressionBombError as error:  # an image within the file, as in an icon
+        raise too_large_error(path, str(error)) from error
+    except _UNREADABLE as error:
+        raise corrupt_image_error(path, f"not a readable image ({error})") from error
+
+
+def _open(path: Path) -> Image:
     from PIL import Image as pillow  # noqa: N813 - the module, beside its class of that name
 
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
     try:
-        with warnings.catch_warnings(), pillow.open(path) as image:
-            # Odd metadata only warns, and damaged pixels raise.
-            warnings.simplefilter("ignore")
-            image.load()
-            yield image
-    except (*_UNREADABLE, pillow.DecompressionBombError) as error:
-        raise corrupt_image_error(path, f"not a readable image ({error})") from error
+        return pillow.open(path)
+    except pillow.DecompressionBombError:
+        # Pillow has one limit for the whole process, which is left as it is.
+        return _open_large(path)
+
+
+def _open_large(path: Path) -> Image:
+    """Read a header with Pillow's plugins, which `open` has registered and which have no limit."""
+    from PIL import Image as pillow  # noqa: N813 - the module, beside its class of that name
+
+    file = path.open("rb")
+    try:
+        prefix = file.read(16)
+        for name in pillow.ID:
+            factory, accept = pillow.OPEN[name]
+            if accept is not None and accept(prefix) is True:
+                file.seek(0)
+                with suppress(SyntaxError, IndexError, TypeError, struct.error):
+                    image = factory(file, str(path))
+                    # The image closes the file, as one that `open` returns does.
+                    image._exclusive_fp = True
+                    return image
+        raise ValueError("unknown format")
+    except BaseException:
+        file.close()
+        raise
+
+
+def _check_png_size(path: Path, image: Image) -> None:
+    """Raise CorruptError for a PNG whose file is too short for the pixels it declares."""
+    if image.format != "PNG":
+        return
+    bits = {"1": 1, "P": 1, "L": 1}.get(image.mode, 8 * len(image.getbands()))
+    size, needed = path.stat().st_size, image.width * image.height * bits // 8
+    if needed > size * _PNG_EXPANSION:
+        raise corrupt_image_error(
+            path, f"{size} bytes cannot hold the {image.width}x{image.height} pixels it declares"
+        )
 
 
 def corrupt_image_error(path: Path, problem: str) -> CorruptError:

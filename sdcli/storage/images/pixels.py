@@ -3,55 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError
-from sdcli.storage.images.opening import open_image
+from sdcli.storage.images.color_modes import PixelSource, to_rgb
+from sdcli.storage.images.opening import open_header
+from sdcli.storage.images.pixel_limit import check_pixel_count
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+_PAGES: Final = ("GIF", "TIFF", "PNG", "WEBP")
+"""Formats whose further images are part of the picture, not previews as in a phone's JPEG."""
+
 
 def read_pixels(path: Path, *, grid: int = 1) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Read an image as pixels (height, width, 3), and return them with notes on what changed.
 
-    The image is rotated as EXIF says, transparency becomes white, and the right and bottom edges
-    are cut to multiples of `grid`. Raises UsageError when there is no file or the image is smaller
-    than the grid, CorruptError when it is not a readable image.
+    The image is rotated as EXIF says, every mode becomes RGB, transparency becomes white, and the
+    right and bottom edges are cut to multiples of `grid`. Raises UsageError when there is no file,
+    when the image is smaller than the grid, larger than the limit, or of a mode without a known
+    range of values; CorruptError when it is not a readable image.
     """
     import numpy as np
-    from PIL import ImageOps
 
-    with open_image(path) as file:
-        image, notes = _flatten(ImageOps.exif_transpose(file))
-    width, height = (side // grid * grid for side in image.size)
+    rgb, notes = _read_rgb(path)
+    width, height = (side // grid * grid for side in rgb.size)
     if not width or not height:
         raise UsageError(
-            f"{path}: {image.width}x{image.height} is smaller than {grid}x{grid}",
+            f"{path}: {rgb.width}x{rgb.height} is smaller than {grid}x{grid}",
             code="usage.image",
         )
-    if (width, height) != image.size:
+    if (width, height) != rgb.size:
         notes.append(
-            f"{path}: cut from {image.width}x{image.height} to {width}x{height}, "
-            f"multiples of {grid}"
+            f"{path}: cut from {rgb.width}x{rgb.height} to {width}x{height}, multiples of {grid}"
         )
-    return np.array(image.crop((0, 0, width, height))), tuple(notes)
+    return np.asarray(rgb)[:height, :width].copy(), tuple(notes)
 
 
-def _flatten(image: Image) -> tuple[Image, list[str]]:
-    """Convert to RGB, with transparency on white, and note it."""
-    from PIL import Image as pillow  # noqa: N813 - the module, beside its class of that name
+def _read_rgb(path: Path) -> tuple[Image, list[str]]:
+    from PIL import ImageOps
 
-    if not image.has_transparency_data:
-        return image.convert("RGB"), []
-    layer = image.convert("RGBA")
-    # An alpha channel that hides nothing is not worth a note.
-    if layer.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB"), []
-    paper = pillow.new("RGBA", layer.size, "white")
-    return pillow.alpha_composite(paper, layer).convert("RGB"), ["transparency became white"]
+    with open_header(path) as file:
+        check_pixel_count(path, *file.size)
+        source = PixelSource.of(file)
+        file.load()
+        try:
+            image, notes = to_rgb(ImageOps.exif_transpose(file), source)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.message}", code=error.code, hint=error.hint) from None
+        if source.format in _PAGES and getattr(file, "is_animated", False):
+            notes.append("only the first of its images is used")
+    return image, notes
 
 
 def resize_pixels(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

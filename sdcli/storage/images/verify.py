@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.result import GenerationResult
 from sdcli.storage.images.codec import encode_image
+from sdcli.storage.images.opening import open_image
 from sdcli.storage.metadata.record import pixels_sha256
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def verify_image(
     record = document["record"]
     recorded_hash = record.get("pixels", {}).get("sha256")
     is_recorded = pixels_sha256(result.pixels) == recorded_hash
-    difference = _measure(_read_rgb(path), _after_encoding(result.pixels, path.suffix.lower()))
+    difference = _measure(_read_file(path), _after_encoding(result.pixels, path.suffix.lower()))
     altered = _is_lossless(path) and document["pixels_sha256"] != recorded_hash
     is_equal = difference["max_difference"] == 0
     if is_equal and (is_recorded or not recorded_hash):
@@ -80,17 +81,20 @@ def _is_lossless(path: Path) -> bool:
     return path.suffix.lower() in (".png", ".webp")
 
 
-def _read_rgb(source: Path | io.BytesIO) -> NDArray[np.uint8]:
+def _read_file(path: Path) -> NDArray[np.uint8]:
     import numpy as np
-    from PIL import Image
 
-    with Image.open(source) as image:
+    with open_image(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def _after_encoding(pixels: NDArray[np.uint8], suffix: str) -> NDArray[np.uint8]:
     """The pixels as the file format returns them, so that JPEG's loss doesn't count."""
-    return _read_rgb(io.BytesIO(encode_image(pixels, suffix, None)))
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(io.BytesIO(encode_image(pixels, suffix, None))) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _measure(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.errors import SdcliError, UsageError
 from sdcli.latents import FINAL, MODEL_OUTPUT, NOISE, X0, XT, parse_tensor_name
 from sdcli.paths import expand_user
+from sdcli.regular_file import check_regular
 from sdcli.storage.images.codec import FORMATS, read_image_info
 from sdcli.storage.latents.latents_file import (
     DTYPES,
@@ -34,8 +35,7 @@ def read_latents_file(path: Path | str) -> LatentsFile:
     """
     source = expand_user(path)
     path = _saved_latents_path(source)
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
+    check_regular(path)
     header = read_latents_header(path)
     _check_schema(path, header)
     _check_tensors(path, header)
@@ -55,8 +55,7 @@ def read_any_latents_file(path: Path) -> LatentsFile:
     Raises UsageError (2) when there is no such file or it is not a .safetensors file, CorruptError
     (7) when it is cut off or its metadata cannot be parsed.
     """
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
+    check_regular(path)
     if _is_image(path) and path.with_suffix(SUFFIX).is_file():
         path = path.with_suffix(SUFFIX)
     if not is_latents(path):
@@ -90,8 +89,7 @@ def _saved_latents_path(path: Path) -> Path:
     latents = path.with_suffix(SUFFIX)
     if latents.is_file():
         return latents
-    if not path.is_file():
-        raise UsageError(f"no file at {path}", code="usage.file")
+    check_regular(path)
     raise UsageError(f"{path} has no saved latents", code="usage.file", hint=_HOW_TO_SAVE)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import a1111_names
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
@@ -14,26 +15,79 @@ from sdcli.request import EMBEDDED, REQUEST_FIELDS
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
-_MIN_FIELDS = 3
-"""Fields that the last line must have, as in A1111: fewer may be part of the prompt."""
+_CORE: Final[Mapping[str, re.Pattern[str]]] = {
+    "Steps": re.compile(r"\d{1,6}"),
+    "CFG scale": re.compile(r"-?\d{1,6}(\.\d*)?"),
+    "Seed": re.compile(r"-?\d{1,20}"),
+    "Size": re.compile(r"\d{1,9}\s*x\s*\d{1,9}", re.IGNORECASE),
+}
+"""Names that tell a line of settings from a prompt with colons in it, and their values."""
+_INLINE: Final = re.compile(
+    r"\bSteps:\s*\d+\s*,|\bSampler:[^,\n]{0,60},\s?\w[\w ]{0,40}:|\bCFG scale:\s*\d"
+)
+"""Settings in the midst of other text."""
+_CORE_NAME: Final = re.compile(r"\b(Steps|Sampler|CFG scale|Seed|Size):")
 
 A1111_FIELDS = {name: info for name, info in REQUEST_FIELDS.items() if info.a1111}
 """Fields that A1111's text has under one key of its own."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParametersText:
+    """The parts of a text: prompts, settings, and text after the settings.
+
+    `is_unsure` tells that settings also turned up inside a prompt, where none belong, or that the
+    prompt may have been taken for settings.
+    """
+
+    prompt: str
+    negative_prompt: str
+    fields: Mapping[str, str]
+    other: str = ""
+    is_unsure: bool = False
+
+
+def parse_text(text: str) -> ParametersText:
+    """Parse a text by its line of settings, wherever that is. Without one, it is all prompt."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").strip().split("\n")
+    index = _settings_line(lines)
+    before, after = (lines, []) if index is None else (lines[:index], lines[index + 1 :])
+    prompt, *negative = _NEGATIVE.split("\n".join(before), maxsplit=1)
+    return ParametersText(
+        prompt=prompt.strip(),
+        negative_prompt="".join(negative).strip(),
+        fields={} if index is None else _parse_fields(lines[index]),
+        other="\n".join(after).strip(),
+        is_unsure=any(_INLINE.search(line) or _is_settings(line) for line in before)
+        or (index == 0 and not _CORE_NAME.match(lines[0])),
+    )
+
+
 def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
-    """Parse the text to its prompt, negative prompt, and the fields of the last line, unquoted.
+    """Parse the text to its prompt, negative prompt, and the fields of its settings, unquoted.
 
     A text without fields is all prompt.
     """
-    lines = text.strip().split("\n")
-    fields = _parse_fields(lines[-1])
-    if len(fields) < _MIN_FIELDS and not lines[-1].startswith("Steps:"):
-        fields = {}
-    else:
-        lines.pop()
-    prompt, *negative = _NEGATIVE.split("\n".join(lines), maxsplit=1)
-    return prompt.strip(), "".join(negative).strip(), fields
+    parsed = parse_text(text)
+    return parsed.prompt, parsed.negative_prompt, dict(parsed.fields)
+
+
+def _settings_line(lines: Sequence[str]) -> int | None:
+    """The index of the line of settings: the last that begins as A1111's does, else the last."""
+    indices = [index for index, line in enumerate(lines) if _is_settings(line)]
+    usual = [index for index in indices if lines[index].lstrip().startswith("Steps:")]
+    return next(reversed(usual or indices), None)
+
+
+def _is_settings(line: str) -> bool:
+    """Whether a line is made of `Name: value` pairs, with one at least of the usual names."""
+    first = _FIELD.match(line)
+    # Without line ends, the prompt would be the name and the value of the first pair.
+    if not first or first[1].endswith("prompt") or _CORE_NAME.search(first[2]):
+        return False
+    fields = _parse_fields(line)
+    core = [name for name, form in _CORE.items() if form.fullmatch(fields.get(name, ""))]
+    return bool(core) or (bool(fields.get("Sampler")) and len(fields) > 1)
 
 
 def _parse_fields(line: str) -> dict[str, str]:

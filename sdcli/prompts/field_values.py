@@ -121,7 +121,16 @@ def build_request(values: Mapping[str, object]) -> GenerationRequest:
         template = _shared_request(tuple(shared.items()), tuple(map(type, shared.values())))
     except TypeError:  # a value that cannot be a key, and is no value of a field either
         return _new_request(values)
-    return template.with_own_values(**{**_NO_OWN_VALUES, **own})
+    return _with_own_values(template, {**_NO_OWN_VALUES, **own})
+
+
+def _with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
+    """Return a copy with other OWN_VALUES, the only ones that are checked. Raises UsageError."""
+    # `replace` would check everything again, which takes most of the time of planning a file.
+    copy = object.__new__(GenerationRequest)
+    copy.__dict__.update(template.__dict__, **own)
+    copy.check_own_values()
+    return copy
 
 
 @lru_cache(maxsize=1024)

@@ -43,9 +43,9 @@ lint: setup ## check style
 types: setup ## check types
 	$(BIN)/mypy
 
-docs: setup ## run the README's tour, and update its images and help texts
+docs: setup ## run the README's tour, and update its images and the generated parts of the manual
 	rm -rf build/tour && $(BIN)/python -m tests.tour build/tour
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cog -r README.md
+	$(BIN)/python -m tests.manual
 
 bench: $(VENV)/run.stamp ## time sdcli against plain Diffusers scripts (ten minutes, on an idle machine)
 	$(BIN)/sdcli bench

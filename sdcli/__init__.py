@@ -12,6 +12,12 @@ image.
 
 from __future__ import annotations
 
+from sdcli import signals
+
+# Before the imports that follow, here and in the module of the command line.
+if signals.IS_PROGRAM:
+    signals.install()
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

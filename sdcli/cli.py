@@ -8,18 +8,19 @@ import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from signal import SIG_DFL, SIGINT, SIGTERM, getsignal, raise_signal, signal
 from threading import current_thread, main_thread
 from typing import Annotated, Any, Final
 
 import typer
 
 import sdcli
+from sdcli import signals
 from sdcli.commands.options.config_defaults import ConfigDefaults, setting_source
 from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
+from sdcli.terminal.output import print_data, print_traceback
 
 COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
@@ -31,9 +32,11 @@ COMMANDS: Final = {
     "latents": "Inspect, compare and resume from saved latents.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",
+    "demo-files": "Write the example prompt files, one in each format, to a folder.",
+    "help": "Show the manual: a list of topics, one of them, or the lines that contain a word.",
 }
-"""Each command is a function in the module of the same name in `sdcli.commands`; a group of
-commands is the module's `app`. The module is imported when its command is used."""
+"""Each command is a function in the module of the same name in `sdcli.commands`, with "_" for "-".
+A group of commands is the module's `app`. The module is imported when its command is used."""
 
 
 class _LazyCommands(Mapping[str, Any]):
@@ -57,11 +60,12 @@ class _LazyCommands(Mapping[str, Any]):
 
 
 def _load_command(name: str) -> Any:
-    module = import_module(f"sdcli.commands.{name}")
+    identifier = name.replace("-", "_")
+    module = import_module(f"sdcli.commands.{identifier}")
     group = getattr(module, "app", None)
     if group is None:
         group = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group.command(name, cls=PlainCommand)(getattr(module, name))
+        group.command(name, cls=PlainCommand)(getattr(module, identifier))
     command = typer.main.get_command(group)
     command.name = name
     return command
@@ -81,13 +85,24 @@ class RootGroup(PlainGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _interrupt_as_error():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            return ExitCode.CLOSED_PIPE
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted", code="interrupted") from None
+        with _interrupt_as_error():
+            try:
+                return super().invoke(ctx)
+            except BrokenPipeError:
+                return ExitCode.CLOSED_PIPE
+
+
+@contextmanager
+def _interrupt_as_error() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", code="interrupted") from None
 
 
 app = typer.Typer(
@@ -101,7 +116,7 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        print(f"sdcli {sdcli.__version__}")
+        print_data(f"sdcli {sdcli.__version__}")
         raise typer.Exit
 
 
@@ -141,22 +156,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Only bugs are raised as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
-    if current_thread() is main_thread() and getsignal(SIGTERM) == SIG_DFL:
-        # `timeout`, job queues and containers stop a process by SIGTERM: end as on Ctrl-C.
-        signal(SIGTERM, lambda number, frame: raise_signal(SIGINT))
+    if signals.IS_PROGRAM:
+        # The message of a bug may hold what a file says.
+        sys.excepthook = print_traceback
     # Otherwise the interpreter's last collection walks every object of torch and Diffusers: 0.8 s.
     atexit.register(gc.freeze)
+    if current_thread() is not main_thread():
+        return _run(arguments)
+    signals.install()
+    try:
+        return _run_interruptibly(arguments)
+    finally:
+        # A program has its exit code from here on: a signal must not change it.
+        (signals.ignore if signals.IS_PROGRAM else signals.restore)()
+
+
+def _run_interruptibly(arguments: Sequence[str]) -> int:
+    """Run the command line; whatever an interrupt became on its way here is one line."""
+    try:
+        signals.start()
+        return _run(arguments)
+    except BaseException:
+        if not signals.was_interrupted():
+            raise
+        signals.ignore()
+        return int(_report_error(Interrupted("interrupted", code="interrupted"), arguments))
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:
-        code = _report_error(_usage_error(error), arguments)
+        code = _report_error(_usage_error(error, arguments), arguments)
     except SdcliError as error:
         code = _report_error(error, arguments)
     except OSError as error:
         code = _report_error(_path_error(error), arguments)
     except SystemExit as finished:  # how typer ends shell completion
         code = finished.code
-    _flush_stdout()
+    _flush_streams()
     return int(code or ExitCode.OK)
 
 
@@ -186,35 +224,67 @@ def _path_error(error: OSError) -> SdcliError:
     return UsageError(f"{short}: {error.strerror}", code="usage.path", hint="give another path")
 
 
-def _flush_stdout() -> None:
-    """Flush stdout, and drop what a closed or full one did not take."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        # The interpreter flushes once more at its exit, and would print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_streams() -> None:
+    """Flush stdout and stderr, and drop what a closed or full one did not take."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # The interpreter flushes once more at its exit: a traceback, or the exit code 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _usage_error(error: typer.TyperException) -> UsageError:
+def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
     """Typer's error as a UsageError: one line, and a hint."""
-    near = getattr(error, "possibilities", None)
     context = getattr(error, "ctx", None)
-    command = context.command_path if context else "sdcli"
-    message = (error.message if near else error.format_message()).rstrip(".")
+    is_option = hasattr(error, "possibilities")
+    message = (error.message if is_option else error.format_message()).rstrip(".")
     message = message[:1].lower() + message[1:]
     if source := setting_source(context, getattr(error, "param", None)):
         message = f"{source}: {message}"
-    return UsageError(
-        message,
-        code="usage.argument",
-        hint=f"did you mean {' or '.join(sorted(near))}?" if near else f"{command} --help",
-    )
+    hint = _usage_hint(error, context, message, arguments)
+    return UsageError(message, code="usage.argument", hint=hint)
+
+
+def _usage_hint(
+    error: typer.TyperException, context: Any, message: str, arguments: Sequence[str]
+) -> str:
+    command: str = context.command_path if context else "sdcli"
+    if hasattr(error, "possibilities"):
+        from sdcli.commands.options.usage_hints import option_hint
+
+        return option_hint(
+            getattr(error, "option_name", ""), context, error.possibilities, arguments
+        )
+    if message.startswith("missing argument"):
+        from sdcli.commands.options.usage_hints import argument_hint
+
+        return argument_hint(command)
+    return f"{command} --help"
+
+
+def _typed_command(arguments: Sequence[str]) -> str:
+    """The command that was typed, such as "sdcli latents grid"."""
+    words, names = ["sdcli"], frozenset(COMMANDS)
+    for word in arguments:
+        if word in names:
+            words.append(word)
+            names = (
+                frozenset(getattr(_load_command(word), "commands", ()))
+                if len(words) == 2
+                else frozenset()
+            )
+        elif len(words) > 1 and not word.startswith("-"):
+            break
+    return " ".join(words)
 
 
 def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
+    if signals.was_interrupted() and not isinstance(error, Interrupted):
+        # A library has turned the interrupt into an error of its own.
+        error = Interrupted("interrupted", code="interrupted")
     if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
-        words = [word for word in arguments[:1] if word in COMMANDS]
-        hint = " ".join(["sdcli", *words, "--help"])
+        hint = f"{_typed_command(arguments)} --help"
         error = UsageError(error.message, code=error.code, hint=hint)
     if "--json" in arguments or "--jsonl" in arguments:
         from sdcli.terminal.json_output import error_document, print_json_line

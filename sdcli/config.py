@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, closest, did_you_mean, quoted
 from sdcli.paths import home_folder
 from sdcli.regular_file import read_regular, special_kind
 
@@ -60,7 +60,7 @@ def load_settings(commands: Commands, profile: str | None = None) -> list[Settin
             settings += _table_settings(profiles[profile], source, commands)
     if profile is not None and profile not in known_profiles:
         raise UsageError(
-            f"--profile: profile {profile!r} not found",
+            f"--profile: profile {quoted(profile)} not found",
             code="usage.profile",
             hint=did_you_mean(profile, known_profiles)
             or f"add [{PROFILE}.{profile}] to {FILE_NAME}",
@@ -91,12 +91,12 @@ def config_files() -> list[Path]:
 
 def _exists(path: Path) -> bool:
     """Whether there is a file, or a pipe or device in its place, to be refused when it is read."""
+    kind = special_kind(path)
+    # A link to /dev/null is the customary way to switch a configuration file off.
     try:
-        kind = special_kind(path)
-        # A link to /dev/null is the customary way to switch a configuration file off.
         return path.is_file() if kind in (None, "a folder") else path.resolve() != Path(os.devnull)
     except OSError:
-        # A folder that can't be searched, as HOME may be, has no settings.
+        # In a folder that can't be searched, as HOME may be, there is no file.
         return False
 
 
@@ -144,7 +144,7 @@ def _table_settings(data: object, source: str, commands: Commands) -> list[Setti
     settings = list(_value_settings(values, source, options, known=options | set(commands)))
     for command, table in tables.items():
         if command not in commands:
-            hint = did_you_mean(command, commands)
+            hint = _command_hint(command, commands)
             raise _config_error(source, command, "is not a command", hint)
         settings += _value_settings(table, f"{source} [{command}]", commands[command], command)
     return settings
@@ -162,7 +162,7 @@ def _value_settings(
     for key, value in values.items():
         option = key.replace("-", "_")
         if option not in options:
-            hint = did_you_mean(option, known or options)
+            hint = _option_hint(option, options, known or options)
             raise _config_error(source, key, "is not an option", hint)
         if not all(map(_is_plain, value if isinstance(value, list) else [value])):
             raise _config_error(source, key, "is not text, a number, true or false, or a list")
@@ -184,10 +184,37 @@ def _environment_settings(commands: Commands) -> Iterator[Setting]:
         if not name.startswith(VARIABLE_PREFIX) or option in _NOT_OPTIONS:
             continue
         if option not in options:
-            hint = did_you_mean(option, options)
+            hint = _option_hint(option, options, options | {PROFILE}, VARIABLE_PREFIX)
             raise _config_error("the environment", name, "is not an option", hint)
         yield Setting(option=option, value=value, source=name)
 
 
+def _command_hint(command: str, commands: Commands) -> str | None:
+    from sdcli.catalog.synonyms import find_command
+
+    if (synonym := find_command(command)) and synonym.ours in commands:
+        return f"sdcli calls it {synonym.ours}"
+    return did_you_mean(command, commands)
+
+
+def _option_hint(
+    option: str, options: frozenset[str], known: frozenset[str], prefix: str = ""
+) -> str | None:
+    """The hint for an unknown option; a `prefix` makes the names in it those of variables."""
+    # The table of other tools' words is only read for an unknown name.
+    from sdcli.catalog.synonyms import find_option
+
+    def spell(name: str) -> str:
+        return f"{prefix}{name.upper()}" if prefix else name
+
+    if synonym := find_option(option):
+        ours = (synonym.ours or "").removeprefix("--").replace("-", "_")
+        if ours in options:
+            return f"sdcli calls it {spell(ours)}"
+        return synonym.note
+    near = closest(option, known)
+    return f"did you mean {spell(near)}?" if near else None
+
+
 def _config_error(source: str, key: str, reason: str, hint: str | None = None) -> UsageError:
-    return UsageError(f"{source}: {key!r} {reason}", code=_CODE, hint=hint)
+    return UsageError(f"{source}: {quoted(key)} {reason}", code=_CODE, hint=hint)

@@ -124,8 +124,20 @@ class Interrupted(SdcliError):
     exit_code = ExitCode.INTERRUPTED
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """A hint naming the closest known name, or None when none is close."""
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most similar, or None when none is close. Case does not matter."""
     by_key = {candidate.lower(): candidate for candidate in known}
     near = get_close_matches(name.lower(), by_key, n=1, cutoff=0.6)
-    return f"did you mean {by_key[near[0]]}?" if near else None
+    return by_key[near[0]] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint naming the closest known name, or None when none is close."""
+    near = closest(name, known)
+    return f"did you mean {near}?" if near else None
+
+
+def quoted(value: object) -> str:
+    """A value as Python writes it, but for backslashes, which are not doubled: 'C:\\models'."""
+    text = repr(value)
+    return text.replace("\\\\", "\\") if isinstance(value, str) else text

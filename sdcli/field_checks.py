@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.field_info import FieldInfo
 from sdcli.text_decoding import NUL, find_bad_character
 
@@ -54,7 +54,7 @@ def value_error(label: str, value: object, reason: str) -> UsageError:
     """The error of a value that a field cannot have."""
     # Python does not even write a number of more than 4300 digits.
     is_huge = isinstance(value, int) and abs(value) >= _HUGE
-    text = "a number of more than 40 digits" if is_huge else repr(value)
+    text = "a number of more than 40 digits" if is_huge else quoted(value)
     return UsageError(f"{label}: {text} {reason}", code=f"usage.{label.partition(' ')[0]}")
 
 

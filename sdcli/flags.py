@@ -53,6 +53,9 @@ class ImageFlags:
     no_metadata: bool = setting(
         False, "--no-metadata", help="Do not embed the record in the image."
     )
+    record_paths: bool = setting(
+        False, "--record-paths", help="Record the full paths of models, not only their names."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.result import RunInfo
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class LatentsSelection:
         if word == "steps" and re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", numbers):
             return cls(kinds=selected, steps=tuple(sorted({int(n) for n in numbers.split(",")})))
         raise UsageError(
-            f"--save-latents: {steps!r} is not final, all, every:N or steps:1,5,9",
+            f"--save-latents: {quoted(steps)} is not final, all, every:N or steps:1,5,9",
             code="usage.save_latents",
             hint=_EXAMPLES.get(word) or did_you_mean(word, ("final", "all", *_EXAMPLES)),
         )
@@ -124,7 +124,7 @@ def _parse_kinds(text: str) -> tuple[str, ...]:
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(
-                f"--latents-kinds: {kind!r} is not one of {', '.join(KINDS)}",
+                f"--latents-kinds: {quoted(kind)} is not one of {', '.join(KINDS)}",
                 code="usage.latents_kinds",
             )
     return tuple(kind for kind in KINDS if kind in kinds)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Final
 
+from sdcli.catalog.hub_names import hub_id
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_checks import check_number, check_text, label_of, value_error
 from sdcli.field_info import FieldInfo, field_infos, field_types, setting
@@ -72,6 +73,8 @@ class PipelineSpec:
                 raise value_error(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+        for name in ("model", "vae"):
+            object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):
             raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
 
@@ -238,44 +241,21 @@ class GenerationRequest:
     )
 
     def __post_init__(self) -> None:
-        self._check_own_values()
         check_text("scheduler", self.scheduler, optional=True)
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
             raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
-        for name in _NUMBERS:
-            self._check_number(name)
-        self._check_last_seed()
+        for name, info in _NUMBERS.items():
+            label, is_fraction = describe_field(name), FIELD_TYPES[name] == "float"
+            value, optional = getattr(self, name), name != "count"
+            check_number(label, value, info, is_fraction=is_fraction, optional=optional)
+        self.check_own_values()
 
-    def with_own_values(
-        self, prompt: str, negative_prompt: str | None, seed: int | None
-    ) -> GenerationRequest:
-        """Return a copy with the values that differ most from image to image.
-
-        Only these are checked, which makes it much faster than `replace`. Raises UsageError.
-        """
-        copy = object.__new__(GenerationRequest)
-        own = {"prompt": prompt, "negative_prompt": negative_prompt, "seed": seed}
-        copy.__dict__.update(self.__dict__, **own)
-        copy._check_own_values()
-        copy._check_number("seed")
-        copy._check_last_seed()
-        return copy
-
-    def _check_own_values(self) -> None:
-        check_text("prompt", self.prompt, optional=False, empty=True)
-        label = describe_field("negative_prompt")
-        check_text(label, self.negative_prompt, optional=True, empty=True)
-
-    def _check_number(self, name: str) -> None:
-        check_number(
-            describe_field(name),
-            getattr(self, name),
-            _NUMBERS[name],
-            is_fraction=FIELD_TYPES[name] == "float",
-            optional=name != "count",
-        )
-
-    def _check_last_seed(self) -> None:
+    def check_own_values(self) -> None:
+        """Check the values that differ most between images. Raises UsageError."""
+        for name in ("prompt", "negative_prompt"):
+            optional, label = name != "prompt", describe_field(name)
+            check_text(label, getattr(self, name), optional=optional, empty=True)
+        check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
 
@@ -292,9 +272,8 @@ class GenerationRequest:
         """
         for name in data:
             if name not in _NAMES:
-                raise UsageError(
-                    f"unknown field {name!r}", code="usage.field", hint=did_you_mean(name, _NAMES)
-                )
+                hint = did_you_mean(name, _NAMES)
+                raise UsageError(f"unknown field {name!r}", code="usage.field", hint=hint)
         if "prompt" not in data:
             raise UsageError("a request needs a prompt", code="usage.prompt")
         spec = PipelineSpec(**{k: v for k, v in data.items() if k in _SPEC_NAMES})
@@ -307,9 +286,7 @@ REQUEST_FIELDS: Final = field_infos(PipelineSpec, GenerationRequest)
 FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
 """The type of every field as a word: "str", "int", "float" or "bool"."""
 
-SIZE_INFO: Final = FieldInfo(
-    flags=("--size",), metavar="WxH", help="Pixels, e.g. 512x768.", sweep=60
-)
+SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512x768.", sweep=60)
 """The width and height of a request in one word; not a field of its own."""
 
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}

@@ -212,4 +212,4 @@ def test_an_unknown_variable_raises_a_usage_error(monkeypatch):
         UsageError, match="the environment: 'SDCLI_STPES' is not an option"
     ) as caught:
         load_settings(COMMANDS)
-    assert caught.value.hint == "did you mean steps?"
+    assert caught.value.hint == "did you mean SDCLI_STEPS?"

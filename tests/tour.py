@@ -1,4 +1,7 @@
-"""The README's tour, run as it is written: `python -m tests.tour FOLDER` leaves its files there."""
+"""The README's tour, run as it is written: `python -m tests.tour FOLDER` leaves its files there.
+
+It also writes the README's pictures and its table of a comparison.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +34,16 @@ def run(line: str, folder: Path) -> int:
     words = shlex.split(line, comments=True)
     if words[0] == "sdcli" and not _SHELL.search(re.sub(r'"[^"]*"', "", line)):
         return main(words[1:])
+    return run_in_shell(line, folder)
+
+
+def run_in_shell(script: str, folder: Path) -> int:
+    """Run a script in bash, which stops at the first error."""
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    shell = ["bash", "-euo", "pipefail", "-c", line]
+    shell = ["bash", "-euo", "pipefail", "-c", script]
     return subprocess.run(
         shell, cwd=folder, env=os.environ | {"PATH": beside}, check=False
     ).returncode
-
-
-def prepare(folder: Path) -> None:
-    """What the tour's reader has: the clone's prompts."""
-    (folder / "prompts").symlink_to(ROOT / "prompts")
 
 
 def comparison(output: str) -> str:
@@ -57,9 +60,25 @@ def pictures() -> Iterator[str]:
     yield from re.findall(r"^!\[.*\]\(\.readme/(.*)\)", README.read_text("utf-8"), flags=re.M)
 
 
+def compare_command() -> str:
+    """The line of the tour that prints the table which the README shows."""
+    [line] = [line for line in commands() if line.startswith("sdcli schedulers compare")]
+    return line
+
+
+def _write_comparison(folder: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", *shlex.split(compare_command()), "--force"],
+        cwd=folder, env=os.environ | {"COLUMNS": "100"}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    begin, end = "<!-- generated: comparison -->\n", "<!-- end -->"
+    before, _, rest = README.read_text("utf-8").partition(begin)
+    table = f"```text\n{comparison(ran.stdout).rstrip()}\n```\n"
+    README.write_text(before + begin + table + end + rest.partition(end)[2], "utf-8")
+
+
 def _write_pictures(folder: Path) -> None:
     folder.mkdir(parents=True)
-    prepare(folder)
     os.chdir(folder)
     for line in commands():
         print(f"$ {line}", flush=True)
@@ -71,4 +90,6 @@ def _write_pictures(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _write_pictures(Path(sys.argv[1]).absolute())
+    TOUR = Path(sys.argv[1]).absolute()
+    _write_pictures(TOUR)
+    _write_comparison(TOUR)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
 from sdcli.checkpoints import weights
 from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_error
@@ -102,7 +103,8 @@ def _download(repo: str, variant: str | None, kind: Kind) -> Path:
         raise ModelError(
             f"{kind} {repo} does not exist on the hub, or it is private",
             code="model.not_found",
-            hint="check the spelling; for a private repository run `hf auth login`",
+            hint=model_name_hint(repo)
+            or "check the spelling; for a private repository run `hf auth login`",
         ) from error
     except (httpx.HTTPError, OSError) as error:
         reason = f"the hub cannot be reached ({error})".splitlines()[0]

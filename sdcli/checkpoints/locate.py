@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
+from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
 from sdcli.checkpoints.weights import PICKLE_SUFFIXES
-from sdcli.errors import ModelError, UnsafeError, did_you_mean
+from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.paths import expand_user
 from sdcli.regular_file import refuse_special_files, special_kind
 from sdcli.request import EMBEDDED
@@ -60,9 +61,10 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
     """Return the error for a name that is no local path and no Hugging Face id."""
     names = [OWN_VAE, TINY_VAE, *(row.name for row in VAES)] if kind == "VAE" else [EMBEDDED]
     return ModelError(
-        f"no {kind} at {name!r}",
+        f"no {kind} at {quoted(name)}",
         code="model.not_found",
-        hint=did_you_mean(name, names)
+        hint=(model_name_hint(name) if kind == "model" else None)
+        or did_you_mean(name, names)
         or "use a folder, a Hugging Face id such as owner/name, or omit the option",
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import UNKNOWN_FAMILY
+from sdcli.catalog.schedulers.model_config import correct_config
 from sdcli.errors import CorruptError, ModelError
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
@@ -45,6 +46,9 @@ class ModelDefaults:
         width, height: image size in pixels.
         scheduler: a name for `resolve_scheduler`, or None for the scheduler in the model's files.
         scheduler_class: Diffusers class of the scheduler in the model's files.
+        scheduler_config: the options in that file, as StableDiffusionPipeline corrects them.
+        embeds_guidance: whether the UNet takes the guidance scale as an input, so that Diffusers
+            never computes an unconditional half (distilled models, `time_cond_proj_dim`).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
         words: all words that the model was trained on, None if unknown.
@@ -61,6 +65,8 @@ class ModelDefaults:
     latent_channels: int
     vae_scale_factor: int
     text_encoder_layers: int | None = None
+    scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
+    embeds_guidance: bool = False
     words: frozenset[str] | None = None
 
 
@@ -92,6 +98,8 @@ def read_defaults(folder: Path) -> ModelDefaults:
         latent_channels=vae.get("latent_channels", 4),
         vae_scale_factor=scale_factor,
         text_encoder_layers=text_encoder.get("num_hidden_layers"),
+        scheduler_config=correct_config(scheduler),
+        embeds_guidance=unet.get("time_cond_proj_dim") is not None,
         words=frozenset(words) if words else None,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,7 +80,7 @@ def batch(
     form = parse_input_format(jobs.input_format, null=source.null)
     prompts = open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console)
     if jobs.dry_run:
-        _print_dry_run(prompts, options)
+        _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
     return _run(prompts, options, limit, axes)
 
@@ -121,11 +122,11 @@ def _check_grid(text: str, files: list[str], request: RequestFlags, out: str) ->
         raise UsageError(f"--grid {text}: {reason}", code="usage.grid")
 
 
-def _print_dry_run(prompts: PromptSource, options: RunOptions) -> None:
+def _print_dry_run(prompts: PromptSource, options: RunOptions, warn: Callable[[str], None]) -> None:
     from sdcli.runner.dry_run import DryRunTotals, dry_run, open_folder_state
     from sdcli.terminal.dry_run_report import print_dry_run
 
     totals = DryRunTotals()
     with open_folder_state(options.out, options.rerun) as folder:
-        jobs = dry_run(prompts.source, totals, options.save_latents, folder)
+        jobs = dry_run(prompts.source, totals, options.save_latents, folder, warn)
         print_dry_run(jobs, totals.to_dict, options.report)

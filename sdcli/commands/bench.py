@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,8 @@ from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.prompts.files import open_file
 from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.terminal.console import Console
+from sdcli.terminal.output import print_lines
 from sdcli.terminal.printing import print_document
 from sdcli.text_decoding import decode_text
 
@@ -67,7 +68,7 @@ def bench(
     documents = []
     for scenario in scenarios or (Scenario.START, Scenario.ONE, Scenario.BATCH):
         if not quiet:
-            print(f"sdcli: {scenario}: {rounds + 1} rounds …", file=sys.stderr, flush=True)
+            Console().summary(f"{scenario}: {rounds + 1} rounds …")
         document = _run_scenario(scenario, model, texts, count, rounds)
         documents.append(document)
         if not json:
@@ -120,5 +121,5 @@ def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
         facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:
         facts["same pixels"] = "yes" if document["same_pixels"] else "NO"
-    print(f"{scenario}, median of {document['rounds']}, × relative to the first line")
+    print_lines([f"{scenario}, median of {document['rounds']}, × relative to the first line"])
     print_document(facts, json=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from typing import Annotated
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
@@ -16,12 +19,14 @@ from sdcli.errors import ExitCode, UsageError
 from sdcli.flags import ExpansionFlags, InputFlags
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.formats import EXTENSIONS
 from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.terminal.printing import print_path
 from sdcli.text_decoding import LINE, NUL
 
 STDIN = "-"
+_LONGEST_NAME: Final = 256
 
 Prompts = Annotated[
     list[str],
@@ -76,12 +81,34 @@ def generate(
         on_result=grids.add if grids else None,
     )
     limit = parse_batch_size(batch_size)
+    _warn_about_arguments(prompts, options.verbosity)
     from sdcli.runner.deliver import run
 
     code = run(_open_prompts(prompts, template, null=source.null), options, batch_size=limit)
     for path in grids.write(options) if grids else ():
         print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
+
+
+def _warn_about_arguments(prompts: list[str], verbosity: int) -> None:
+    """Warn about words without quotes and names of files; say that a terminal is read."""
+    from sdcli.terminal.console import Console
+
+    console = Console(verbosity=verbosity)
+    if prompts == [STDIN]:
+        if sys.stdin.isatty():
+            console.summary("reading prompts from the terminal, one per line; end with Ctrl-D")
+        return
+    is_word = [bool(prompt) and not any(map(str.isspace, prompt)) for prompt in prompts]
+    if any(first and second for first, second in pairwise(is_word)):
+        console.warn(
+            f"these are {len(prompts)} prompts, some of one word; did you forget quotes? "
+            f"sdcli generate {shlex.quote(' '.join(prompts))}"
+        )
+    for prompt in prompts:
+        if Path(prompt).suffix and len(prompt) < _LONGEST_NAME and Path(prompt).is_file():
+            verb = "batch" if Path(prompt).suffix.lower()[1:] in EXTENSIONS else "inspect"
+            console.warn(f"{prompt} is drawn as a prompt; to read it: sdcli {verb} {prompt}")
 
 
 def _open_prompts(prompts: list[str], template: RequestTemplate, *, null: bool) -> RequestSource:

@@ -15,7 +15,8 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.paths import expand_user
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.request import EMBEDDED, GenerationRequest, PipelineSpec
+from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _SHOWN_APART = ("schema", "request", "pixels", "scheduler")
 _NO_SETTINGS = frozenset({"Version", "version", "app_version", "metadata_scheme", "created_by"})
 _MAX_VALUE_LENGTH = 60
 _NONE = "none in this image"
+_NO_HASH = "not computed: too many pixels (see SDCLI_MAX_PIXELS), or of an unknown range"
 
 Target = Annotated[
     str,
@@ -93,7 +95,7 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     facts: dict[str, object] = {
         "file": f"{document['path']} ({document['format']})",
         "size": f"{document['width']}x{document['height']}",
-        "pixels sha256": document["pixels_sha256"],
+        "pixels sha256": document["pixels_sha256"] or _NO_HASH,
     }
     if record := document["record"]:
         return document, facts | _record_facts(record)
@@ -150,7 +152,7 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
             code="inspect.no_record",
             hint=None if unread else "metadata is lost when another program saves the image again",
         )
-    typer.echo(to_command(request) if as_command else to_prompt_line(request))
+    print_data(to_command(request) if as_command else to_prompt_line(request))
 
 
 def _foreign_request(path: Path, foreign: ForeignRecord) -> dict[str, Any]:
@@ -164,6 +166,9 @@ def _foreign_request(path: Path, foreign: ForeignRecord) -> dict[str, Any]:
             hint=f"sdcli inspect {shlex.quote(str(path))} shows the rest of its settings",
         )
     request, skipped = to_request_fields(foreign)
+    if "prompt" not in request:
+        # Raises for a prompt that no request can have, such as one with a NUL.
+        GenerationRequest.from_dict({"prompt": foreign.fields["prompt"]})
     _warn_unmapped(foreign, skipped, unmapped_fields(foreign))
     return request
 

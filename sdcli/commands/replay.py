@@ -10,11 +10,22 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_report_format, parse_verbosity
 from sdcli.errors import ExitCode
+from sdcli.terminal.output import print_lines
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="An image that sdcli made.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a field, e.g. --set steps=40."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Hub id or folder of the model. Default: found by the recorded hash or name.",
+        show_default=False,
+    ),
 ]
 Check = Annotated[
     bool, typer.Option("--check", help="Compare with the image; exit with code 10 if it differs.")
@@ -35,6 +46,7 @@ def replay(
     images: Images,
     set_: Set = None,
     check: Check = False,
+    model: Model = None,
     out: CheckedOut = None,
     force: flags.Force = False,
     json: flags.Json = False,
@@ -54,7 +66,7 @@ def replay(
     """
     from sdcli.workflows import replay as replays
 
-    recorded = replays.read_images(images, set_ or [])
+    recorded = replays.read_images(images, set_ or [], model)
     if check:
         return _verify_images(recorded, out, force, json)
     from sdcli.runner.deliver import run
@@ -95,8 +107,9 @@ def _print_check(check: Mapping[str, Any]) -> None:
             f" (PSNR {check['psnr']} dB, at most {check['max_difference']} of 255, "
             f"{100 * check['moved']:.2f} % of the pixels)"
         )
-    typer.echo(f"{check['path']}: {check['verdict']}{measures}")
+    lines = [f"{check['path']}: {check['verdict']}{measures}"]
     if check["altered"]:
-        typer.echo("  the file was changed after it was made")
+        lines.append("  the file was changed after it was made")
     for name, (then, now) in check["differences"].items():
-        typer.echo(f"  {name}: {then} when recorded, {now} now")
+        lines.append(f"  {name}: {then} when recorded, {now} now")
+    print_lines(lines)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
 from sdcli.job import Job
+from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
 from sdcli.request import GenerationRequest, PipelineSpec
 
@@ -30,7 +31,7 @@ class Planner:
     `draw_seed` gives a seed to a job whose request has none (by default a random one), and
     `wildcards` fill prompts by it.
     `find_model` is called once per spec; by default it downloads the model. `warn` is called once
-    for each word that the model does not know.
+    for each word that the model does not know, and for each kind of mistake.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class Planner:
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
+        self._warnings = RequestWarnings(warn, fills_wildcards=wildcards is not None)
 
     def plan(self, requests: Iterable[GenerationRequest]) -> list[Job]:
         """Plan all images of the requests, in their order. Raises UsageError and ModelError."""
         jobs: list[Job] = []
         for template in requests:
+            self._warnings.check(template)
             defaults, fingerprint = self._look_up_model(template.spec)
             for request in self._fill_wildcards(template, defaults, fingerprint):
                 jobs += resolve_jobs(

@@ -69,6 +69,8 @@ def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[Usa
         scheduler = _resolve_scheduler(request, defaults)
     except UsageError as error:
         faults.append(error)
+        if request.scheduler is None:  # the model's defaults name one that its own file rules out
+            return faults
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
@@ -110,7 +112,9 @@ def _resolve(request: GenerationRequest, name: str, defaults: ModelDefaults) -> 
 
 def _resolve_scheduler(request: GenerationRequest, defaults: ModelDefaults) -> ResolvedScheduler:
     name = request.scheduler or defaults.scheduler
-    return resolve_scheduler(name) if name else model_scheduler(defaults.scheduler_class)
+    if name:
+        return resolve_scheduler(name, defaults.scheduler_config)
+    return model_scheduler(defaults.scheduler_class, defaults.scheduler_config)
 
 
 def _find_faults(
@@ -118,14 +122,14 @@ def _find_faults(
 ) -> Iterator[UsageError]:
     yield from _size_faults(job, defaults)
     yield from _step_faults(job, scheduler)
-    yield from _zero_snr_faults(job, defaults)
+    yield from _zero_snr_faults(job, scheduler)
     if job.eta and not (scheduler.sampler and scheduler.sampler.takes_eta):
         yield UsageError(
             f"eta: {job.scheduler_label} has no eta and would ignore it",
             code="usage.eta",
             hint="use -s DDIM, or leave --eta out",
         )
-    yield from _guidance_faults(job)
+    yield from _guidance_faults(job, defaults)
     yield from _guidance_interval_faults(job, scheduler)
     yield from _clip_skip_faults(job, defaults)
 
@@ -159,11 +163,13 @@ def _step_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]
         )
 
 
-def _zero_snr_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
-    config = dict(job.scheduler.config)
-    prediction_type = config.get("prediction_type", defaults.prediction_type)
+def _zero_snr_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
+    config, typed = scheduler.config, dict(job.scheduler.config)
+    # A model's own file is not judged: with leading timesteps, such a model never meets pure noise.
+    if not typed.keys() & {"rescale_betas_zero_snr", "prediction_type"}:
+        return
     # At zero signal-to-noise the input is pure noise, and predicting that says nothing of an image.
-    if config.get("rescale_betas_zero_snr") and prediction_type == "epsilon":
+    if config.get("rescale_betas_zero_snr") and config.get("prediction_type") == "epsilon":
         yield UsageError(
             "rescale_betas_zero_snr: this model predicts noise, which does not work from pure "
             "noise",
@@ -172,16 +178,19 @@ def _zero_snr_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
         )
 
 
-def _guidance_faults(job: Job) -> Iterator[UsageError]:
-    if job.guidance_scale > 1:
+def _guidance_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
+    if job.guidance_scale > 1 and not defaults.embeds_guidance:
         return
+    reason = f"at guidance {job.guidance_scale:g}"
+    hint = "use a --guidance above 1, or leave it out"
+    if defaults.embeds_guidance:
+        reason = "on this model: its UNet takes the guidance as an input (time_cond_proj_dim)"
+        hint = "leave it out"
     for name in JOB_SETTINGS:
         info = REQUEST_FIELDS[name]
         if info.needs_guidance and getattr(job, name) != info.resolved:
             yield UsageError(
-                f"{name} has no effect at guidance {job.guidance_scale:g}",
-                code="usage.guidance_scale",
-                hint="use a --guidance above 1, or leave it out",
+                f"{name} has no effect {reason}", code="usage.guidance_scale", hint=hint
             )
 
 

@@ -30,7 +30,8 @@ class PromptEntry:
 
     `is_text` marks the formats whose values are all text, where "20" is a number. `locate` returns
     the location of a field; it may be slow, and is only called to report an error. An entry with
-    `faults` is invalid, and `fields` holds the part of it that could be read.
+    `faults` is invalid, and `fields` holds the part of it that could be read. `notes` are sentences
+    to tell the user about how the file is read.
     """
 
     fields: Mapping[str, object]
@@ -38,6 +39,7 @@ class PromptEntry:
     is_text: bool = False
     locate: Callable[[str], SourceLocation] | None = field(default=None, compare=False)
     faults: Sequence[UsageError] = ()
+    notes: Sequence[str] = ()
 
     def location_of(self, name: str) -> SourceLocation:
         """Return the location of a field, by its name in the file, or that of the entry."""

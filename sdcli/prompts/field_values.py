@@ -171,7 +171,8 @@ def _check_scheduler(name: str) -> None:
     # The table of schedulers takes longer to import than everything else that --help needs.
     from sdcli.catalog.schedulers.resolve import resolve_scheduler
 
-    resolve_scheduler(name)
+    # The model may decide whether an option has an effect; planning judges them together.
+    resolve_scheduler(name, None)
 
 
 def error_field(error: SdcliError) -> str:

@@ -7,8 +7,7 @@ import re
 from functools import lru_cache
 from typing import Final, TypeGuard
 
-from sdcli.errors import UsageError, did_you_mean
-from sdcli.prompts.unsupported_fields import unsupported_field_error
+from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.request import (
     FIELD_TYPES,
     MAX_SEED,
@@ -46,8 +45,11 @@ def canonical_field(name: str) -> str:
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     if found := _BY_SPELLING.get(key):
         return found
+    # The table of other tools' words is only read for an unknown name.
+    from sdcli.prompts.unsupported_fields import unsupported_field_error
+
     raise unsupported_field_error(name, key) or UsageError(
-        f"unknown field {name!r}",
+        f"unknown field {quoted(name)}",
         code="usage.field",
         hint=did_you_mean(key, _BY_SPELLING) or "fields have the names of options: sdcli batch -h",
     )
@@ -100,7 +102,8 @@ def parse_data(name: str, value: object) -> object:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, bool | int | float):
-        raise field_error(name, value, "is not a single value")
+        hint = "put it in quotes" if field_type(name) == "str" else None
+        raise field_error(name, value, "is not a single value", hint=hint)
     if field_type(name) == "str":
         raise field_error(name, value, "is not text", hint="put it in quotes")
     if field_type(name) == "int" and isinstance(value, float) and value.is_integer():
@@ -128,7 +131,7 @@ def _abbreviate(value: object) -> str:
         return "an object"
     if isinstance(value, int) and abs(value) > MAX_SEED:
         return "a number of this size"
-    text = repr(value)
+    text = quoted(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 

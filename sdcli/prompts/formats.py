@@ -28,6 +28,23 @@ _READERS: Final[dict[str, tuple[str, str]]] = {
 """Format to the module in `readers` and the function that reads it."""
 
 _OTHER_EXTENSIONS: Final = {"yml": "yaml", "ndjson": "jsonl", "text": "txt"}
+EXTENSIONS: Final = frozenset({*_READERS, *_OTHER_EXTENSIONS})
+"""The file extensions of prompt files, without the dot."""
+
+_EXPORT: Final = "export the sheet as CSV, and give that file"
+_SAVE_AS_TEXT: Final = "save it as plain text, one prompt per line, and give that file"
+_IMAGE: Final = (
+    "sdcli replay regenerates an image, and sdcli inspect --as-command shows its options"
+)
+_UNPACK: Final = "unpack it, and give the files inside"
+_FOREIGN_EXTENSIONS: Final = {
+    **dict.fromkeys(("xlsx", "xls", "xlsm", "ods", "numbers", "gsheet"), _EXPORT),
+    **dict.fromkeys(("parquet", "feather", "arrow", "db", "sqlite", "pkl"), "export it as CSV"),
+    **dict.fromkeys(("docx", "doc", "odt", "rtf", "pdf", "pages"), _SAVE_AS_TEXT),
+    **dict.fromkeys(("png", "jpg", "jpeg", "webp"), _IMAGE),
+    **dict.fromkeys(("zip", "gz", "tar", "7z"), _UNPACK),
+}
+"""Extensions of files that cannot be read, and what to do instead."""
 
 
 def get_reader(format_name: str) -> Reader:
@@ -51,5 +68,6 @@ def format_of(file: str) -> str:
     raise UsageError(
         f"{file}: unknown prompt file format",
         code="usage.format",
-        hint=f"use --input-format with one of {', '.join(get_args(Format))}",
+        hint=_FOREIGN_EXTENSIONS.get(extension)
+        or f"use --input-format with one of {', '.join(get_args(Format))}",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -140,6 +140,7 @@ def _validate_file(
 def _validate_entry(
     entry: PromptEntry, expander: EntryExpander, report: ValidationReport, unused: _UnusedOptions
 ) -> None:
+    report.warnings += entry.notes
     if errors := expander.validate(entry):
         report.add_errors(*errors)
     else:
@@ -148,11 +149,17 @@ def _validate_entry(
     expander.advance(entry)
 
 
-def validated_requests(entry: PromptEntry, expander: EntryExpander) -> Iterator[GenerationRequest]:
+def validated_requests(
+    entry: PromptEntry,
+    expander: EntryExpander,
+    warn: Callable[[str], None] = lambda note: None,
+) -> Iterator[GenerationRequest]:
     """Yield the requests of the next entry of a stream, after validating all of them.
 
     Raises UsageErrors.
     """
+    for note in entry.notes:
+        warn(note)
     errors = expander.validate(entry)
     expander.advance(entry)
     if errors:

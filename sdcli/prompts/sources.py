@@ -71,12 +71,14 @@ class StreamSource:
     ) -> None:
         self.wildcards = wildcards
         self._lines = _LineStream(descriptor, name, separator)
+        self._name = name
         self._entries = reader(self._lines, name)
         self._expand = expand
         self._skip = skip
         self._pending: Iterator[GenerationRequest] = iter(())
         self._error: UsageError | None = None
         self._at_end = False
+        self._is_empty = True
 
     def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
         """Remove and return up to `limit` requests. Raises UsageError for an invalid entry."""
@@ -104,17 +106,29 @@ class StreamSource:
             entry = next(self._entries)
         except StopIteration:
             self._at_end = True
+            if self._is_empty:
+                self._error = _empty_error(self._name)
             return
         if isinstance(entry, UsageError):
             self._reject(entry)
         elif entry:
+            self._is_empty &= "prompt" not in map(str.lower, entry.fields)
             self._pending = iter(self._expand(entry))
 
     def _reject(self, error: UsageError) -> None:
+        self._is_empty = False
         if self._skip:
             self._skip(error)
         else:
             self._error = error
+
+
+def _empty_error(name: str) -> UsageError:
+    return UsageError(
+        f"no prompt in {name}",
+        code="usage.prompt",
+        hint="it is empty or has only comments; try echo 'a cat' | sdcli generate -",
+    )
 
 
 class _LineStream:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from math import prod
 from typing import Final
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.prompts.fields import (
     SIZE,
     field_error,
@@ -143,7 +143,7 @@ class PromptReplacement:
         words = tuple(word.strip() for word in new.split(","))
         if not old.strip() or not equals or not all(words):
             raise UsageError(
-                f"--replace: {text!r} is not OLD=NEW,NEW",
+                f"--replace: {quoted(text)} is not OLD=NEW,NEW",
                 code="usage.replace",
                 hint="e.g. --replace cat=dog,fox; cat=cat,dog also keeps the original",
             )
@@ -157,4 +157,4 @@ class PromptReplacement:
 
     def unused_error(self) -> UsageError:
         """The error when no prompt contains the word."""
-        return UsageError(f"--replace: no prompt contains {self.old!r}", code="usage.replace")
+        return UsageError(f"--replace: no prompt contains {quoted(self.old)}", code="usage.replace")

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.prompts.wildcard_count import check_combinations
 from sdcli.prompts.wildcard_lists import ListValue, WildcardLists
 from sdcli.prompts.wildcard_syntax import LIST_NAME, has_wildcards, protect_text, restore_text
@@ -42,7 +42,7 @@ class Wildcards:
     def __post_init__(self) -> None:
         if self.folder is not None and not os.path.isdir(self.folder):
             raise UsageError(
-                f"--wildcards: folder {str(self.folder)!r} not found",
+                f"--wildcards: folder {quoted(str(self.folder))} not found",
                 code="usage.wildcards",
                 hint="use a folder of text files; its color.txt is __color__ in a prompt",
             )
@@ -170,7 +170,7 @@ def _usage_errors(template: str) -> Iterator[None]:
         yield
     except ParseBaseException as error:
         rest = restore_text(protect_text(template)[error.loc :])[:20]
-        raise _template_error(template, f"syntax error at {rest!r}") from error
+        raise _template_error(template, f"syntax error at {quoted(rest)}") from error
     except RecursionError as error:
         raise _template_error(template, "nested too deeply, or circular") from error
     except KeyError as error:
@@ -181,7 +181,7 @@ def _usage_errors(template: str) -> Iterator[None]:
 
 def _template_error(template: str, reason: str) -> UsageError:
     return UsageError(
-        f"wildcards in {template[:60]!r}: {reason}",
+        f"wildcards in {quoted(template[:60])}: {reason}",
         code="usage.prompt",
         hint="without --wildcard-mode and --wildcards, braces are left in the prompt",
     )

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from sdcli import signals
 from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, UnsafeError
 from sdcli.job import Job
 from sdcli.latents import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
@@ -74,6 +75,7 @@ class BatchGenerator:
             except OutputError:
                 raise
             except SdcliError as error:
+                signals.raise_if_interrupted()
                 return [JobFailure(jobs=tuple(batch), error=error)]
 
     def _generate(
@@ -99,6 +101,7 @@ class BatchGenerator:
                 try:
                     pipeline = stack.enter_context(self.cache.load(spec, self.warn))
                 except (ModelError, UnsafeError, CorruptError) as error:
+                    signals.raise_if_interrupted()
                     if not self.skip_unloadable:
                         raise
                     self._load_errors[spec] = error

@@ -14,6 +14,7 @@ from sdcli.latents import LatentsSink
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.batches import ResumeSource
+from sdcli.runner.details import RunDetails
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.loop import iter_results
 from sdcli.runner.options import RunOptions
@@ -49,9 +50,17 @@ def run(
     writer = ResultWriter(options)
     console = Console(verbosity=options.verbosity)
     report = make_report(options.report, console)
+    if writer.jobs:
+        writer.jobs.report_to(console.warn)
     in_terminal = options.preview is not None and options.preview.terminal
     with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
-        results = ResultHandler(writer=writer, report=report, progress=progress, warn=console.warn)
+        results = ResultHandler(
+            writer=writer,
+            report=report,
+            progress=progress,
+            warn=console.warn,
+            on_saved=RunDetails(console.note).add,
+        )
         sinks: list[LatentsSink] = [writer.latents]
         if options.preview:
             sinks.append(build_preview(options.preview, options, progress, console.warn))

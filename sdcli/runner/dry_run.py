@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,15 +126,16 @@ def dry_run(
     totals: DryRunTotals,
     latents: LatentsSelection | None,
     folder: FolderState,
+    warn: Callable[[str], None] = lambda warning: None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the jobs of a run as JSON objects, and add them to `totals`.
+    """Yield the jobs of a run as JSON objects, and add them to `totals`; `warn` as in the run.
 
     A seed that the run would draw is None without a journal. Raises UsageError, and ModelError for
     a model that is not on this machine.
     """
     jobs = folder.jobs
     planner = Planner(
-        lambda warning: None,
+        warn,
         jobs.draw_seed if jobs else lambda job: 0,
         source.wildcards if jobs else None,
         _find_cached_model,

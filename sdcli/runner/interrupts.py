@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sdcli import signals
+
 
 class InterruptHandler:
     """Decides when an interrupt ends a run.
@@ -27,11 +29,14 @@ class InterruptHandler:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = signal.signal(signal.SIGINT, self._on_signal)
+        previous = {
+            number: signal.signal(number, self._on_signal) for number in signals.handled_numbers()
+        }
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -50,6 +55,8 @@ class InterruptHandler:
     def _on_signal(self, number: int, frame: Any) -> None:
         is_first = not self.interrupted
         self.interrupted = True
-        if not (self._is_deferring and is_first):
-            raise KeyboardInterrupt
-        self._on_deferred()
+        # While something is imported, no image is in progress yet.
+        if self._is_deferring and is_first and not signals.is_importing(frame):
+            self._on_deferred()
+        else:
+            signals.on_signal(number, frame)

@@ -29,6 +29,7 @@ class PreviewOptions:
 class RunOptions:
     """Where the images of a run go, what is written with them, and how they are reported.
 
+    `record_paths` records the full paths of models, not only their names.
     `out` is a file, a folder, or "-" for stdout, which takes several images with `tar` only.
     `expected_images` is None for a stream of unknown length. `journal` skips jobs that are done in
     the folder, except those that `rerun` names. `on_result` is called with every result once its
@@ -39,6 +40,7 @@ class RunOptions:
     expected_images: int | None
     force: bool = False
     metadata: bool = True
+    record_paths: bool = False
     sidecar: bool = False
     save_latents: LatentsSelection | None = None
     report: ReportForm = "paths"

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdcli import signals
 from sdcli.errors import ExitCode, Interrupted, SdcliError
 from sdcli.job import Job
-from sdcli.result import GenerationResult, JobFailure
+from sdcli.result import GenerationResult, JobFailure, SavedImage
 
 if TYPE_CHECKING:
     from sdcli.runner.writer import ResultWriter
@@ -38,6 +39,7 @@ class ResultHandler:
     report: Report
     progress: ProgressBar
     warn: Callable[[str], None]
+    on_saved: Callable[[SavedImage, GenerationResult], None] = lambda image, result: None
     made: int = 0
     errors: list[SdcliError] = field(default_factory=list)
     _failed: int = 0
@@ -53,7 +55,11 @@ class ResultHandler:
 
     def abort(self, reason: SdcliError | KeyboardInterrupt) -> None:
         """Count and report the error that ended the run early."""
-        error = reason if isinstance(reason, SdcliError) else self._salvage_and_interrupt()
+        # A library may have turned the interrupt into an error of its own.
+        if isinstance(reason, SdcliError) and not signals.was_interrupted():
+            error = reason
+        else:
+            error = self._salvage_and_interrupt()
         self.errors.append(error)
         self.report.failed(error)
 
@@ -107,6 +113,7 @@ class ResultHandler:
         # Only the entry waits for its turn: the pixels of many images would fill the memory.
         entry = self.report.entry(image, latents)
         self.made += 1
+        self.on_saved(image, result)
         for event in result.events:
             self.warn(event)
         if latents and not Path(latents).name.startswith(Path(image.path).stem):

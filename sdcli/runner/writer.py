@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,10 @@ class ResultWriter:
         )
         _check_companions(self._destination, options)
         self.latents = LatentsWriter(
-            self._destination.folder, options.save_latents, library_versions()
+            self._destination.folder,
+            options.save_latents,
+            library_versions(),
+            full_paths=options.record_paths,
         )
         self.jobs: JobStore | None = None
         if options.journal and self._destination.kind in ("folder", "numbered"):
@@ -68,8 +72,9 @@ class ResultWriter:
             self._destination,
             versions=library_versions(),
             metadata=self._options.metadata,
+            full_paths=self._options.record_paths,
         )
-        _, latents = self._save_companions(image, force=self._options.force)
+        _, latents = self._save_companions(image, lambda path: self._options.force)
         return image, latents
 
     def _save_with_journal(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
@@ -82,34 +87,43 @@ class ResultWriter:
             self._destination,
             versions=library_versions(),
             metadata=self._options.metadata,
+            full_paths=self._options.record_paths,
         )
-        image = SavedImage(path=str(self.jobs.path_for(result.job)), result=result)
+        taken = self.jobs.take_path(result.job)
+        image = SavedImage(path=str(taken.path), result=result)
         # The companions come first: the image and its line in the journal complete the job.
-        sidecar, latents = self._save_companions(image, force=True)
+        sidecar, latents = self._save_companions(image, taken.replaceable.__contains__)
         names = [Path(path).name for path in (sidecar, latents) if path]
-        path = self.jobs.save_image(result, data, names)
-        return SavedImage(path=str(path), result=result), latents
+        self.jobs.save_image(result, data, taken, names)
+        return image, latents
 
-    def _save_companions(self, image: SavedImage, *, force: bool) -> tuple[str | None, str | None]:
+    def _save_companions(
+        self, image: SavedImage, may_replace: Callable[[Path], bool]
+    ) -> tuple[str | None, str | None]:
         """Write the sidecar and the latents; returns the paths of those that were requested."""
+        from sdcli.storage import companions
         from sdcli.storage.metadata import record
         from sdcli.versions import library_versions
 
         sidecar = None
+        base = Path(image.path)
         if self._options.sidecar:
-            sidecar = record.write_sidecar(image, library_versions(), force=force)
+            force = may_replace(base.with_suffix(companions.SIDECAR))
+            sidecar = record.write_sidecar(
+                image, library_versions(), force=force, full_paths=self._options.record_paths
+            )
+        force = may_replace(base.with_suffix(companions.LATENTS))
         return sidecar, self.latents.finish(image, force=force)
 
 
 def _check_companions(destination: Destination, options: RunOptions) -> None:
     """Check before a long run that the files beside a single image do not exist yet."""
-    from sdcli.storage import files
-    from sdcli.storage.latents.writer import SUFFIX
+    from sdcli.storage import companions, files
 
     if destination.kind != "file" or options.force:
         return
-    suffixes = [SUFFIX] if options.save_latents is not None else []
-    suffixes += [".json"] if options.sidecar else []
+    suffixes = [companions.LATENTS] if options.save_latents is not None else []
+    suffixes += [companions.SIDECAR] if options.sidecar else []
     for suffix in suffixes:
         path = files.sibling_path(str(destination.path), suffix)
         if path.exists():

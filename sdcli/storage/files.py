@@ -7,20 +7,23 @@ import fcntl
 import os
 import re
 import secrets
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
 from sdcli.errors import OutputError, UsageError
+from sdcli.storage.process_owner import ProcessOwner, current_owner
 
 STDOUT = "-"
 
-_TEMPORARY = re.compile(r"\.sdcli-(.+)-(\d+)-[0-9a-f]{8}\.part")
+_TEMPORARY: Final = re.compile(
+    r"\.sdcli-(?P<host>.+?)(-(?P<place>[0-9a-f]{16})-(?P<start>\d+))?-(?P<pid>\d+)-[0-9a-f]{8}\.part"
+)
+"""Names of temporary files. Version 0.1.0 wrote neither a place nor a start time."""
 _STALE_SECONDS: Final = 24 * 3600.0
-"""Age after which a temporary file of another machine is taken to be abandoned."""
+"""Age after which a temporary file is abandoned, if its process cannot be looked up."""
 
 _CODES: Final = {
     errno.ENOSPC: "output.full",
@@ -35,11 +38,13 @@ _HINTS: Final = {
     errno.EDQUOT: "free some of your quota, or choose an --out on another disk",
     errno.ENAMETOOLONG: "choose a shorter --out",
 }
-_NO_HARD_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create a folder and check that files can be written there. Raises OutputError."""
+    """Create a folder for new files, and check that files can be written there.
+
+    Removes the temporary files of dead processes. Raises OutputError.
+    """
     with os_errors_as_output_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +56,7 @@ def prepare_folder(folder: Path) -> None:
             ) from error
         # Permissions alone don't tell: the disk may be full or read-only.
         with _temporary(folder, b""):
-            pass
+            remove_stale_temporaries(folder)
 
 
 def sibling_path(image_path: str, suffix: str) -> Path:
@@ -85,21 +90,26 @@ def publish(temporary: Path, path: Path, *, force: bool) -> None:
         if force:
             os.replace(temporary, path)
         else:
-            _rename_to_new(temporary, path)
+            rename_to_new(temporary, path)
             temporary.unlink(missing_ok=True)
         _fsync_folder(path.parent)
 
 
-def write_numbered(folder: Path, before: str, after: str, data: bytes) -> Path:
+def write_numbered(
+    folder: Path, before: str, after: str, data: bytes, companions: Sequence[str] = ()
+) -> Path:
     """Write `{before}{number:04d}{after}` with the next free number, and return its path.
 
-    Safe with several processes writing to one folder. Raises OutputError.
+    A number is free when no file has the name with one of the suffixes `companions` either. Safe
+    with several processes writing to one folder. Raises OutputError.
     """
     with os_errors_as_output_errors(folder), _temporary(folder, data) as temporary:
-        return publish_numbered(temporary, before, after)
+        return publish_numbered(temporary, before, after, companions)
 
 
-def publish_numbered(temporary: Path, before: str, after: str) -> Path:
+def publish_numbered(
+    temporary: Path, before: str, after: str, companions: Sequence[str] = ()
+) -> Path:
     """Rename a finished file to the next free number, as `write_numbered` does."""
     folder = temporary.parent
     with os_errors_as_output_errors(folder), folder_lock(folder):
@@ -107,42 +117,42 @@ def publish_numbered(temporary: Path, before: str, after: str) -> Path:
         while True:
             number += 1
             path = folder / f"{before}{number:04d}{after}"
+            if any(os.path.lexists(path.with_suffix(suffix)) for suffix in companions):
+                continue
             # Another process may have taken the number where the lock has no effect.
             with suppress(FileExistsError):
-                _rename_to_new(temporary, path)
+                rename_to_new(temporary, path)
                 temporary.unlink(missing_ok=True)
                 _fsync_folder(folder)
                 return path
 
 
-def remove_stale_temporaries(folder: Path) -> None:
-    """Remove the temporary files that dead processes left in a folder."""
+def remove_stale_temporaries(folder: Path, *, max_age: float = _STALE_SECONDS) -> None:
+    """Remove the temporary files that dead processes left in a folder.
+
+    Those of processes that cannot be looked up are removed at `max_age` seconds.
+    """
     for entry in os.scandir(folder):
         match = _TEMPORARY.fullmatch(entry.name)
-        if match and _is_stale(entry, owner=match[1], pid=int(match[2])):
+        if match and _is_stale(entry, _parse_owner(match), max_age):
             with suppress(OSError):
                 os.unlink(entry.path)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine has that id, whoever owns it."""
-    try:
-        # Signal 0 checks for the process without sending anything.
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # It belongs to another user.
-        return True
-    return True
+def _parse_owner(match: re.Match[str]) -> ProcessOwner:
+    return ProcessOwner(
+        host=match["host"],
+        place=match["place"] or "",
+        pid=int(match["pid"]),
+        start=match["start"] or "",
+    )
 
 
-def _is_stale(entry: os.DirEntry[str], *, owner: str, pid: int) -> bool:
-    if owner == host():
-        return not is_alive(pid)
-    # Processes of another machine can't be looked up.
+def _is_stale(entry: os.DirEntry[str], owner: ProcessOwner, max_age: float) -> bool:
+    if owner.may_be_looked_up():
+        return owner.is_known_dead()
     with suppress(OSError):
-        return time.time() - entry.stat().st_mtime > _STALE_SECONDS
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > max_age
     return False
 
 
@@ -177,7 +187,9 @@ def fsync(file: IO[bytes]) -> None:
 def temporary_name(folder: Path) -> Path:
     """Return a hidden name that no other file or process uses."""
     # `remove_stale_temporaries` finds the owner in the name.
-    return folder / f".sdcli-{host()}-{os.getpid()}-{secrets.token_hex(4)}.part"
+    owner = current_owner()
+    place = f"-{owner.place}-{owner.start}" if owner.place and owner.start else ""
+    return folder / f".sdcli-{owner.host}{place}-{owner.pid}-{secrets.token_hex(4)}.part"
 
 
 @contextmanager
@@ -195,19 +207,25 @@ def _temporary(folder: Path, data: bytes) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _rename_to_new(temporary: Path, path: Path) -> None:
+def rename_to_new(temporary: Path, path: Path) -> None:
     """Give a file its name. Raises FileExistsError when the name is taken."""
     try:
         # Unlike a rename, a link never overwrites.
         os.link(temporary, path)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        # No hard links (exFAT, some network disks): reserve the name, then rename over it.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except OSError:
+        # No hard links (exFAT, some network disks), which each system says by an error of its own.
+        _reserve_and_rename(temporary, path)
+
+
+def _reserve_and_rename(temporary: Path, path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    try:
         os.replace(temporary, path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _last_number(folder: Path, before: str) -> int:
@@ -227,11 +245,6 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def host() -> str:
-    """Return this machine's name, made safe for file names."""
-    return re.sub(r"[^\w.]", "_", socket.gethostname())
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -10,18 +10,20 @@ from typing import TextIO
 
 from sdcli.errors import SdcliError, UsageErrors
 from sdcli.storage.text import one_line
+from sdcli.terminal.output import bar_above, write_line
 from sdcli.terminal.progress import ProgressBar
 
 NORMAL, VERBOSE = 0, 1
 
 
 @contextmanager
-def _ignoring_full_disk() -> Iterator[None]:
-    # A message that a full disk does not take must not end the run whose images still fit.
+def _ignoring_lost_messages() -> Iterator[None]:
+    # A message that a full disk or a closed terminal does not take must not end the run whose
+    # images still fit.
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
             raise
 
 
@@ -34,7 +36,6 @@ class Console:
     def __init__(self, *, verbosity: int = NORMAL, stream: TextIO | None = None) -> None:
         self.verbosity = verbosity
         self._stream = stream or sys.stderr
-        self._bar: ProgressBar | None = None
         self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:
@@ -69,12 +70,12 @@ class Console:
         With `images`, the images themselves are drawn instead of a bar.
         """
         is_visible = self.verbosity >= NORMAL and self._stream.isatty()
-        self._bar = bar = self._make_bar(jobs, self._stream if is_visible else None, images)
-        try:
-            yield bar
-        finally:
-            bar.close()
-            self._bar = None
+        bar = self._make_bar(jobs, self._stream if is_visible else None, images)
+        with bar_above(bar.paused):
+            try:
+                yield bar
+            finally:
+                bar.close()
 
     def _make_bar(self, jobs: int | None, stream: TextIO | None, images: bool) -> ProgressBar:
         if not (stream and images):
@@ -84,7 +85,5 @@ class Console:
         return ImageProgress(jobs, stream)
 
     def _print(self, text: str) -> None:
-        if self._bar is None or not self._bar.print_above(text):
-            with _ignoring_full_disk():
-                self._stream.write(text + "\n")
-                self._stream.flush()
+        with _ignoring_lost_messages():
+            write_line(text, self._stream)

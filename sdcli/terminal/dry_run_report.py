@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal
 
-from sdcli.storage import files
-from sdcli.storage.text import one_line
 from sdcli.terminal.json_output import print_json_line
+from sdcli.terminal.output import print_lines
 from sdcli.terminal.tables import print_facts
 
 JOB_SCHEMA = "sdcli/job/1"
@@ -32,9 +31,8 @@ def print_dry_run(
             print_json_line({"schema": JOB_SCHEMA, **job})
         print_json_line({"schema": PLAN_SCHEMA, **totals()})
     else:
-        with files.os_errors_as_output_errors("stdout"):
-            for job in jobs:
-                print(_format_job(job))
+        for job in jobs:
+            print_lines([_format_job(job)])
         _print_totals(totals())
 
 
@@ -48,7 +46,7 @@ def _format_job(job: Mapping[str, Any]) -> str:
         str(job["scheduler"]),
         f"guidance {job['guidance_scale']:g}",
         f"seed {seed}",
-        one_line(job["prompt"]),
+        job["prompt"],
     ]
     return "  ".join(cells)
 

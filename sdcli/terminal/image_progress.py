@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sdcli.result import StepEvent
@@ -53,12 +54,11 @@ class ImageProgress(ProgressBar):
         self._finished += jobs
         self._rows = 0
 
-    def print_above(self, text: str) -> bool:
-        """Print a line; the image is drawn again below it."""
-        self._terminal.write(text + "\n")
-        self._terminal.flush()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let lines be written within; the image is drawn again below them."""
+        yield
         self._rows = 0
-        return True
 
 
 def fit_cells(width: int, height: int, columns: int, lines: int) -> tuple[int, int]:

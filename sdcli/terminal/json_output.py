@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdcli.errors import SdcliError, UsageErrors
 from sdcli.result import SavedImage, StepEvent
-from sdcli.storage import files
 from sdcli.storage.metadata.record import pixels_sha256
+from sdcli.terminal.output import print_data
 
 IMAGE_SCHEMA = "sdcli/image/1"
 STEP_SCHEMA = "sdcli/step/1"
@@ -84,9 +83,7 @@ def run_document(
 
 def print_json_line(document: Mapping[str, Any]) -> None:
     """Print a document in one line and flush it. Raises BrokenPipeError when nobody reads."""
-    with files.os_errors_as_output_errors("stdout"):
-        sys.stdout.write(_dump_strict(document) + "\n")
-        sys.stdout.flush()
+    print_data(_dump_strict(document))
 
 
 def _dump_strict(document: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from sdcli.terminal.output import print_data
+
 WRITTEN_SCHEMA = "sdcli/written/1"
 
 
@@ -24,10 +26,7 @@ def print_path(path: str, json: bool, *, schema: str = WRITTEN_SCHEMA, **facts: 
     if json:
         print_document({"schema": schema, "path": path, **facts}, json=True)
     elif path != "-":
-        from sdcli.storage import files
-
-        with files.os_errors_as_output_errors("stdout"):
-            print(path, flush=True)
+        print_data(path)
 
 
 def print_images(written: Iterable[tuple[str, Mapping[str, object]]], json: bool) -> None:

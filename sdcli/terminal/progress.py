@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TextIO
 
 from sdcli.result import StepEvent
@@ -28,6 +30,8 @@ class ProgressBar:
         self._done = 0.0
         self._progress: Progress | None = None
         self._task: Any = None
+        # Images are reported by the thread that saves them.
+        self._lock = RLock()
 
     def on_step(self, event: StepEvent) -> None:
         """Move the bar to a step of the current batch."""
@@ -38,26 +42,34 @@ class ProgressBar:
         self._done += jobs
         self._show(self._done)
 
-    def print_above(self, text: str) -> bool:
-        """Print a line above the bar; False if there is none, and nothing was printed."""
-        if self._progress:
-            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        return self._progress is not None
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Remove the bar within, so that lines can be written where it is."""
+        with self._lock:
+            if self._progress:
+                self._progress.stop()
+            try:
+                yield
+            finally:
+                if self._progress:
+                    self._progress.start()
 
     def close(self) -> None:
         """Remove the bar."""
-        if self._progress:
-            self._progress.stop()
-            self._progress = None
+        with self._lock:
+            if self._progress:
+                self._progress.stop()
+                self._progress = None
 
     def _show(self, completed: float) -> None:
         if self._stream is None or time.monotonic() - self._started < _DELAY_SECONDS:
             return
-        if self._progress is None:
-            self._progress = _rich_progress(self._stream)
-            self._task = self._progress.add_task("images", total=self._jobs)
-            self._progress.start()
-        self._progress.update(self._task, completed=completed)
+        with self._lock:
+            if self._progress is None:
+                self._progress = _rich_progress(self._stream)
+                self._task = self._progress.add_task("images", total=self._jobs)
+                self._progress.start()
+            self._progress.update(self._task, completed=completed)
 
 
 def _rich_progress(stream: TextIO) -> Progress:
@@ -71,7 +83,7 @@ def _rich_progress(stream: TextIO) -> Progress:
         TimeRemainingColumn(),
         console=RichConsole(file=stream),
         transient=True,
-        # Rich would send stdout, our data, to stderr: right only where both are the terminal.
-        redirect_stdout=sys.stdout.isatty(),
+        # Rich would send stdout, our data, to stderr, and wrap it: `terminal.output` makes room.
+        redirect_stdout=False,
         redirect_stderr=False,
     )

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal, Protocol
 
 from sdcli.errors import SdcliError
 from sdcli.result import SavedImage, StepEvent
-from sdcli.storage import files
 from sdcli.terminal.console import Console
 from sdcli.terminal.json_output import (
     DONE_SCHEMA,
@@ -19,6 +18,7 @@ from sdcli.terminal.json_output import (
     run_document,
     step_document,
 )
+from sdcli.terminal.output import print_data
 
 ImageEntry = str | Mapping[str, Any] | None
 """The entry of an image in a report, without its pixels, so that it can wait for its turn."""
@@ -67,8 +67,7 @@ class PathReport:
 
     def add_image(self, entry: ImageEntry) -> None:
         if entry is not None:
-            with files.os_errors_as_output_errors("stdout"):
-                print(entry, flush=True)
+            print_data(str(entry))
 
     def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
         self._console.error(error)

@@ -11,6 +11,8 @@ from typing import TextIO
 
 from sdcli.storage import files
 from sdcli.storage.text import one_line, printable
+from sdcli.terminal.output import print_lines as print_lines
+from sdcli.terminal.output import print_text
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
@@ -26,18 +28,12 @@ def print_columns(
     stream = stream or sys.stdout
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
-    with files.os_errors_as_output_errors("stdout"):
-        if stream.isatty():
-            _print_column_table(header, cells, right, stream)
-        else:
-            lines = align_rows([list(header), *cells], right)
-            print("\n".join(lines), file=stream, flush=True)
-
-
-def print_lines(lines: Sequence[str]) -> None:
-    """Print lines without changing them, such as those of a plot."""
-    with files.os_errors_as_output_errors("stdout"):
-        print("\n".join(lines), flush=True)
+    titles = [one_line(title) for title in header]
+    if stream.isatty():
+        with files.os_errors_as_output_errors("stdout"):
+            _print_column_table(titles, cells, right, stream)
+    else:
+        print_lines(align_rows([titles, *cells], right), stream)
 
 
 def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
@@ -91,13 +87,15 @@ def _print_column_table(
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values, without those that are None or empty."""
     rows = [
-        (name, printable(str(value))) for name, value in facts.items() if value not in (None, "")
+        (one_line(name), printable(str(value)))
+        for name, value in facts.items()
+        if value not in (None, "")
     ]
-    with files.os_errors_as_output_errors("stdout"):
-        if sys.stdout.isatty():
+    if sys.stdout.isatty():
+        with files.os_errors_as_output_errors("stdout"):
             _print_fact_table(rows)
-        else:
-            print("\n".join(f"{name}: {value}" for name, value in rows), flush=True)
+    else:
+        print_text("\n".join(f"{name}: {value}" for name, value in rows))
 
 
 def _print_fact_table(rows: list[tuple[str, str]]) -> None:

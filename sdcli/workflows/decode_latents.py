@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
 from sdcli.request import PipelineSpec
 
@@ -113,7 +114,8 @@ def spec_for_latents(file: LatentsFile, overrides: Mapping[str, Any]) -> Pipelin
         recorded = {"dtype": recorded["dtype"]} if "dtype" in recorded else {}
     if overrides.get("vae"):
         recorded = {k: v for k, v in recorded.items() if k not in ("vae", "force_vae")}
-    return PipelineSpec(**recorded | {name: value for name, value in overrides.items() if value})
+    spec = PipelineSpec(**recorded | {name: value for name, value in overrides.items() if value})
+    return locate_recorded(spec, file.origin, file.path.parent)
 
 
 def recorded_tiling(file: LatentsFile) -> str:

@@ -62,7 +62,7 @@ class ImageEncoder:
         """Latents (4, height/8, width/8) of an image file, and the facts to save with them."""
         from sdcli.engine.vae.encode import encode_image
         from sdcli.storage.images.pixels import read_pixels
-        from sdcli.storage.metadata.record import pixels_sha256
+        from sdcli.storage.metadata.record import name_models, pixels_sha256
         from sdcli.versions import library_versions
 
         vae, spec = self._vae, self._vae.spec
@@ -71,8 +71,7 @@ class ImageEncoder:
         facts = {
             "image": path.name,
             "pixels_sha256": pixels_sha256(pixels),
-            "model": spec.model,
-            "vae": spec.vae,
+            **name_models({"model": spec.model, "vae": spec.vae}),
             "force_vae": spec.force_vae,
             "variant": spec.variant,
             "dtype": str(vae.dtype).removeprefix("torch."),

@@ -109,7 +109,7 @@ def _open_stream(
     prompts.source = StreamSource(
         sys.stdin.fileno() if is_stdin else _open_stream_file(name),
         get_reader(format_name),
-        partial(validated_requests, expander=expander),
+        partial(validated_requests, expander=expander, warn=console.warn),
         name="stdin" if is_stdin else name,
         separator=get_separator(format_name),
         wildcards=template.wildcards,

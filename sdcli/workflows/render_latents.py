@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
 from sdcli.latents import NOISE, X0, XT
 from sdcli.request import PipelineSpec
@@ -44,7 +45,9 @@ class RendererOptions:
         if self.model is not None:
             # A VAE or variant of one model means nothing to another.
             spec = replace(spec, model=self.model, vae=None, variant=None)
-        return spec if self.vae is None else replace(spec, vae=self.vae)
+        if self.vae is not None:
+            spec = replace(spec, vae=self.vae)
+        return locate_recorded(spec, file.origin, file.path.parent)
 
 
 def linear_renderer(file: LatentsFile, model: str | None) -> LatentsRenderer:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.errors import DifferentError, ExitCode, SdcliError, UsageError
+from sdcli.checkpoints.recorded import locate_recorded
+from sdcli.errors import DifferentError, ExitCode, ModelError, SdcliError, UsageError, quoted
 from sdcli.latents import LatentsSelection, is_resumed_event
 from sdcli.prompts.fields import SIZE, canonical_field, parse_text
 from sdcli.prompts.sources import IterableSource
@@ -35,13 +36,19 @@ class RecordedImage:
     request: GenerationRequest
 
 
-def read_images(paths: Sequence[str], overrides: Sequence[str]) -> list[RecordedImage]:
+def read_images(
+    paths: Sequence[str], overrides: Sequence[str], model: str | None = None
+) -> list[RecordedImage]:
     """Read images and their requests, changed by overrides such as "steps=40".
 
-    Raises UsageError for an image without a record of sdcli, or one whose first steps came from
+    Models are looked for on this machine by the recorded hash or name, unless `model` or an
+    override names one. Raises ModelError for one that is not here,
+    UsageError for an image without a record of sdcli, or one whose first steps came from
     another run; CorruptError for a record that cannot be read.
     """
     changes = parse_overrides(overrides)
+    if model is not None:
+        changes["model"] = model
     return [_read_image(Path(path), changes) for path in paths]
 
 
@@ -61,10 +68,18 @@ def _read_image(path: Path, changes: Mapping[str, Any]) -> RecordedImage:
                 code="replay.resumed",
                 hint="sdcli latents resume regenerates it, if those latents still exist",
             )
-    request = record_request(record, path).to_dict()
-    return RecordedImage(
-        path=path, document=document, request=GenerationRequest.from_dict({**request, **changes})
-    )
+    recorded = record_request(record, path).to_dict()
+    request = GenerationRequest.from_dict({**recorded, **changes})
+    return RecordedImage(path=path, document=document, request=_locate(request, record, path))
+
+
+def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -> GenerationRequest:
+    """The request with the paths of its models on this machine."""
+    try:
+        spec = locate_recorded(request.spec, record, path.parent)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
+    return replace(request, spec=spec)
 
 
 def _no_record_error(path: Path, parameters: str | None) -> UsageError:
@@ -176,5 +191,7 @@ def _parse_size(text: str) -> Any:
         return parse_text(SIZE, text)
     except UsageError as error:
         raise UsageError(
-            f"size: {text!r} is not WIDTHxHEIGHT", code=error.code, hint="as in --set size=512x768"
+            f"size: {quoted(text)} is not WIDTHxHEIGHT",
+            code=error.code,
+            hint="as in --set size=512x768",
         ) from error

@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
+
+
+def locate_request(file: LatentsFile) -> GenerationRequest:
+    """Return the recorded request with the paths of its models on this machine."""
+    request = file.request
+    spec = locate_recorded(request.spec, file.origin, file.path.parent)
+    return replace(request, spec=spec)
 
 
 def resumed_request(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.job import Job
 from sdcli.planning.batching import PLANNING_WINDOW
 from sdcli.planning.planner import Planner
@@ -51,7 +51,7 @@ def parse_grid_axes(
     names = tuple(canonical_field(word) for word in text.split(","))
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise UsageError(
-            f"--grid: expected one or two settings, not {text!r}",
+            f"--grid: expected one or two settings, not {quoted(text)}",
             code="usage.grid",
             hint="as in --grid steps,scheduler: steps from left to right, schedulers downwards",
         )

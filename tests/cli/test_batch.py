@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.process_owner import current_owner
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 QUICK = ("--device", "cpu", "--steps", "1")
@@ -159,10 +161,6 @@ def test_nothing_to_draw_is_an_error(run_cli, tmp_path, name, text, told):
     assert told in ran.stderr
 
 
-def test_an_empty_stream_draws_nothing_and_that_is_all(run_cli):
-    assert run_cli("batch", "-", "--dry-run").code == 0
-
-
 @pytest.mark.parametrize(("keep_going", "code"), [((), 2), (("--keep-going",), 9)])
 def test_a_dry_run_reads_its_stream_to_the_end(run_cli, keep_going, code):
     text = "a cat\na dog --stpes 3 --eta 2\na cow\na pig --steps 0\n"
@@ -212,7 +210,7 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
     [
         (["nowhere.txt"], ["nowhere.txt: cannot be read", "No such file"]),
         (["."], ["unknown prompt file format", "--input-format"]),
-        (["a.doc"], ["a.doc: unknown prompt file format", "txt"]),
+        (["a.foo"], ["a.foo: unknown prompt file format", "txt"]),
         (["a.txt", "-"], ["combined with other files"]),
         (["a.txt", "--steps", "0"], ["--steps", "0 is not between"]),
         (["a.txt", "--seed", "1..x"], ["seed"]),
@@ -487,3 +485,42 @@ def test_a_model_that_does_not_load_stops_no_other(run_cli, tmp_path):
     _hash_folders.cache_clear()  # which a new process would not have
     assert run_cli(*argv, "--jsonl").code == 0
     assert len(list(Path("o").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("suffix", [".json", ".latents.safetensors"])
+def test_a_batch_overwrites_no_companion_of_another_image(run_cli, tmp_path, suffix):
+    Path("prompts.txt").write_text("a cat\n")
+    options = ("batch", "prompts.txt", "--steps", "1", "--seed", "7", "-o", "out")
+    Path("out").mkdir()
+    mine = Path("out", f"0001-a-cat-7{suffix}")
+    mine.write_bytes(b"mine")
+    ran = run_cli(*options, "--sidecar", "--save-latents", "final")
+    assert ran.code == 0, ran.stderr
+    assert mine.read_bytes() == b"mine"
+    [image] = ran.paths
+    stem = image.name.removesuffix(".png")
+    assert stem.startswith("0001-a-cat-7-")
+    assert Path("out", f"{stem}.json").exists()
+    assert Path("out", f"{stem}.latents.safetensors").exists()
+    mine.write_bytes(b"mine")
+    assert run_cli(*options, "--sidecar", "--redo", "--force").code == 0
+
+
+def test_generate_sweeps_the_files_of_dead_processes(run_cli):
+    Path("out").mkdir()
+    owner = replace(current_owner(), start="1")  # its id belongs to another process now
+    name = f".sdcli-{owner.host}-{owner.place}-{owner.start}-{owner.pid}-01234567.part"
+    Path("out", name).touch()
+    assert run_cli("generate", "a cat", "--steps", "1", "-o", "out").code == 0
+    assert not Path("out", name).exists()
+
+
+def test_a_forged_journal_is_reported_once(run_cli):
+    Path("prompts.txt").write_text("a cat\na dog\n")
+    Path("out").mkdir()
+    line = {"event": "image", "job": "ab", "occurrence": 0, "name": "../\x1b[31m.png"}
+    Path("out", "sdcli-journal.jsonl").write_text((json.dumps(line) + "\n") * 3)
+    ran = run_cli("batch", "prompts.txt", "--steps", "1", "-o", "out")
+    assert ran.code == 0
+    assert ran.stderr.count("3 lines are ignored") == 1
+    assert "\x1b" not in ran.stderr

@@ -59,11 +59,6 @@ def test_prompts_on_stdin_share_a_batch_when_they_have_arrived(run_cli):
     assert ran.document["errors"] == []
 
 
-def test_an_empty_stdin_is_nothing_to_do(run_cli):
-    ran = run_cli("generate", "-", stdin="")
-    assert (ran.code, ran.stdout, ran.stderr) == (0, "", "")
-
-
 def test_json_is_one_document_and_names_whole_files(run_cli):
     ran = run_cli("generate", "a cat", *QUICK, "--json", "-o", "cat.png")
     assert ran.document["schema"] == "sdcli/run/1"

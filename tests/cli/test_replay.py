@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
 
@@ -156,3 +159,31 @@ def test_one_altered_pixel_is_a_difference(run_cli):
         image.save("cat.png")
     _with_record("cat.png", record)
     assert run_cli("replay", "cat.png", "--check").code == ExitCode.DIFFERENT
+
+
+def test_an_image_has_no_paths_of_models_and_is_replayed_by_their_names(run_cli, tmp_path) -> None:
+    model = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "secret" / "mine"))
+    options = ("a cat", "--steps", "1", "-m", str(model), "--sidecar", "--save-latents", "final")
+    made = run_cli("generate", *options, "-o", "images/cat.png")
+    assert made.code == 0, made.stderr
+    for path in (tmp_path / "images").iterdir():
+        assert b"secret" not in path.read_bytes()
+    # The model moves: to the folder of the image, then away.
+    beside = model.rename(tmp_path / "images" / "renamed")
+    assert run_cli("replay", "images/cat.png", "--check").code == 0
+    decoded = run_cli("latents", "decode", "images/cat.latents.safetensors", "-o", "again.png")
+    assert decoded.code == 0, decoded.stderr
+    away = beside.rename(tmp_path / "secret" / "away")
+    lost = run_cli("replay", "images/cat.png", "--check")
+    assert lost.code == 3
+    assert "--model FOLDER" in lost.stderr
+    assert run_cli("replay", "images/cat.png", "--check", "-m", str(away)).code == 0
+    away.rename(tmp_path / "mine")  # where all images of the tests are made again
+
+
+def test_paths_of_models_are_recorded_on_request(run_cli, tmp_path) -> None:
+    model = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "mine"))
+    run_cli("generate", "a cat", "--steps", "1", "-m", str(model), "-o", "a.png", "--record-paths")
+    assert run_cli("inspect", "a.png", "--json").document["record"]["request"]["model"] == str(
+        model
+    )

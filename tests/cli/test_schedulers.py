@@ -295,3 +295,13 @@ def test_compare_keeps_what_failed_as_a_hole(run_cli, monkeypatch):
     assert ran.code == ExitCode.PARTIAL
     assert "failed" in ran.stdout
     assert "Heun, 1 steps: UNet: the latents are not finite" in ran.stdout
+
+
+def test_show_says_whether_the_name_the_model_or_the_class_decides(run_cli):
+    run = run_cli("schedulers", "show", "Euler", "--model", "embedded", "--json")
+    origins = {row["name"]: (row["value"], row["from"]) for row in run.document["options"]}
+    assert origins["timestep_spacing"] == ("linspace", "name")
+    assert origins["prediction_type"] == ("v_prediction", "model")
+    assert origins["interpolation_type"] == ("linear", "default")
+    text = run_cli("schedulers", "show", "Euler", "--model", "embedded").stdout
+    assert "from" in text.splitlines()[text.splitlines().index("") + 1]

@@ -116,7 +116,7 @@ def test_a_bad_variable_and_a_missing_profile_are_told(run_cli, monkeypatch):
     ran = run_cli("generate", "a cat")
     assert ran.code == 2
     assert "'SDCLI_STPES' is not an option" in ran.stderr
-    assert "did you mean steps?" in ran.stderr
+    assert "did you mean SDCLI_STEPS?" in ran.stderr
 
 
 def test_doctor_says_where_a_default_is_from(run_cli, home, monkeypatch):

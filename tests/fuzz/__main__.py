@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from tests.fuzz.running import modules, run_cases
+from tests.fuzz.running import cases_of, modules, run_cases, short_name
 
 _CASES_PER_ROUND = 100
 
@@ -18,10 +18,10 @@ _CASES_PER_ROUND = 100
 def fuzz(seed: int, seconds: float, rounds: int | None, names: list[str]) -> int:
     """Run rounds of cases of each module until the time is over; return the number of failures."""
     end, ran, failed, done = time.monotonic() + seconds, 0, 0, 0
-    chosen = [m for m in modules() if not names or m.__name__.rpartition(".")[2] in names]
+    chosen = [m for m in modules() if not names or short_name(m) in names]
     while done < (rounds or sys.maxsize) and (time.monotonic() < end or not done):
         for module in chosen:
-            for name, error in run_cases(module.cases(seed + done, _CASES_PER_ROUND)):
+            for name, error in run_cases(cases_of(module, seed + done, _CASES_PER_ROUND)):
                 ran += 1
                 if error:
                     failed += 1

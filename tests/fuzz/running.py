@@ -6,16 +6,21 @@ import io
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from typing import Final
 
 from sdcli.cli import main
 from sdcli.errors import ExitCode
 
 Case = Callable[[], object] | bytes
 """A function that raises when it fails, or the bytes of a file for `sdcli inspect`."""
+
+_CASES_AS_LONG: Final = {"kills": 50}
+"""Modules whose cases take as long as so many of the others: seconds each."""
 
 INPUT_CODES = (ExitCode.OK, ExitCode.USAGE, ExitCode.MODEL, ExitCode.CORRUPT, ExitCode.PARTIAL)
 _CONTROLS = [chr(code) for code in (*range(9), *range(11, 32), 0x7F, *range(0x80, 0xA0))]
@@ -29,6 +34,20 @@ def modules() -> Iterator[ModuleType]:
         module = import_module(f"tests.fuzz.{path.stem}")
         if hasattr(module, "cases"):
             yield module
+
+
+def short_name(module: ModuleType) -> str:
+    """Return the name of a module in this folder."""
+    return module.__name__.rpartition(".")[2]
+
+
+def cases_of(module: ModuleType, seed: int, count: int) -> Iterator[tuple[str, Case]]:
+    """Yield the cases of a module; of slow ones fewer, perhaps none.
+
+    Cases that are not pairs of a name and a function are for the module's own `check`.
+    """
+    for case in module.cases(seed, count // _CASES_AS_LONG.get(short_name(module), 1)):
+        yield case if isinstance(case, tuple) else (repr(case), partial(module.check, case))
 
 
 def run_cases(cases: Iterable[tuple[str, Case]]) -> Iterator[tuple[str, Exception | None]]:

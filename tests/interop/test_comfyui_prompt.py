@@ -301,3 +301,14 @@ def test_an_empty_prompt_is_found(run_cli, tmp_path: Path) -> None:
     path = str(png(tmp_path / "x.png", {"prompt": json.dumps(graph)}))
     assert run_cli("inspect", path, "--json").document["foreign"]["request"]["prompt"] == ""
     assert run_cli("inspect", path, "--as-command").stdout.endswith(" ''\n")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
+def test_a_prompt_that_no_request_can_have_is_refused(run_cli, tmp_path: Path, text: str) -> None:
+    graph = {**BASE, "2": node("CLIPTextEncode", text=text)}
+    path = str(png(tmp_path / "x.png", {"prompt": json.dumps(graph)}))
+    for how in ("--as-command", "--as-prompt-line"):
+        ran = run_cli("inspect", path, how)
+        assert (ran.code, ran.stdout, "prompt" in ran.stderr) == (2, "", True)
+    assert run_cli("inspect", path).code == 0
+    assert run_cli("inspect", path, "--json").code == 0

@@ -59,7 +59,7 @@ def test_what_is_wrong_in_a_list_is_named_by_file_and_line(tmp_path, name, data,
 def test_a_folder_and_a_pipe_are_no_lists(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     (tmp_path / "folder.txt").mkdir()
-    with pytest.raises(UsageError, match="is a named pipe, not a file"):
+    with pytest.raises(UsageError, match="a named pipe, not a file"):
         fill("__pipe__", tmp_path)
     with pytest.raises(UsageError, match="unknown wildcard __folder__"):
         fill("__folder__", tmp_path)

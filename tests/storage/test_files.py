@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
+from sdcli.storage.process_owner import current_owner, host
 
 
 def test_a_file_is_whole_and_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
@@ -56,8 +60,11 @@ ROOT = Path(__file__).parents[2]
 
 _WRITER = """
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from sdcli.storage import files
+from sdcli.storage.process_owner import current_owner, host
 for i in range(25):
     files.write_numbered(Path(sys.argv[1]), "", f"-{sys.argv[2]}.png", sys.argv[2].encode() * 1000)
 """
@@ -118,3 +125,71 @@ def test_an_unwritable_folder_is_found_before_the_work() -> None:
         files.prepare_folder(Path("/proc/sys"))
     assert caught.value.exit_code == 5
     assert caught.value.hint
+
+
+def temporary_of(**changes: object) -> str:
+    """The name of a temporary file that another process would have."""
+    owner = current_owner().to_dict() | changes
+    return ".sdcli-{host}-{place}-{start}-{pid}-01234567.part".format(**owner)
+
+
+def ended_process() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+HOUR = 3600.0
+TEMPORARIES = [
+    pytest.param(lambda: temporary_of(pid=ended_process()), 0, False, id="dead"),
+    pytest.param(lambda: temporary_of(start="1"), 0, False, id="another process has its id"),
+    pytest.param(temporary_of, 48 * HOUR, True, id="alive"),
+    pytest.param(lambda: temporary_of(place="0" * 16, pid=ended_process()), HOUR, True, id="away"),
+    pytest.param(lambda: temporary_of(place="0" * 16), 48 * HOUR, False, id="away and old"),
+    pytest.param(
+        lambda: f".sdcli-{host()}-{ended_process()}-01234567.part", HOUR, True, id="0.1.0"
+    ),
+    pytest.param(lambda: f".sdcli-{host()}-1-01234567.part", 48 * HOUR, False, id="old name, old"),
+    pytest.param(lambda: ".sdcli-notes.part", 48 * HOUR, True, id="another name"),
+]
+
+
+@pytest.mark.parametrize(("make_name", "age", "stays"), TEMPORARIES)
+def test_temporary_files_stay_while_their_process_may_live(
+    make_name: Callable[[], str], age: float, stays: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / make_name()
+    path.touch()
+    os.utime(path, (time.time() - age,) * 2)
+    files.prepare_folder(tmp_path)
+    assert path.exists() == stays
+
+
+def test_temporary_files_are_named_after_their_process(tmp_path: Path) -> None:
+    name = files.temporary_name(tmp_path).name
+    assert name[:-14] == temporary_of()[:-14]
+
+
+def test_a_number_is_free_when_its_companions_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when they appear after the numbers were looked up."""
+    (tmp_path / "cat-0001.json").touch()
+    monkeypatch.setattr(files, "_last_number", lambda folder, before: 0)
+    path = files.write_numbered(tmp_path, "cat-", ".png", b"1", (".json",))
+    assert path.name == "cat-0002.png"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_files_need_no_hard_links(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    files.write_atomic(tmp_path / "a.png", b"1", force=False)
+    with pytest.raises(OutputError, match="exists"):
+        files.write_atomic(tmp_path / "a.png", b"2", force=False)
+    assert files.write_numbered(tmp_path, "", "-a.png", b"3").name == "0001-a.png"
+    assert (tmp_path / "a.png").read_bytes() == b"1"

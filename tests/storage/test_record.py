@@ -158,3 +158,15 @@ def test_every_sampler_comes_back_from_its_a1111_text(
     for name in ("prompt", "num_inference_steps", "guidance_scale", "seed", "width", "height"):
         assert taken[name] == getattr(job, name)
     assert taken.get("eta", 0.0) == eta
+
+
+def test_no_part_of_a_record_has_the_path_of_a_model() -> None:
+    spec = PipelineSpec(model="/home/me/mine", vae="/home/me/vae.safetensors", dtype="float32")
+    result = make_result(spec=spec, events=("VAE: /home/me/vae.safetensors is odd",))
+    facts = record.make_record(result, VERSIONS)
+    assert "/home" not in json.dumps(facts)
+    assert "/home" not in format_parameters(facts)
+    assert (facts["request"]["model"], facts["request"]["vae"]) == ("mine", "vae.safetensors")
+    full = record.make_record(result, VERSIONS, full_paths=True)
+    assert full["request"]["model"] == "/home/me/mine"
+    assert full["events"] == list(result.events)

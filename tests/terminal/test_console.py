@@ -20,6 +20,7 @@ from sdcli.terminal.json_output import (
     run_document,
     step_document,
 )
+from sdcli.terminal.output import print_data
 from tests.jobs import make_result
 
 
@@ -93,7 +94,7 @@ def test_a_progress_bar_redirects_no_data_and_is_not_torn(
     messages = console.Console(stream=stream)
     with messages.progress(2) as bar:
         bar.on_step(step(2))
-        print("cat.png")
+        print_data("cat.png")
         messages.warn("[bold]cut off[/bold]")
     assert capsys.readouterr().out == "cat.png\n"
     assert "cat.png" not in stream.getvalue()

@@ -170,7 +170,8 @@ def test_images_are_drawn_in_place_until_a_message_is_printed() -> None:
         bar._terminal = Tee(stream, written)  # type: ignore[assignment]
         for step in (1, 2):
             bar.show(pixels, step, 2)
-        bar.print_above("sdcli: warning: careful")
+        with bar.paused():
+            bar._terminal.write("sdcli: warning: careful\n")
         bar.show(pixels, 2, 2)
         bar.advance(1)
         bar.show(pixels, 1, 2)

@@ -14,7 +14,7 @@ from sdcli.catalog.schedulers.option_info import OptionInfo, option_info
 from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, SCHEDULES
 from sdcli.catalog.schedulers.suggestions import unsupported_schedule_error
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError, did_you_mean, quoted
 
 # Keys that users type here although the value belongs elsewhere: in the name, or in a flag.
 _SCHEDULE_KEYS = ("schedule", "schedule_type", "scheduler")
@@ -49,7 +49,7 @@ def split_overrides(text: str) -> tuple[str, dict[str, str]]:
         key = re.sub(r"[-\s]+", "_", key.lower())
         if not (key and equals and value):
             raise _override_error(
-                f"{part!r} is not key=value", "for example -s 'DPM++ 2M;solver_order=3'"
+                f"{quoted(part)} is not key=value", "for example -s 'DPM++ 2M;solver_order=3'"
             )
         if key in pairs:
             raise _override_error(f"{key} is given twice", "give it once")
@@ -136,7 +136,7 @@ def _parse_value(row: Sampler, key: str, text: str) -> object:
         accepted = ("one of " * (len(info.accepted) > 1) * has_words) + describe_accepted(info)
         suggestion = did_you_mean(text, map(str, info.accepted)) if has_words else None
         raise _override_error(
-            f"{row.class_name}: {key} must be {accepted}, not {text!r}", suggestion
+            f"{row.class_name}: {key} must be {accepted}, not {quoted(text)}", suggestion
         )
     return value
 

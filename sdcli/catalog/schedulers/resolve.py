@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.entries import Sampler, Schedule
 from sdcli.catalog.schedulers.lookup import (
     SamplerMatch,
@@ -14,6 +13,7 @@ from sdcli.catalog.schedulers.lookup import (
     normalize_name,
     sampler_index,
 )
+from sdcli.catalog.schedulers.model_config import keeps_spacing, merge_config, model_overrides
 from sdcli.catalog.schedulers.option_info import option_info
 from sdcli.catalog.schedulers.overrides import (
     check_overrides,
@@ -23,7 +23,7 @@ from sdcli.catalog.schedulers.overrides import (
     split_overrides,
 )
 from sdcli.catalog.schedulers.samplers import SAMPLERS
-from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, get_schedule
+from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, SCHEDULES, get_schedule
 from sdcli.catalog.schedulers.suggestions import unknown_scheduler_error, unsupported_schedule_error
 from sdcli.errors import UsageError
 
@@ -45,13 +45,14 @@ class ResolvedScheduler:
 
     `label` is the canonical spelling of the name; it resolves to an equal object. `sampler` is
     None for a class that is not in the table. `schedule` is the name of a row of SCHEDULES,
-    "Normal" if the name does not include one.
+    "Normal" if the name does not include one. `model` is the options in the model's file.
     """
 
     label: str
     choice: SchedulerConfig
     sampler: Sampler | None
     schedule: str = "Normal"
+    model: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     @property
     def is_stochastic(self) -> bool:
@@ -75,11 +76,13 @@ class ResolvedScheduler:
     def max_steps(self) -> int:
         """The maximum number of steps.
 
-        For LCM and TCD it is the number of steps that the model was distilled from.
+        For LCM and TCD it is the number of steps that the model was distilled from, for others the
+        number of timesteps that it was trained on.
         """
-        distilled_steps = self._option("original_inference_steps")
-        if isinstance(distilled_steps, int):
-            return distilled_steps
+        for key in ("original_inference_steps", "num_train_timesteps"):
+            limit = self.config.get(key)
+            if isinstance(limit, int) and limit > 0:
+                return limit
         return self.sampler.max_steps if self.sampler else Sampler.max_steps
 
     @property
@@ -87,17 +90,34 @@ class ResolvedScheduler:
         """Whether a run can be resumed from the latents of one step alone, at an eta of 0."""
         return self.sampler is not None and not (self.sampler.is_multistep or self.is_stochastic)
 
+    @property
+    def config(self) -> dict[str, object]:
+        """All options of the scheduler: the class's, the model's over them, then the name's."""
+        # The label of a model's own scheduler is its class.
+        is_models_own = self.choice.class_name is None
+        class_name = self.choice.class_name or self.label
+        merged = merge_config(class_name, self.model, is_models_own=is_models_own)
+        return merged | dict(self.choice.config)
+
     def _option(self, name: str) -> object:
-        defaults = CONSTRUCTORS.get(self.choice.class_name or "", {})
-        return dict(self.choice.config).get(name, defaults.get(name))
+        return self.config.get(name)
 
 
-def resolve_scheduler(name: str) -> ResolvedScheduler:
+NO_MODEL: Final[Mapping[str, object]] = {}
+"""The options of a scheduler file that leaves all of them out."""
+
+
+def resolve_scheduler(
+    name: str, model: Mapping[str, object] | None = NO_MODEL
+) -> ResolvedScheduler:
     """Resolve a scheduler name, with an optional schedule and options.
 
     Case, spaces, "_" and "+" do not matter. A name from A1111, ComfyUI, InvokeAI or kohya sets all
     options that it implies. A Diffusers class name selects the class with the model's own
     configuration. Constructor options may follow, as in "DPM++ 2M Karras;solver_order=3".
+
+    `model` is the options in the model's scheduler file, corrected (`correct_config`). With None,
+    for a model that is not known yet, the options are not judged together.
 
     Raises UsageError for an unknown name, for a sampler that Diffusers lacks, and for a schedule
     or an option that the class would ignore.
@@ -108,19 +128,22 @@ def resolve_scheduler(name: str) -> ResolvedScheduler:
         raise unknown_scheduler_error(base_name)
     match, schedule = result
     if schedule == AUTOMATIC:
-        schedule = match.sampler.automatic
+        schedule = _automatic_schedule(match, model or NO_MODEL)
     overrides = parse_overrides(match.sampler, pairs)
     schedule, overrides = extract_schedule(match.sampler, schedule, overrides)
-    if _is_default_schedule(match, schedule):
+    if _is_default_schedule(match, schedule, model or NO_MODEL):
         schedule = "Normal"
-    return _apply(match, schedule, overrides)
+    return _apply(match, schedule, overrides, model)
 
 
-def model_scheduler(class_name: str) -> ResolvedScheduler:
-    """Return the model's own scheduler, whose class is `class_name`."""
+def model_scheduler(class_name: str, model: Mapping[str, object] = NO_MODEL) -> ResolvedScheduler:
+    """Return the model's own scheduler: its class, and the options in its file."""
     match = sampler_index().get(normalize_name(class_name))
     return ResolvedScheduler(
-        label=class_name, choice=SchedulerConfig(), sampler=match.sampler if match else None
+        label=class_name,
+        choice=SchedulerConfig(),
+        sampler=match.sampler if match else None,
+        model=model,
     )
 
 
@@ -161,20 +184,33 @@ def _find_schedule(row: Sampler, config: Mapping[str, object]) -> str:
     return "Normal"
 
 
-def _is_default_schedule(match: SamplerMatch, schedule: str | None) -> bool:
+def _automatic_schedule(match: SamplerMatch, model: Mapping[str, object]) -> str | None:
+    """Return the schedule for "Automatic", or None for the spacing of the model."""
+    schedule = match.sampler.automatic
+    keeps = schedule == "Normal" and keeps_spacing(model) and not match.is_class_name
+    return None if keeps else schedule
+
+
+def _is_default_schedule(
+    match: SamplerMatch, schedule: str | None, model: Mapping[str, object]
+) -> bool:
     """Whether `schedule` changes nothing for the sampler."""
     row = match.sampler
     if schedule is None or schedule != row.default_schedule:
         return False
-    # A bare class runs on the model's configuration, which may have another schedule, so it needs
-    # the options of the schedule unless it ignores them.
-    return not match.is_class_name or all(
+    # A bare class, or a sampler on a model that keeps its spacing, runs on the model's
+    # configuration, so it needs the options of the schedule unless it ignores them.
+    runs_on_model = match.is_class_name or keeps_spacing(model)
+    return not runs_on_model or all(
         option_info(row.class_name, key).fixed_reason for key in get_schedule(schedule).config
     )
 
 
 def _apply(
-    match: SamplerMatch, schedule: str | None, overrides: Mapping[str, object]
+    match: SamplerMatch,
+    schedule: str | None,
+    overrides: Mapping[str, object],
+    model: Mapping[str, object] | None,
 ) -> ResolvedScheduler:
     """Combine a row, a schedule and overrides. Raises UsageError if they do not fit together."""
     row = match.sampler
@@ -183,24 +219,31 @@ def _apply(
     schedule_row = get_schedule(schedule or "Normal")
     for package in filter(None, (row.package, schedule_row.package)):
         _check_package(package, row)
-    config = _base_config(match, schedule_row, has_schedule=bool(schedule))
-    check_overrides(row, {**CONSTRUCTORS[row.class_name], **config}, overrides, schedule_row.name)
+    file = model or NO_MODEL
+    config = _base_config(match, schedule_row, file, has_schedule=bool(schedule))
+    if model is not None:
+        base = merge_config(row.class_name, model) | config
+        check_overrides(row, base, overrides, _schedule_in({**base, **overrides}))
     return ResolvedScheduler(
-        label=_format_label(match, schedule, config, overrides),
+        label=_format_label(match, schedule, config, overrides, file),
         choice=SchedulerConfig(
             class_name=row.class_name, config=tuple(sorted({**config, **overrides}.items()))
         ),
         sampler=row,
         schedule=schedule_row.name,
+        model=file,
     )
 
 
 def _base_config(
-    match: SamplerMatch, schedule: Schedule, *, has_schedule: bool
+    match: SamplerMatch, schedule: Schedule, model: Mapping[str, object], *, has_schedule: bool
 ) -> dict[str, object]:
     """Return the options that the name implies, without overrides."""
     row = match.sampler
     config = {} if match.is_class_name else dict(row.config)
+    if not (has_schedule and schedule.name == "Normal"):
+        for key in model_overrides(config, model):
+            del config[key]
     if not match.is_class_name or has_schedule:
         # The model's own configuration may have the flag of another schedule switched on.
         flags = {key for name in row.schedules for key in get_schedule(name).config}
@@ -209,16 +252,30 @@ def _base_config(
     return config
 
 
+def _schedule_in(config: Mapping[str, object]) -> str:
+    """Return the name of the schedule of noise levels that a complete configuration has."""
+    return next(
+        (
+            row.name
+            for row in SCHEDULES
+            if any(key.startswith("use_") and config.get(key) is True for key in row.config)
+        ),
+        "Normal",
+    )
+
+
 def _format_label(
     match: SamplerMatch,
     schedule: str | None,
     config: Mapping[str, object],
     overrides: Mapping[str, object],
+    model: Mapping[str, object],
 ) -> str:
     """Return the canonical spelling, without overrides that repeat what the name implies."""
     name = match.sampler.class_name if match.is_class_name else match.sampler.name
-    # "Normal" is implied by a sampler, but not by a class, which may run on another schedule.
-    if schedule and (schedule != "Normal" or match.is_class_name):
+    # "Normal" is implied by a sampler, but not by a class or on a model with a spacing of its own.
+    implies_normal = not (match.is_class_name or keeps_spacing(model))
+    if schedule and not (schedule == "Normal" and implies_normal):
         name = f"{name} {schedule}"
     options = [
         f"{key}={format_value(value)}"

@@ -10,7 +10,7 @@ from sdcli.catalog.schedulers.entries import Sampler
 from sdcli.catalog.schedulers.lookup import normalize_name, sampler_index, schedule_suffixes
 from sdcli.catalog.schedulers.samplers import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED, UNSUPPORTED_SCHEDULES
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 
 _CFG_PLUS_PLUS = "cfgpp"
 _OMIT_HINT = "omit --scheduler to use the model's own"
@@ -45,7 +45,7 @@ def unknown_scheduler_error(name: str) -> UsageError:
     suggestion = _find_suggestion(key)
     names = ", ".join(row.name for row in SAMPLERS)
     return UsageError(
-        f"unknown scheduler {name!r}",
+        f"unknown scheduler {quoted(name)}",
         code="scheduler.unknown",
         hint=f"did you mean {suggestion}?"
         if suggestion
@@ -60,14 +60,14 @@ def _supported_schedules(row: Sampler) -> str:
 def _missing_sampler_error(name: str, key: str) -> UsageError | None:
     """Return the error for an empty name, a word for the default, or a schedule alone."""
     if key in ("", "auto", "default", "none"):
-        message = f"unknown scheduler {name!r}" if name else "--scheduler: the name is empty"
+        message = f"unknown scheduler {quoted(name)}" if name else "--scheduler: the name is empty"
         return UsageError(message, code="scheduler.unknown", hint=_OMIT_HINT)
     schedule = dict(schedule_suffixes()).get(key) or _foreign_schedules().get(key)
     if schedule is None:
         return None
     example = schedule if schedule not in UNSUPPORTED_SCHEDULES else "Karras"
     return UsageError(
-        f"{name!r} is a schedule and needs a sampler in front of it",
+        f"{quoted(name)} is a schedule and needs a sampler in front of it",
         code="scheduler.unknown",
         hint=f"for example -s 'DPM++ 2M {example}'; or {_OMIT_HINT}",
     )
@@ -81,7 +81,7 @@ def _unsupported_sampler_error(name: str, key: str) -> UsageError | None:
             row = sampler_index()[normalize_name(nearest)].sampler if nearest else None
             suffix = f" {schedule}" if row and schedule in row.schedules else ""
             return UsageError(
-                f"scheduler {name!r} is not available: {reason}",
+                f"scheduler {quoted(name)} is not available: {reason}",
                 code="scheduler.impossible",
                 hint=f"the nearest is -s '{nearest}{suffix}'"
                 if nearest

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.workflows.render_latents import RendererOptions
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def parse_steps(text: str | None, file: LatentsFile, kind: str) -> list[int]:
         return available if text else available[-1:]
     if not re.fullmatch(r"\d{1,4}(,\d{1,4})*", text):
         raise UsageError(
-            f"--steps: expected 'all' or step numbers such as 1,5,9, not {text!r}",
+            f"--steps: expected 'all' or step numbers such as 1,5,9, not {quoted(text)}",
             code="usage.steps",
         )
     steps = [int(number) for number in text.split(",")]

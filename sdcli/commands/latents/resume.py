@@ -92,10 +92,11 @@ def resume(
     from sdcli.runner.options import RunOptions
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.terminal.console import Console
-    from sdcli.workflows.resume_latents import branch_warning, resumed_request
+    from sdcli.workflows.resume_latents import branch_warning, locate_request, resumed_request
 
     recorded = read_latents_file(file)
-    request = resumed_request(recorded.request, changes.request_fields(), changes.spec_fields())
+    origin = locate_request(recorded)
+    request = resumed_request(origin, changes.request_fields(), changes.spec_fields())
     run_options = RunOptions(
         out=output.out,
         expected_images=1,
@@ -107,5 +108,5 @@ def resume(
     )
     if warning := branch_warning(recorded, from_step):
         Console(verbosity=run_options.verbosity).warn(warning)
-    start = ResumeSource(latents=recorded, request=recorded.request, step=from_step)
+    start = ResumeSource(latents=recorded, request=origin, step=from_step)
     return run(IterableSource([request]), run_options, resume=start)

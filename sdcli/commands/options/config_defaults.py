@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sdcli import config
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 
 
 class ConfigDefaults:
@@ -54,7 +54,7 @@ def _typed_value(setting: config.Setting, param: Any) -> Any:
         if (known := _BOOLEANS.get(str(value).lower())) is not None:
             return known
         raise UsageError(
-            f"{setting.source}: {setting.option}: {value!r} is not true or false",
+            f"{setting.source}: {setting.option}: {quoted(value)} is not true or false",
             code="usage.config",
         )
     if isinstance(value, list):

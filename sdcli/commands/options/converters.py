@@ -10,11 +10,22 @@ from typing import Any, Literal, get_args, get_origin
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sdcli.errors import quoted
+
+_DASHES = frozenset("-–—−")
 _TYPE_NAMES = {int: "a whole number", float: "a number"}
 
 
 class PlainCommand(TyperCommand):
     """A command that converts its own values."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # Cheap, so that the module of the hints is imported for a suspicious word only.
+        if any(word[:1] in _DASHES and word[1:2] != "-" and len(word) > 3 for word in args):
+            from sdcli.commands.options.usage_hints import check_dashes
+
+            check_dashes(self, args)
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> Any:
         return _use_plain_converters(super().get_params(ctx))
@@ -22,6 +33,14 @@ class PlainCommand(TyperCommand):
 
 class PlainGroup(TyperGroup):
     """A group of such commands."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0]
+        if word[:1] != "-" and self.get_command(ctx, word) is None and not ctx.resilient_parsing:
+            from sdcli.commands.options.usage_hints import unknown_command_error
+
+            raise unknown_command_error(word, ctx, args)
+        return super().resolve_command(ctx, args)
 
     def get_params(self, ctx: Any) -> Any:
         return _use_plain_converters(super().get_params(ctx))
@@ -55,7 +74,7 @@ class _PlainConverter:
                 if excess is None:
                     return number
                 expected = excess
-        raise typer.BadParameter(f"{value!r} is not {expected}", ctx=ctx, param=param)
+        raise typer.BadParameter(f"{quoted(value)} is not {expected}", ctx=ctx, param=param)
 
 
 def _choices(annotation: Any) -> Mapping[str, Any]:

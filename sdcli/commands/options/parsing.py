@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Literal
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.latents import LatentsSelection
 from sdcli.prompts.formats import NUL_SEPARATED
 from sdcli.request import DTYPES, SHORT_DTYPES
@@ -19,7 +19,9 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
         return None, None
     if not (match := re.fullmatch(r"([0-9]{1,6})[x×X]([0-9]{1,6})", text.strip())):
         raise UsageError(
-            f"--size: {text!r} is not WIDTHxHEIGHT", code="usage.size", hint="e.g. --size 512x768"
+            f"--size: {quoted(text)} is not WIDTHxHEIGHT",
+            code="usage.size",
+            hint="e.g. --size 512x768",
         )
     return int(match[1]), int(match[2])
 
@@ -30,7 +32,7 @@ def parse_batch_size(text: str) -> int | None:
         return None
     if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,8}", text):
         raise UsageError(
-            f"--batch-size: {text!r} is not auto or a whole number above 0",
+            f"--batch-size: {quoted(text)} is not auto or a whole number above 0",
             code="usage.batch_size",
         )
     return int(text)
@@ -40,7 +42,9 @@ def parse_dtype(text: str | None) -> str | None:
     """Return a dtype's long name; fp16, bf16 and fp32 are accepted. Raises UsageError."""
     dtype = SHORT_DTYPES.get(text, text) if text else text
     if dtype is not None and dtype not in DTYPES:
-        raise UsageError(f"--dtype: {text!r} is not one of {', '.join(DTYPES)}", code="usage.dtype")
+        raise UsageError(
+            f"--dtype: {quoted(text)} is not one of {', '.join(DTYPES)}", code="usage.dtype"
+        )
     return dtype
 
 

@@ -46,6 +46,7 @@ class RunFlags:
             tar=self.image.format == "tar",
             sidecar=self.image.sidecar,
             metadata=not self.image.no_metadata,
+            record_paths=self.image.record_paths,
             save_latents=parse_latents(self.latents.save_latents, self.latents.latents_kinds),
             preview=parse_preview(
                 preview.preview, preview.preview_out, preview.preview_vae, messages.quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +11,11 @@ import typer
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.option_info import option_info
 from sdcli.catalog.schedulers.overrides import describe_accepted, format_value
-from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
+from sdcli.catalog.schedulers.resolve import NO_MODEL, ResolvedScheduler, resolve_scheduler
 from sdcli.commands.options import flags
 from sdcli.commands.schedulers.list import sampler_document
 from sdcli.errors import UsageError
+from sdcli.request import PipelineSpec
 
 SCHEMA = "sdcli/scheduler/1"
 
@@ -22,21 +24,40 @@ Name = Annotated[
     typer.Argument(metavar="NAME", help="Any name, with schedule and options, as for --scheduler."),
 ]
 
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="ID|PATH",
+        help="Also read this model's scheduler file: a hub id or a folder.",
+    ),
+]
 
-def show(name: Name, steps: flags.Steps = None, json: flags.Json = False) -> None:
+
+def show(
+    name: Name,
+    steps: flags.Steps = None,
+    model: Model = None,
+    offline: flags.Offline = False,
+    json: flags.Json = False,
+) -> None:
     """Show one scheduler's options and timesteps.
 
     An option that the name does not set is taken from the model's file, or else has its
-    default. --steps uses the noise levels of Stable Diffusion 1.
+    default: --model shows which. Without it, --steps uses the noise levels of Stable
+    Diffusion 1.
 
     \b
     Examples:
       sdcli schedulers show "DPM++ 2M Karras"
       sdcli schedulers show euler --steps 12
       sdcli schedulers show "ddim;timestep_spacing=trailing" --steps 4 --json
+      sdcli schedulers show euler --model embedded
     """
-    selection = resolve_scheduler(name)
-    document = _scheduler_document(selection, steps)
+    file = None if model is None else _read_model(model, offline)
+    selection = resolve_scheduler(name, NO_MODEL if file is None else file)
+    document = _scheduler_document(selection, steps, model)
     if json:
         from sdcli.terminal.json_output import print_json_line
 
@@ -45,7 +66,16 @@ def show(name: Name, steps: flags.Steps = None, json: flags.Json = False) -> Non
         _print_scheduler(document)
 
 
-def _scheduler_document(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
+def _read_model(model: str, offline: bool) -> Mapping[str, object]:
+    """Return the options in the model's scheduler file."""
+    from sdcli.planning.planner import fetch_defaults
+
+    return fetch_defaults(PipelineSpec(model=model, offline=offline)).scheduler_config
+
+
+def _scheduler_document(
+    selection: ResolvedScheduler, steps: int | None, model: str | None
+) -> dict[str, Any]:
     assert selection.sampler is not None
     _check_steps(selection, steps)
     return {
@@ -56,9 +86,10 @@ def _scheduler_document(selection: ResolvedScheduler, steps: int | None) -> dict
         "stochastic": selection.is_stochastic,
         "resumes_from_latents": selection.resumes_from_latents,
         "max_steps": selection.max_steps,
-        "options": _options(selection),
+        "model": model,
+        "options": _options(selection, model),
         "steps": steps,
-        **_schedule(selection, steps),
+        **_schedule(selection, steps, model),
     }
 
 
@@ -71,9 +102,9 @@ def _check_steps(selection: ResolvedScheduler, steps: int | None) -> None:
         )
 
 
-def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
+def _options(selection: ResolvedScheduler, model: str | None) -> list[dict[str, Any]]:
     class_name = selection.choice.class_name or ""
-    config = dict(selection.choice.config)
+    config, merged = dict(selection.choice.config), selection.config
     rows = []
     for key, default in CONSTRUCTORS[class_name].items():
         info = option_info(class_name, key)
@@ -83,6 +114,8 @@ def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
                 "default": _format_value(default),
                 "set": _format_value(config[key]) if key in config else None,
                 "takes": None if info.fixed_reason else describe_accepted(info),
+                "value": None if model is None else _format_value(merged[key]),
+                "from": None if model is None else _origin(key, selection),
                 "fixed": info.fixed_reason or None,
                 "meaning": info.description,
             }
@@ -90,13 +123,20 @@ def _options(selection: ResolvedScheduler) -> list[dict[str, Any]]:
     return rows
 
 
-def _schedule(selection: ResolvedScheduler, steps: int | None) -> dict[str, Any]:
+def _origin(key: str, selection: ResolvedScheduler) -> str:
+    """Return what decides an option: the name, the model's file, or the class's default."""
+    if key in dict(selection.choice.config):
+        return "name"
+    return "model" if key in selection.model else "default"
+
+
+def _schedule(selection: ResolvedScheduler, steps: int | None, model: str | None) -> dict[str, Any]:
     """The timesteps and sigmas; sigma is null for pure noise, where it is infinite."""
     if steps is None:
         return {"schedule": None, "last_sigma": None}
     from sdcli.engine.schedulers.describe import timestep_table
 
-    pairs, last = timestep_table(selection.choice, steps)
+    pairs, last = timestep_table(selection.choice, steps, selection.model if model else None)
     calls = [
         {"call": call, "timestep": timestep, "sigma": sigma if math.isfinite(sigma) else None}
         for call, (timestep, sigma) in enumerate(pairs, 1)
@@ -108,21 +148,28 @@ def _print_scheduler(document: dict[str, Any]) -> None:
     from sdcli.terminal.tables import align_rows, print_facts, print_lines, wrap_text
 
     print_facts(_facts(document))
-    rows = [
-        (
-            row["name"],
-            "" if row["set"] is None else _format_name(row["set"]),
-            _format_name(row["default"]),
-        )
-        for row in document["options"]
-    ]
-    header, *lines = align_rows([("option", "set to", "default"), *rows], [False] * 3)
+    header, *lines = align_rows(_option_rows(document), [False] * 3)
     print_lines(["", header])
     for line, row in zip(lines, document["options"], strict=True):
         takes = row["takes"] or f"fixed: {row['fixed']}"
         print_lines([line, *wrap_text(f"{row['meaning']} ({takes})", 4)])
     if document["schedule"] is not None:
         _print_schedule(document["schedule"], document["last_sigma"])
+
+
+def _option_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    options = document["options"]
+    if document["model"] is not None:
+        rows = [(row["name"], _format_name(row["value"]), row["from"]) for row in options]
+        return [("option", "value", "from"), *rows]
+    names = ["" if row["set"] is None else _format_name(row["set"]) for row in options]
+    return [
+        ("option", "set to", "default"),
+        *(
+            (row["name"], name, _format_name(row["default"]))
+            for row, name in zip(options, names, strict=True)
+        ),
+    ]
 
 
 def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:

@@ -15,8 +15,10 @@ from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
+from sdcli.engine.runtime.diffusers_internals import embeds_guidance
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
+from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.text.conditioning import encode_prompts
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
@@ -95,7 +97,9 @@ def _generate(
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
     timer = PhaseTimer()
-    conditioning = encode_prompts(loaded.prompt_encoder, jobs)
+    conditioning = encode_prompts(
+        loaded.prompt_encoder, jobs, embeds_guidance=embeds_guidance(loaded.pipeline)
+    )
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
@@ -116,7 +120,7 @@ def _generate(
         loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
     )
     timer.finish("decode")
-    notes = (*loaded.notes, *(start.notes if start else ()))
+    notes = (*loaded.notes, *(start.notes if start else _start_warnings(loaded, jobs, scheduler)))
     return [
         GenerationResult(
             run=run,
@@ -141,6 +145,12 @@ def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
     check_eta(scheduler, jobs[0].eta)
     loaded.pipeline.scheduler = scheduler
     return scheduler
+
+
+def _start_warnings(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> tuple[str, ...]:
+    job, seeds = jobs[0], [job.seed for job in jobs]
+    steps = job.num_inference_steps
+    return describe_late_start(loaded.base_scheduler, job.scheduler, scheduler, steps, seeds)
 
 
 def _collect_latents(recorders: Sequence[Recorder], image: int) -> dict[str, Any] | None:

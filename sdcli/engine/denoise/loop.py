@@ -11,7 +11,11 @@ import torch
 from sdcli.engine.denoise.injection import resuming_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.latents import Recorder
-from sdcli.engine.runtime.diffusers_internals import draw_noise, set_guidance_scale
+from sdcli.engine.runtime.diffusers_internals import (
+    draw_noise,
+    embeds_guidance,
+    set_guidance_scale,
+)
 from sdcli.engine.text.conditioning import Conditioning
 from sdcli.job import Job
 from sdcli.latents import ResumePoint
@@ -29,16 +33,21 @@ class GuidanceInterval:
     "Applying Guidance in a Limited Interval".
     """
 
-    def __init__(self, job: Job, conditioning: Conditioning) -> None:
+    def __init__(
+        self, job: Job, conditioning: Conditioning, *, embeds_guidance: bool = False
+    ) -> None:
         self._job = job
+        self._embeds_guidance = embeds_guidance
         self._positive = conditioning.prompt_embeds
         self._negative = conditioning.negative_prompt_embeds
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline that make its first UNet call guided, or not."""
         guided = self._is_guided(0, 1)
+        # A UNet that takes the guidance scale as an input needs it without guidance, too.
+        scale = self._job.guidance_scale if guided or self._embeds_guidance else 1.0
         return {
-            "guidance_scale": self._job.guidance_scale if guided else 1.0,
+            "guidance_scale": scale,
             "prompt_embeds": self._positive,
             "negative_prompt_embeds": self._negative if guided else None,
         }
@@ -79,7 +88,9 @@ def denoise(
         loaded.device,
         conditioning.prompt_embeds.dtype,
     )
-    guidance = GuidanceInterval(jobs[0], conditioning)
+    guidance = GuidanceInterval(
+        jobs[0], conditioning, embeds_guidance=embeds_guidance(loaded.pipeline)
+    )
     with ExitStack() as stack:
         for recorder in recorders:
             stack.enter_context(recorder)

@@ -7,7 +7,7 @@ tests/engine/runtime/test_diffusers_internals.py checks each against the install
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,17 @@ def visible_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
+def copy_corrections(source: Any, scheduler: Any, *, except_keys: Collection[str]) -> None:
+    """Give `scheduler` the entries that a pipeline's constructor corrected in `source`'s config.
+
+    `from_config` drops those that the model's file leaves out, and takes the default of the class.
+    """
+    config = scheduler.config
+    keys = constructor_parameters(type(scheduler)) & set(source.config) - set(except_keys)
+    corrected = {key: source.config[key] for key in keys if config[key] is not source.config[key]}
+    scheduler.register_to_config(**corrected)
+
+
 def scheduler_sigmas(scheduler: Any) -> torch.Tensor | None:
     """Return the noise levels, one more than `timesteps`, or None if the class has none."""
     return getattr(scheduler, "sigmas", None)
@@ -100,6 +111,19 @@ def set_guidance_scale(pipeline: Any, scale: float) -> None:
     Diffusers' guide to pipeline callbacks does it in this way: there is no public name.
     """
     pipeline._guidance_scale = scale
+
+
+def embeds_guidance(pipeline: Any) -> bool:
+    """Return whether the UNet takes the guidance scale as an input, in place of guidance itself.
+
+    The condition of the pipeline's `do_classifier_free_guidance`.
+    """
+    return pipeline.unet.config.time_cond_proj_dim is not None
+
+
+def uses_attention_mask(text_encoder: Any) -> bool:
+    """Return whether the pipeline passes the tokenizer's attention mask to the text encoder."""
+    return bool(getattr(text_encoder.config, "use_attention_mask", False))
 
 
 def final_layer_norm(text_encoder: Any) -> Any:

@@ -14,10 +14,11 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.model_defaults import read_json
 from sdcli.engine.runtime.diffusers_internals import (
     constructor_parameters,
+    copy_corrections,
     noise_sampler_options,
-    scheduler_sigmas,
     step_parameters,
 )
+from sdcli.engine.schedulers.schedule_check import ERRORS_OF_CLASSES, check_schedule
 from sdcli.errors import ModelError, UsageError
 
 
@@ -41,7 +42,8 @@ def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Se
 
     The options override the configuration of `base`, the model's own scheduler, which is not
     changed. `seeds` has one seed per image. Raises UsageError for an option that the class doesn't
-    have, a missing package, or a number of steps that the class doesn't support.
+    have, a missing package, a number of steps that the class doesn't support, or a schedule that
+    no run could follow.
     """
     cls = scheduler_class(choice.class_name) if choice.class_name else type(base)
     options = dict(choice.config)
@@ -51,8 +53,10 @@ def build_scheduler(base: Any, choice: SchedulerConfig, *, steps: int, seeds: Se
         # Never from the scheduler of the run before: its configuration also has entries that its
         # own class ignores, so that Karras sigmas would come back after a detour over DDIM.
         scheduler = cls.from_config(base.config, **options)
+        if choice.class_name is None:
+            copy_corrections(base, scheduler, except_keys=options)
         scheduler.set_timesteps(steps)
-    _check_timesteps(scheduler, steps)
+    check_schedule(scheduler, steps)
     return scheduler
 
 
@@ -76,10 +80,11 @@ def _errors_as_usage_errors(cls: Any, steps: int) -> Iterator[None]:
             code="usage.scheduler",
             hint="pip install scipy torchsde",
         ) from error
-    except (ValueError, ZeroDivisionError, IndexError) as error:
+    except ERRORS_OF_CLASSES as error:
         raise UsageError(
             f"{cls.__name__} does not support {steps} steps with these options: {error}",
             code="usage.scheduler",
+            hint="use other --steps or another --scheduler",
         ) from error
 
 
@@ -89,22 +94,6 @@ def _check_options(cls: Any, options: Mapping[str, object]) -> None:
     if unknown:
         raise UsageError(
             f"{cls.__name__} has no option {', '.join(sorted(unknown))}", code="usage.scheduler"
-        )
-
-
-def _check_timesteps(scheduler: Any, steps: int) -> None:
-    """Raise UsageError for more steps than the trained timesteps can tell apart."""
-    num_train_timesteps = scheduler.config.num_train_timesteps
-    levels = scheduler_sigmas(scheduler)
-    sigmas = [] if levels is None else [float(sigma) for sigma in levels[:steps]]
-    # Multistep solvers divide by the difference of two neighbouring noise levels.
-    has_equal_steps = "solver_order" in scheduler.config and len(set(sigmas)) < len(sigmas)
-    if has_equal_steps or float(max(scheduler.timesteps)) >= num_train_timesteps:
-        raise UsageError(
-            f"{type(scheduler).__name__} does not support {steps} steps with these options: "
-            f"the model was trained on {num_train_timesteps} timesteps",
-            code="usage.scheduler",
-            hint=f"use at most {num_train_timesteps - 1} steps",
         )
 
 

@@ -67,13 +67,15 @@ def _to_json(value: object) -> object:
     return value
 
 
-def timestep_table(choice: SchedulerConfig, steps: int) -> tuple[list[tuple[float, float]], float]:
+def timestep_table(
+    choice: SchedulerConfig, steps: int, model: Mapping[str, object] | None = None
+) -> tuple[list[tuple[float, float]], float]:
     """Return (timestep, sigma) of each UNet call, and the sigma of the latents after the last.
 
-    Sigma is √((1-ᾱ)/ᾱ). The configuration of the model is that of Stable Diffusion 1. Raises
-    UsageError like `build_scheduler`.
+    Sigma is √((1-ᾱ)/ᾱ). `model` is the model's scheduler file, by default that of Stable
+    Diffusion 1. Raises UsageError like `build_scheduler`.
     """
-    base = SimpleNamespace(config=_STABLE_DIFFUSION_CONFIG)
+    base = SimpleNamespace(config=_STABLE_DIFFUSION_CONFIG if model is None else model)
     scheduler = build_scheduler(base, choice, steps=steps, seeds=[0])
     rows = [(float(t), _call_sigma(scheduler, i)) for i, t in enumerate(scheduler.timesteps)]
     return rows, _last_sigma(scheduler)

@@ -24,12 +24,18 @@ class Conditioning:
     events: list[tuple[str, ...]]
 
 
-def encode_prompts(encoder: PromptEncoder, jobs: Sequence[Job]) -> Conditioning:
-    """Encode the prompts, and the negative prompts if guidance is on. Raises UsageError."""
+def encode_prompts(
+    encoder: PromptEncoder, jobs: Sequence[Job], *, embeds_guidance: bool = False
+) -> Conditioning:
+    """Encode the prompts, and the negative prompts if guidance is on. Raises UsageError.
+
+    `embeds_guidance` tells that the UNet takes the guidance scale as an input, so that there is no
+    unconditional half.
+    """
     clip_skip = jobs[0].clip_skip
     positive = [encoder.encode(job.prompt, clip_skip) for job in jobs]
     # The condition of the pipeline's `do_classifier_free_guidance`.
-    guided = jobs[0].guidance_scale > 1
+    guided = jobs[0].guidance_scale > 1 and not embeds_guidance
     # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
     negative = [encoder.encode(job.negative_prompt) for job in jobs] if guided else []
     events = []
@@ -52,7 +58,8 @@ def _negative_prompt_events(job: Job, embedding: PromptEmbedding | None) -> tupl
     if embedding is not None:
         return _truncation_events("negative prompt", embedding)
     if job.negative_prompt:
-        return ("the negative prompt is ignored at a guidance of 1 or less",)
+        reason = "at a guidance of 1 or less" if job.guidance_scale <= 1 else "by this model"
+        return (f"the negative prompt is ignored {reason}",)
     return ()
 
 

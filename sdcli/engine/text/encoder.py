@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sdcli.engine.runtime.diffusers_internals import final_layer_norm
+from sdcli.engine.runtime.diffusers_internals import final_layer_norm, uses_attention_mask
 from sdcli.errors import UsageError
 
 
@@ -49,17 +49,20 @@ class PromptEncoder:
     @torch.no_grad()
     def _encode(self, prompt: str, clip_skip: int | None) -> PromptEmbedding:
         text_encoder = self._text_encoder
-        ids = self._tokenizer(
+        tokens = self._tokenizer(
             prompt,
             padding="max_length",
             max_length=self._tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
-        ).input_ids.to(self._device)  # (1, 77)
+        ).to(self._device)
+        ids = tokens.input_ids  # (1, 77)
+        mask = tokens.attention_mask if uses_attention_mask(text_encoder) else None
         if clip_skip is None:
-            embeds = text_encoder(ids)[0]
+            embeds = text_encoder(ids, attention_mask=mask)[0]
         else:
-            hidden_states = text_encoder(ids, output_hidden_states=True).hidden_states
+            output = text_encoder(ids, attention_mask=mask, output_hidden_states=True)
+            hidden_states = output.hidden_states
             # Intermediate layers are not normalized, but the UNet was trained on normalized states.
             embeds = final_layer_norm(text_encoder)(hidden_states[-(clip_skip + 1)])
         return PromptEmbedding(

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sdcli.errors import UsageError, UsageErrors
+from sdcli.errors import UsageError, UsageErrors, quoted
 from sdcli.prompts.entry import SourceLocation, located_error, relocated_error
 from sdcli.prompts.fields import canonical_field
 
 DELIMITER_NAMES: Final = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
-_FORMATS: Final = {",": "csv", "\t": "tsv"}
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?[,;\t\s]*', re.IGNORECASE)
 _PROMPT: Final = "prompt"
 _PROMPT_SUGGESTION: Final = f"did you mean {_PROMPT}?"
 
 
 def check_header(
-    header: Sequence[str], locate: Callable[[int], SourceLocation], delimiter: str
+    header: Sequence[str], locate: Callable[[int], SourceLocation]
 ) -> UsageError | None:
     """Return all errors of the column names, or None. `locate` takes the index of a column."""
-    if actual := _actual_delimiter(header, delimiter):
-        return _delimiter_error(locate(0), delimiter, actual)
     names: list[str] = []
     errors: list[UsageError] = []
     for index, name in enumerate(header):
@@ -31,20 +31,17 @@ def check_header(
     is_misspelt = any(error.hint == _PROMPT_SUGGESTION for error in errors)
     if _PROMPT not in names and not is_misspelt:
         # Without a single field, the first row is no header, and its words are not names.
-        errors = [_no_prompt_error(locate(0)), *(errors if names else ())]
+        errors = [
+            _no_prompt_error(locate(0), header[0].startswith(("//", ";"))),
+            *(errors if names else ()),
+        ]
     return UsageErrors(errors) if errors else None
 
 
-def _delimiter_error(location: SourceLocation, expected: str, actual: str) -> UsageError:
-    hint = f"separate the columns with {DELIMITER_NAMES[expected]}"
-    if actual in _FORMATS:
-        hint += f", or use --input-format {_FORMATS[actual]}"
-    message = f"expected {DELIMITER_NAMES[expected]} between columns, not {DELIMITER_NAMES[actual]}"
-    return located_error(location, message, hint=hint)
-
-
-def _no_prompt_error(location: SourceLocation) -> UsageError:
+def _no_prompt_error(location: SourceLocation, is_comment: bool) -> UsageError:
     hint = "the first line must name the columns, for example prompt,steps,seed"
+    if is_comment:
+        hint = "a comment line begins with #"
     return located_error(location, "no column is named prompt", hint=hint)
 
 
@@ -54,16 +51,31 @@ def _parse_name(text: str, names: Sequence[str]) -> str:
         raise UsageError("column without a name", code="usage.field", hint="name it or remove it")
     name = canonical_field(text.strip())
     if name in names:
-        raise UsageError(f"duplicate column {name!r}", code="usage.field")
+        raise UsageError(f"duplicate column {quoted(name)}", code="usage.field")
     return name
 
 
-def _actual_delimiter(header: Sequence[str], delimiter: str) -> str | None:
-    """Return the delimiter that the file uses instead, or None."""
-    if len(header) > 1:
+def sniff_delimiter(text: str, delimiter: str) -> str | None:
+    """Return the delimiter of a header row that is not `delimiter`, or None.
+
+    The first line `sep=;` of Excel names it, too.
+    """
+    if match := _SEPARATOR_LINE.fullmatch(text.rstrip("\r\n")):
+        return match[1]
+    others = [other for other in DELIMITER_NAMES if other != delimiter and other in text]
+    if not others or _has_prompt_column(text, delimiter):
         return None
-    for other in DELIMITER_NAMES.keys() - {delimiter}:
-        names = header[0].split(other)
-        if len(names) > 1 and any(name.strip().lower() == _PROMPT for name in names):
-            return other
-    return None
+    return next((other for other in others if _has_prompt_column(text, other)), None)
+
+
+def is_separator_line(text: str) -> bool:
+    """Whether the line names the delimiter, as Excel writes it: `sep=;`."""
+    return bool(_SEPARATOR_LINE.fullmatch(text.rstrip("\r\n")))
+
+
+def _has_prompt_column(text: str, delimiter: str) -> bool:
+    try:
+        cells = next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter), [])
+    except csv.Error:
+        return False
+    return any(cell.strip().lower() == _PROMPT for cell in cells)

@@ -6,17 +6,24 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
 from sdcli.errors import UsageError
 from sdcli.prompts.encoding import bad_character_error
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
-from sdcli.prompts.readers.csv_header import DELIMITER_NAMES, check_header
+from sdcli.prompts.fields import canonical_field, field_type
+from sdcli.prompts.readers.csv_header import (
+    DELIMITER_NAMES,
+    check_header,
+    is_separator_line,
+    sniff_delimiter,
+)
 from sdcli.text_decoding import find_bad_character
 
 _QUOTED_CELL = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
+_DECIMAL_COMMA = re.compile(r"\s*[0-9]+,[0-9]+\s*")
 _QUOTES_HINT: Final = "close a quoted cell with a quote, and double the quotes inside it"
 
 
@@ -32,31 +39,85 @@ def read_tsv(lines: Iterable[str], file: str) -> EntryIterator:
 
 def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
     recorder = _LineRecorder(lines)
+    table = _Table(file, delimiter)
     rows = csv.reader(recorder, delimiter=delimiter, strict=True)
-    header: list[str] = []
     while True:
         recorder.begin_row()
         try:
-            cells = next(rows)
+            cells, has_failed = next(rows), False
         except StopIteration:
             return
         except csv.Error:
-            yield _row_error(recorder.row(file, delimiter))
-            if not header:
+            cells, has_failed = [], True
+        row = recorder.row(file, table.delimiter)
+        if not table.header and (other := sniff_delimiter(row.text, table.delimiter)):
+            table.change_delimiter(other)
+            if is_separator_line(row.text):
+                yield None
+            else:
+                recorder.unread_row()
+            rows = csv.reader(recorder, delimiter=other, strict=True)
+            continue
+        if has_failed:
+            yield _row_error(row)
+            if not table.header:
                 return
             recorder.unread_rest()
             continue
-        row = recorder.row(file, delimiter)
-        if _is_blank(cells) or (not header and cells[0].startswith("#")):
-            yield None
-        elif header:
-            yield _row_entry(header, cells, row)
-        elif problem := _check_text(row) or check_header(cells, row.cell_location, delimiter):
-            yield problem
+        yield table.read_row(cells, row)
+        if table.has_failed:
             return
-        else:
-            header = [name.strip() for name in cells]
-            yield None
+
+
+class _Table:
+    """The header of a file, and how its rows are read."""
+
+    def __init__(self, file: str, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self.header: list[str] = []
+        self.has_failed = False
+        self._file = file
+        self._notes: tuple[str, ...] = ()
+        self._has_decimal_note = False
+
+    def change_delimiter(self, delimiter: str) -> None:
+        """Use another delimiter than that of the format, and tell the user so."""
+        if delimiter != self.delimiter:
+            name = DELIMITER_NAMES.get(delimiter, repr(delimiter))
+            self._notes = (f"{self._file}: its columns are separated by {name}",)
+        self.delimiter = delimiter
+
+    def read_row(self, cells: list[str], row: _Row) -> PromptEntry | UsageError | None:
+        """Return the entry of a row, or the error; None for a blank row, a comment, the header."""
+        if _is_blank(cells) or (not self.header and cells[0].startswith("#")):
+            return None
+        if self.header:
+            return self._add_notes(_row_entry(self.header, cells, row))
+        if problem := _check_text(row) or check_header(cells, row.cell_location):
+            self.has_failed = True
+            return problem
+        self.header = [name.strip() for name in cells]
+        return None
+
+    def _add_notes(self, entry: PromptEntry | UsageError) -> PromptEntry | UsageError:
+        if isinstance(entry, UsageError):
+            return entry
+        notes, self._notes = self._notes, ()
+        if self.delimiter == ";" and not self._has_decimal_note:
+            decimals = tuple(_decimal_commas(entry))
+            self._has_decimal_note = bool(decimals)
+            notes += decimals
+        return replace(entry, notes=notes) if notes else entry
+
+
+def _decimal_commas(entry: PromptEntry) -> Iterator[str]:
+    """Yield a note for the first cell in which a comma may be meant as a decimal point."""
+    for name, cell in entry.fields.items():
+        if _DECIMAL_COMMA.fullmatch(str(cell)) and field_type(canonical_field(name)) == "float":
+            first, _, last = str(cell).strip().partition(",")
+            where = entry.location_of(name)
+            yield f"{where}: {first},{last} is two values; write {first}.{last} for one"
+            return
 
 
 class _LineRecorder:
@@ -85,6 +146,12 @@ class _LineRecorder:
         """Return the current row."""
         first = self._number - len(self._row_lines) + 1
         return _Row("".join(self._row_lines), file, first, delimiter)
+
+    def unread_row(self) -> None:
+        """Push back the current row."""
+        self._unread.extendleft(reversed(self._row_lines))
+        self._number -= len(self._row_lines)
+        self._row_lines = []
 
     def unread_rest(self) -> None:
         """Push back all lines of the current row but the first."""

@@ -10,6 +10,7 @@ from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.json_locations import json_offsets
 from sdcli.prompts.readers.json_parser import JsonError, strict_loads
 from sdcli.prompts.readers.locations import LineIndex, nearest_location
+from sdcli.prompts.readers.syntax_hints import json_hint
 
 
 def read_json(lines: Iterable[str], file: str) -> EntryIterator:
@@ -22,7 +23,8 @@ def read_json(lines: Iterable[str], file: str) -> EntryIterator:
     try:
         value = strict_loads(text)
     except JsonError as error:
-        yield located_error(index.location(error.offset), f"invalid JSON: {error}")
+        hint = json_hint(text, error.offset, str(error))
+        yield located_error(index.location(error.offset), f"invalid JSON: {error}", hint=hint)
         return
     offsets = json_offsets(text)
     yield from document_entries(

@@ -11,6 +11,7 @@ from sdcli.prompts.readers.documents import to_entry
 from sdcli.prompts.readers.json_locations import json_offsets
 from sdcli.prompts.readers.json_parser import JsonError, strict_loads
 from sdcli.prompts.readers.locations import nearest_location
+from sdcli.prompts.readers.syntax_hints import json_line_hint
 
 
 def read_json_lines(lines: Iterable[str], file: str) -> EntryIterator:
@@ -27,7 +28,9 @@ def _read_line(line: str, location: SourceLocation) -> PromptEntry | UsageError:
     try:
         value = strict_loads(line)
     except JsonError as error:
-        return located_error(location.at_column(error.offset + 1), f"invalid JSON: {error}")
+        hint = json_line_hint(line, error.offset, str(error))
+        place = location.at_column(error.offset + 1)
+        return located_error(place, f"invalid JSON: {error}", hint=hint)
 
     def locate(name: str) -> SourceLocation:
         return location.at_column(nearest_location(json_offsets(line), (name,), 0) + 1)

@@ -10,6 +10,7 @@ from sdcli.prompts.encoding import check_document
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, nearest_location
+from sdcli.prompts.readers.syntax_hints import toml_hint
 from sdcli.prompts.readers.toml_locations import find_unclosed, toml_offsets
 from sdcli.syntax_errors import describe_toml_error
 
@@ -40,4 +41,4 @@ def _syntax_error(text: str, file: str, index: LineIndex, error: Exception) -> U
         # The end of the file helps nobody to find a bracket that is never closed.
         offset = find_unclosed(text)
         location = index.location(len(text.rstrip("\n")) if offset is None else offset)
-    return located_error(location, f"invalid TOML: {message}")
+    return located_error(location, f"invalid TOML: {message}", hint=toml_hint(message))

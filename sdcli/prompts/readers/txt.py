@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.prompts.encoding import check_text
 from sdcli.prompts.entry import (
     EntryIterator,
@@ -155,7 +155,7 @@ def _parse_value(option: _Option, name: str) -> str:
         raise option.error(": the quote is not closed", column)
     if rest := value[match.end() :].lstrip():
         column += len(value) - len(rest)
-        raise option.error(f": unexpected {rest!r} after the closing quote", column)
+        raise option.error(f": unexpected {quoted(rest)} after the closing quote", column)
     return match[2] if match[1] is None else _ESCAPE.sub(r"\1", match[1])
 
 

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from sdcli.errors import UsageError
 from sdcli.prompts.encoding import check_document
-from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
+from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, Path, nearest_location
+from sdcli.prompts.readers.syntax_hints import yaml_hint
 from sdcli.syntax_errors import TOO_DEEP, YAML, plain_words
 
+_JOINED_FIELD = re.compile(r"(prompt|negative|negative_prompt|steps|seed|size|guidance):\S")
+_CUT_PROMPT = re.compile(
+    r"^[ \t-]*(?:prompt|negative|negative_prompt): +[^\s\"'#|>][^\n#]* (#[^\s#]+)", re.MULTILINE
+)
 _INT = re.compile(r"[-+]?[0-9]{1,4000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
 _CONSTANTS: Final = {
@@ -50,9 +56,13 @@ def read_yaml(lines: Iterable[str], file: str) -> EntryIterator:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         _check_nesting(yaml.parse(text, Loader=loader))
+        note = _cut_prompt_note(text, file)
         for node in yaml.compose_all(text, Loader=loader):
             document = _Document(file)
-            yield from document_entries(document.build(node, ()), document.locate)
+            for entry in document_entries(document.build(node, ()), document.locate):
+                if note and isinstance(entry, PromptEntry):
+                    entry, note = replace(entry, notes=(note,)), None
+                yield entry
     except (yaml.YAMLError, RecursionError) as error:
         yield _syntax_error(text, file, error)
     except UsageError as error:
@@ -74,7 +84,9 @@ def _syntax_error(text: str, file: str, error: Exception) -> UsageError:
         character = yaml.reader.Reader.NON_PRINTABLE.search(text)
         message = plain_words("not allowed", YAML)
         location = LineIndex(text, file).location(character.start() if character else 0)
-    return located_error(location, f"invalid YAML: {message}")
+    lines = text.splitlines()[location.line - 1 : location.line]
+    hint = yaml_hint(str(message), "".join(lines))
+    return located_error(location, f"invalid YAML: {message}", hint=hint)
 
 
 def _check_nesting(events: Iterable[Any]) -> None:
@@ -115,8 +127,14 @@ class _Document:
         self._locations.setdefault(path, self._start(node))
         # A tag like !!python/name could otherwise make arbitrary objects.
         if node.tag not in _STANDARD_TAGS:
-            raise located_error(self._start(node), f"unsupported tag {node.tag!r}")
+            hint = "put text that begins with ! in quotes"
+            raise located_error(self._start(node), f"unsupported tag {node.tag!r}", hint=hint)
         if node.id == "scalar":
+            if not node.style and _JOINED_FIELD.match(node.value) and not _is_field(path):
+                hint = "write a space after the colon"
+                raise located_error(
+                    self._start(node), f"{node.value[:40]!r} is no field", hint=hint
+                )
             return node.value if node.style else _parse_plain_scalar(node.value)
         if len(path) >= _MAX_DEPTH:
             return [] if node.id == "sequence" else {}
@@ -160,6 +178,20 @@ class _Document:
 
     def _start(self, node: Any) -> SourceLocation:
         return SourceLocation(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _is_field(path: Path) -> bool:
+    """Whether the path is that of a field's value, not of a whole entry."""
+    return bool(path) and isinstance(path[-1], str)
+
+
+def _cut_prompt_note(text: str, file: str) -> str | None:
+    """A note about the first prompt that is cut off by a # without a space behind it."""
+    match = _CUT_PROMPT.search(text)
+    if not match:
+        return None
+    location = LineIndex(text, file).location(match.start(1))
+    return f"{location}: {match[1]} is a comment; to draw it, put the prompt in quotes"
 
 
 def _parse_plain_scalar(text: str) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -24,6 +25,9 @@ _UNREADABLE: Final = (
 """Exceptions of Pillow for damaged files. It has no common base class for them."""
 _PNG_EXPANSION: Final = 1032
 """The most bytes that one byte of deflated data can expand to."""
+
+# Without a handler, Python prints what Pillow logs of damaged files on stderr.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextmanager

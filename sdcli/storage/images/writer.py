@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.job import Job
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.storage import files
+from sdcli.storage.companions import SUFFIXES
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.metadata.record import make_record
@@ -26,13 +27,17 @@ def write_image(
     *,
     versions: Mapping[str, str],
     metadata: bool = True,
+    full_paths: bool = False,
 ) -> SavedImage:
     """Write the image of a result atomically, with its record unless `metadata` is False.
 
+    `full_paths` is that of `make_record`.
     Raises OutputError, and BrokenPipeError when the reader has closed stdout.
     """
     started = time.perf_counter()
-    data = image_bytes(result, destination, versions=versions, metadata=metadata)
+    data = image_bytes(
+        result, destination, versions=versions, metadata=metadata, full_paths=full_paths
+    )
     if destination.archive:
         destination.archive.add(job_file_name(result.job, destination), data)
         path = files.STDOUT
@@ -47,9 +52,10 @@ def image_bytes(
     *,
     versions: Mapping[str, str],
     metadata: bool = True,
+    full_paths: bool = False,
 ) -> bytes:
     """Return the bytes that `write_image` writes."""
-    record = make_record(result, versions) if metadata else None
+    record = make_record(result, versions, full_paths=full_paths) if metadata else None
     return encode_image(result.pixels, destination.suffix, record)
 
 
@@ -92,7 +98,7 @@ def write_bytes(data: bytes, destination: Destination, name: str) -> str:
             return str(path)
         case "numbered":
             before, after = f"{path.stem}-", path.suffix
-            return str(files.write_numbered(path.parent, before, after, data))
+            return str(files.write_numbered(path.parent, before, after, data, SUFFIXES))
         case "folder":
             after = f"-{name}{destination.suffix}"
-            return str(files.write_numbered(path, "", after, data))
+            return str(files.write_numbered(path, "", after, data, SUFFIXES))

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,11 +18,13 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Final
 
+from sdcli.errors import OutputError
 from sdcli.storage import files
 from sdcli.storage.jobs.journal_index import JournalEntry, JournalIndex, Key
 
 NAME: Final = "sdcli-journal.jsonl"
 SCHEMA: Final = "sdcli/journal/1"
+_MAX_NAME_BYTES: Final = 255
 
 
 class Journal:
@@ -35,16 +38,28 @@ class Journal:
         self.path = folder / NAME
         self.entropy = ""
         self.serial = 0
+        self._ignored = 0
+        self._first_ignored = ""
         self._index = JournalIndex()
         self._offset = 0
         self._threads = RLock()
         with files.os_errors_as_output_errors(self.path):
-            self._handle = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666)
+            self._handle = _open_journal(self.path)
             with self._locked():
                 self._read_new_lines()
                 if not self.entropy:
                     self._append({"event": "opened", "entropy": secrets.token_hex(16)})
                     self._read_new_lines()
+
+    def warning(self) -> str | None:
+        """A sentence about lines that are ignored for the names in them; None without any."""
+        if not self._ignored:
+            return None
+        lines = "1 line is" if self._ignored == 1 else f"{self._ignored} lines are"
+        return (
+            f"{self.path}: {lines} ignored, with names that are no file names of this folder, "
+            f"such as {self._first_ignored}"
+        )
 
     def close(self) -> None:
         """Close the file; the journal cannot be used afterwards."""
@@ -115,7 +130,8 @@ class Journal:
         os.fsync(self._handle)
 
     def _read_new_lines(self) -> None:
-        with open(self.path, "rb") as file, self._index.transaction():
+        # Not by its path: that may be another file by now.
+        with open(os.dup(self._handle), "rb") as file, self._index.transaction():
             file.seek(self._offset)
             for line in file:
                 # Another process is still writing the last line; it is read the next time.
@@ -129,11 +145,16 @@ class Journal:
             event = json.loads(line)
             kind = event["event"]
             if kind == "opened":
-                self.entropy = self.entropy or str(event["entropy"])
+                # Whatever it is, it must be the same text in every start.
+                self.entropy = self.entropy or ascii(event["entropy"]).strip("'")
             elif kind in ("image", "failed"):
                 key = (str(event["job"]), int(event["occurrence"]))
+                entry = _to_entry(event, self._index.get(key), self.serial + 1)
+                self._index.put(key, entry)
                 self.serial += 1
-                self._index.put(key, _to_entry(event, self._index.get(key), self.serial))
+        except _BadNameError as error:
+            self._ignored += 1
+            self._first_ignored = self._first_ignored or str(error)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return  # torn by a crash, or written by a later version
 
@@ -155,18 +176,65 @@ def _key_fields(key: Key) -> dict[str, object]:
     return {"job": key[0], "occurrence": key[1]}
 
 
+class _BadNameError(Exception):
+    """A name in the journal that is no file name of the folder."""
+
+
+def _open_journal(path: Path) -> int:
+    """Open or create the file. Raises OSError, and OutputError for anything but a file."""
+    flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        # Lines would be appended to a file outside of the folder.
+        if error.errno == errno.ELOOP or path.is_symlink():
+            raise _not_a_file_error(path, "a symbolic link") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _not_a_file_error(path, "a pipe or a device")
+    return handle
+
+
+def _not_a_file_error(path: Path, kind: str) -> OutputError:
+    return OutputError(
+        f"{path} is {kind}, but the journal must be a file of its folder",
+        code="output.journal",
+        hint="replace it by the file itself, or choose another --out",
+    )
+
+
 def _to_entry(event: Mapping[str, Any], previous: JournalEntry | None, serial: int) -> JournalEntry:
-    """The entry of a line; a failure keeps the file name of the previous entry."""
+    """The entry of a line; a failure keeps the file name of the previous entry.
+
+    Raises _BadNameError for names that reach outside the folder, or that no file can have.
+    """
     former = (previous.former | {previous.sha256}) if previous else frozenset()
     is_failure = event["event"] == "failed"
-    # Only the last part of a path: a forged journal must not reach outside the folder.
-    name = previous.name if previous and is_failure else Path(str(event.get("name", ""))).name
+    name = previous.name if previous and is_failure else _file_name(event.get("name", ""))
     return JournalEntry(
         name=name,
-        sha256=str(event.get("sha256", "")),
-        pixels_sha256=str(event.get("pixels_sha256", "")),
-        companions=tuple(Path(str(other)).name for other in event.get("beside", ())),
+        sha256=_hash(event.get("sha256")),
+        pixels_sha256=_hash(event.get("pixels_sha256")),
+        companions=tuple(map(_file_name, event.get("beside", ()))),
         former=former - {""},
         serial=serial,
         error=f"{event['error']}: {event.get('message', '')}" if is_failure else None,
     )
+
+
+def _file_name(name: object) -> str:
+    """Check a name of the journal, which may be forged: a file of the folder, or ""."""
+    if not isinstance(name, str) or "/" in name or "\0" in name or name in (".", ".."):
+        raise _BadNameError(ascii(name))
+    try:
+        is_short = len(os.fsencode(name)) <= _MAX_NAME_BYTES
+    except UnicodeEncodeError as error:
+        raise _BadNameError(ascii(name)) from error
+    if not is_short:
+        raise _BadNameError(ascii(f"{name[:40]}…"))
+    return name
+
+
+def _hash(value: object) -> str:
+    return value if isinstance(value, str) else ""

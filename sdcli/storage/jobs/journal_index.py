@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ class JournalEntry:
     former: frozenset[str] = frozenset()
     error: str | None = None
     serial: int = 0
+
+    def has_hash(self) -> bool:
+        """Whether a file can be compared with the entry."""
+        return bool(self.sha256 or self.pixels_sha256)
 
 
 class JournalIndex:
@@ -65,7 +70,9 @@ class JournalIndex:
         text = json.dumps(asdict(entry) | {"former": sorted(entry.former)})
         with _sqlite_errors_as_output_errors():
             self._database.execute("REPLACE INTO entries VALUES (?, ?, ?)", (*key, text))
-            self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (entry.name,))
+            self._database.execute(
+                "INSERT OR IGNORE INTO names VALUES (?)", (os.fsencode(entry.name),)
+            )
 
     def get(self, key: Key) -> JournalEntry | None:
         """The entry of a job."""
@@ -83,7 +90,9 @@ class JournalIndex:
     def has_name(self, name: str) -> bool:
         """Whether a job ever had that file name."""
         with _sqlite_errors_as_output_errors():
-            rows = self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,))
+            rows = self._database.execute(
+                "SELECT 1 FROM names WHERE name = ?", (os.fsencode(name),)
+            )
             return rows.fetchone() is not None
 
     def next_occurrence(self, job: str) -> int:
@@ -103,7 +112,7 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE entries (job TEXT, occurrence INTEGER, entry TEXT, PRIMARY KEY (job, occurrence))
   WITHOUT ROWID;
-CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
 

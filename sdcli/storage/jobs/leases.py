@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,31 +17,35 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
+from sdcli.errors import OutputError
 from sdcli.storage import files
 from sdcli.storage.jobs.journal_index import Key
+from sdcli.storage.process_owner import ProcessOwner, current_owner
 
 FOLDER: Final = ".sdcli-claims"
 HEARTBEAT: Final = 10.0
 """Seconds after which the files of held leases are touched again."""
 
 STALE_SECONDS: Final = 6 * HEARTBEAT
-"""Seconds without a touch after which a lease of another machine is free."""
+"""Seconds without a touch after which a lease is free, if its owner cannot be looked up."""
+
+_NAME: Final = re.compile(r"[0-9a-f]+-\d+")
+_MAX_BYTES: Final = 4096
 
 
 class JobLeases:
     """The leases of jobs in `folder`, of this process and of others. Raises OutputError.
 
-    A lease of this machine is stale when its process is dead, one of another machine when it was
-    not touched for a minute; any process may then take it over.
+    A lease is stale when its process is dead. Where that cannot be looked up (another machine or
+    container, a file torn by a crash) it is stale when it was not touched for a minute. Any process
+    may then take it over.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / FOLDER
         self._held: set[Path] = set()
         self._closing = Event()
-        self._owner = json.dumps(
-            {"host": files.host(), "pid": os.getpid(), "start": _start_time("self")}
-        )
+        self._content = json.dumps(current_owner().to_dict()).encode()
         self._heartbeat = Thread(target=self._touch_held, name="sdcli-leases", daemon=True)
 
     def acquire(self, key: Key) -> bool:
@@ -53,6 +59,17 @@ class JobLeases:
             self._held.add(path)
         return acquired
 
+    def describe_owner(self, key: Key) -> str:
+        """The holder of a job's lease in words, for messages; "" once it is released."""
+        path = self._path(key)
+        if not os.path.lexists(path):
+            return ""
+        owner = _read_owner(path)
+        name = owner.describe() if owner else f"an unknown process: {path} is unreadable"
+        if owner and owner.may_be_looked_up():
+            return name
+        return f"{name} (taken over after {STALE_SECONDS:.0f} seconds without a sign of life)"
+
     def release(self, keys: Iterable[Key]) -> None:
         """Give up the leases of these jobs."""
         for path in map(self._path, keys):
@@ -63,16 +80,17 @@ class JobLeases:
         self._closing.set()
         for path in tuple(self._held):
             self._remove(path)
-        with suppress(OSError):
+        with suppress(OSError, OutputError):
+            _check_folder(self._folder)
             self._remove_stale()
             self._folder.rmdir()
 
     def _remove_stale(self) -> None:
         """Remove leases of dead processes; nobody takes over those of jobs that are done."""
-        files.remove_stale_temporaries(self._folder)
+        files.remove_stale_temporaries(self._folder, max_age=STALE_SECONDS)
         with files.folder_lock(self._folder):
             for path in self._folder.iterdir():
-                if not path.name.startswith(".") and _is_stale(path):
+                if _NAME.fullmatch(path.name) and _is_stale(path):
                     path.unlink(missing_ok=True)
 
     def _path(self, key: Key) -> Path:
@@ -82,14 +100,15 @@ class JobLeases:
         if path in self._held:
             self._held.discard(path)
             with suppress(OSError):
-                path.unlink()
+                # After a long sleep another process may have taken the lease over.
+                if _read(path) == self._content:
+                    path.unlink()
 
     def _create(self, path: Path) -> bool:
         """Create the file together with its content, so that no process sees an empty one."""
         temporary = self._write_temporary()
         try:
-            # Unlike rename, link fails when the name exists.
-            os.link(temporary, path)
+            files.rename_to_new(temporary, path)
         except FileExistsError:
             return False
         finally:
@@ -104,7 +123,11 @@ class JobLeases:
                 os.mkdir(self._folder)
             temporary = files.temporary_name(self._folder)
             with suppress(FileNotFoundError):
-                temporary.write_text(self._owner)
+                _check_folder(self._folder)
+                with temporary.open("xb") as file:
+                    file.write(self._content)
+                    # A lease counts from now on, also after a power failure.
+                    files.fsync(file)
                 return temporary
 
     def _take_over(self, path: Path) -> bool:
@@ -122,30 +145,51 @@ class JobLeases:
         while not self._closing.wait(HEARTBEAT):
             for path in tuple(self._held):
                 with suppress(OSError):
-                    os.utime(path)
+                    self._touch(path)
+
+    def _touch(self, path: Path) -> None:
+        try:
+            os.utime(path)
+        except PermissionError:
+            # Some disks (FAT, shared folders of virtual machines) let only the administrator set
+            # times; writing sets them, too.
+            if _read(path) == self._content:
+                path.write_bytes(self._content)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise OutputError unless the folder of leases is a real one, FileNotFoundError without it."""
+    if not stat.S_ISDIR(os.lstat(folder).st_mode):
+        # Through a link, files outside the folder would be taken for leases and removed.
+        raise OutputError(
+            f"{folder} is not a folder, but sdcli keeps leases there",
+            code="output.not_a_folder",
+            hint=f"remove {folder}, or choose another --out",
+        )
 
 
 def _is_stale(path: Path) -> bool:
     try:
-        age = time.time() - path.stat().st_mtime
-        owner = json.loads(path.read_text())
-        is_local = owner["host"] == files.host()
-        pid, start = int(owner["pid"]), owner["start"]
+        age = time.time() - os.lstat(path).st_mtime
     except FileNotFoundError:
         return True
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    if not is_local:
-        return age > STALE_SECONDS
-    # The system gives the ids of dead processes to new ones, which have another start time.
-    return not files.is_alive(pid) or _start_time(pid) != start
+    owner = _read_owner(path)
+    if owner and owner.may_be_looked_up():
+        return owner.is_known_dead()
+    return age > STALE_SECONDS
 
 
-def _start_time(pid: int | str) -> str:
-    """The start time of a process in clock ticks since boot, "" on systems without /proc."""
+def _read_owner(path: Path) -> ProcessOwner | None:
+    """The owner that a lease names; None for a torn or foreign file."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    # The second field is the program's name in parentheses, which may contain blanks itself.
-    return stat.rpartition(")")[2].split()[19]
+        return ProcessOwner.from_dict(json.loads(_read(path)))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _read(path: Path) -> bytes:
+    """The content of a regular file. Raises OSError."""
+    # A pipe in its place must not be waited for.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with open(handle, "rb") as file:
+        return file.read(_MAX_BYTES) or b""

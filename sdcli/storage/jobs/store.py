@@ -7,26 +7,27 @@ share the work, and after any crash each image is there once and complete.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job, Rerun, timing_key
 from sdcli.result import GenerationResult
 from sdcli.shard import Shard
 from sdcli.storage import files
-from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.companions import belongs_to_job, existing_companions
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.images.writer import job_file_name
 from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases
+from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
 from sdcli.storage.metadata import record
 
 _SETTLED: Final = ("done", "failed")
@@ -35,8 +36,15 @@ _POLL_SECONDS: Final = 0.25
 """Seconds between two checks of the jobs that another process is making."""
 
 
+class TakenPath(NamedTuple):
+    """The path of an image, and those files at it and its companions' paths that it replaces."""
+
+    path: Path
+    replaceable: frozenset[Path]
+
+
 class JobStore:
-    """The jobs of one folder of images. Opening it removes temporary files of dead processes.
+    """The jobs of one folder of images.
 
     `rerun` makes failed jobs, or all, a second time; `shard` is this process's share of the jobs.
     `counts` counts jobs by their state when they were taken: new, done, failed, again or lost, and
@@ -55,11 +63,17 @@ class JobStore:
         self._shard = shard or Shard()
         self.folder = destination.path if destination.kind == "folder" else destination.path.parent
         self.counts: Counter[str] = Counter()
-        with files.os_errors_as_output_errors(self.folder):
-            files.remove_stale_temporaries(self.folder)
         self._journal = Journal(self.folder)
         self._leases = JobLeases(self.folder)
         self._opening_serial = self._journal.serial
+        self._names: dict[Key, Key] = {}
+        self._warn: Callable[[str], None] = lambda text: None
+
+    def report_to(self, warn: Callable[[str], None]) -> None:
+        """Report ignored lines of the journal to `warn`, and later the processes to wait for."""
+        self._warn = warn
+        if warning := self._journal.warning():
+            warn(warning)
 
     def close(self) -> None:
         """Release all leases and close the journal."""
@@ -106,11 +120,16 @@ class JobStore:
 
     def wait_for_others(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
         """Wait for jobs that other processes are making; yield leased those they did not finish."""
+        owners: set[str] = set()
         while jobs:
             unfinished, jobs = self.lease(jobs)
             if unfinished:
                 yield unfinished
             elif jobs:
+                current = {self._leases.describe_owner(_key(job)) for job in jobs} - {""}
+                for owner in sorted(current - owners):
+                    self._warn(f"waiting for images that are leased to {owner}")
+                owners |= current
                 time.sleep(_POLL_SECONDS)
 
     def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
@@ -123,19 +142,38 @@ class JobStore:
         """Release the leases of the jobs; the journal does not change."""
         self._leases.release(map(_key, jobs))
 
+    def take_path(self, job: Job) -> TakenPath:
+        """Take a free name for the job's image and its companions, away from other processes."""
+        if lease := self._names.pop(_key(job), None):
+            self._leases.release([lease])
+        for name in self._candidate_names(job):
+            lease = _name_key(name)
+            if not self._leases.acquire(lease):
+                continue
+            # Another process may have used the name, and released it, since the journal was read.
+            self._journal.refresh()
+            if (replaceable := self._find_replaceable(name, job)) is not None:
+                self._names[_key(job)] = lease
+                return TakenPath(self.folder / name, replaceable)
+            self._leases.release([lease])
+        raise AssertionError("there is always another name")
+
     def save_image(
-        self, result: GenerationResult, data: bytes, companions: Sequence[str] = ()
-    ) -> Path:
+        self,
+        result: GenerationResult,
+        data: bytes,
+        taken: TakenPath,
+        companions: Sequence[str] = (),
+    ) -> None:
         """Save an image: first its line in the journal, then its file, which appears complete.
 
-        `companions` are the names of a sidecar and latents, which must be complete already. Returns
-        the path. Raises OutputError.
+        `companions` are the names of a sidecar and latents, which must be complete already. Raises
+        OutputError.
         """
         job = result.job
         key = _key(job)
-        path, replaceable = self._choose_path(job)
         entry = JournalEntry(
-            name=path.name,
+            name=taken.path.name,
             sha256=hashlib.sha256(data).hexdigest(),
             pixels_sha256=record.pixels_sha256(result.pixels),
             companions=tuple(companions),
@@ -147,17 +185,12 @@ class JobStore:
             "seconds": _seconds_per_image(result),
         }
         files.write_atomic(
-            path,
+            taken.path,
             data,
-            force=replaceable,
+            force=taken.path in taken.replaceable,
             announce=lambda: self._journal.done(key, entry, **facts),
         )
-        self._leases.release([key])
-        return path
-
-    def path_for(self, job: Job) -> Path:
-        """The path that `save_image` would give to the job's image."""
-        return self._choose_path(job)[0]
+        self._leases.release([key, self._names.pop(key)])
 
     def _state(self, job: Job) -> str:
         """The state of a job by the journal and the disk: done, failed, again, lost or new."""
@@ -170,40 +203,45 @@ class JobStore:
             return "again"
         if entry.error:
             return "again" if is_old and self._rerun == "failed" else "failed"
-        return "done" if self._is_complete(entry) else "lost"
-
-    def _is_complete(self, entry: JournalEntry) -> bool:
-        path = self.folder / entry.name
-        if not all((self.folder / name).is_file() for name in entry.companions):
-            return False
-        # The pixels decide: other programs rewrite files to compress them, or to add a comment.
-        return _file_sha256(path) == entry.sha256 or _pixels_sha256(path) == entry.pixels_sha256
+        return "done" if is_complete(self.folder, entry) else "lost"
 
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
         for job in jobs:
             path = self.folder / job_file_name(job, self._destination)
-            if self._journal.get(_key(job)) or self._journal.has_name(path.name):
+            entry = self._journal.get(_key(job))
+            if entry and (entry.error or entry.has_hash() or entry.name != path.name):
                 continue
-            if path.is_file() and (entry := _entry_from_image(path, job)):
-                self._journal.done(_key(job), entry, index=job.index, seed=job.seed)
+            if not entry and self._journal.has_name(path.name):
+                continue
+            if path.is_file() and (adopted := entry_from_image(path, job)):
+                self._journal.done(_key(job), adopted, index=job.index, seed=job.seed)
 
-    def _choose_path(self, job: Job) -> tuple[Path, bool]:
-        """The path of the job's image, and whether a file there may be replaced."""
-        entry = self._journal.get(_key(job)) or JournalEntry()
-        for name in self._candidate_names(job, entry):
-            path = self.folder / name
-            is_own = name == entry.name
-            if not path.exists():
-                if is_own or not self._journal.has_name(name):
-                    return path, False
-            elif self._destination.force or (is_own and _was_written_for(path, entry)):
-                return path, True
-        raise AssertionError("there is always another name")
+    def _find_replaceable(self, name: str, job: Job) -> frozenset[Path] | None:
+        """The files in the way of a name that may be replaced; None if another's are there."""
+        path = self.folder / name
+        present = [path] if os.path.lexists(path) else []
+        present += existing_companions(path)
+        if not self._destination.force:
+            entry = self._journal.get(_key(job)) or JournalEntry()
+            if name != entry.name and self._journal.has_name(name):
+                return None
+            own = entry if name == entry.name else JournalEntry()
+            if not all(self._is_own(other, own, job) for other in present):
+                return None
+        return frozenset(present)
 
-    def _candidate_names(self, job: Job, entry: JournalEntry) -> Iterator[str]:
+    def _is_own(self, path: Path, entry: JournalEntry, job: Job) -> bool:
+        """Whether a file was written for the job, by the entry of its name or by its record."""
+        if path.name == entry.name:
+            return was_written_for(path, entry)
+        # After a crash, the companions are there without an image or an entry.
+        return path.name in entry.companions or belongs_to_job(path, job.id)
+
+    def _candidate_names(self, job: Job) -> Iterator[str]:
+        entry = self._journal.get(_key(job))
         first = Path(job_file_name(job, self._destination))
-        if entry.name:
+        if entry and entry.name:
             yield entry.name
         yield first.name
         for number in count(1):
@@ -215,41 +253,14 @@ def _key(job: Job) -> Key:
     return job.id, job.occurrence
 
 
+def _name_key(name: str) -> Key:
+    """The lease of a name, without its suffix: companions of two formats would be the same."""
+    text = f"name {Path(name).stem}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32], 0
+
+
 def _seconds_per_image(result: GenerationResult) -> float:
     """The image's part of the time of its batch, without loading."""
     phases = ("encode", "denoise", "decode")
     seconds = sum(result.seconds.get(phase, 0.0) for phase in phases)
     return round(seconds / result.run.batch_size, 4)
-
-
-def _entry_from_image(path: Path, job: Job) -> JournalEntry | None:
-    """The entry of an image whose own record says that it is the job's, and unaltered."""
-    with suppress(SdcliError):
-        document = read_image_info(path)
-        facts = document["record"] or {}
-        pixels = document["pixels_sha256"]
-        if facts.get("job") == job.id and facts.get("pixels", {}).get("sha256") == pixels:
-            return JournalEntry(name=path.name, sha256=_file_sha256(path), pixels_sha256=pixels)
-    return None
-
-
-def _was_written_for(path: Path, entry: JournalEntry) -> bool:
-    """Whether the job of the entry wrote the file; an empty one was reserved before a crash."""
-    return not path.stat().st_size or _file_sha256(path) in entry.former | {entry.sha256}
-
-
-def _file_sha256(path: Path) -> str:
-    """The hash of a file, "" for one that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
-def _pixels_sha256(path: Path) -> str:
-    """The hash of an image's pixels, "" for a file that is no image."""
-    try:
-        return str(read_image_info(path)["pixels_sha256"])
-    except SdcliError:
-        return ""

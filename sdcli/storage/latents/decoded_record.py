@@ -62,8 +62,7 @@ def decoded_record(
             "latents": file.path.name,
             "tensor": tensor,
             "image": image,
-            "model": info.spec.model,
-            "vae": info.spec.vae,
+            **records.name_models({"model": info.spec.model, "vae": info.spec.vae}),
             "dtype": info.dtype,
             "device": info.device,
         },
@@ -81,11 +80,11 @@ def rerendered_record(
     It is the run's record with these pixels and the VAE of `spec`. None when the run was
     interrupted, and when the VAE is another model's: no request describes such an image.
     """
-    if "pixels" not in file.record or spec.model != file.request.spec.model:
+    if "pixels" not in file.record or not _same_name("model", spec, file):
         return None
     record = dict(file.record)
     request = record["request"]
-    if spec.vae != request.get("vae"):
+    if not _same_name("vae", spec, file):
         # The hash of the VAE that decoded the run's own image would be wrong here.
         record["weights"] = {k: v for k, v in record["weights"].items() if k != "vae"}
     return record | {
@@ -130,7 +129,14 @@ def base_stem(path: Path) -> str:
 
 
 def _with_vae(request: Mapping[str, Any], spec: PipelineSpec, tiling: str | None) -> dict[str, Any]:
-    return {**request, "vae": spec.vae, "force_vae": spec.force_vae, "vae_tiling": tiling}
+    vae = records.name_models({"vae": spec.vae})
+    return {**request, **vae, "force_vae": spec.force_vae, "vae_tiling": tiling}
+
+
+def _same_name(field: str, spec: PipelineSpec, file: LatentsFile) -> bool:
+    """Whether the spec and the record name the same model or VAE, by path or by name."""
+    names = [{field: getattr(each, field)} for each in (spec, file.request.spec)]
+    return records.name_models(names[0]) == records.name_models(names[1])
 
 
 def _pixel_facts(pixels: Pixels) -> dict[str, Any]:

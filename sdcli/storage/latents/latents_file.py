@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
-from sdcli.errors import CorruptError, UsageError, did_you_mean
+from sdcli.errors import CorruptError, UsageError, did_you_mean, quoted
 from sdcli.latents import FINAL, NOISE, XT, parse_tensor_name, tensor_name
 from sdcli.request import GenerationRequest
 from sdcli.storage.latents.record_types import wrong_key
@@ -184,7 +184,7 @@ class LatentsFile:
         names = list(self.tensors)
         if name is not None and name not in names:
             raise UsageError(
-                f"{self.path} has no tensor {name!r}",
+                f"{self.path} has no tensor {quoted(name)}",
                 code="usage.tensor",
                 hint=did_you_mean(name, names) or f"it has: {', '.join(sorted(names)[:8])}",
             )

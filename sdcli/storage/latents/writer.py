@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from sdcli.errors import SdcliError
 from sdcli.latents import FINAL, LatentsSelection
 from sdcli.result import RunInfo, SavedImage
-from sdcli.storage import files
+from sdcli.storage import companions, files
 from sdcli.storage.latents.safetensors_appender import SafetensorsAppender
 from sdcli.storage.metadata import record
 from sdcli.storage.text import slug
@@ -21,7 +21,7 @@ from sdcli.storage.text import slug
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUFFIX = ".latents.safetensors"
+SUFFIX = companions.LATENTS
 SCHEMA = "sdcli/latents/1"
 
 
@@ -40,12 +40,18 @@ class LatentsWriter:
     """
 
     def __init__(
-        self, folder: Path, selection: LatentsSelection | None, versions: Mapping[str, str]
+        self,
+        folder: Path,
+        selection: LatentsSelection | None,
+        versions: Mapping[str, str],
+        *,
+        full_paths: bool = False,
     ) -> None:
         self.selection = selection or LatentsSelection()
         self._keep_finished = selection is not None
         self._folder = folder
         self._versions = versions
+        self._full_paths = full_paths
         self._images: dict[int, _UnfinishedImage] = {}
 
     def __enter__(self) -> Self:
@@ -70,7 +76,8 @@ class LatentsWriter:
         if index in self._images:
             self._images.pop(index).appender.discard()
         num_tensors = len(self.selection.tensor_names(len(run.timesteps)))
-        metadata = _metadata(record.partial_record(run, self._versions), run)
+        known = record.partial_record(run, self._versions, full_paths=self._full_paths)
+        metadata = _metadata(known, run)
         appender = SafetensorsAppender(self._folder, metadata, tensors=num_tensors)
         self._images[index] = _UnfinishedImage(run, appender)
 
@@ -88,7 +95,7 @@ class LatentsWriter:
         try:
             if not self._keep_finished:
                 return None
-            complete = record.make_record(saved.result, self._versions)
+            complete = record.make_record(saved.result, self._versions, full_paths=self._full_paths)
             appender.metadata |= _metadata(complete, image.run)
             appender.metadata["image"] = Path(saved.path).name
             path = files.sibling_path(saved.path, SUFFIX)

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.checkpoints.recorded import MODEL_KINDS, recorded_name
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest
+from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import GenerationResult, RunInfo, SavedImage
-from sdcli.storage import files
+from sdcli.storage import companions, files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
 SCHEMA = "sdcli/record/1"
 
 
-def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[str, Any]:
+def make_record(
+    result: GenerationResult, versions: Mapping[str, str], *, full_paths: bool = False
+) -> dict[str, Any]:
     """Build the JSON-able record of a result. Generating the same image again gives the same one.
 
     "request" is valid for `GenerationRequest.from_dict`, with a value for every field. "job" is the
     id of the original job; that of a replayed image may differ, because its request is complete.
+    Models that are folders or files are recorded by name, or with `full_paths` by path.
     """
     job = result.job
-    return partial_record(result.run, versions) | {
+    return partial_record(result.run, versions, full_paths=full_paths) | {
         "weights": dict(result.weights),
-        "events": list(result.events),
+        "events": [event if full_paths else _name_in(event, job.spec) for event in result.events],
         "pixels": {
             "width": job.width,
             "height": job.height,
@@ -38,14 +42,16 @@ def make_record(result: GenerationResult, versions: Mapping[str, str]) -> dict[s
     }
 
 
-def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
+def partial_record(
+    run: RunInfo, versions: Mapping[str, str], *, full_paths: bool = False
+) -> dict[str, Any]:
     """Build the part of the record that is known before the first step."""
     job = run.job
-    request = job.to_request(dtype=run.dtype)
+    request = job.to_request(dtype=run.dtype).to_dict()
     return {
         "schema": SCHEMA,
         "job": job.id,
-        "request": request.to_dict(),
+        "request": request if full_paths else name_models(request),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),
@@ -54,6 +60,24 @@ def partial_record(run: RunInfo, versions: Mapping[str, str]) -> dict[str, Any]:
         "device": run.device,
         "versions": dict(versions),
     }
+
+
+def name_models(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the paths of "model" and "vae" by names: images are shown to strangers."""
+    names = dict(fields)
+    for key, kind in MODEL_KINDS.items():
+        if isinstance(name := names.get(key), str):
+            names[key] = recorded_name(name, kind)
+    return names
+
+
+def _name_in(event: str, spec: PipelineSpec) -> str:
+    """An event with the names of models in place of their paths."""
+    paths = {"model": spec.model, "vae": spec.vae}
+    for key, name in name_models(paths).items():
+        if (path := paths[key]) and path != name:
+            event = event.replace(path, name)
+    return event
 
 
 def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
@@ -78,13 +102,20 @@ def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
         ) from error
 
 
-def write_sidecar(saved: SavedImage, versions: Mapping[str, str], *, force: bool = False) -> str:
+def write_sidecar(
+    saved: SavedImage,
+    versions: Mapping[str, str],
+    *,
+    force: bool = False,
+    full_paths: bool = False,
+) -> str:
     """Write the record next to its image, as `cat.json` for `cat.png`, and return the path.
 
     Raises OutputError, and UsageError for an image on stdout.
     """
-    path = files.sibling_path(saved.path, ".json")
-    text = json.dumps(make_record(saved.result, versions), ensure_ascii=False, indent=2)
+    path = files.sibling_path(saved.path, companions.SIDECAR)
+    document = make_record(saved.result, versions, full_paths=full_paths)
+    text = json.dumps(document, ensure_ascii=False, indent=2)
     files.write_atomic(path, f"{text}\n".encode(), force=force)
     return str(path)
 

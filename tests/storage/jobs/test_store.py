@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +43,9 @@ def save(store: JobStore, job: Job, companions: tuple[str, ...] = ()) -> Path:
     result = make_result(**job.field_values())
     destination = Destination(kind="folder", path=store.folder)
     data = image_bytes(result, destination, versions={}, metadata=True)
-    return store.save_image(result, data, companions)
+    taken = store.take_path(job)
+    store.save_image(result, data, taken, companions)
+    return taken.path
 
 
 def pending(store: JobStore) -> list[int]:
@@ -71,7 +75,7 @@ def test_lost_and_altered_files_are_pending(change: str, state: str, open_store:
     later = open_store()
     assert pending(later) == [0, 1, 2, 3]
     assert later.counts[state] == 1
-    again = later.path_for(JOBS[0])
+    again = later.take_path(JOBS[0]).path
     # The altered file may be somebody's work: it is kept, and the image gets another name.
     assert (again == path) == (change == "delete")
 
@@ -155,6 +159,85 @@ def test_a_leased_job_belongs_to_one_process(open_store: OpenStore) -> None:
 def test_the_name_of_another_job_s_file_is_not_taken(open_store: OpenStore) -> None:
     store = open_store()
     job = store.take_pending(JOBS)[0]
-    (store.folder / store.path_for(job).name).write_bytes(b"a stranger's file")
-    assert job.id[:8] in store.path_for(job).name
-    assert open_store(force=True).path_for(job).name == "0001-a-cat-0-7.png"
+    (store.folder / store.take_path(job).path.name).write_bytes(b"a stranger's file")
+    assert job.id[:8] in store.take_path(job).path.name
+    assert open_store(force=True).take_path(job).path.name == "0001-a-cat-0-7.png"
+
+
+@pytest.mark.parametrize("name", ["0001-a-cat-0-7.json", "0001-a-cat-0-7.latents.safetensors"])
+@pytest.mark.parametrize("content", [b"mine", b"", b'{"job": "another"}', b"\xff" * 64])
+def test_a_name_is_free_when_its_companions_are(
+    name: str, content: bytes, open_store: OpenStore
+) -> None:
+    store = open_store()
+    (store.folder / name).write_bytes(content)
+    job = store.take_pending(JOBS)[0]
+    path = save(store, job)
+    assert job.id[:8] in path.name
+    assert (store.folder / name).read_bytes() == content
+    assert pending(open_store()) == [1, 2, 3]
+
+
+def test_companions_that_a_crash_left_without_their_image_are_replaced(
+    open_store: OpenStore,
+) -> None:
+    store = open_store()
+    job = store.take_pending(JOBS)[0]
+    sidecar = store.folder / "0001-a-cat-0-7.json"
+    sidecar.write_text(json.dumps({"job": job.id}))
+    taken = store.take_path(job)
+    assert taken.path == sidecar.with_suffix(".png")
+    assert taken.replaceable == {sidecar}
+
+
+def test_two_processes_never_take_one_name(open_store: OpenStore) -> None:
+    """The jobs differ in what a name does not say."""
+    other = replace(JOBS[0], num_inference_steps=9)
+    first, second = open_store(), open_store()
+    names = [first.take_path(JOBS[0]).path.name, second.take_path(other).path.name]
+    assert names[0] == "0001-a-cat-0-7.png"
+    assert other.id[:8] in names[1]
+
+
+@pytest.mark.parametrize("hashes", [{}, {"sha256": ""}, {"sha256": None, "pixels_sha256": None}])
+@pytest.mark.parametrize("content", [None, b"no image", b""])
+def test_a_line_without_hashes_is_not_done(
+    hashes: dict[str, object], content: bytes | None, open_store: OpenStore, tmp_path: Path
+) -> None:
+    job = JOBS[0]
+    line = {"event": "image", "job": job.id, "occurrence": 0, "name": "cat.png", **hashes}
+    (tmp_path / NAME).write_text(json.dumps(line) + "\n")
+    if content is not None:
+        (tmp_path / "cat.png").write_bytes(content)
+    store = open_store()
+    assert pending(store) == [0, 1, 2, 3]
+    assert save(store, job).name == ("0001-a-cat-0-7.png" if content == b"no image" else "cat.png")
+    assert not content or (tmp_path / "cat.png").read_bytes() == content
+
+
+def test_an_image_is_adopted_by_its_record_when_its_line_has_no_hashes(
+    open_store: OpenStore,
+) -> None:
+    store = open_store()
+    path = save(store, store.take_pending(JOBS)[0])
+    line = {"event": "image", "job": JOBS[0].id, "occurrence": 0, "name": path.name}
+    (store.folder / NAME).write_text(json.dumps(line) + "\n")
+    assert pending(open_store()) == [1, 2, 3]
+
+
+def test_a_process_says_once_for_whom_it_waits(open_store: OpenStore) -> None:
+    first, second = open_store(), open_store()
+    jobs = first.take_pending(JOBS)
+    first.lease(jobs)
+    warnings: list[str] = []
+    second.report_to(warnings.append)
+
+    def warn(text: str) -> None:
+        warnings.append(text)
+        first.release(jobs[:2])
+
+    second.report_to(warn)
+    waiting = second.wait_for_others(second.take_pending(JOBS))
+    assert next(waiting) == jobs[:2]
+    assert len(warnings) == 1
+    assert f"process {os.getpid()}" in warnings[0]

@@ -1,0 +1,146 @@
+"""Name models in records, and find them again by the hash of their weights or by their name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
+from sdcli.checkpoints.locate import Kind
+from sdcli.checkpoints.weights import find_weight_file, sha256
+from sdcli.errors import ModelError, SdcliError
+from sdcli.request import EMBEDDED, PipelineSpec
+
+_CACHED_REPO: Final = re.compile(r"models--([^/]+)--([^/]+)")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
+_MAX_NEIGHBOURS: Final = 200
+
+MODEL_KINDS: Final[Mapping[str, Kind]] = {"model": "model", "vae": "VAE"}
+"""Fields of a record that name models."""
+
+
+def recorded_name(name: str, kind: Kind) -> str:
+    """Return what a record says of a model or VAE: its hub id, alias, or last part of its path."""
+    if _is_alias(name, kind):
+        return name
+    path = _expand(name)
+    if not (path.is_absolute() or name.startswith((".", "~")) or _exists(path)):
+        return name
+    for part in path.absolute().parts:
+        if repo := _CACHED_REPO.fullmatch(part):
+            return f"{repo[1]}/{repo[2]}"
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
+def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path) -> PipelineSpec:
+    """Return the spec with the paths of its recorded model and VAE on this machine.
+
+    `record` is that of an image, or the facts about encoded latents, and `folder` that of its file.
+    What has the recorded weights comes first, then what has the name. A model or VAE that is not
+    the recorded one was chosen by the user and stays. Raises ModelError.
+    """
+    fields, hashes = record.get("request") or record, record.get("weights")
+    located: dict[str, Any] = {}
+    for field, component in (("model", "unet"), ("vae", "vae")):
+        name = getattr(spec, field)
+        if name is not None and name == fields.get(field):
+            recorded = str(hashes.get(component)) if isinstance(hashes, Mapping) else ""
+            sha256 = recorded if _SHA256.fullmatch(recorded) else None
+            wanted = _Wanted(MODEL_KINDS[field], name, sha256, folder, spec.variant)
+            located[field] = wanted.locate()
+    return replace(spec, **located)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A model or VAE of a record. `sha256` is that of its UNet or VAE weights, None if unknown."""
+
+    kind: Kind
+    name: str
+    sha256: str | None
+    folder: Path
+    variant: str | None
+
+    def locate(self) -> str:
+        path = _expand(self.name)
+        if _is_alias(self.name, self.kind) or (_exists(path) and self._may_be(path)):
+            return self.name
+        is_hub_id = not _exists(path) and _HUB_ID.fullmatch(self.name)
+        if is_hub_id:
+            return self.name
+        for candidate in self._candidates(path):
+            if self._may_be(candidate):
+                return str(candidate)
+        if _exists(path):  # with other weights, as the caller will find
+            return self.name
+        raise self._not_found_error()
+
+    def _may_be(self, path: Path) -> bool:
+        if not self.sha256:
+            return path.name == _expand(self.name).name
+        component = "unet" if self.kind == "model" else "vae"
+        part = path / component
+        with suppress(SdcliError, OSError):
+            file = find_weight_file(
+                part if self.kind == "model" or part.is_dir() else path, component, self.variant
+            )
+            return sha256(file) == self.sha256
+        return False
+
+    def _candidates(self, path: Path) -> Iterator[Path]:
+        """Paths of that name first, then everything in the same places."""
+        places = dict.fromkeys([self.folder, self.folder.parent, Path(), path.parent])
+        yield from (place / path.name for place in places if _exists(place / path.name))
+        yield from self._cached(path.name)
+        for place in places:
+            with suppress(OSError):
+                yield from filter(self._is_model, islice(place.iterdir(), _MAX_NEIGHBOURS))
+
+    def _is_model(self, path: Path) -> bool:
+        if self.kind == "model":
+            return (path / "model_index.json").is_file()
+        return (path / "config.json").is_file() or path.suffix == ".safetensors"
+
+    def _cached(self, name: str) -> Iterator[Path]:
+        """Snapshots of the hub's cache that have the weights, or the name."""
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        with suppress(OSError):
+            for repo in Path(HF_HUB_CACHE).glob("models--*"):
+                has_weights = self.sha256 and (repo / "blobs" / self.sha256).exists()
+                if has_weights or repo.name.rpartition("--")[2] == name:
+                    yield from (repo / "snapshots").iterdir()
+
+    def _not_found_error(self) -> ModelError:
+        weights = f" with weights of SHA-256 {self.sha256}" if self.sha256 else ""
+        option = "--model FOLDER" if self.kind == "model" else "--vae PATH, or --set vae=PATH"
+        return ModelError(
+            f"the record's {self.kind} {self.name!r}{weights} is not on this machine",
+            code="model.not_found",
+            hint=f"put it next to the file, or give its path with {option}",
+        )
+
+
+def _is_alias(name: str, kind: Kind) -> bool:
+    if kind == "model":
+        return name == EMBEDDED
+    return name in (OWN_VAE, TINY_VAE) or find_known_vae(name) is not None
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is something at a path that a stranger may have written."""
+    with suppress(OSError, ValueError):
+        return path.exists()
+    return False
+
+
+def _expand(name: str) -> Path:
+    with suppress(RuntimeError):  # no such user, no home
+        return Path(name).expanduser()
+    return Path(name)

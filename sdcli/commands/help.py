@@ -1,0 +1,143 @@
+"""`sdcli help`: print the manual."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from sdcli import docs
+from sdcli.commands.options import flags
+from sdcli.errors import UsageError, did_you_mean
+from sdcli.terminal.printing import print_document
+
+SCHEMA = "sdcli/help/1"
+
+Topics = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TOPIC", help="A page of the manual, or a command. Default: a list."),
+]
+Search = Annotated[
+    str | None,
+    typer.Option(
+        "--search", metavar="WORD", help="Print the lines of the manual that contain the words."
+    ),
+]
+
+
+def help(  # noqa: A001  # the name of the command
+    context: typer.Context, topic: Topics = None, search: Search = None, json: flags.Json = False
+) -> None:
+    """Show the manual: a list of topics, one of them, or the lines that contain a word.
+
+    On a terminal, a topic is shown by the program that $PAGER names, or by less.
+
+    \b
+    Examples:
+      sdcli help
+      sdcli help prompt-files
+      sdcli help latents grid
+      sdcli help --search seed
+    """
+    words = topic or []
+    if search is not None:
+        _print_matches(search, words, json)
+    elif not words:
+        _print_topics(json)
+    else:
+        _print_topic(context, words, json)
+
+
+def _print_topics(json: bool) -> None:
+    topics = {topic: docs.topic_summary(topic) for topic in docs.TOPICS}
+    if json:
+        documents = [{"name": name, "summary": summary} for name, summary in topics.items()]
+        print_document({"schema": SCHEMA, "topics": documents}, json=True)
+        return
+    from sdcli.terminal.tables import print_lines, wrap_text
+
+    width = max(map(len, topics)) + 2
+    rows = [
+        line
+        for name, summary in topics.items()
+        for line in wrap_text(f"{name:{width}}{summary}", hanging=width)
+    ]
+    print_lines([*rows, "", "sdcli help TOPIC shows one of them, sdcli --help the commands."])
+
+
+def _print_topic(context: typer.Context, words: list[str], json: bool) -> None:
+    command = _command_help(context, words)
+    page = _page(words)
+    if page is None and command is None:
+        raise _unknown_topic_error(context, words)
+    texts = [text for text in (page, command) if text is not None]
+    text = "\n".join(texts)
+    if json:
+        name = " ".join(words)
+        print_document({"schema": SCHEMA, "topic": name, "text": text}, json=True)
+        return
+    from sdcli.terminal.pager import show_text
+
+    show_text(text)
+
+
+def _topic_name(word: str) -> str:
+    return word.lower().replace("_", "-").removesuffix(".md")
+
+
+def _page(words: list[str]) -> str | None:
+    name = _topic_name("-".join(words))
+    return docs.read_topic(name) if name in docs.TOPICS else None
+
+
+def _command_help(context: typer.Context, words: list[str]) -> str | None:
+    """The --help text of the command that the words name, or None if there is none."""
+    within: Any = context.find_root()
+    for word in words:
+        command = getattr(within.command, "commands", {}).get(word)
+        if command is None:
+            return None
+        within = type(within)(
+            command, info_name=word, parent=within, max_content_width=within.max_content_width
+        )
+    return str(within.command.get_help(within)) + "\n"
+
+
+def _unknown_topic_error(context: typer.Context, words: list[str]) -> UsageError:
+    name = " ".join(words)
+    commands = context.find_root().command.commands  # type: ignore[attr-defined]  # a group
+    near = did_you_mean(_topic_name(name), [*docs.TOPICS, *commands])
+    return UsageError(
+        f"no topic {name!r} in the manual",
+        code="usage.topic",
+        hint=near or "sdcli help lists the topics; sdcli help --search WORD searches them",
+    )
+
+
+def _print_matches(search: str, words: list[str], json: bool) -> None:
+    topics = tuple(_topic_name(word) for word in words) or docs.TOPICS
+    for topic in topics:
+        if topic not in docs.TOPICS:
+            raise UsageError(
+                f"no topic {topic!r} in the manual",
+                code="usage.topic",
+                hint=did_you_mean(topic, docs.TOPICS) or "sdcli help lists the topics",
+            )
+    if not search.strip():
+        raise UsageError("--search: no word", code="usage.search", hint="sdcli help --search seed")
+    matches = list(docs.search_manual(search, topics))
+    if json:
+        rows = [asdict(match) for match in matches]
+        print_document({"schema": SCHEMA, "search": search, "matches": rows}, json=True)
+    elif not matches:
+        raise UsageError(
+            f"the manual does not contain {search!r}",
+            code="usage.search",
+            hint="search for a part of the word, or list the topics: sdcli help",
+        )
+    else:
+        from sdcli.terminal.pager import highlight
+        from sdcli.terminal.tables import print_lines
+
+        print_lines([f"{match.topic}: {highlight(match.text, search)}" for match in matches])

@@ -1,0 +1,90 @@
+"""Warn about runs that begin far below the noise that their latents are drawn with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sdcli.catalog.schedulers.option_info import option_info
+from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.engine.schedulers.build import build_scheduler
+from sdcli.engine.schedulers.noise_levels import timestep_sigmas
+from sdcli.errors import UsageError
+
+_LOWEST_START: Final = 3.87
+"""Sigma below which more than a quarter of the UNet's first input should be image."""
+
+_LARGEST_DISTANCE: Final = 50
+"""How many steps more or fewer to try for a hint."""
+
+
+def describe_late_start(
+    base: Any, choice: SchedulerConfig, scheduler: Any, steps: int, seeds: Sequence[int]
+) -> tuple[str, ...]:
+    """Return a warning if the run does not begin at noise, with the nearest setting that does.
+
+    The latents are pure noise, whatever the first timestep is. A UNet that is told of less noise
+    takes the rest for an image, and draws patches. `scheduler` is the one built for `choice`.
+    """
+    if _starts_at_noise(scheduler):
+        return ()
+    timestep, sigma = float(scheduler.timesteps[0]), timestep_sigmas(scheduler)[0]
+    remedy = _find_remedy(base, choice, scheduler, steps, seeds)
+    return (
+        f"{type(scheduler).__name__} with {steps} {'step' if steps == 1 else 'steps'} begins at "
+        f"timestep {timestep:g} (sigma {sigma:.3g}), but the latents are pure noise: the image "
+        f"will be poor{remedy}",
+    )
+
+
+def _starts_at_noise(scheduler: Any) -> bool:
+    sigmas = timestep_sigmas(scheduler)
+    # A model that was trained on little noise begins at its most.
+    return sigmas[0] >= min(_LOWEST_START, _trained_maximum(scheduler) / 2)
+
+
+def _trained_maximum(scheduler: Any) -> float:
+    alpha = float(scheduler.alphas_cumprod[-1])
+    return math.sqrt((1 - alpha) / alpha) if alpha > 0 else math.inf
+
+
+def _find_remedy(
+    base: Any, choice: SchedulerConfig, scheduler: Any, steps: int, seeds: Sequence[int]
+) -> str:
+    options = dict(choice.config)
+    class_name = type(scheduler).__name__
+    if options.get("sigma_max") is not None:
+        return "; leave sigma_max out"
+    if _takes_spacing(class_name, scheduler.config):
+        trailing = {**options, "timestep_spacing": "trailing"}
+        spaced = SchedulerConfig(class_name=class_name, config=tuple(sorted(trailing.items())))
+        if _works(base, spaced, steps, seeds):
+            return f"; try -s '{class_name};timestep_spacing=trailing' or the SGM Uniform schedule"
+    for other in _nearest_steps(steps):
+        if _works(base, choice, other, seeds):
+            return f"; try --steps {other}"
+    return ""
+
+
+def _takes_spacing(class_name: str, config: Mapping[str, Any]) -> bool:
+    if config.get("timestep_spacing") in (None, "trailing"):
+        return False
+    try:
+        return not option_info(class_name, "timestep_spacing").fixed_reason
+    except KeyError:
+        return False
+
+
+def _works(base: Any, choice: SchedulerConfig, steps: int, seeds: Sequence[int]) -> bool:
+    try:
+        return _starts_at_noise(build_scheduler(base, choice, steps=steps, seeds=seeds))
+    except UsageError:
+        return False
+
+
+def _nearest_steps(steps: int) -> Iterator[int]:
+    for distance in range(1, _LARGEST_DISTANCE):
+        if steps > distance:
+            yield steps - distance
+        yield steps + distance

@@ -1,0 +1,98 @@
+"""Warn about what a request can have by mistake: syntax of other tools, odd values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from sdcli.errors import quoted
+from sdcli.request import GenerationRequest
+
+_NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
+# A letter before the colon: (16:9) is no weight.
+_WEIGHT = re.compile(
+    r"\([^()]*[^\W\d][\s\"']*:\s*[-+]?\d*\.?\d+\s*\)"
+    r"|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\([^()]+\)(\++|\d*\.\d+)"
+)
+_KEYWORD = re.compile(r"\b(BREAK|AND)\b")
+_WILDCARD = re.compile(r"\{[^{}]*\|[^{}]*\}|__[\w/*-]+?__")
+_OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
+_COMMENT = re.compile(r"\s*(//|;)")
+_NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?(x\d+)?\s*")
+_LONGEST_EXCERPT: Final = 40
+
+
+class RequestWarnings:
+    """Warns about each kind of mistake once, for all requests of a run.
+
+    With `fills_wildcards`, braces in prompts have their meaning.
+    """
+
+    def __init__(self, warn: Callable[[str], None], *, fills_wildcards: bool) -> None:
+        self._warn = warn
+        self._fills_wildcards = fills_wildcards
+        self._kinds: set[str] = set()
+        self._previous: GenerationRequest | None = None
+
+    def check(self, request: GenerationRequest) -> None:
+        """Warn about the request, and about seeds that it repeats from the one before."""
+        for kind, text in self._find(request):
+            if kind not in self._kinds:
+                self._kinds.add(kind)
+                self._warn(text)
+        self._previous = request
+
+    def _find(self, request: GenerationRequest) -> Iterator[tuple[str, str]]:
+        if not request.prompt.strip():
+            yield "empty", "a prompt is empty: its image shows what the model likes to draw"
+        elif _COMMENT.match(request.prompt):
+            yield "comment", f"{_excerpt(request.prompt)} is drawn: only # begins a comment"
+        negative = request.negative_prompt or ""
+        if _NUMBER.fullmatch(negative):
+            yield (
+                "number",
+                f"the negative prompt is {_excerpt(negative)}, a number; "
+                "-n is --negative, and --count is the number of images",
+            )
+        for text in (request.prompt, negative):
+            yield from _find_syntax(text, self._fills_wildcards)
+        if self._repeats_seeds(request):
+            yield (
+                "seeds",
+                f"some images are drawn twice: with --count {request.count}, each seed also "
+                f"draws the next {request.count - 1}; leave --count out, or give one seed",
+            )
+
+    def _repeats_seeds(self, request: GenerationRequest) -> bool:
+        before = self._previous
+        if request.count == 1 or before is None or None in (before.seed, request.seed):
+            return False
+        distance = abs((before.seed or 0) - (request.seed or 0))
+        return 0 < distance < request.count and replace(before, seed=request.seed) == request
+
+
+def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]]:
+    """Yield the kinds of syntax in a prompt that have no meaning here."""
+    if match := _NETWORK.search(prompt):
+        yield "network", f"{_excerpt(match[0])} loads nothing: LoRA is not supported"
+    if match := _WEIGHT.search(prompt):
+        yield "weight", f"{_excerpt(match[0])} is read as words: prompt weights are not supported"
+    # In a prompt in capital letters they are words.
+    if not prompt.isupper() and (match := _KEYWORD.search(prompt)):
+        yield "keyword", f"{match[0]} is read as a word: parts of prompts are not supported"
+    if not fills_wildcards and (match := _WILDCARD.search(prompt)):
+        yield (
+            "wildcard",
+            f"{_excerpt(match[0])} is read as words; --wildcard-mode random fills it",
+        )
+    if match := _OPTION.search(prompt):
+        yield (
+            "option",
+            f"{_excerpt(match[0])} in a prompt is read as words; options go outside its quotes",
+        )
+
+
+def _excerpt(text: str) -> str:
+    return quoted(text if len(text) <= _LONGEST_EXCERPT else f"{text[: _LONGEST_EXCERPT - 1]}…")

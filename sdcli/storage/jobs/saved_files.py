@@ -1,0 +1,63 @@
+"""Compare the files of a folder with the journal's entries about them."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+from sdcli.errors import SdcliError
+from sdcli.job import Job
+from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.jobs.journal_index import JournalEntry
+
+
+def is_complete(folder: Path, entry: JournalEntry) -> bool:
+    """Whether the entry's image is in the folder, unaltered, with all its companions."""
+    path = folder / entry.name
+    if not entry.name or not path.is_file():
+        return False
+    if not all((folder / name).is_file() for name in entry.companions):
+        return False
+    # The pixels decide: other programs rewrite files to compress them, or to add a comment.
+    if entry.sha256 and _file_sha256(path) == entry.sha256:
+        return True
+    return bool(entry.pixels_sha256) and _pixels_sha256(path) == entry.pixels_sha256
+
+
+def entry_from_image(path: Path, job: Job) -> JournalEntry | None:
+    """The entry of an image whose own record says that it is the job's, and unaltered."""
+    with suppress(SdcliError):
+        document = read_image_info(path)
+        facts = document["record"] or {}
+        pixels = document["pixels_sha256"]
+        if facts.get("job") == job.id and facts.get("pixels", {}).get("sha256") == pixels:
+            return JournalEntry(
+                name=path.name, sha256=_file_sha256(path) or "", pixels_sha256=pixels
+            )
+    return None
+
+
+def was_written_for(path: Path, entry: JournalEntry) -> bool:
+    """Whether the job of the entry wrote the file; an empty one was reserved before a crash."""
+    if not path.is_file():
+        return False
+    hashes = entry.former | {entry.sha256}
+    return not path.stat().st_size or _file_sha256(path) in hashes - {""}
+
+
+def _file_sha256(path: Path) -> str | None:
+    """The hash of a file, None for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _pixels_sha256(path: Path) -> str | None:
+    """The hash of an image's pixels, None for a file that is no image."""
+    try:
+        return str(read_image_info(path)["pixels_sha256"])
+    except SdcliError:
+        return None

@@ -1,0 +1,32 @@
+"""Show long texts: through the user's pager on a terminal, unchanged anywhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+from sdcli.storage.text import one_line, printable
+from sdcli.terminal.tables import print_lines
+
+_BOLD, _NORMAL = "\x1b[1m", "\x1b[0m"
+
+
+def show_text(text: str) -> None:
+    """Print a text on stdout, through $PAGER (or less) if that is a terminal."""
+    lines = printable(text).splitlines()
+    if not sys.stdout.isatty():
+        print_lines(lines)
+        return
+    import pydoc
+
+    pydoc.pager("\n".join(lines) + "\n")
+
+
+def highlight(text: str, words: str) -> str:
+    """Return a line safe for terminals, with the words in bold if stdout is one with colours."""
+    line = one_line(text)
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return line
+    pattern = "|".join(re.escape(one_line(word)) for word in words.split())
+    return re.sub(pattern, lambda match: f"{_BOLD}{match[0]}{_NORMAL}", line, flags=re.IGNORECASE)

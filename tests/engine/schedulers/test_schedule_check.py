@@ -1,0 +1,173 @@
+"""Schedules are finite and fall, or are refused, whatever the model's file says."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
+from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.engine.runtime.diffusers_internals import scheduler_sigmas
+from sdcli.engine.schedulers.build import build_scheduler
+from sdcli.engine.schedulers.start_check import describe_late_start
+from sdcli.errors import UsageError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab]:UserWarning"),
+]
+
+SD = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "clip_sample": False,
+}
+ZERO_SNR = {**SD, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+FILES: dict[str, dict[str, Any]] = {
+    "cosine": {**SD, "beta_schedule": "squaredcos_cap_v2"},
+    "linear": {**SD, "beta_schedule": "linear", "timestep_spacing": "leading"},
+    "zero SNR": {**ZERO_SNR, "timestep_spacing": "trailing"},
+    "trained betas": {**SD, "trained_betas": torch.linspace(1e-4, 0.02, 1000).tolist()},
+    "short": {**SD, "num_train_timesteps": 100, "timestep_spacing": "linspace"},
+}
+# The noise of this one takes longer to draw than all the others.
+ROWS = [row for row in SAMPLERS if row.package != "torchsde"]
+
+
+def refused(file: dict[str, Any], name: str, steps: int) -> bool:
+    """Whether it is refused; the error must say what would work."""
+    try:
+        build(file, name, steps)
+    except UsageError as error:
+        return error.hint is not None
+    return False
+
+
+def build(file: dict[str, Any], name: str, steps: int) -> Any:
+    choice = resolve_scheduler(name, file).choice
+    return build_scheduler(SimpleNamespace(config=file), choice, steps=steps, seeds=[0])
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:
+    for schedule in row.schedules:
+        for steps in (1, 3, 20):
+            name = f"{row.name} {schedule}"
+            if refused(FILES[file], name, steps):
+                continue
+            scheduler = build(FILES[file], name, steps)
+            assert torch.isfinite(scheduler.timesteps.float()).all()
+            sigmas = scheduler_sigmas(scheduler)
+            if sigmas is not None:
+                levels = sigmas.float()
+                assert torch.isfinite(levels).all()
+                assert (levels[1:] <= levels[:-1]).all()
+
+
+@pytest.mark.parametrize("steps", [999, 1000])
+@pytest.mark.parametrize("name", ["DDIM", "Euler", "Heun", "DPM++ 2M", "UniPC", "PLMS"])
+def test_as_many_steps_as_timesteps_work_or_are_refused(name: str, steps: int) -> None:
+    for file in (SD, FILES["zero SNR"]):
+        assert refused(file, name, steps) or build(file, name, steps).timesteps[0] >= 998
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "steps", "reason"),
+    [
+        ("cosine", "DPM++ 2M Karras", 20, "comes twice"),
+        ("cosine", "DPM++ 2S Beta", 5, "comes twice"),
+        ("cosine", "UniPC Exponential", 20, "comes twice"),
+        ("cosine", "DPM2 a", 5, "not numbers"),
+        ("cosine", "Euler a SGM Uniform", 3, "not numbers"),
+        ("zero SNR", "DPM++ 2M Beta", 20, "Beta schedule"),
+        ("zero SNR", "UniPC Beta", 2, "Beta schedule"),
+        ("short", "DPM++ 2M Beta", 20, "comes twice"),
+        ("short", "DDIM", 101, "101"),
+    ],
+)
+def test_an_impossible_schedule_is_refused_with_its_reason(
+    file: str, name: str, steps: int, reason: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(FILES[file], name, steps)
+    assert reason in caught.value.message
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("class_name", CONSTRUCTORS)
+def test_a_class_of_the_models_own_is_checked_too(class_name: str) -> None:
+    file = {**FILES["cosine"], "use_karras_sigmas": True, "algorithm_type": "none", "x": math.inf}
+    base = SimpleNamespace(config=file)
+    with contextlib.suppress(UsageError):
+        build_scheduler(base, SchedulerConfig(class_name=class_name), steps=20, seeds=[0])
+
+
+def late_start(file: dict[str, Any], name: str, steps: int) -> tuple[str, ...]:
+    choice = resolve_scheduler(name, file).choice
+    base = SimpleNamespace(config=file)
+    scheduler = build_scheduler(base, choice, steps=steps, seeds=[0])
+    return describe_late_start(base, choice, scheduler, steps, [0])
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "remedy"),
+    [
+        ("Euler", 1, "timestep_spacing=trailing"),
+        ("Heun", 1, "timestep_spacing=trailing"),
+        ("DPM2", 1, "timestep_spacing=trailing"),
+        ("DDIM", 1, "timestep_spacing=trailing"),
+        ("DDIM", 2, "timestep_spacing=trailing"),
+        ("DDPM", 1, "timestep_spacing=trailing"),
+        ("PLMS", 1, "timestep_spacing=trailing"),
+        ("DDIM DDIM Uniform", 501, "timestep_spacing=trailing"),
+        ("Euler Karras", 1, "timestep_spacing=trailing"),
+        ("Euler Karras;sigma_max=2", 20, "leave sigma_max out"),
+    ],
+)
+def test_a_run_that_does_not_begin_at_noise_warns_with_one_that_does(
+    name: str, steps: int, remedy: str
+) -> None:
+    [warning] = late_start(SD, name, steps)
+    assert remedy in warning
+    assert "pure noise" in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        *(("DDIM", n) for n in (4, 20, 500, 999)),
+        *(("Euler", n) for n in (2, 20)),
+        *(("Euler SGM Uniform", n) for n in (1, 2)),
+        *(("DPM++ 2M", n) for n in (1, 20)),
+        *(("LCM", n) for n in (1, 4)),
+        *(("DPM++ 2S Karras", n) for n in (1, 20)),
+    ],
+)
+def test_a_run_that_begins_at_noise_does_not_warn(name: str, steps: int) -> None:
+    for file in (SD, FILES["zero SNR"], FILES["short"]):
+        if steps < file["num_train_timesteps"]:
+            assert late_start(file, name, steps) == ()
+
+
+def test_without_a_spacing_that_helps_other_steps_are_named() -> None:
+    file = {**SD, "timestep_spacing": "leading", "num_train_timesteps": 1000}
+    base = SimpleNamespace(config=file)
+    choice = SchedulerConfig(class_name="DDIMScheduler", config=(("timestep_spacing", "trailing"),))
+    scheduler = build_scheduler(base, choice, steps=10, seeds=[0])
+    scheduler.timesteps = scheduler.timesteps[5:]
+    [warning] = describe_late_start(base, choice, scheduler, 10, [0])
+    assert "try --steps 9" in warning

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ModelFinder = Callable[[PipelineSpec], tuple[ModelDefaults, str]]
 """Finds the defaults of a model and the fingerprint of its files."""
 
-_MOST_WORDS: Final = 1000
+_MOST_WORDS: Final = 100
 _FULL_MODEL_HINT: Final = (
     "it only draws a few dozen things; for anything else use a full model, "
     "e.g. -m stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -98,6 +98,8 @@ class Planner:
         if not self._reported_words:
             self._warn(_FULL_MODEL_HINT)
         self._reported_words.update(new)
+        if len(self._reported_words) > _MOST_WORDS:
+            self._warn("further words that this model does not know are not reported")
 
 
 def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:

@@ -11,6 +11,7 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
 from sdcli.planning.job_templates import JobTemplates
+from sdcli.planning.planner import Planner
 from sdcli.planning.resolve import find_faults, resolve_jobs
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import build_request
@@ -104,3 +105,11 @@ def test_a_long_file_is_read_in_bounded_memory(tmp_path):
     tracemalloc.stop()
     # The file has 1.3 MB.
     assert peak < 600_000
+
+
+def test_a_million_unknown_words_are_not_a_million_warnings():
+    warnings: list[str] = []
+    planner = Planner(warnings.append, find_model=lambda spec: (DEFAULTS, ""))
+    planner.plan(GenerationRequest(prompt=f"a cat {n}", seed=1) for n in range(1000))
+    assert len(warnings) < 110
+    assert warnings[-1].startswith("further words")

@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PROMPT := a cat and a guitar on a blue background
 MODEL := sdcli/models/tiny-emoji-128
+SEED ?= 1
+MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types docs bench train evaluate clean
+.PHONY: help setup demo test fuzz lint types docs bench train evaluate clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -30,6 +32,9 @@ demo: $(VENV)/run.stamp ## generate a cat and a guitar, and print the path of th
 
 test: setup ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+fuzz: setup ## try damaged files and settings for MINUTES (5), from SEED (1)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seed $(SEED) --minutes $(MINUTES)
 
 lint: setup ## check style
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import json
 from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
@@ -60,6 +61,22 @@ class Job:
             **{**values, "negative_prompt": self.negative_prompt or None},
         )
 
+    def for_image(
+        self, *, index: int, prompt: str, negative_prompt: str, seed: int, fingerprint: str
+    ) -> Job:
+        """Return a copy for another image; much faster than `replace`."""
+        copy = object.__new__(Job)
+        copy.__dict__.update(
+            self.__dict__,
+            index=index,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            seed=seed,
+            fingerprint=fingerprint,
+        )
+        copy.__dict__.pop("id", None)
+        return copy
+
     @cached_property
     def id(self) -> str:
         """32 hex digits of everything that decides the pixels.
@@ -86,8 +103,10 @@ class Job:
     def field_values(self) -> dict[str, Any]:
         """The fields by name, in their order."""
         # Not vars(): once `id` was computed, its value is an attribute there, too.
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: getattr(self, name) for name in _FIELD_NAMES}
 
+
+_FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
 _NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
 """Fields that do not decide the pixels, or (the spec) not in the form in which they are written."""
@@ -110,4 +129,14 @@ def timing_key(job: Job) -> TimingKey:
 
 def batch_key(job: Job) -> Hashable:
     """Jobs with equal keys can be denoised in one batch."""
-    return replace(job, index=0, prompt="", negative_prompt="", seed=0, occurrence=0)
+    key: Hashable = _BATCH_VALUES(job)
+    return key
+
+
+_BATCH_VALUES: Final = attrgetter(
+    *(
+        f.name
+        for f in fields(Job)
+        if f.name not in ("index", "prompt", "negative_prompt", "seed", "occurrence")
+    )
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Final
 
 from sdcli.catalog.hub_names import hub_id
@@ -240,20 +241,21 @@ class GenerationRequest:
     )
 
     def __post_init__(self) -> None:
-        check_text("prompt", self.prompt, optional=False, empty=True)
-        label = describe_field("negative_prompt")
-        check_text(label, self.negative_prompt, optional=True, empty=True)
         check_text("scheduler", self.scheduler, optional=True)
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
             raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
         for name, info in _NUMBERS.items():
-            check_number(
-                describe_field(name),
-                getattr(self, name),
-                info,
-                is_fraction=FIELD_TYPES[name] == "float",
-                optional=name != "count",
-            )
+            label, is_fraction = describe_field(name), FIELD_TYPES[name] == "float"
+            value, optional = getattr(self, name), name != "count"
+            check_number(label, value, info, is_fraction=is_fraction, optional=optional)
+        self.check_own_values()
+
+    def check_own_values(self) -> None:
+        """Check the values that differ most between images. Raises UsageError."""
+        for name in ("prompt", "negative_prompt"):
+            optional, label = name != "prompt", describe_field(name)
+            check_text(label, getattr(self, name), optional=optional, empty=True)
+        check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
 
@@ -270,9 +272,8 @@ class GenerationRequest:
         """
         for name in data:
             if name not in _NAMES:
-                raise UsageError(
-                    f"unknown field {name!r}", code="usage.field", hint=did_you_mean(name, _NAMES)
-                )
+                hint = did_you_mean(name, _NAMES)
+                raise UsageError(f"unknown field {name!r}", code="usage.field", hint=hint)
         if "prompt" not in data:
             raise UsageError("a request needs a prompt", code="usage.prompt")
         spec = PipelineSpec(**{k: v for k, v in data.items() if k in _SPEC_NAMES})
@@ -285,9 +286,7 @@ REQUEST_FIELDS: Final = field_infos(PipelineSpec, GenerationRequest)
 FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
 """The type of every field as a word: "str", "int", "float" or "bool"."""
 
-SIZE_INFO: Final = FieldInfo(
-    flags=("--size",), metavar="WxH", help="Pixels, e.g. 512x768.", sweep=60
-)
+SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512x768.", sweep=60)
 """The width and height of a request in one word; not a field of its own."""
 
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
@@ -295,6 +294,7 @@ _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
 
 
+@cache
 def describe_field(field_name: str) -> str:
     """Return a field's name for messages, with its flag where the two differ."""
     return label_of(field_name, REQUEST_FIELDS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sdcli.errors import UsageError
 from sdcli.request import MAX_SEED, GenerationRequest, PipelineSpec
 
-words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 names = words.filter(bool)
 specs = st.builds(
     PipelineSpec,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ModelFinder = Callable[[PipelineSpec], tuple[ModelDefaults, str]]
 """Finds the defaults of a model and the fingerprint of its files."""
 
+_MOST_WORDS: Final = 100
 _FULL_MODEL_HINT: Final = (
     "it only draws a few dozen things; for anything else use a full model, "
     "e.g. -m stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -90,12 +91,15 @@ class Planner:
 
     def _report_words(self, words: Iterable[str]) -> None:
         new = [word for word in words if word not in self._reported_words]
-        if not new:
+        # A million prompts may have as many numbers.
+        if not new or len(self._reported_words) > _MOST_WORDS:
             return
         self._warn(f"this model does not know these words: {', '.join(new)}")
         if not self._reported_words:
             self._warn(_FULL_MODEL_HINT)
         self._reported_words.update(new)
+        if len(self._reported_words) > _MOST_WORDS:
+            self._warn("further words that this model does not know are not reported")
 
 
 def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:

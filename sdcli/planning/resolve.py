@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
 from sdcli.job import JOB_SETTINGS, Job
+from sdcli.planning.job_templates import JobTemplates
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
+
+_TEMPLATES: Final = JobTemplates()
 
 SeedDrawer = Callable[[Job], int]
 """Gives a seed to a job, which still has the seed 0."""
@@ -35,19 +39,32 @@ def resolve_jobs(
     `draw_seed` gives the seed where the request has none, by default a random one. Raises
     UsageError for options that the model or its scheduler would ignore or cannot run with.
     """
-    scheduler = _resolve_scheduler(request, defaults)
-    job = _first_job(request, scheduler, defaults, first_index, fingerprint)
-    for error in _find_faults(job, scheduler, defaults):
-        raise error
-    if request.seed is None:
-        job = replace(job, seed=draw_seed(job) if draw_seed else random_seed())
+    template = _TEMPLATES.find(request, defaults)
+    if template is None:
+        scheduler = _resolve_scheduler(request, defaults)
+        template = _first_job(request, scheduler, defaults, first_index, fingerprint)
+        for error in _find_faults(template, scheduler, defaults):
+            raise error
+        _TEMPLATES.add(request, defaults, template)
+    copy = partial(
+        template.for_image,
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt or "",
+        fingerprint=fingerprint,
+    )
+    seed = request.seed
+    if seed is None:
+        seed = draw_seed(copy(index=first_index, seed=0)) if draw_seed else random_seed()
     for i in range(request.count):
-        yield replace(job, index=first_index + i, seed=job.seed + i)
+        yield copy(index=first_index + i, seed=seed + i)
 
 
 def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[UsageError]:
     """All errors of the request, of which `resolve_jobs` would raise the first."""
+    if _TEMPLATES.find(request, defaults):
+        return []
     faults: list[UsageError] = []
+    whole = request
     try:
         scheduler = _resolve_scheduler(request, defaults)
     except UsageError as error:
@@ -58,7 +75,10 @@ def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[Usa
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
     job = _first_job(request, scheduler, defaults, 0, "")
-    return [*faults, *_find_faults(job, scheduler, defaults)]
+    faults += _find_faults(job, scheduler, defaults)
+    if not faults:
+        _TEMPLATES.add(whole, defaults, job)
+    return faults
 
 
 def _first_job(

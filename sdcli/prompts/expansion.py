@@ -214,7 +214,8 @@ class EntryExpander:
 
 def _has_prompt(entry: PromptEntry) -> bool:
     """Whether the entry has a prompt, even one that cannot be read."""
-    return written_name(entry, [PROMPT]) is not None
+    # The usual spelling first: each step of validating an entry needs to know.
+    return entry.fields.get(PROMPT) is not None or written_name(entry, [PROMPT]) is not None
 
 
 def _merge_levels(*levels: SweepAxes) -> dict[str, Sequence[object]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from sdcli.errors import SdcliError, UsageError
 from sdcli.prompts import sweep
@@ -13,6 +14,9 @@ from sdcli.prompts.sweep import SweepAxes
 from sdcli.request import GenerationRequest
 
 PROMPT: Final = "prompt"
+OWN_VALUES: Final = (PROMPT, "negative_prompt", "seed")
+"""The fields that differ most from request to request; the others are checked once."""
+_NO_OWN_VALUES: Final[Mapping[str, Any]] = {PROMPT: "", "negative_prompt": None, "seed": None}
 
 _RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "width": ("width", SIZE),
@@ -24,9 +28,24 @@ _RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The fields that may cause an error of a field, the likeliest first; else the field itself."""
 
+EntryValues = tuple[dict[str, Sequence[object]], list[UsageError]]
 
-def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[UsageError]]:
-    """Return the values of an entry's fields, and the errors of those that cannot be read."""
+
+class _LastEntry:
+    """The values of the entry that was read last: each step of validating an entry needs them."""
+
+    def __init__(self) -> None:
+        self._last: tuple[PromptEntry, EntryValues] | None = None
+
+    def __call__(self, entry: PromptEntry) -> EntryValues:
+        # One attribute, read once: threads may disturb each other's cache, not its content.
+        last = self._last
+        if last is None or last[0] is not entry:
+            last = self._last = (entry, _read_values(entry))
+        return last[1]
+
+
+def _read_values(entry: PromptEntry) -> EntryValues:
     axes: dict[str, Sequence[object]] = {}
     faults = list(entry.faults)
     for written, value in entry.fields.items():
@@ -36,12 +55,9 @@ def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[
                 raise UsageError(f"{name} is set twice, under two names", code="usage.field")
             if value is None:
                 continue
-            is_word = entry.is_text and isinstance(value, str)
-            axes[name] = (
-                sweep.parse_values(name, str(value))
-                if is_word
-                else sweep.values_from_data(name, value)
-            )
+            shared = name not in OWN_VALUES and isinstance(value, str | int | float)
+            parse = _parse_shared if shared else _parse_value
+            axes[name] = parse(name, value, entry.is_text)
         except UsageError as error:
             faults.append(
                 located_error(
@@ -54,6 +70,19 @@ def entry_values(entry: PromptEntry) -> tuple[dict[str, Sequence[object]], list[
         del axes[SIZE]
         place = entry.location_of(written_name(entry, (SIZE,)) or SIZE)
         return axes, [*faults, located_error(place, error.message, code=error.code)]
+
+
+def _parse_value(name: str, value: object, is_text: bool) -> Sequence[object]:
+    if is_text and isinstance(value, str):
+        return sweep.parse_values(name, value)
+    return sweep.values_from_data(name, value)
+
+
+# With the types of the arguments: 1 and True are equal.
+_parse_shared: Final = lru_cache(maxsize=4096, typed=True)(_parse_value)
+
+entry_values: Final = _LastEntry()
+"""Returns the values of an entry's fields, and the errors of those that cannot be read."""
 
 
 def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
@@ -85,6 +114,35 @@ def _without_plain_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
 
 def build_request(values: Mapping[str, object]) -> GenerationRequest:
     """Build the request that has one value for each field. Raises UsageError."""
+    own = {name: values[name] for name in OWN_VALUES if name in values}
+    shared = {name: value for name, value in values.items() if name not in own}
+    try:
+        # With their types: 1 and True are equal.
+        template = _shared_request(tuple(shared.items()), tuple(map(type, shared.values())))
+    except TypeError:  # a value that cannot be a key, and is no value of a field either
+        return _new_request(values)
+    return _with_own_values(template, {**_NO_OWN_VALUES, **own})
+
+
+def _with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
+    """Return a copy with other OWN_VALUES, the only ones that are checked. Raises UsageError."""
+    # `replace` would check everything again, which takes most of the time of planning a file.
+    copy = object.__new__(GenerationRequest)
+    copy.__dict__.update(template.__dict__, **own)
+    copy.check_own_values()
+    return copy
+
+
+@lru_cache(maxsize=1024)
+def _shared_request(
+    values: tuple[tuple[str, object], ...], types: tuple[type, ...]
+) -> GenerationRequest:
+    """Return the request of all images that share these values. Raises UsageError."""
+    del types
+    return _new_request({PROMPT: "", **dict(values)})
+
+
+def _new_request(values: Mapping[str, object]) -> GenerationRequest:
     if SIZE not in values:
         return GenerationRequest.from_dict(values)
     size = values[SIZE]

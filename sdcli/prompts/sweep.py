@@ -78,6 +78,8 @@ def count_combinations(axes: SweepAxes) -> int:
 
 def combinations(axes: SweepAxes) -> Iterator[dict[str, object]]:
     """Every combination as a lazy product, the axis of the highest rank changing first."""
+    if all(len(values) == 1 for values in axes.values()):
+        return iter([{name: values[0] for name, values in axes.items()}])
     names = sorted(axes, key=lambda name: SWEPT.get(name, -1))
     return _combinations([(name, axes[name]) for name in names])
 

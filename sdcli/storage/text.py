@@ -17,6 +17,8 @@ _CONTROL_CATEGORIES: Final = ("Cc", "Cs", "Zl", "Zp")
 
 def printable(text: str) -> str:
     """Escape control characters and bidirectional marks, but keep "\\n"."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(_escape(char) if _is_control(char) else char for char in text)
 
 

@@ -220,14 +220,14 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
         (["b.txt", "--wildcard-mode", "all"], ["b.txt:1:1: unknown wildcard __x__"]),
         (["c.csv", "--wildcards", "."], ["c.csv:2:3: unknown wildcard __x__"]),
         (["a.txt", "--batch-size", "0"], ["--batch-size"]),
-        (["u.txt"], ["u.txt:1:1: not UTF-8", "save the file as UTF-8"]),
+        (["u.txt"], ["u.txt:1:4: not UTF-8", "save the file as UTF-8"]),
     ],
 )
 def test_usage_errors(run_cli, tmp_path, argv, words):
     write(tmp_path, "a.txt", "a cat")
     write(tmp_path, "b.txt", "a __x__")
     write(tmp_path, "c.csv", "seed,prompt\n1,a __x__\n")
-    (tmp_path / "u.txt").write_bytes(b"\xff a cat")
+    (tmp_path / "u.txt").write_bytes("caf\xe9".encode("latin-1"))
     ran = run_cli("batch", *argv)
     assert ran.code == ExitCode.USAGE
     assert ran.stdout == ""

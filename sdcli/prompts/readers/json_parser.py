@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from sdcli.prompts.readers.json_locations import find_rejected_token
 from sdcli.syntax_errors import FALLBACK, JSON, TOO_DEEP, plain_words
@@ -19,9 +20,7 @@ class JsonError(ValueError):
 def strict_loads(text: str) -> object:
     """Parse JSON without duplicate keys, NaN, infinities and endless digits. Raises JsonError."""
     try:
-        return json.loads(
-            text, object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
-        )
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(plain_words(error.msg, JSON), error.pos) from error
     except RecursionError as error:
@@ -42,3 +41,9 @@ def _reject_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]
 
 def _reject_constant(word: str) -> object:
     raise ValueError(f"{word} is not a valid number")
+
+
+# Made once: json.loads would make one for every line.
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_constant
+)

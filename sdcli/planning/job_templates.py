@@ -1,0 +1,50 @@
+"""Remember the jobs of settings that have no faults, which thousands of requests may share."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import fields
+from operator import attrgetter
+from typing import Final
+
+from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.job import Job
+from sdcli.request import GenerationRequest
+
+_MAX_TEMPLATES: Final = 1024
+_SETTINGS: Final = attrgetter(
+    *(
+        f.name
+        for f in fields(GenerationRequest)
+        if f.name not in ("prompt", "negative_prompt", "seed", "count")
+    )
+)
+
+
+class JobTemplates:
+    """Jobs by the settings of their requests and by model, at most 1024.
+
+    Of the prompts and the seed, faults and settings depend on nothing but whether there is a
+    negative prompt.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: dict[Hashable, tuple[Job, ModelDefaults]] = {}
+
+    def find(self, request: GenerationRequest, defaults: ModelDefaults) -> Job | None:
+        """Return a job with these settings, None if they are not known to have no faults."""
+        known = self._jobs.get(_key(request, defaults))
+        return known[0] if known else None
+
+    def add(self, request: GenerationRequest, defaults: ModelDefaults, job: Job) -> None:
+        """Remember the job of a request whose settings have no faults."""
+        if len(self._jobs) >= _MAX_TEMPLATES:
+            self._jobs.clear()
+        # The defaults are kept, so that no others can have their id.
+        self._jobs[_key(request, defaults)] = job, defaults
+
+
+def _key(request: GenerationRequest, defaults: ModelDefaults) -> Hashable:
+    settings = _SETTINGS(request)
+    # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
+    return id(defaults), bool(request.negative_prompt), settings, tuple(map(type, settings))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.errors import UsageError, closest, did_you_mean, quoted
-from sdcli.paths import home_folder
-from sdcli.regular_file import read_regular, special_kind
+from sdcli.inputs.paths import home_folder
+from sdcli.inputs.regular_file import read_regular, special_kind
 
 FILE_NAME: Final = "sdcli.toml"
 VARIABLE_PREFIX: Final = "SDCLI_"
@@ -115,8 +115,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
     # Imported only if there is a file, because every command starts here.
     import tomllib
 
-    from sdcli.syntax_errors import describe_toml_error
-    from sdcli.text_decoding import decode_text
+    from sdcli.inputs.syntax_errors import describe_toml_error
+    from sdcli.inputs.text_decoding import decode_text
 
     try:
         text = decode_text(read_regular(path), str(path), code=_CODE)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sdcli.catalog.hub_names import hub_id
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.field_checks import check_number, check_text, label_of, value_error
-from sdcli.field_info import FieldInfo, field_infos, field_types, setting
+from sdcli.field_metadata import FieldInfo, field_infos, field_types, setting
+from sdcli.field_validation import check_number, check_text, label_of, value_error
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")

@@ -20,11 +20,11 @@ import typer
 
 from sdcli import docs, errors
 from sdcli.catalog.known_vaes import VAES
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.cli import COMMANDS, app, main
 from sdcli.commands.doctor import _OPTIONAL
 from sdcli.errors import ExitCode, SdcliError
-from sdcli.field_info import FieldInfo
+from sdcli.field_metadata import FieldInfo
 from sdcli.prompts.fields import SIZE
 from sdcli.prompts.readers.txt import _SHORT_NAMES
 from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO

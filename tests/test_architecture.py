@@ -30,9 +30,9 @@ LAYERS = (
     {"job"},
     {"request"},
     {"config"},
-    {"catalog", "numerics", "flags", "shard", "field_checks"},
-    {"paths", "regular_file", "text_decoding", "syntax_errors"},
-    {"errors", "versions", "field_info", "signals", "docs"},
+    {"catalog", "numerics", "run_flags", "shard", "field_validation"},
+    {"inputs"},
+    {"errors", "versions", "field_metadata", "signals", "docs"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 

@@ -7,13 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from sdcli.config import (
-    Setting,
-    config_files,
-    for_command,
-    has_settings,
-    load_settings,
-)
+from sdcli.config import Setting, config_files, for_command, has_settings, load_settings
 from sdcli.errors import UsageError
 
 COMMANDS = {"generate": frozenset({"steps", "batch_size"}), "vae decode": frozenset({"out"})}

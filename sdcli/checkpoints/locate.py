@@ -9,8 +9,8 @@ from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
-from sdcli.paths import expand_user
-from sdcli.regular_file import refuse_special_files, special_kind
+from sdcli.inputs.paths import expand_user
+from sdcli.inputs.regular_file import refuse_special_files, special_kind
 from sdcli.request import EMBEDDED
 
 Kind = Literal["model", "VAE"]

@@ -9,7 +9,8 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.hub import fetch_vae
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.model_index import class_of
-from sdcli.checkpoints.vae_info import VaeInfo, find_mismatch, read_vae
+from sdcli.checkpoints.vae_compatibility import find_mismatch
+from sdcli.checkpoints.vae_info import VaeInfo, read_vae
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import ModelError
 from sdcli.request import PipelineSpec

@@ -12,12 +12,7 @@ from typing import Final
 
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
-from sdcli.checkpoints.weight_files import (
-    PICKLE_SUFFIXES,
-    STEMS,
-    WeightFiles,
-    choose_weight_file,
-)
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, WeightFiles, choose_weight_file
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
 _SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")

@@ -14,8 +14,8 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import BatchFlags, ExpansionFlags, InputFlags
 from sdcli.prompts.files import is_stream
+from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts

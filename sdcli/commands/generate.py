@@ -17,14 +17,14 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import ExpansionFlags, InputFlags
+from sdcli.inputs.text_decoding import LINE, NUL
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
+from sdcli.run_flags import ExpansionFlags, InputFlags
 from sdcli.terminal.printing import print_path
-from sdcli.text_decoding import LINE, NUL
 
 STDIN = "-"
 

@@ -55,7 +55,8 @@ def _print_topics(json: bool) -> None:
         documents = [{"name": name, "summary": summary} for name, summary in topics.items()]
         print_document({"schema": SCHEMA, "topics": documents}, json=True)
         return
-    from sdcli.terminal.tables import print_lines, wrap_text
+    from sdcli.terminal.output import print_lines
+    from sdcli.terminal.tables import wrap_text
 
     width = max(map(len, topics)) + 2
     rows = [
@@ -137,7 +138,7 @@ def _print_matches(search: str, words: list[str], json: bool) -> None:
             hint="search for a part of the word, or list the topics: sdcli help",
         )
     else:
+        from sdcli.terminal.output import print_lines
         from sdcli.terminal.pager import highlight
-        from sdcli.terminal.tables import print_lines
 
         print_lines([f"{match.topic}: {highlight(match.text, search)}" for match in matches])

@@ -14,7 +14,7 @@ from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.request import EMBEDDED, GenerationRequest, PipelineSpec
 from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from sdcli.interop.foreign_record import ForeignRecord
-from sdcli.storage.metadata import a1111
+from sdcli.storage.metadata.a1111_parameters import A1111_FIELDS, parse_text
 
 _A1111_NAMES: Final = frozenset(
     {"Sampler", "Schedule type", "Size", "Model", "Eta"}
-    | {info.a1111 for info in a1111.A1111_FIELDS.values()}
+    | {info.a1111 for info in A1111_FIELDS.values()}
 )
 """Names in A1111's text that have a field of sdcli."""
 _UNSURE: Final = "settings stand inside its prompt too, so the prompt may be read wrongly"
@@ -17,12 +17,12 @@ _UNSURE: Final = "settings stand inside its prompt too, so the prompt may be rea
 
 def has_settings(text: str) -> bool:
     """Whether a text has a line of settings."""
-    return bool(a1111.parse_text(text).fields)
+    return bool(parse_text(text).fields)
 
 
 def read_a1111(text: str) -> ForeignRecord:
     """Read a text; one without settings is all prompt."""
-    parsed = a1111.parse_text(text)
+    parsed = parse_text(text)
     values = parsed.fields
     width, _, height = values.get("Size", "").partition("x")
     fields: dict[str, object] = {
@@ -31,7 +31,7 @@ def read_a1111(text: str) -> ForeignRecord:
         "scheduler": values.get("Sampler"),
         # "Automatic" is kept, too: it isn't the same as the sampler's name alone.
         "schedule": values.get("Schedule type"),
-        **{name: values.get(str(info.a1111)) for name, info in a1111.A1111_FIELDS.items()},
+        **{name: values.get(str(info.a1111)) for name, info in A1111_FIELDS.items()},
         "width": width,
         "height": height,
         "clip_skip": _clip_skip(values.get("Clip skip", "")),

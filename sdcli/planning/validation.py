@@ -9,7 +9,7 @@ from pathlib import Path
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.errors import SdcliError
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.planning.resolve import find_faults
 from sdcli.prompts.field_values import error_field, value_errors
 from sdcli.request import GenerationRequest, PipelineSpec

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sdcli.errors import UsageError
+from sdcli.inputs.text_decoding import describe_bad_character, find_bad_character
 from sdcli.prompts.entry import SourceLocation, located_error
-from sdcli.text_decoding import describe_bad_character, find_bad_character
 
 
 def check_text(line: str, location: SourceLocation) -> UsageError | None:

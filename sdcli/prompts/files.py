@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
+from sdcli.inputs.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
+from sdcli.inputs.text_decoding import decode_lines
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.formats import format_of, get_reader, get_separator
-from sdcli.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
-from sdcli.text_decoding import decode_lines
 
 _CHUNK_BYTES: Final = 65_536
 

@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import Final, Literal, cast, get_args
 
 from sdcli.errors import UsageError
+from sdcli.inputs.text_decoding import LINE, NUL
 from sdcli.prompts.entry import Reader
-from sdcli.text_decoding import LINE, NUL
 
 Format = Literal["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
 

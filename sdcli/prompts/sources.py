@@ -10,11 +10,11 @@ from itertools import islice
 from typing import Final, Protocol
 
 from sdcli.errors import UsageError
+from sdcli.inputs.text_decoding import LINE, LineDecoder
 from sdcli.prompts.entry import PromptEntry, Reader
 from sdcli.prompts.files import read_error
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
-from sdcli.text_decoding import LINE, LineDecoder
 
 _READ_BYTES: Final = 65_536
 

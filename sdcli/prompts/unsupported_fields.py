@@ -6,8 +6,8 @@ from typing import Final
 
 from sdcli.catalog.synonyms import find_option
 from sdcli.errors import UsageError, quoted
-from sdcli.field_info import field_infos
-from sdcli.flags import RUN_FLAGS
+from sdcli.field_metadata import field_infos
+from sdcli.run_flags import RUN_FLAGS
 
 _RUN_OPTIONS: Final = frozenset(field_infos(*RUN_FLAGS)) | {"profile"}
 """Options of a whole run, which no row can set."""

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean, quoted
+from sdcli.inputs.regular_file import read_regular
+from sdcli.inputs.syntax_errors import JSON, TOO_DEEP, YAML, plain_words
+from sdcli.inputs.text_decoding import decode_text
 from sdcli.prompts.wildcard_syntax import protect_text, restore_text
-from sdcli.regular_file import read_regular
-from sdcli.syntax_errors import JSON, TOO_DEEP, YAML, plain_words
-from sdcli.text_decoding import decode_text
 
 CODE: Final = "usage.wildcard"
 _MAX_WEIGHT: Final = 10_000  # the library repeats a value as often

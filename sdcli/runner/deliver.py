@@ -13,7 +13,7 @@ from sdcli.job import Job
 from sdcli.latents import LatentsSink
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult, JobFailure, StepEvent
-from sdcli.runner.batches import ResumeSource
+from sdcli.runner.batch_generator import ResumeSource
 from sdcli.runner.details import RunDetails
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.loop import iter_results

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import OutputError
+from sdcli.inputs.paths import expand_user
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
-from sdcli.paths import expand_user
 from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_model
 from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults

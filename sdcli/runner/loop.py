@@ -16,7 +16,7 @@ from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import IterableSource, RequestSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
-from sdcli.runner.batches import BatchGenerator, ResumeSource
+from sdcli.runner.batch_generator import BatchGenerator, ResumeSource
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 

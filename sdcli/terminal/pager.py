@@ -7,7 +7,7 @@ import re
 import sys
 
 from sdcli.storage.text import one_line, printable
-from sdcli.terminal.tables import print_lines
+from sdcli.terminal.output import print_lines
 
 _BOLD, _NORMAL = "\x1b[1m", "\x1b[0m"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, UNKNOWN_FAMILY, VAES, Kn
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_selection import read_selected_vae
-from sdcli.paths import hub_cache
+from sdcli.inputs.paths import hub_cache
 from sdcli.request import PipelineSpec
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sdcli.errors import ExitCode, UsageError, UsageErrors
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.files import is_stream, read_error
 from sdcli.prompts.formats import get_reader, get_separator

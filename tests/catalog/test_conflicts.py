@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("all_packages")

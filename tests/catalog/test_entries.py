@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sdcli.catalog.schedulers.entries import Sampler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.catalog.schedulers.sigma_schedules import SCHEDULES, get_schedule
 
 

@@ -12,7 +12,7 @@ from sdcli.catalog.schedulers.lookup import (
     sampler_index,
     schedule_suffixes,
 )
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sdcli.catalog.schedulers.model_config import correct_config, merge_config
 from sdcli.catalog.schedulers.resolve import model_scheduler, resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("all_packages")

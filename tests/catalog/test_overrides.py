@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sdcli.catalog.schedulers.option_info import OPTION_INFO
 from sdcli.catalog.schedulers.overrides import describe_accepted, format_value, split_overrides
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("all_packages")

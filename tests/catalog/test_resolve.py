@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.catalog.schedulers.resolve import a1111_names, model_scheduler, resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.catalog.schedulers.sigma_schedules import SCHEDULES
 from sdcli.errors import UsageError
 

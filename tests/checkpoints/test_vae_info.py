@@ -10,7 +10,8 @@ import pytest
 from sdcli.catalog.known_vaes import UNKNOWN_FAMILY, find_known_vae
 from sdcli.checkpoints.json_files import read_json
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
-from sdcli.checkpoints.vae_info import VaeInfo, find_mismatch, read_vae, scaling_factor
+from sdcli.checkpoints.vae_compatibility import find_mismatch
+from sdcli.checkpoints.vae_info import VaeInfo, read_vae, scaling_factor
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.errors import CorruptError, ModelError
 from tests.checkpoints.model_files import pack_zeros, write_model

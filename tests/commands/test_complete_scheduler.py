@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.commands.options.flags import complete_scheduler
+from sdcli.commands.options.completion import complete_scheduler
 
 
 def test_completion_offers_words_that_need_no_quotes() -> None:

@@ -15,9 +15,9 @@ from sdcli.commands.options.converters import PlainCommand
 from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
-from sdcli.field_info import setting
-from sdcli.flags import MessageFlags
+from sdcli.field_metadata import setting
 from sdcli.request import PipelineSpec
+from sdcli.run_flags import MessageFlags
 
 COMMANDS = Path(__file__).parents[2] / "sdcli" / "commands"
 MOST_PARAMETERS = 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdcli.catalog.schedulers.entries import Sampler
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.job import Job
 from tests.jobs import make_job
 

@@ -12,7 +12,7 @@ import torch
 
 from sdcli import GenerationRequest, engine, generate
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.job import Job
 from tests.jobs import CPU, make_job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.interop.a1111_record import read_a1111
-from sdcli.storage.metadata.a1111 import parse_parameters, parse_text
+from sdcli.storage.metadata.a1111_parameters import parse_parameters, parse_text
 from tests.interop.images import png
 
 SETTINGS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x512"

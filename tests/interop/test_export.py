@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.cli import main
 from sdcli.errors import ExitCode, UsageError
 from sdcli.interop.export import to_command, to_prompt_line, to_request_fields

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
 from sdcli.planning.resolve import resolve_jobs

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError, UsageErrors
+from sdcli.inputs.text_decoding import decode_lines
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import get_reader
-from sdcli.text_decoding import decode_lines
 
 FORMATS = ["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdcli.inputs.text_decoding import decode_lines
 from sdcli.prompts.encoding import check_document, check_text
 from sdcli.prompts.entry import SourceLocation
-from sdcli.text_decoding import decode_lines
 
 
 @given(

@@ -13,7 +13,7 @@ from sdcli.latents import LatentsSelection
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, JobFailure
-from sdcli.runner.batches import BatchGenerator, ResumeSource
+from sdcli.runner.batch_generator import BatchGenerator, ResumeSource
 from sdcli.runner.loop import generate, iter_results
 from sdcli.storage.latents.reader import read_latents_file
 from tests.jobs import make_job

@@ -20,7 +20,7 @@ from sdcli.storage.images.codec import encode_image, read_image_info
 from sdcli.storage.images.destination import parse_destination
 from sdcli.storage.images.writer import write_image
 from sdcli.storage.metadata import record
-from sdcli.storage.metadata.a1111 import format_parameters
+from sdcli.storage.metadata.a1111_parameters import format_parameters
 from tests.jobs import make_result
 
 VERSIONS = {"sdcli": "0.1.0", "diffusers": "0.42.1"}

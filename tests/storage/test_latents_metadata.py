@@ -10,12 +10,8 @@ import pytest
 from safetensors import safe_open
 
 from sdcli.errors import CorruptError
-from sdcli.storage.latents.latents_file import parse_latents_file
-from sdcli.storage.latents.reader import (
-    read_any_latents_file,
-    read_latents_file,
-    read_latents_header,
-)
+from sdcli.storage.latents.latents_file import parse_latents_file, read_latents_header
+from sdcli.storage.latents.reader import read_any_latents_file, read_latents_file
 from sdcli.storage.latents.record_types import wrong_key
 from tests.storage.latents_files import rewrite, write_complete_file
 

@@ -13,7 +13,7 @@ from sd_parsers import ParserManager
 
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.errors import OutputError, UsageError
 from sdcli.interop.export import to_request_fields
 from sdcli.interop.readers import read_foreign
@@ -22,7 +22,7 @@ from sdcli.result import SavedImage
 from sdcli.storage.images.destination import parse_destination
 from sdcli.storage.images.writer import write_image
 from sdcli.storage.metadata import record
-from sdcli.storage.metadata.a1111 import format_parameters
+from sdcli.storage.metadata.a1111_parameters import format_parameters
 from tests.jobs import make_job, make_result
 
 VERSIONS = {"sdcli": "0.1.0"}

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.terminal.tables import (
-    align_rows,
-    print_columns,
-    print_facts,
-    print_lines,
-    text_bar,
-    wrap_text,
-)
+from sdcli.terminal.output import print_lines
+from sdcli.terminal.tables import align_rows, print_columns, print_facts, text_bar, wrap_text
 
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), max_size=9)
 

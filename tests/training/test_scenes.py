@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.training.concepts import CONCEPTS
-from sdcli.training.scenes import (
-    CELL,
-    LAYOUTS,
-    is_held_out,
-    render,
-    sample,
-    sample_for_training,
-)
+from sdcli.training.scenes import CELL, LAYOUTS, is_held_out, render, sample, sample_for_training
 from sdcli.training.sprites import Sprites
 from tests.training.example_scenes import red_circle
 

@@ -15,11 +15,7 @@ from sdcli.errors import UsageError
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.storage.latents.reader import read_latents_file
 from sdcli.workflows.blend_latents import LatentsBlend
-from sdcli.workflows.compare_latents import (
-    compare_latents,
-    describe_comparison,
-    format_timesteps,
-)
+from sdcli.workflows.compare_latents import compare_latents, describe_comparison, format_timesteps
 from sdcli.workflows.measure_trajectory import measure_trajectory
 from sdcli.workflows.noise_image import noise_timesteps
 from sdcli.workflows.render_latents import RendererOptions

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sdcli.catalog.schedulers.entries import Sampler
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.errors import UsageError
 
 Config = Mapping[str, Any]

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from sdcli.catalog.schedulers.entries import Sampler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, SCHEDULES
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.conflicts import check_ignored_options
-from sdcli.catalog.schedulers.entries import Sampler
 from sdcli.catalog.schedulers.lookup import normalize_name, schedule_suffixes
 from sdcli.catalog.schedulers.option_info import OptionInfo, option_info
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, SCHEDULES
 from sdcli.catalog.schedulers.suggestions import unsupported_schedule_error
 from sdcli.errors import UsageError, did_you_mean, quoted

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sdcli.catalog.schedulers.entries import Sampler, Schedule
 from sdcli.catalog.schedulers.lookup import (
     SamplerMatch,
     find_sampler,
@@ -22,7 +21,8 @@ from sdcli.catalog.schedulers.overrides import (
     parse_overrides,
     split_overrides,
 )
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler, Schedule
 from sdcli.catalog.schedulers.sigma_schedules import AUTOMATIC, SCHEDULES, get_schedule
 from sdcli.catalog.schedulers.suggestions import unknown_scheduler_error, unsupported_schedule_error
 from sdcli.errors import UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sdcli.catalog.schedulers.entries import Schedule
+from sdcli.catalog.schedulers.sampler_types import Schedule
 
 AUTOMATIC: Final = "Automatic"
 """A1111's name for the schedule that suits the sampler best."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import cache
 
-from sdcli.catalog.schedulers.entries import Sampler
 from sdcli.catalog.schedulers.lookup import normalize_name, sampler_index, schedule_suffixes
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED, UNSUPPORTED_SCHEDULES
 from sdcli.errors import UsageError, quoted
 

@@ -10,7 +10,7 @@ from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import UsageError
-from sdcli.flags import OutputFlags
+from sdcli.run_flags import OutputFlags
 from sdcli.terminal.printing import print_path
 
 Slerp = Annotated[

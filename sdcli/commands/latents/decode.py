@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.commands.options.typer_options import expand_groups
-from sdcli.flags import OutputFlags
 from sdcli.latents import XT
+from sdcli.run_flags import OutputFlags
 from sdcli.terminal.printing import print_images
 from sdcli.workflows.render_latents import decode_steps
 

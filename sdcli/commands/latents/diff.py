@@ -35,7 +35,7 @@ def diff(
     """
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.terminal.json_output import print_json_line
-    from sdcli.terminal.tables import print_lines
+    from sdcli.terminal.output import print_lines
     from sdcli.workflows.compare_latents import compare_latents, describe_comparison
 
     a, b = read_latents_file(first), read_latents_file(second)

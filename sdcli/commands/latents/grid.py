@@ -8,8 +8,8 @@ from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import UsageError
-from sdcli.flags import OutputFlags
 from sdcli.latents import X0, XT
+from sdcli.run_flags import OutputFlags
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.render_latents import choose_renderer, render_grid
 

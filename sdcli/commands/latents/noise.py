@@ -11,8 +11,8 @@ from sdcli.commands.latents import options
 from sdcli.commands.options import flags
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
-from sdcli.flags import OutputFlags
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
+from sdcli.run_flags import OutputFlags
 from sdcli.terminal.printing import print_path
 
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="An image file.")]

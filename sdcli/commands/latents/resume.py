@@ -12,8 +12,8 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_latents, parse_report_format, parse_verbosity
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode
-from sdcli.flags import LatentsFlags, MessageFlags, OutputFlags
 from sdcli.prompts.sources import IterableSource
+from sdcli.run_flags import LatentsFlags, MessageFlags, OutputFlags
 
 FromStep = Annotated[
     int, typer.Option("--from-step", help="Number of steps to keep; 0 starts from the noise.")
@@ -87,7 +87,7 @@ def resume(
       sdcli latents resume outputs/0001-a-cat-7.png --from-step 6 --prompt "a dog"
       sdcli latents resume cat.png --from-step 12 --scheduler "Euler a" -o other.png
     """
-    from sdcli.runner.batches import ResumeSource
+    from sdcli.runner.batch_generator import ResumeSource
     from sdcli.runner.deliver import run
     from sdcli.runner.options import RunOptions
     from sdcli.storage.latents.reader import read_latents_file

@@ -33,7 +33,8 @@ def path(file: File, json: flags.Json = False) -> None:
 
 
 def _print_trajectory(document: dict[str, Any]) -> None:
-    from sdcli.terminal.tables import print_columns, print_lines, text_bar
+    from sdcli.terminal.output import print_lines
+    from sdcli.terminal.tables import print_columns, text_bar
 
     rows = document["steps"]
     farthest = max(row["distance"] for row in rows)

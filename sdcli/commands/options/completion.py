@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 
 
 def complete_scheduler(incomplete: str) -> list[str]:

@@ -8,8 +8,8 @@ import typer
 
 from sdcli.commands.options.completion import complete_scheduler
 from sdcli.commands.options.typer_options import group_option, to_option
-from sdcli.flags import ImageFlags, LatentsFlags, MessageFlags, OutputFlags, ReportFlags
 from sdcli.request import REQUEST_FIELDS, SIZE_INFO
+from sdcli.run_flags import ImageFlags, LatentsFlags, MessageFlags, OutputFlags, ReportFlags
 
 
 def _field(name: str, **more: Any) -> Any:

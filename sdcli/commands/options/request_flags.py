@@ -12,13 +12,13 @@ from sdcli.commands.options.completion import complete_scheduler
 from sdcli.commands.options.config_defaults import setting_source
 from sdcli.commands.options.typer_options import text_parameters
 from sdcli.errors import UsageError
-from sdcli.flags import ExpansionFlags
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import flag_values, value_errors
 from sdcli.prompts.sweep import PromptReplacement
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO
+from sdcli.run_flags import ExpansionFlags
 
 _COMPLETIONS: Mapping[str, Mapping[str, Any]] = {
     "scheduler": {"autocompletion": complete_scheduler}

@@ -11,7 +11,7 @@ from sdcli.commands.options.parsing import (
     parse_report_format,
     parse_verbosity,
 )
-from sdcli.flags import (
+from sdcli.run_flags import (
     ImageFlags,
     LatentsFlags,
     MessageFlags,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Protocol, get_type_hints
 
 import typer
 
-from sdcli.field_info import FieldInfo, field_infos
+from sdcli.field_metadata import FieldInfo, field_infos
 
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from sdcli.catalog.synonyms import Synonym, find_command, find_option, option_key
 from sdcli.errors import UsageError, closest, quoted
-from sdcli.field_info import field_infos
-from sdcli.flags import RUN_FLAGS
+from sdcli.field_metadata import field_infos
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.request import SIZE_INFO, GenerationRequest, PipelineSpec
+from sdcli.run_flags import RUN_FLAGS
 
 _IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _DASHES: Final = "–—−"

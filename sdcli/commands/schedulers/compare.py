@@ -13,8 +13,8 @@ from sdcli.commands.options.parsing import parse_size, parse_verbosity
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import MessageFlags, OutputFlags
 from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.run_flags import MessageFlags, OutputFlags
 
 if TYPE_CHECKING:
     from sdcli.workflows.compare_schedulers import SchedulerComparison, SchedulerRun
@@ -171,7 +171,8 @@ def _report(comparison: SchedulerComparison, path: str, json: bool) -> None:
 
         print_json_line(_document(comparison, path))
         return
-    from sdcli.terminal.tables import print_columns, print_lines
+    from sdcli.terminal.output import print_lines
+    from sdcli.terminal.tables import print_columns
 
     header = ("scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB")
     print_columns(header, [_cells(run) for run in (*comparison.runs, comparison.reference)])

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.catalog.schedulers.entries import Sampler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 
@@ -89,7 +89,8 @@ def _sampler_notes(row: Sampler) -> str:
 
 
 def _print_table(rows: list[Sampler]) -> None:
-    from sdcli.terminal.tables import print_columns, print_lines, wrap_text
+    from sdcli.terminal.output import print_lines
+    from sdcli.terminal.tables import print_columns, wrap_text
 
     print_columns(
         ("name", "class", "order", "calls", "noise", "resume"),

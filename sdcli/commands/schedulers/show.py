@@ -145,7 +145,8 @@ def _schedule(selection: ResolvedScheduler, steps: int | None, model: str | None
 
 
 def _print_scheduler(document: dict[str, Any]) -> None:
-    from sdcli.terminal.tables import align_rows, print_facts, print_lines, wrap_text
+    from sdcli.terminal.output import print_lines
+    from sdcli.terminal.tables import align_rows, print_facts, wrap_text
 
     print_facts(_facts(document))
     header, *lines = align_rows(_option_rows(document), [False] * 3)
@@ -174,8 +175,9 @@ def _option_rows(document: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _print_schedule(calls: list[dict[str, Any]], last: float) -> None:
     """Print the timesteps and sigmas as a table and as plots."""
+    from sdcli.terminal.output import print_lines
     from sdcli.terminal.plot import plot
-    from sdcli.terminal.tables import print_columns, print_lines
+    from sdcli.terminal.tables import print_columns
 
     sigmas = [math.inf if c["sigma"] is None else c["sigma"] for c in calls]
     rows = [

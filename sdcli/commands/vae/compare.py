@@ -11,8 +11,8 @@ from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.options import OverrideFlags, Tensor
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import OutputFlags
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
+from sdcli.run_flags import OutputFlags
 from sdcli.terminal.printing import print_document, print_path
 from sdcli.workflows.compare_vaes import VaeComparison, summary_row
 

@@ -12,8 +12,8 @@ from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.options import DecoderFlags, Tensor
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode
-from sdcli.flags import MessageFlags, OutputFlags
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
+from sdcli.run_flags import MessageFlags, OutputFlags
 from sdcli.workflows.decode_latents import LatentsDecoder
 
 Files = Annotated[list[str], typer.Argument(metavar="LATENTS", help="Latents files.")]

@@ -12,8 +12,8 @@ from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
-from sdcli.flags import MessageFlags
 from sdcli.planning.resolve import random_seed
+from sdcli.run_flags import MessageFlags
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
 Out = Annotated[

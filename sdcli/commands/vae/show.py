@@ -36,7 +36,7 @@ def show(name: Name, model: flags.Model = EMBEDDED, json: flags.Json = False) ->
     from sdcli.checkpoints.component_configs import read_config
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import read_defaults
-    from sdcli.checkpoints.vae_info import find_mismatch
+    from sdcli.checkpoints.vae_compatibility import find_mismatch
     from sdcli.checkpoints.vae_selection import read_selected_vae
 
     spec = PipelineSpec(model=model, vae=name, offline=True)

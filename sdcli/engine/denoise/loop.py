@@ -11,11 +11,7 @@ import torch
 from sdcli.engine.denoise.injection import resuming_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.latents import Recorder
-from sdcli.engine.runtime.diffusers_internals import (
-    draw_noise,
-    embeds_guidance,
-    set_guidance_scale,
-)
+from sdcli.engine.runtime.diffusers_internals import draw_noise, embeds_guidance, set_guidance_scale
 from sdcli.engine.text.conditioning import Conditioning
 from sdcli.job import Job
 from sdcli.latents import ResumePoint

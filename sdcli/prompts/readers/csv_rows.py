@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from sdcli.errors import UsageError
+from sdcli.inputs.text_decoding import find_bad_character
 from sdcli.prompts.encoding import bad_character_error
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.fields import canonical_field, field_type
@@ -20,7 +21,6 @@ from sdcli.prompts.readers.csv_header import (
     is_separator_line,
     sniff_delimiter,
 )
-from sdcli.text_decoding import find_bad_character
 
 _QUOTED_CELL = re.compile(r'"[^"]*(?:""[^"]*)*("?)')
 _DECIMAL_COMMA = re.compile(r"\s*[0-9]+,[0-9]+\s*")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from sdcli.inputs.syntax_errors import FALLBACK, JSON, TOO_DEEP, plain_words
 from sdcli.prompts.readers.json_locations import find_rejected_token
-from sdcli.syntax_errors import FALLBACK, JSON, TOO_DEEP, plain_words
 
 
 class JsonError(ValueError):

@@ -6,13 +6,13 @@ import tomllib
 from collections.abc import Iterable
 
 from sdcli.errors import UsageError
+from sdcli.inputs.syntax_errors import describe_toml_error
 from sdcli.prompts.encoding import check_document
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, nearest_location
 from sdcli.prompts.readers.syntax_hints import toml_hint
 from sdcli.prompts.readers.toml_locations import find_unclosed, toml_offsets
-from sdcli.syntax_errors import describe_toml_error
 
 
 def read_toml(lines: Iterable[str], file: str) -> EntryIterator:

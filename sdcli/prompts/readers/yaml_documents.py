@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from sdcli.errors import UsageError
+from sdcli.inputs.syntax_errors import TOO_DEEP, YAML, plain_words
 from sdcli.prompts.encoding import check_document
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
 from sdcli.prompts.readers.documents import document_entries
 from sdcli.prompts.readers.locations import LineIndex, Path, nearest_location
 from sdcli.prompts.readers.syntax_hints import yaml_hint
-from sdcli.syntax_errors import TOO_DEEP, YAML, plain_words
 
 _JOINED_FIELD = re.compile(r"(prompt|negative|negative_prompt|steps|seed|size|guidance):\S")
 _CUT_PROMPT = re.compile(

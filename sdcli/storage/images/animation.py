@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.storage import files
 
 if TYPE_CHECKING:

@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.storage.images.color_modes import PLAIN_MODES, PixelSource, to_rgb
+from sdcli.storage.images.embed_metadata import exif_metadata, png_metadata
 from sdcli.storage.images.embedded_text import (
-    EXIF_IFD,
-    IMAGE_DESCRIPTION,
-    USER_COMMENT,
     has_unicode_comment,
     read_exif,
     read_texts,
 )
 from sdcli.storage.images.opening import corrupt_image_error, open_header
 from sdcli.storage.images.pixel_limit import exceeds_limit
-from sdcli.storage.images.text_decoding import UNICODE_PREFIX
 from sdcli.storage.metadata import record as records
-from sdcli.storage.metadata.a1111 import format_parameters
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Exif, Image
+    from PIL.Image import Image
 
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Pillow's name of the format of each file suffix that is written."""
@@ -52,12 +48,12 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, An
     image_format = FORMATS[suffix]
     try:
         if image_format == "PNG":
-            image.save(buffer, image_format, pnginfo=_png_info(record))
+            image.save(buffer, image_format, pnginfo=png_metadata(record))
         elif image_format == "JPEG":
             # Without chroma subsampling, which blurs the edges of saturated colours.
-            image.save(buffer, image_format, quality=95, subsampling=0, exif=_exif(record))
+            image.save(buffer, image_format, quality=95, subsampling=0, exif=exif_metadata(record))
         else:
-            image.save(buffer, image_format, lossless=True, exif=_exif(record))
+            image.save(buffer, image_format, lossless=True, exif=exif_metadata(record))
     except ValueError as error:
         # EXIF fits into one JPEG segment of 64 KiB: "EXIF data is too long".
         raise OutputError(
@@ -106,32 +102,6 @@ def _hash_pixels(image: Image) -> str | None:
         # A mode without a known range can have a record all the same.
         return None
     return records.rgb_sha256(*pixels.size, pixels.tobytes())
-
-
-def _png_info(record: Mapping[str, Any] | None) -> Any:
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    if record is not None:
-        # Images decoded from another tool's latents have a record with an empty request.
-        if record["request"]:
-            # Pillow makes it an iTXt chunk when it is not Latin-1.
-            info.add_text("parameters", format_parameters(record))
-        info.add_itxt("sdcli", records.record_json(record))
-    return info
-
-
-def _exif(record: Mapping[str, Any] | None) -> Exif:
-    from PIL.Image import Exif
-
-    exif = Exif()
-    if record is not None:
-        if record["request"]:
-            text = format_parameters(record)
-            exif[EXIF_IFD] = {USER_COMMENT: UNICODE_PREFIX + text.encode("utf-16-be")}
-        # EXIF allows ASCII only here, which json.dumps writes by default.
-        exif[IMAGE_DESCRIPTION] = json.dumps(record, separators=(",", ":"))
-    return exif
 
 
 def _read_texts(path: Path, image: Image) -> tuple[str | None, str | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.paths import expand_user
+from sdcli.inputs.paths import expand_user
 from sdcli.storage import files
 from sdcli.storage.images.codec import FORMATS
 from sdcli.storage.images.tar_stream import TarStream

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import CorruptError
-from sdcli.regular_file import check_regular
+from sdcli.inputs.regular_file import check_regular
 from sdcli.storage.images.pixel_limit import check_pixel_count, too_large_error
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.storage.latents.latents_file import LatentsFile, corrupt_error
 from sdcli.storage.latents.writer import SUFFIX
 from sdcli.storage.metadata import record as records
-from sdcli.storage.metadata.a1111 import format_parameters
+from sdcli.storage.metadata.a1111_parameters import format_parameters
 from sdcli.storage.text import slug
 
 if TYPE_CHECKING:

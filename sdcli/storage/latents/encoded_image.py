@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError, UsageError
+from sdcli.inputs.paths import expand_user
 from sdcli.latents import FINAL
-from sdcli.paths import expand_user
 from sdcli.storage import files
 from sdcli.storage.latents.writer import SCHEMA, SUFFIX
 from sdcli.storage.text import one_line, slug

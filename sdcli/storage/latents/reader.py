@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.errors import SdcliError, UsageError
+from sdcli.inputs.paths import expand_user
+from sdcli.inputs.regular_file import check_regular
 from sdcli.latents import FINAL, MODEL_OUTPUT, NOISE, X0, XT, parse_tensor_name
-from sdcli.paths import expand_user
-from sdcli.regular_file import check_regular
 from sdcli.storage.images.codec import FORMATS, read_image_info
 from sdcli.storage.latents.latents_file import (
     DTYPES,

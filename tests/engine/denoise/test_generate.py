@@ -12,7 +12,7 @@ import torch
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime.memory import MemoryModel
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.result import StepEvent

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli import engine
-from sdcli.catalog.schedulers.entries import Sampler
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.engine.denoise.injection import nearest_step, scale_model_input_at
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.errors import NumericsError, UsageError

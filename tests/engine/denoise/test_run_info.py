@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.schedulers.build import build_scheduler
 from tests.engine.sampler_jobs import STEPS, make_sampler_job

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sdcli import engine
-from sdcli.catalog.schedulers.entries import Sampler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.engine.recorders.patching import patch_method
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.vae.decode import decode_latents

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime import diffusers_internals as internals
 from sdcli.versions import library_versions
 

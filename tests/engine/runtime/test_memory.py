@@ -8,12 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.engine.runtime import memory
-from sdcli.engine.runtime.memory import (
-    CPU_BATCH_PIXELS,
-    LARGEST_BATCH,
-    MEMORY_SHARE,
-    MemoryModel,
-)
+from sdcli.engine.runtime.memory import CPU_BATCH_PIXELS, LARGEST_BATCH, MEMORY_SHARE, MemoryModel
 from sdcli.errors import DeviceError
 
 GIB = 2**30

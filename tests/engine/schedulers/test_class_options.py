@@ -13,7 +13,7 @@ import torch
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.option_info import OPTION_INFO, option_info
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
 from sdcli.engine.schedulers.build import scheduler_class
 from sdcli.errors import UsageError

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.schedulers.build import scheduler_class
 from sdcli.engine.schedulers.describe import public_config, sigmas, timestep_table, timesteps
 

@@ -12,7 +12,7 @@ import torch
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.schedulers.build import build_scheduler
 from tests.jobs import make_job
 

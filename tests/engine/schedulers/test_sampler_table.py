@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.catalog.schedulers.sigma_schedules import SCHEDULES
 
 pytestmark = [

@@ -12,7 +12,7 @@ import torch
 
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
-from sdcli.catalog.schedulers.samplers import SAMPLERS
+from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime.diffusers_internals import scheduler_sigmas
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.schedulers.start_check import describe_late_start

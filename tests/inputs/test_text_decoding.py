@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError
-from sdcli.text_decoding import LineDecoder, decode_lines, decode_text, find_bad_character
+from sdcli.inputs.text_decoding import LineDecoder, decode_lines, decode_text, find_bad_character
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\ufeff\0"), max_size=40)
 ENCODERS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sdcli.field_info import setting
+from sdcli.field_metadata import setting
 
 
 @dataclass(frozen=True, kw_only=True)

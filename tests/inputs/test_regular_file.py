@@ -12,7 +12,7 @@ import pytest
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import UsageError
-from sdcli.regular_file import check_regular, is_open_stream, open_regular, special_kind
+from sdcli.inputs.regular_file import check_regular, is_open_stream, open_regular, special_kind
 
 KINDS = {
     "pipe": "a named pipe",

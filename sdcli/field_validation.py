@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from sdcli.errors import UsageError, quoted
-from sdcli.field_info import FieldInfo
-from sdcli.text_decoding import NUL, find_bad_character
+from sdcli.field_metadata import FieldInfo
+from sdcli.inputs.text_decoding import NUL, find_bad_character
 
 _LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sdcli.catalog.schedulers.entries import Sampler
+from sdcli.catalog.schedulers.sampler_types import Sampler
 
 _SPACINGS: Final = ("Normal", "SGM Uniform", "DDIM Uniform")
 _SIGMAS: Final = ("Normal", "Karras", "Exponential", "Beta")

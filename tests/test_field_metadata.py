@@ -7,12 +7,12 @@ from dataclasses import fields
 import pytest
 
 from sdcli.errors import UsageError
-from sdcli.field_info import FieldInfo, field_infos
-from sdcli.flags import RUN_FLAGS
+from sdcli.field_metadata import FieldInfo, field_infos
 from sdcli.job import JOB_SETTINGS
 from sdcli.prompts.fields import canonical_field
 from sdcli.prompts.sweep import SWEPT
 from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, GenerationRequest, PipelineSpec
+from sdcli.run_flags import RUN_FLAGS
 
 OPTIONS = {**REQUEST_FIELDS, **field_infos(*RUN_FLAGS)}
 

@@ -1,0 +1,1 @@
+"""Open and decode what comes from outside: paths, files and text."""

@@ -15,11 +15,14 @@ def subclasses(cls: type[SdcliError]) -> list[type[SdcliError]]:
 
 
 def test_every_kind_of_error_has_an_exit_code_of_its_own() -> None:
-    kinds = [kind for kind in subclasses(SdcliError) if kind not in (SdcliError, UsageErrors)]
+    # A kind that another one refines shares its exit code.
+    kinds = SdcliError.__subclasses__()
     codes = [kind.exit_code for kind in kinds]
     assert len(set(codes)) == len(codes)
     assert ExitCode.OK not in codes
     assert {kind.__module__ for kind in kinds} == {errors.__name__}
+    for kind in subclasses(SdcliError)[1:]:
+        assert kind.exit_code in codes
 
 
 def test_an_error_is_its_message() -> None:

@@ -138,7 +138,7 @@ def _print_matches(search: str, words: list[str], json: bool) -> None:
             hint="search for a part of the word, or list the topics: sdcli help",
         )
     else:
-        from sdcli.terminal.output import print_lines
+        from sdcli.terminal.output import print_styled_lines
         from sdcli.terminal.pager import highlight
 
-        print_lines([f"{match.topic}: {highlight(match.text, search)}" for match in matches])
+        print_styled_lines([f"{match.topic}: {highlight(match.text, search)}" for match in matches])

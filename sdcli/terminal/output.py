@@ -41,6 +41,12 @@ def print_lines(lines: Iterable[str], stream: TextIO | None = None) -> None:
         write_line("\n".join(map(one_line, lines)), stream or sys.stdout)
 
 
+def print_styled_lines(lines: Iterable[str]) -> None:
+    """Print lines on stdout that are safe already, and have the control characters of a style."""
+    with files.os_errors_as_output_errors("stdout"):
+        write_line("\n".join(lines), sys.stdout)
+
+
 def print_text(text: str) -> None:
     """Print text of several lines for people on stdout, with control characters escaped."""
     with files.os_errors_as_output_errors("stdout"):

@@ -92,10 +92,11 @@ def test_the_words_and_limits_of_an_option_are_named(run_cli):
 
 
 @pytest.mark.parametrize("rank", [DIGITS, "-1", "²", "x"])
-def test_a_rank_that_is_no_number_is_a_usage_error(run_cli, monkeypatch, rank):
+def test_a_rank_that_is_no_number_is_a_usage_error(run_cli, monkeypatch, tmp_path, rank):
+    (tmp_path / "a.txt").write_text("a cat\n")
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run_cli("generate", "a", "--steps", "1").code == 2
+    assert run_cli("batch", "a.txt", "--steps", "1").code == 2
 
 
 @pytest.mark.parametrize("name", ["jsonl", "json", "yaml", "toml"])

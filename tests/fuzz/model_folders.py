@@ -257,6 +257,12 @@ def run(case: Case) -> list[str]:
         return [fault for argv in (generate, ["inspect", str(folder)]) if (fault := _fault(argv))]
 
 
+def check(case: Case) -> None:
+    """Run a case. Raises AssertionError with what is wrong."""
+    faults = run(case)
+    assert not faults, faults
+
+
 def _copy_model(folder: Path) -> None:
     """Copy the embedded model, with links in place of its weights."""
 

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sdcli.checkpoints.weight_files import STEMS, WeightFiles
+from sdcli.errors import OutputError
 
 
 @contextmanager
@@ -36,10 +37,31 @@ def staged(
 @contextmanager
 def staged_files(files: Mapping[str, bytes]) -> Iterator[Path]:
     """Make a temporary folder with files of these names and contents."""
-    with TemporaryDirectory(prefix="sdcli-", ignore_cleanup_errors=True) as name:
-        for file, data in files.items():
-            (Path(name) / file).write_bytes(data)
+    with _temporary_folder() as folder:
+        try:
+            for file, data in files.items():
+                (folder / file).write_bytes(data)
+        except OSError as error:
+            raise _staging_error(error) from error
+        yield folder
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        folder = TemporaryDirectory(prefix="sdcli-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _staging_error(error) from error
+    with folder as name:
         yield Path(name)
+
+
+def _staging_error(error: OSError) -> OutputError:
+    return OutputError(
+        f"a temporary folder for the model cannot be written: {error.strerror}",
+        code="output.temporary",
+        hint="free some space in the temporary folder, or set TMPDIR to another one",
+    )
 
 
 def _link_weights(folder: Path, stem: str, weights: WeightFiles) -> None:

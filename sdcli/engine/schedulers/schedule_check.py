@@ -106,16 +106,16 @@ class _Value:
 
     def __init__(self, value: object) -> None:
         self.value = value
-        self._text = repr(value)
+        self.text = repr(value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Value) and other._text == self._text
+        return isinstance(other, _Value) and other.text == self.text
 
     def __lt__(self, other: _Value) -> bool:
-        return self._text < other._text
+        return self.text < other.text
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self.text)
 
 
 # A run repeats the same few schedulers for all of its images.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sdcli.catalog.schedulers.option_info import option_info
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.engine.runtime.diffusers_internals import training_alphas
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import UsageError
@@ -45,7 +46,7 @@ def _starts_at_noise(scheduler: Any) -> bool:
 
 
 def _trained_maximum(scheduler: Any) -> float:
-    alpha = float(scheduler.alphas_cumprod[-1])
+    alpha = float(training_alphas(scheduler)[-1])
     return math.sqrt((1 - alpha) / alpha) if alpha > 0 else math.inf
 
 

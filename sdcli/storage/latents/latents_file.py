@@ -99,7 +99,10 @@ class LatentsFile:
                 code="latents.no_request",
                 hint="use the latents of a run: sdcli generate … --save-latents all",
             )
-        return GenerationRequest.from_dict(request)
+        try:
+            return GenerationRequest.from_dict(request)
+        except UsageError as error:
+            raise corrupt_error(self.path, f"has an invalid request ({error.message})") from error
 
     @property
     def spec_fields(self) -> dict[str, Any]:

@@ -84,6 +84,7 @@ def test_the_scheduler_and_its_configuration_are_those_of_diffusers(
     theirs, ours = both(plain, tmp_path, class_name, OUTDATED[file])
     for name in (None, class_name, "DDIMScheduler", "EulerDiscreteScheduler"):
         expected = named(theirs, name)
+        before = dict(expected.config)
         expected.set_timesteps(4)
         choice = SchedulerConfig(class_name=name)
         built = build_scheduler(ours.scheduler, choice, steps=4, seeds=[7])
@@ -94,7 +95,8 @@ def test_the_scheduler_and_its_configuration_are_those_of_diffusers(
         # Planning knows the same configuration without torch.
         corrected = correct_config(OUTDATED[file])
         merged = merge_config(name or class_name, corrected, is_models_own=name is None)
-        config = {key: expected.config[key] for key in merged}
+        # Setting the timesteps changes the configuration of some classes.
+        config = {key: before[key] for key in merged}
         assert merged == {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
 
 

@@ -50,8 +50,12 @@ def install() -> None:
     `nohup` ignores SIGHUP, and a shell SIGINT for a job in the background. Call it in the main
     thread, and then `start`, where a KeyboardInterrupt is handled.
     """
-    global _is_starting
+    global _is_starting, _signals
     _is_starting = True
+    if not IS_PROGRAM:
+        # The caller has handled the signal that ended an earlier run. A program calls this twice,
+        # and a signal between the two counts.
+        _signals = 0
     for number in _NUMBERS:
         handler = signal.getsignal(number)
         if handler in (signal.SIG_DFL, signal.default_int_handler):

@@ -109,6 +109,19 @@ def test_every_signal_is_counted_before_the_start_and_raised_afterwards(number: 
         signal.signal(number, before)
 
 
+def test_a_signal_of_an_earlier_run_does_not_end_the_next() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with suppress(KeyboardInterrupt):
+        signals.on_signal(signal.SIGHUP, None)
+    assert signals.was_interrupted()
+    try:
+        signals.install()
+        signals.start()
+    finally:
+        signals.restore()
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
 def test_under_nohup_the_end_of_a_terminal_changes_nothing(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from sdcli.cli import main\n"

@@ -17,10 +17,9 @@ import typer
 
 import sdcli
 from sdcli import signals
-from sdcli.commands.options.config_defaults import ConfigDefaults, setting_source
+from sdcli.commands.options.config_defaults import ConfigDefaults
 from sdcli.commands.options.converters import PlainCommand, PlainGroup
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
-from sdcli.terminal.output import print_data, print_traceback
 
 COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
@@ -116,6 +115,8 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
+        from sdcli.terminal.output import print_data
+
         print_data(f"sdcli {sdcli.__version__}")
         raise typer.Exit
 
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     if signals.IS_PROGRAM:
         # The message of a bug may hold what a file says.
-        sys.excepthook = print_traceback
+        sys.excepthook = _print_traceback
     # Otherwise the interpreter's last collection walks every object of torch and Diffusers: 0.8 s.
     atexit.register(gc.freeze)
     if current_thread() is not main_thread():
@@ -169,6 +170,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         # A program has its exit code from here on: a signal must not change it.
         (signals.ignore if signals.IS_PROGRAM else signals.restore)()
+
+
+def _print_traceback(*exception: Any) -> None:
+    # Imported here, because every command starts with this module.
+    from sdcli.terminal.output import print_traceback
+
+    print_traceback(*exception)
 
 
 def _run_interruptibly(arguments: Sequence[str]) -> int:
@@ -187,7 +195,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:
-        code = _report_error(_usage_error(error, arguments), arguments)
+        code = _report_error(_to_usage_error(error, arguments), arguments)
     except SdcliError as error:
         code = _report_error(error, arguments)
     except OSError as error:
@@ -234,33 +242,11 @@ def _flush_streams() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _usage_error(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
-    """Typer's error as a UsageError: one line, and a hint."""
-    context = getattr(error, "ctx", None)
-    is_option = hasattr(error, "possibilities")
-    message = (error.message if is_option else error.format_message()).rstrip(".")
-    message = message[:1].lower() + message[1:]
-    if source := setting_source(context, getattr(error, "param", None)):
-        message = f"{source}: {message}"
-    hint = _usage_hint(error, context, message, arguments)
-    return UsageError(message, code="usage.argument", hint=hint)
+def _to_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
+    # Only a command line with a mistake needs the table of other tools' words.
+    from sdcli.commands.options.usage_hints import to_usage_error
 
-
-def _usage_hint(
-    error: typer.TyperException, context: Any, message: str, arguments: Sequence[str]
-) -> str:
-    command: str = context.command_path if context else "sdcli"
-    if hasattr(error, "possibilities"):
-        from sdcli.commands.options.usage_hints import option_hint
-
-        return option_hint(
-            getattr(error, "option_name", ""), context, error.possibilities, arguments
-        )
-    if message.startswith("missing argument"):
-        from sdcli.commands.options.usage_hints import argument_hint
-
-        return argument_hint(command)
-    return f"{command} --help"
+    return to_usage_error(error, arguments)
 
 
 def _typed_command(arguments: Sequence[str]) -> str:

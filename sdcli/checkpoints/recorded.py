@@ -39,6 +39,12 @@ def recorded_name(name: str, kind: Kind) -> str:
     return path.resolve().name if path.name in ("", "..") else path.name
 
 
+def full_path(name: str, kind: Kind) -> str:
+    """Return the absolute path of a model or VAE that is a folder or file, else its name."""
+    path = _expand(name)
+    return name if _is_alias(name, kind) or not _exists(path) else str(path.absolute())
+
+
 def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path) -> PipelineSpec:
     """Return the spec with the paths of its recorded model and VAE on this machine.
 
@@ -137,7 +143,7 @@ def _is_alias(name: str, kind: Kind) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is something at a path that a stranger may have written."""
+    """Whether there is something at a path that a file names."""
     with suppress(OSError, ValueError):
         return path.exists()
     return False

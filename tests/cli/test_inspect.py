@@ -21,7 +21,7 @@ from sdcli.cli import main
 from sdcli.interop.export import to_command
 from sdcli.request import GenerationRequest
 from sdcli.storage.images.codec import read_image_info
-from sdcli.storage.metadata.a1111_parameters import parse_parameters
+from sdcli.storage.metadata.a1111_parameters import parse_text
 
 A1111 = """a cat, (masterpiece:1.2), <lora:x:0.5>
 on two lines
@@ -109,7 +109,8 @@ def test_a_stranger_s_image_is_read(run_cli, tmp_path, generator):
 
 
 def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
-    prompt, negative, fields = parse_parameters(A1111)
+    parsed = parse_text(A1111)
+    prompt, negative, fields = parsed.prompt, parsed.negative_prompt, parsed.fields
     assert prompt == "a cat, (masterpiece:1.2), <lora:x:0.5>\non two lines"
     assert negative == 'blurry, "bad"'
     assert fields["VAE"] == "a, b.safetensors"
@@ -209,7 +210,8 @@ def test_our_own_a1111_text_reads_back(run_cli):
     argv = ("-n", "a: b", "--steps", "2", "-s", "dpmpp_2m karras", "--clip-skip", "1")
     run_cli("generate", "a cat", *argv, "--seed", "3", "-g", "2.5", "-o", "cat.png")
     document = read_image_info("cat.png")
-    prompt, negative, fields = parse_parameters(document["parameters"])
+    parsed = parse_text(document["parameters"])
+    prompt, negative, fields = parsed.prompt, parsed.negative_prompt, parsed.fields
     assert (prompt, negative) == ("a cat", "a: b")
     assert fields | {"Version": ""} == {
         "Steps": "2", "Sampler": "DPM++ 2M", "Schedule type": "Karras", "CFG scale": "2.5",

@@ -187,3 +187,14 @@ def test_paths_of_models_are_recorded_on_request(run_cli, tmp_path) -> None:
     assert run_cli("inspect", "a.png", "--json").document["record"]["request"]["model"] == str(
         model
     )
+
+
+def test_a_relative_path_is_recorded_in_full(run_cli, tmp_path, monkeypatch):
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "mine")
+    argv = ("-m", "./mine", "-o", "a.png", "--record-paths")
+    assert run_cli("generate", "a cat", "--steps", "1", "--device", "cpu", *argv).code == 0
+    request = read_image_info(tmp_path / "a.png")["record"]["request"]
+    assert request["model"] == str(tmp_path / "mine")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run_cli("replay", "../a.png", "--check").stdout == "../a.png: identical\n"

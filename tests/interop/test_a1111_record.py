@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.interop.a1111_record import read_a1111
-from sdcli.storage.metadata.a1111_parameters import parse_parameters, parse_text
+from sdcli.storage.metadata.a1111_parameters import ParametersText, parse_text
 from tests.interop.images import png
 
 SETTINGS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x512"
@@ -28,7 +28,7 @@ SETTINGS = "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 512x512"
     ],
 )
 def test_a_prompt_with_colons_is_a_prompt(text: str) -> None:
-    assert parse_parameters(text) == (text, "", {})
+    assert parse_text(text) == ParametersText(prompt=text, negative_prompt="", fields={})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from sdcli.interop.export import to_request_fields, unmapped_fields
 from sdcli.interop.readers import describe_unreadable, read_foreign
 from sdcli.storage.images.codec import read_image_info
-from sdcli.storage.metadata.a1111_parameters import parse_parameters
+from sdcli.storage.metadata.a1111_parameters import ParametersText, parse_text
 
 FIELDS = "Steps: 20, Sampler: Euler, Seed: 5, CFG scale: 7, Size: 512x512"
 FOOOCUS = {
@@ -57,7 +57,7 @@ def jpeg(path: Path, comment: bytes) -> Path:
 
 
 def test_a_name_without_a_value_hides_no_other() -> None:
-    _, _, fields = parse_parameters(f"a cat\n{FIELDS.replace('Seed', 'Tiling, Seed')}, FreeU")
+    fields = parse_text(f"a cat\n{FIELDS.replace('Seed', 'Tiling, Seed')}, FreeU").fields
     expected = {"Steps": "20", "Sampler": "Euler", "Seed": "5", "CFG scale": "7", "Size": "512x512"}
     assert fields == expected
 
@@ -72,12 +72,13 @@ def test_a_name_without_a_value_hides_no_other() -> None:
     ],
 )
 def test_a_negative_prompt_begins_a_line(text: str, prompt: str, negative: str) -> None:
-    assert parse_parameters(f"{text}\n{FIELDS}")[:2] == (prompt, negative)
+    parsed = parse_text(f"{text}\n{FIELDS}")
+    assert (parsed.prompt, parsed.negative_prompt) == (prompt, negative)
 
 
 @pytest.mark.parametrize("text", ["a cat", "a cat, Steps: 3", "x: y, z: w", "a\nb, c, d, e"])
 def test_a_text_without_fields_is_all_prompt(text: str) -> None:
-    assert parse_parameters(text) == (text, "", {})
+    assert parse_text(text) == ParametersText(prompt=text, negative_prompt="", fields={})
 
 
 def test_other_a1111_fields_are_listed_and_its_ancestral_eta_is_left_out(tmp_path: Path) -> None:

@@ -6,13 +6,11 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, Literal, Protocol, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from sdcli.field_metadata import FieldInfo, field_infos
-
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 def to_option(info: FieldInfo, **more: Any) -> Any:
@@ -27,13 +25,6 @@ def to_option(info: FieldInfo, **more: Any) -> Any:
 def group_option(group: type, name: str, **more: Any) -> Any:
     """The typer option of one field of a group, for a command that takes no more of it."""
     return to_option(field_infos(group)[name], **more)
-
-
-class OptionGroup(Protocol):
-    """A class that stands for several options of a command."""
-
-    @classmethod
-    def option_parameters(cls) -> list[inspect.Parameter]: ...
 
 
 def expand_groups(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,10 @@ from itertools import pairwise
 from pathlib import PurePath
 from typing import Any, Final
 
+import typer
+
 from sdcli.catalog.synonyms import Synonym, find_command, find_option, option_key
+from sdcli.commands.options.config_defaults import setting_source
 from sdcli.errors import UsageError, closest, quoted
 from sdcli.field_metadata import field_infos
 from sdcli.prompts.formats import EXTENSIONS
@@ -156,3 +159,28 @@ def _quoting_hint(word: str, arguments: Sequence[str]) -> str | None:
     if len(rest) > 1 and " " not in "".join(rest):
         return f"to draw these words, quote them: sdcli generate {shlex.quote(' '.join(rest))}"
     return None
+
+
+def to_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> UsageError:
+    """Typer's error as a UsageError: one line, and a hint."""
+    context = getattr(error, "ctx", None)
+    is_option = hasattr(error, "possibilities")
+    message = (error.message if is_option else error.format_message()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    if source := setting_source(context, getattr(error, "param", None)):
+        message = f"{source}: {message}"
+    hint = _usage_hint(error, context, message, arguments)
+    return UsageError(message, code="usage.argument", hint=hint)
+
+
+def _usage_hint(
+    error: typer.TyperException, context: Any, message: str, arguments: Sequence[str]
+) -> str:
+    command: str = context.command_path if context else "sdcli"
+    if hasattr(error, "possibilities"):
+        return option_hint(
+            getattr(error, "option_name", ""), context, error.possibilities, arguments
+        )
+    if message.startswith("missing argument"):
+        return argument_hint(command)
+    return f"{command} --help"

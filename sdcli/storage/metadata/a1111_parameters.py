@@ -63,15 +63,6 @@ def parse_text(text: str) -> ParametersText:
     )
 
 
-def parse_parameters(text: str) -> tuple[str, str, dict[str, str]]:
-    """Parse the text to its prompt, negative prompt, and the fields of its settings, unquoted.
-
-    A text without fields is all prompt.
-    """
-    parsed = parse_text(text)
-    return parsed.prompt, parsed.negative_prompt, dict(parsed.fields)
-
-
 def _settings_line(lines: Sequence[str]) -> int | None:
     """The index of the line of settings: the last that begins as A1111's does, else the last."""
     indices = [index for index, line in enumerate(lines) if _is_settings(line)]

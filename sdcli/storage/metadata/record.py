@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdcli.checkpoints.recorded import MODEL_KINDS, recorded_name
+from sdcli.checkpoints.locate import Kind
+from sdcli.checkpoints.recorded import MODEL_KINDS, full_path, recorded_name
 from sdcli.errors import UsageError
 from sdcli.request import GenerationRequest, PipelineSpec
 from sdcli.result import GenerationResult, RunInfo, SavedImage
@@ -51,7 +52,7 @@ def partial_record(
     return {
         "schema": SCHEMA,
         "job": job.id,
-        "request": request if full_paths else name_models(request),
+        "request": name_models(request, full_path if full_paths else recorded_name),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),
@@ -62,12 +63,14 @@ def partial_record(
     }
 
 
-def name_models(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace the paths of "model" and "vae" by names: images are shown to strangers."""
+def name_models(
+    fields: Mapping[str, Any], spell: Callable[[str, Kind], str] = recorded_name
+) -> dict[str, Any]:
+    """Replace "model" and "vae", by default by names: paths are private."""
     names = dict(fields)
     for key, kind in MODEL_KINDS.items():
         if isinstance(name := names.get(key), str):
-            names[key] = recorded_name(name, kind)
+            names[key] = spell(name, kind)
     return names
 
 

@@ -30,38 +30,33 @@ def staged(
     """
     with staged_files({"config.json": json.dumps(config).encode()}) as folder:
         if weights:
-            _link_weights(folder, STEMS[name], weights)
+            with _disk_errors_as_output_errors():
+                _link_weights(folder, STEMS[name], weights)
         yield folder
 
 
 @contextmanager
 def staged_files(files: Mapping[str, bytes]) -> Iterator[Path]:
     """Make a temporary folder with files of these names and contents."""
-    with _temporary_folder() as folder:
-        try:
-            for file, data in files.items():
-                (folder / file).write_bytes(data)
-        except OSError as error:
-            raise _staging_error(error) from error
-        yield folder
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    try:
+    with _disk_errors_as_output_errors():
         folder = TemporaryDirectory(prefix="sdcli-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise _staging_error(error) from error
     with folder as name:
+        with _disk_errors_as_output_errors():
+            for file, data in files.items():
+                (Path(name) / file).write_bytes(data)
         yield Path(name)
 
 
-def _staging_error(error: OSError) -> OutputError:
-    return OutputError(
-        f"a temporary folder for the model cannot be written: {error.strerror}",
-        code="output.temporary",
-        hint="free some space in the temporary folder, or set TMPDIR to another one",
-    )
+@contextmanager
+def _disk_errors_as_output_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"a temporary folder for the model cannot be written: {error.strerror}",
+            code="output.temporary",
+            hint="free some space in the temporary folder, or set TMPDIR to another one",
+        ) from error
 
 
 def _link_weights(folder: Path, stem: str, weights: WeightFiles) -> None:

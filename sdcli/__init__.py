@@ -25,8 +25,8 @@ from sdcli.versions import __version__ as __version__
 
 if TYPE_CHECKING:
     from sdcli.errors import SdcliError as SdcliError
+    from sdcli.pipeline_spec import PipelineSpec as PipelineSpec
     from sdcli.request import GenerationRequest as GenerationRequest
-    from sdcli.request import PipelineSpec as PipelineSpec
     from sdcli.result import GenerationResult as GenerationResult
     from sdcli.runner.loop import generate as generate
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "GenerationRequest": "sdcli.request",
     "GenerationResult": "sdcli.result",
-    "PipelineSpec": "sdcli.request",
+    "PipelineSpec": "sdcli.pipeline_spec",
     "SdcliError": "sdcli.errors",
     "generate": "sdcli.runner.loop",
 }

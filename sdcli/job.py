@@ -11,7 +11,8 @@ from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
-from sdcli.request import REQUEST_FIELDS, GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import REQUEST_FIELDS, GenerationRequest
 
 TimingKey = tuple[object, ...]
 """The settings that decide how long an image takes on one machine."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.job import Job
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.result import GenerationResult, RunInfo
 
 CPU = PipelineSpec(device="cpu", dtype="float32")

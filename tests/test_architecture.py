@@ -29,6 +29,7 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
+    {"pipeline_spec"},
     {"config"},
     {"catalog", "numerics", "run_flags", "shard", "field_validation"},
     {"inputs"},

@@ -9,9 +9,10 @@ import pytest
 from sdcli.errors import UsageError
 from sdcli.field_metadata import FieldInfo, field_infos
 from sdcli.job import JOB_SETTINGS
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.fields import canonical_field
 from sdcli.prompts.sweep import SWEPT
-from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, GenerationRequest, PipelineSpec
+from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, GenerationRequest
 from sdcli.run_flags import RUN_FLAGS
 
 OPTIONS = {**REQUEST_FIELDS, **field_infos(*RUN_FLAGS)}

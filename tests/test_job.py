@@ -9,7 +9,7 @@ import pytest
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.job import Job, batch_key, timing_key
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import CPU, make_job
 
 

@@ -13,7 +13,7 @@ from sdcli.checkpoints.hub import fetch_model, fetch_vae
 from sdcli.checkpoints.model_index import disagreeing_classes
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import CorruptError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 _FULL_HASH_BYTES: Final = 1 << 21
 """Size up to which a file is hashed completely."""

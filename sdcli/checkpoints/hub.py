@@ -13,7 +13,7 @@ from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files
 from sdcli.errors import ModelError
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
 _TIMEOUT_SECONDS: Final = 10.0
 """Seconds to wait for the hub before falling back to the cache."""

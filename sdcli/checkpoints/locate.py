@@ -11,7 +11,7 @@ from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import refuse_special_files, special_kind
-from sdcli.request import EMBEDDED
+from sdcli.pipeline_spec import EMBEDDED
 
 Kind = Literal["model", "VAE"]
 

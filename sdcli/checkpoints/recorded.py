@@ -15,7 +15,7 @@ from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.errors import ModelError, SdcliError
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
 _CACHED_REPO: Final = re.compile(r"models--([^/]+)--([^/]+)")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

@@ -13,7 +13,7 @@ from sdcli.checkpoints.vae_compatibility import find_mismatch
 from sdcli.checkpoints.vae_info import VaeInfo, read_vae
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import ModelError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 
 def select_vae(spec: PipelineSpec, model_folder: Path) -> tuple[VaeInfo, tuple[str, ...]]:

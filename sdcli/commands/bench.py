@@ -11,8 +11,8 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.text_decoding import decode_text
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.prompts.files import open_file
-from sdcli.request import EMBEDDED, PipelineSpec
 from sdcli.terminal.console import Console
 from sdcli.terminal.output import print_lines
 from sdcli.terminal.printing import print_document

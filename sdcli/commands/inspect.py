@@ -15,7 +15,8 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.paths import expand_user
-from sdcli.request import EMBEDDED, GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.terminal.output import print_data
 from sdcli.terminal.printing import print_document
 

@@ -11,7 +11,7 @@ from sdcli.checkpoints.latent_rgb import read_latent_rgb_factors
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.errors import UsageError
 from sdcli.numerics.latent_rgb import latents_to_rgb
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 # Nothing here imports torch until a VAE is needed: the linear renderer works without it.
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from itertools import takewhile
 from typing import Final, Protocol
 
 from sdcli.job import Job, batch_key
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import RequestSource
-from sdcli.request import PipelineSpec
 
 PLANNING_WINDOW: Final = 1024
 """Requests that are grouped together: models that alternate in a file load once per window."""

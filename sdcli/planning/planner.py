@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
 from sdcli.job import Job
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
     from sdcli.prompts.wildcards import Wildcards

@@ -10,9 +10,10 @@ from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.errors import SdcliError
 from sdcli.inputs.paths import expand_user
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.resolve import find_faults
 from sdcli.prompts.field_values import error_field, value_errors
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 
 FieldFault = tuple[str, SdcliError]
 """The field of a request that an error is about, and the error."""

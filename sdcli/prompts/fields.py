@@ -8,14 +8,8 @@ from functools import lru_cache
 from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean, quoted
-from sdcli.request import (
-    FIELD_TYPES,
-    MAX_SEED,
-    REQUEST_FIELDS,
-    SHORT_DTYPES,
-    SIZE_INFO,
-    describe_field,
-)
+from sdcli.pipeline_spec import SHORT_DTYPES
+from sdcli.request import FIELD_TYPES, MAX_SEED, REQUEST_FIELDS, SIZE_INFO, describe_field
 
 SIZE: Final = SIZE_INFO.option_name
 """The name "size", which stands for the fields width and height: "512x768"."""

@@ -11,9 +11,10 @@ from sdcli import signals
 from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, UnsafeError
 from sdcli.job import Job
 from sdcli.latents import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import fetch_defaults
 from sdcli.planning.resolve import resolve_jobs
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 

@@ -13,11 +13,11 @@ from sdcli.errors import OutputError
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_model
 from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
-from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.storage.images.destination import Destination

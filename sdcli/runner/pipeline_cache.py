@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Final
 
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import same_base_model
-from sdcli.request import PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline

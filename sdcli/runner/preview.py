@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdcli.errors import UsageError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.runner.options import PreviewOptions, RunOptions
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from sdcli.latents import FINAL, X0, LatentsSelection, parse_tensor_name
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.result import RunInfo
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.workflows.decode_latents import spec_for_latents
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdcli.inputs.paths import expand_user
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 if TYPE_CHECKING:
     import numpy as np

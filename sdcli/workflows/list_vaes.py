@@ -11,7 +11,7 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_selection import read_selected_vae
 from sdcli.inputs.paths import hub_cache
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 
 def list_vaes(model: str) -> list[dict[str, Any]]:

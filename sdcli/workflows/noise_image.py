@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
 from sdcli.latents import NOISE, X0, XT
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 if TYPE_CHECKING:
     from sdcli.latents import LatentsRenderer

@@ -10,7 +10,7 @@ import pytest
 from sdcli.checkpoints.fingerprint import _hash_folders, fingerprint
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, needed_files
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 CONFIGS = [
     "model_index.json",

@@ -22,7 +22,7 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.latent_rgb import read_latent_rgb_factors
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_selection import select_vae
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.versions import library_versions
 
 spec = PipelineSpec()

@@ -10,7 +10,7 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.locate import find_local, find_tiny_vae, not_found_error
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError, UnsafeError
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
 
 @pytest.mark.parametrize("kind", ["model", "VAE"])

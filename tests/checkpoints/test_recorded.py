@@ -14,7 +14,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.recorded import locate_recorded, recorded_name
 from sdcli.checkpoints.weights import find_weights, sha256
 from sdcli.errors import ModelError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 UNET = sha256(find_weights(EMBEDDED_FOLDER / "unet", "unet", None).path)
 VAE = sha256(find_weights(EMBEDDED_FOLDER / "vae", "vae", None).path)

@@ -12,7 +12,7 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.vae_selection import read_selected_vae, select_vae
 from sdcli.errors import CorruptError, ModelError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 OTHER_FACTOR = 0.13025
 

@@ -18,7 +18,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import ModelError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from tests.fuzz.model_folders import PICKED, SETTINGS, Case, drop, put, run
 from tests.jobs import make_job
 

@@ -16,7 +16,7 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.field_metadata import setting
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.run_flags import MessageFlags
 
 COMMANDS = Path(__file__).parents[2] / "sdcli" / "commands"

@@ -58,7 +58,7 @@ _PROBE = """
 import sys
 import numpy as np
 from sdcli.engine.preview import linear_renderer
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 linear_renderer(PipelineSpec())(np.zeros((4, 8, 8), np.float32))
 assert not {"torch", "diffusers", "transformers"} & set(sys.modules)
 """

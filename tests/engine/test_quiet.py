@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 _SCRIPT = """
 from sdcli import engine
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import make_job
 loaded = engine.load(PipelineSpec(device="cpu"))
 engine.generate_batch(loaded, [make_job(num_inference_steps=2, prompt="cat " * 90)])

@@ -18,7 +18,8 @@ from sdcli.cli import main
 from sdcli.errors import ExitCode, UsageError
 from sdcli.interop.export import to_command, to_prompt_line, to_request_fields
 from sdcli.interop.readers import read_foreign
-from sdcli.request import DTYPES, VAE_TILINGS, GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import DTYPES, PipelineSpec
+from sdcli.request import VAE_TILINGS, GenerationRequest
 from sdcli.runner import deliver
 from sdcli.storage.metadata import record
 from tests.jobs import make_result

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.job import Job, batch_key
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import (
     ArrivalBatchPlanner,
     BatchPlanner,
@@ -23,7 +24,7 @@ from sdcli.planning.batching import (
 )
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import IterableSource
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.jobs.store import JobStore
 from tests.jobs import CPU, make_job

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner, fetch_defaults
 from sdcli.prompts.wildcards import Wildcards
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 from tests.jobs import CPU
 from tests.planning.models import DEFAULTS
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sdcli.errors import ModelError
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.validation import RequestValidator, cached_defaults
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 
 
 def find_fields(spec: PipelineSpec, **options: Any) -> list[str]:

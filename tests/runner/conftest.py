@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.runner.deliver import run
 from sdcli.runner.options import RunOptions
 

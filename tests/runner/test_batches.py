@@ -10,8 +10,8 @@ import pytest
 
 from sdcli.errors import SdcliError
 from sdcli.latents import LatentsSelection
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
-from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, JobFailure
 from sdcli.runner.batch_generator import BatchGenerator, ResumeSource
 from sdcli.runner.loop import generate, iter_results

@@ -10,9 +10,10 @@ import pytest
 
 from sdcli.job import timing_key
 from sdcli.latents import LatentsSelection
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
 from sdcli.prompts.wildcards import Wildcards
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.runner.dry_run import DryRunTotals, FolderState, dry_run, open_folder_state
 from tests.jobs import make_job
 from tests.runner.conftest import CPU, RunBatch, make_request

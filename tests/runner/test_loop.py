@@ -10,8 +10,8 @@ import pytest
 
 from sdcli import engine
 from sdcli.errors import ModelError, NumericsError, OutputError, SdcliError
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
-from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.loop import generate, iter_results
 from sdcli.runner.pipeline_cache import PipelineCache

@@ -15,8 +15,8 @@ import pytest
 
 from sdcli import engine
 from sdcli.errors import ModelError
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
-from sdcli.request import PipelineSpec
 from sdcli.result import GenerationResult
 from sdcli.runner.loop import generate, iter_results
 from sdcli.runner.pipeline_cache import PipelineCache

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from sdcli.errors import CorruptError
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.storage.latents.decoded_record import (
     DecodeInfo,
     base_stem,

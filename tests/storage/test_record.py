@@ -17,7 +17,8 @@ from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.errors import OutputError, UsageError
 from sdcli.interop.export import to_request_fields
 from sdcli.interop.readers import read_foreign
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.result import SavedImage
 from sdcli.storage.images.destination import parse_destination
 from sdcli.storage.images.writer import write_image

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.workflows.compare_schedulers import (
     REFERENCE_SCHEDULER,
     SchedulerComparison,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.storage.latents.reader import read_latents_file
 from sdcli.workflows.blend_latents import LatentsBlend
 from sdcli.workflows.compare_latents import compare_latents, describe_comparison, format_timesteps

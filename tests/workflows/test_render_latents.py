@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save
 
 from sdcli.errors import UsageError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.storage.latents.reader import read_latents_file
 from sdcli.storage.latents.writer import SCHEMA
 from sdcli.workflows.decode_latents import recorded_tiling, spec_for_latents

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sdcli.errors import UsageError
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.storage.latents.reader import read_any_latents_file
 from sdcli.workflows.compare_vaes import VaeComparison, similarity, summary_row
 from sdcli.workflows.encode_images import ImageEncoder

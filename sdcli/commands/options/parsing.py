@@ -8,8 +8,8 @@ from typing import Literal
 
 from sdcli.errors import UsageError, quoted
 from sdcli.latents import LatentsSelection
+from sdcli.pipeline_spec import DTYPES, SHORT_DTYPES
 from sdcli.prompts.formats import NUL_SEPARATED
-from sdcli.request import DTYPES, SHORT_DTYPES
 from sdcli.runner.options import PreviewOptions, ReportForm
 
 

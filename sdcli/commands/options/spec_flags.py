@@ -7,7 +7,7 @@ from typing import Any
 
 from sdcli.commands.options.parsing import parse_dtype
 from sdcli.commands.options.typer_options import group_parameters
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 
 class SpecFlags:

@@ -15,8 +15,9 @@ from sdcli.catalog.synonyms import Synonym, find_command, find_option, option_ke
 from sdcli.commands.options.config_defaults import setting_source
 from sdcli.errors import UsageError, closest, quoted
 from sdcli.field_metadata import field_infos
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.formats import EXTENSIONS
-from sdcli.request import SIZE_INFO, GenerationRequest, PipelineSpec
+from sdcli.request import SIZE_INFO, GenerationRequest
 from sdcli.run_flags import RUN_FLAGS
 
 _IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})

@@ -13,7 +13,8 @@ from sdcli.commands.options.parsing import parse_size, parse_verbosity
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.run_flags import MessageFlags, OutputFlags
 
 if TYPE_CHECKING:

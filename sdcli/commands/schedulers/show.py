@@ -15,7 +15,7 @@ from sdcli.catalog.schedulers.resolve import NO_MODEL, ResolvedScheduler, resolv
 from sdcli.commands.options import flags
 from sdcli.commands.schedulers.list import sampler_document
 from sdcli.errors import UsageError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 SCHEMA = "sdcli/scheduler/1"
 

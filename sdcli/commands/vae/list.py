@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdcli.commands.options import flags
-from sdcli.request import EMBEDDED
+from sdcli.pipeline_spec import EMBEDDED
 from sdcli.terminal.printing import print_document
 
 

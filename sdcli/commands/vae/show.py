@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.request import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.terminal.printing import print_document
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from sdcli.engine.schedulers.build import load_scheduler
 from sdcli.engine.text.encoder import PromptEncoder
 from sdcli.errors import ModelError
 from sdcli.job import Job
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 _CLASSES = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
 """The components with weights, without the VAE."""

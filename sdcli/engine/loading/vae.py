@@ -26,7 +26,7 @@ from sdcli.engine.loading.components import (
 from sdcli.engine.loading.staging import staged
 from sdcli.engine.runtime import devices, memory
 from sdcli.engine.runtime.diffusers_internals import visible_config
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 _CLASSES: Mapping[str, Any] = {
     "AutoencoderKL": AutoencoderKL,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.engine.runtime.diffusers_internals import training_alphas
 from sdcli.engine.schedulers.build import load_scheduler
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 
 
 def add_noise(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import SdcliError
 from sdcli.latents import FINAL
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.storage.latents.latents_file import LatentsFile, corrupt_error
 from sdcli.storage.latents.writer import SUFFIX
 from sdcli.storage.metadata import record as records

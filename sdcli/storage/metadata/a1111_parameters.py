@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import a1111_names
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.request import EMBEDDED, REQUEST_FIELDS
+from sdcli.pipeline_spec import EMBEDDED
+from sdcli.request import REQUEST_FIELDS
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.recorded import MODEL_KINDS, full_path, recorded_name
 from sdcli.errors import UsageError
-from sdcli.request import GenerationRequest, PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
 

@@ -18,7 +18,7 @@ from sdcli import engine
 from sdcli.checkpoints import weights
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import CorruptError, ModelError, SdcliError, UnsafeError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import make_job
 
 WEIGHTS = {

@@ -22,7 +22,7 @@ from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.engine.loading.vae import load_vae
 from sdcli.engine.vae.roundtrip import decode_array
 from sdcli.errors import CorruptError, ModelError, UnsafeError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import CPU, make_job
 
 LEVELS = 4

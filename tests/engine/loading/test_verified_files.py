@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from sdcli import engine
 from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.errors import CorruptError, ModelError, SdcliError, UnsafeError
-from sdcli.request import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec
 from tests.checkpoints.shards import STEMS, shard_names, split, write_index
 from tests.jobs import make_job
 

@@ -157,7 +157,7 @@ def test_tiles_look_like_the_whole_image(name: str) -> None:
     """Four times as large as the model's images, so that there are several tiles."""
     from sdcli.engine.loading.vae import load_vae
     from sdcli.engine.vae.encode import encode_image
-    from sdcli.request import PipelineSpec
+    from sdcli.pipeline_spec import PipelineSpec
 
     loaded = load_vae(PipelineSpec(vae=name, device="cpu"))
     across, down = np.meshgrid(np.linspace(0, 12, 512), np.linspace(0, 9, 512))

@@ -1,0 +1,74 @@
+"""Describe what must be loaded: PipelineSpec."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from sdcli.catalog.hub_names import hub_id
+from sdcli.field_metadata import setting
+from sdcli.field_validation import check_text, value_error
+
+EMBEDDED: Final = "embedded"
+DTYPES: Final = ("float32", "float16", "bfloat16")
+SHORT_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineSpec:
+    """What must be loaded. Equal specs share one pipeline.
+
+    `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
+    small VAE); `vae` may also be a single file. A `dtype` of None depends on the device.
+    `force_vae` allows a VAE whose latents are not the model's. Raises UsageError.
+    """
+
+    model: str = setting(
+        EMBEDDED,
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Hub id or folder of a Stable Diffusion model.",
+        aliases=("sd_model",),
+        sweep=10,
+    )
+    vae: str | None = setting(
+        None,
+        "--vae",
+        metavar="VAE",
+        help="Another VAE: a name of `sdcli vae list`, a hub id, a folder or a .safetensors file.",
+        sweep=20,
+    )
+    force_vae: bool = setting(
+        False, "--force-vae", help="Use a VAE made for another model's latents.", sweep=5
+    )
+    variant: str | None = setting(
+        None, "--variant", metavar="NAME", help="Weight variant to load, e.g. fp16.", sweep=30
+    )
+    dtype: str | None = setting(
+        None,
+        "--dtype",
+        metavar="DTYPE",
+        help="float32, float16 or bfloat16. Default: depends on the device.",
+        sweep=40,
+    )
+    device: str = setting(
+        "auto", "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps."
+    )
+    offline: bool = setting(False, "--offline", help="Never access the network.")
+
+    def __post_init__(self) -> None:
+        for name in ("model", "vae", "dtype", "device", "variant"):
+            check_text(name, getattr(self, name), optional=name not in ("model", "device"))
+        for name in ("offline", "force_vae"):
+            if not isinstance(getattr(self, name), bool):
+                raise value_error(name, getattr(self, name), "is not true or false")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+        for name in ("model", "vae"):
+            object.__setattr__(self, name, hub_id(getattr(self, name)))
+        if not _DEVICE.fullmatch(self.device):
+            raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from inspect import get_annotations
 from typing import Any, Final
 
 _KEY: Final = "sdcli"
@@ -18,7 +19,9 @@ class FieldInfo:
     prompt files. `sweep` orders the axes of a sweep, the slowest with the lowest number; None means
     that the field takes one value. `a1111` is its key in A1111's parameters text. A field left out
     has the value of `from_model` in the model's defaults, or else `resolved`. A `counted` option is
-    repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less.
+    repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less, and one
+    that `needs` other fields has none unless one of them is set. `off_flag` turns a switch off that
+    is on by default. The value of an `is_path` field is relative to the file that it is written in.
     """
 
     flags: tuple[str, ...]
@@ -35,6 +38,9 @@ class FieldInfo:
     from_model: str | None = None
     counted: bool = False
     needs_guidance: bool = False
+    needs: tuple[str, ...] = ()
+    off_flag: str | None = None
+    is_path: bool = False
 
     @property
     def flag(self) -> str:
@@ -53,8 +59,13 @@ def setting(default: Any = MISSING, *flags: str, **info: Any) -> Any:
 
 
 def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
-    """The FieldInfo of every field that has one, by the field's name, in their order."""
-    return {f.name: f.metadata[_KEY] for cls in classes for f in fields(cls) if _KEY in f.metadata}
+    """The FieldInfo of every field that has one, by name; those a class inherits come last."""
+    return {
+        f.name: f.metadata[_KEY]
+        for cls in classes
+        for f in sorted(fields(cls), key=lambda f: f.name not in get_annotations(cls))
+        if _KEY in f.metadata
+    }
 
 
 def field_types(*classes: type) -> Mapping[str, str]:

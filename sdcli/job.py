@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 
@@ -24,7 +25,7 @@ _ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(ImageJobFields):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
     `scheduler_label` is the scheduler's display name and resolves to it again. `fingerprint`
@@ -54,13 +55,29 @@ class Job:
 
     def to_request(self, *, dtype: str) -> GenerationRequest:
         """The request for this image alone, with nothing left to choose."""
-        values = {name: getattr(self, name) for name in JOB_SETTINGS}
+        values = {name: getattr(self, name) for name in JOB_SETTINGS if self.has_effect(name)}
         return GenerationRequest(
             prompt=self.prompt,
             spec=replace(self.spec, dtype=dtype),
             scheduler=self.scheduler_label,
             **{**values, "negative_prompt": self.negative_prompt or None},
         )
+
+    def has_effect(self, name: str) -> bool:
+        """Whether a field of an input image has an effect, as every other field has."""
+        if name not in IMAGE_FIELDS:
+            return True
+        needed = IMAGE_FIELDS[name].needs
+        return self.image is not None and (not needed or any(map(self._is_set, needed)))
+
+    def _is_set(self, name: str) -> bool:
+        return bool(getattr(self, name) != IMAGE_FIELDS[name].resolved)
+
+    @property
+    def denoising_steps(self) -> int:
+        """The steps that run: fewer than those asked for if the job starts from an image."""
+        steps = self.num_inference_steps
+        return steps if self.image is None else steps_run(steps, self.strength)
 
     def for_image(
         self, *, index: int, prompt: str, negative_prompt: str, seed: int, fingerprint: str
@@ -109,8 +126,9 @@ class Job:
 
 _FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
-_NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
-"""Fields that do not decide the pixels, or (the spec) not in the form in which they are written."""
+_NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec", *INPUT_FIELDS})
+"""Fields that do not decide the pixels, or (the spec, paths) not in the form in which they are
+written."""
 
 _FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
 """Fields with a default that version 0.1.0 had."""
@@ -125,7 +143,7 @@ def timing_key(job: Job) -> TimingKey:
     """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
     has_guidance = job.guidance_scale > 1
     size = (job.width, job.height)
-    return (job.spec.model, *size, job.scheduler_label, job.num_inference_steps, has_guidance)
+    return (job.spec.model, *size, job.scheduler_label, job.denoising_steps, has_guidance)
 
 
 def batch_key(job: Job) -> Hashable:

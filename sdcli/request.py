@@ -10,6 +10,7 @@ from typing import Any, Final
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, setting
 from sdcli.field_validation import check_number, check_text, label_of, value_error
+from sdcli.image_fields import ImageRequestFields
 from sdcli.pipeline_spec import PipelineSpec
 
 VAE_TILINGS: Final = ("auto", "on", "off")
@@ -17,7 +18,7 @@ MAX_SEED: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationRequest:
+class GenerationRequest(ImageRequestFields):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
     Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
@@ -185,6 +186,7 @@ class GenerationRequest:
             label, is_fraction = describe_field(name), FIELD_TYPES[name] == "float"
             value, optional = getattr(self, name), name != "count"
             check_number(label, value, info, is_fraction=is_fraction, optional=optional)
+        self.check_image_fields()
         self.check_own_values()
 
     def check_own_values(self) -> None:
@@ -198,7 +200,7 @@ class GenerationRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
-        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
+        flat = {name: getattr(self, name) for name in _OWN_NAMES}
         return flat | asdict(self.spec)
 
     @classmethod
@@ -227,6 +229,7 @@ SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512
 """The width and height of a request in one word; not a field of its own."""
 
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
+_OWN_NAMES: Final = ("prompt", *field_infos(GenerationRequest))
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
 

@@ -29,9 +29,9 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
-    {"pipeline_spec"},
+    {"pipeline_spec", "image_fields"},
     {"config"},
-    {"catalog", "numerics", "run_flags", "shard", "field_validation"},
+    {"catalog", "numerics", "run_flags", "shard", "field_validation", "input_images"},
     {"inputs"},
     {"errors", "versions", "field_metadata", "signals", "docs"},
 )

@@ -27,6 +27,9 @@ DIFFUSERS_GUIDANCE: Final = 7.5
 
 # The width of the text encoder: CLIP ViT-L in Stable Diffusion 1, OpenCLIP ViT-H in 2.
 _FAMILIES: Final = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}
+_INPAINTING_CHANNELS: Final = 9
+"""The noisy latents, the masked image and the mask."""
+
 _CONDITIONS: Final[Mapping[str, tuple[object, ...]]] = {
     "class_embed_type": (None,),
     "num_class_embeds": (None,),
@@ -63,6 +66,7 @@ class ModelDefaults:
         scheduler_config: the options in that file, as StableDiffusionPipeline corrects them.
         embeds_guidance: whether the UNet takes the guidance scale as an input, so that Diffusers
             never computes an unconditional half (distilled models, `time_cond_proj_dim`).
+        is_inpainting: whether the UNet also takes a mask and the masked image (9 channels).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
         words: all words that the model was trained on, None if unknown.
@@ -81,6 +85,7 @@ class ModelDefaults:
     text_encoder_layers: int | None = None
     scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
     embeds_guidance: bool = False
+    is_inpainting: bool = False
     words: frozenset[str] | None = None
 
 
@@ -115,6 +120,7 @@ def read_defaults(folder: Path) -> ModelDefaults:
         text_encoder_layers=text_encoder.get("num_hidden_layers"),
         scheduler_config=correct_config(scheduler),
         embeds_guidance=unet.get("time_cond_proj_dim") is not None,
+        is_inpainting=unet.get("in_channels", 4) == _INPAINTING_CHANNELS,
         words=frozenset(words) if words else None,
     )
 
@@ -128,11 +134,12 @@ def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:
 def _check_channels(unet: Mapping[str, Any], folder: Path) -> None:
     """Raise ModelError for a UNet that needs more than noise and a prompt."""
     channels = unet.get("in_channels", 4)
-    if channels != 4:
+    if channels not in (4, _INPAINTING_CHANNELS):
         raise ModelError(
-            f"{folder}: its UNet has {channels} input channels; a text-to-image model has 4",
+            f"{folder}: its UNet has {channels} input channels; a text-to-image model has 4, an "
+            f"inpainting model {_INPAINTING_CHANNELS}",
             code="model.family",
-            hint="inpainting and depth models need an input image; use a text-to-image model",
+            hint="depth and editing models are not supported; use one of those",
         )
     if unet.get("out_channels", 4) != 4:
         raise ModelError(

@@ -11,6 +11,12 @@ from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.errors import CorruptError, ModelError
 
 PIPELINE: Final = "StableDiffusionPipeline"
+_PIPELINES: Final = (
+    PIPELINE,
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+)
+"""Pipelines of the same components."""
 
 _CONFIG_FILES: Final = {
     "unet": "config.json",
@@ -28,7 +34,7 @@ def check_pipeline(folder: Path) -> None:
     """Raise ModelError unless the folder has a pipeline of the supported classes."""
     index = read_json(folder / "model_index.json")
     class_name = index.get("_class_name")
-    if class_name != PIPELINE:
+    if class_name not in _PIPELINES:
         name = class_name if isinstance(class_name, str) else shorten(class_name)
         raise ModelError(
             f"{folder}: a {name}; sdcli needs a {PIPELINE}",

@@ -9,6 +9,7 @@ from typing import Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.job import Job
+from sdcli.planning.request_images import RequestImages
 from sdcli.request import GenerationRequest
 
 _MAX_TEMPLATES: Final = 1024
@@ -31,20 +32,25 @@ class JobTemplates:
     def __init__(self) -> None:
         self._jobs: dict[Hashable, tuple[Job, ModelDefaults]] = {}
 
-    def find(self, request: GenerationRequest, defaults: ModelDefaults) -> Job | None:
+    def find(
+        self, request: GenerationRequest, defaults: ModelDefaults, images: RequestImages
+    ) -> Job | None:
         """Return a job with these settings, None if they are not known to have no faults."""
-        known = self._jobs.get(_key(request, defaults))
+        known = self._jobs.get(_key(request, defaults, images))
         return known[0] if known else None
 
-    def add(self, request: GenerationRequest, defaults: ModelDefaults, job: Job) -> None:
+    def add(
+        self, request: GenerationRequest, defaults: ModelDefaults, images: RequestImages, job: Job
+    ) -> None:
         """Remember the job of a request whose settings have no faults."""
         if len(self._jobs) >= _MAX_TEMPLATES:
             self._jobs.clear()
         # The defaults are kept, so that no others can have their id.
-        self._jobs[_key(request, defaults)] = job, defaults
+        self._jobs[_key(request, defaults, images)] = job, defaults
 
 
-def _key(request: GenerationRequest, defaults: ModelDefaults) -> Hashable:
+def _key(request: GenerationRequest, defaults: ModelDefaults, images: RequestImages) -> Hashable:
     settings = _SETTINGS(request)
     # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
-    return id(defaults), bool(request.negative_prompt), settings, tuple(map(type, settings))
+    types = tuple(map(type, settings))
+    return id(defaults), bool(request.negative_prompt), images, settings, types

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
+from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.request_warnings import RequestWarnings
@@ -31,8 +32,9 @@ class Planner:
 
     `draw_seed` gives a seed to a job whose request has none (by default a random one), and
     `wildcards` fill prompts by it.
-    `find_model` is called once per spec; by default it downloads the model. `warn` is called once
-    for each word that the model does not know, and for each kind of mistake.
+    `find_model` is called once per spec; by default it downloads the model. `read_image` describes
+    the files that requests start from. `warn` is called once for each word that the model does not
+    know, and for each kind of mistake.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Planner:
         draw_seed: SeedDrawer | None = None,
         wildcards: Wildcards | None = None,
         find_model: ModelFinder | None = None,
+        read_image: InputReader | None = None,
     ) -> None:
         self._warn = warn
         self._draw_seed = draw_seed
         self._wildcards = wildcards
         self._find_model = find_model or _fetch_model
+        self._read_image = read_image
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
@@ -64,6 +68,7 @@ class Planner:
                     self._planned + len(jobs),
                     fingerprint=fingerprint,
                     draw_seed=self._draw_seed,
+                    read_image=self._read_image,
                 )
                 if defaults.words is not None:
                     self._report_words(unknown_words(request.prompt, defaults.words))
@@ -82,6 +87,7 @@ class Planner:
             0,
             fingerprint=fingerprint,
             draw_seed=self._draw_seed,
+            read_image=self._read_image,
         )
         return self._wildcards.expand(replace(request, seed=job.seed))
 

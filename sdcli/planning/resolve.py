@@ -10,9 +10,11 @@ from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.errors import UsageError
+from sdcli.errors import CorruptError, SdcliError, UsageError
+from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.job_templates import JobTemplates
+from sdcli.planning.request_images import RequestImages, image_faults, read_images
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 _TEMPLATES: Final = JobTemplates()
@@ -33,19 +35,22 @@ def resolve_jobs(
     *,
     fingerprint: str = "",
     draw_seed: SeedDrawer | None = None,
+    read_image: InputReader | None = None,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
-    `draw_seed` gives the seed where the request has none, by default a random one. Raises
-    UsageError for options that the model or its scheduler would ignore or cannot run with.
+    `draw_seed` gives the seed where the request has none, by default a random one. `read_image`
+    describes the files of a request that has any. Raises UsageError for options that the model or
+    its scheduler would ignore or cannot run with, and CorruptError for an unreadable image.
     """
-    template = _TEMPLATES.find(request, defaults)
+    images = read_images(request, defaults, read_image)
+    template = _TEMPLATES.find(request, defaults, images)
     if template is None:
         scheduler = _resolve_scheduler(request, defaults)
-        template = _first_job(request, scheduler, defaults, first_index, fingerprint)
-        for error in _find_faults(template, scheduler, defaults):
+        template = _first_job(request, scheduler, defaults, images, fingerprint)
+        for error in _find_faults(request, template, scheduler, defaults):
             raise error
-        _TEMPLATES.add(request, defaults, template)
+        _TEMPLATES.add(request, defaults, images, template)
     copy = partial(
         template.for_image,
         prompt=request.prompt,
@@ -59,11 +64,17 @@ def resolve_jobs(
         yield copy(index=first_index + i, seed=seed + i)
 
 
-def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[UsageError]:
+def find_faults(
+    request: GenerationRequest, defaults: ModelDefaults, read_image: InputReader | None = None
+) -> list[SdcliError]:
     """All errors of the request, of which `resolve_jobs` would raise the first."""
-    if _TEMPLATES.find(request, defaults):
+    try:
+        images = read_images(request, defaults, read_image)
+    except (UsageError, CorruptError) as error:
+        return [error]
+    if _TEMPLATES.find(request, defaults, images):
         return []
-    faults: list[UsageError] = []
+    faults: list[SdcliError] = []
     whole = request
     try:
         scheduler = _resolve_scheduler(request, defaults)
@@ -74,10 +85,10 @@ def find_faults(request: GenerationRequest, defaults: ModelDefaults) -> list[Usa
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
-    job = _first_job(request, scheduler, defaults, 0, "")
-    faults += _find_faults(job, scheduler, defaults)
+    job = _first_job(request, scheduler, defaults, images, "")
+    faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
-        _TEMPLATES.add(whole, defaults, job)
+        _TEMPLATES.add(whole, defaults, images, job)
     return faults
 
 
@@ -85,14 +96,14 @@ def _first_job(
     request: GenerationRequest,
     scheduler: ResolvedScheduler,
     defaults: ModelDefaults,
-    index: int,
+    images: RequestImages,
     fingerprint: str,
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
-    values["seed"] = request.seed or 0
+    values |= {**images.job_fields(), "seed": request.seed or 0}
     return Job(
-        index=index,
+        index=0,
         prompt=request.prompt,
         spec=request.spec,
         scheduler=scheduler.choice,
@@ -118,8 +129,9 @@ def _resolve_scheduler(request: GenerationRequest, defaults: ModelDefaults) -> R
 
 
 def _find_faults(
-    job: Job, scheduler: ResolvedScheduler, defaults: ModelDefaults
+    request: GenerationRequest, job: Job, scheduler: ResolvedScheduler, defaults: ModelDefaults
 ) -> Iterator[UsageError]:
+    yield from image_faults(request, job, defaults)
     yield from _size_faults(job, defaults)
     yield from _step_faults(job, scheduler)
     yield from _zero_snr_faults(job, scheduler)
@@ -195,7 +207,7 @@ def _guidance_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
 
 
 def _guidance_interval_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
-    steps = job.num_inference_steps
+    steps = job.denoising_steps
     calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
     first, end = job.guidance_from * calls, job.guidance_to * calls
     if not any(first <= call < end for call in range(calls)):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
-from sdcli.errors import SdcliError
+from sdcli.errors import SdcliError, UsageError
+from sdcli.input_images import InputReader
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.resolve import find_faults
@@ -26,7 +27,8 @@ class RequestValidator:
     on this machine is an error.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_image: InputReader | None = None) -> None:
+        self._read_image = read_image
         self._models: dict[PipelineSpec, tuple[ModelDefaults | None, Sequence[FieldFault]]] = {}
 
     def __call__(self, request: GenerationRequest) -> Iterator[FieldFault]:
@@ -37,9 +39,14 @@ class RequestValidator:
         defaults, faults = self._models[spec]
         yield from faults
         if defaults:
-            yield from ((error_field(error), error) for error in find_faults(request, defaults))
-        elif error := value_errors({"scheduler": (request.scheduler,)}).get("scheduler"):
-            yield "scheduler", error
+            for error in find_faults(request, defaults, self._read_image):
+                yield _field_of(error), error
+        elif fault := value_errors({"scheduler": (request.scheduler,)}).get("scheduler"):
+            yield "scheduler", fault
+
+
+def _field_of(error: SdcliError) -> str:
+    return error_field(error) if isinstance(error, UsageError) else "image"
 
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:

@@ -11,7 +11,7 @@ from sdcli.prompts import sweep
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.prompts.sweep import SweepAxes
-from sdcli.request import GenerationRequest
+from sdcli.request import REQUEST_FIELDS, GenerationRequest
 
 PROMPT: Final = "prompt"
 OWN_VALUES: Final = (PROMPT, "negative_prompt", "seed")
@@ -89,9 +89,11 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
     """Return the values of options: text, True for a switch, None for one left out."""
     axes: dict[str, Sequence[object]] = {}
     for name, value in said.items():
-        if value is None or value is False:
+        if value is None:
             continue
         field = canonical_field(name)
+        if value is False and not REQUEST_FIELDS[field].off_flag:
+            continue
         is_word = isinstance(value, str)
         axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)
     return _without_plain_size(axes)

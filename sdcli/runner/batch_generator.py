@@ -16,6 +16,7 @@ from sdcli.planning.planner import fetch_defaults
 from sdcli.planning.resolve import resolve_jobs
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.runner.input_images import insert_result, prepare_images, read_image
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 
 if TYPE_CHECKING:
@@ -84,14 +85,17 @@ class BatchGenerator:
     ) -> Sequence[GenerationResult]:
         from sdcli import engine
 
-        return engine.generate_batch(
+        prepared = prepare_images(pipeline, batch[0])
+        results = engine.generate_batch(
             pipeline,
             batch,
             on_step=self.on_step,
             save_latents=self.save_latents,
             sinks=self.sinks,
             start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
+            inputs=prepared.pixels if prepared else None,
         )
+        return [insert_result(prepared, result) for result in results] if prepared else results
 
     @contextmanager
     def _load(self, spec: PipelineSpec) -> Iterator[LoadedPipeline | None]:
@@ -112,5 +116,6 @@ class BatchGenerator:
 def _find_start(pipeline: LoadedPipeline, job: Job, resume: ResumeSource) -> ResumePoint:
     from sdcli import engine
 
-    [recorded_job] = resolve_jobs(resume.request, fetch_defaults(job.spec), 0)
+    defaults = fetch_defaults(job.spec)
+    [recorded_job] = resolve_jobs(resume.request, defaults, 0, read_image=read_image)
     return engine.find_resume_point(pipeline, job, recorded_job, resume.latents, resume.step)

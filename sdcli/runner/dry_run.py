@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import OutputError
+from sdcli.image_fields import ImageJobFields
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
@@ -18,6 +19,7 @@ from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_mode
 from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
+from sdcli.runner.input_images import read_image
 
 if TYPE_CHECKING:
     from sdcli.storage.images.destination import Destination
@@ -31,6 +33,8 @@ _LATENT_BYTES: Final = 4 * 4
 """Four channels in float32, for each 8 x 8 pixels."""
 
 _HIDDEN_FIELDS: Final = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence")
+
+_IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
 
 
 @dataclass(kw_only=True)
@@ -139,6 +143,7 @@ def dry_run(
         jobs.draw_seed if jobs else lambda job: 0,
         source.wildcards if jobs else None,
         _find_cached_model,
+        read_image,
     )
     loaded: PipelineSpec | None = None
     while window := source.take(1, wait=True):
@@ -177,7 +182,9 @@ def _find_cached_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
 
 def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
     document = {
-        name: value for name, value in job.field_values().items() if name not in _HIDDEN_FIELDS
+        name: value
+        for name, value in job.field_values().items()
+        if name not in _HIDDEN_FIELDS and (job.image or name not in _IMAGE_FIELDS)
     }
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None
@@ -187,6 +194,6 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
 
 def _estimate_bytes(job: Job, latents: LatentsSelection | None) -> int:
     pixels = job.width * job.height
-    tensors = len(latents.tensor_names(job.num_inference_steps)) if latents else 0
+    tensors = len(latents.tensor_names(job.denoising_steps)) if latents else 0
     image_bytes = int(pixels * BYTES_PER_PIXEL) + _RECORD_BYTES
     return image_bytes + tensors * (pixels // 64) * _LATENT_BYTES

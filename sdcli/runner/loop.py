@@ -17,6 +17,7 @@ from sdcli.prompts.sources import IterableSource, RequestSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.batch_generator import BatchGenerator, ResumeSource
+from sdcli.runner.input_images import read_image
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 
@@ -107,7 +108,9 @@ def _batch_planner(
     observer: BatchObserver | None,
 ) -> BatchPlanner:
     draw_seed = jobs.draw_seed if jobs else None
-    planner = Planner(warn or (lambda text: None), draw_seed, source.wildcards)
+    planner = Planner(
+        warn or (lambda text: None), draw_seed, source.wildcards, read_image=read_image
+    )
     if jobs and observer:
         return LeasedBatchPlanner(source, planner, jobs, observer)
     return ArrivalBatchPlanner(source, planner)

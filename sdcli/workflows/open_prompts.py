@@ -15,6 +15,7 @@ from sdcli.prompts.files import is_stream, read_error
 from sdcli.prompts.formats import get_reader, get_separator
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
+from sdcli.runner.input_images import read_image
 from sdcli.shard import Shard
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _open_stream(
 
     is_stdin = name == STDIN
     format_name = format_name or "txt"
-    expander = EntryExpander(template, RequestValidator())
+    expander = EntryExpander(template, RequestValidator(read_image))
     prompts.source = StreamSource(
         sys.stdin.fileno() if is_stdin else _open_stream_file(name),
         get_reader(format_name),
@@ -137,7 +138,7 @@ def _open_files(
 ) -> PromptSource:
     from sdcli.planning.validation import RequestValidator
 
-    validator = RequestValidator()
+    validator = RequestValidator(read_image)
     report = validate_files(files, format_name, template, validator)
     if report.errors and (not keep_going or not report.good):
         hint = KEEP_GOING if report.good else "fix them and run again"

@@ -15,6 +15,7 @@ from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult
+from sdcli.runner.input_images import read_image
 from sdcli.runner.options import RunOptions
 from sdcli.runner.writer import ResultWriter
 
@@ -146,7 +147,9 @@ def write_batch_grids(
     grids, writer = XYGrids(axes=axes), ResultWriter(replace(options, rerun=None))
     try:
         assert writer.jobs is not None
-        planner = Planner(lambda warning: None, writer.jobs.draw_seed, source.wildcards)
+        planner = Planner(
+            lambda warning: None, writer.jobs.draw_seed, source.wildcards, read_image=read_image
+        )
         while jobs := planner.plan(source.take(PLANNING_WINDOW, wait=True)):
             for job, path in writer.jobs.completed(writer.jobs.number_jobs(jobs)):
                 # The default argument keeps this path: the lambda runs after the loop.

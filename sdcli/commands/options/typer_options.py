@@ -19,7 +19,8 @@ def to_option(info: FieldInfo, **more: Any) -> Any:
         more = {"count": True, "show_default": False, **more}
     words = "|".join(info.choices) or None
     more = {"help": info.help, "metavar": info.metavar or words, **more}
-    return typer.Option(*info.flags, **more)
+    flag = f"{info.flag}/{info.off_flag}" if info.off_flag else info.flag
+    return typer.Option(flag, *info.flags[1:], **more)
 
 
 def group_option(group: type, name: str, **more: Any) -> Any:
@@ -123,7 +124,10 @@ def text_parameters(
     for name, info in infos.items():
         option = to_option(info, help=_with_default(info), **more.get(name, {}))
         if types.get(name) == "bool":
-            found.append(option_parameter(info.option_name, Annotated[bool, option], False))
+            # One that is on by default can also be turned on again, over a setting.
+            switch: Any = bool | None if info.off_flag else bool
+            default = None if info.off_flag else False
+            found.append(option_parameter(info.option_name, Annotated[switch, option], default))
             continue
         kind: Any = Literal[info.choices] if info.choices else str
         found.append(option_parameter(info.option_name, Annotated[kind | None, option], None))
@@ -135,6 +139,6 @@ def _with_default(info: FieldInfo) -> str:
     default = info.resolved if info.default is None else info.default
     return (
         info.help
-        if default is False or default in (None, "")
+        if isinstance(default, bool) or default in (None, "")
         else f"{info.help}  [default: {default}]"
     )

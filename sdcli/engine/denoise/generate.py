@@ -13,16 +13,19 @@ import torch
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
+from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
+from sdcli.engine.schedulers.late_start import start_late
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.text.conditioning import encode_prompts
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
+from sdcli.input_images import InputPixels
 from sdcli.job import Job, batch_key
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
 from sdcli.result import GenerationResult
@@ -36,14 +39,16 @@ def generate_batch(
     save_latents: LatentsSelection | str | None = None,
     sinks: Sequence[LatentsSink] = (),
     start: ResumePoint | None = None,
+    inputs: InputPixels | None = None,
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
     The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
     they are computed, and with `save_latents` also returned in the results. With `start`, the only
-    job of the batch resumes there.
+    job of the batch resumes there. `inputs` are the image and mask of jobs that have them; the
+    results are what the pipeline draws, before it is put back into the image.
 
-    A batch of one equals the call of `StableDiffusionPipeline` bit for bit. In a larger batch each
+    A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
     batch that does not fit into memory is split in half.
 
@@ -62,7 +67,7 @@ def generate_batch(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return _generate(loaded, jobs, on_step, batch_sinks, start)
+            return _generate(loaded, jobs, on_step, batch_sinks, start, inputs)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -71,7 +76,7 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    return _generate_halves(loaded, jobs, on_step, selection, sinks)
+    return _generate_halves(loaded, jobs, on_step, selection, sinks, inputs)
 
 
 def _generate_halves(
@@ -80,6 +85,7 @@ def _generate_halves(
     on_step: OnStep | None,
     selection: LatentsSelection | None,
     sinks: Sequence[LatentsSink],
+    inputs: InputPixels | None,
 ) -> list[GenerationResult]:
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
@@ -87,7 +93,7 @@ def _generate_halves(
         replace(result, events=(event, *result.events))
         for part in (jobs[:half], jobs[half:])
         for result in generate_batch(
-            loaded, part, on_step=on_step, save_latents=selection, sinks=sinks
+            loaded, part, on_step=on_step, save_latents=selection, sinks=sinks, inputs=inputs
         )
     ]
 
@@ -98,6 +104,7 @@ def _generate(
     on_step: OnStep | None,
     sinks: Sequence[LatentsSink],
     start: ResumePoint | None,
+    inputs: InputPixels | None,
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
@@ -118,6 +125,7 @@ def _generate(
         recorders=recorders,
         on_step=on_step,
         start=start,
+        inputs=inputs,
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
@@ -148,12 +156,16 @@ def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
         seeds=[job.seed for job in jobs],
     )
     check_eta(scheduler, jobs[0].eta)
-    loaded.pipeline.scheduler = scheduler
+    start_late(scheduler, jobs[0])
+    loaded.pipeline_for(mode_of(jobs[0])).scheduler = scheduler
     return scheduler
 
 
 def _start_warnings(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> tuple[str, ...]:
     job, seeds = jobs[0], [job.seed for job in jobs]
+    # Noise is added to an image at the level of the first timestep, whatever that is.
+    if job.image and not (job.has_mask and job.strength == 1):
+        return ()
     steps = job.num_inference_steps
     return describe_late_start(loaded.base_scheduler, job.scheduler, scheduler, steps, seeds)
 

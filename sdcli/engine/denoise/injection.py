@@ -20,14 +20,18 @@ from numpy.typing import NDArray
 
 from sdcli.engine.recorders.patching import patch_method
 from sdcli.engine.runtime.diffusers_internals import set_begin_index, steps_in_pairs
+from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import UsageError
+from sdcli.job import Job
 from sdcli.latents import ResumePoint
 
 
 @contextmanager
-def resuming_at(pipeline: Any, noise: torch.Tensor, start: ResumePoint) -> Iterator[torch.Tensor]:
-    """Make the pipeline resume at `start` in the `with` block.
+def resuming_at(
+    pipeline: Any, noise: torch.Tensor, start: ResumePoint, job: Job
+) -> Iterator[torch.Tensor]:
+    """Make the pipeline resume `job` at `start` in the `with` block.
 
     Yields the latents (1, 4, height/8, width/8) to call the pipeline with, instead of `noise`.
     Raises UsageError if no step has the noise level of the start.
@@ -40,7 +44,7 @@ def resuming_at(pipeline: Any, noise: torch.Tensor, start: ResumePoint) -> Itera
             outputs = [_to_tensor(output, template) for output in start.outputs]
             patch: _ReplayOutputs | _SkipToStep = _ReplayOutputs(outputs)
         else:
-            patch = _SkipToStep(pipeline.scheduler, start, template)
+            patch = _SkipToStep(pipeline.scheduler, start, template, job)
             noise = patch.initial_latents
             stack.enter_context(
                 patch_method(pipeline.scheduler, "scale_model_input", patch.scale_model_input)
@@ -74,17 +78,24 @@ class _ReplayOutputs:
 class _SkipToStep:
     """Skip the steps before the resume point, and insert its latents there."""
 
-    def __init__(self, scheduler: Any, start: ResumePoint, template: torch.Tensor) -> None:
+    def __init__(
+        self, scheduler: Any, start: ResumePoint, template: torch.Tensor, job: Job
+    ) -> None:
         self._scheduler = scheduler
         self._steps = 0
+        # Steps that a run from an image never has: its first one has this number.
+        self._offset = skipped_calls(scheduler, job)
         if start.step is None:
-            self._first, self._latents = _latents_at_nearest_step(scheduler, start, template)
+            self._first, self._latents = _latents_at_nearest_step(
+                scheduler, start, template, self._offset
+            )
         else:
             self._first = start.step
             self._latents = _to_tensor(start.latents, template)
-        # The pipeline multiplies its `latents` by init_noise_sigma. That only matters if no step
-        # is skipped: otherwise the last skipped step returns the latents.
-        self.initial_latents = (self._latents / scheduler.init_noise_sigma).to(template)
+        # A pipeline that takes noise multiplies it by init_noise_sigma. That only matters if no
+        # step is skipped: otherwise the last skipped step returns the latents.
+        factor = 1.0 if job.image else scheduler.init_noise_sigma
+        self.initial_latents = (self._latents / factor).to(template)
 
     def forward(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
         if self._steps < self._first:
@@ -102,19 +113,22 @@ class _SkipToStep:
         if self._steps > self._first:
             return original(model_output, *args, **kwargs)
         if self._steps == self._first:
-            set_begin_index(self._scheduler, self._first)
+            set_begin_index(self._scheduler, self._offset + self._first)
         return (self._latents,)
 
 
 def _latents_at_nearest_step(
-    scheduler: Any, start: ResumePoint, template: torch.Tensor
+    scheduler: Any, start: ResumePoint, template: torch.Tensor, offset: int
 ) -> tuple[int, torch.Tensor]:
-    """Return the step nearest in noise level, and the start's latents scaled as it expects them."""
-    sigmas = timestep_sigmas(scheduler)
+    """Return the step nearest in noise level, and the start's latents scaled as it expects them.
+
+    Steps count from 0 at the first that runs, which is `offset` in the scheduler's own count.
+    """
+    sigmas = timestep_sigmas(scheduler)[offset:]
     step = nearest_step(sigmas, start.sigma, pairs=steps_in_pairs(scheduler))
     model_input = _move_to_sigma(start, sigmas[step], template)
     # The inverse of scale_model_input: the model's input back to the scheduler's own scale.
-    scale = float(scale_model_input_at(scheduler, torch.ones(1), step))
+    scale = float(scale_model_input_at(scheduler, torch.ones(1), offset + step))
     return step, model_input / scale
 
 

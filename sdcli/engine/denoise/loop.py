@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from sdcli.engine.denoise.injection import resuming_at
+from sdcli.engine.denoise.pipeline_arguments import call_arguments, resize_batch
+from sdcli.engine.denoise.starting_latents import starting_latents
 from sdcli.engine.loading.pipeline import LoadedPipeline
+from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.recorders.latents import Recorder
 from sdcli.engine.runtime.diffusers_internals import draw_noise, embeds_guidance, set_guidance_scale
 from sdcli.engine.text.conditioning import Conditioning
+from sdcli.input_images import InputPixels
 from sdcli.job import Job
 from sdcli.latents import ResumePoint
 from sdcli.result import StepEvent
@@ -48,16 +52,27 @@ class GuidanceInterval:
             "negative_prompt_embeds": self._negative if guided else None,
         }
 
-    def after_call(self, pipeline: Any, call: int) -> dict[str, torch.Tensor]:
-        """Prepare the pipeline for the UNet call after `call`; return the tensors to replace."""
+    def after_call(
+        self, pipeline: Any, call: int, tensors: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Prepare the pipeline for the UNet call after `call`; return the tensors to replace.
+
+        `tensors` are those of the pipeline's loop that it passed to its callback.
+        """
         calls = pipeline.num_timesteps
         guided = self._is_guided(call + 1, calls)
         if call + 1 == calls or guided == self._is_guided(call, calls):
             return {}
         set_guidance_scale(pipeline, self._job.guidance_scale if guided else 1.0)
-        # The pipeline concatenates the embeddings only once, before its loop.
+        # The pipeline concatenates the embeddings and masks only once, before its loop.
         parts = [self._negative, self._positive] if guided else [self._positive]
-        return {"prompt_embeds": torch.cat([part for part in parts if part is not None])}
+        images = len(self._positive)
+        masks = {
+            name: resize_batch(tensor, images, guided=guided)
+            for name, tensor in tensors.items()
+            if name != "latents"
+        }
+        return {"prompt_embeds": torch.cat([part for part in parts if part is not None]), **masks}
 
     def _is_guided(self, call: int, calls: int) -> bool:
         first, end = self._job.guidance_from * calls, self._job.guidance_to * calls
@@ -73,32 +88,35 @@ def denoise(
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
     start: ResumePoint | None,
+    inputs: InputPixels | None = None,
 ) -> torch.Tensor:
-    """Run the pipeline's own denoising loop on noise drawn from `generators`, one per image.
+    """Run the pipeline's own denoising loop, with everything random drawn from `generators`.
 
-    Returns the last latents (batch, 4, height/8, width/8). The loop resumes at `start`, if given.
+    There is one of them for each image. Returns the last latents (batch, 4, height/8, width/8). The
+    loop resumes at `start`, if given, and begins with the image in `inputs` instead of with noise.
     """
-    noise = draw_noise(
-        _latents_shape(loaded.pipeline, jobs),
-        generators,
-        loaded.device,
-        conditioning.prompt_embeds.dtype,
-    )
-    guidance = GuidanceInterval(
-        jobs[0], conditioning, embeds_guidance=embeds_guidance(loaded.pipeline)
-    )
+    pipeline = loaded.pipeline_for(mode_of(jobs[0]))
+    initial = _initial_latents(loaded, jobs, conditioning, None if inputs else generators)
+    guidance = GuidanceInterval(jobs[0], conditioning, embeds_guidance=embeds_guidance(pipeline))
+
+    def observe(latents: torch.Tensor) -> None:
+        for recorder in recorders:
+            recorder.on_step(0, latents)
+
     with ExitStack() as stack:
         for recorder in recorders:
             stack.enter_context(recorder)
-            recorder.on_step(0, noise)
+        if not inputs:
+            observe(initial)
         if start:
             # Entered last, so that recorders see the model inputs and outputs that it substitutes.
-            noise = stack.enter_context(resuming_at(loaded.pipeline, noise, start))
-        output = loaded.pipeline(
-            **_pipeline_arguments(jobs[0]),
+            initial = stack.enter_context(resuming_at(pipeline, initial, start, jobs[0]))
+        if inputs:
+            stack.enter_context(starting_latents(pipeline, initial if start else None, observe))
+        output = pipeline(
+            **call_arguments(jobs, initial, inputs),
             **guidance.arguments(),
             generator=generators,
-            latents=noise,
             output_type="latent",
             callback_on_step_end=_step_callback(jobs, guidance, recorders, on_step),
         )
@@ -106,21 +124,19 @@ def denoise(
     return latents
 
 
-def _latents_shape(pipeline: Any, jobs: Sequence[Job]) -> tuple[int, int, int, int]:
-    scale = pipeline.vae_scale_factor
-    channels = pipeline.unet.config.in_channels
-    return len(jobs), channels, jobs[0].height // scale, jobs[0].width // scale
-
-
-def _pipeline_arguments(job: Job) -> dict[str, Any]:
-    """Return the arguments of the pipeline call that all jobs of a batch share."""
-    return {
-        "height": job.height,
-        "width": job.width,
-        "num_inference_steps": job.num_inference_steps,
-        "guidance_rescale": job.guidance_rescale,
-        "eta": job.eta,
-    }
+def _initial_latents(
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    conditioning: Conditioning,
+    generators: list[torch.Generator] | None,
+) -> torch.Tensor:
+    """Return noise, or without generators zeros, of the shape of the latents."""
+    channels, scale = loaded.latent_shape
+    shape = len(jobs), channels, jobs[0].height // scale, jobs[0].width // scale
+    dtype = conditioning.prompt_embeds.dtype
+    if generators is None:
+        return torch.zeros(shape, device=loaded.device, dtype=dtype)
+    return draw_noise(shape, generators, loaded.device, dtype)
 
 
 def _step_callback(
@@ -142,6 +158,6 @@ def _step_callback(
             # `num_timesteps` counts UNet calls: 7 for Heun with 4 inference steps.
             steps, time = pipeline.num_timesteps, float(timestep)
             on_step(StepEvent(job_indices=indices, step=step, steps=steps, timestep=time))
-        return guidance.after_call(pipeline, step_index)
+        return guidance.after_call(pipeline, step_index, tensors)
 
     return callback

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,17 @@ from sdcli.engine.denoise.injection import nearest_step, scale_model_input_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.runtime.diffusers_internals import steps_in_pairs
 from sdcli.engine.schedulers.build import build_scheduler
+from sdcli.engine.schedulers.late_start import skipped_calls, start_late
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
+from sdcli.image_fields import INPUT_FIELDS, ImageJobFields
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
 
-_FIELDS_OF_NOTES = ("prompt", *(name for name in JOB_SETTINGS if name != "vae_tiling"))
+_FIELDS_OF_NOTES = (
+    "prompt",
+    *(name for name in JOB_SETTINGS if name not in ("vae_tiling", *INPUT_FIELDS)),
+)
 """Fields of a job whose changes are noted in the record of a resumed image."""
 
 
@@ -50,7 +55,8 @@ def find_resume_point(
         # The latents are the noise itself, and with zero terminal SNR their sigma is infinite.
         note = f"{job.scheduler_label} starts from the noise of {source.path.name}"
         return ResumePoint(noise=source.tensor_by_name(NOISE), notes=(*notes, note))
-    point = _resume_by_sigma(scheduler, source, step)
+    offset = skipped_calls(scheduler, earlier_job)
+    point = _resume_by_sigma(scheduler, source, step, offset)
     return replace(point, notes=(*notes, _nearest_step_note(loaded, job, point)))
 
 
@@ -66,7 +72,7 @@ def _check_step(source: LatentsSource, step: int) -> None:
 
 def _check_shape(loaded: LoadedPipeline, earlier_job: Job, source: LatentsSource) -> None:
     channels, height, width = source.shape
-    expected, scale = loaded.pipeline.unet.config.in_channels, loaded.pipeline.vae_scale_factor
+    expected, scale = loaded.latent_shape
     if channels != expected:
         raise UsageError(
             f"{source.path}: the latents have {channels} channels, "
@@ -85,7 +91,8 @@ def _check_shape(loaded: LoadedPipeline, earlier_job: Job, source: LatentsSource
 
 def _trajectory_key(job: Job) -> tuple[object, ...]:
     """Return the settings that must be equal for one run to continue another exactly."""
-    return job.scheduler, job.num_inference_steps, job.eta, job.seed
+    image = tuple(getattr(job, f.name) for f in fields(ImageJobFields) if f.name not in INPUT_FIELDS)
+    return job.scheduler, job.num_inference_steps, job.eta, job.seed, image
 
 
 def _has_outputs(source: LatentsSource, step: int) -> bool:
@@ -112,16 +119,23 @@ def _check_resumes_from_latents(
 
 
 def _build_job_scheduler(loaded: LoadedPipeline, job: Job) -> Any:
-    return build_scheduler(
+    scheduler = build_scheduler(
         loaded.base_scheduler, job.scheduler, steps=job.num_inference_steps, seeds=[job.seed]
     )
+    start_late(scheduler, job)
+    return scheduler
 
 
-def _resume_by_sigma(scheduler: Any, source: LatentsSource, step: int) -> ResumePoint:
-    """Return the latents after `step` steps in a form that every scheduler can resume from."""
-    sigma = timestep_sigmas(scheduler)[step]
+def _resume_by_sigma(
+    scheduler: Any, source: LatentsSource, step: int, offset: int
+) -> ResumePoint:
+    """Return the latents after `step` steps in a form that every scheduler can resume from.
+
+    The first step of the run is `offset` in the scheduler's own count.
+    """
+    sigma = timestep_sigmas(scheduler)[offset + step]
     latents = torch.from_numpy(np.array(source.tensor(XT, step), np.float32))[None]
-    model_input = scale_model_input_at(scheduler, latents, step)[0].numpy()
+    model_input = scale_model_input_at(scheduler, latents, offset + step)[0].numpy()
     direction = None
     if step in source.steps(X0):
         # In variance-exploding latents, x = x_0 + sigma * direction.
@@ -149,7 +163,7 @@ def _resume_notes(job: Job, earlier_job: Job, source: LatentsSource, step: int) 
 
 def _nearest_step_note(loaded: LoadedPipeline, job: Job, point: ResumePoint) -> str:
     scheduler = _build_job_scheduler(loaded, job)
-    sigmas = timestep_sigmas(scheduler)
+    sigmas = timestep_sigmas(scheduler)[skipped_calls(scheduler, job) :]
     step = nearest_step(sigmas, point.sigma, pairs=steps_in_pairs(scheduler))
     return (
         f"{job.scheduler_label} resumes at its step {step + 1} of {len(sigmas)}, noise level "

@@ -8,19 +8,25 @@ from typing import Any
 
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.schedulers.describe import public_config, sigmas, timesteps
+from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.job import Job
 from sdcli.result import RunInfo
 
 
 def describe_runs(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[RunInfo]:
-    """Return one RunInfo per job. The scheduler must have its timesteps set."""
+    """Return one RunInfo per job. The scheduler must have its timesteps set.
+
+    A run from an image has only the timesteps that it runs, and begins with the latents themselves.
+    """
+    skipped = skipped_calls(scheduler, jobs[0])
+    levels = sigmas(scheduler)
     run = RunInfo(
         job=jobs[0],
-        timesteps=timesteps(scheduler),
-        sigmas=sigmas(scheduler),
+        timesteps=timesteps(scheduler)[skipped:],
+        sigmas=None if levels is None else levels[skipped:],
         scheduler_class=type(scheduler).__name__,
         scheduler_config=public_config(scheduler),
-        init_noise_sigma=float(scheduler.init_noise_sigma),
+        init_noise_sigma=1.0 if jobs[0].image else float(scheduler.init_noise_sigma),
         batch_size=len(jobs),
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component, loading_errors_as_corrupt_errors
+from sdcli.engine.loading.pipeline_classes import Mode, build_relative
 from sdcli.engine.loading.tokenizer import load_tokenizer
 from sdcli.engine.loading.vae import build_vae
 from sdcli.engine.runtime import devices, memory
@@ -58,6 +59,18 @@ class LoadedPipeline:
     memory: memory.MemoryModel
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
+    _relatives: dict[Mode, Any] = field(default_factory=dict)
+
+    def pipeline_for(self, mode: Mode) -> Any:
+        """Return the pipeline of a mode, built over the same components when it is first used."""
+        if mode not in self._relatives:
+            self._relatives[mode] = build_relative(self.pipeline, mode)
+        return self._relatives[mode]
+
+    @property
+    def latent_shape(self) -> tuple[int, int]:
+        """Return the channels of the latents, and the pixels of each of their cells."""
+        return self.pipeline.vae.config.latent_channels, self.pipeline.vae_scale_factor
 
 
 def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:

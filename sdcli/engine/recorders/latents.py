@@ -129,7 +129,8 @@ class LatentsRecorder:
             yield FINAL, latents
 
     def _on_scale_model_input(self, original: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
-        self._sigmas = self._sigmas or timestep_sigmas(self._scheduler)
+        # A run from an image has the last of the scheduler's steps.
+        self._sigmas = self._sigmas or timestep_sigmas(self._scheduler)[-self._last_step :]
         self._model_input = original(sample, *args, **kwargs)
         return self._model_input
 

@@ -99,6 +99,12 @@ def steps_in_pairs(scheduler: Any) -> bool:
     return bool(scheduler.order == 2)
 
 
+def lms_history(scheduler: Any) -> Sequence[torch.Tensor]:
+    """Return the outputs that an LMSDiscreteScheduler has kept of its last steps."""
+    history: Sequence[torch.Tensor] = scheduler.derivatives
+    return history
+
+
 def set_begin_index(scheduler: Any, step: int) -> None:
     """Make the scheduler count its steps from `step`; classes without a step counter ignore it."""
     if hasattr(scheduler, "set_begin_index"):

@@ -33,6 +33,10 @@ A1111_FIELDS = {name: info for name, info in REQUEST_FIELDS.items() if info.a111
 """Fields that A1111's text has under one key of its own."""
 
 
+_ALWAYS: Final = ("strength", "inpaint_padding")
+"""Fields that A1111 writes whatever their value, where they have an effect."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParametersText:
     """The parts of a text: prompts, settings, and text after the settings.
@@ -122,7 +126,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
     request, weights = record["request"], record["weights"]
     scheduler = record["scheduler"]
     sampler, schedule = a1111_names(scheduler["class"], scheduler["config"])
-    numbers = {info.a1111: _number(name, request.get(name)) for name, info in A1111_FIELDS.items()}
+    numbers = {info.a1111: _number(name, request) for name, info in A1111_FIELDS.items()}
     return [
         ("Steps", numbers.pop("Steps")),  # A1111 looks for it to find the line
         ("Sampler", sampler),
@@ -135,15 +139,17 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
         *((str(name), number) for name, number in numbers.items()),
+        ("Inpaint area", "Only masked" if request.get("inpaint_area") == "mask" else None),
         ("RNG", "CPU"),  # the noise is drawn on the CPU on every device
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),
     ]
 
 
-def _number(name: str, value: Any) -> object:
+def _number(name: str, request: Mapping[str, Any]) -> object:
     """The value of a field as A1111 writes it; None for one that changes nothing."""
     # A record of an earlier version lacks fields that were added since.
-    if value is None or value == A1111_FIELDS[name].resolved:
+    value = request.get(name)
+    if value is None or (value == A1111_FIELDS[name].resolved and name not in _ALWAYS):
         return None
     if name == "clip_skip":
         return value + 1  # A1111 counts the layer that is used, from the end

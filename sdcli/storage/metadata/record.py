@@ -15,6 +15,7 @@ from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
+from sdcli.storage.metadata.recorded_inputs import input_names, inputs_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,15 +31,16 @@ def make_record(
 
     "request" is valid for `GenerationRequest.from_dict`, with a value for every field. "job" is the
     id of the original job; that of a replayed image may differ, because its request is complete.
-    Models that are folders or files are recorded by name, or with `full_paths` by path.
+    Models that are folders or files, and input images, are recorded by name, or with `full_paths`
+    by path.
     """
     job = result.job
     return partial_record(result.run, versions, full_paths=full_paths) | {
         "weights": dict(result.weights),
         "events": [event if full_paths else _name_in(event, job.spec) for event in result.events],
         "pixels": {
-            "width": job.width,
-            "height": job.height,
+            "width": result.pixels.shape[1],
+            "height": result.pixels.shape[0],
             "sha256": pixels_sha256(result.pixels),
         },
     }
@@ -50,10 +52,13 @@ def partial_record(
     """Build the part of the record that is known before the first step."""
     job = run.job
     request = job.to_request(dtype=run.dtype).to_dict()
+    request = {name: value for name, value in request.items() if job.has_effect(name)}
+    request |= input_names(job, full_paths=full_paths)
     return {
         "schema": SCHEMA,
         "job": job.id,
         "request": name_models(request, full_path if full_paths else recorded_name),
+        **inputs_record(job),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),

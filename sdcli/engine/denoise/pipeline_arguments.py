@@ -1,0 +1,48 @@
+"""Build the arguments of a pipeline call that depend on its inputs: text, an image, a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sdcli.engine.loading.pipeline_classes import mode_of
+from sdcli.input_images import InputPixels
+from sdcli.job import Job
+
+
+def call_arguments(
+    jobs: Sequence[Job], noise: torch.Tensor, inputs: InputPixels | None
+) -> dict[str, Any]:
+    """Return the arguments that all jobs of a batch share, with one copy of the image for each.
+
+    `noise` is the initial noise of a run from text, which the other pipelines draw themselves.
+    """
+    job = jobs[0]
+    shared = {"num_inference_steps": job.num_inference_steps, "eta": job.eta}
+    size = {"height": job.height, "width": job.width}
+    if inputs is None:
+        return {**shared, **size, "guidance_rescale": job.guidance_rescale, "latents": noise}
+    # One copy for each: the pipelines sample every image's latents from its own generator.
+    copies = len(jobs)
+    images = np.repeat(inputs.image[None], copies, axis=0).astype(np.float32) / 255
+    from_image = {**shared, "strength": job.strength, "image": images}
+    if mode_of(job) == "image":
+        return from_image
+    assert inputs.mask is not None
+    mask = np.repeat(inputs.mask[None, ..., None], copies, axis=0).astype(np.float32)
+    tensors = ["latents", "mask", "masked_image_latents"]
+    return {
+        **from_image,
+        **size,
+        "mask_image": mask,
+        "callback_on_step_end_tensor_inputs": tensors,
+    }
+
+
+def resize_batch(tensor: torch.Tensor, images: int, *, guided: bool) -> torch.Tensor:
+    """Return a tensor of the pipeline's loop with one half for guidance, or without."""
+    half = tensor[:images]
+    return torch.cat([half, half]) if guided else half

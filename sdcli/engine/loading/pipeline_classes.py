@@ -1,0 +1,46 @@
+"""Choose the Diffusers pipeline of a job, and build it over the components that are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from diffusers import (
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+)
+
+from sdcli.job import Job
+
+Mode = Literal["text", "image", "inpaint"]
+"""The inputs of a run: a prompt, an image too, or a mask as well."""
+
+_CLASSES: Final[Mapping[tuple[Any, Mode], Any]] = {
+    (StableDiffusionPipeline, "text"): StableDiffusionPipeline,
+    (StableDiffusionPipeline, "image"): StableDiffusionImg2ImgPipeline,
+    (StableDiffusionPipeline, "inpaint"): StableDiffusionInpaintPipeline,
+}
+"""The pipeline of each mode, by the text-to-image pipeline of the model's family."""
+
+
+def mode_of(job: Job) -> Mode:
+    """Return the mode that a job runs in."""
+    if job.image is None:
+        return "text"
+    return "inpaint" if job.has_mask else "image"
+
+
+def build_relative(pipeline: Any, mode: Mode) -> Any:
+    """Return the pipeline of a mode over the components of a text-to-image pipeline.
+
+    They are shared, not copied, except for the scheduler, which each run sets anew.
+    """
+    cls = _CLASSES[type(pipeline), mode]
+    if cls is type(pipeline):
+        return pipeline
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    components = {**pipeline.components, "scheduler": scheduler}
+    relative = cls(**components, requires_safety_checker=False)
+    relative.set_progress_bar_config(disable=True)
+    return relative

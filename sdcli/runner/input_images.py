@@ -1,0 +1,37 @@
+"""Read the input images of jobs, and put the results back into them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sdcli.input_images import InputImage
+from sdcli.job import Job
+from sdcli.result import GenerationResult
+
+if TYPE_CHECKING:
+    from sdcli.engine import LoadedPipeline
+    from sdcli.storage.images.prepared_input import PreparedInput
+
+
+def read_image(path: str) -> InputImage:
+    """Read the hash and the size of an image file. Raises UsageError and CorruptError."""
+    from sdcli.storage.images.input_files import describe_input
+
+    return describe_input(path)
+
+
+def prepare_images(pipeline: LoadedPipeline, job: Job) -> PreparedInput | None:
+    """Prepare the image and mask of a job, None for one from text alone. Raises UsageError."""
+    if job.image is None:
+        return None
+    from sdcli.storage.images.prepared_input import prepare_input
+
+    _, cell = pipeline.latent_shape
+    return prepare_input(job, max(8, cell))
+
+
+def insert_result(prepared: PreparedInput, result: GenerationResult) -> GenerationResult:
+    """Return the result with the whole image around what was drawn, and notes about its input."""
+    pixels = prepared.insert(result.pixels, keep_unmasked=result.job.keep_unmasked)
+    return replace(result, pixels=pixels, events=(*prepared.notes, *result.events))

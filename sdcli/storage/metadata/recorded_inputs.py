@@ -1,0 +1,109 @@
+"""Name input images in records, and find them again by their hash or by their name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.errors import SdcliError, UsageError
+from sdcli.image_fields import INPUT_FIELDS
+from sdcli.inputs.paths import expand_user
+from sdcli.job import Job
+from sdcli.request import GenerationRequest
+from sdcli.storage.images.input_files import hash_file
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+_MAX_NEIGHBOURS: Final = 1000
+
+
+def input_names(job: Job, *, full_paths: bool) -> dict[str, str]:
+    """Return the names of the job's input images, or with `full_paths` their absolute paths."""
+    paths = {name: getattr(job, name) for name in INPUT_FIELDS}
+    return {
+        name: str(expand_user(path).absolute()) if full_paths else Path(path).name
+        for name, path in paths.items()
+        if path is not None
+    }
+
+
+def inputs_record(job: Job) -> dict[str, dict[str, str]]:
+    """Return the entry "inputs" of a record, with the SHA-256 of each file; {} without any."""
+    hashes = {
+        name: getattr(job, f"{name}_sha256")
+        for name in INPUT_FIELDS
+        if getattr(job, name) is not None
+    }
+    return {"inputs": hashes} if hashes else {}
+
+
+def locate_inputs(
+    request: GenerationRequest,
+    record: Mapping[str, Any],
+    folders: Sequence[Path],
+    warn: Callable[[str], None],
+) -> GenerationRequest:
+    """Return the request with the paths of its recorded input images on this machine.
+
+    What has the recorded hash comes first, in the `folders`, in their order; then what has the
+    name, with a warning. An image that is not the recorded one was chosen by the user, and stays.
+    Raises UsageError, which says what to look for.
+    """
+    recorded, hashes = record.get("request"), record.get("inputs")
+    located: dict[str, Any] = {}
+    for field in INPUT_FIELDS:
+        name = getattr(request, field)
+        if name is None or not isinstance(recorded, Mapping) or name != recorded.get(field):
+            continue
+        sha256 = str(hashes.get(field)) if isinstance(hashes, Mapping) else ""
+        path = _locate(name, sha256 if _SHA256.fullmatch(sha256) else None, folders)
+        if path is None:
+            raise _not_found_error(field, name, sha256)
+        if _hash(path) != sha256:
+            warn(f"{path} is not the recorded {field}: its SHA-256 was {sha256}")
+        located[field] = str(path)
+    return replace(request, **located)
+
+
+def _locate(name: str, sha256: str | None, folders: Sequence[Path]) -> Path | None:
+    named = [expand_user(name), *(folder / Path(name).name for folder in folders)]
+    named = [path for path in named if _is_file(path)]
+    if sha256:
+        for path in (*named, *_images_in(folders)):
+            if _hash(path) == sha256:
+                return path
+    return named[0] if named else None
+
+
+def _images_in(folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in dict.fromkeys(folders):
+        with suppress(OSError):
+            images = (path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+            yield from filter(_is_file, islice(images, _MAX_NEIGHBOURS))
+
+
+def _is_file(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def _hash(path: Path) -> str | None:
+    with suppress(OSError, SdcliError):
+        return hash_file(path)
+    return None
+
+
+def _not_found_error(field: str, name: str, sha256: str) -> UsageError:
+    known = f" (SHA-256 {sha256})" if sha256 else ""
+    return UsageError(
+        f"{field}: the record's input {name!r}{known} is not here",
+        code=f"usage.{field}",
+        hint=f"put it next to the image, or name its folder with --inputs DIR, or the file with "
+        f"--set {field}=FILE",
+    )

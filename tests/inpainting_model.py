@@ -21,9 +21,7 @@ def make_inpainting_model(folder: Path) -> Path:
     [weights] = (model / "unet").glob("*.safetensors")
     tensors = load_file(weights)
     old = tensors["conv_in.weight"]
-    new = torch.randn(
-        (old.shape[0], 5, *old.shape[2:]), generator=torch.Generator().manual_seed(0)
-    )
+    new = torch.randn((old.shape[0], 5, *old.shape[2:]), generator=torch.Generator().manual_seed(0))
     tensors["conv_in.weight"] = torch.cat([old, (0.01 * new).to(old.dtype)], dim=1)
     save_file(tensors, weights)
     index_file = model / "model_index.json"

@@ -46,7 +46,6 @@ _COMPVIS = "CompVis scripts"
 _SIZE_NOTE: Final = "width and height are one option, e.g. --size 512x768"
 _IN_QUOTES: Final = 'the prompt is an argument without an option: sdcli generate "a cat"'
 _LEAVE_OUT: Final = "leave it out"
-_NO_IMAGE: Final = "image-to-image is not supported: leave it out"
 _NO_LORA: Final = (
     "LoRA is not supported: merge it into the model with Diffusers (fuse_lora, save_pretrained), "
     "and use that folder as --model"
@@ -116,9 +115,17 @@ _OPTIONS: Final = (
          "--guidance-rescale"),
     _Row("--lora --loras --lora-paths --lora-scales --lora-weights --network-weights --am",
          f"{_KOHYA}, {_SDCPP}, {_MFLUX}", None, _NO_LORA),
-    _Row("--image --init-image --init-img --image-path --strength --denoise -I --i",
-         f"{_DIFFUSERS}, {_INVOKEAI}, {_SDCPP}, {_MFLUX}", None, _NO_IMAGE),
-    _Row("--denoising-strength --mask --mask-image", f"{_A1111}, {_DIFFUSERS}", None, _NO_IMAGE),
+    _Row("--init-image --init-img --image-path -I --i",
+         f"{_INVOKEAI}, {_SDCPP}, {_MFLUX}", "--image"),
+    _Row("--denoising-strength --denoise --image-strength", f"{_A1111}, {_COMFYUI}, {_MFLUX}",
+         "--strength"),
+    _Row("--mask-image", _DIFFUSERS, "--mask"),
+    _Row("--padding-mask-crop", _DIFFUSERS, "--inpaint-padding", "add --inpaint-area mask"),
+    _Row("--inpainting-fill --masked-content", _A1111, None,
+         "the masked area begins as it is: use --strength 1 to draw it anew"),
+    _Row("--inpaint-full-res", _A1111, "--inpaint-area", "--inpaint-area mask"),
+    _Row("--inpaint-full-res-padding", _A1111, "--inpaint-padding"),
+    _Row("--resize-mode", _A1111, "--resize"),
     _Row("--controlnet --control-net --control-image --cn", f"{_DIFFUSERS}, {_SDCPP}, {_KOHYA}",
          None, _NO_CONTROLNET),
     _Row("--ip-adapter --ip-adapter-image", f"{_DIFFUSERS}, {_SDCPP}", None,
@@ -147,7 +154,8 @@ _COMMANDS: Final = (
     _Row("txt2img text2img t2i text-to-image imagine create draw gen image dream run",
          f"{_A1111}, {_INVOKEAI}, {_DIFFUSERS}", "generate"),
     _Row("txt2imgs from-file prompts bulk", _A1111, "batch"),
-    _Row("img2img i2i image-to-image inpaint", f"{_A1111}, {_DIFFUSERS}", None, _NO_IMAGE),
+    _Row("img2img i2i image-to-image inpaint", f"{_A1111}, {_DIFFUSERS}", "generate",
+         "add --image FILE, and --mask FILE to inpaint"),
     _Row("upscale extras hires", f"{_A1111}, {_SDCPP}", None, _NO_UPSCALE),
     _Row("samplers sampler scheduler", _A1111, "schedulers list"),
     _Row("vaes sd-vae", _A1111, "vae list"),

@@ -47,6 +47,7 @@ def replay(
     set_: Set = None,
     check: Check = False,
     model: Model = None,
+    inputs: flags.Inputs = None,
     out: CheckedOut = None,
     force: flags.Force = False,
     json: flags.Json = False,
@@ -64,9 +65,11 @@ def replay(
       sdcli replay outputs/*.png --check --json
       sdcli replay outputs/0001-a-cat-7.png --set steps=40 --set scheduler="Euler a" -o cat.png
     """
+    from sdcli.terminal.console import Console
     from sdcli.workflows import replay as replays
 
-    recorded = replays.read_images(images, set_ or [], model)
+    console = Console(verbosity=parse_verbosity(quiet, verbose))
+    recorded = replays.read_images(images, set_ or [], model, inputs=inputs, warn=console.warn)
     if check:
         return _verify_images(recorded, out, force, json)
     from sdcli.runner.deliver import run

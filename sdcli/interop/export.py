@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
+from sdcli.image_fields import IMAGE_FIELDS
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 from sdcli.interop.scheduler_names import nearest_scheduler
 from sdcli.prompts import sweep
@@ -82,6 +83,8 @@ def _orphaned_fields(fields: Mapping[str, Any]) -> list[str]:
     if "eta" in fields and not (sampler and sampler.takes_eta):
         # A1111 uses the same name for a setting of ancestral samplers.
         orphans.append("eta")
+    # Other programs do not say from which image a picture was made.
+    orphans += [name for name in fields if name in IMAGE_FIELDS]
     return orphans
 
 
@@ -113,7 +116,9 @@ def to_command(request: Mapping[str, Any]) -> str:
     for name, value in values.items():
         flag = SIZE_INFO.flag if name == "size" else REQUEST_FIELDS[name].flag
         # With "=" a value may begin with a dash.
-        words += [flag] if value is True else [f"{flag}={value}"]
+        if value is False:
+            flag = str(REQUEST_FIELDS[name].off_flag)
+        words += [flag] if isinstance(value, bool) else [f"{flag}={value}"]
     words += ["--", prompt] if prompt.startswith("-") else [prompt]
     return " ".join(map(_quote, words))
 

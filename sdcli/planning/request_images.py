@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.errors import SdcliError, UsageError
+from sdcli.errors import CorruptError, UsageError
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, Margins, steps_run
 from sdcli.input_images import InputImage, InputReader
 from sdcli.job import Job
@@ -55,11 +55,12 @@ def read_images(
 def _read(request: GenerationRequest, name: str, read: InputReader) -> InputImage:
     try:
         return read(getattr(request, name))
-    except SdcliError as error:
-        # The code names the field, so that the error is found in a prompt file.
-        code = f"usage.{name}" if isinstance(error, UsageError) else error.code
+    except (UsageError, CorruptError) as error:
         message = f"{describe_field(name)}: {error.message}"
-        raise type(error)(message, code=code, hint=error.hint) from error
+        if isinstance(error, UsageError):
+            # The code names the field, so that the error is found in a prompt file.
+            raise UsageError(message, code=f"usage.{name}", hint=error.hint) from error
+        raise CorruptError(message, code=error.code, hint=error.hint) from error
 
 
 def _whole_size(request: GenerationRequest, image: InputImage, grid: int) -> tuple[int, int]:

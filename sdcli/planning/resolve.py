@@ -210,7 +210,8 @@ def _guidance_interval_faults(job: Job, scheduler: ResolvedScheduler) -> Iterato
     steps = job.denoising_steps
     calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
     first, end = job.guidance_from * calls, job.guidance_to * calls
-    if not any(first <= call < end for call in range(calls)):
+    # Without a step at all, the strength of the input image is at fault.
+    if steps and not any(first <= call < end for call in range(calls)):
         yield UsageError(
             f"guidance_from: no step lies between {job.guidance_from:g} and {job.guidance_to:g} "
             "of the run",

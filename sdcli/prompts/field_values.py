@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from sdcli.errors import SdcliError, UsageError
+from sdcli.inputs.paths import expand_user
 from sdcli.prompts import sweep
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
@@ -57,7 +59,8 @@ def _read_values(entry: PromptEntry) -> EntryValues:
                 continue
             shared = name not in OWN_VALUES and isinstance(value, str | int | float)
             parse = _parse_shared if shared else _parse_value
-            axes[name] = parse(name, value, entry.is_text)
+            values = parse(name, value, entry.is_text)
+            axes[name] = _beside(entry, values) if _is_path(name) else values
         except UsageError as error:
             faults.append(
                 located_error(
@@ -76,6 +79,23 @@ def _parse_value(name: str, value: object, is_text: bool) -> Sequence[object]:
     if is_text and isinstance(value, str):
         return sweep.parse_values(name, value)
     return sweep.values_from_data(name, value)
+
+
+def _is_path(name: str) -> bool:
+    return name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
+
+
+def _beside(entry: PromptEntry, values: Sequence[object]) -> Sequence[object]:
+    """Return paths relative to the folder of the entry's file; those on stdin stay as they are."""
+    file = expand_user(entry.location.file)
+    if not file.is_file():
+        return values
+    return [_join(file.parent, value) if isinstance(value, str) else value for value in values]
+
+
+def _join(folder: Path, value: str) -> str:
+    # "~" is expanded later, and an absolute path replaces the folder.
+    return value if value.startswith("~") else str(folder / value)
 
 
 # With the types of the arguments: 1 and True are equal.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import DifferentError, ExitCode, ModelError, SdcliError, UsageError, quoted
+from sdcli.inputs.paths import expand_user
 from sdcli.latents import LatentsSelection, is_resumed_event
 from sdcli.prompts.fields import SIZE, canonical_field, parse_text
 from sdcli.prompts.sources import IterableSource
@@ -37,22 +38,31 @@ class RecordedImage:
 
 
 def read_images(
-    paths: Sequence[str], overrides: Sequence[str], model: str | None = None
+    paths: Sequence[str],
+    overrides: Sequence[str],
+    model: str | None = None,
+    *,
+    inputs: str | None = None,
+    warn: Callable[[str], None] = lambda warning: None,
 ) -> list[RecordedImage]:
     """Read images and their requests, changed by overrides such as "steps=40".
 
     Models are looked for on this machine by the recorded hash or name, unless `model` or an
-    override names one. Raises ModelError for one that is not here,
+    override names one; input images in the folder `inputs`, next to each image, and in the current
+    folder. `warn` is called for an input that has changed. Raises ModelError for a model that is
+    not here,
     UsageError for an image without a record of sdcli, or one whose first steps came from
     another run; CorruptError for a record that cannot be read.
     """
     changes = parse_overrides(overrides)
     if model is not None:
         changes["model"] = model
-    return [_read_image(Path(path), changes) for path in paths]
+    return [_read_image(Path(path), changes, inputs, warn) for path in paths]
 
 
-def _read_image(path: Path, changes: Mapping[str, Any]) -> RecordedImage:
+def _read_image(
+    path: Path, changes: Mapping[str, Any], inputs: str | None, warn: Callable[[str], None]
+) -> RecordedImage:
     from sdcli.storage.images.codec import read_image_info
     from sdcli.storage.metadata.record import record_request
 
@@ -70,7 +80,8 @@ def _read_image(path: Path, changes: Mapping[str, Any]) -> RecordedImage:
             )
     recorded = record_request(record, path).to_dict()
     request = GenerationRequest.from_dict({**recorded, **changes})
-    return RecordedImage(path=path, document=document, request=_locate(request, record, path))
+    request = locate_inputs(_locate(request, record, path), record, path, inputs, warn)
+    return RecordedImage(path=path, document=document, request=request)
 
 
 def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -> GenerationRequest:
@@ -80,6 +91,29 @@ def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
     return replace(request, spec=spec)
+
+
+def locate_inputs(
+    request: GenerationRequest,
+    record: Mapping[str, Any],
+    path: Path,
+    inputs: str | None,
+    warn: Callable[[str], None],
+) -> GenerationRequest:
+    """Return the request of the file at `path` with the paths of its input images here.
+
+    Raises UsageError for one that is not here.
+    """
+    if request.image is None:
+        return request
+    from sdcli.storage.metadata import recorded_inputs
+
+    folders = [expand_user(inputs)] if inputs else []
+    folders += [path.parent, Path()]
+    try:
+        return recorded_inputs.locate_inputs(request, record, folders, warn)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
 
 
 def _no_record_error(path: Path, parameters: str | None) -> UsageError:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.request import GenerationRequest
+from sdcli.workflows.replay import locate_inputs
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
 
 
-def locate_request(file: LatentsFile) -> GenerationRequest:
-    """Return the recorded request with the paths of its models on this machine."""
+def locate_request(
+    file: LatentsFile, inputs: str | None, warn: Callable[[str], None]
+) -> GenerationRequest:
+    """Return the recorded request with the paths of its models and input images on this machine.
+
+    The images are looked for in the folder `inputs`, next to the file, and in the current folder;
+    `warn` is called for one that has changed.
+    """
     request = file.request
     spec = locate_recorded(request.spec, file.origin, file.path.parent)
-    return replace(request, spec=spec)
+    request = replace(request, spec=spec)
+    return locate_inputs(request, file.origin, file.path, inputs, warn)
 
 
 def resumed_request(

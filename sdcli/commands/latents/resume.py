@@ -72,6 +72,7 @@ def resume(
     changes: Changes,
     output: OutputFlags,
     latents: LatentsFlags,
+    inputs: flags.Inputs = None,
     sidecar: flags.Sidecar = False,
     json: flags.Json = False,
     messages: MessageFlags,
@@ -95,7 +96,8 @@ def resume(
     from sdcli.workflows.resume_latents import branch_warning, locate_request, resumed_request
 
     recorded = read_latents_file(file)
-    origin = locate_request(recorded)
+    console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
+    origin = locate_request(recorded, inputs, console.warn)
     request = resumed_request(origin, changes.request_fields(), changes.spec_fields())
     run_options = RunOptions(
         out=output.out,
@@ -107,6 +109,6 @@ def resume(
         verbosity=parse_verbosity(messages.quiet, messages.verbose),
     )
     if warning := branch_warning(recorded, from_step):
-        Console(verbosity=run_options.verbosity).warn(warning)
+        console.warn(warning)
     start = ResumeSource(latents=recorded, request=origin, step=from_step)
     return run(IterableSource([request]), run_options, resume=start)

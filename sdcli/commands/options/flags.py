@@ -50,3 +50,13 @@ BatchSize = Annotated[
         metavar="N|auto",
     ),
 ]
+Inputs = Annotated[
+    str | None,
+    typer.Option(
+        "--inputs",
+        metavar="DIR",
+        help="Folder of the images that were given as --image and --mask. Default: next to the "
+        "image, then the current folder.",
+        show_default=False,
+    ),
+]

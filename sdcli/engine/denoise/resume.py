@@ -91,7 +91,8 @@ def _check_shape(loaded: LoadedPipeline, earlier_job: Job, source: LatentsSource
 
 def _trajectory_key(job: Job) -> tuple[object, ...]:
     """Return the settings that must be equal for one run to continue another exactly."""
-    image = tuple(getattr(job, f.name) for f in fields(ImageJobFields) if f.name not in INPUT_FIELDS)
+    names = (f.name for f in fields(ImageJobFields) if f.name not in INPUT_FIELDS)
+    image = tuple(getattr(job, name) for name in names)
     return job.scheduler, job.num_inference_steps, job.eta, job.seed, image
 
 
@@ -126,9 +127,7 @@ def _build_job_scheduler(loaded: LoadedPipeline, job: Job) -> Any:
     return scheduler
 
 
-def _resume_by_sigma(
-    scheduler: Any, source: LatentsSource, step: int, offset: int
-) -> ResumePoint:
+def _resume_by_sigma(scheduler: Any, source: LatentsSource, step: int, offset: int) -> ResumePoint:
     """Return the latents after `step` steps in a form that every scheduler can resume from.
 
     The first step of the run is `offset` in the scheduler's own count.

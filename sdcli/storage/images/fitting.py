@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+
 def fit(
     pixels: NDArray[np.uint8], width: int, height: int, mode: str, cell: int
 ) -> NDArray[np.uint8]:

@@ -55,7 +55,9 @@ def area_around(mask: NDArray[np.uint8], padding: int, width: int, height: int) 
     It is as large as the proportions need, and lies within the mask; in a mask of very different
     proportions, its own are as near as they can be. The mask must not be black all over.
     """
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    import numpy as np
+
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     left, right = int(columns[0]) - padding, int(columns[-1]) + 1 + padding
     top, bottom = int(rows[0]) - padding, int(rows[-1]) + 1 + padding
     full_height, full_width = mask.shape

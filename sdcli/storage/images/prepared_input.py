@@ -104,9 +104,7 @@ def _whole(
     )
 
 
-def _read_mask_for(
-    job: Job, image: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], list[str]]:
+def _read_mask_for(job: Job, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[str]]:
     """The mask of a job at the size of its image; black where only margins are repainted."""
     import numpy as np
 

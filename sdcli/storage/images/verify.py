@@ -12,6 +12,7 @@ from sdcli.result import GenerationResult
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.opening import open_image
 from sdcli.storage.metadata.record import pixels_sha256
+from sdcli.storage.metadata.recorded_inputs import inputs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,11 +63,12 @@ def environment_changes(
         "batch_size": result.run.batch_size,
         **{f"version of {name}": value for name, value in versions.items()},
         **{f"weights of {name}": value for name, value in result.weights.items()},
+        **{f"input {name}": value for name, value in inputs_of(result.job).items()},
     }
     recorded: dict[str, Any] = {
         name: record.get(name) for name in ("device", "dtype", "batch_size")
     }
-    for prefix, key in (("version of", "versions"), ("weights of", "weights")):
+    for prefix, key in (("version of", "versions"), ("weights of", "weights"), ("input", "inputs")):
         values = record.get(key)
         entries = values.items() if isinstance(values, Mapping) else ()
         recorded |= {f"{prefix} {name}": value for name, value in entries}

@@ -15,7 +15,7 @@ from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
-from sdcli.storage.metadata.recorded_inputs import input_names, inputs_record
+from sdcli.storage.metadata.recorded_inputs import input_names, inputs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,7 +58,7 @@ def partial_record(
         "schema": SCHEMA,
         "job": job.id,
         "request": name_models(request, full_path if full_paths else recorded_name),
-        **inputs_record(job),
+        **({"inputs": inputs_of(job)} if job.image else {}),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),

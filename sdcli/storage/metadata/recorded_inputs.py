@@ -32,14 +32,13 @@ def input_names(job: Job, *, full_paths: bool) -> dict[str, str]:
     }
 
 
-def inputs_record(job: Job) -> dict[str, dict[str, str]]:
-    """Return the entry "inputs" of a record, with the SHA-256 of each file; {} without any."""
-    hashes = {
+def inputs_of(job: Job) -> dict[str, str]:
+    """Return the SHA-256 of each input image of a job, by the name of its field."""
+    return {
         name: getattr(job, f"{name}_sha256")
         for name in INPUT_FIELDS
         if getattr(job, name) is not None
     }
-    return {"inputs": hashes} if hashes else {}
 
 
 def locate_inputs(
@@ -65,7 +64,7 @@ def locate_inputs(
         if path is None:
             raise _not_found_error(field, name, sha256)
         if _hash(path) != sha256:
-            warn(f"{path} is not the recorded {field}: its SHA-256 was {sha256}")
+            warn(f"{path} has changed: the recorded {field} has SHA-256 {sha256}")
         located[field] = str(path)
     return replace(request, **located)
 

@@ -68,11 +68,13 @@ class _ReplayOutputs:
             return (torch.zeros_like(sample),)
         return original(sample, *args, **kwargs)
 
-    def step(self, original: Any, model_output: Any, *args: Any, **kwargs: Any) -> Any:
+    def step(
+        self, original: Any, model_output: Any, timestep: Any, sample: Any, **kwargs: Any
+    ) -> Any:
         if self._steps < len(self._outputs):
-            model_output = self._outputs[self._steps]
+            model_output = match_layout(self._outputs[self._steps], sample)
         self._steps += 1
-        return original(model_output, *args, **kwargs)
+        return original(model_output, timestep, sample, **kwargs)
 
 
 class _SkipToStep:
@@ -108,13 +110,15 @@ class _SkipToStep:
             return sample
         return original(sample, *args, **kwargs)
 
-    def step(self, original: Any, model_output: Any, *args: Any, **kwargs: Any) -> Any:
+    def step(
+        self, original: Any, model_output: Any, timestep: Any, sample: Any, **kwargs: Any
+    ) -> Any:
         self._steps += 1
         if self._steps > self._first:
-            return original(model_output, *args, **kwargs)
+            return original(model_output, timestep, sample, **kwargs)
         if self._steps == self._first:
             set_begin_index(self._scheduler, self._offset + self._first)
-        return (self._latents,)
+        return (match_layout(self._latents, sample),)
 
 
 def _latents_at_nearest_step(
@@ -171,6 +175,15 @@ def _move_to_sigma(start: ResumePoint, sigma: float, template: torch.Tensor) -> 
     exploding = latents * math.hypot(1, start.sigma)
     moved = exploding + (sigma - start.sigma) * _to_tensor(start.direction, template)
     return moved / math.hypot(1, sigma)
+
+
+def match_layout(tensor: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
+    """Return a copy of the tensor in the memory order of another one of its shape.
+
+    Latents that a VAE has encoded may be in channels-last order, in which the UNet rounds
+    differently.
+    """
+    return torch.empty_like(template, dtype=tensor.dtype).copy_(tensor)
 
 
 def _to_tensor(array: NDArray[Any] | None, template: torch.Tensor) -> torch.Tensor:

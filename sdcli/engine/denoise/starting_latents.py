@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.denoise.injection import match_layout
 from sdcli.engine.recorders.patching import patch_method
 
 
@@ -25,7 +26,7 @@ def starting_latents(
         prepared = original(*args, **kwargs)
         # The inpainting pipeline also returns the noise and the latents of the image.
         latents, *rest = prepared if isinstance(prepared, tuple) else (prepared,)
-        latents = latents if replacement is None else replacement
+        latents = latents if replacement is None else match_layout(replacement, latents)
         observe(latents)
         return (latents, *rest) if rest else latents
 

@@ -59,10 +59,12 @@ class LoadedPipeline:
     memory: memory.MemoryModel
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
-    _relatives: dict[Mode, Any] = field(default_factory=dict)
+    _relatives: dict[Mode, Any] = field(init=False, default_factory=dict)
 
     def pipeline_for(self, mode: Mode) -> Any:
         """Return the pipeline of a mode, built over the same components when it is first used."""
+        if mode == "text":
+            return self.pipeline
         if mode not in self._relatives:
             self._relatives[mode] = build_relative(self.pipeline, mode)
         return self._relatives[mode]

@@ -17,11 +17,10 @@ Mode = Literal["text", "image", "inpaint"]
 """The inputs of a run: a prompt, an image too, or a mask as well."""
 
 _CLASSES: Final[Mapping[tuple[Any, Mode], Any]] = {
-    (StableDiffusionPipeline, "text"): StableDiffusionPipeline,
     (StableDiffusionPipeline, "image"): StableDiffusionImg2ImgPipeline,
     (StableDiffusionPipeline, "inpaint"): StableDiffusionInpaintPipeline,
 }
-"""The pipeline of each mode, by the text-to-image pipeline of the model's family."""
+"""The pipeline of each further mode, by the text-to-image pipeline of the model's family."""
 
 
 def mode_of(job: Job) -> Mode:
@@ -32,13 +31,11 @@ def mode_of(job: Job) -> Mode:
 
 
 def build_relative(pipeline: Any, mode: Mode) -> Any:
-    """Return the pipeline of a mode over the components of a text-to-image pipeline.
+    """Return the pipeline of a mode but "text" over the components of a text-to-image pipeline.
 
     They are shared, not copied, except for the scheduler, which each run sets anew.
     """
     cls = _CLASSES[type(pipeline), mode]
-    if cls is type(pipeline):
-        return pipeline
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     components = {**pipeline.components, "scheduler": scheduler}
     relative = cls(**components, requires_safety_checker=False)

@@ -19,7 +19,7 @@ from sdcli.planning.validation import RequestValidator
 from sdcli.prompts.entry import PromptEntry, SourceLocation
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.field_values import PROMPT, separate_size
-from sdcli.prompts.fields import NAMES, canonical_field
+from sdcli.prompts.fields import NAMES, canonical_field, field_type
 from sdcli.prompts.sweep import PromptReplacement, values_from_data
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
@@ -50,6 +50,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "profile": "sdcli.toml is only read by the command line; leave it out",
 }
 """Arguments of Diffusers and options of the command line that Python does not have."""
+
+
+_EXACT: Final = 2**53
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +188,25 @@ def unknown_argument(function: str, name: str, own: Iterable[str]) -> UsageError
     )
 
 
+def field_value(name: str, value: Any) -> Any:
+    """Return the value of a field as JSON has it; 3 becomes 3.0 where the command line has that."""
+    value = plain_value(value)
+    try:
+        is_fraction = field_type(canonical_field(name)) == "float"
+    except UsageError:  # an unknown field, of which the caller tells
+        return value
+    items = value if isinstance(value, list) else [value]
+    # The record and the job's id have the number as it was given.
+    if is_fraction:
+        items = [float(item) if _is_plain_int(item) else item for item in items]
+    return items if isinstance(value, list) else items[0]
+
+
+def _is_plain_int(value: object) -> bool:
+    """Whether a value is a whole number that a float holds exactly."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _EXACT
+
+
 def plain_value(value: Any) -> Any:
     """Return a value as JSON has it: of numpy's numbers, paths, ranges, tuples and torch.dtype."""
     if isinstance(value, os.PathLike):
@@ -214,7 +236,7 @@ def _axes(function: str, own: Iterable[str], settings: Mapping[str, object]) -> 
         if field in axes:
             raise UsageError(f"{field} is set twice, under two names", code="usage.argument")
         if value is not None:
-            axes[field] = values_from_data(field, plain_value(value))
+            axes[field] = values_from_data(field, field_value(field, value))
     return separate_size(axes)
 
 
@@ -222,7 +244,7 @@ def _entry(prompt: Prompt, place: str) -> PromptEntry:
     if isinstance(prompt, str):
         fields: Mapping[str, object] = {PROMPT: prompt}
     elif isinstance(prompt, Mapping):
-        fields = {str(name): plain_value(value) for name, value in prompt.items()}
+        fields = {str(name): field_value(str(name), value) for name, value in prompt.items()}
     else:
         message = f"{place or 'prompts'}: a prompt is text, a dict or a GenerationRequest"
         hint = f"this is a {type(prompt).__name__}"

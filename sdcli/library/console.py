@@ -14,7 +14,7 @@ from sdcli.library.error_messages import python_terms
 from sdcli.library.result import GenerationResult
 from sdcli.result import SavedImage, StepEvent
 from sdcli.terminal.console import Console
-from sdcli.terminal.tqdm_progress import TqdmProgress, is_interactive
+from sdcli.terminal.tqdm_progress import TqdmProgress, import_tqdm, is_interactive, is_notebook
 
 if TYPE_CHECKING:
     from sdcli.terminal.progress import ProgressBar
@@ -33,6 +33,8 @@ class PythonConsole(Console):
         self.errors: list[SdcliError] = []
         self._shows_bar = is_interactive() if progress is None else progress
         self._is_forced = bool(progress)
+        if is_notebook():
+            import_tqdm()
 
     def warn(self, text: str) -> None:
         """Issue a SdcliWarning."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
-from sdcli.errors import SdcliError, UsageErrors
+from sdcli.errors import SdcliError, UsageError, UsageErrors
 from sdcli.field_metadata import FieldInfo, field_infos, field_types
 from sdcli.pipeline_spec import DTYPES
 from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO
@@ -47,10 +47,13 @@ def python_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
         try:
             return function(*args, **kwargs)
         except SdcliError as error:
-            several = error.several if isinstance(error, UsageErrors) else ()
-            only = several[0] if len(several) == 1 else error
-            rewrite_error(only, kwargs)
-            raise only from None
+            rewrite_error(error, kwargs)
+            if isinstance(error, UsageErrors) and len(error.several) == 1:
+                raise error.several[0] from None
+            if isinstance(error, UsageError):
+                # The lines of sdcli that found a mistake of the caller are of no use to them.
+                raise error.with_traceback(None) from None
+            raise
 
     return wrapper
 
@@ -61,16 +64,20 @@ def rewrite_error(error: SdcliError, written: Container[str] = ()) -> None:
     Python prints the notes of an exception below its message. `written` are the names of the
     arguments that the caller used.
     """
-    for each in (error, *(error.several if isinstance(error, UsageErrors) else ())):
+    for each in (*(error.several if isinstance(error, UsageErrors) else ()), error):
         each.message = python_terms(each.message, written)
         each.args = (each.message,)
         each.hint = each.hint and python_terms(each.hint, written)
-    # An error that a model's loading left behind is raised by every later call.
+        _add_notes(each)
+
+
+def _add_notes(error: SdcliError) -> None:
+    # An error that loading a model left behind is raised by every later call.
     if hasattr(error, "__notes__"):
         return
     several = error.several if isinstance(error, UsageErrors) else ()
-    for line in (each.message for each in several if len(several) > 1):
-        error.add_note(f"- {line}")
+    for each in several if len(several) > 1 else ():
+        error.add_note(f"- {each.message}" + (f" ({each.hint})" if each.hint else ""))
     if error.hint:
         error.add_note(f"hint: {error.hint}")
 

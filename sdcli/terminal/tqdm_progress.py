@@ -27,6 +27,7 @@ class TqdmProgress(ProgressBar):
         super().__init__(jobs, None)
         self._total = jobs
         self._appears = time.monotonic() + delay
+        self._started: float | None = None
         self._finished = 0
         self._bar: Any = None
         # Images are counted by the thread that saves them.
@@ -58,18 +59,19 @@ class TqdmProgress(ProgressBar):
                 self._bar = None
 
     def _update(self, completed: float, step: str) -> None:
+        # Loading a model is no part of the time per image.
+        self._started = self._started or time.time()
         if time.monotonic() < self._appears:
             return
         with self._bar_lock:
+            total = "" if self._total is None else f"/{self._total}"
+            words = ", ".join(filter(None, (f"{self._finished}{total} images", step)))
             if self._bar is None:
-                self._bar = _open_bar(self._total)
-            of_total = "" if self._total is None else f"/{self._total}"
+                self._bar = _open_bar(self._total, words)
+                self._bar.start_t = self._started
             # The images of a batch are counted after its last step: the bar never moves back.
             self._bar.n = max(self._bar.n, completed)
-            number = min(int(self._bar.n) + 1, self._total or self._finished + 1)
-            words = (f"image {number}{of_total}", step)
-            self._bar.set_description_str(", ".join(filter(None, words)), refresh=False)
-            self._bar.refresh()
+            self._bar.set_description_str(words)
 
 
 def is_interactive() -> bool:
@@ -84,11 +86,18 @@ def is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _open_bar(total: int | None) -> Any:
+def import_tqdm() -> Any:
+    """Import tqdm without its warning in notebooks that lack ipywidgets, where its bar is text.
+
+    Diffusers imports it, too: the warning is about the first import of a process.
+    """
     with warnings.catch_warnings():
-        # tqdm warns in notebooks without ipywidgets, where its bar is text.
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
 
-        options = {"bar_format": _FORMAT} if total is not None else {}
-        return tqdm(total=total, leave=False, mininterval=0, dynamic_ncols=True, **options)
+        return tqdm
+
+
+def _open_bar(total: int | None, words: str) -> Any:
+    options = {} if total is None else {"bar_format": _FORMAT}
+    return import_tqdm()(total=total, desc=words, leave=False, dynamic_ncols=True, **options)

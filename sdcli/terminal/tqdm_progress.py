@@ -27,7 +27,7 @@ class TqdmProgress(ProgressBar):
         super().__init__(jobs, None)
         self._total = jobs
         self._appears = time.monotonic() + delay
-        self._started: float | None = None
+        self._first_step: float | None = None
         self._finished = 0
         self._bar: Any = None
         # Images are counted by the thread that saves them.
@@ -60,7 +60,7 @@ class TqdmProgress(ProgressBar):
 
     def _update(self, completed: float, step: str) -> None:
         # Loading a model is no part of the time per image.
-        self._started = self._started or time.time()
+        self._first_step = self._first_step or time.time()
         if time.monotonic() < self._appears:
             return
         with self._bar_lock:
@@ -68,7 +68,7 @@ class TqdmProgress(ProgressBar):
             words = ", ".join(filter(None, (f"{self._finished}{total} images", step)))
             if self._bar is None:
                 self._bar = _open_bar(self._total, words)
-                self._bar.start_t = self._started
+                self._bar.start_t = self._first_step
             # The images of a batch are counted after its last step: the bar never moves back.
             self._bar.n = max(self._bar.n, completed)
             self._bar.set_description_str(words)

@@ -71,7 +71,7 @@ def test_invalid_entries_are_all_named_before_anything_is_made() -> None:
     ran = sdcli.batch(rows, **QUICK, keep_going=True)
     assert counts(ran) == (1, 0, 0)
     assert str(ran.errors[0]) == "prompts[0]: steps: 0 is not between 1 and 1000"
-    assert len(ran.errors) == 2
+    assert len(ran.errors) == 3
     Path("bad.csv").write_text("prompt,steps\na cat,0\n")
     with pytest.raises(SdcliError, match=r"^bad\.csv:2:7: steps: 0 is not") as one:
         sdcli.batch("bad.csv")

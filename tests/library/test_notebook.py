@@ -24,7 +24,7 @@ CELLS = {
     "bar": 'len(sdcli.generate(["a cat", "a dog"], steps=2, size="64x64", progress=True))',
     "batch": 'sdcli.batch(["a cat", "a dog"], steps=1, size="64x64", seed=1)',
     "names": "sdcli.schedulers('karras sde')[0]",
-    "completion": 'get_ipython().complete("sdcli.gen")[1]',
+    "completion": "c = get_ipython().Completer; c.use_jedi = False; c.complete('sdcli.gen')[1]",
     "warning": 'len(sdcli.generate("a flurb", steps=1, size="64x64"))',
     "mistake": 'sdcli.generate("a cat", stpes=3)',
 }

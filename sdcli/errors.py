@@ -27,6 +27,10 @@ class ExitCode(IntEnum):
     CLOSED_PIPE = 141
 
 
+class SdcliWarning(UserWarning):
+    """A warning of a Python program about what is probably a mistake, such as an unknown word."""
+
+
 class SdcliError(Exception):
     """Base of the errors that are reported to the user in one line.
 

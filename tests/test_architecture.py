@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = (
     {"cli"},
-    {"commands"},
+    {"commands", "library"},
     {"workflows", "server", "distributed", "bench"},
     {"runner"},
     {"terminal", "interop"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,6 +14,9 @@ from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.terminal.printing import print_document
 
 SCHEMA = "sdcli/help/1"
+_HELP_BLOCK = re.compile(
+    r"^(```text\n\$ sdcli ([a-z -]+) --help\n).*?^```\n", re.MULTILINE | re.DOTALL
+)
 
 Topics = Annotated[
     list[str] | None,
@@ -72,15 +76,33 @@ def _print_topic(context: typer.Context, words: list[str], json: bool) -> None:
     page = _page(words)
     if page is None and command is None:
         raise _unknown_topic_error(context, words)
-    texts = [text for text in (page, command) if text is not None]
-    text = "\n".join(texts)
     if json:
-        name = " ".join(words)
-        print_document({"schema": SCHEMA, "topic": name, "text": text}, json=True)
+        text = "\n".join(filter(None, (page, command)))
+        print_document({"schema": SCHEMA, "topic": " ".join(words), "text": text}, json=True)
         return
-    from sdcli.terminal.pager import show_text
+    from sdcli.terminal.pager import show_text, text_width
 
-    show_text(text)
+    if width := text_width():
+        page, command = _fit(context, page, command, width)
+    show_text("\n".join(filter(None, (page, command))))
+
+
+def _fit(
+    context: typer.Context, page: str | None, command: str | None, width: int
+) -> tuple[str | None, str | None]:
+    """Fit a page and the help of a command to a terminal."""
+    from sdcli.terminal.markdown_text import fit_lines, fit_markdown
+
+    def help_at_width(block: re.Match[str]) -> str:
+        # The help within a page is 80 columns wide.
+        text = _command_help(context, block[2].split())
+        return block[0] if text is None or width >= 80 else f"{block[1]}{text.rstrip()}\n```\n"
+
+    if page is not None:
+        page = "\n".join(fit_markdown(_HELP_BLOCK.sub(help_at_width, page), width)) + "\n"
+    if command is not None:
+        command = "\n".join(fit_lines(command.splitlines(), width)) + "\n"
+    return page, command
 
 
 def _topic_name(word: str) -> str:

@@ -63,7 +63,7 @@ def replay(
     Examples:
       sdcli replay outputs/0001-a-cat-7.png --check
       sdcli replay outputs/*.png --check --json
-      sdcli replay outputs/0001-a-cat-7.png --set steps=40 --set scheduler="Euler a" -o cat.png
+      sdcli replay cat.png --set steps=40 --set scheduler="Euler a" -o other.png
     """
     from sdcli.terminal.console import Console
     from sdcli.workflows import replay as replays

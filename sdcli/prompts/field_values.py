@@ -68,7 +68,7 @@ def _read_values(entry: PromptEntry) -> EntryValues:
                 )
             )
     try:
-        return _without_plain_size(axes), faults
+        return separate_size(axes), faults
     except UsageError as error:
         del axes[SIZE]
         place = entry.location_of(written_name(entry, (SIZE,)) or SIZE)
@@ -116,10 +116,10 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
             continue
         is_word = isinstance(value, str)
         axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)
-    return _without_plain_size(axes)
+    return separate_size(axes)
 
 
-def _without_plain_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
+def separate_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
     """Replace a single size by width and height, so that each can be overridden alone."""
     if SIZE not in axes:
         return dict(axes)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import ExitCode, SdcliError
 from sdcli.job import Job
@@ -24,6 +24,11 @@ from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
 from sdcli.runner.writer_thread import WriterThread
 
+if TYPE_CHECKING:
+    from sdcli.terminal.console import Console
+    from sdcli.terminal.progress import ProgressBar
+    from sdcli.terminal.reports import Report
+
 _DEFERRED_MESSAGE: Final = (
     "finishing the images in progress; press Ctrl-C again to stop immediately"
 )
@@ -36,22 +41,24 @@ def run(
     batch_size: int | None = 1,
     resume: ResumeSource | None = None,
     cache: PipelineCache = DEFAULT_CACHE,
+    console: Console | None = None,
+    report: Report | None = None,
 ) -> ExitCode:
     """Generate the requests as they arrive; save and report each image as soon as it is done.
 
-    A failed job does not stop the others. Returns PARTIAL when only some of the images were made,
-    otherwise the exit code of the first failure. Raises OutputError or UsageError before anything
-    is loaded when `options.out` cannot be written.
+    Messages and the report are printed unless a `console` and a `report` are given. A failed job
+    does not stop the others. Returns PARTIAL when only some of the images were made, otherwise the
+    exit code of the first failure. Raises OutputError or UsageError before anything is loaded when
+    `options.out` cannot be written.
     """
     from sdcli.terminal.console import Console
     from sdcli.terminal.reports import make_report
 
     start = time.monotonic()
     writer = ResultWriter(options)
-    console = Console(verbosity=options.verbosity)
-    report = make_report(options.report, console)
-    if writer.jobs:
-        writer.jobs.report_to(console.warn)
+    console = console or Console(verbosity=options.verbosity)
+    report = report or make_report(options.report, console)
+    writer.report_to(console.warn)
     in_terminal = options.preview is not None and options.preview.terminal
     with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
         results = ResultHandler(
@@ -61,9 +68,7 @@ def run(
             warn=console.warn,
             on_saved=RunDetails(console.note).add,
         )
-        sinks: list[LatentsSink] = [writer.latents]
-        if options.preview:
-            sinks.append(build_preview(options.preview, options, progress, console.warn))
+        sinks = _open_sinks(writer, options, progress, console)
         generate = partial(
             iter_results, source, batch_size=batch_size, sinks=sinks, resume=resume, cache=cache
         )
@@ -76,9 +81,17 @@ def run(
             writer.close()
     if options.journal:
         console.summary(results.summary())
-    seconds = round(time.monotonic() - start, 3)
-    report.close({**results.counts(), "exit_code": int(results.exit_code()), "seconds": seconds})
-    return results.exit_code()
+    code, seconds = results.exit_code(), round(time.monotonic() - start, 3)
+    report.close({**results.counts(), "exit_code": int(code), "seconds": seconds})
+    return code
+
+
+def _open_sinks(
+    writer: ResultWriter, options: RunOptions, progress: ProgressBar, console: Console
+) -> list[LatentsSink]:
+    if options.preview is None:
+        return [writer.latents]
+    return [writer.latents, build_preview(options.preview, options, progress, console.warn)]
 
 
 def _save_results(

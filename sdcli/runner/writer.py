@@ -36,7 +36,7 @@ class ResultWriter:
             force=options.force,
             archive=options.tar,
         )
-        _check_companions(self._destination, options)
+        check_companions(self._destination, options)
         self.latents = LatentsWriter(
             self._destination.folder,
             options.save_latents,
@@ -47,6 +47,11 @@ class ResultWriter:
         if options.journal and self._destination.kind in ("folder", "numbered"):
             shard = Shard.from_environment()
             self.jobs = JobStore(self._destination, rerun=options.rerun, shard=shard)
+
+    def report_to(self, warn: Callable[[str], None]) -> None:
+        """Report ignored lines of the journal, and later the processes to wait for, to `warn`."""
+        if self.jobs:
+            self.jobs.report_to(warn)
 
     def save(self, result: GenerationResult) -> tuple[SavedImage, str | None]:
         """Write the image with its sidecar and latents; returns also the path of the latents."""
@@ -116,7 +121,7 @@ class ResultWriter:
         return sidecar, self.latents.finish(image, force=force)
 
 
-def _check_companions(destination: Destination, options: RunOptions) -> None:
+def check_companions(destination: Destination, options: RunOptions) -> None:
     """Check before a long run that the files beside a single image do not exist yet."""
     from sdcli.storage import companions, files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 
 from sdcli.storage.text import one_line, printable
@@ -21,6 +22,11 @@ def show_text(text: str) -> None:
     import pydoc
 
     pydoc.pager("\n".join(lines) + "\n")
+
+
+def text_width() -> int | None:
+    """Return the columns that `show_text` has, None if stdout is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def highlight(text: str, words: str) -> str:

@@ -26,7 +26,7 @@ def animate(
     \b
     Examples:
       sdcli latents animate outputs/0001-a-cat-7.latents.safetensors
-      sdcli latents animate outputs/0001-a-cat-7.png --vae own --kind xt --fps 12 -o cat.webp
+      sdcli latents animate cat.png --vae own --kind xt --fps 12 -o cat.webp
     """
     from sdcli.storage.images import animation
     from sdcli.storage.latents.reader import read_latents_file

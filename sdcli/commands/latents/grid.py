@@ -31,7 +31,7 @@ def grid(
     \b
     Examples:
       sdcli latents grid outputs/0001-a-cat-7.latents.safetensors
-      sdcli latents grid outputs/0001-a-cat-7.png --vae own --steps 1,5,10,20 -o cat-grid.png
+      sdcli latents grid cat.png --vae own --steps 1,5,10,20 -o cat-grid.png
     """
     from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.writer import write_pixels

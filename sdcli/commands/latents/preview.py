@@ -24,7 +24,7 @@ def preview(
     \b
     Examples:
       sdcli latents preview outputs/0001-a-cat-7.latents.safetensors
-      sdcli latents preview outputs/0001-a-cat-7.png --steps 1,5,9 --kind x0 -o looks
+      sdcli latents preview cat.png --steps 1,5,9 --kind x0 -o looks
     """
     from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.writer import write_pixels

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sdcli.catalog.schedulers.sampler_table import SAMPLERS
+from sdcli.catalog.schedulers.sampler_search import find_samplers, sampler_notes
 from sdcli.catalog.schedulers.sampler_types import Sampler
 from sdcli.commands.options import flags
-from sdcli.errors import UsageError
 
 SCHEMA = "sdcli/schedulers/1"
 
@@ -36,13 +35,7 @@ def list_schedulers(words: Words = None, json: flags.Json = False) -> None:
       sdcli schedulers list distilled
       sdcli schedulers list dpmpp --json
     """
-    rows = [row for row in SAMPLERS if _matches(row, words or [])]
-    if not rows:
-        raise UsageError(
-            f"no scheduler matches all of: {' '.join(words or [])}",
-            code="scheduler.unknown",
-            hint="sdcli schedulers list",
-        )
+    rows = find_samplers(words or [])
     if json:
         from sdcli.terminal.json_output import print_json_line
 
@@ -73,21 +66,6 @@ def sampler_document(row: Sampler) -> dict[str, Any]:
     }
 
 
-def _matches(row: Sampler, words: list[str]) -> bool:
-    kind = "stochastic random" if row.stochastic else "deterministic"
-    own = (row.name, row.class_name, *row.aliases, *row.schedules, kind, _sampler_notes(row))
-    text = " ".join(own).lower()
-    return all(word.lower() in text for word in words)
-
-
-def _sampler_notes(row: Sampler) -> str:
-    """Facts that apply to few rows only."""
-    needs = f"needs {row.package}" if row.package else ""
-    most = f"at most {row.max_steps} steps" if row.max_steps < Sampler.max_steps else ""
-    least = f"at least {row.min_steps} steps" if row.min_steps > 1 else ""
-    return "; ".join(filter(None, (needs, least, most, row.note)))
-
-
 def _print_table(rows: list[Sampler]) -> None:
     from sdcli.terminal.output import print_lines
     from sdcli.terminal.tables import print_columns, wrap_text
@@ -112,7 +90,7 @@ def _print_table(rows: list[Sampler]) -> None:
     print_lines(["", "schedules"])
     for schedules, names in by_schedules.items():
         print_lines([*wrap_text(", ".join(schedules), 2), *wrap_text(", ".join(names), 4)])
-    notes = [f"{row.name}: {_sampler_notes(row)}" for row in rows if _sampler_notes(row)]
+    notes = [f"{row.name}: {sampler_notes(row)}" for row in rows if sampler_notes(row)]
     if notes:
         lines = [line for note in notes for line in wrap_text(note, 2, hanging=2)]
         print_lines(["", "notes", *lines])

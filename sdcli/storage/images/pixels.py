@@ -13,10 +13,17 @@ from sdcli.storage.images.pixel_limit import check_pixel_count
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.Image import Image
+    from PIL.Image import Image as Image
 
 _PAGES: Final = ("GIF", "TIFF", "PNG", "WEBP")
 """Formats whose further images are part of the picture, not previews as in a phone's JPEG."""
+
+
+def to_image(pixels: NDArray[np.uint8]) -> Image:
+    """Return pixels (height, width, 3) as an RGB image of Pillow."""
+    from PIL import Image
+
+    return Image.fromarray(pixels)
 
 
 def read_pixels(path: Path, *, grid: int = 1) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

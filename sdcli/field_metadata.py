@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final
 
 _KEY: Final = "sdcli"
@@ -54,7 +54,13 @@ def setting(default: Any = MISSING, *flags: str, **info: Any) -> Any:
 
 def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
     """The FieldInfo of every field that has one, by the field's name, in their order."""
-    return {f.name: f.metadata[_KEY] for cls in classes for f in fields(cls) if _KEY in f.metadata}
+    return {f.name: f.metadata[_KEY] for cls in classes for f in _own_first(cls) if _KEY in f.metadata}
+
+
+def _own_first(cls: type) -> list[Field[Any]]:
+    """The fields of a dataclass, those that it inherits last."""
+    own = cls.__dict__.get("__annotations__", {})
+    return sorted(fields(cls), key=lambda f: f.name not in own)
 
 
 def field_types(*classes: type) -> Mapping[str, str]:

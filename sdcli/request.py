@@ -11,13 +11,14 @@ from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, setting
 from sdcli.field_validation import check_number, check_text, label_of, value_error
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
 MAX_SEED: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationRequest:
+class GenerationRequest(XlSettings):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
     Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
@@ -179,6 +180,7 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         check_text("scheduler", self.scheduler, optional=True)
+        self.check_xl_values()
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
             raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
         for name, info in _NUMBERS.items():

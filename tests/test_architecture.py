@@ -29,7 +29,7 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
-    {"pipeline_spec"},
+    {"pipeline_spec", "xl_settings"},
     {"config"},
     {"catalog", "numerics", "run_flags", "shard", "field_validation"},
     {"inputs"},

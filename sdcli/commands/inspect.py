@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdcli.checkpoints.components import Component, read_components
-from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
+from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.paths import expand_user
@@ -220,7 +220,7 @@ def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
     from sdcli.checkpoints.hub import fetch_model
 
     folder = fetch_model(PipelineSpec(model=target, offline=True))
-    defaults, parts = read_defaults(folder), read_components(folder)
+    defaults, parts = describe_model(folder), read_components(folder)
     document = {
         "schema": "sdcli/model/1",
         "path": str(folder),

@@ -25,7 +25,7 @@ class JobTemplates:
     """Jobs by the settings of their requests and by model, at most 1024.
 
     Of the prompts and the seed, faults and settings depend on nothing but whether there is a
-    negative prompt.
+    negative prompt, and whether it is empty.
     """
 
     def __init__(self) -> None:
@@ -47,4 +47,6 @@ class JobTemplates:
 def _key(request: GenerationRequest, defaults: ModelDefaults) -> Hashable:
     settings = _SETTINGS(request)
     # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
-    return id(defaults), bool(request.negative_prompt), settings, tuple(map(type, settings))
+    negative = request.negative_prompt
+    kind = (negative is None, bool(negative))
+    return id(defaults), kind, settings, tuple(map(type, settings))

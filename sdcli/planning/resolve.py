@@ -13,6 +13,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.job_templates import JobTemplates
+from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 _TEMPLATES: Final = JobTemplates()
@@ -91,6 +92,7 @@ def _first_job(
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
     values["seed"] = request.seed or 0
+    values |= resolve_xl_settings(request, defaults)
     return Job(
         index=index,
         prompt=request.prompt,
@@ -132,6 +134,7 @@ def _find_faults(
     yield from _guidance_faults(job, defaults)
     yield from _guidance_interval_faults(job, scheduler)
     yield from _clip_skip_faults(job, defaults)
+    yield from xl_faults(job, scheduler, defaults)
 
 
 def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:

@@ -7,6 +7,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final
 
 _KEY: Final = "sdcli"
+_FIELDS: Final = "__dataclass_fields__"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +55,15 @@ def setting(default: Any = MISSING, *flags: str, **info: Any) -> Any:
 
 def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
     """The FieldInfo of every field that has one, by the field's name, in their order."""
-    return {f.name: f.metadata[_KEY] for cls in classes for f in _own_first(cls) if _KEY in f.metadata}
+    return {
+        f.name: f.metadata[_KEY] for cls in classes for f in _own_first(cls) if _KEY in f.metadata
+    }
 
 
 def _own_first(cls: type) -> list[Field[Any]]:
     """The fields of a dataclass, those that it inherits last."""
-    own = cls.__dict__.get("__annotations__", {})
-    return sorted(fields(cls), key=lambda f: f.name not in own)
+    inherited = {name for base in cls.__bases__ for name in getattr(base, _FIELDS, ())}
+    return sorted(fields(cls), key=lambda f: f.name in inherited)
 
 
 def field_types(*classes: type) -> Mapping[str, str]:

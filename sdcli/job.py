@@ -27,10 +27,10 @@ _ID_LENGTH: Final = 32
 class Job:
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
-    `empty_negative` tells that an empty negative prompt was given, by a model for which that
-    differs from none. `scheduler_label` is the scheduler's display name and resolves to it again. `fingerprint`
-    identifies the files of the model and the VAE, and is "" when they were not looked up.
-    `occurrence` counts equal jobs of one run from 0.
+    `empty_negative` tells that an empty negative prompt was given, to a model for which that
+    differs from none. `scheduler_label` is the scheduler's display name and resolves to it again.
+    `fingerprint` identifies the files of the models and the VAE, and is "" when they were not
+    looked up. `occurrence` counts equal jobs of one run from 0.
     """
 
     index: int
@@ -160,10 +160,4 @@ _OWN_FIELDS: Final = frozenset(
 )
 """Fields that may differ within a batch."""
 
-_BATCH_VALUES: Final = attrgetter(
-    *(
-        f.name
-        for f in fields(Job)
-        if f.name not in _OWN_FIELDS
-    )
-)
+_BATCH_VALUES: Final = attrgetter(*(f.name for f in fields(Job) if f.name not in _OWN_FIELDS))

@@ -22,8 +22,9 @@ class PipelineSpec:
     """What must be loaded. Equal specs share one pipeline.
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
-    small VAE); `vae` may also be a single file. `refiner` is a folder or a hub id. A `dtype` of None depends on the device.
-    `force_vae` allows a VAE whose latents are not the model's. Raises UsageError.
+    small VAE); `vae` may also be a single file. `refiner` is a folder or a hub id. A `dtype` of
+    None depends on the device. `force_vae` allows a VAE whose latents are not the model's. Raises
+    UsageError.
     """
 
     model: str = setting(

@@ -80,6 +80,8 @@ _VAE: Final = {
     "norm_num_groups": _WIDTH,
     "force_upcast": _nullable(_FLAG),
     "scaling_factor": _nullable(_number(1e-6, 1e6)),
+    "latents_mean": _nullable(_list_of(_number(-1e6, 1e6), 1 << 10)),
+    "latents_std": _nullable(_list_of(_number(1e-6, 1e6), 1 << 10)),
     "shift_factor": _nullable(_number(-1e6, 1e6)),
     "act_fn": _TEXT,
 }

@@ -32,8 +32,8 @@ _OPTIONS: Final = {
     "refiner": "--set refiner=FOLDER",
 }
 
-REFINER_UNET: Final = "refiner.unet"
-"""Name of the refiner's UNet among the hashes of a record."""
+REFINER_PREFIX: Final = "refiner."
+"""Prefix of the refiner's components among the hashes of a record."""
 
 
 def recorded_name(name: str, kind: Kind) -> str:
@@ -64,7 +64,11 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
     """
     fields, hashes = record.get("request") or record, record.get("weights")
     located: dict[str, Any] = {}
-    for field, component in (("model", "unet"), ("vae", "vae"), ("refiner", REFINER_UNET)):
+    for field, component in (
+        ("model", "unet"),
+        ("vae", "vae"),
+        ("refiner", f"{REFINER_PREFIX}unet"),
+    ):
         name = getattr(spec, field)
         if name is not None and name == fields.get(field):
             recorded = str(hashes.get(component)) if isinstance(hashes, Mapping) else ""

@@ -19,7 +19,8 @@ _NEEDS_HISTORY: Final = "LMSDiscreteScheduler"
 def resolve_xl_settings(request: GenerationRequest, defaults: ModelDefaults) -> dict[str, Any]:
     """Return the values of the job's fields that depend on the model's inputs and its refiner."""
     values: dict[str, Any] = {
-        "empty_negative": request.negative_prompt == "" and _zeroes_negative(defaults)
+        "empty_negative": request.negative_prompt == ""
+        and any(traits and traits.zeroes_negative for traits in (defaults.xl, defaults.refiner))
     }
     if defaults.refiner and request.refiner_at is None:
         values["refiner_at"] = REFINER_AT

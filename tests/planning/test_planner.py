@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.pipeline_spec import PipelineSpec
 from sdcli.checkpoints.refiner import fetch_defaults
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest

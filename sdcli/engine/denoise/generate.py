@@ -12,16 +12,16 @@ import torch
 
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.run_info import describe_runs
+from sdcli.engine.denoise.run_part import describe_parts, plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
-from sdcli.engine.runtime.diffusers_internals import embeds_guidance
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.start_check import describe_late_start
-from sdcli.engine.text.conditioning import encode_prompts
 from sdcli.engine.vae.decode import decode_latents
+from sdcli.engine.vae.upcast import upcast_if_asked
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.job import Job, batch_key
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
@@ -102,9 +102,7 @@ def _generate(
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
     timer = PhaseTimer()
-    conditioning = encode_prompts(
-        loaded.prompt_encoder, jobs, embeds_guidance=embeds_guidance(loaded.pipeline)
-    )
+    parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
@@ -113,7 +111,7 @@ def _generate(
     latents = denoise(
         loaded,
         jobs,
-        conditioning,
+        parts,
         generators=generators,
         recorders=recorders,
         on_step=on_step,
@@ -121,11 +119,17 @@ def _generate(
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
-    pixels, fallbacks = decode_latents(
-        loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
-    )
+    with upcast_if_asked(loaded.pipeline, latents) as (decodable, upcasts):
+        pixels, fallbacks = decode_latents(
+            loaded.pipeline, decodable, tiling=jobs[0].vae_tiling, generators=generators
+        )
     timer.finish("decode")
-    notes = (*loaded.notes, *(start.notes if start else _start_warnings(loaded, jobs, scheduler)))
+    decoding = (*upcasts, *fallbacks)
+    notes = (
+        *loaded.notes,
+        *describe_parts(parts),
+        *(start.notes if start else _start_warnings(loaded, jobs, scheduler)),
+    )
     return [
         GenerationResult(
             run=run,
@@ -133,7 +137,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*notes, *conditioning.events[image], *fallbacks),
+            events=(*notes, *parts[0].conditioning.events[image], *decoding),
         )
         for image, run in enumerate(runs)
     ]

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.denoise.guidance_interval import GuidanceInterval
 from sdcli.engine.denoise.injection import resuming_at
+from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.latents import Recorder
-from sdcli.engine.runtime.diffusers_internals import draw_noise, embeds_guidance, set_guidance_scale
-from sdcli.engine.text.conditioning import Conditioning
+from sdcli.engine.runtime.diffusers_internals import draw_noise
 from sdcli.job import Job
 from sdcli.latents import ResumePoint
 from sdcli.result import StepEvent
@@ -21,53 +22,10 @@ OnStep = Callable[[StepEvent], None]
 """Called after each scheduler step."""
 
 
-class GuidanceInterval:
-    """Turn classifier-free guidance on and off during a run.
-
-    UNet call i of n, counted from 0, is guided if `guidance_from` <= i / n < `guidance_to`. The
-    other calls do not compute the unconditional half of the batch. See Kynkäänniemi et al. 2024,
-    "Applying Guidance in a Limited Interval".
-    """
-
-    def __init__(
-        self, job: Job, conditioning: Conditioning, *, embeds_guidance: bool = False
-    ) -> None:
-        self._job = job
-        self._embeds_guidance = embeds_guidance
-        self._positive = conditioning.prompt_embeds
-        self._negative = conditioning.negative_prompt_embeds
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of the pipeline that make its first UNet call guided, or not."""
-        guided = self._is_guided(0, 1)
-        # A UNet that takes the guidance scale as an input needs it without guidance, too.
-        scale = self._job.guidance_scale if guided or self._embeds_guidance else 1.0
-        return {
-            "guidance_scale": scale,
-            "prompt_embeds": self._positive,
-            "negative_prompt_embeds": self._negative if guided else None,
-        }
-
-    def after_call(self, pipeline: Any, call: int) -> dict[str, torch.Tensor]:
-        """Prepare the pipeline for the UNet call after `call`; return the tensors to replace."""
-        calls = pipeline.num_timesteps
-        guided = self._is_guided(call + 1, calls)
-        if call + 1 == calls or guided == self._is_guided(call, calls):
-            return {}
-        set_guidance_scale(pipeline, self._job.guidance_scale if guided else 1.0)
-        # The pipeline concatenates the embeddings only once, before its loop.
-        parts = [self._negative, self._positive] if guided else [self._positive]
-        return {"prompt_embeds": torch.cat([part for part in parts if part is not None])}
-
-    def _is_guided(self, call: int, calls: int) -> bool:
-        first, end = self._job.guidance_from * calls, self._job.guidance_to * calls
-        return self._negative is not None and first <= call < end
-
-
 def denoise(
     loaded: LoadedPipeline,
     jobs: Sequence[Job],
-    conditioning: Conditioning,
+    parts: Sequence[RunPart],
     *,
     generators: list[torch.Generator],
     recorders: Sequence[Recorder],
@@ -77,32 +35,30 @@ def denoise(
     """Run the pipeline's own denoising loop on noise drawn from `generators`, one per image.
 
     Returns the last latents (batch, 4, height/8, width/8). The loop resumes at `start`, if given.
+    With two parts, the second pipeline continues with the latents of the first.
     """
-    noise = draw_noise(
+    latents = draw_noise(
         _latents_shape(loaded.pipeline, jobs),
         generators,
         loaded.device,
-        conditioning.prompt_embeds.dtype,
-    )
-    guidance = GuidanceInterval(
-        jobs[0], conditioning, embeds_guidance=embeds_guidance(loaded.pipeline)
+        parts[0].conditioning.prompt_embeds.dtype,
     )
     with ExitStack() as stack:
         for recorder in recorders:
             stack.enter_context(recorder)
-            recorder.on_step(0, noise)
+            recorder.on_step(0, latents)
         if start:
             # Entered last, so that recorders see the model inputs and outputs that it substitutes.
-            noise = stack.enter_context(resuming_at(loaded.pipeline, noise, start))
-        output = loaded.pipeline(
-            **_pipeline_arguments(jobs[0]),
-            **guidance.arguments(),
-            generator=generators,
-            latents=noise,
-            output_type="latent",
-            callback_on_step_end=_step_callback(jobs, guidance, recorders, on_step),
-        )
-    latents: torch.Tensor = output.images
+            latents = stack.enter_context(resuming_at(loaded.pipeline, latents, start))
+        for part in parts:
+            guidance = GuidanceInterval(jobs[0], part)
+            latents = part.pipeline(
+                **_pipeline_arguments(jobs[0], part, latents),
+                **guidance.arguments(),
+                generator=generators,
+                output_type="latent",
+                callback_on_step_end=_step_callback(jobs, part, guidance, recorders, on_step),
+            ).images
     return latents
 
 
@@ -112,19 +68,22 @@ def _latents_shape(pipeline: Any, jobs: Sequence[Job]) -> tuple[int, int, int, i
     return len(jobs), channels, jobs[0].height // scale, jobs[0].width // scale
 
 
-def _pipeline_arguments(job: Job) -> dict[str, Any]:
+def _pipeline_arguments(job: Job, part: RunPart, latents: torch.Tensor) -> dict[str, Any]:
     """Return the arguments of the pipeline call that all jobs of a batch share."""
-    return {
-        "height": job.height,
-        "width": job.width,
+    shared = {
         "num_inference_steps": job.num_inference_steps,
         "guidance_rescale": job.guidance_rescale,
         "eta": job.eta,
+        **part.arguments,
     }
+    if part.first_call:
+        return shared | {"image": latents}
+    return shared | {"height": job.height, "width": job.width, "latents": latents}
 
 
 def _step_callback(
     jobs: Sequence[Job],
+    part: RunPart,
     guidance: GuidanceInterval,
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
@@ -135,12 +94,12 @@ def _step_callback(
     def callback(
         pipeline: Any, step_index: int, timestep: Any, tensors: dict[str, Any]
     ) -> dict[str, Any]:
-        step = step_index + 1
+        step = part.first_call + step_index + 1
         for recorder in recorders:
             recorder.on_step(step, tensors["latents"])
         if on_step:
             # `num_timesteps` counts UNet calls: 7 for Heun with 4 inference steps.
-            steps, time = pipeline.num_timesteps, float(timestep)
+            steps, time = part.all_calls or pipeline.num_timesteps, float(timestep)
             on_step(StepEvent(job_indices=indices, step=step, steps=steps, timestep=time))
         return guidance.after_call(pipeline, step_index)
 

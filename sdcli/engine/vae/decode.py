@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
 from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
+from sdcli.engine.vae.scaling import unscale_latents
 from sdcli.errors import NumericsError
 
 _NOT_FINITE, _BLACK = "not finite", "black"
@@ -71,9 +72,9 @@ def _find_defect(images: torch.Tensor) -> str:
 
 @torch.no_grad()
 def _decode(vae: Any, latents: torch.Tensor, generators: Generators) -> torch.Tensor:
-    # Divide first, in the dtype of the latents, to round as the pipeline does. The pipeline never
+    # Unscale first, in the dtype of the latents, to round as the pipeline does. The pipeline never
     # casts to the dtype of the VAE, which differs in the float32 fallback.
-    unscaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+    unscaled = unscale_latents(vae, latents).to(vae.device, vae.dtype)
     options = {} if generators is None else {"generator": list(generators)}
     images: torch.Tensor = vae.decode(unscaled, return_dict=False, **options)[0]
     return images  # (batch, 3, height, width), about -1 to 1

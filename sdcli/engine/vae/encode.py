@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sdcli.engine.loading.vae import LoadedVae
 from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
 from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
+from sdcli.engine.vae.scaling import scale_latents
 from sdcli.errors import NumericsError, UsageError
 
 
@@ -83,5 +84,4 @@ def _encode(vae: Any, image: torch.Tensor, generators: Generators) -> torch.Tens
         latents = encoded.latent_dist.mean
     else:
         latents = encoded.latent_dist.sample(generators[0])
-    scaling_factor: float = vae.config.scaling_factor
-    return latents * scaling_factor  # (batch, 4, height/8, width/8)
+    return scale_latents(vae, latents)  # (batch, 4, height/8, width/8)

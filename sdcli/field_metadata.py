@@ -56,11 +56,11 @@ def setting(default: Any = MISSING, *flags: str, **info: Any) -> Any:
 def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
     """The FieldInfo of every field that has one, by the field's name, in their order."""
     return {
-        f.name: f.metadata[_KEY] for cls in classes for f in _own_first(cls) if _KEY in f.metadata
+        f.name: f.metadata[_KEY] for cls in classes for f in own_first(cls) if _KEY in f.metadata
     }
 
 
-def _own_first(cls: type) -> list[Field[Any]]:
+def own_first(cls: type) -> list[Field[Any]]:
     """The fields of a dataclass, those that it inherits last."""
     inherited = {name for base in cls.__bases__ for name in getattr(base, _FIELDS, ())}
     return sorted(fields(cls), key=lambda f: f.name in inherited)

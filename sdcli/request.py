@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.field_metadata import FieldInfo, field_infos, field_types, setting
+from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import check_number, check_text, label_of, value_error
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.xl_settings import XlSettings
@@ -200,7 +200,7 @@ class GenerationRequest(XlSettings):
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
-        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
+        flat = {f.name: getattr(self, f.name) for f in _FIELDS if f.name != "spec"}
         return flat | asdict(self.spec)
 
     @classmethod
@@ -228,6 +228,7 @@ FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
 SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512x768.", sweep=60)
 """The width and height of a request in one word; not a field of its own."""
 
+_FIELDS: Final = own_first(GenerationRequest)
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES

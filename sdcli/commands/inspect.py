@@ -228,6 +228,7 @@ def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
         "parts": [asdict(part) | {"has_pickle": part.has_pickle} for part in parts],
     }
     facts: dict[str, object] = {"model": folder, **defaults_document(defaults)}
+    facts["xl"] = _flatten(facts["xl"])
     return document, facts | {f"{part.name}/": _component_line(part) for part in parts}
 
 

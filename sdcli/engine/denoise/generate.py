@@ -12,7 +12,7 @@ import torch
 
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.run_info import describe_runs
-from sdcli.engine.denoise.run_part import describe_parts, plan_parts
+from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
@@ -21,7 +21,6 @@ from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.vae.decode import decode_latents
-from sdcli.engine.vae.upcast import upcast_if_asked
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.job import Job, batch_key
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
@@ -104,7 +103,7 @@ def _generate(
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler)
+    runs = describe_runs(loaded, jobs, scheduler, parts)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
@@ -119,17 +118,11 @@ def _generate(
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
-    with upcast_if_asked(loaded.pipeline, latents) as (decodable, upcasts):
-        pixels, fallbacks = decode_latents(
-            loaded.pipeline, decodable, tiling=jobs[0].vae_tiling, generators=generators
-        )
-    timer.finish("decode")
-    decoding = (*upcasts, *fallbacks)
-    notes = (
-        *loaded.notes,
-        *describe_parts(parts),
-        *(start.notes if start else _start_warnings(loaded, jobs, scheduler)),
+    pixels, fallbacks = decode_latents(
+        loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
     )
+    timer.finish("decode")
+    notes = (*loaded.notes, *(start.notes if start else _start_warnings(loaded, jobs, scheduler)))
     return [
         GenerationResult(
             run=run,
@@ -137,7 +130,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*notes, *parts[0].conditioning.events[image], *decoding),
+            events=(*notes, *parts[0].conditioning.events[image], *fallbacks),
         )
         for image, run in enumerate(runs)
     ]

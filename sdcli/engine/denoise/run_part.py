@@ -94,11 +94,3 @@ def count_calls(scheduler: Any, job: Job) -> tuple[int, int]:
         code="usage.refiner_at",
         hint=f"use a {change} --refiner-at, or more --steps",
     )
-
-
-def describe_parts(parts: Sequence[RunPart]) -> tuple[str, ...]:
-    """Return a sentence for the record about how a run was divided."""
-    if len(parts) == 1 or parts[0].all_calls is None:
-        return ()
-    first = parts[1].first_call
-    return (f"base model: UNet calls 1 to {first}, refiner: {first + 1} to {parts[0].all_calls}",)

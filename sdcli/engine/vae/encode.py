@@ -13,6 +13,7 @@ from sdcli.engine.loading.vae import LoadedVae
 from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
 from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
 from sdcli.engine.vae.scaling import scale_latents
+from sdcli.engine.vae.upcast import upcast_if_asked
 from sdcli.errors import NumericsError, UsageError
 
 
@@ -41,16 +42,17 @@ def encode_image(
     def encode_batch() -> torch.Tensor:
         return run_with_memory_fallback(
             vae,
-            image,
+            encodable,
             lambda batch, batch_generators: _encode(vae, batch, batch_generators),
             events,
             tiling=tiling,
             generators=generators,
         )
 
-    latents, defect = run_with_float32_fallback(
-        vae, encode_batch, _find_defect, events, action="encoded"
-    )
+    with upcast_if_asked(loaded, image) as encodable:
+        latents, defect = run_with_float32_fallback(
+            vae, encode_batch, _find_defect, events, action="encoded"
+        )
     if defect:
         raise NumericsError(
             "VAE: the latents of the image are not finite",

@@ -1,4 +1,4 @@
-"""Decode in float32 with a VAE whose configuration asks for it."""
+"""Run a VAE in float32 where its configuration asks for it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from diffusers import StableDiffusionXLPipeline
 from sdcli.engine.vae.precision_fallback import float32_vae
 
 
-@contextmanager
-def upcast_if_asked(
-    pipeline: Any, latents: torch.Tensor
-) -> Iterator[tuple[torch.Tensor, tuple[str, ...]]]:
-    """Convert the VAE to float32 in the `with` block if it must not decode in float16.
+def must_upcast(pipeline: Any) -> bool:
+    """Return whether the VAE of the pipeline must not run in the dtype that it has.
 
-    Yields the latents in the dtype to decode them in, and a sentence for the record. Only the
-    pipeline of Stable Diffusion XL obeys `force_upcast`, which most VAEs have.
+    `pipeline` is a pipeline of Diffusers, or a LoadedVae. Only the pipeline of Stable Diffusion XL
+    obeys `force_upcast`, which most VAEs have.
     """
+    is_xl = isinstance(pipeline, StableDiffusionXLPipeline) or getattr(pipeline, "is_xl", False)
     vae = pipeline.vae
-    is_asked = isinstance(pipeline, StableDiffusionXLPipeline) and vae.config.get("force_upcast")
-    if not is_asked or vae.dtype != torch.float16:
-        yield latents, ()
+    return bool(is_xl and vae.dtype == torch.float16 and vae.config.get("force_upcast"))
+
+
+@contextmanager
+def upcast_if_asked(pipeline: Any, tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Convert the VAE to float32 in the `with` block if `must_upcast`.
+
+    Yields the tensor in the dtype to give to the VAE.
+    """
+    if not must_upcast(pipeline):
+        yield tensor
         return
-    with float32_vae(vae):
-        yield (
-            latents.float(),
-            ("VAE: decoded in float32, as its configuration asks (force_upcast)",),
-        )
+    with float32_vae(pipeline.vae):
+        yield tensor.float()

@@ -14,6 +14,7 @@ from sdcli.pipeline_spec import PipelineSpec
 from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
+PROMPT_FIELDS: Final = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
 MAX_SEED: Final = 2**63 - 1
 
 

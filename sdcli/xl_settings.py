@@ -88,7 +88,9 @@ class XlSettings:
     def check_xl_values(self) -> None:
         """Check the texts, and normalize their spelling. Raises UsageError."""
         for name, label in (("prompt_2", "prompt_2"), ("negative_prompt_2", _NEGATIVE_LABEL)):
-            check_text(label, getattr(self, name), optional=True)
+            check_text(label, getattr(self, name), optional=True, empty=True)
+            # As in Diffusers, an empty second prompt stands for the first.
+            object.__setattr__(self, name, getattr(self, name) or None)
         for name in SIZE_FIELDS:
             value = getattr(self, name)
             if value is not None:

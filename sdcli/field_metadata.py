@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from inspect import get_annotations
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final
 
 _KEY: Final = "sdcli"
+_FIELDS: Final = "__dataclass_fields__"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,16 @@ def setting(default: Any = MISSING, *flags: str, **info: Any) -> Any:
 
 
 def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
-    """The FieldInfo of every field that has one, by name; those a class inherits come last."""
+    """The FieldInfo of every field that has one, by the field's name, in their order."""
     return {
-        f.name: f.metadata[_KEY]
-        for cls in classes
-        for f in sorted(fields(cls), key=lambda f: f.name not in get_annotations(cls))
-        if _KEY in f.metadata
+        f.name: f.metadata[_KEY] for cls in classes for f in own_first(cls) if _KEY in f.metadata
     }
+
+
+def own_first(cls: type) -> list[Field[Any]]:
+    """The fields of a dataclass, those that it inherits last."""
+    inherited = {name for base in cls.__bases__ for name in getattr(base, _FIELDS, ())}
+    return sorted(fields(cls), key=lambda f: f.name in inherited)
 
 
 def field_types(*classes: type) -> Mapping[str, str]:

@@ -28,9 +28,10 @@ _ID_LENGTH: Final = 32
 class Job(ImageJobFields):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
-    `scheduler_label` is the scheduler's display name and resolves to it again. `fingerprint`
-    identifies the files of the model and the VAE, and is "" when they were not looked up.
-    `occurrence` counts equal jobs of one run from 0.
+    `empty_negative` tells that an empty negative prompt was given, to a model for which that
+    differs from none. `scheduler_label` is the scheduler's display name and resolves to it again.
+    `fingerprint` identifies the files of the models and the VAE, and is "" when they were not
+    looked up. `occurrence` counts equal jobs of one run from 0.
     """
 
     index: int
@@ -50,17 +51,26 @@ class Job(ImageJobFields):
     vae_tiling: str = "auto"
     guidance_from: float = 0.0
     guidance_to: float = 1.0
+    prompt_2: str | None = None
+    negative_prompt_2: str | None = None
+    empty_negative: bool = False
+    original_size: str | None = None
+    crop: str | None = None
+    target_size: str | None = None
+    refiner_at: float | None = None
+    aesthetic_score: float | None = None
     fingerprint: str = ""
     occurrence: int = 0
 
     def to_request(self, *, dtype: str) -> GenerationRequest:
         """The request for this image alone, with nothing left to choose."""
         values = {name: getattr(self, name) for name in JOB_SETTINGS if self.has_effect(name)}
+        negative = self.negative_prompt or ("" if self.empty_negative else None)
         return GenerationRequest(
             prompt=self.prompt,
             spec=replace(self.spec, dtype=dtype),
             scheduler=self.scheduler_label,
-            **{**values, "negative_prompt": self.negative_prompt or None},
+            **{**values, "negative_prompt": negative},
         )
 
     def has_effect(self, name: str) -> bool:
@@ -115,6 +125,8 @@ class Job(ImageJobFields):
         facts["dtype"] = self.spec.dtype
         if not self.fingerprint:
             facts["files"] = [self.spec.model, self.spec.vae, self.spec.variant]
+            if self.spec.refiner:
+                facts["files"].append(self.spec.refiner)
         text = json.dumps(facts, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 
@@ -152,10 +164,18 @@ def batch_key(job: Job) -> Hashable:
     return key
 
 
-_BATCH_VALUES: Final = attrgetter(
-    *(
-        f.name
-        for f in fields(Job)
-        if f.name not in ("index", "prompt", "negative_prompt", "seed", "occurrence")
-    )
+_OWN_FIELDS: Final = frozenset(
+    {
+        "index",
+        "prompt",
+        "negative_prompt",
+        "prompt_2",
+        "negative_prompt_2",
+        "empty_negative",
+        "seed",
+        "occurrence",
+    }
 )
+"""Fields that may differ within a batch."""
+
+_BATCH_VALUES: Final = attrgetter(*(f.name for f in fields(Job) if f.name not in _OWN_FIELDS))

@@ -22,8 +22,9 @@ class PipelineSpec:
     """What must be loaded. Equal specs share one pipeline.
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
-    small VAE); `vae` may also be a single file. A `dtype` of None depends on the device.
-    `force_vae` allows a VAE whose latents are not the model's. Raises UsageError.
+    small VAE); `vae` may also be a single file. `refiner` is a folder or a hub id. A `dtype` of
+    None depends on the device. `force_vae` allows a VAE whose latents are not the model's. Raises
+    UsageError.
     """
 
     model: str = setting(
@@ -45,6 +46,13 @@ class PipelineSpec:
     force_vae: bool = setting(
         False, "--force-vae", help="Use a VAE made for another model's latents.", sweep=5
     )
+    refiner: str | None = setting(
+        None,
+        "--refiner",
+        metavar="MODEL",
+        help="SDXL: hub id or folder of a model that draws the last part of the run.",
+        sweep=25,
+    )
     variant: str | None = setting(
         None, "--variant", metavar="NAME", help="Weight variant to load, e.g. fp16.", sweep=30
     )
@@ -61,14 +69,14 @@ class PipelineSpec:
     offline: bool = setting(False, "--offline", help="Never access the network.")
 
     def __post_init__(self) -> None:
-        for name in ("model", "vae", "dtype", "device", "variant"):
+        for name in ("model", "vae", "refiner", "dtype", "device", "variant"):
             check_text(name, getattr(self, name), optional=name not in ("model", "device"))
         for name in ("offline", "force_vae"):
             if not isinstance(getattr(self, name), bool):
                 raise value_error(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
-        for name in ("model", "vae"):
+        for name in ("model", "vae", "refiner"):
             object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):
             raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")

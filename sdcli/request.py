@@ -8,17 +8,19 @@ from functools import cache
 from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.field_metadata import FieldInfo, field_infos, field_types, setting
+from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import check_number, check_text, label_of, value_error
 from sdcli.image_fields import ImageRequestFields
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
+PROMPT_FIELDS: Final = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
 MAX_SEED: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationRequest(ImageRequestFields):
+class GenerationRequest(XlSettings, ImageRequestFields):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
     Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
@@ -180,6 +182,7 @@ class GenerationRequest(ImageRequestFields):
 
     def __post_init__(self) -> None:
         check_text("scheduler", self.scheduler, optional=True)
+        self.check_xl_values()
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
             raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
         for name, info in _NUMBERS.items():
@@ -191,7 +194,7 @@ class GenerationRequest(ImageRequestFields):
 
     def check_own_values(self) -> None:
         """Check the values that differ most between images. Raises UsageError."""
-        for name in ("prompt", "negative_prompt"):
+        for name in PROMPT_FIELDS:
             optional, label = name != "prompt", describe_field(name)
             check_text(label, getattr(self, name), optional=optional, empty=True)
         check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
@@ -200,7 +203,7 @@ class GenerationRequest(ImageRequestFields):
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
-        flat = {name: getattr(self, name) for name in _OWN_NAMES}
+        flat = {f.name: getattr(self, f.name) for f in _FIELDS if f.name in _NAMES}
         return flat | asdict(self.spec)
 
     @classmethod
@@ -228,8 +231,8 @@ FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
 SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512x768.", sweep=60)
 """The width and height of a request in one word; not a field of its own."""
 
+_FIELDS: Final = own_first(GenerationRequest)
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
-_OWN_NAMES: Final = ("prompt", *field_infos(GenerationRequest))
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
 

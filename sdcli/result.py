@@ -31,7 +31,9 @@ class RunInfo:
     `timesteps` has one value per UNet call. `sigmas` has one more than `timesteps`, and is None for
     schedulers that do not use sigmas. `scheduler_config` is the configuration that the run uses:
     the model's file, changed by the scheduler's name and options. `init_noise_sigma` is the factor
-    that scales the initial noise. `batch_size` counts the images denoised together.
+    that scales the initial noise. `batch_size` counts the images denoised together. The refiner, if
+    there is one, makes the UNet calls from `refiner_call`, counted from 1. `vae_dtype` is None if
+    the VAE runs in `dtype`.
     """
 
     job: Job
@@ -43,6 +45,8 @@ class RunInfo:
     batch_size: int
     dtype: str
     device: str
+    refiner_call: int | None = None
+    vae_dtype: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

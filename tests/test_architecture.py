@@ -29,7 +29,7 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
-    {"pipeline_spec", "image_fields"},
+    {"pipeline_spec", "image_fields", "xl_settings"},
     {"config"},
     {"catalog", "numerics", "run_flags", "shard", "field_validation", "input_images"},
     {"inputs"},

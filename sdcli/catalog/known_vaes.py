@@ -17,7 +17,14 @@ SD_SCALING_FACTOR: Final = 0.18215
 SDXL_SCALING_FACTOR: Final = 0.13025
 
 SD_FAMILIES: Final = frozenset({"Stable Diffusion 1", "Stable Diffusion 2"})
-SDXL_FAMILIES: Final = frozenset({"Stable Diffusion XL"})
+SDXL_FAMILY: Final = "Stable Diffusion XL"
+SDXL_REFINER_FAMILY: Final = "Stable Diffusion XL Refiner"
+SDXL_FAMILIES: Final = frozenset({SDXL_FAMILY, SDXL_REFINER_FAMILY})
+
+FAMILY_SCALING_FACTORS: Final = {
+    **dict.fromkeys(SD_FAMILIES, SD_SCALING_FACTOR),
+    **dict.fromkeys(SDXL_FAMILIES, SDXL_SCALING_FACTOR),
+}
 
 UNKNOWN_FAMILY: Final = "unknown"
 """Family of a model that is not recognised."""

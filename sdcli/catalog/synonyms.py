@@ -132,7 +132,6 @@ _OPTIONS: Final = (
          "IP-Adapter is not supported: leave it out"),
     _Row("--upscale --upscaler --hires --hires-fix --enable-hr --highres-fix-scale",
          f"{_A1111}, {_INVOKEAI}, {_SDCPP}, {_KOHYA}", None, _NO_UPSCALE),
-    _Row("--refiner", f"{_A1111}, {_COMFYUI}", None, "Stable Diffusion XL is not supported"),
     _Row("--tiling --seamless", f"{_A1111}, {_INVOKEAI}", None,
          "seamless tiling is not supported: leave it out"),
     _Row("--embedding --embeddings --embeddings-dir --embd-dir --textual-inversion",

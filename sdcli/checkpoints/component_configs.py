@@ -78,7 +78,10 @@ _VAE: Final = {
     "num_encoder_blocks": _list_of(_LAYERS, _LEVELS),
     "num_decoder_blocks": _list_of(_LAYERS, _LEVELS),
     "norm_num_groups": _WIDTH,
+    "force_upcast": _nullable(_FLAG),
     "scaling_factor": _nullable(_number(1e-6, 1e6)),
+    "latents_mean": _nullable(_list_of(_number(-1e6, 1e6), 1 << 10)),
+    "latents_std": _nullable(_list_of(_number(1e-6, 1e6), 1 << 10)),
     "shift_factor": _nullable(_number(-1e6, 1e6)),
     "act_fn": _TEXT,
 }
@@ -109,6 +112,8 @@ _UNET: Final = {
     "downsample_padding": _whole(0, 1),
     "time_cond_proj_dim": _nullable(_WIDTH),
     "time_embedding_dim": _nullable(_WIDTH),
+    "addition_time_embed_dim": _nullable(_WIDTH),
+    "projection_class_embeddings_input_dim": _nullable(_WIDTH),
     "mid_block_scale_factor": _number(-1e6, 1e6),
 }
 _TEXT_ENCODER: Final = {
@@ -133,8 +138,10 @@ _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
     "unet": _UNET,
     "vae": _VAE,
     "text_encoder": _TEXT_ENCODER,
+    "text_encoder_2": _TEXT_ENCODER,
     "scheduler": _SCHEDULER,
     "tokenizer": _TOKENIZER,
+    "tokenizer_2": _TOKENIZER,
 }
 
 _CODE_KEYS: Final = (
@@ -165,7 +172,7 @@ def read_config(path: Path, component: str) -> dict[str, Any]:
     for a value of another type or out of range, and ModelError for quantized weights.
     """
     config = read_json(path)
-    if component == "text_encoder" and isinstance(config.get("text_config"), dict):
+    if component.startswith("text_encoder") and isinstance(config.get("text_config"), dict):
         # A whole CLIP, of which Transformers takes the half for text.
         config = config["text_config"]
     for key, rule in _RULES[component].items():

@@ -11,18 +11,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.model_index import find_text_encoders
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.errors import CorruptError, ModelError
 
+_TEXT_ENCODER_WIDTHS: Final = (
+    "hidden_size",
+    "intermediate_size",
+    "vocab_size",
+    "max_position_embeddings",
+)
 _WIDTHS: Final = {
-    "unet": ("block_out_channels", "cross_attention_dim", "in_channels", "out_channels"),
-    "vae": ("block_out_channels", "latent_channels", "in_channels", "out_channels"),
-    "text_encoder": (
-        "hidden_size",
-        "intermediate_size",
-        "vocab_size",
-        "max_position_embeddings",
+    "unet": (
+        "block_out_channels",
+        "cross_attention_dim",
+        "in_channels",
+        "out_channels",
+        "projection_class_embeddings_input_dim",
     ),
+    "vae": ("block_out_channels", "latent_channels", "in_channels", "out_channels"),
+    "text_encoder": _TEXT_ENCODER_WIDTHS,
+    "text_encoder_2": (*_TEXT_ENCODER_WIDTHS, "projection_dim"),
 }
 """Keys whose numbers are sides of tensors."""
 
@@ -50,7 +59,7 @@ def check_sizes(component: str, config_file: Path, header: SafetensorsHeader) ->
         for count in _numbers(config.get(key)):
             if most is not None and count > most:
                 raise _mismatch_error(component, config_file, key, count)
-    if component == "text_encoder":
+    if component.startswith("text_encoder"):
         layers = {int(match[1]) for name in header.tensors if (match := _LAYER.search(name))}
         expected = config.get("num_hidden_layers")
         if expected is not None and expected != len(layers):
@@ -58,15 +67,19 @@ def check_sizes(component: str, config_file: Path, header: SafetensorsHeader) ->
 
 
 def check_text_width(folder: Path) -> None:
-    """Raise ModelError unless the UNet takes embeddings of the text encoder's width."""
-    width = _text_width(read_config(folder / "text_encoder" / "config.json", "text_encoder"))
+    """Raise ModelError unless the UNet takes embeddings as wide as those of the text encoders."""
+    widths = [
+        _text_width(read_config(folder / name / "config.json", name))
+        for name in find_text_encoders(folder)
+    ]
     unet = read_config(folder / "unet" / "config.json", "unet")
     if unet.get("encoder_hid_dim_type") is None:
         expected = set(_numbers(unet.get("cross_attention_dim", 1280)))
-        if expected - {width}:
+        if others := expected - {sum(widths)}:
+            is_one = len(widths) == 1
             raise ModelError(
-                f"{folder}: its UNet takes embeddings {max(expected - {width})} wide, but those of "
-                f"its text encoder are {width}",
+                f"{folder}: its UNet takes embeddings {max(others)} wide, but those of its text "
+                f"encoder{'' if is_one else 's'} are {' + '.join(map(str, widths))}",
                 code="model.incompatible",
                 hint="use the text encoder that the model was trained with",
             )

@@ -9,8 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from sdcli.checkpoints.hub import fetch_model, fetch_vae
-from sdcli.checkpoints.model_index import disagreeing_classes
+from sdcli.checkpoints.hub import fetch_model, fetch_refiner, fetch_vae
+from sdcli.checkpoints.json_files import read_json
+from sdcli.checkpoints.model_index import (
+    PIPELINE,
+    check_pipeline,
+    disagreeing_classes,
+    find_text_encoders,
+    find_tokenizers,
+)
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import CorruptError
 from sdcli.pipeline_spec import PipelineSpec
@@ -22,6 +29,9 @@ _FULL_HASH_BYTES: Final = 1 << 21
 # value of a model, so evenly spaced samples tell two models apart.
 _SAMPLE_COUNT: Final = 32
 _SAMPLE_BYTES: Final = 1 << 15
+
+_XL_KEYS: Final = ("force_zeros_for_empty_prompt", "requires_aesthetics_score")
+"""Keys of model_index.json that decide how prompts and sizes are encoded."""
 
 _TEXT_PATTERNS: Final = ("*.json", "*.txt")
 
@@ -45,15 +55,23 @@ def fingerprint(spec: PipelineSpec) -> str:
     """
     folder = fetch_model(spec)
     digest = _hash_folders(folder, fetch_vae(spec, folder), spec.variant)
+    if refiner := fetch_refiner(spec):
+        # The refiner decodes nothing: its own VAE is not loaded.
+        return _join(digest, _hash_folders(refiner, None, spec.variant))
     return _EQUIVALENT.get(digest, digest)
 
 
+def _join(*digests: str) -> str:
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
 @lru_cache(maxsize=64)
-def _hash_folders(folder: Path, vae: Path, variant: str | None) -> str:
-    weight_folders = {"unet": folder / "unet", "text_encoder": folder / "text_encoder", "vae": vae}
+def _hash_folders(folder: Path, vae: Path | None, variant: str | None) -> str:
+    components = ("unet", *find_text_encoders(folder))
+    weight_folders = {name: folder / name for name in components} | ({"vae": vae} if vae else {})
     digest = hashlib.sha256()
     # The order and the header lines are part of the fingerprint: journals store it.
-    for component in ("scheduler", "tokenizer", *weight_folders):
+    for component in ("scheduler", *find_tokenizers(folder), *weight_folders):
         path = weight_folders.get(component, folder / component)
         files = _text_files(path)
         if component in weight_folders:
@@ -62,6 +80,9 @@ def _hash_folders(folder: Path, vae: Path, variant: str | None) -> str:
             digest.update(f"{component}/{file.name} {file.stat().st_size}\n".encode())
             for chunk in _sample_chunks(file):
                 digest.update(chunk)
+    if check_pipeline(folder) != PIPELINE:
+        index = read_json(folder / "model_index.json")
+        digest.update("".join(f"{key} {index.get(key)}\n" for key in _XL_KEYS).encode())
     # The index counts only where it disagrees, so that earlier fingerprints stay as they are. A
     # broken file is an error when the model is loaded.
     with suppress(CorruptError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,8 @@ _WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
 _TEXT_FILES: Final = re.compile(
     r"(model_index|config|sdcli)\.json"
-    r"|(unet|vae|text_encoder)/config\.json|(scheduler|tokenizer)/[\w.-]+\.(json|txt)"
+    r"|(unet|vae|text_encoder(_2)?)/config\.json"
+    r"|(scheduler|tokenizer(_2)?)/[\w.-]+\.(json|txt)"
 )
 
 
@@ -36,6 +38,11 @@ def fetch_model(spec: PipelineSpec) -> Path:
     if spec.model == EMBEDDED:
         return EMBEDDED_FOLDER
     return _fetch(spec.model, spec, "model")
+
+
+def fetch_refiner(spec: PipelineSpec) -> Path | None:
+    """Return the local folder of the refiner, None without one. Raises those of `fetch_model`."""
+    return None if spec.refiner is None else fetch_model(replace(spec, model=spec.refiner))
 
 
 def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:

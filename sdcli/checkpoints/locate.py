@@ -16,8 +16,8 @@ from sdcli.pipeline_spec import EMBEDDED
 Kind = Literal["model", "VAE"]
 
 _COMPONENT_FOLDERS: Final = (
-    "unet", "vae", "vae_tiny", "text_encoder", "tokenizer", "scheduler", "safety_checker",
-    "feature_extractor",
+    "unet", "vae", "vae_tiny", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2",
+    "scheduler", "safety_checker", "feature_extractor",
 )  # fmt: skip
 
 _MODEL_SUFFIXES: Final = (".json", ".txt", ".safetensors", *PICKLE_SUFFIXES)
@@ -52,7 +52,7 @@ def find_tiny_vae(model: str, model_folder: Path) -> Path:
         raise ModelError(
             f"{model} does not include a small VAE",
             code="model.no_tiny_vae",
-            hint="--vae taesd works with Stable Diffusion 1 and 2",
+            hint="--vae taesd works with Stable Diffusion 1 and 2, --vae taesdxl with XL",
         )
     return folder
 

@@ -9,11 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.catalog.known_vaes import UNKNOWN_FAMILY
-from sdcli.catalog.schedulers.model_config import correct_config
+from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_FAMILY
+from sdcli.catalog.schedulers.model_config import correct_config, visible_config
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.json_files import read_json, shorten
-from sdcli.checkpoints.model_index import check_pipeline, class_of
+from sdcli.checkpoints.model_index import (
+    PIPELINE,
+    XL_PIPELINE,
+    XL_REFINER_PIPELINE,
+    check_pipeline,
+    class_of,
+    find_text_encoders,
+)
+from sdcli.checkpoints.xl_traits import XlTraits, read_xl_traits
 from sdcli.errors import CorruptError, ModelError
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
@@ -24,6 +32,12 @@ DEFAULTS_FILE: Final = "sdcli.json"
 # The defaults of StableDiffusionPipeline.__call__.
 DIFFUSERS_STEPS: Final = 50
 DIFFUSERS_GUIDANCE: Final = 7.5
+
+# Fewer steps than Diffusers' 50: with them, an image of 1024 x 1024 is as good, and sooner there.
+XL_STEPS: Final = 30
+XL_GUIDANCE: Final = 5.0
+DISTILLED_STEPS: Final = 4
+DISTILLED_GUIDANCE: Final = 0.0
 
 # The width of the text encoder: CLIP ViT-L in Stable Diffusion 1, OpenCLIP ViT-H in 2.
 _FAMILIES: Final = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}
@@ -69,6 +83,8 @@ class ModelDefaults:
         is_inpainting: whether the UNet also takes a mask and the masked image (9 channels).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
+        xl: the inputs that only Stable Diffusion XL has, None for another model.
+        refiner: those of the refiner that a request names, None without one.
         words: all words that the model was trained on, None if unknown.
     """
 
@@ -86,30 +102,47 @@ class ModelDefaults:
     scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
     embeds_guidance: bool = False
     is_inpainting: bool = False
+    xl: XlTraits | None = None
+    refiner: XlTraits | None = None
     words: frozenset[str] | None = None
 
 
 @cache
 def read_defaults(folder: Path) -> ModelDefaults:
-    """Read the defaults of the model in `folder`: its `sdcli.json`, or else those of Diffusers.
+    """Read the defaults of the model in `folder`: its `sdcli.json`, or else those of its family.
 
-    Raises ModelError if it is not a StableDiffusionPipeline, and CorruptError for broken files.
+    Raises ModelError if it is not a text-to-image model, and CorruptError for broken files.
     """
-    check_pipeline(folder)
+    defaults = describe_model(folder)
+    if check_pipeline(folder) == XL_REFINER_PIPELINE:
+        raise ModelError(
+            f"{folder}: a refiner, which only continues what another model began",
+            code="model.family",
+            hint="use it together with a base model: -m BASE --refiner REFINER",
+        )
+    return defaults
+
+
+@cache
+def describe_model(folder: Path) -> ModelDefaults:
+    """Read the defaults of a text-to-image model as `read_defaults` does, or of a refiner."""
+    class_name = check_pipeline(folder)
     unet = read_config(folder / "unet" / "config.json", "unet")
-    _check_channels(unet, folder)
+    is_xl = class_name != PIPELINE
+    _check_channels(unet, folder, is_xl=is_xl)
     vae = read_config(folder / "vae" / "config.json", "vae")
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", "scheduler")
-    text_encoder = read_config(folder / "text_encoder" / "config.json", "text_encoder")
+    xl = read_xl_traits(folder, unet) if is_xl else None
+    steps, guidance = _family_settings(unet, scheduler, is_xl=is_xl)
     custom = _read_custom_defaults(folder)
     # The VAE halves the size once between two levels.
     scale_factor = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
     height, width = _sample_size(unet)
     words = custom.get("words")
     return ModelDefaults(
-        family=custom.get("family") or _find_family(unet),
-        num_inference_steps=custom.get("num_inference_steps", DIFFUSERS_STEPS),
-        guidance_scale=custom.get("guidance_scale", DIFFUSERS_GUIDANCE),
+        family=custom.get("family") or _find_family(class_name, unet),
+        num_inference_steps=custom.get("num_inference_steps", steps),
+        guidance_scale=custom.get("guidance_scale", guidance),
         width=custom.get("width", width * scale_factor),
         height=custom.get("height", height * scale_factor),
         scheduler=custom.get("scheduler"),
@@ -117,10 +150,11 @@ def read_defaults(folder: Path) -> ModelDefaults:
         prediction_type=scheduler.get("prediction_type", "epsilon"),
         latent_channels=vae.get("latent_channels", 4),
         vae_scale_factor=scale_factor,
-        text_encoder_layers=text_encoder.get("num_hidden_layers"),
-        scheduler_config=correct_config(scheduler),
+        text_encoder_layers=_count_layers(folder),
+        scheduler_config=visible_config(scheduler) if is_xl else correct_config(scheduler),
         embeds_guidance=unet.get("time_cond_proj_dim") is not None,
         is_inpainting=unet.get("in_channels", 4) == _INPAINTING_CHANNELS,
+        xl=xl,
         words=frozenset(words) if words else None,
     )
 
@@ -131,7 +165,27 @@ def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in prompt_words if word not in words))
 
 
-def _check_channels(unet: Mapping[str, Any], folder: Path) -> None:
+def _family_settings(
+    unet: Mapping[str, Any], scheduler: Mapping[str, Any], *, is_xl: bool
+) -> tuple[int, float]:
+    """Return the steps and the guidance scale that suit the family."""
+    if not is_xl:
+        return DIFFUSERS_STEPS, DIFFUSERS_GUIDANCE
+    # Turbo models, which are distilled for few steps without guidance, are trained on 512 pixels
+    # and end at the noise. No file says that they are distilled.
+    if _sample_size(unet) == (64, 64) and scheduler.get("timestep_spacing") == "trailing":
+        return DISTILLED_STEPS, DISTILLED_GUIDANCE
+    return XL_STEPS, XL_GUIDANCE
+
+
+def _count_layers(folder: Path) -> int | None:
+    """Return the number of layers of the text encoder, the smaller number of two."""
+    configs = (read_config(folder / n / "config.json", n) for n in find_text_encoders(folder))
+    counts = [config.get("num_hidden_layers") for config in configs]
+    return min((count for count in counts if count is not None), default=None)
+
+
+def _check_channels(unet: Mapping[str, Any], folder: Path, *, is_xl: bool) -> None:
     """Raise ModelError for a UNet that needs more than noise and a prompt."""
     channels = unet.get("in_channels", 4)
     if channels not in (4, _INPAINTING_CHANNELS):
@@ -146,18 +200,21 @@ def _check_channels(unet: Mapping[str, Any], folder: Path) -> None:
             f"{folder}: its UNet has {unet['out_channels']} output channels; a text-to-image model "
             "has 4",
             code="model.family",
-            hint="use a Stable Diffusion 1 or 2 text-to-image model",
+            hint="use a Stable Diffusion 1, 2 or XL text-to-image model",
         )
     for key, usable in _CONDITIONS.items():
-        if unet.get(key) not in usable:
+        # That of Stable Diffusion XL is checked together with its sizes.
+        if unet.get(key) not in usable and not (is_xl and key == "addition_embed_type"):
             raise ModelError(
                 f"{folder}: its UNet has {key} {shorten(unet[key])}: it needs more than a prompt",
                 code="model.family",
-                hint="use a Stable Diffusion 1 or 2 text-to-image model",
+                hint="use a Stable Diffusion 1, 2 or XL text-to-image model",
             )
 
 
-def _find_family(unet: Mapping[str, Any]) -> str:
+def _find_family(class_name: str, unet: Mapping[str, Any]) -> str:
+    if class_name != PIPELINE:
+        return SDXL_FAMILY if class_name == XL_PIPELINE else SDXL_REFINER_FAMILY
     width = unet.get("cross_attention_dim")
     # A list, one number for each block, is no Stable Diffusion 1 or 2.
     return _FAMILIES.get(width, UNKNOWN_FAMILY) if isinstance(width, int) else UNKNOWN_FAMILY

@@ -11,39 +11,79 @@ from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.errors import CorruptError, ModelError
 
 PIPELINE: Final = "StableDiffusionPipeline"
-_PIPELINES: Final = (
-    PIPELINE,
-    "StableDiffusionImg2ImgPipeline",
-    "StableDiffusionInpaintPipeline",
-)
-"""Pipelines of the same components."""
+XL_PIPELINE: Final = "StableDiffusionXLPipeline"
+XL_REFINER_PIPELINE: Final = "StableDiffusionXLImg2ImgPipeline"
+
+_TEXT_ENCODERS: Final = {
+    PIPELINE: ("text_encoder",),
+    "StableDiffusionImg2ImgPipeline": ("text_encoder",),
+    "StableDiffusionInpaintPipeline": ("text_encoder",),
+    XL_PIPELINE: ("text_encoder", "text_encoder_2"),
+    XL_REFINER_PIPELINE: ("text_encoder", "text_encoder_2"),
+}
+"""The text encoders of each class of pipeline that sdcli loads."""
 
 _CONFIG_FILES: Final = {
     "unet": "config.json",
     "vae": "config.json",
     "text_encoder": "config.json",
+    "text_encoder_2": "config.json",
     "scheduler": "scheduler_config.json",
 }
-_CLASSES: Final = {"unet": "UNet2DConditionModel", "text_encoder": "CLIPTextModel"}
+_CLASSES: Final = {
+    "unet": "UNet2DConditionModel",
+    "text_encoder": "CLIPTextModel",
+    "text_encoder_2": "CLIPTextModelWithProjection",
+}
 """The only class that sdcli loads for a component."""
 
-_NOTED_FILES: Final = {**_CONFIG_FILES, "tokenizer": "tokenizer_config.json"}
+_TOKENIZERS: Final = ("tokenizer", "tokenizer_2")
+_NOTED_FILES: Final = {**_CONFIG_FILES, **dict.fromkeys(_TOKENIZERS, "tokenizer_config.json")}
+_HINT: Final = "use a Stable Diffusion 1, 2 or XL text-to-image model"
 
 
-def check_pipeline(folder: Path) -> None:
-    """Raise ModelError unless the folder has a pipeline of the supported classes."""
+def check_pipeline(folder: Path) -> str:
+    """Return the class of the pipeline in the folder. Raises ModelError if it is not supported."""
     index = read_json(folder / "model_index.json")
     class_name = index.get("_class_name")
-    if class_name not in _PIPELINES:
+    if class_name not in _TEXT_ENCODERS:
         name = class_name if isinstance(class_name, str) else shorten(class_name)
         raise ModelError(
-            f"{folder}: a {name}; sdcli needs a {PIPELINE}",
+            f"{folder}: a {name}; sdcli needs a {PIPELINE} or a {XL_PIPELINE}",
             code="model.family",
-            hint="use a Stable Diffusion 1 or 2 text-to-image model",
+            hint=_HINT,
         )
-    for component in (*_CONFIG_FILES, "tokenizer"):
-        if component in index:
+    optional = _optional_components(class_name)
+    for component in (*_CONFIG_FILES, *_TOKENIZERS):
+        if component in index and not (component in optional and index[component] == [None, None]):
             _check_entry(folder, component, index[component])
+    return str(class_name)
+
+
+def _optional_components(class_name: str) -> tuple[str, ...]:
+    # The refiner of Stable Diffusion XL has the second of the two text encoders only.
+    return ("text_encoder", "tokenizer") if class_name == XL_REFINER_PIPELINE else ()
+
+
+def find_text_encoders(folder: Path) -> tuple[str, ...]:
+    """Return the text encoders of the model, in the order in which the pipeline uses them.
+
+    Raises ModelError for a pipeline that is not supported.
+    """
+    class_name = check_pipeline(folder)
+    index = read_json(folder / "model_index.json")
+    optional = _optional_components(class_name)
+    return tuple(
+        name
+        for name in _TEXT_ENCODERS[class_name]
+        if name not in optional or index.get(name, [None, None]) != [None, None]
+    )
+
+
+def find_tokenizers(folder: Path) -> tuple[str, ...]:
+    """Return the tokenizers of the model, one for each of `find_text_encoders`."""
+    encoders = find_text_encoders(folder)
+    return tuple(name.replace("text_encoder", "tokenizer") for name in encoders)
 
 
 def _check_entry(folder: Path, component: str, entry: Any) -> None:
@@ -57,7 +97,7 @@ def _check_entry(folder: Path, component: str, entry: Any) -> None:
         raise ModelError(
             where + (f"; sdcli needs {needed}" if needed else "; sdcli needs a class of Diffusers"),
             code="model.family",
-            hint="use a Stable Diffusion 1 or 2 text-to-image model",
+            hint=_HINT,
         )
 
 
@@ -110,7 +150,7 @@ def _indexed_class(folder: Path, component: str) -> str | None:
 def _own_class(folder: Path, component: str) -> str | None:
     path = folder / component / _CONFIG_FILES[component]
     config = read_json(path) if path.is_file() else {}
-    if component == "text_encoder":
+    if component.startswith("text_encoder"):
         # Transformers lists the class, or classes, that the weights were saved from.
         architectures = config.get("architectures")
         own = architectures[0] if isinstance(architectures, list) and architectures else None

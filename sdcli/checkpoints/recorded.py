@@ -22,8 +22,18 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_NEIGHBOURS: Final = 200
 
-MODEL_KINDS: Final[Mapping[str, Kind]] = {"model": "model", "vae": "VAE"}
+MODEL_KINDS: Final[Mapping[str, Kind]] = {"model": "model", "vae": "VAE", "refiner": "model"}
 """Fields of a record that name models."""
+
+_WORDS: Final = {"model": "model", "vae": "VAE", "refiner": "refiner"}
+_OPTIONS: Final = {
+    "model": "--model FOLDER",
+    "vae": "--vae PATH, or --set vae=PATH",
+    "refiner": "--set refiner=FOLDER",
+}
+
+REFINER_PREFIX: Final = "refiner."
+"""Prefix of the refiner's components among the hashes of a record."""
 
 
 def recorded_name(name: str, kind: Kind) -> str:
@@ -54,12 +64,16 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
     """
     fields, hashes = record.get("request") or record, record.get("weights")
     located: dict[str, Any] = {}
-    for field, component in (("model", "unet"), ("vae", "vae")):
+    for field, component in (
+        ("model", "unet"),
+        ("vae", "vae"),
+        ("refiner", f"{REFINER_PREFIX}unet"),
+    ):
         name = getattr(spec, field)
         if name is not None and name == fields.get(field):
             recorded = str(hashes.get(component)) if isinstance(hashes, Mapping) else ""
             sha256 = recorded if _SHA256.fullmatch(recorded) else None
-            wanted = _Wanted(MODEL_KINDS[field], name, sha256, folder, spec.variant)
+            wanted = _Wanted(field, MODEL_KINDS[field], name, sha256, folder, spec.variant)
             located[field] = wanted.locate()
     return replace(spec, **located)
 
@@ -68,6 +82,7 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
 class _Wanted:
     """A model or VAE of a record. `sha256` is that of its UNet or VAE weights, None if unknown."""
 
+    field: str
     kind: Kind
     name: str
     sha256: str | None
@@ -128,11 +143,10 @@ class _Wanted:
 
     def _not_found_error(self) -> ModelError:
         weights = f" with weights of SHA-256 {self.sha256}" if self.sha256 else ""
-        option = "--model FOLDER" if self.kind == "model" else "--vae PATH, or --set vae=PATH"
         return ModelError(
-            f"the record's {self.kind} {self.name!r}{weights} is not on this machine",
+            f"the record's {_WORDS[self.field]} {self.name!r}{weights} is not on this machine",
             code="model.not_found",
-            hint=f"put it next to the file, or give its path with {option}",
+            hint=f"put it next to the file, or give its path with {_OPTIONS[self.field]}",
         )
 
 

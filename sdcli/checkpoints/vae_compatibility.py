@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdcli.catalog.known_vaes import (
-    SD_FAMILIES,
-    SD_SCALING_FACTOR,
+    FAMILY_SCALING_FACTORS,
     UNKNOWN_FAMILY,
     KnownVae,
 )
@@ -94,4 +93,4 @@ def _expected_scaling_factor(
         return 1.0
     if model_vae_config.get("_class_name") != "AutoencoderTiny":
         return scaling_factor(model_vae_config)
-    return SD_SCALING_FACTOR if model.family in SD_FAMILIES else None
+    return FAMILY_SCALING_FACTORS.get(model.family)

@@ -12,6 +12,7 @@ STEMS: Final[Mapping[str, str]] = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
     "text_encoder": "model",
+    "text_encoder_2": "model",
 }
 """Component -> name of its weight file in Diffusers and Transformers, without suffixes."""
 

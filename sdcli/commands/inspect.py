@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdcli.checkpoints.components import Component, read_components
-from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
+from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.paths import expand_user
@@ -220,7 +220,7 @@ def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
     from sdcli.checkpoints.hub import fetch_model
 
     folder = fetch_model(PipelineSpec(model=target, offline=True))
-    defaults, parts = read_defaults(folder), read_components(folder)
+    defaults, parts = describe_model(folder), read_components(folder)
     document = {
         "schema": "sdcli/model/1",
         "path": str(folder),
@@ -228,6 +228,7 @@ def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
         "parts": [asdict(part) | {"has_pickle": part.has_pickle} for part in parts],
     }
     facts: dict[str, object] = {"model": folder, **defaults_document(defaults)}
+    facts["xl"] = _flatten(facts["xl"])
     return document, facts | {f"{part.name}/": _component_line(part) for part in parts}
 
 

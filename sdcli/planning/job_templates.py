@@ -26,7 +26,7 @@ class JobTemplates:
     """Jobs by the settings of their requests and by model, at most 1024.
 
     Of the prompts and the seed, faults and settings depend on nothing but whether there is a
-    negative prompt.
+    negative prompt, and whether it is empty.
     """
 
     def __init__(self) -> None:
@@ -52,5 +52,6 @@ class JobTemplates:
 def _key(request: GenerationRequest, defaults: ModelDefaults, images: RequestImages) -> Hashable:
     settings = _SETTINGS(request)
     # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
-    types = tuple(map(type, settings))
-    return id(defaults), bool(request.negative_prompt), images, settings, types
+    negative = request.negative_prompt
+    kind = (negative is None, bool(negative))
+    return id(defaults), kind, images, settings, tuple(map(type, settings))

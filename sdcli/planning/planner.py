@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
+from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
@@ -111,12 +111,6 @@ class Planner:
 
 def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
     from sdcli.checkpoints.fingerprint import fingerprint
+    from sdcli.checkpoints.refiner import fetch_defaults
 
     return fetch_defaults(spec), fingerprint(spec)
-
-
-def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
-    """Read the defaults of a model, after downloading it if necessary. Raises ModelError."""
-    from sdcli.checkpoints.hub import fetch_model
-
-    return read_defaults(fetch_model(spec))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from sdcli.errors import quoted
-from sdcli.request import GenerationRequest
+from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 _NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
 # A letter before the colon: (16:9) is no weight.
@@ -56,7 +56,8 @@ class RequestWarnings:
                 f"the negative prompt is {_excerpt(negative)}, a number; "
                 "-n is --negative, and --count is the number of images",
             )
-        for text in (request.prompt, negative):
+        for name in PROMPT_FIELDS:
+            text = getattr(request, name) or ""
             yield from _find_syntax(text, self._fills_wildcards)
         if self._repeats_seeds(request):
             yield (

@@ -15,6 +15,7 @@ from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.request_images import RequestImages, image_faults, read_images
+from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 _TEMPLATES: Final = JobTemplates()
@@ -101,7 +102,8 @@ def _first_job(
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
-    values |= {**images.job_fields(), "seed": request.seed or 0}
+    values |= images.job_fields() | resolve_xl_settings(request, defaults)
+    values["seed"] = request.seed or 0
     return Job(
         index=0,
         prompt=request.prompt,
@@ -144,6 +146,7 @@ def _find_faults(
     yield from _guidance_faults(job, defaults)
     yield from _guidance_interval_faults(job, scheduler)
     yield from _clip_skip_faults(job, defaults)
+    yield from xl_faults(job, scheduler, defaults)
 
 
 def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:

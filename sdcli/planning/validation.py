@@ -51,23 +51,39 @@ def _field_of(error: SdcliError) -> str:
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:
     """The defaults of the model, None if it is not here, and the errors of its files."""
-    from sdcli.checkpoints import hub, weights
+    from sdcli.checkpoints import hub
 
     folder, defaults, faults = Path(), None, []
     try:
         folder = hub.fetch_model(replace(spec, offline=True))
         defaults = read_defaults(folder)
-        for component in ("unet", "text_encoder"):
-            weights.find_weights(folder / component, component, spec.variant)
+        _check_weights(folder, spec)
     except SdcliError as error:
         if not _may_be_downloaded(spec.model, spec, error):
             faults.append(("model", error))
+    try:
+        if spec.refiner and defaults:
+            defaults = cached_defaults(spec)
+            _check_weights(hub.fetch_model(replace(spec, model=spec.refiner, offline=True)), spec)
+    except SdcliError as error:
+        defaults = None
+        if not _may_be_downloaded(spec.refiner or "", spec, error):
+            faults.append(("refiner", error))
     try:
         _check_vae(spec, folder if defaults else None)
     except SdcliError as error:
         if not _may_be_downloaded(spec.vae or spec.model, spec, error):
             faults.append(("vae", error))
     return defaults, faults
+
+
+def _check_weights(folder: Path, spec: PipelineSpec) -> None:
+    """Raise SdcliError unless the model in `folder` has usable files for all its components."""
+    from sdcli.checkpoints import weights
+    from sdcli.checkpoints.model_index import find_text_encoders
+
+    for component in ("unet", *find_text_encoders(folder)):
+        weights.find_weights(folder / component, component, spec.variant)
 
 
 def _check_vae(spec: PipelineSpec, folder: Path | None) -> None:
@@ -90,6 +106,6 @@ def _may_be_downloaded(name: str, spec: PipelineSpec, error: SdcliError) -> bool
 
 def cached_defaults(spec: PipelineSpec) -> ModelDefaults:
     """Read the defaults of a model without downloading it. Raises ModelError."""
-    from sdcli.checkpoints.hub import fetch_model
+    from sdcli.checkpoints.refiner import fetch_defaults
 
-    return read_defaults(fetch_model(replace(spec, offline=True)))
+    return fetch_defaults(replace(spec, offline=True))

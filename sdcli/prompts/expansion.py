@@ -33,7 +33,7 @@ from sdcli.prompts.fields import SIZE
 from sdcli.prompts.sweep import PromptReplacement, SweepAxes
 from sdcli.prompts.wildcard_syntax import has_wildcards
 from sdcli.prompts.wildcards import Wildcards
-from sdcli.request import GenerationRequest
+from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 Validator = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
 """Finds the errors of a request that depend on its model, each with the field it is about."""
@@ -78,9 +78,9 @@ class RequestTemplate:
         """Return the number of images of one prompt, or None if wildcards decide it."""
         axes = self._merge(line, defaults)
         prompt = str(axes[PROMPT][0])
-        negative = str(axes.get("negative_prompt", ("",))[0])
+        texts = [str(axes.get(name, ("",))[0]) for name in PROMPT_FIELDS]
         is_all = self.wildcards and self.wildcards.mode == "all"
-        if is_all and (has_wildcards(prompt) or has_wildcards(negative)):
+        if is_all and any(map(has_wildcards, texts)):
             return None
         count = int(str(axes.get("count", (1,))[0]))
         return len(self._replace(prompt)) * sweep.count_combinations(axes) * count

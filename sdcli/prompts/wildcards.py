@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from sdcli.errors import UsageError, quoted
 from sdcli.prompts.wildcard_count import check_combinations
 from sdcli.prompts.wildcard_lists import ListValue, WildcardLists
 from sdcli.prompts.wildcard_syntax import LIST_NAME, has_wildcards, protect_text, restore_text
-from sdcli.request import GenerationRequest
+from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 Mode = Literal["random", "all"]
 
@@ -71,12 +71,9 @@ class Wildcards:
         return self.mode == "random" and request.seed is None and in_request(request)
 
     def _fill_request(self, request: GenerationRequest, seed: int) -> GenerationRequest:
-        negative = request.negative_prompt
-        return replace(
-            request,
-            prompt=self._fill(request.prompt, seed),
-            negative_prompt=None if negative is None else self._fill(negative, seed),
-        )
+        texts = texts_of(request).items()
+        filled: dict[str, Any] = {name: self._fill(text, seed) for name, text in texts}
+        return replace(request, **filled)
 
     def _fill(self, template: str, seed: int) -> str:
         """Return the prompt that a seed picks."""
@@ -91,15 +88,23 @@ class Wildcards:
             return restore_text(str(prompts[0]))
 
     def _all_combinations(self, request: GenerationRequest) -> Iterator[GenerationRequest]:
-        negative = request.negative_prompt
-        templates = [request.prompt, *([] if negative is None else [negative])]
+        templates = texts_of(request)
         with _usage_errors(request.prompt):
-            for template in filter(has_wildcards, templates):
+            for template in filter(has_wildcards, templates.values()):
                 self._check(template)
-            check_combinations(templates, self._protected_lines)
-        for prompt in self._combinations(request.prompt):
-            for text in (None,) if negative is None else self._combinations(negative):
-                yield replace(request, prompt=prompt, negative_prompt=text)
+            check_combinations(list(templates.values()), self._protected_lines)
+        for texts in self._products(list(templates.items())):
+            yield replace(request, **texts)
+
+    def _products(self, templates: Sequence[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        """Yield every combination of the texts of several fields, the last one changing first."""
+        if not templates:
+            yield {}
+            return
+        (name, template), *rest = templates
+        for text in self._combinations(template):
+            for others in self._products(rest):
+                yield {name: text, **others}
 
     def _combinations(self, template: str) -> Iterator[str]:
         """Yield all prompts of a template, one at a time."""
@@ -154,8 +159,14 @@ class Wildcards:
 
 
 def in_request(request: GenerationRequest) -> bool:
-    """Whether the prompt or the negative prompt of a request has wildcards."""
-    return has_wildcards(request.prompt) or has_wildcards(request.negative_prompt or "")
+    """Whether a prompt of a request has wildcards."""
+    return any(map(has_wildcards, texts_of(request).values()))
+
+
+def texts_of(request: GenerationRequest) -> dict[str, Any]:
+    """Return the prompts of a request, by the names of their fields, without those left out."""
+    texts = {name: getattr(request, name) for name in PROMPT_FIELDS}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, Unsa
 from sdcli.job import Job
 from sdcli.latents import LatentsSelection, LatentsSink, LatentsSource, ResumePoint
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.planning.planner import fetch_defaults
 from sdcli.planning.resolve import resolve_jobs
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
@@ -115,6 +114,7 @@ class BatchGenerator:
 
 def _find_start(pipeline: LoadedPipeline, job: Job, resume: ResumeSource) -> ResumePoint:
     from sdcli import engine
+    from sdcli.checkpoints.refiner import fetch_defaults
 
     defaults = fetch_defaults(job.spec)
     [recorded_job] = resolve_jobs(resume.request, defaults, 0, read_image=read_image)

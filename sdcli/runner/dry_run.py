@@ -32,7 +32,9 @@ _RECORD_BYTES: Final = 4096
 _LATENT_BYTES: Final = 4 * 4
 """Four channels in float32, for each 8 x 8 pixels."""
 
-_HIDDEN_FIELDS: Final = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence")
+_HIDDEN_FIELDS: Final = (
+    "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative",
+)  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
 

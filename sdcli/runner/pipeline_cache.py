@@ -107,7 +107,9 @@ def _tensor_bytes(*pipelines: LoadedPipeline) -> dict[int, int]:
     return {
         id(tensor): tensor.nbytes
         for loaded in pipelines
-        for component in loaded.pipeline.components.values()
+        for pipeline in (loaded.pipeline, loaded.refiner.pipeline if loaded.refiner else None)
+        if pipeline
+        for component in pipeline.components.values()
         if hasattr(component, "parameters")
         for tensor in component.parameters()
     }

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.errors import SdcliError, UsageError
 from sdcli.planning.resolve import random_seed, resolve_jobs
 from sdcli.prompts.sources import IterableSource
@@ -124,9 +123,9 @@ def _check_distinct(schedulers: Sequence[str]) -> None:
 
 def _check_requests(requests: Sequence[GenerationRequest]) -> None:
     """Plan all runs, to find those that would be rejected."""
-    from sdcli.checkpoints.hub import fetch_model
+    from sdcli.checkpoints.refiner import fetch_defaults
 
-    defaults = read_defaults(fetch_model(requests[0].spec))
+    defaults = fetch_defaults(requests[0].spec)
     for request in requests:
         list(resolve_jobs(request, defaults, 0))
 

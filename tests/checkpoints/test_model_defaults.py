@@ -51,7 +51,7 @@ def test_the_models_own_defaults_win(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"index": {"_class_name": "StableDiffusionXLPipeline"}}, "StableDiffusionXLPipeline"),
+        ({"index": {"_class_name": "StableDiffusion3Pipeline"}}, "StableDiffusion3Pipeline"),
         ({"index": {"_class_name": "FluxPipeline"}}, "FluxPipeline"),
         ({"unet": {"in_channels": 9}}, "9 input channels"),
     ],

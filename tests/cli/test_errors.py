@@ -114,10 +114,10 @@ def test_a_model_that_is_not_in_the_cache_offline(run_cli):
 
 def test_a_model_of_another_family(run_cli, broken):
     index = json.loads((broken / "model_index.json").read_text())
-    index["_class_name"] = "StableDiffusionXLPipeline"
+    index["_class_name"] = "StableDiffusion3Pipeline"
     (broken / "model_index.json").write_text(json.dumps(index))
     ran = run_cli("generate", "a cat", "-m", str(broken))
-    assert_refused(ran, ExitCode.MODEL, "StableDiffusionXLPipeline")
+    assert_refused(ran, ExitCode.MODEL, "StableDiffusion3Pipeline")
 
 
 def test_a_pickle_is_unsafe(run_cli, tmp_path):

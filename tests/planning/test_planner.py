@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.planning.planner import Planner, fetch_defaults
+from sdcli.planning.planner import Planner
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 from tests.jobs import CPU

@@ -19,12 +19,17 @@ def correct_config(config: Config) -> dict[str, object]:
     Options that the file leaves out stay out: another class built from the file takes its own
     defaults for them.
     """
-    visible = {key: value for key, value in config.items() if not key.startswith("_")}
+    visible = visible_config(config)
     if visible.get("steps_offset", 1) != 1:
         visible["steps_offset"] = 1
     if visible.get("clip_sample") is True:
         visible["clip_sample"] = False
     return visible
+
+
+def visible_config(config: Config) -> dict[str, object]:
+    """Return the options of a scheduler file, without the entries that Diffusers keeps."""
+    return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def merge_config(

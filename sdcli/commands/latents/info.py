@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 _REQUEST_FIELDS = (
-    "prompt", "negative_prompt", "model", "scheduler", "num_inference_steps", "guidance_scale",
-    "width", "height", "seed",
+    "prompt", "negative_prompt", "model", "refiner", "scheduler", "num_inference_steps",
+    "guidance_scale", "width", "height", "seed",
 )  # fmt: skip
 
 

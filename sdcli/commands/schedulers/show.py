@@ -68,7 +68,7 @@ def show(
 
 def _read_model(model: str, offline: bool) -> Mapping[str, object]:
     """Return the options in the model's scheduler file."""
-    from sdcli.planning.planner import fetch_defaults
+    from sdcli.checkpoints.refiner import fetch_defaults
 
     return fetch_defaults(PipelineSpec(model=model, offline=offline)).scheduler_config
 

@@ -12,17 +12,16 @@ import torch
 
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.run_info import describe_runs
+from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
-from sdcli.engine.runtime.diffusers_internals import embeds_guidance
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.late_start import start_late
 from sdcli.engine.schedulers.start_check import describe_late_start
-from sdcli.engine.text.conditioning import encode_prompts
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.input_images import InputPixels
@@ -109,18 +108,16 @@ def _generate(
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
     timer = PhaseTimer()
-    conditioning = encode_prompts(
-        loaded.prompt_encoder, jobs, embeds_guidance=embeds_guidance(loaded.pipeline)
-    )
+    parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler)
+    runs = describe_runs(loaded, jobs, scheduler, parts)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = denoise(
         loaded,
         jobs,
-        conditioning,
+        parts,
         generators=generators,
         recorders=recorders,
         on_step=on_step,
@@ -141,7 +138,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*notes, *conditioning.events[image], *fallbacks),
+            events=(*notes, *parts[0].conditioning.events[image], *fallbacks),
         )
         for image, run in enumerate(runs)
     ]

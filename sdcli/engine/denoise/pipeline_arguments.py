@@ -8,23 +8,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.input_images import InputPixels
 from sdcli.job import Job
 
 
 def call_arguments(
-    jobs: Sequence[Job], noise: torch.Tensor, inputs: InputPixels | None
+    jobs: Sequence[Job], part: RunPart, latents: torch.Tensor, inputs: InputPixels | None
 ) -> dict[str, Any]:
     """Return the arguments that all jobs of a batch share, with one copy of the image for each.
 
-    `noise` is the initial noise of a run from text, which the other pipelines draw themselves.
+    `latents` are the initial noise of a run from text, which the other pipelines draw themselves,
+    or those that a refiner continues with.
     """
     job = jobs[0]
-    shared = {"num_inference_steps": job.num_inference_steps, "eta": job.eta}
+    shared = {"num_inference_steps": job.num_inference_steps, "eta": job.eta, **part.arguments}
+    if part.first_call:
+        return {**shared, "guidance_rescale": job.guidance_rescale, "image": latents}
     size = {"height": job.height, "width": job.width}
     if inputs is None:
-        return {**shared, **size, "guidance_rescale": job.guidance_rescale, "latents": noise}
+        return {**shared, **size, "guidance_rescale": job.guidance_rescale, "latents": latents}
     # One copy for each: the pipelines sample every image's latents from its own generator.
     copies = len(jobs)
     images = np.repeat(inputs.image[None], copies, axis=0).astype(np.float32) / 255

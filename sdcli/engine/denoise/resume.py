@@ -40,6 +40,12 @@ def find_resume_point(
     Raises UsageError if the run has no such step, or the source lacks the tensors needed for it;
     CorruptError if the source contradicts its record.
     """
+    if loaded.refiner:
+        raise UsageError(
+            "refiner: a run with a refiner cannot be resumed",
+            code="usage.refiner",
+            hint="use `sdcli latents decode` for its saved latents, or `sdcli replay`",
+        )
     _check_step(source, step)
     _check_shape(loaded, earlier_job, source)
     notes = _resume_notes(job, earlier_job, source, step)

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.schedulers.describe import public_config, sigmas, timesteps
 from sdcli.engine.schedulers.late_start import skipped_calls
+from sdcli.engine.vae.upcast import must_upcast
 from sdcli.job import Job
 from sdcli.result import RunInfo
 
 
-def describe_runs(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[RunInfo]:
+def describe_runs(
+    loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any, parts: Sequence[RunPart]
+) -> list[RunInfo]:
     """Return one RunInfo per job. The scheduler must have its timesteps set.
 
     A run from an image has only the timesteps that it runs, and begins with the latents themselves.
     """
-    skipped = skipped_calls(scheduler, jobs[0])
-    levels = sigmas(scheduler)
+    skipped, levels = skipped_calls(scheduler, jobs[0]), sigmas(scheduler)
+    refined = parts[1:]
     run = RunInfo(
         job=jobs[0],
         timesteps=timesteps(scheduler)[skipped:],
@@ -30,5 +34,7 @@ def describe_runs(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -
         batch_size=len(jobs),
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
+        refiner_call=refined[0].first_call + 1 if refined else None,
+        vae_dtype="float32" if must_upcast(loaded.pipeline) else None,
     )
     return [replace(run, job=job) for job in jobs]

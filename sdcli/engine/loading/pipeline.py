@@ -1,4 +1,4 @@
-"""Load a StableDiffusionPipeline component by component, so that errors name the component."""
+"""Load a text-to-image pipeline component by component, so that errors name the component."""
 
 from __future__ import annotations
 
@@ -12,52 +12,51 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel
+from diffusers import StableDiffusionPipeline
 
 from sdcli.checkpoints import weights
-from sdcli.checkpoints.component_configs import read_config
-from sdcli.checkpoints.config_sizes import check_sizes, check_text_width
-from sdcli.checkpoints.hub import fetch_model
+from sdcli.checkpoints.config_sizes import check_text_width
+from sdcli.checkpoints.hub import fetch_model, fetch_refiner
 from sdcli.checkpoints.model_defaults import read_defaults
-from sdcli.checkpoints.model_index import find_notes
+from sdcli.checkpoints.model_index import PIPELINE, check_pipeline, find_notes
+from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
-from sdcli.engine.loading.components import load_component, loading_errors_as_corrupt_errors
+from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
+from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
-from sdcli.engine.loading.tokenizer import load_tokenizer
+from sdcli.engine.loading.refiner import LoadedRefiner, load_refiner
 from sdcli.engine.loading.vae import build_vae
+from sdcli.engine.loading.xl_pipeline import build_xl_pipeline, xl_prompt_encoder
 from sdcli.engine.runtime import devices, memory
 from sdcli.engine.runtime.lazy_import import import_seconds
 from sdcli.engine.schedulers.build import load_scheduler
-from sdcli.engine.text.encoder import PromptEncoder
+from sdcli.engine.text.encoder import JobEncoder, PromptEncoder
 from sdcli.errors import ModelError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
-
-_CLASSES = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-"""The components with weights, without the VAE."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPipeline:
     """A pipeline on its device.
 
-    `base_scheduler` is the model's own scheduler, which is never run. `seconds` has "import" and
-    "load". `notes` are sentences to show the user once.
+    `base_scheduler` is the model's own scheduler, which is never run. `refiner` draws the last part
+    of a run. `seconds` has "import" and "load". `notes` are sentences to show the user once.
     """
 
     spec: PipelineSpec
     folder: Path
     pipeline: Any
     base_scheduler: Any
-    prompt_encoder: PromptEncoder
+    prompt_encoder: JobEncoder
     device: torch.device
     dtype: torch.dtype
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
     seconds: Mapping[str, float]
+    refiner: LoadedRefiner | None = None
     notes: tuple[str, ...] = ()
     _relatives: dict[Mode, Any] = field(init=False, default_factory=dict)
 
@@ -107,20 +106,24 @@ def load(
     check_text_width(folder)
     vae, notes = select_vae(spec, folder)
     files = _find_weight_files(folder, vae, spec)
+    if spec.refiner:
+        fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model, device):
         pipeline, file_notes = _build_pipeline(folder, vae, files, dtype, device, like)
+    refiner = _load_refiner(spec, pipeline, dtype, device, like)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
         pipeline=pipeline,
         base_scheduler=like.base_scheduler if like else pipeline.scheduler,
-        prompt_encoder=PromptEncoder(pipeline.tokenizer, pipeline.text_encoder, device),
+        prompt_encoder=_prompt_encoder(folder, pipeline, device),
+        refiner=refiner,
         device=device,
         dtype=dtype,
-        hashes=weights.WeightHashes(files),
+        hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
-        notes=(*notes, *file_notes),
+        notes=(*notes, *file_notes, *(refiner.notes if refiner else ())),
     )
 
 
@@ -129,13 +132,24 @@ def _disable_progress_bars() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
+def _load_refiner(
+    spec: PipelineSpec,
+    base: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    like: LoadedPipeline | None,
+) -> LoadedRefiner | None:
+    folder = fetch_refiner(spec)
+    if folder is None:
+        return None
+    with memory.out_of_memory_as_device_error(f"refiner: {spec.refiner}", device):
+        known = like.refiner if like else None
+        return load_refiner(folder, spec.variant, base, dtype, device, known)
+
+
 def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, WeightFiles]:
     """Return the checked weights of each component. Raises ModelError and its relatives."""
-    files = {name: weights.find_weights(folder / name, name, spec.variant) for name in _CLASSES}
-    for name, component_files in files.items():
-        header = weights.check_weights(name, component_files)
-        check_sizes(name, folder / name / "config.json", header)
-    files["vae"] = vae.weights
+    files = find_part_files(folder, spec.variant) | {"vae": vae.weights}
     # Like Diffusers, accept a model that has the variant of some components only.
     variants = {component_files.variant for component_files in files.values()}
     if spec.variant and spec.variant not in variants:
@@ -157,30 +171,35 @@ def _build_pipeline(
 ) -> tuple[Any, tuple[str, ...]]:
     """Build the pipeline, and return sentences about its files for the user."""
     if like:
-        components = {name: getattr(like.pipeline, name) for name in (*_CLASSES, "tokenizer")}
+        parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        components = {
-            name: _load(name, cls, folder, files[name], dtype).to(device)
-            for name, cls in _CLASSES.items()
-        }
-        positions = components["text_encoder"].config.max_position_embeddings
-        components["tokenizer"], notes = load_tokenizer(folder, positions)
-    with warnings.catch_warnings(), loading_errors_as_corrupt_errors("model", folder):
+        parts, notes = load_parts(folder, files, dtype, device)
+    scheduler = like.base_scheduler if like else load_scheduler(folder)
+    own_vae = build_vae(vae, folder, dtype).to(device)
+    with loading_errors_as_corrupt_errors("model", folder):
+        build = _build_sd_pipeline if check_pipeline(folder) == PIPELINE else build_xl_pipeline
+        pipeline = build(folder, parts, own_vae, scheduler)
+    return pipeline, (*find_notes(folder), *notes)
+
+
+def _build_sd_pipeline(folder: Path, parts: Mapping[str, Any], vae: Any, scheduler: Any) -> Any:
+    with warnings.catch_warnings():
         # The constructor corrects scheduler files from before 2023, and warns about it.
         warnings.filterwarnings("ignore", "The configuration file of th", FutureWarning)
         pipeline = StableDiffusionPipeline(
-            **components,
-            vae=build_vae(vae, folder, dtype).to(device),
-            scheduler=like.base_scheduler if like else load_scheduler(folder),
+            **parts,
+            vae=vae,
+            scheduler=scheduler,
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline, (*find_notes(folder), *notes)
+    return pipeline
 
 
-def _load(name: str, cls: Any, folder: Path, files: WeightFiles, dtype: torch.dtype) -> Any:
-    config_file = folder / name / "config.json"
-    return load_component(name, cls, config_file, read_config(config_file, name), files, dtype)
+def _prompt_encoder(folder: Path, pipeline: Any, device: torch.device) -> JobEncoder:
+    if check_pipeline(folder) == PIPELINE:
+        return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder, device)
+    return xl_prompt_encoder(folder, pipeline, device)

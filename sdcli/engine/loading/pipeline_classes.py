@@ -9,6 +9,9 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
 )
 
 from sdcli.job import Job
@@ -19,6 +22,8 @@ Mode = Literal["text", "image", "inpaint"]
 _CLASSES: Final[Mapping[tuple[Any, Mode], Any]] = {
     (StableDiffusionPipeline, "image"): StableDiffusionImg2ImgPipeline,
     (StableDiffusionPipeline, "inpaint"): StableDiffusionInpaintPipeline,
+    (StableDiffusionXLPipeline, "image"): StableDiffusionXLImg2ImgPipeline,
+    (StableDiffusionXLPipeline, "inpaint"): StableDiffusionXLInpaintPipeline,
 }
 """The pipeline of each further mode, by the text-to-image pipeline of the model's family."""
 
@@ -38,6 +43,18 @@ def build_relative(pipeline: Any, mode: Mode) -> Any:
     cls = _CLASSES[type(pipeline), mode]
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     components = {**pipeline.components, "scheduler": scheduler}
-    relative = cls(**components, requires_safety_checker=False)
+    relative = cls(**components, **_options(pipeline))
     relative.set_progress_bar_config(disable=True)
     return relative
+
+
+def _options(pipeline: Any) -> dict[str, Any]:
+    if not isinstance(pipeline, StableDiffusionXLPipeline):
+        return {"requires_safety_checker": False}
+    # Only the refiner takes an aesthetic score, and it is built by itself.
+    zeroes = pipeline.config.force_zeros_for_empty_prompt
+    return {
+        "force_zeros_for_empty_prompt": zeroes,
+        "requires_aesthetics_score": False,
+        "add_watermarker": False,
+    }

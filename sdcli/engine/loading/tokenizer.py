@@ -46,17 +46,19 @@ _CONFIG_KEYS: Final = frozenset(
 """Keys of tokenizer_config.json that describe the tokenizer, and name no code and no file."""
 
 
-def load_tokenizer(folder: Path, positions: int) -> tuple[Any, tuple[str, ...]]:
-    """Load the tokenizer in the model's `folder`, and return sentences about it for the user.
+def load_tokenizer(
+    folder: Path, positions: int, name: str = "tokenizer"
+) -> tuple[Any, tuple[str, ...]]:
+    """Load the tokenizer `name` in the model's `folder`, and return sentences about it.
 
     `positions` is the number of tokens that the text encoder takes, which limits those of the
     tokenizer. Raises ModelError or CorruptError.
     """
-    path = folder / "tokenizer"
+    path = folder / name
     files = _read_files(path)
     with (
         staged_files(files) as staged_folder,
-        loading_errors_as_corrupt_errors("tokenizer", path, staged_folder),
+        loading_errors_as_corrupt_errors(name, path, staged_folder),
     ):
         tokenizer = CLIPTokenizer.from_pretrained(staged_folder, local_files_only=True)
         length = int(tokenizer.model_max_length)
@@ -65,7 +67,7 @@ def load_tokenizer(folder: Path, positions: int) -> tuple[Any, tuple[str, ...]]:
     # Transformers stands a number of 31 digits in for a missing limit.
     tokenizer.model_max_length = positions
     return tokenizer, (
-        f"tokenizer: no usable model_max_length; the text encoder's {positions} tokens are used",
+        f"{name}: no usable model_max_length; the text encoder's {positions} tokens are used",
     )
 
 
@@ -75,7 +77,7 @@ def _read_files(path: Path) -> dict[str, bytes]:
     # Without these files Transformers silently builds a tokenizer with an empty vocabulary.
     if "tokenizer.json" not in names and not {"vocab.json", "merges.txt"} <= names:
         raise ModelError(
-            f"tokenizer: neither tokenizer.json nor vocab.json and merges.txt in {path.parent}",
+            f"{path.name}: neither tokenizer.json nor vocab.json and merges.txt in {path.parent}",
             code="model.incomplete",
             hint="download the model again",
         )

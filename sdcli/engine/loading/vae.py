@@ -39,7 +39,8 @@ _CLASSES: Mapping[str, Any] = {
 class LoadedVae:
     """A VAE on its device, without the rest of its model.
 
-    It has the `vae` and `image_processor` that `decode_latents` needs. `notes` are sentences to
+    It has the `vae` and `image_processor` that `decode_latents` needs. `is_xl` tells that it is to
+    run as in Stable Diffusion XL. `notes` are sentences to
     show the user once.
     """
 
@@ -50,6 +51,7 @@ class LoadedVae:
     device: torch.device
     dtype: torch.dtype
     hashes: weights.WeightHashes
+    is_xl: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -61,7 +63,7 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
     device = devices.resolve(spec.device)
     dtype = devices.resolve_dtype(spec.dtype, device)
     folder = fetch_model(spec)
-    read_defaults(folder)  # raises ModelError if the folder has no supported model
+    defaults = read_defaults(folder)  # raises ModelError without a supported model
     info, notes = select_vae(spec, folder)
     with memory.out_of_memory_as_device_error(f"VAE: {info.path}", device):
         vae = build_vae(info, folder, dtype).to(device)
@@ -73,6 +75,7 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
         device=device,
         dtype=dtype,
         hashes=weights.WeightHashes({"vae": info.weights}),
+        is_xl=defaults.xl is not None,
         notes=notes,
     )
 

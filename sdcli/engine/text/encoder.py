@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from sdcli.engine.runtime.diffusers_internals import final_layer_norm, uses_attention_mask
-from sdcli.errors import CorruptError, UsageError
+from sdcli.engine.text.tokens import tokenize, truncated_text
+from sdcli.errors import UsageError
+from sdcli.job import Job
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromptEmbedding:
-    """The embeddings (1, 77, width) of a prompt, and the end of its text that did not fit."""
+    """The embeddings (1, 77, width) of a prompt, and the end of its text that did not fit.
+
+    With two text encoders, `pooled` has the pooled embedding (1, width) of the second one, and
+    `truncated_text_2` the end that did not fit into it.
+    """
 
     embeds: torch.Tensor
     truncated_text: str
+    pooled: torch.Tensor | None = None
+    truncated_text_2: str | None = None
+
+
+class JobEncoder(Protocol):
+    """Encodes the prompts of jobs. Raises UsageError for a clip_skip of too many layers."""
+
+    def encode_prompt(self, job: Job) -> PromptEmbedding:
+        """Encode the job's prompt."""
+
+    def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
+        """Encode the job's negative prompt."""
 
 
 class PromptEncoder:
@@ -32,6 +50,15 @@ class PromptEncoder:
         self._device = device
         self._encode_cached = lru_cache(maxsize=256)(self._encode)
 
+    def encode_prompt(self, job: Job) -> PromptEmbedding:
+        """Encode the job's prompt. Raises UsageError."""
+        return self.encode(job.prompt, job.clip_skip)
+
+    def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
+        """Encode the job's negative prompt."""
+        # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
+        return self.encode(job.negative_prompt)
+
     def encode(self, prompt: str, clip_skip: int | None = None) -> PromptEmbedding:
         """Encode one prompt.
 
@@ -40,24 +67,13 @@ class PromptEncoder:
         """
         layers = self._text_encoder.config.num_hidden_layers
         if clip_skip is not None and clip_skip > layers:
-            raise UsageError(
-                f"clip_skip: {clip_skip}, but this text encoder has {layers} layers",
-                code="usage.clip_skip",
-            )
+            raise clip_skip_error(clip_skip, layers)
         return self._encode_cached(prompt, clip_skip)
 
     @torch.no_grad()
     def _encode(self, prompt: str, clip_skip: int | None) -> PromptEmbedding:
         text_encoder = self._text_encoder
-        tokens = self._tokenizer(
-            prompt,
-            padding="max_length",
-            max_length=self._tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-        self._check_ids(tokens.input_ids)
-        tokens = tokens.to(self._device)
+        tokens = tokenize(self._tokenizer, text_encoder, prompt, self._device)
         ids = tokens.input_ids  # (1, 77)
         mask = tokens.attention_mask if uses_attention_mask(text_encoder) else None
         if clip_skip is None:
@@ -68,22 +84,14 @@ class PromptEncoder:
             # Intermediate layers are not normalized, but the UNet was trained on normalized states.
             embeds = final_layer_norm(text_encoder)(hidden_states[-(clip_skip + 1)])
         return PromptEmbedding(
-            embeds=embeds.to(text_encoder.dtype), truncated_text=self._truncated_text(prompt)
+            embeds=embeds.to(text_encoder.dtype),
+            truncated_text=truncated_text(self._tokenizer, prompt),
         )
 
-    def _check_ids(self, ids: torch.Tensor) -> None:
-        """Raise CorruptError for a token that the text encoder has no embedding for."""
-        largest, known = int(ids.max()), self._text_encoder.config.vocab_size
-        # On CUDA, the embedding would end the process's use of the device.
-        if largest >= known:
-            raise CorruptError(
-                f"tokenizer: gives the token {largest}, but the text encoder knows {known}",
-                code="model.corrupt",
-                hint="use the tokenizer that belongs to the text encoder",
-            )
 
-    def _truncated_text(self, prompt: str) -> str:
-        length = self._tokenizer.model_max_length
-        ids = self._tokenizer(prompt).input_ids
-        # The last token of `ids` and of the truncated ids is the end-of-text token.
-        return str(self._tokenizer.decode(ids[length - 1 : -1])) if len(ids) > length else ""
+def clip_skip_error(clip_skip: int, layers: int) -> UsageError:
+    """The error of a clip_skip that leaves out more layers than there are."""
+    return UsageError(
+        f"clip_skip: {clip_skip}, but this text encoder has {layers} layers",
+        code="usage.clip_skip",
+    )

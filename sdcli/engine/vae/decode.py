@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
 from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
+from sdcli.engine.vae.scaling import unscale_latents
+from sdcli.engine.vae.upcast import upcast_if_asked
 from sdcli.errors import NumericsError
 
 _NOT_FINITE, _BLACK = "not finite", "black"
@@ -38,17 +40,18 @@ def decode_latents(
     def decode_batch() -> torch.Tensor:
         return run_with_memory_fallback(
             vae,
-            latents,
+            decodable,
             lambda batch, batch_generators: _decode(vae, batch, batch_generators),
             events,
             tiling=tiling,
             generators=generators if isinstance(vae, ConsistencyDecoderVAE) else None,
         )
 
-    # The pipeline itself would turn NaN into black pixels.
-    images, defect = run_with_float32_fallback(
-        vae, decode_batch, _find_defect, events, action="decoded"
-    )
+    with upcast_if_asked(pipeline, latents) as decodable:
+        # The pipeline itself would turn NaN into black pixels.
+        images, defect = run_with_float32_fallback(
+            vae, decode_batch, _find_defect, events, action="decoded"
+        )
     if defect == _NOT_FINITE:
         raise NumericsError(
             "VAE: the decoded image is not finite",
@@ -71,9 +74,9 @@ def _find_defect(images: torch.Tensor) -> str:
 
 @torch.no_grad()
 def _decode(vae: Any, latents: torch.Tensor, generators: Generators) -> torch.Tensor:
-    # Divide first, in the dtype of the latents, to round as the pipeline does. The pipeline never
+    # Unscale first, in the dtype of the latents, to round as the pipeline does. The pipeline never
     # casts to the dtype of the VAE, which differs in the float32 fallback.
-    unscaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
+    unscaled = unscale_latents(vae, latents).to(vae.device, vae.dtype)
     options = {} if generators is None else {"generator": list(generators)}
     images: torch.Tensor = vae.decode(unscaled, return_dict=False, **options)[0]
     return images  # (batch, 3, height, width), about -1 to 1

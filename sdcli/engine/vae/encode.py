@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from sdcli.engine.loading.vae import LoadedVae
 from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
 from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
+from sdcli.engine.vae.scaling import scale_latents
+from sdcli.engine.vae.upcast import upcast_if_asked
 from sdcli.errors import NumericsError, UsageError
 
 
@@ -40,16 +42,17 @@ def encode_image(
     def encode_batch() -> torch.Tensor:
         return run_with_memory_fallback(
             vae,
-            image,
+            encodable,
             lambda batch, batch_generators: _encode(vae, batch, batch_generators),
             events,
             tiling=tiling,
             generators=generators,
         )
 
-    latents, defect = run_with_float32_fallback(
-        vae, encode_batch, _find_defect, events, action="encoded"
-    )
+    with upcast_if_asked(loaded, image) as encodable:
+        latents, defect = run_with_float32_fallback(
+            vae, encode_batch, _find_defect, events, action="encoded"
+        )
     if defect:
         raise NumericsError(
             "VAE: the latents of the image are not finite",
@@ -83,5 +86,4 @@ def _encode(vae: Any, image: torch.Tensor, generators: Generators) -> torch.Tens
         latents = encoded.latent_dist.mean
     else:
         latents = encoded.latent_dist.sample(generators[0])
-    scaling_factor: float = vae.config.scaling_factor
-    return latents * scaling_factor  # (batch, 4, height/8, width/8)
+    return scale_latents(vae, latents)  # (batch, 4, height/8, width/8)

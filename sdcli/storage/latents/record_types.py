@@ -51,7 +51,8 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
         "events": _list_of(_is_text),
         "decoded": _is_object,
         **dict.fromkeys(("schema", "job", "dtype", "device"), _TEXT),
-        "batch_size": _optional(_is_number),
+        **dict.fromkeys(("batch_size", "refiner_call"), _optional(_is_number)),
+        "vae_dtype": _TEXT,
     },
     "encoded": {
         "versions": _texts_by_name,

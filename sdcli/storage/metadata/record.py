@@ -54,6 +54,7 @@ def partial_record(
     request = job.to_request(dtype=run.dtype).to_dict()
     request = {name: value for name, value in request.items() if job.has_effect(name)}
     request |= input_names(job, full_paths=full_paths)
+    optional = {"refiner_call": run.refiner_call, "vae_dtype": run.vae_dtype}
     return {
         "schema": SCHEMA,
         "job": job.id,
@@ -66,13 +67,14 @@ def partial_record(
         "dtype": run.dtype,
         "device": run.device,
         "versions": dict(versions),
+        **{name: value for name, value in optional.items() if value is not None},
     }
 
 
 def name_models(
     fields: Mapping[str, Any], spell: Callable[[str, Kind], str] = recorded_name
 ) -> dict[str, Any]:
-    """Replace "model" and "vae", by default by names: paths are private."""
+    """Replace "model", "vae" and "refiner", by default by names: paths are private."""
     names = dict(fields)
     for key, kind in MODEL_KINDS.items():
         if isinstance(name := names.get(key), str):
@@ -82,7 +84,7 @@ def name_models(
 
 def _name_in(event: str, spec: PipelineSpec) -> str:
     """An event with the names of models in place of their paths."""
-    paths = {"model": spec.model, "vae": spec.vae}
+    paths = {name: getattr(spec, name) for name in MODEL_KINDS}
     for key, name in name_models(paths).items():
         if (path := paths[key]) and path != name:
             event = event.replace(path, name)

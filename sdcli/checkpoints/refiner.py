@@ -1,0 +1,50 @@
+"""Read the defaults of a model together with the properties of its refiner."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from sdcli.checkpoints.hub import fetch_model, fetch_refiner
+from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
+from sdcli.errors import ModelError
+from sdcli.pipeline_spec import PipelineSpec
+
+
+def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
+    """Read the defaults of the spec's model and refiner, after downloading them if necessary.
+
+    Raises the errors of `fetch_model` and `read_defaults`, and ModelError for models that cannot
+    share a run.
+    """
+    return _read(fetch_model(spec), fetch_refiner(spec))
+
+
+@cache
+def _read(folder: Path, refiner_folder: Path | None) -> ModelDefaults:
+    base = read_defaults(folder)
+    if refiner_folder is None:
+        return base
+    if base.xl is None:
+        raise ModelError(
+            f"refiner: {folder} is a {base.family} model; only Stable Diffusion XL takes a refiner",
+            code="model.refiner",
+            hint="leave --refiner out, or use a Stable Diffusion XL model",
+        )
+    refiner = describe_model(refiner_folder)
+    if refiner.xl is None:
+        raise ModelError(
+            f"refiner: {refiner_folder} is a {refiner.family} model; it must be a Stable Diffusion "
+            "XL model, because both work on the same latents",
+            code="model.refiner",
+            hint="e.g. --refiner stabilityai/stable-diffusion-xl-refiner-1.0",
+        )
+    if refiner.prediction_type != base.prediction_type:
+        raise ModelError(
+            f"refiner: {refiner_folder} predicts {refiner.prediction_type}, but {folder} "
+            f"{base.prediction_type}",
+            code="model.refiner",
+            hint="use a refiner with the prediction type of the base model",
+        )
+    return replace(base, refiner=refiner.xl)

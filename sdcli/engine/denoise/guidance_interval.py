@@ -1,0 +1,89 @@
+"""Turn classifier-free guidance on and off during a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from sdcli.engine.denoise.pipeline_arguments import resize_batch
+from sdcli.engine.denoise.run_part import RunPart
+from sdcli.engine.denoise.size_conditioning import to_tensor
+from sdcli.engine.runtime.diffusers_internals import embeds_guidance, set_guidance_scale
+from sdcli.job import Job
+
+
+class GuidanceInterval:
+    """Turn classifier-free guidance on and off during a part of a run.
+
+    UNet call i of n, counted from 0, is guided if `guidance_from` <= i / n < `guidance_to`. The
+    other calls do not compute the unconditional half of the batch. See Kynkäänniemi et al. 2024,
+    "Applying Guidance in a Limited Interval".
+    """
+
+    def __init__(self, job: Job, part: RunPart) -> None:
+        self._job = job
+        self._part = part
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the pipeline that make its first UNet call guided, or not."""
+        part, conditioning = self._part, self._part.conditioning
+        guided = self._is_guided(part.first_call, part.all_calls or 1)
+        # A UNet that takes the guidance scale as an input needs it without guidance, too.
+        is_scaled = guided or embeds_guidance(part.pipeline)
+        negative = conditioning.negative_prompt_embeds if guided else None
+        arguments = {
+            "guidance_scale": self._job.guidance_scale if is_scaled else 1.0,
+            "prompt_embeds": conditioning.prompt_embeds,
+            "negative_prompt_embeds": negative,
+        }
+        if conditioning.pooled_prompt_embeds is None:
+            return arguments
+        pooled = conditioning.negative_pooled_prompt_embeds if guided else None
+        return arguments | {
+            "pooled_prompt_embeds": conditioning.pooled_prompt_embeds,
+            "negative_pooled_prompt_embeds": pooled,
+        }
+
+    def after_call(
+        self, pipeline: Any, call: int, tensors: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Prepare the pipeline for the UNet call after `call`, which counts from 0 in this part.
+
+        `tensors` are those of the pipeline's loop that it passed to its callback. Returns the
+        tensors to replace.
+        """
+        first, calls = self._part.first_call, self._part.all_calls or pipeline.num_timesteps
+        guided = self._is_guided(first + call + 1, calls)
+        is_last = call + 1 == pipeline.num_timesteps
+        if is_last or guided == self._is_guided(first + call, calls):
+            return {}
+        set_guidance_scale(pipeline, self._job.guidance_scale if guided else 1.0)
+        # The pipeline concatenates its inputs only once, before its loop.
+        inputs = dict(self._inputs(guided=guided))
+        images = len(self._part.conditioning.prompt_embeds)
+        for name in tensors.keys() - {"latents"}:
+            inputs[name] = resize_batch(tensors[name], images, guided=guided)
+        return inputs
+
+    def _inputs(self, *, guided: bool) -> Iterator[tuple[str, torch.Tensor]]:
+        conditioning, sizes = self._part.conditioning, self._part.sizes
+        embeds, pooled = conditioning.prompt_embeds, conditioning.pooled_prompt_embeds
+        yield "prompt_embeds", _join(conditioning.negative_prompt_embeds, embeds, guided)
+        if pooled is not None and sizes is not None:
+            negative = conditioning.negative_pooled_prompt_embeds
+            yield "add_text_embeds", _join(negative, pooled, guided)
+            continues = self._part.first_call > 0
+            rows = sizes.time_ids(len(pooled), guided=guided, continues=continues)
+            yield "add_time_ids", to_tensor(rows, embeds)
+
+    def _is_guided(self, call: int, calls: int) -> bool:
+        first, end = self._job.guidance_from * calls, self._job.guidance_to * calls
+        has_negative = self._part.conditioning.negative_prompt_embeds is not None
+        return has_negative and first <= call < end
+
+
+def _join(negative: torch.Tensor | None, positive: torch.Tensor, guided: bool) -> torch.Tensor:
+    parts = [negative, positive] if guided else [positive]
+    return torch.cat([part for part in parts if part is not None])

@@ -1,0 +1,66 @@
+"""Load the UNet, the text encoders and the tokenizers of a model from its checked files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from sdcli.checkpoints import weights
+from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.config_sizes import check_sizes
+from sdcli.checkpoints.model_index import find_text_encoders, find_tokenizers
+from sdcli.checkpoints.weight_files import WeightFiles
+from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.tokenizer import load_tokenizer
+
+_CLASSES: Final = {
+    "unet": UNet2DConditionModel,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+}
+"""The components with weights, without the VAE."""
+
+
+def part_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of the components that `load_parts` loads."""
+    return ("unet", *find_text_encoders(folder), *find_tokenizers(folder))
+
+
+def find_part_files(folder: Path, variant: str | None) -> dict[str, WeightFiles]:
+    """Return the checked weights of the UNet and the text encoders.
+
+    Raises ModelError and its relatives.
+    """
+    names = ("unet", *find_text_encoders(folder))
+    files = {name: weights.find_weights(folder / name, name, variant) for name in names}
+    for name, component_files in files.items():
+        header = weights.check_weights(name, component_files)
+        check_sizes(name, folder / name / "config.json", header)
+    return files
+
+
+def load_parts(
+    folder: Path, files: Mapping[str, WeightFiles], dtype: torch.dtype, device: torch.device
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Load the components of `part_names`, and return sentences about them for the user."""
+    encoders = find_text_encoders(folder)
+    parts = {
+        name: _load(name, folder, files[name], dtype).to(device) for name in ("unet", *encoders)
+    }
+    notes: tuple[str, ...] = ()
+    for encoder, name in zip(encoders, find_tokenizers(folder), strict=True):
+        positions = parts[encoder].config.max_position_embeddings
+        parts[name], tokenizer_notes = load_tokenizer(folder, positions, name)
+        notes += tokenizer_notes
+    return parts, notes
+
+
+def _load(name: str, folder: Path, files: WeightFiles, dtype: torch.dtype) -> Any:
+    config_file = folder / name / "config.json"
+    config = read_config(config_file, name)
+    return load_component(name, _CLASSES[name], config_file, config, files, dtype)

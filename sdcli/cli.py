@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "inspect": "Show the metadata of an image, a latents file or a model.",
     "schedulers": "List, show and compare schedulers.",
     "vae": "List, show and compare VAEs; encode images and decode latents.",
+    "models": "List, download, check, convert and delete models.",
     "latents": "Inspect, compare and resume from saved latents.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",

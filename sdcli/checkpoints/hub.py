@@ -202,9 +202,10 @@ def fetch_files(repo: str, names: Sequence[str], kind: Kind) -> Path:
 
 def _silence_client() -> None:
     """Keep the client's warnings, and without a terminal its progress bars, off stderr."""
-    from huggingface_hub.utils import disable_progress_bars, logging
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not (sys.stderr and sys.stderr.isatty()):
         disable_progress_bars()
 

@@ -213,7 +213,7 @@ SHORT_BINUNICODE BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEAR
 # A set is a list here, because its items need no hash.
 _EMPTY: Final[dict[str, Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}
 _IGNORED: Final = frozenset({"PROTO", "FRAME", "STOP"})
-_STEPS: Final[dict[str, Callable[[_Machine, Any], None]]] = {
+_STEPS: Final[dict[str, Callable[[_Machine, Any], Any]]] = {
     "POP": lambda machine, _: machine.stack.pop(),
     "POP_MARK": lambda machine, _: machine.pop_mark(),
     "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),

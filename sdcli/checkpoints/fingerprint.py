@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Final
 
 from sdcli.checkpoints.hub import fetch_model, fetch_vae
 from sdcli.checkpoints.model_index import disagreeing_classes
+from sdcli.checkpoints.single_file.model import open_single_file
+from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import CorruptError
 from sdcli.pipeline_spec import PipelineSpec
@@ -23,6 +25,7 @@ _FULL_HASH_BYTES: Final = 1 << 21
 _SAMPLE_COUNT: Final = 32
 _SAMPLE_BYTES: Final = 1 << 15
 
+_SINGLE_FILE: Final = "model.safetensors"
 _TEXT_PATTERNS: Final = ("*.json", "*.txt")
 
 # Version 0.1.0 shipped the embedded model with another scheduler file and the same weights. Its
@@ -44,12 +47,26 @@ def fingerprint(spec: PipelineSpec) -> str:
     and `fetch_vae`, and ModelError or UnsafeError if there are no safetensors weights.
     """
     folder = fetch_model(spec)
-    digest = _hash_folders(folder, fetch_vae(spec, folder), spec.variant)
+    vae = fetch_vae(spec, folder)
+    single_file = open_single_file(spec)
+    if single_file is None:
+        digest = _hash_folders(folder, vae, spec.variant)
+    else:
+        own = {"unet", "text_encoder"} | ({"vae"} if vae == folder / "vae" else set())
+        own_weights = {name: single_file.weights(name) for name in sorted(own)}
+        digest = _hash_files(folder, vae, spec.variant, own_weights)
     return _EQUIVALENT.get(digest, digest)
 
 
 @lru_cache(maxsize=64)
 def _hash_folders(folder: Path, vae: Path, variant: str | None) -> str:
+    return _hash_files(folder, vae, variant, {})
+
+
+def _hash_files(
+    folder: Path, vae: Path, variant: str | None, single_file: Mapping[str, WeightFiles]
+) -> str:
+    """Return the hash of the files; `single_file` has the weights that `folder` lacks."""
     weight_folders = {"unet": folder / "unet", "text_encoder": folder / "text_encoder", "vae": vae}
     digest = hashlib.sha256()
     # The order and the header lines are part of the fingerprint: journals store it.
@@ -57,9 +74,12 @@ def _hash_folders(folder: Path, vae: Path, variant: str | None) -> str:
         path = weight_folders.get(component, folder / component)
         files = _text_files(path)
         if component in weight_folders:
-            files += find_weights(path, component, variant).files
+            weights = single_file.get(component) or find_weights(path, component, variant)
+            files += weights.files
         for file in files:
-            digest.update(f"{component}/{file.name} {file.stat().st_size}\n".encode())
+            # A single file may have any name.
+            name = _SINGLE_FILE if component in single_file and file in weights.files else file.name
+            digest.update(f"{component}/{name} {file.stat().st_size}\n".encode())
             for chunk in _sample_chunks(file):
                 digest.update(chunk)
     # The index counts only where it disagrees, so that earlier fingerprints stay as they are. A

@@ -14,6 +14,7 @@ from sdcli.checkpoints.hub_cache import cached_blobs, discard_damaged
 from sdcli.checkpoints.hub_errors import broken_download_error, refusal_error, unreachable_reason
 from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_error
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.single_file.model import open_single_file, refuse_single_file_options
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files
 from sdcli.errors import ModelError, UsageError, did_you_mean, quoted
 from sdcli.inputs.paths import hub_cache
@@ -42,13 +43,17 @@ class _Unreachable(ModelError):
 def fetch_model(spec: PipelineSpec) -> Path:
     """Return the local folder of the model, downloading it if it is a Hugging Face id.
 
-    The cache is used for what was downloaded before, and alone if `spec.offline` is set or the hub
-    is unreachable. Raises ModelError if the model is missing, gated, unreachable or not a folder,
-    and UnsafeError for a pickle.
+    That of a model in a single file has its configuration only; `find_model_weights` returns the
+    weights of both kinds. The cache is used for what was downloaded before, and alone if
+    `spec.offline` is set or the hub is unreachable. Raises ModelError if the model is missing,
+    gated, unreachable or of an unknown kind, UnsafeError for a pickle, CorruptError for a damaged
+    file, and UsageError for an option that is not for this kind of model.
     """
-    if spec.model == EMBEDDED:
-        return EMBEDDED_FOLDER
-    return _fetch(spec.model, spec, "model")
+    path = EMBEDDED_FOLDER if spec.model == EMBEDDED else _fetch(spec.model, spec, "model")
+    if single_file := open_single_file(spec):
+        return single_file.folder
+    refuse_single_file_options(spec)
+    return path
 
 
 def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,13 @@ from typing import Final
 
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, WeightFiles, choose_weight_file
+from sdcli.checkpoints.weight_files import (
+    PICKLE_SUFFIXES,
+    STEMS,
+    TensorSource,
+    WeightFiles,
+    choose_weight_file,
+)
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
 _SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -116,11 +123,25 @@ def check_weights(component: str, weights: WeightFiles) -> SafetensorsHeader:
         ) from error
     if weights.tensors is not None:
         _check_shards(component, weights.path, weights.tensors, headers)
+    if weights.sources is not None:
+        return _select(headers[weights.path.name], weights.sources)
     return SafetensorsHeader(
         tensors={
             name: info for header in headers.values() for name, info in header.tensors.items()
         },
         metadata=next(iter(headers.values())).metadata,
+    )
+
+
+def _select(header: SafetensorsHeader, sources: Mapping[str, TensorSource]) -> SafetensorsHeader:
+    """Return the tensors of a component in a single file, as they are after their changes."""
+    tensors = {name: (source, header.tensors[source.name]) for name, source in sources.items()}
+    return SafetensorsHeader(
+        tensors={
+            name: replace(tensor, shape=source.shape(tensor.shape))
+            for name, (source, tensor) in tensors.items()
+        },
+        metadata=header.metadata,
     )
 
 

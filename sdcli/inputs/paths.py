@@ -29,6 +29,12 @@ def home_folder() -> Path | None:
         return None
 
 
+def cache_folder() -> Path:
+    """Return the folder for files that sdcli can make again: $XDG_CACHE_HOME/sdcli."""
+    home = os.environ.get("XDG_CACHE_HOME") or (home_folder() or Path("~")) / ".cache"
+    return Path(home) / "sdcli"
+
+
 def hub_cache() -> Path:
     """Return the folder in which huggingface_hub keeps models.
 

@@ -44,14 +44,15 @@ class RequestValidator:
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:
     """The defaults of the model, None if it is not here, and the errors of its files."""
-    from sdcli.checkpoints import hub, weights
+    from sdcli.checkpoints import hub
+    from sdcli.checkpoints.single_file.model import find_model_weights
 
     folder, defaults, faults = Path(), None, []
     try:
         folder = hub.fetch_model(replace(spec, offline=True))
         defaults = read_defaults(folder)
         for component in ("unet", "text_encoder"):
-            weights.find_weights(folder / component, component, spec.variant)
+            find_model_weights(spec, folder, component)
     except SdcliError as error:
         if not _may_be_downloaded(spec.model, spec, error):
             faults.append(("model", error))

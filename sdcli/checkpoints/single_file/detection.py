@@ -62,13 +62,14 @@ def detect(header: SafetensorsHeader, path: Path | None = None) -> Detection:
     measured = measure_unet({name.removeprefix(unet.prefix): shapes[name] for name in unet.names})
     family, reasons = find_family(measured)
     names = frozenset(shapes)
+    distillation = find_distillation(names, header.metadata)
     return Detection(
         kind="model",
         family=family,
         layout=unet.layout,
         parts=parts,
-        prediction=find_prediction(names, header.metadata, family, path),
-        distillation=find_distillation(names, header.metadata),
+        prediction=find_prediction(names, header.metadata, family, path, distillation),
+        distillation=distillation,
         reasons=reasons,
         other_names=other_names,
     )

@@ -15,8 +15,6 @@ from sdcli.checkpoints.single_file.families import Family
 Certainty = Literal["stated", "usual", "guessed"]
 """Whether the file says it, nearly all models of the family have it, or it is a guess."""
 
-PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
-
 _SPELLINGS: Final[Mapping[str, str]] = {
     "eps": "epsilon",
     "epsilon": "epsilon",
@@ -63,7 +61,11 @@ class Distillation:
 
 
 def find_prediction(
-    names: frozenset[str], metadata: Mapping[str, str], family: Family | None, path: Path | None
+    names: frozenset[str],
+    metadata: Mapping[str, str],
+    family: Family | None,
+    path: Path | None,
+    distillation: Distillation | None = None,
 ) -> Prediction:
     """Return the prediction type by the file's markers, its metadata or the YAML file beside it.
 
@@ -89,7 +91,7 @@ def find_prediction(
             reason=f"{path.with_suffix('.yaml').name} says so",
             zero_snr="ztsnr" in names,
         )
-    return _assume_prediction(family, path)
+    return _assume_prediction(family, path, distillation)
 
 
 def find_distillation(names: frozenset[str], metadata: Mapping[str, str]) -> Distillation | None:
@@ -104,8 +106,11 @@ def find_distillation(names: frozenset[str], metadata: Mapping[str, str]) -> Dis
     return None
 
 
-def _assume_prediction(family: Family | None, path: Path | None) -> Prediction:
-    if family is None or family.id != "sd2":
+def _assume_prediction(
+    family: Family | None, path: Path | None, distillation: Distillation | None
+) -> Prediction:
+    # SD-Turbo is the one distilled model of Stable Diffusion 2.
+    if family is None or family.id != "sd2" or distillation:
         return Prediction(
             type="epsilon",
             certainty="usual" if family else "guessed",

@@ -21,6 +21,7 @@ from sdcli.checkpoints.config_sizes import check_sizes, check_text_width
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.model_index import find_notes
+from sdcli.checkpoints.single_file.model import find_model_weights, open_single_file
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
@@ -94,6 +95,7 @@ def load(
     files = _find_weight_files(folder, vae, spec)
     with memory.out_of_memory_as_device_error(spec.model, device):
         pipeline, file_notes = _build_pipeline(folder, vae, files, dtype, device, like)
+    single_file = open_single_file(spec)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -105,7 +107,7 @@ def load(
         hashes=weights.WeightHashes(files),
         memory=memory.MemoryModel(device),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
-        notes=(*notes, *file_notes),
+        notes=(*(single_file.load_notes if single_file else ()), *notes, *file_notes),
     )
 
 
@@ -116,7 +118,7 @@ def _disable_progress_bars() -> None:
 
 def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, WeightFiles]:
     """Return the checked weights of each component. Raises ModelError and its relatives."""
-    files = {name: weights.find_weights(folder / name, name, spec.variant) for name in _CLASSES}
+    files = {name: find_model_weights(spec, folder, name) for name in _CLASSES}
     for name, component_files in files.items():
         header = weights.check_weights(name, component_files)
         check_sizes(name, folder / name / "config.json", header)

@@ -25,7 +25,7 @@ COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
     "batch": "Generate every prompt of a file, and resume where an earlier run stopped.",
     "replay": "Regenerate images from their embedded metadata.",
-    "inspect": "Show the metadata of an image, a latents file or a model.",
+    "inspect": "Show the metadata of an image, latents, a file of weights or a model.",
     "schedulers": "List, show and compare schedulers.",
     "vae": "List, show and compare VAEs; encode images and decode latents.",
     "models": "List, download, check, convert and delete models.",

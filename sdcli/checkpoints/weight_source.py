@@ -14,6 +14,7 @@ from sdcli.checkpoints.pickles.globals_report import GlobalsReport, sort_globals
 from sdcli.checkpoints.pickles.inert_values import TensorView
 from sdcli.checkpoints.pickles.tensors import find_tensors
 from sdcli.checkpoints.safetensors_header import TensorInfo, read_header
+from sdcli.errors import UnsafeError
 
 _CHUNK_BYTES: Final = 8 << 20
 
@@ -54,8 +55,23 @@ def read_weights(path: Path) -> WeightSource:
     return _safetensors_source(path)
 
 
+def dangerous_names_error(path: Path, names: GlobalsReport) -> UnsafeError | None:
+    """Return the error of a pickle that names functions which run code, None if it has none."""
+    if not names.dangerous:
+        return None
+    return UnsafeError(
+        f"{path} names {', '.join(names.dangerous):.200}, which can run code; nothing was run",
+        code="model.malicious_pickle",
+        hint="do not load this file with any program; get the model from its author",
+    )
+
+
 def _pickled_source(file: PickledFile) -> WeightSource:
-    found = find_tensors(file)
+    names = sort_globals(file.names)
+    try:
+        found = find_tensors(file)
+    except UnsafeError as error:
+        raise dangerous_names_error(file.path, names) or error from None
 
     def tensor(view: TensorView) -> SourceTensor:
         return SourceTensor(
@@ -69,7 +85,7 @@ def _pickled_source(file: PickledFile) -> WeightSource:
         path=file.path,
         tensors={name: tensor(view) for name, view in found.tensors.items()},
         dropped=found.dropped,
-        names=sort_globals(file.names),
+        names=names,
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints.safetensors_header import read_header
-from sdcli.checkpoints.weight_source import SourceTensor, WeightSource, read_weights
-from sdcli.errors import UnsafeError, UsageError
+from sdcli.checkpoints.weight_source import SourceTensor, dangerous_names_error, read_weights
+from sdcli.errors import UsageError
 from sdcli.inputs.regular_file import check_regular
 from sdcli.numerics.float_formats import FLOATS, convert_floats
 from sdcli.storage.weights_file import NewTensor, check_target, write_weights
@@ -38,7 +38,8 @@ def convert_weights(source: Path, target: Path, *, dtype: str | None, force: boo
     """
     _check_paths(source, target)
     weights = read_weights(source)
-    _check_globals(weights)
+    if weights.names and (error := dangerous_names_error(source, weights.names)):
+        raise error
     overflowed: dict[str, int] = {}
     tensors = {
         name: _new_tensor(name, tensor, dtype, overflowed)
@@ -64,16 +65,6 @@ def _check_paths(source: Path, target: Path) -> None:
         raise UsageError(f"{target}: the new file must end in .safetensors", code="usage.out")
     if target.exists() and target.samefile(source):
         raise UsageError(f"{target} is the file to convert", code="usage.out")
-
-
-def _check_globals(weights: WeightSource) -> None:
-    if weights.names and weights.names.dangerous:
-        raise UnsafeError(
-            f"{weights.path} names {', '.join(weights.names.dangerous)}, which can run code; "
-            "nothing was run, and nothing was converted",
-            code="model.malicious_pickle",
-            hint="do not load this file with any program; get the model from its author",
-        )
 
 
 def _new_tensor(

@@ -24,6 +24,7 @@ LEGACY_START = b"".join(
     pickle.dumps(part, 2)
     for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True, "protocol_version": 1001})
 )
+NAMESPACE = b"\x80\x02cargparse\nNamespace\n)\x81"
 LEGACY_END = pickle.dumps([], 2)
 
 
@@ -61,7 +62,9 @@ def payloads(marker: Path) -> dict[str, Any]:
         ),
         "run_path": Reduced(runpy.run_path, str(marker.with_name("script.py"))),
         "load": Reduced(pickle.loads, pickle.dumps(Reduced(os.system, f"touch {marker}"))),
-        "torch": Reduced(torch.load, str(marker.with_name("nested.pt")), None, pickle, False),
+        "torch": Called(
+            functools.partial(torch.load, str(marker.with_name("nested.pt")), weights_only=False)
+        ),
     }
 
 
@@ -147,7 +150,7 @@ def raw_pickles(marker: Path) -> dict[str, bytes]:
         "memoize": b"\x80\x04cos\nsystem\n\x940" + argument + b"\x940h\x00(h\x01tR.",
         "key": b"}cos\nsystem\n(" + argument + b"tRNs.",
         "BUILD": b"\x80\x02cargparse\nNamespace\n)\x81cos\nsystem\n(" + argument + b"tRb.",
-        "setstate": b"\x80\x02cargparse\nNamespace\n)\x81}X\x0c\x00\x00\x00__setstate__cos\nsystem\nsb"
+        "setstate": NAMESPACE + b"}X\x0c\x00\x00\x00__setstate__cos\nsystem\nsb"
         + argument + b"b.",
         "dotted": b"\x80\x04\x8c\x06shutil\x8c\x09os.system\x93" + argument + b"\x85R.",
         "after STOP": b"N.cos\nsystem\n(" + argument + b"tR.",
@@ -157,7 +160,7 @@ def raw_pickles(marker: Path) -> dict[str, bytes]:
         "parameter": b"\x80\x02ctorch._utils\n_rebuild_parameter\n(cos\nsystem\n(" + argument
         + b"tRtR.",
         "OrderedDict": b"\x80\x02ccollections\nOrderedDict\n(cos\nsystem\n(" + argument + b"tRtR.",
-        "defaultdict": b"\x80\x02ccollections\ndefaultdict\n(cos\nsystem\ntR}X\x01\x00\x00\x00aNsb.",
+        "defaultdict": b"ccollections\ndefaultdict\n(cos\nsystem\ntR}U\x01aNsb.",
         "persistent": b"\x80\x02(X\x07\x00\x00\x00storagecos\nsystem\n" + argument + b"NK\x01tQ.",
     }  # fmt: skip
 

@@ -7,7 +7,6 @@ import pickle
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def marker(tmp_path: Path) -> Path:
 
 
 def convert(run_cli: RunCli, data: bytes, folder: Path) -> tuple[int, str]:
-    """Inspect and convert a file, and check that both agree with each other on what may follow."""
+    """Inspect and convert a file, and return the exit code and message of the second."""
     source, target = folder / "hostile.ckpt", folder / "out.safetensors"
     source.write_bytes(data)
     ran = run_cli("models", "convert", str(source), str(target))
@@ -49,8 +48,6 @@ def convert(run_cli: RunCli, data: bytes, folder: Path) -> tuple[int, str]:
     assert (ran.code == 0) == target.exists()
     looked = run_cli("inspect", str(source))
     assert looked.code in ALLOWED, looked.stderr
-    assert run_cli("models", "verify", str(source)).code in (0, 7)
-    assert run_cli("generate", "a cat", "-m", str(source), "-q").code in (6, 7)
     return ran.code, ran.stderr
 
 
@@ -95,7 +92,7 @@ def test_no_protocol_makes_the_call(
 def test_no_opcode_makes_the_call(name: str, marker: Path, run_cli: RunCli, tmp_path: Path) -> None:
     for container in CONTAINERS.values():
         code, _ = convert(run_cli, container(raw_pickles(marker)[name]), tmp_path)
-        assert code == 6
+        assert code in (6, 7)
         assert not marker.exists()
 
 
@@ -138,6 +135,22 @@ def test_only_containers_of_pytorch_are_opened(
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_nor_is_the_call_made_by_the_other_commands(
+    container: str, marker: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    path = tmp_path / "hostile.ckpt"
+    payload = {"state_dict": {"w": payloads(marker)["os.system"]}}
+    path.write_bytes(CONTAINERS[container](pickle.dumps(payload)))
+    assert run_cli("models", "verify", str(path)).code == 7
+    assert run_cli("models", "list", "--models-dir", str(tmp_path)).code == 0
+    for option in ("--model", "--vae"):
+        ran = run_cli("generate", "a cat", option, str(path), "-q")
+        assert ran.code == 6
+        assert "sdcli models convert" in ran.stderr
+    assert not marker.exists()
+
+
 def test_a_valid_file_passes_the_same_checks(run_cli: RunCli, tmp_path: Path) -> None:
     from tests.checkpoints.pickles.hostile_files import tensor_pickle
 
@@ -145,14 +158,11 @@ def test_a_valid_file_passes_the_same_checks(run_cli: RunCli, tmp_path: Path) ->
     assert convert(run_cli, data, tmp_path)[0] == 0
 
 
-def test_every_error_names_the_file(tmp_path: Path) -> None:
-    started = time.monotonic()
-    for index, data in enumerate((*memory_bombs().values(), *raw_pickles(SOME).values())):
-        path = tmp_path / f"{index}.ckpt"
-        path.write_bytes(zip_of(data))
-        try:
-            read_weights(path)
-        except SdcliError as error:
-            assert str(path) in error.message
-            assert len(error.message) < 400 + len(str(path))
-    assert time.monotonic() - started < 60
+@pytest.mark.parametrize("name", sorted({**memory_bombs(), **raw_pickles(SOME)}))
+def test_every_error_names_the_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(zip_of({**memory_bombs(), **raw_pickles(SOME)}[name]))
+    with pytest.raises(SdcliError) as caught:
+        read_weights(path)
+    assert str(path) in caught.value.message
+    assert len(caught.value.message) < 400 + len(str(path))

@@ -11,7 +11,7 @@ from sdcli.checkpoints.hub_cache import CachedModel
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.single_files import SingleFile
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
-from sdcli.checkpoints.weight_source import read_weights
+from sdcli.checkpoints.weight_source import WeightSource, dangerous_names_error, read_weights
 from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
 
@@ -84,9 +84,7 @@ def _verify_cached(model: CachedModel) -> Iterator[Checked]:
 def _weights_problem(path: Path) -> str | None:
     try:
         if path.suffix.lower() in PICKLE_SUFFIXES:
-            for tensor in read_weights(path).tensors.values():
-                for _ in tensor.chunks():
-                    pass
+            _read_all(read_weights(path))
         else:
             read_header(path)
     except SdcliError as error:
@@ -94,6 +92,15 @@ def _weights_problem(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     return None
+
+
+def _read_all(source: WeightSource) -> None:
+    """Read every tensor of a pickle, for the checksums. Raises UnsafeError or CorruptError."""
+    if source.names and (error := dangerous_names_error(source.path, source.names)):
+        raise error
+    for tensor in source.tensors.values():
+        for _ in tensor.chunks():
+            pass
 
 
 def _hash_problem(path: Path, expected: str | None) -> str | None:

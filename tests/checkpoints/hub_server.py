@@ -163,5 +163,9 @@ def run_process(
         **env,
     }
     return subprocess.run(
-        [sys.executable, "-c", code, *argv], capture_output=True, text=True, env=variables
+        [sys.executable, "-c", code, *argv],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=variables,
     )

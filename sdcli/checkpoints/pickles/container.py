@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from sdcli.checkpoints.file_start import FileStart, read_start, wrong_start_error
-from sdcli.checkpoints.pickles.inert_values import DTYPE_BYTES, Names, Storage, malformed
+from sdcli.checkpoints.pickles.inert_values import DTYPE_BYTES, Global, Names, Storage, malformed
 from sdcli.checkpoints.pickles.machine import MAX_PICKLE_BYTES, read_pickle
 from sdcli.checkpoints.pickles.reduce import storage_of
 from sdcli.errors import CorruptError, UnsafeError
@@ -153,8 +153,10 @@ def _check_byte_order(archive: zipfile.ZipFile, names: list[str]) -> None:
 def _collect(storages: dict[str, Storage]) -> Any:
     """Return the function that makes the storages of a pickle, and notes each of them."""
 
-    def make(identifier: object) -> Storage:
+    def make(identifier: object) -> Storage | Global:
         storage = storage_of(identifier)
+        if isinstance(storage, Global):
+            return storage
         known = storages.setdefault(storage.key, storage)
         if (known.dtype, known.count) != (storage.dtype, storage.count):
             raise malformed("describes the same data in two ways")

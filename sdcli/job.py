@@ -97,7 +97,9 @@ class Job:
         facts["scheduler"] = [self.scheduler.class_name, self.scheduler.config]
         facts["dtype"] = self.spec.dtype
         if not self.fingerprint:
-            facts["files"] = [self.spec.model, self.spec.vae, self.spec.variant]
+            spec = self.spec
+            facts["files"] = [spec.model, spec.vae, spec.variant]
+            facts["files"] += [v for v in (spec.model_config, spec.prediction_type) if v]
         text = json.dumps(facts, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 

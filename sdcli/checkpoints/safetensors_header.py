@@ -17,6 +17,15 @@ from sdcli.checkpoints.json_files import check_regular_file
 from sdcli.errors import CorruptError
 
 _LFS_POINTER: Final = b"version https://git-lfs"
+_OTHER_FORMATS: Final = (
+    (b"<", "an HTML or XML page", "download the file itself; the site may ask for a login"),
+    (b"PK\x03\x04", "a zip archive, as .ckpt files are", "rename it to .ckpt and convert it: "
+     "sdcli models convert"),
+    (b"\x80", "a Python pickle", "rename it to .ckpt and convert it: sdcli models convert"),
+    (b"GGUF", "a GGUF file", "use a .safetensors file of the model"),
+)  # fmt: skip
+"""First bytes of files that are often found under the name of safetensors."""
+
 _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 100_000_000  # the limit in the safetensors library
 # Products of shapes stay small numbers, whatever a file says.
@@ -76,7 +85,13 @@ def _read_header_bytes(path: Path, size: int) -> bytes:
             raise _corrupt_error(
                 path, "is a Git LFS pointer, not the weights", hint="run `git lfs pull`"
             )
+        if not start:
+            raise _corrupt_error(path, "is empty")
         length = int.from_bytes(start, "little")
+        # The length of a header can begin with the same bytes, but not be as large.
+        for first_bytes, problem, hint in _OTHER_FORMATS:
+            if start.startswith(first_bytes) and length > _MAX_HEADER_BYTES:
+                raise _corrupt_error(path, f"is {problem}, not safetensors", hint=hint)
         # A length that is out of bounds is not read, so that no file can exhaust the memory.
         if len(start) < _LENGTH_BYTES or not 2 <= length <= _MAX_HEADER_BYTES:
             raise _corrupt_error(path, f"has no safetensors header ({size} bytes)")

@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
+from sdcli.checkpoints import hash_cache
+from sdcli.checkpoints.hash_cache import FileState
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.weight_files import (
@@ -206,17 +208,21 @@ def hash_weights(weights: WeightFiles) -> str:
 def sha256(path: Path) -> str:
     """Return the SHA-256 of the file in hex. Raises OSError.
 
-    Cached by path, size and modification time.
+    Cached by path, size, modification time and inode; that of a large file also on disk.
     """
     target = path.resolve()
     # In the Hugging Face cache, a file is a link to a blob that is named after its hash.
     if _SHA256_HEX.fullmatch(target.name):
         return target.name
     stat = target.stat()
-    return _hash_file(target, stat.st_size, stat.st_mtime_ns)
+    return _hash_file(FileState(target, stat.st_size, stat.st_mtime_ns, stat.st_ino))
 
 
 @lru_cache(maxsize=256)
-def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash_file(state: FileState) -> str:
+    if known := hash_cache.find(state):
+        return known
+    with state.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    hash_cache.store(state, digest)
+    return digest

@@ -31,8 +31,7 @@ def home_folder() -> Path | None:
 
 def cache_folder() -> Path:
     """Return the folder for files that sdcli can make again: $XDG_CACHE_HOME/sdcli."""
-    home = os.environ.get("XDG_CACHE_HOME") or (home_folder() or Path("~")) / ".cache"
-    return Path(home) / "sdcli"
+    return _cache_home() / "sdcli"
 
 
 def hub_cache() -> Path:
@@ -40,5 +39,10 @@ def hub_cache() -> Path:
 
     The documented rule: importing huggingface_hub to learn it would take half a second.
     """
-    home = os.environ.get("HF_HOME") or (home_folder() or Path("~")) / ".cache" / "huggingface"
+    home = os.environ.get("HF_HOME") or _cache_home() / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+
+
+def _cache_home() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return Path(home) if home else (home_folder() or Path("~")) / ".cache"

@@ -56,7 +56,7 @@ class SingleFileModel:
         """
         if component in self.detection.parts:
             return WeightFiles(path=self.path, files=(self.path,), sources=self._map(component))
-        if self.config_folder and (self.config_folder / component).is_dir():
+        if self.config_folder and any((self.config_folder / component).glob("*.safetensors*")):
             return find_weights(self.config_folder / component, component, None)
         raise _missing_part_error(self.path, component)
 
@@ -97,6 +97,13 @@ def refuse_single_file_options(spec: PipelineSpec) -> None:
                 hint=f"leave --{name.replace('_', '-')} out"
                 + ("; -s 'NAME;prediction_type=...' changes it" if name.endswith("type") else ""),
             )
+
+
+def drop_single_file_options(spec: PipelineSpec) -> PipelineSpec:
+    """Return the spec of another model, without the options of a single file if it is none."""
+    if expand_user(spec.model).is_file():
+        return spec
+    return replace(spec, model_config=None, prediction_type=None)
 
 
 def find_model_weights(spec: PipelineSpec, folder: Path, component: str) -> WeightFiles:

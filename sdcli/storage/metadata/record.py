@@ -67,7 +67,10 @@ def partial_record(
 def name_models(
     fields: Mapping[str, Any], spell: Callable[[str, Kind], str] = recorded_name
 ) -> dict[str, Any]:
-    """Replace "model" and "vae", by default by names: paths are private."""
+    """Replace the values of "model", "vae" and "model_config", by default by names.
+
+    Paths are private.
+    """
     names = dict(fields)
     for key, kind in MODEL_KINDS.items():
         if isinstance(name := names.get(key), str):
@@ -77,7 +80,7 @@ def name_models(
 
 def _name_in(event: str, spec: PipelineSpec) -> str:
     """An event with the names of models in place of their paths."""
-    paths = {"model": spec.model, "vae": spec.vae}
+    paths = {key: getattr(spec, key) for key in MODEL_KINDS}
     for key, name in name_models(paths).items():
         if (path := paths[key]) and path != name:
             event = event.replace(path, name)

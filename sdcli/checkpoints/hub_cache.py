@@ -106,7 +106,7 @@ def file_problem(path: Path) -> str | None:
     try:
         target = path.resolve(strict=True)
         if _SHA256.fullmatch(target.name):
-            expected, actual = target.name, _digest(target, hashlib.sha256())
+            expected, actual = target.name, read_sha256(target)
         elif _GIT_SHA1.fullmatch(target.name):
             prefix = f"blob {target.stat().st_size}\0".encode()
             sha1 = hashlib.sha1(prefix, usedforsecurity=False)
@@ -143,6 +143,11 @@ def cached_blobs(repo: str) -> frozenset[Path]:
     """Return the files that the cache has of a repository, whatever their names in it."""
     folder = hub_cache() / f"models--{repo.replace('/', '--')}" / "blobs"
     return frozenset(path.resolve() for path in folder.glob("*"))
+
+
+def read_sha256(path: Path) -> str:
+    """Return the SHA-256 of what is in the file now. Raises OSError."""
+    return _digest(path, hashlib.sha256())
 
 
 def _digest(path: Path, digest: hashlib._Hash) -> str:

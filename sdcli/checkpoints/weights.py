@@ -210,12 +210,24 @@ def sha256(path: Path) -> str:
 
     Cached by path, size, modification time and inode; that of a large file also on disk.
     """
-    target = path.resolve()
+    return _hash_in_name(path) or _hash_file(_state(path))
+
+
+def known_sha256(path: Path) -> str | None:
+    """Return the SHA-256 if it is known without reading the file. Raises OSError."""
+    return _hash_in_name(path) or hash_cache.find(_state(path))
+
+
+def _hash_in_name(path: Path) -> str | None:
     # In the Hugging Face cache, a file is a link to a blob that is named after its hash.
-    if _SHA256_HEX.fullmatch(target.name):
-        return target.name
+    name = path.resolve().name
+    return name if _SHA256_HEX.fullmatch(name) else None
+
+
+def _state(path: Path) -> FileState:
+    target = path.resolve()
     stat = target.stat()
-    return _hash_file(FileState(target, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return FileState(target, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=256)

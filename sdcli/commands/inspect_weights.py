@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdcli.checkpoints.pickles.globals_report import GlobalsReport
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.weights import known_sha256, sha256
 from sdcli.checkpoints.weights_report import PartSize, WeightsReport, report_weights
 from sdcli.commands.models.list import format_bytes
 from sdcli.terminal.printing import print_document
@@ -24,7 +24,8 @@ def inspect_weights(path: Path, *, with_hash: bool, json: bool) -> None:
     """Print what a file's header tells."""
     report = report_weights(path)
     size = path.stat().st_size
-    digest = sha256(path) if with_hash or size <= _HASHED_BYTES else None
+    is_quick = with_hash or size <= _HASHED_BYTES
+    digest = sha256(path) if is_quick else known_sha256(path)
     print_document(
         _to_document(report, size, digest) if json else _to_facts(report, size, digest), json
     )

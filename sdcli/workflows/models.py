@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdcli.checkpoints import hub_cache, single_files, weights
+from sdcli.checkpoints import hub_cache, single_files
 from sdcli.checkpoints.hub_cache import CachedModel
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.single_files import SingleFile
@@ -106,7 +106,7 @@ def _read_all(source: WeightSource) -> None:
 def _hash_problem(path: Path, expected: str | None) -> str | None:
     if not expected:
         return None
-    actual = weights.sha256(path)
+    actual = hub_cache.read_sha256(path)
     if actual.startswith(expected.lower()):
         return None
     return f"has the hash {actual}, not {expected}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from threading import Thread
 from typing import Final
 
@@ -96,7 +97,12 @@ def _missing_weights_error(
 ) -> UnsafeError | ModelError:
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
-        return _pickle_error(component, folder / pickles[0], "is a pickle")
+        return _pickle_error(
+            component,
+            folder / pickles[0],
+            "is a pickle",
+            convert_hint(folder / pickles[0], folder / f"{STEMS[component]}.safetensors"),
+        )
     return ModelError(
         f"{component}: no .safetensors file in {folder}",
         code="model.incomplete",
@@ -104,11 +110,21 @@ def _missing_weights_error(
     )
 
 
-def _pickle_error(component: str, path: Path, problem: str) -> UnsafeError:
+def convert_hint(source: Path, target: Path) -> str:
+    """Return the hint with the command that turns a pickle into safetensors."""
+    return f"convert it safely: sdcli models convert {quote(str(source))} {quote(str(target))}"
+
+
+def _pickle_error(
+    component: str,
+    path: Path,
+    problem: str,
+    hint: str = "use a model with .safetensors files",
+) -> UnsafeError:
     return UnsafeError(
         f"{component}: {path} {problem}, which can run code when it is loaded",
         code="model.pickle",
-        hint="use a model with .safetensors files, or convert it in a safe environment",
+        hint=hint,
     )
 
 

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from sdcli.catalog.hub_names import hub_file
 from sdcli.commands.options import flags
 from sdcli.terminal.printing import print_path
 
 Repo = Annotated[
-    str, typer.Argument(metavar="ID", help="Hugging Face id of a model or a VAE: owner/name.")
+    str,
+    typer.Argument(
+        metavar="ID", help="Hugging Face id of a model or a VAE: owner/name, or its address."
+    ),
 ]
 File = Annotated[
     str | None,
@@ -41,5 +45,7 @@ def pull(
     """
     from sdcli.checkpoints.hub import pull_file, pull_model
 
+    # The address of a file's page names both.
+    repo, file = hub_file(repo) or (repo, file)
     path = pull_file(repo, file) if file else pull_model(repo, variant)
     print_path(str(path), json, schema="sdcli/pulled/1", model=repo)

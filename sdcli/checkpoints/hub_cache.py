@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -77,15 +77,15 @@ def delete_cached(names: list[str]) -> int:
     for name in names:
         find_cached(name)
     info = _scan()
-    revisions = [
-        revision.commit_hash
-        for repo in info.repos
-        if repo.repo_type == "model" and repo.repo_id in names
-        for revision in repo.revisions
-    ]
-    strategy = info.delete_revisions(*revisions)
-    size = strategy.expected_freed_size
-    strategy.execute()
+    size = 0
+    for repo in info.repos:
+        if repo.repo_type == "model" and repo.repo_id in names:
+            # Of several repositories with the same commit, as copies have, the library would take
+            # any: it is shown one at a time.
+            only = replace(info, repos=frozenset({repo}))
+            strategy = only.delete_revisions(*(r.commit_hash for r in repo.revisions))
+            size += strategy.expected_freed_size
+            strategy.execute()
     left = sorted({model.name for model in list_cached()} & set(names))
     if left:
         raise OutputError(f"{', '.join(left)} could not be deleted", code="output.unwritable")

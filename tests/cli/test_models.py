@@ -145,6 +145,7 @@ def test_rm_deletes_only_what_it_is_told(run_cli: RunCli, tmp_path: Path, files:
     for name in (str(files), "style.safetensors", "embedded", "../cache", ""):
         assert run_cli("models", "rm", name, "--yes").code == 3
     ran = run_cli("models", "rm", "a/gone", "a/gone", "--yes", "--json")
+    assert ran.code == 0, ran.stdout
     assert (ran.code, ran.document["models"], gone.exists()) == (0, ["a/gone"], False)
     assert ran.document["bytes"] > 1_000_000
     assert kept.exists()

@@ -80,24 +80,31 @@ def _read_header_bytes(path: Path, size: int) -> bytes:
     """Read the JSON of the header, which follows its length in eight bytes."""
     with path.open("rb") as file:
         start = file.read(_LENGTH_BYTES)
-        # A clone without Git LFS has small text files in place of the weights.
-        if start and _LFS_POINTER.startswith(start):
-            raise _corrupt_error(
-                path, "is a Git LFS pointer, not the weights", hint="run `git lfs pull`"
-            )
-        if not start:
-            raise _corrupt_error(path, "is empty")
+        _check_format(path, start, file.read(1))
+        file.seek(_LENGTH_BYTES)
         length = int.from_bytes(start, "little")
-        # The length of a header can begin with the same bytes, but not be as large.
-        for first_bytes, problem, hint in _OTHER_FORMATS:
-            if start.startswith(first_bytes) and length > _MAX_HEADER_BYTES:
-                raise _corrupt_error(path, f"is {problem}, not safetensors", hint=hint)
         # A length that is out of bounds is not read, so that no file can exhaust the memory.
         if len(start) < _LENGTH_BYTES or not 2 <= length <= _MAX_HEADER_BYTES:
             raise _corrupt_error(path, f"has no safetensors header ({size} bytes)")
         if _LENGTH_BYTES + length > size:
             raise _corrupt_error(path, f"is truncated in its header ({size} bytes)")
         return file.read(length)
+
+
+def _check_format(path: Path, start: bytes, header_start: bytes) -> None:
+    """Raise CorruptError for a file whose first bytes are those of another format."""
+    if not start:
+        raise _corrupt_error(path, "is empty")
+    # A clone without Git LFS has small text files in place of the weights.
+    if _LFS_POINTER.startswith(start):
+        raise _corrupt_error(
+            path, "is a Git LFS pointer, not the weights", hint="run `git lfs pull`"
+        )
+    # The length of a header may happen to begin with the same bytes.
+    if header_start != b"{":
+        for first_bytes, problem, hint in _OTHER_FORMATS:
+            if start.startswith(first_bytes):
+                raise _corrupt_error(path, f"is {problem}, not safetensors", hint=hint)
 
 
 def _parse_header(raw: bytes, data_start: int) -> SafetensorsHeader:

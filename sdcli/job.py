@@ -124,9 +124,10 @@ class Job(ImageJobFields):
         facts["scheduler"] = [self.scheduler.class_name, self.scheduler.config]
         facts["dtype"] = self.spec.dtype
         if not self.fingerprint:
-            facts["files"] = [self.spec.model, self.spec.vae, self.spec.variant]
-            if self.spec.refiner:
-                facts["files"].append(self.spec.refiner)
+            spec = self.spec
+            facts["files"] = [spec.model, spec.vae, spec.variant]
+            later = (spec.refiner, spec.model_config, spec.prediction_type)
+            facts["files"] += [value for value in later if value]
         text = json.dumps(facts, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 

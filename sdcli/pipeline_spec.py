@@ -12,8 +12,12 @@ from sdcli.field_validation import check_text, value_error
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
+PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
 SHORT_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
+_TEXTS: Final = (
+    "model", "vae", "refiner", "dtype", "device", "variant", "model_config", "prediction_type",
+)  # fmt: skip
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -23,7 +27,8 @@ class PipelineSpec:
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
     small VAE); `vae` may also be a single file. `refiner` is a folder or a hub id. A `dtype` of
-    None depends on the device. `force_vae` allows a VAE whose latents are not the model's. Raises
+    None depends on the device. `force_vae` allows a VAE whose latents are not the model's.
+    `model_config` and `prediction_type` say what a model in a single file leaves out. Raises
     UsageError.
     """
 
@@ -32,7 +37,7 @@ class PipelineSpec:
         "--model",
         "-m",
         metavar="MODEL",
-        help="Hub id or folder of a Stable Diffusion model.",
+        help="Hub id, folder or .safetensors file of a Stable Diffusion model.",
         aliases=("sd_model",),
         sweep=10,
     )
@@ -66,16 +71,34 @@ class PipelineSpec:
     device: str = setting(
         "auto", "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps."
     )
+    model_config: str | None = setting(
+        None,
+        "--model-config",
+        metavar="FOLDER",
+        help="Folder in the Diffusers layout with the configuration of a model in a single file. "
+        "Default: that of its family.",
+    )
+    prediction_type: str | None = setting(
+        None,
+        "--prediction-type",
+        metavar="TYPE",
+        help="Prediction type of a model in a single file: epsilon, v_prediction or sample. "
+        "Default: read from the file, or the usual one of its family.",
+        choices=PREDICTION_TYPES,
+    )
     offline: bool = setting(False, "--offline", help="Never access the network.")
 
     def __post_init__(self) -> None:
-        for name in ("model", "vae", "refiner", "dtype", "device", "variant"):
+        for name in _TEXTS:
             check_text(name, getattr(self, name), optional=name not in ("model", "device"))
         for name in ("offline", "force_vae"):
             if not isinstance(getattr(self, name), bool):
                 raise value_error(name, getattr(self, name), "is not true or false")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+        if self.prediction_type not in (None, *PREDICTION_TYPES):
+            kinds = ", ".join(PREDICTION_TYPES)
+            raise value_error("prediction_type", self.prediction_type, f"is not one of {kinds}")
         for name in ("model", "vae", "refiner"):
             object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):

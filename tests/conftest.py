@@ -48,6 +48,13 @@ class Ran:
 RunCli = Callable[..., Ran]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what sdcli caches out of the home folder."""
+    folder = tmp_path_factory.getbasetemp() / "sdcli-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+
+
 @pytest.fixture
 def run_cli(
     capfd: pytest.CaptureFixture[str],

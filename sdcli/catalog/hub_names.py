@@ -62,10 +62,17 @@ def hub_id(name: str | None) -> str | None:
     return match[1] if match and _MAIN_PAGE.fullmatch(match["rest"] or "") else name
 
 
+def hub_file(name: str) -> tuple[str, str] | None:
+    """Return the id and the name in the URL of a model's file; None for any other text."""
+    match = _URL.fullmatch(name.strip())
+    file = _FILE.fullmatch(match["rest"] or "") if match else None
+    return (match[1], file[1]) if match and file else None
+
+
 def model_name_hint(name: str) -> str | None:
     """Return the hint for the name of a model that does not exist under this name."""
-    if (match := _URL.fullmatch(name.strip())) and (file := _FILE.fullmatch(match["rest"] or "")):
-        return f"download the file first: hf download {match[1]} {file[1]}"
+    if file := hub_file(name):
+        return f"download the file first: sdcli models pull {file[0]} --file {file[1]}"
     if re.match(r"https?://", name):
         return "download the model first, and give its folder"
     key = re.sub(r"(\.safetensors|\.ckpt)$|[\W_]", "", name.lower())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from sdcli.checkpoints.hub import fetch_model, fetch_refiner, fetch_vae
+from sdcli.checkpoints.hub import fetch_model, fetch_vae, refiner_spec
 from sdcli.checkpoints.json_files import read_json
 from sdcli.checkpoints.model_index import (
     PIPELINE,
@@ -18,6 +18,8 @@ from sdcli.checkpoints.model_index import (
     find_text_encoders,
     find_tokenizers,
 )
+from sdcli.checkpoints.single_file.model import open_single_file
+from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import CorruptError
 from sdcli.pipeline_spec import PipelineSpec
@@ -33,6 +35,7 @@ _SAMPLE_BYTES: Final = 1 << 15
 _XL_KEYS: Final = ("force_zeros_for_empty_prompt", "requires_aesthetics_score")
 """Keys of model_index.json that decide how prompts and sizes are encoded."""
 
+_SINGLE_FILE: Final = "model.safetensors"
 _TEXT_PATTERNS: Final = ("*.json", "*.txt")
 
 # Version 0.1.0 shipped the embedded model with another scheduler file and the same weights. Its
@@ -54,10 +57,10 @@ def fingerprint(spec: PipelineSpec) -> str:
     and `fetch_vae`, and ModelError or UnsafeError if there are no safetensors weights.
     """
     folder = fetch_model(spec)
-    digest = _hash_folders(folder, fetch_vae(spec, folder), spec.variant)
-    if refiner := fetch_refiner(spec):
+    digest = _hash_model(spec, folder, fetch_vae(spec, folder))
+    if refiner := refiner_spec(spec):
         # The refiner decodes nothing: its own VAE is not loaded.
-        return _join(digest, _hash_folders(refiner, None, spec.variant))
+        return _join(digest, _hash_model(refiner, fetch_model(refiner), None))
     return _EQUIVALENT.get(digest, digest)
 
 
@@ -65,8 +68,24 @@ def _join(*digests: str) -> str:
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
+def _hash_model(spec: PipelineSpec, folder: Path, vae: Path | None) -> str:
+    single_file = open_single_file(spec)
+    if single_file is None:
+        return _hash_folders(folder, vae, spec.variant)
+    own = ["unet", *find_text_encoders(folder), *(["vae"] if vae == folder / "vae" else [])]
+    own_weights = {name: single_file.weights(name) for name in sorted(own)}
+    return _hash_files(folder, vae, spec.variant, own_weights)
+
+
 @lru_cache(maxsize=64)
 def _hash_folders(folder: Path, vae: Path | None, variant: str | None) -> str:
+    return _hash_files(folder, vae, variant, {})
+
+
+def _hash_files(
+    folder: Path, vae: Path | None, variant: str | None, single_file: Mapping[str, WeightFiles]
+) -> str:
+    """Return the hash of the files; `single_file` has the weights that `folder` lacks."""
     components = ("unet", *find_text_encoders(folder))
     weight_folders = {name: folder / name for name in components} | ({"vae": vae} if vae else {})
     digest = hashlib.sha256()
@@ -75,9 +94,12 @@ def _hash_folders(folder: Path, vae: Path | None, variant: str | None) -> str:
         path = weight_folders.get(component, folder / component)
         files = _text_files(path)
         if component in weight_folders:
-            files += find_weights(path, component, variant).files
+            weights = single_file.get(component) or find_weights(path, component, variant)
+            files += weights.files
         for file in files:
-            digest.update(f"{component}/{file.name} {file.stat().st_size}\n".encode())
+            # A single file may have any name.
+            name = _SINGLE_FILE if component in single_file and file in weights.files else file.name
+            digest.update(f"{component}/{name} {file.stat().st_size}\n".encode())
             for chunk in _sample_chunks(file):
                 digest.update(chunk)
     if check_pipeline(folder) != PIPELINE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Final, Literal
 
 from sdcli.catalog.hub_names import model_name_hint
@@ -24,7 +25,7 @@ _MODEL_SUFFIXES: Final = (".json", ".txt", ".safetensors", *PICKLE_SUFFIXES)
 
 
 def find_local(name: str, kind: Kind) -> Path | None:
-    """Return the folder, or for a VAE also the .safetensors file, at the path `name`.
+    """Return the folder or the .safetensors file at the path `name`.
 
     Returns None if the path does not exist. Raises UnsafeError for a pickle and ModelError for
     other files.
@@ -80,20 +81,17 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_single_file(path: Path, kind: Kind) -> None:
-    """Raise UnsafeError or ModelError unless the file can be loaded as a VAE."""
-    if path.suffix in PICKLE_SUFFIXES:
+    """Raise UnsafeError or ModelError unless the file's name is that of safetensors."""
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        source, target = quote(str(path)), quote(str(path.with_suffix(".safetensors")))
         raise UnsafeError(
             f"{path} is a pickle, which can run code when it is loaded",
             code="model.pickle",
-            hint="use a folder or repository with .safetensors files",
+            hint=f"convert it safely: sdcli models convert {source} {target}",
         )
-    if kind == "VAE" and path.suffix == ".safetensors":
-        return
-    # A single file has no configuration, tokenizer or scheduler; Diffusers takes them from the hub.
-    raise ModelError(
-        f"{path} is a file; a {kind} must be a folder in the Diffusers layout",
-        code="model.not_a_folder",
-        hint="use a .safetensors file, a folder or a Hugging Face id"
-        if kind == "VAE"
-        else "convert it: StableDiffusionPipeline.from_single_file(...).save_pretrained(...)",
-    )
+    if path.suffix.lower() != ".safetensors":
+        raise ModelError(
+            f"{path} is not a .safetensors file",
+            code="model.not_a_folder",
+            hint=f"a {kind} is a folder, a .safetensors file or a Hugging Face id",
+        )

@@ -22,7 +22,12 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_NEIGHBOURS: Final = 200
 
-MODEL_KINDS: Final[Mapping[str, Kind]] = {"model": "model", "vae": "VAE", "refiner": "model"}
+MODEL_KINDS: Final[Mapping[str, Kind]] = {
+    "model": "model",
+    "vae": "VAE",
+    "refiner": "model",
+    "model_config": "model",
+}
 """Fields of a record that name models."""
 
 _WORDS: Final = {"model": "model", "vae": "VAE", "refiner": "refiner"}
@@ -68,6 +73,7 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
         ("model", "unet"),
         ("vae", "vae"),
         ("refiner", f"{REFINER_PREFIX}unet"),
+        ("model_config", ""),
     ):
         name = getattr(spec, field)
         if name is not None and name == fields.get(field):
@@ -109,7 +115,8 @@ class _Wanted:
         component = "unet" if self.kind == "model" else "vae"
         part = path / component
         with suppress(SdcliError, OSError):
-            home = part if self.kind == "model" or part.is_dir() else path
+            is_part = not path.is_file() and (self.kind == "model" or part.is_dir())
+            home = part if is_part else path
             return hash_weights(find_weights(home, component, self.variant)) == self.sha256
         return False
 
@@ -127,7 +134,9 @@ class _Wanted:
 
     def _is_model(self, path: Path) -> bool:
         if self.kind == "model":
-            return (path / "model_index.json").is_file()
+            # Hashing every file would take long: only a file can have the weights of a file.
+            is_file = path.suffix == ".safetensors" == Path(self.name).suffix and path.is_file()
+            return is_file or (path / "model_index.json").is_file()
         is_folder = any((path / name).is_file() for name in ("config.json", "vae/config.json"))
         return is_folder or path.suffix == ".safetensors"
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from sdcli.checkpoints.hub import fetch_model, fetch_refiner
+from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
@@ -18,7 +18,8 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     Raises the errors of `fetch_model` and `read_defaults`, and ModelError for models that cannot
     share a run.
     """
-    return _read(fetch_model(spec), fetch_refiner(spec))
+    refiner = refiner_spec(spec)
+    return _read(fetch_model(spec), fetch_model(refiner) if refiner else None)
 
 
 @cache

@@ -9,6 +9,7 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.hub import fetch_vae
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.model_index import class_of
+from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.vae_compatibility import find_mismatch
 from sdcli.checkpoints.vae_info import VaeInfo, read_vae
 from sdcli.checkpoints.weights import find_weights
@@ -44,7 +45,9 @@ def read_selected_vae(spec: PipelineSpec, model_folder: Path) -> VaeInfo:
     is_own = path == model_folder / "vae"
     return read_vae(
         path,
-        find_weights(path, "vae", spec.variant),
+        find_model_weights(spec, model_folder, "vae")
+        if is_own
+        else find_weights(path, "vae", spec.variant),
         _read_model_vae_config(model_folder),
         class_of(model_folder, "vae") if is_own else None,
     )

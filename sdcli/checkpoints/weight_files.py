@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 STEMS: Final[Mapping[str, str]] = {
     "unet": "diffusion_pytorch_model",
@@ -28,17 +28,46 @@ _INDEX: Final = re.compile(
 )
 
 
+Transform = Literal["none", "matrix", "transpose", "query", "key", "value"]
+"""Change of a tensor: a 1x1 convolution to a matrix, transposed, or one third of its rows."""
+
+_THIRDS: Final[Mapping[Transform, int]] = {"query": 0, "key": 1, "value": 2}
+
+
+@dataclass(frozen=True)
+class TensorSource:
+    """The tensor of a single file that one tensor of a component is made from."""
+
+    name: str
+    transform: Transform = "none"
+
+    @property
+    def third(self) -> int | None:
+        """Which third of the rows is taken, None for all."""
+        return _THIRDS.get(self.transform)
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape after the change of a tensor with this shape."""
+        if self.transform == "matrix" and shape[2:] == (1, 1):
+            return shape[:2]
+        if self.transform == "transpose":
+            return shape[::-1]
+        return shape if self.third is None else (shape[0] // 3, *shape[1:])
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightFiles:
     """The files that hold the weights of one component, in the order in which they are loaded.
 
     `path` is the file that was chosen: the only one, or the index that names the shards. For an
-    index, `tensors` maps the name of each tensor to the name of its shard.
+    index, `tensors` maps the name of each tensor to the name of its shard. For a single file that
+    holds a whole model, `sources` maps each tensor of the component to its origin in the file.
     """
 
     path: Path
     files: tuple[Path, ...]
     tensors: Mapping[str, str] | None = None
+    sources: Mapping[str, TensorSource] | None = None
 
     @property
     def variant(self) -> str | None:

@@ -5,14 +5,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from shlex import quote
 from threading import Thread
 from typing import Final
 
+from sdcli.checkpoints import hash_cache
+from sdcli.checkpoints.hash_cache import FileState
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, WeightFiles, choose_weight_file
+from sdcli.checkpoints.weight_files import (
+    PICKLE_SUFFIXES,
+    STEMS,
+    TensorSource,
+    WeightFiles,
+    choose_weight_file,
+)
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
 _SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
@@ -87,7 +97,12 @@ def _missing_weights_error(
 ) -> UnsafeError | ModelError:
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES)]
     if pickles:
-        return _pickle_error(component, folder / pickles[0], "is a pickle")
+        return _pickle_error(
+            component,
+            folder / pickles[0],
+            "is a pickle",
+            convert_hint(folder / pickles[0], folder / f"{STEMS[component]}.safetensors"),
+        )
     return ModelError(
         f"{component}: no .safetensors file in {folder}",
         code="model.incomplete",
@@ -95,11 +110,21 @@ def _missing_weights_error(
     )
 
 
-def _pickle_error(component: str, path: Path, problem: str) -> UnsafeError:
+def convert_hint(source: Path, target: Path) -> str:
+    """Return the hint with the command that turns a pickle into safetensors."""
+    return f"convert it safely: sdcli models convert {quote(str(source))} {quote(str(target))}"
+
+
+def _pickle_error(
+    component: str,
+    path: Path,
+    problem: str,
+    hint: str = "use a model with .safetensors files",
+) -> UnsafeError:
     return UnsafeError(
         f"{component}: {path} {problem}, which can run code when it is loaded",
         code="model.pickle",
-        hint="use a model with .safetensors files, or convert it in a safe environment",
+        hint=hint,
     )
 
 
@@ -116,11 +141,25 @@ def check_weights(component: str, weights: WeightFiles) -> SafetensorsHeader:
         ) from error
     if weights.tensors is not None:
         _check_shards(component, weights.path, weights.tensors, headers)
+    if weights.sources is not None:
+        return _select(headers[weights.path.name], weights.sources)
     return SafetensorsHeader(
         tensors={
             name: info for header in headers.values() for name, info in header.tensors.items()
         },
         metadata=next(iter(headers.values())).metadata,
+    )
+
+
+def _select(header: SafetensorsHeader, sources: Mapping[str, TensorSource]) -> SafetensorsHeader:
+    """Return the tensors of a component in a single file, as they are after their changes."""
+    tensors = {name: (source, header.tensors[source.name]) for name, source in sources.items()}
+    return SafetensorsHeader(
+        tensors={
+            name: replace(tensor, shape=source.shape(tensor.shape))
+            for name, (source, tensor) in tensors.items()
+        },
+        metadata=header.metadata,
     )
 
 
@@ -185,17 +224,33 @@ def hash_weights(weights: WeightFiles) -> str:
 def sha256(path: Path) -> str:
     """Return the SHA-256 of the file in hex. Raises OSError.
 
-    Cached by path, size and modification time.
+    Cached by path, size, modification time and inode; that of a large file also on disk.
     """
-    target = path.resolve()
+    return _hash_in_name(path) or _hash_file(_state(path))
+
+
+def known_sha256(path: Path) -> str | None:
+    """Return the SHA-256 if it is known without reading the file. Raises OSError."""
+    return _hash_in_name(path) or hash_cache.find(_state(path))
+
+
+def _hash_in_name(path: Path) -> str | None:
     # In the Hugging Face cache, a file is a link to a blob that is named after its hash.
-    if _SHA256_HEX.fullmatch(target.name):
-        return target.name
+    name = path.resolve().name
+    return name if _SHA256_HEX.fullmatch(name) else None
+
+
+def _state(path: Path) -> FileState:
+    target = path.resolve()
     stat = target.stat()
-    return _hash_file(target, stat.st_size, stat.st_mtime_ns)
+    return FileState(target, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=256)
-def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash_file(state: FileState) -> str:
+    if known := hash_cache.find(state):
+        return known
+    with state.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    hash_cache.store(state, digest)
+    return digest

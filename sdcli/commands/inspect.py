@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.paths import expand_user
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from sdcli.interop.foreign_record import ForeignRecord
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+_LATENTS_SUFFIX = ".latents.safetensors"
 _SHOWN_APART = ("schema", "request", "pixels", "scheduler")
 _NO_SETTINGS = frozenset({"Version", "version", "app_version", "metadata_scheme", "created_by"})
 _MAX_VALUE_LENGTH = 60
@@ -34,11 +38,14 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE|LATENTS|MODEL",
-        help="An image, a latents file, a model folder, or 'embedded'.",
+        help="An image, latents, a file of weights, a model folder, or 'embedded'.",
     ),
 ]
 
 
+WithHash = Annotated[
+    bool, typer.Option("--hash", help="Also compute the SHA-256 of a large file of weights.")
+]
 AsLine = Annotated[
     bool, typer.Option("--as-prompt-line", help="Print a line for a .jsonl prompt file.")
 ]
@@ -50,13 +57,15 @@ AsCommand = Annotated[
 def inspect(
     target: Target = EMBEDDED,
     json: flags.Json = False,
+    with_hash: WithHash = False,
     as_prompt_line: AsLine = False,
     as_command: AsCommand = False,
 ) -> None:
-    """Show the metadata of an image, a latents file or a model.
+    """Show the metadata of an image, latents, a file of weights or a model.
 
-    Also reads images made by A1111, ComfyUI, SwarmUI, InvokeAI, Fooocus, NovelAI, Draw
-    Things, mflux, dgenerate and stable-diffusion.cpp.
+    Weights are described from their header, pickles without running them. Also reads images made
+    by A1111, ComfyUI, SwarmUI, InvokeAI, Fooocus, NovelAI, Draw Things, mflux, dgenerate and
+    stable-diffusion.cpp.
 
     \b
     Examples:
@@ -65,6 +74,7 @@ def inspect(
       sdcli inspect from-a1111.png --as-prompt-line >> prompts.jsonl
       sdcli inspect embedded --json
       sdcli inspect ./my-model
+      sdcli inspect ./v1-5-pruned-emaonly.ckpt
     """
     path = expand_user(target)
     if as_prompt_line or as_command:
@@ -75,16 +85,42 @@ def inspect(
             )
         _print_reproduction(path, as_command)
         return
-    if path.suffix.lower() == ".safetensors":
-        from sdcli.commands.latents.info import info
-
-        info(str(path), json)
+    if path.suffix.lower() in _WEIGHT_SUFFIXES:
+        _inspect_tensors(path, with_hash, json)
         return
     if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
         document, facts = _inspect_image(path)
     else:
         document, facts = _inspect_model(target)
     print_document(document if json else facts, json)
+
+
+def _inspect_tensors(path: Path, with_hash: bool, json: bool) -> None:
+    """Show latents that sdcli saved, or any file of weights."""
+    from sdcli.inputs.regular_file import check_regular
+
+    check_regular(path)
+    if _is_latents(path):
+        from sdcli.commands.latents.info import info
+
+        info(str(path), json)
+        return
+    from sdcli.commands.inspect_weights import inspect_weights
+
+    inspect_weights(path, with_hash=with_hash, json=json)
+
+
+def _is_latents(path: Path) -> bool:
+    """Whether a file is named or marked as latents."""
+    from sdcli.checkpoints.safetensors_header import read_header
+    from sdcli.errors import CorruptError
+
+    if path.name.endswith(_LATENTS_SUFFIX):
+        return True
+    # What is wrong with a damaged file, the report of its weights says.
+    with suppress(CorruptError):
+        return read_header(path).metadata.get("schema", "").startswith("sdcli/latents/")
+    return False
 
 
 def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:

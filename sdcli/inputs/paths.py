@@ -29,10 +29,20 @@ def home_folder() -> Path | None:
         return None
 
 
+def cache_folder() -> Path:
+    """Return the folder for files that sdcli can make again: $XDG_CACHE_HOME/sdcli."""
+    return _cache_home() / "sdcli"
+
+
 def hub_cache() -> Path:
     """Return the folder in which huggingface_hub keeps models.
 
     The documented rule: importing huggingface_hub to learn it would take half a second.
     """
-    home = os.environ.get("HF_HOME") or (home_folder() or Path("~")) / ".cache" / "huggingface"
+    home = os.environ.get("HF_HOME") or _cache_home() / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+
+
+def _cache_home() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return Path(home) if home else (home_folder() or Path("~")) / ".cache"

@@ -62,9 +62,9 @@ def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFa
         if not _may_be_downloaded(spec.model, spec, error):
             faults.append(("model", error))
     try:
-        if spec.refiner and defaults:
+        if defaults and (refiner := hub.refiner_spec(spec)):
             defaults = cached_defaults(spec)
-            _check_weights(hub.fetch_model(replace(spec, model=spec.refiner, offline=True)), spec)
+            _check_weights(hub.fetch_model(replace(refiner, offline=True)), refiner)
     except SdcliError as error:
         defaults = None
         if not _may_be_downloaded(spec.refiner or "", spec, error):
@@ -79,11 +79,11 @@ def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFa
 
 def _check_weights(folder: Path, spec: PipelineSpec) -> None:
     """Raise SdcliError unless the model in `folder` has usable files for all its components."""
-    from sdcli.checkpoints import weights
     from sdcli.checkpoints.model_index import find_text_encoders
+    from sdcli.checkpoints.single_file.model import find_model_weights
 
     for component in ("unet", *find_text_encoders(folder)):
-        weights.find_weights(folder / component, component, spec.variant)
+        find_model_weights(spec, folder, component)
 
 
 def _check_vae(spec: PipelineSpec, folder: Path | None) -> None:

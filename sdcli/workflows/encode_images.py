@@ -71,7 +71,7 @@ class ImageEncoder:
         facts = {
             "image": path.name,
             "pixels_sha256": pixels_sha256(pixels),
-            **name_models({"model": spec.model, "vae": spec.vae}),
+            **name_models({"model": spec.model, "vae": spec.vae, **_file_options(spec)}),
             "force_vae": spec.force_vae,
             "variant": spec.variant,
             "dtype": str(vae.dtype).removeprefix("torch."),
@@ -83,3 +83,9 @@ class ImageEncoder:
             "events": [*vae.notes, *notes, *events],
         }
         return latents, facts
+
+
+def _file_options(spec: PipelineSpec) -> dict[str, str]:
+    """The options of a model in a single file that are set."""
+    names = ("model_config", "prediction_type")
+    return {name: value for name in names if (value := getattr(spec, name))}

@@ -44,7 +44,13 @@ class RendererOptions:
         )
         if self.model is not None:
             # A VAE or variant of one model means nothing to another.
-            spec = replace(spec, model=self.model, vae=None, variant=None)
+            spec = PipelineSpec(
+                model=self.model,
+                dtype=spec.dtype,
+                device=spec.device,
+                offline=spec.offline,
+                force_vae=spec.force_vae,
+            )
         if self.vae is not None:
             spec = replace(spec, vae=self.vae)
         return locate_recorded(spec, file.origin, file.path.parent)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.checkpoints.recorded import locate_recorded
+from sdcli.checkpoints.single_file.model import drop_single_file_options
 from sdcli.errors import DifferentError, ExitCode, ModelError, SdcliError, UsageError, quoted
 from sdcli.inputs.paths import expand_user
 from sdcli.latents import LatentsSelection, is_resumed_event
@@ -80,6 +81,8 @@ def _read_image(
             )
     recorded = record_request(record, path).to_dict()
     request = GenerationRequest.from_dict({**recorded, **changes})
+    if "model" in changes:
+        request = replace(request, spec=drop_single_file_options(request.spec))
     request = locate_inputs(_locate(request, record, path), record, path, inputs, warn)
     return RecordedImage(path=path, document=document, request=request)
 

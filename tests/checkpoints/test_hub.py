@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from hashlib import sha1
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -18,8 +13,11 @@ from hypothesis import strategies as st
 
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, needed_files
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.errors import ModelError
+from sdcli.errors import CorruptError, ModelError
 from sdcli.pipeline_spec import PipelineSpec
+from tests.checkpoints.hub_server import REPO, HubServer, read_files, serving
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
 
 CONFIGS = [
     "model_index.json",
@@ -82,6 +80,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty Hugging Face cache, and a hub that is unreachable."""
     from huggingface_hub import constants
 
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     return tmp_path / "hub"
@@ -93,7 +92,7 @@ def test_an_id_comes_from_the_cache_if_the_hub_is_unreachable(cache: Path, offli
     with pytest.raises(ModelError) as caught:
         fetch_model(spec)
     assert caught.value.code == "model.offline"
-    assert "hf download someone/emoji" in (caught.value.hint or "")
+    assert "sdcli models pull someone/emoji" in (caught.value.hint or "")
     home = cache / "models--someone--emoji"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text("0" * 40)
@@ -102,96 +101,55 @@ def test_an_id_comes_from_the_cache_if_the_hub_is_unreachable(cache: Path, offli
     assert fetch_model(spec) == snapshot
 
 
-COMMIT = "1" * 40
-
-
-class Hub(BaseHTTPRequestHandler):
-    """A hub with one repository that has the files of the embedded model."""
-
-    requested_files: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        if path.startswith("/api/models/someone/emoji/tree/"):
-            self._send(json.dumps([self._entry(name) for name in self._names()]).encode())
-        elif path.startswith("/api/models/someone/emoji"):
-            siblings = [{"rfilename": name} for name in self._names()]
-            info = {"id": "someone/emoji", "sha": COMMIT, "siblings": siblings}
-            self._send(json.dumps(info).encode())
-        elif path.startswith("/someone/emoji/resolve/"):
-            name = path.split("/", 5)[5]
-            Hub.requested_files.append(name)
-            self._send((EMBEDDED_FOLDER / name).read_bytes())
-        else:
-            code = "GatedRepo" if "gated" in path else "RepoNotFound"
-            self._send(b"{}", status=403 if "gated" in path else 404, **{"X-Error-Code": code})
-
-    do_HEAD = do_GET  # noqa: N815 - the name in the base class
-
-    def _names(self) -> list[str]:
-        files = (path for path in EMBEDDED_FOLDER.rglob("*") if path.is_file())
-        return sorted(str(path.relative_to(EMBEDDED_FOLDER)) for path in files)
-
-    def _entry(self, name: str) -> dict[str, object]:
-        size = (EMBEDDED_FOLDER / name).stat().st_size
-        return {"type": "file", "path": name, "oid": sha1(name.encode()).hexdigest(), "size": size}
-
-    def _send(self, data: bytes, status: int = 200, **headers: str) -> None:
-        self.send_response(status)
-        name = self.path.partition("?")[0].split("/", 5)[-1]
-        facts = {
-            "Content-Length": str(len(data)),
-            "ETag": f'"{sha1(name.encode()).hexdigest()}"',
-            "X-Repo-Commit": COMMIT,
-            **headers,
-        }
-        for key, value in facts.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Print nothing."""
-
-
 @pytest.fixture
-def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """A hub on this machine that holds the embedded model."""
     from huggingface_hub import constants
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(constants, "ENDPOINT", address)
+    with serving(HubServer(read_files(EMBEDDED_FOLDER))) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
         monkeypatch.setattr(
             constants,
             "HUGGINGFACE_CO_URL_TEMPLATE",
-            address + "/{repo_id}/resolve/{revision}/{filename}",
+            server.address + "/{repo_id}/resolve/{revision}/{filename}",
         )
-        monkeypatch.setattr(Hub, "requested_files", [])
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield Hub
-        server.shutdown()
+        yield server
 
 
-def test_an_id_is_downloaded_once_and_without_needless_files(hub: type[Hub]) -> None:
-    spec = PipelineSpec(model="someone/emoji")
+def test_an_id_is_downloaded_once_and_without_needless_files(hub: HubServer) -> None:
+    spec = PipelineSpec(model=REPO)
     folder = fetch_model(spec)
-    for name in ("model_index.json", "unet/diffusion_pytorch_model.safetensors"):
+    for name in ("model_index.json", UNET):
         assert (folder / name).read_bytes() == (EMBEDDED_FOLDER / name).read_bytes()
-    assert not any(name.startswith("vae_tiny/") for name in hub.requested_files)
-    hub.requested_files.clear()
+    assert not any(name.startswith("vae_tiny/") for name in hub.requested_files())
+    hub.requests.clear()
     assert fetch_model(spec) == folder
     assert fetch_model(replace(spec, offline=True)) == folder
-    assert hub.requested_files == []
+    assert hub.requested_files() == []
+
+
+def test_files_with_another_hash_are_deleted_and_downloaded_again(hub: HubServer) -> None:
+    spec = PipelineSpec(model=REPO)
+    for name in (UNET, "tokenizer/vocab.json"):
+        hub.damaged = {name}
+        with pytest.raises(CorruptError, match=name) as caught:
+            fetch_model(spec)
+        assert caught.value.code == "model.download_damaged"
+        hub.damaged = set()
+        hub.requests.clear()
+        folder = fetch_model(spec)
+        assert hub.requested_files() == [name]
+        assert (folder / name).read_bytes() == (EMBEDDED_FOLDER / name).read_bytes()
+        shutil.rmtree(folder.parents[1])
 
 
 @pytest.mark.parametrize(
-    ("model", "code"), [("someone/gated", "model.gated"), ("someone/gone", "model.not_found")]
+    ("header", "code"), [("GatedRepo", "model.gated"), ("RepoNotFound", "model.not_found")]
 )
-def test_gated_and_missing_repositories_are_refused(hub: type[Hub], model: str, code: str) -> None:
+def test_gated_and_missing_repositories_are_refused(hub: HubServer, header: str, code: str) -> None:
+    hub.statuses, hub.headers = {"/api": 403}, {"X-Error-Code": header}
     with pytest.raises(ModelError) as caught:
-        fetch_model(PipelineSpec(model=model))
+        fetch_model(PipelineSpec(model=REPO))
     assert caught.value.code == code
 
 

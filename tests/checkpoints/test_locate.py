@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.checkpoints.hub import fetch_model
-from sdcli.checkpoints.locate import find_local, find_tiny_vae, not_found_error
+from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_error
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError, UnsafeError
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
@@ -25,14 +25,15 @@ def test_the_home_folder_can_be_written_as_a_tilde(tmp_path: Path, monkeypatch) 
     assert find_local("~/model", "model") == tmp_path / "model"
 
 
-def test_a_single_file_can_only_be_a_vae(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
+@pytest.mark.parametrize("kind", ["model", "VAE"])
+def test_a_file_must_be_safetensors(tmp_path: Path, kind: Kind) -> None:
+    path, other = tmp_path / "a.safetensors", tmp_path / "a.txt"
     path.touch()
-    assert find_local(str(path), "VAE") == path
-    with pytest.raises(ModelError, match="must be a folder") as caught:
-        find_local(str(path), "model")
+    other.touch()
+    assert find_local(str(path), kind) == path
+    with pytest.raises(ModelError, match=r"not a \.safetensors file") as caught:
+        find_local(str(other), kind)
     assert caught.value.code == "model.not_a_folder"
-    assert "from_single_file" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("kind", ["model", "VAE"])

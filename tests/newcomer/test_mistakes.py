@@ -77,7 +77,8 @@ COMMAND_LINES = [
     (["run", "a cat"], "sdcli calls it generate"),
     (["img2img", "a.png"], "--image FILE"),
     (["samplers"], "sdcli calls it schedulers list"),
-    (["models", "list"], "-m takes a Hugging Face id"),
+    (["checkpoints"], "sdcli calls it models list"),
+    (["download", "a/b"], "sdcli calls it models pull"),
     (["serve"], "there is no server"),
     (["pnginfo", "a.png"], "sdcli calls it inspect"),
     (["generat", "a cat"], "did you mean sdcli generate?"),
@@ -107,10 +108,13 @@ MODELS = [
     ("sdxl-refiner", "did you mean --refiner stabilityai/stable-diffusion-xl-refiner-1.0?"),
     ("flux.1-dev", "only Stable Diffusion 1, 2 and XL"),
     ("https://civitai.com/models/1", "download the model first"),
-    ("https://huggingface.co/a/b/blob/main/c.safetensors", "hf download a/b c.safetensors"),
-    ("https://huggingface.co/nobody/nothing", "hf download nobody/nothing"),
-    ("https://huggingface.co/nobody/nothing/tree/main", "hf download nobody/nothing"),
-    ("hf.co/nobody/nothing", "hf download nobody/nothing"),
+    (
+        "https://huggingface.co/a/b/blob/main/c.safetensors",
+        "sdcli models pull a/b --file c.safetensors",
+    ),
+    ("https://huggingface.co/nobody/nothing", "sdcli models pull nobody/nothing"),
+    ("https://huggingface.co/nobody/nothing/tree/main", "sdcli models pull nobody/nothing"),
+    ("hf.co/nobody/nothing", "sdcli models pull nobody/nothing"),
     ("C:\\models\\sd", "no model at 'C:\\models\\sd'"),
 ]
 

@@ -11,6 +11,7 @@ import torch
 
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.class_configs import reduce_config
+from sdcli.engine.loading.mapped_tensors import build_empty, read_tensors
 from sdcli.engine.loading.staging import staged
 from sdcli.engine.runtime import memory
 from sdcli.errors import CorruptError, SdcliError
@@ -28,6 +29,10 @@ def load_component(
 
     `config` is the checked contents of `config_file`. Raises CorruptError.
     """
+    if files.sources is not None:
+        return _load_from_single_file(
+            name, cls, reduce_config(cls, config, config_file), files, dtype
+        )
     with (
         staged(name, reduce_config(cls, config, config_file), files) as folder,
         loading_errors_as_corrupt_errors(name, config_file.parent, folder),
@@ -47,6 +52,19 @@ def load_component(
             name, files.path, f"has another shape of {mismatched[0]}" + _and_others(mismatched)
         )
     return model
+
+
+def _load_from_single_file(
+    name: str, cls: Any, config: Mapping[str, Any], files: WeightFiles, dtype: torch.dtype
+) -> Any:
+    """Build the component without weights, and put those of the file in their places."""
+    with loading_errors_as_corrupt_errors(name, files.path):
+        model = build_empty(cls, config)
+        state = read_tensors(name, files, model.state_dict(), dtype)
+        # Without `assign`, the tensors would be copied into weights that do not exist.
+        model.load_state_dict(state, assign=True, strict=False)
+    check_complete(name, files.path, model, [])
+    return model.eval()
 
 
 @contextmanager

@@ -14,9 +14,11 @@ from sdcli.checkpoints import weights
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.model_index import find_text_encoders, find_tokenizers
+from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.loading.tokenizer import load_tokenizer
+from sdcli.pipeline_spec import PipelineSpec
 
 _CLASSES: Final = {
     "unet": UNet2DConditionModel,
@@ -31,13 +33,13 @@ def part_names(folder: Path) -> tuple[str, ...]:
     return ("unet", *find_text_encoders(folder), *find_tokenizers(folder))
 
 
-def find_part_files(folder: Path, variant: str | None) -> dict[str, WeightFiles]:
-    """Return the checked weights of the UNet and the text encoders.
+def find_part_files(spec: PipelineSpec, folder: Path) -> dict[str, WeightFiles]:
+    """Return the checked weights of the UNet and the text encoders of the spec's model.
 
     Raises ModelError and its relatives.
     """
     names = ("unet", *find_text_encoders(folder))
-    files = {name: weights.find_weights(folder / name, name, variant) for name in names}
+    files = {name: find_model_weights(spec, folder, name) for name in names}
     for name, component_files in files.items():
         header = weights.check_weights(name, component_files)
         check_sizes(name, folder / name / "config.json", header)

@@ -16,10 +16,11 @@ from diffusers import StableDiffusionPipeline
 
 from sdcli.checkpoints import weights
 from sdcli.checkpoints.config_sizes import check_text_width
-from sdcli.checkpoints.hub import fetch_model, fetch_refiner
+from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.model_index import PIPELINE, check_pipeline, find_notes
 from sdcli.checkpoints.refiner import fetch_defaults
+from sdcli.checkpoints.single_file.model import open_single_file
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
@@ -111,6 +112,7 @@ def load(
     with memory.out_of_memory_as_device_error(spec.model, device):
         pipeline, file_notes = _build_pipeline(folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
+    single_file = open_single_file(spec)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -123,7 +125,12 @@ def load(
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
-        notes=(*notes, *file_notes, *(refiner.notes if refiner else ())),
+        notes=(
+            *(single_file.load_notes if single_file else ()),
+            *notes,
+            *file_notes,
+            *(refiner.notes if refiner else ()),
+        ),
     )
 
 
@@ -139,17 +146,17 @@ def _load_refiner(
     device: torch.device,
     like: LoadedPipeline | None,
 ) -> LoadedRefiner | None:
-    folder = fetch_refiner(spec)
-    if folder is None:
+    refiner = refiner_spec(spec)
+    if refiner is None:
         return None
     with memory.out_of_memory_as_device_error(f"refiner: {spec.refiner}", device):
         known = like.refiner if like else None
-        return load_refiner(folder, spec.variant, base, dtype, device, known)
+        return load_refiner(refiner, base, dtype, device, known)
 
 
 def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, WeightFiles]:
     """Return the checked weights of each component. Raises ModelError and its relatives."""
-    files = find_part_files(folder, spec.variant) | {"vae": vae.weights}
+    files = find_part_files(spec, folder) | {"vae": vae.weights}
     # Like Diffusers, accept a model that has the variant of some components only.
     variants = {component_files.variant for component_files in files.values()}
     if spec.variant and spec.variant not in variants:

@@ -29,7 +29,9 @@ DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 _MAX_NUMBER: Final = 1_000_000
 """More than the steps of any run, and than the standard deviation of any scheduler's noise."""
-_SPEC_FIELDS: Final = ("model", "vae", "dtype", "variant", "force_vae")
+_SPEC_FIELDS: Final = (
+    "model", "vae", "dtype", "variant", "force_vae", "model_config", "prediction_type",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -134,7 +134,8 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("CFG scale", numbers.pop("CFG scale")),
         ("Seed", numbers.pop("Seed")),
         ("Size", f"{request['width']}x{request['height']}"),
-        # No "Model hash": A1111's is that of a checkpoint file, and models here are folders.
+        # A1111's hash is that of a checkpoint file; a folder has none.
+        ("Model hash", weights.get("unet", "")[:10] if _is_file(request["model"]) else None),
         ("Model", _model_name(request["model"])),
         ("VAE hash", weights.get("vae", "")[:10] if request["vae"] else None),
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
@@ -155,6 +156,10 @@ def _number(name: str, request: Mapping[str, Any]) -> object:
     if name == "clip_skip":
         return value + 1  # A1111 counts the layer that is used, from the end
     return f"{value:g}" if isinstance(value, float) else value
+
+
+def _is_file(model: str) -> bool:
+    return Path(model).suffix == ".safetensors"
 
 
 def _model_name(model: str) -> str:

@@ -74,7 +74,7 @@ def partial_record(
 def name_models(
     fields: Mapping[str, Any], spell: Callable[[str, Kind], str] = recorded_name
 ) -> dict[str, Any]:
-    """Replace "model", "vae" and "refiner", by default by names: paths are private."""
+    """Replace the values of MODEL_KINDS, by default by names: paths are private."""
     names = dict(fields)
     for key, kind in MODEL_KINDS.items():
         if isinstance(name := names.get(key), str):

@@ -1,0 +1,115 @@
+"""Read what LoRAs and textual inversion embeddings say about themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sdcli.checkpoints.single_file.detection import Detection
+from sdcli.checkpoints.weight_source import SourceTensor, WeightSource
+from sdcli.numerics.float_formats import FLOATS, convert_floats
+
+_DOWN: Final = re.compile(r"(lora_down|lora_A|lora\.down|lora_linear_layer\.down)(\.\w+)?\.weight$")
+_CROSS: Final = re.compile(r"attn2[._](processor[._])?to_k")
+_RANK_ONE_NAMES: Final = ("hada_w1_b", "lokr_w1_b", "lokr_w2_b")
+_ALGORITHMS: Final = (
+    ("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"), ("dora_scale", "DoRA"), ("lora_mid", "LoCon"),
+)  # fmt: skip
+_TEXT_WIDTHS: Final = {
+    768: "Stable Diffusion 1",
+    1024: "Stable Diffusion 2",
+    2048: "Stable Diffusion XL",
+    1280: "Stable Diffusion XL",
+}
+_BASE_KEYS: Final = ("ss_base_model_version", "modelspec.architecture", "ss_sd_model_name")
+_TRIGGER_KEYS: Final = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_words")
+_MAX_WORDS: Final = 8
+
+
+def read_addon_facts(found: Detection, source: WeightSource) -> Mapping[str, Any]:
+    """Return rank, alpha, base and trigger words of a LoRA; vectors and widths of an embedding."""
+    kind = found.other.id if found.other else None
+    if kind == "lora":
+        return _lora_facts(source)
+    if kind == "embedding":
+        return _embedding_facts(source)
+    return {}
+
+
+def _lora_facts(source: WeightSource) -> Mapping[str, Any]:
+    tensors = source.tensors
+    ranks = Counter(_ranks(tensors))
+    alphas = Counter(
+        value
+        for name, tensor in tensors.items()
+        if name.endswith(".alpha") and (value := _number(tensor)) is not None
+    )
+    algorithm = next(
+        (name for piece, name in _ALGORITHMS if any(piece in key for key in tensors)), "LoRA"
+    )
+    return {
+        "algorithm": algorithm,
+        "ranks": sorted(ranks),
+        "alphas": sorted(alphas),
+        "changes_text_encoder": any("lora_te" in k or "text_encoder" in k for k in tensors),
+        "base": _base(source),
+        "trigger_words": _trigger_words(source.metadata),
+    }
+
+
+def _ranks(tensors: Mapping[str, SourceTensor]) -> list[int]:
+    found = []
+    for name, tensor in tensors.items():
+        if tensor.shape and (_DOWN.search(name) or name.endswith(_RANK_ONE_NAMES)):
+            found.append(tensor.shape[0])
+    return found
+
+
+def _base(source: WeightSource) -> str | None:
+    """The family by the width of the text embeddings, or else as the metadata names it."""
+    for name, tensor in source.tensors.items():
+        is_cross = _CROSS.search(name) and _DOWN.search(name) and len(tensor.shape) == 2
+        if is_cross and (known := _TEXT_WIDTHS.get(tensor.shape[1])):
+            return known
+    return next((source.metadata[key] for key in _BASE_KEYS if source.metadata.get(key)), None)
+
+
+def _trigger_words(metadata: Mapping[str, str]) -> list[str]:
+    """The words that the author names, or else the most frequent tags of the training pictures."""
+    for key in _TRIGGER_KEYS:
+        if phrase := metadata.get(key, "").strip():
+            return [phrase]
+    counts: Counter[str] = Counter()
+    try:
+        folders = json.loads(metadata.get("ss_tag_frequency", "{}"))
+        for tags in folders.values():
+            counts.update({str(tag).strip(): int(count) for tag, count in tags.items()})
+    # The metadata is anybody's.
+    except (ValueError, AttributeError, TypeError, RecursionError, OverflowError):
+        return []
+    return [tag for tag, _ in counts.most_common(_MAX_WORDS)]
+
+
+def _embedding_facts(source: WeightSource) -> Mapping[str, Any]:
+    shapes = {name: t.shape for name, t in source.tensors.items() if len(t.shape) == 2}
+    widths = sorted({shape[1] for shape in shapes.values()})
+    bases = sorted({_TEXT_WIDTHS[width] for width in widths if width in _TEXT_WIDTHS})
+    is_xl = "clip_g" in shapes
+    return {
+        "vectors": max((shape[0] for shape in shapes.values()), default=None),
+        "widths": widths,
+        "base": "Stable Diffusion XL" if is_xl else bases[0] if len(bases) == 1 else None,
+        "trigger_words": [source.path.stem],
+    }
+
+
+def _number(tensor: SourceTensor) -> float | None:
+    """The value of a tensor with a single number."""
+    if tensor.shape not in ((), (1,)) or tensor.dtype not in FLOATS:
+        return None
+    data, _ = convert_floats(b"".join(tensor.chunks()), tensor.dtype, "F32")
+    return float(struct.unpack("<f", data)[0])

@@ -1,0 +1,21 @@
+"""Define `sdcli models path`: print the path of a model."""
+
+from __future__ import annotations
+
+from sdcli.commands.models.options import ModelsDir, Name
+from sdcli.commands.options import flags
+from sdcli.terminal.printing import print_path
+
+
+def path(name: Name, models_dir: ModelsDir = None, json: flags.Json = False) -> None:
+    """Print the path of a downloaded model, or of a file in your own folders.
+
+    \b
+    Examples:
+      sdcli models path madebyollin/taesd
+      sdcli generate "a castle" -m "$(sdcli models path my-model --models-dir ~/checkpoints)"
+    """
+    from sdcli.workflows.models import find_model
+
+    found = find_model(name, models_dir or ())
+    print_path(str(found.path), json, schema="sdcli/model-path/1", model=found.name)

@@ -1,0 +1,242 @@
+"""`-m FILE`: pictures, records and replay of single files, and the errors of wrong ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from PIL import Image
+
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.weights import sha256
+from sdcli.storage.images.codec import read_image_info
+from tests.checkpoints.model_files import pack, pack_zeros
+from tests.checkpoints.single_file.original_layout import checkpoint, save
+
+CONFIG = ("--model-config", str(EMBEDDED_FOLDER))
+QUICK = ("--steps", "2", "--seed", "7", "--size", "64x64", "--device", "cpu")
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@pytest.fixture(scope="session")
+def state() -> Mapping[str, torch.Tensor]:
+    """The tensors of the embedded model under the original names."""
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        EMBEDDED_FOLDER, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )
+    return checkpoint(pipeline.components)
+
+
+@pytest.fixture(scope="session")
+def original(state: Mapping[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(state, tmp_path_factory.mktemp("file") / "my-emoji.safetensors")
+
+
+@pytest.fixture
+def model(original: Path, tmp_path: Path) -> Path:
+    """The embedded model as a single file in the current folder."""
+    return Path(shutil.copy(original, tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was used")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_picture_is_that_of_from_single_file(
+    run_cli: Any, state: Mapping[str, torch.Tensor], tmp_path: Path, dtype: str
+) -> None:
+    # A name of its own: the process keeps a loaded pipeline by its path.
+    name = f"{dtype}.safetensors"
+    path = save({k: t.to(DTYPES[dtype]) for k, t in state.items()}, tmp_path / name)
+    ran = run_cli("generate", "a cat", "-m", name, *CONFIG, *QUICK, "-s", "DDIM",
+                  "--dtype", "float32", "-g", "3", "-o", "a.png")  # fmt: skip
+    assert ran.code == 0, ran.stderr
+
+    plain = StableDiffusionPipeline.from_single_file(
+        str(path), config=str(EMBEDDED_FOLDER), local_files_only=True, dtype=torch.float32
+    )
+    plain.scheduler = DDIMScheduler.from_config(plain.scheduler.config)
+    plain.set_progress_bar_config(disable=True)
+    generator = torch.Generator("cpu").manual_seed(7)
+    expected = plain(
+        "a cat", num_inference_steps=2, width=64, height=64, guidance_scale=3.0, generator=generator
+    ).images[0]
+    assert np.array_equal(np.asarray(Image.open("a.png")), np.asarray(expected))
+
+
+def test_the_file_is_in_the_record_and_found_again(run_cli: Any, model: Path) -> None:
+    run_cli("generate", "a cat", "-m", str(model), *CONFIG, *QUICK, "-o", "images/a.png")
+    document = read_image_info("images/a.png")
+    request, digest = document["record"]["request"], sha256(model)
+    assert (request["model"], request["model_config"]) == (model.name, EMBEDDED_FOLDER.name)
+    assert set(document["record"]["weights"].values()) == {digest}
+    assert f"Model hash: {digest[:10]}, Model: my-emoji," in document["parameters"]
+    assert str(model.parent) not in json.dumps(document["record"])
+
+    shutil.copytree(EMBEDDED_FOLDER, EMBEDDED_FOLDER.name)
+    model.rename("renamed.safetensors")
+    ran = run_cli("replay", "images/a.png", "--check", "--json")
+    assert (ran.code, ran.document["checks"][0]["verdict"]) == (0, "identical")
+
+
+def test_replay_with_another_model_drops_what_was_about_the_file(run_cli: Any, model: Path) -> None:
+    run_cli("generate", "a cat", "-m", str(model), *CONFIG, *QUICK, "-o", "a.png")
+    assert run_cli("replay", "a.png", "--model", "embedded", "-o", "b.png").code == 0
+    pixels = [read_image_info(name)["pixels_sha256"] for name in ("a.png", "b.png")]
+    assert pixels[0] == pixels[1]
+
+
+def test_latents_of_a_file_are_decoded(run_cli: Any, model: Path) -> None:
+    shutil.copytree(EMBEDDED_FOLDER, EMBEDDED_FOLDER.name)
+    run_cli("generate", "a cat", "-m", model.name, *CONFIG, *QUICK, "-o", "a.png",
+            "--save-latents", "final")  # fmt: skip
+    ran = run_cli("latents", "decode", "a.latents.safetensors", "-o", "b.png")
+    assert ran.code == 0, ran.stderr
+    pixels = [read_image_info(name)["pixels_sha256"] for name in ("a.png", "b.png")]
+    assert pixels[0] == pixels[1]
+
+
+def test_a_batch_is_resumed_by_the_contents_of_the_file(run_cli: Any, model: Path) -> None:
+    Path("prompts.txt").write_text("a cat\na dog\n")
+    batch = ("batch", "prompts.txt", *CONFIG, *QUICK, "-o", "out", "-m")
+    assert len(run_cli(*batch, model.name).paths) == 2
+    model.rename("moved.safetensors")
+    plan = (*batch, "moved.safetensors", "--dry-run", "--json")
+    assert run_cli(*plan).document["done"] == 2
+    own = json.loads((EMBEDDED_FOLDER / "scheduler/scheduler_config.json").read_text())
+    other = "epsilon" if own["prediction_type"] != "epsilon" else "sample"
+    assert run_cli(*plan, "--prediction-type", other).document["done"] == 0
+
+
+def test_the_prediction_type_can_be_set(run_cli: Any, model: Path) -> None:
+    config = json.loads((EMBEDDED_FOLDER / "scheduler/scheduler_config.json").read_text())
+    own = config["prediction_type"]
+    other = "epsilon" if own == "v_prediction" else "v_prediction"
+    pictures = {}
+    for kind in (own, other):
+        ran = run_cli("generate", "a cat", "-m", str(model), *CONFIG, *QUICK, "-s", "DDIM",
+                      "--prediction-type", kind, "-o", f"{kind}.png")  # fmt: skip
+        assert ran.code == 0, ran.stderr
+        record = read_image_info(f"{kind}.png")["record"]
+        assert record["request"]["prediction_type"] == kind
+        assert record["scheduler"]["config"]["prediction_type"] == kind
+        pictures[kind] = record["pixels"]["sha256"]
+    assert pictures[own] != pictures[other]
+    plain = ("generate", "a cat", *QUICK, "-s", "DDIM", "-o", "plain.png")
+    assert run_cli(*plain).code == 0
+    assert read_image_info("plain.png")["pixels_sha256"] == pictures[own]
+
+
+def test_the_vae_may_be_missing(
+    run_cli: Any, state: Mapping[str, torch.Tensor], tmp_path: Path
+) -> None:
+    no_vae = {k: t for k, t in state.items() if not k.startswith("first_stage_model.")}
+    save(no_vae, tmp_path / "a.safetensors")
+    shutil.copytree(EMBEDDED_FOLDER, "config", ignore=shutil.ignore_patterns("*.safetensors"))
+    generate = ("generate", "a cat", "-m", "a.safetensors", "--model-config", "config", *QUICK)
+    ran = run_cli(*generate, "-o", "a.png")
+    assert (ran.code, "contains no VAE" in ran.stderr, "--vae" in ran.stderr) == (3, True, True)
+    vae = ("--vae", str(EMBEDDED_FOLDER / "vae"))
+    assert run_cli(*generate, *vae, "-o", "a.png").code == 0
+    plain = ("generate", "a cat", *QUICK, "-o", "plain.png")
+    assert run_cli(*plain).code == 0
+    pixels = [read_image_info(name)["pixels_sha256"] for name in ("a.png", "plain.png")]
+    assert pixels[0] == pixels[1]
+
+
+LORA = pack_zeros({"lora_unet_mid_block.lora_down.weight": (4, 8)}, {})
+VAE = pack_zeros({"first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3)}, {})
+DEPTH = pack_zeros(
+    {
+        "model.diffusion_model.input_blocks.0.0.weight": (320, 5, 3, 3),
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (1, 1024),
+    },
+    {},
+)
+WRONG: dict[str, tuple[bytes, int, str, str]] = {
+    "empty": (b"", 7, "is empty", "download the file again"),
+    "HTML": (b"<!DOCTYPE html><html>", 7, "an HTML or XML page", "login"),
+    "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", 7, "LFS", "git lfs pull"),
+    "zip": (b"PK\x03\x04" + bytes(60), 7, "a zip archive", "sdcli models convert"),
+    "pickle": (b"\x80\x02}q\x00(X\x05\x00\x00", 7, "a Python pickle", "sdcli models convert"),
+    "text": (b"hello, world", 7, "no safetensors header", "download the file again"),
+    "no tensors": (pack({}, b""), 7, "contains no tensors", "download the file again"),
+    "LoRA": (LORA, 3, "is a LoRA, not a model: it has the tensor lora_unet_mid", "checkpoint"),
+    "VAE": (VAE, 3, "is a VAE, not a model", "--vae"),
+    "anything": (pack_zeros({"x": (2, 3)}, {}), 3, "not a Stable Diffusion model", "checkpoint"),
+    "depth": (DEPTH, 3, "Stable Diffusion 2 depth-to-image", "text-to-image or inpainting"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG.values(), ids=list(WRONG))
+def test_wrong_files_end_in_a_sentence_that_helps(run_cli: Any, case: Any) -> None:
+    data, code, message, hint = case
+    Path("a.safetensors").write_bytes(data)
+    Path("prompts.txt").write_text("a cat")
+    for command in (("generate", "a cat"), ("batch", "prompts.txt", "--dry-run")):
+        ran = run_cli(*command, "-m", "a.safetensors")
+        assert ran.code == code, ran.stderr
+        assert message in ran.stderr
+        assert hint in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
+def test_a_pickle_is_refused_with_the_command_that_converts_it(run_cli: Any) -> None:
+    Path("my model.ckpt").write_bytes(b"\x80\x02")
+    ran = run_cli("generate", "a cat", "-m", "my model.ckpt")
+    assert ran.code == 6
+    assert "sdcli models convert 'my model.ckpt' 'my model.safetensors'" in ran.stderr
+
+
+def test_truncated_files_are_corrupt(run_cli: Any, model: Path) -> None:
+    data = model.read_bytes()
+    header = int.from_bytes(data[:8], "little") + 8
+    places = [0, 1, 4, 7, 8, 9, 100, header - 1, header, header + 1]
+    places += [header + (len(data) - header) * n // 10 for n in range(1, 10)] + [len(data) - 1]
+    assert len(places) == 20
+    for place in places:
+        Path("cut.safetensors").write_bytes(data[:place])
+        ran = run_cli("generate", "a cat", "-m", "cut.safetensors", *CONFIG)
+        assert ran.code == 7, (place, ran.stderr)
+        assert ran.stderr.count("sdcli: error: ") == 1, ran.stderr
+
+
+def test_flipped_bytes_of_the_header_never_end_in_a_traceback(run_cli: Any, model: Path) -> None:
+    data = bytearray(model.read_bytes())
+    header = int.from_bytes(data[:8], "little")
+    for place in [0, 1, 2, 3, 7, *range(8, header, header // 20)]:
+        flipped = bytearray(data)
+        flipped[place] ^= 0x55
+        Path("flipped.safetensors").write_bytes(flipped)
+        ran = run_cli("generate", "a cat", "-m", "flipped.safetensors", *CONFIG, *QUICK)
+        # Only the name of a tensor that is not used, and the metadata, may be other letters.
+        assert ran.code in (3, 7) or "ignored" in ran.stderr, (place, ran.stderr)
+        assert ran.stderr.count("sdcli: error: ") == (ran.code != 0), ran.stderr
+
+
+@pytest.mark.parametrize("option", ["--prediction-type=epsilon", f"--model-config={CONFIG[1]}"])
+def test_options_of_files_are_refused_for_folders(run_cli: Any, option: str) -> None:
+    ran = run_cli("generate", "a cat", option)
+    assert ran.code == 2
+    assert "is not a single file" in ran.stderr
+
+
+def test_an_unknown_prediction_type_is_refused(run_cli: Any, model: Path) -> None:
+    ran = run_cli("generate", "a cat", "-m", str(model), "--prediction-type", "v")
+    assert ran.code == 2
+    assert "epsilon, v_prediction, sample" in ran.stderr

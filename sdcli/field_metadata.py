@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Final
@@ -18,7 +19,8 @@ class FieldInfo:
     prompt files. `sweep` orders the axes of a sweep, the slowest with the lowest number; None means
     that the field takes one value. `a1111` is its key in A1111's parameters text. A field left out
     has the value of `from_model` in the model's defaults, or else `resolved`. A `counted` option is
-    repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less.
+    repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less. One
+    that is `in_files_only` is no option of the command line.
     """
 
     flags: tuple[str, ...]
@@ -35,6 +37,7 @@ class FieldInfo:
     from_model: str | None = None
     counted: bool = False
     needs_guidance: bool = False
+    in_files_only: bool = False
 
     @property
     def flag(self) -> str:
@@ -60,3 +63,8 @@ def field_infos(*classes: type) -> Mapping[str, FieldInfo]:
 def field_types(*classes: type) -> Mapping[str, str]:
     """The type of every field as a word: "str", "int", "float" or "bool", without None."""
     return {f.name: str(f.type).removesuffix(" | None") for cls in classes for f in fields(cls)}
+
+
+def spelling_key(name: str) -> str:
+    """A name without the differences that do not matter: case, spaces and dashes."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())

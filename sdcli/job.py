@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final, Literal
@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
+from sdcli.row import NO_ROW, Row
 
 TimingKey = tuple[object, ...]
 """The settings that decide how long an image takes on one machine."""
@@ -51,6 +52,8 @@ class Job:
     guidance_to: float = 1.0
     fingerprint: str = ""
     occurrence: int = 0
+    name: str | None = None
+    row: Row = field(default=NO_ROW, compare=False, repr=False)
 
     def to_request(self, *, dtype: str) -> GenerationRequest:
         """The request for this image alone, with nothing left to choose."""
@@ -59,21 +62,24 @@ class Job:
             prompt=self.prompt,
             spec=replace(self.spec, dtype=dtype),
             scheduler=self.scheduler_label,
+            row=self.row,
             **{**values, "negative_prompt": self.negative_prompt or None},
         )
 
     def for_image(
-        self, *, index: int, prompt: str, negative_prompt: str, seed: int, fingerprint: str
+        self, request: GenerationRequest, *, index: int, seed: int, fingerprint: str
     ) -> Job:
-        """Return a copy for another image; much faster than `replace`."""
+        """Return a copy for an image of a request with the same settings; faster than `replace`."""
         copy = object.__new__(Job)
         copy.__dict__.update(
             self.__dict__,
             index=index,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt or "",
             seed=seed,
             fingerprint=fingerprint,
+            name=request.name,
+            row=request.row,
         )
         copy.__dict__.pop("id", None)
         return copy
@@ -109,7 +115,7 @@ class Job:
 
 _FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
-_NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec"})
+_NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec", "name", "row"})
 """Fields that do not decide the pixels, or (the spec) not in the form in which they are written."""
 
 _FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
@@ -138,6 +144,6 @@ _BATCH_VALUES: Final = attrgetter(
     *(
         f.name
         for f in fields(Job)
-        if f.name not in ("index", "prompt", "negative_prompt", "seed", "occurrence")
+        if f.name not in ("index", "prompt", "negative_prompt", "seed", "occurrence", "name", "row")
     )
 )

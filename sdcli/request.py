@@ -11,6 +11,7 @@ from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, setting
 from sdcli.field_validation import check_number, check_text, label_of, value_error
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.row import NO_ROW, Row
 
 VAE_TILINGS: Final = ("auto", "on", "off")
 MAX_SEED: Final = 2**63 - 1
@@ -176,6 +177,13 @@ class GenerationRequest:
         sweep=6,
         resolved="auto",
     )
+    name: str | None = setting(
+        None,
+        "--name",
+        help="Name of the image file in the output folder, without a suffix.",
+        in_files_only=True,
+    )
+    row: Row = field(default=NO_ROW, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_text("scheduler", self.scheduler, optional=True)
@@ -192,13 +200,14 @@ class GenerationRequest:
         for name in ("prompt", "negative_prompt"):
             optional, label = name != "prompt", describe_field(name)
             check_text(label, getattr(self, name), optional=optional, empty=True)
+        check_text("name", self.name, optional=True)
         check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
-        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "spec"}
+        flat = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_IN_DICT}
         return flat | asdict(self.spec)
 
     @classmethod
@@ -228,7 +237,8 @@ SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512
 
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
-_NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
+_NOT_IN_DICT: Final = frozenset({"spec", "row"})
+_NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - _NOT_IN_DICT | _SPEC_NAMES
 
 
 @cache

@@ -31,7 +31,7 @@ LAYERS = (
     {"request"},
     {"pipeline_spec"},
     {"config"},
-    {"catalog", "numerics", "run_flags", "shard", "field_validation"},
+    {"catalog", "numerics", "run_flags", "shard", "field_validation", "row", "name_template"},
     {"inputs"},
     {"errors", "versions", "field_metadata", "signals", "docs"},
 )

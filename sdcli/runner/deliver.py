@@ -12,7 +12,7 @@ from sdcli.errors import ExitCode, SdcliError
 from sdcli.job import Job
 from sdcli.latents import LatentsSink
 from sdcli.prompts.sources import RequestSource
-from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.result import GenerationResult, JobFailure, SortedJobs, StepEvent
 from sdcli.runner.batch_generator import ResumeSource
 from sdcli.runner.details import RunDetails
 from sdcli.runner.interrupts import InterruptHandler
@@ -49,7 +49,7 @@ def run(
     start = time.monotonic()
     writer = ResultWriter(options)
     console = Console(verbosity=options.verbosity)
-    report = make_report(options.report, console)
+    report = make_report(options.report, console, list_done=options.list_done)
     if writer.jobs:
         writer.jobs.report_to(console.warn)
     in_terminal = options.preview is not None and options.preview.terminal
@@ -122,7 +122,7 @@ class _ThreadedObserver:
         self._writer_thread = writer_thread
         self._results = results
 
-    def expect(self, jobs: Sequence[Job]) -> None:
+    def expect(self, jobs: SortedJobs) -> None:
         self._writer_thread.submit(partial(self._results.expect, jobs))
 
     def skip(self, jobs: Sequence[Job]) -> None:

@@ -30,7 +30,7 @@ _RECORD_BYTES: Final = 4096
 _LATENT_BYTES: Final = 4 * 4
 """Four channels in float32, for each 8 x 8 pixels."""
 
-_HIDDEN_FIELDS: Final = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence")
+_HIDDEN_FIELDS: Final = ("spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "row")
 
 
 @dataclass(kw_only=True)
@@ -182,7 +182,7 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None
     document["done"] = is_done
-    return document | vars(job.spec)
+    return document | vars(job.spec) | job.row.to_dict()
 
 
 def _estimate_bytes(job: Job, latents: LatentsSelection | None) -> int:

@@ -17,6 +17,7 @@ from sdcli.prompts.fields import SIZE, canonical_field, parse_text
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure
+from sdcli.row import Row
 from sdcli.runner.loop import generate, iter_results
 from sdcli.runner.options import RunOptions
 from sdcli.runner.writer import ResultWriter
@@ -69,7 +70,11 @@ def _read_image(path: Path, changes: Mapping[str, Any]) -> RecordedImage:
                 hint="sdcli latents resume regenerates it, if those latents still exist",
             )
     recorded = record_request(record, path).to_dict()
-    request = GenerationRequest.from_dict({**recorded, **changes})
+    extra = record.get("extra")
+    request = replace(
+        GenerationRequest.from_dict({**recorded, **changes}),
+        row=Row(extra=extra if isinstance(extra, dict) else {}),
+    )
     return RecordedImage(path=path, document=document, request=_locate(request, record, path))
 
 

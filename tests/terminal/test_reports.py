@@ -12,7 +12,7 @@ from sdcli.terminal.console import Console
 from sdcli.terminal.json_output import error_document, print_json_line
 from sdcli.terminal.printing import print_document, print_images, print_path
 from sdcli.terminal.reports import STEP_INTERVAL, Report, make_report
-from tests.jobs import make_result
+from tests.jobs import make_job, make_result
 
 ERROR = ModelError("gone", code="model.not_found", hint="give a folder")
 
@@ -25,7 +25,7 @@ def report_run(report: Report) -> None:
     report.started(2)
     report.step(StepEvent(job_indices=(0,), step=1, steps=1, timestep=1.0))
     report.add_image(report.entry(image("a.png"), None))
-    report.failed(ERROR, (1,))
+    report.failed(ERROR, (make_job(index=1),))
     report.close({"made": 1, "exit_code": 9})
 
 

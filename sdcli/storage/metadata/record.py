@@ -61,6 +61,7 @@ def partial_record(
         "dtype": run.dtype,
         "device": run.device,
         "versions": dict(versions),
+        **({"extra": dict(job.row.extra)} if job.row.extra else {}),
     }
 
 

@@ -29,6 +29,14 @@ def home_folder() -> Path | None:
         return None
 
 
+def user_cache() -> Path:
+    """Return the folder for sdcli's own files that may be deleted at any time."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    # The specification of XDG_CACHE_HOME: relative paths are to be ignored.
+    root = Path(cache) if os.path.isabs(cache) else (home_folder() or Path("~")) / ".cache"
+    return root / "sdcli"
+
+
 def hub_cache() -> Path:
     """Return the folder in which huggingface_hub keeps models.
 

@@ -15,6 +15,7 @@ from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult, JobFailure, SortedJobs, StepEvent
 from sdcli.runner.batch_generator import ResumeSource
 from sdcli.runner.details import RunDetails
+from sdcli.runner.estimate import RunEstimate
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.loop import iter_results
 from sdcli.runner.options import RunOptions
@@ -52,6 +53,10 @@ def run(
     report = make_report(options.report, console, list_done=options.list_done)
     if writer.jobs:
         writer.jobs.report_to(console.warn)
+    folder = writer.jobs.folder if writer.jobs else None
+    details = RunDetails(
+        console.note, RunEstimate(folder, options.expected_images, console.summary)
+    )
     in_terminal = options.preview is not None and options.preview.terminal
     with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
         results = ResultHandler(
@@ -59,7 +64,8 @@ def run(
             report=report,
             progress=progress,
             warn=console.warn,
-            on_saved=RunDetails(console.note).add,
+            on_saved=details.add,
+            on_expected=details.estimate.expect,
         )
         sinks: list[LatentsSink] = [writer.latents]
         if options.preview:
@@ -74,6 +80,7 @@ def run(
             results.abort(error)
         finally:
             writer.close()
+            details.estimate.close()
     if options.journal:
         console.summary(results.summary())
     seconds = round(time.monotonic() - start, 3)

@@ -41,6 +41,7 @@ class ResultHandler:
     progress: ProgressBar
     warn: Callable[[str], None]
     on_saved: Callable[[SavedImage, GenerationResult], None] = lambda image, result: None
+    on_expected: Callable[[SortedJobs], None] = lambda jobs: None
     made: int = 0
     errors: list[SdcliError] = field(default_factory=list)
     _failed: int = 0
@@ -98,6 +99,7 @@ class ResultHandler:
         """Report the pending jobs next, in the order of the run, among those that are done."""
         indices = [job.index for job in jobs.pending] + [image.job.index for image in jobs.done]
         self._expected.extend(sorted(indices))
+        self.on_expected(jobs)
         self.progress.skip(len(jobs.done) + jobs.others)
         for image in jobs.done:
             entry = self.report.done_entry(image)

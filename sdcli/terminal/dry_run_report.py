@@ -75,11 +75,11 @@ def _format_time(totals: Mapping[str, Any]) -> str:
     if totals["images"] == totals["done"]:
         return "none, everything is done"
     if totals["seconds"] is None:
-        return "unknown: no similar images were made in this folder before"
+        return "unknown; generate the first two to know: --limit 2"
     duration = timedelta(seconds=round(totals["seconds"]))
     untimed = totals["images"] - totals["done"] - totals["timed_images"]
     rest = f", plus {untimed} images whose time is unknown" if untimed else ""
-    return f"about {duration} according to the journal, excluding model loading{rest}"
+    return f"about {duration} according to earlier runs, excluding model loading{rest}"
 
 
 def _format_size(size: float) -> str:

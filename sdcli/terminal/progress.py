@@ -20,6 +20,8 @@ _LINE_SECONDS: Final = 60.0
 _TENTH_SECONDS: Final = 10.0
 """Seconds between two lines: a minute, or less where a tenth of the images was made since."""
 
+_FEWEST_FOR_TENTHS: Final = 10
+
 
 class RunProgress:
     """The counts of a run, which never decrease, and the time left.
@@ -42,8 +44,8 @@ class RunProgress:
 
     @property
     def percent(self) -> int:
-        """The whole percent that are done; 0 if the number of images is unknown."""
-        return int(100 * self.completed / self.jobs) if self.jobs else 0
+        """The whole percent of the images that are finished; 0 if their number is unknown."""
+        return 100 * self.done // self.jobs if self.jobs else 0
 
     def on_step(self, event: StepEvent) -> None:
         """Count a step of the current batch."""
@@ -166,7 +168,9 @@ class ProgressBar:
         now, tenth = self._clock(), self._state.percent // 10
         if self._note is None or self._state.done == self._state.jobs:
             return
-        wait = _TENTH_SECONDS if tenth > self._last_tenth else _LINE_SECONDS
+        has_tenths = (self._state.jobs or 0) >= _FEWEST_FOR_TENTHS
+        is_next = has_tenths and tenth > self._last_tenth
+        wait = _TENTH_SECONDS if is_next else _LINE_SECONDS
         if now - self._last_note >= wait:
             self._last_note, self._last_tenth = now, tenth
             self._note(self._state.describe())

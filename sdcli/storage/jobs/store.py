@@ -28,6 +28,7 @@ from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases
 from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
+from sdcli.storage.jobs.timings import seconds_per_image
 from sdcli.storage.metadata import record
 
 _SETTLED: Final = ("done", "failed")
@@ -190,7 +191,7 @@ class JobStore:
             "index": job.index,
             "seed": job.seed,
             "kind": timing_key(job),
-            "seconds": _seconds_per_image(result),
+            "seconds": seconds_per_image(result),
         }
         files.write_atomic(
             taken.path,
@@ -284,10 +285,3 @@ def _name_key(name: str) -> Key:
     """The lease of a name, without its suffix: companions of two formats would be the same."""
     text = f"name {Path(name).stem}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32], 0
-
-
-def _seconds_per_image(result: GenerationResult) -> float:
-    """The image's part of the time of its batch, without loading."""
-    phases = ("encode", "denoise", "decode")
-    seconds = sum(result.seconds.get(phase, 0.0) for phase in phases)
-    return round(seconds / result.run.batch_size, 4)

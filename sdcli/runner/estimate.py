@@ -1,0 +1,73 @@
+"""Say before the first image of a run how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sdcli.job import timing_key
+from sdcli.result import GenerationResult, SavedImage, SortedJobs
+
+if TYPE_CHECKING:
+    from sdcli.job import Job
+
+_SHORT_SECONDS: Final = 60.0
+_FEW_IMAGES: Final = 50
+"""A run of less time, or of unknown time and fewer images, begins without an estimate."""
+
+
+class RunEstimate:
+    """Estimates the time of a run in a folder by earlier ones, and remembers that of its images.
+
+    `images` is the number of images of the run, None if it is unknown. Without a folder, `expect`
+    must not be called.
+    """
+
+    def __init__(
+        self, folder: Path | None, images: int | None, note: Callable[[str], None]
+    ) -> None:
+        from sdcli.storage.jobs.timings import known_timings
+        from sdcli.storage.jobs.user_timings import RunTimings, UserTimings
+
+        self._images = images
+        self._note = note
+        self._is_done = False
+        self._folder_timings = known_timings(folder) if folder else {}
+        self._user_timings = UserTimings()
+        self._run_timings = RunTimings()
+
+    def expect(self, jobs: SortedJobs) -> None:
+        """Print the estimate, by the first jobs of the run."""
+        if self._is_done or not jobs.pending:
+            return
+        self._is_done = True
+        planned = len(jobs.pending) + len(jobs.done) + jobs.others
+        left = max(0, (self._images or 0) - planned) + len(jobs.pending)
+        known = [seconds for job in jobs.pending if (seconds := self._seconds(job)) is not None]
+        if len(known) < len(jobs.pending):
+            if left >= _FEW_IMAGES:
+                self._note(
+                    f"{left} images, time unknown; generate the first two to know: --limit 2"
+                )
+            return
+        total = sum(known) / len(known) * left
+        if total >= _SHORT_SECONDS:
+            from sdcli.terminal.progress import format_duration
+
+            self._note(f"{left} images, about {format_duration(total)} according to earlier runs")
+
+    def add(self, image: SavedImage, result: GenerationResult) -> None:
+        """Remember the time of a saved image."""
+        from sdcli.storage.jobs.timings import seconds_per_image
+
+        del image
+        self._run_timings.add(result.job, result.run.device, seconds_per_image(result))
+
+    def close(self) -> None:
+        """Write the times to the user's file."""
+        self._run_timings.save()
+
+    def _seconds(self, job: Job) -> float | None:
+        known = self._folder_timings.get(timing_key(job))
+        return self._user_timings.seconds(job) if known is None else known

@@ -31,10 +31,7 @@ def home_folder() -> Path | None:
 
 def user_cache() -> Path:
     """Return the folder for sdcli's own files that may be deleted at any time."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification of XDG_CACHE_HOME: relative paths are to be ignored.
-    root = Path(cache) if os.path.isabs(cache) else (home_folder() or Path("~")) / ".cache"
-    return root / "sdcli"
+    return _cache_folder() / "sdcli"
 
 
 def hub_cache() -> Path:
@@ -42,5 +39,9 @@ def hub_cache() -> Path:
 
     The documented rule: importing huggingface_hub to learn it would take half a second.
     """
-    home = os.environ.get("HF_HOME") or (home_folder() or Path("~")) / ".cache" / "huggingface"
+    home = os.environ.get("HF_HOME") or _cache_folder() / "huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or (home_folder() or Path("~")) / ".cache")

@@ -54,9 +54,7 @@ def run(
     if writer.jobs:
         writer.jobs.report_to(console.warn)
     folder = writer.jobs.folder if writer.jobs else None
-    details = RunDetails(
-        console.note, RunEstimate(folder, options.expected_images, console.summary)
-    )
+    estimate = RunEstimate(folder, options.expected_images, console.summary)
     in_terminal = options.preview is not None and options.preview.terminal
     with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
         results = ResultHandler(
@@ -64,8 +62,8 @@ def run(
             report=report,
             progress=progress,
             warn=console.warn,
-            on_saved=details.add,
-            on_expected=details.estimate.expect,
+            on_saved=(RunDetails(console.note).add, estimate.add),
+            on_expected=estimate.expect,
         )
         sinks: list[LatentsSink] = [writer.latents]
         if options.preview:
@@ -80,7 +78,7 @@ def run(
             results.abort(error)
         finally:
             writer.close()
-            details.estimate.close()
+            estimate.close()
     if options.journal:
         console.summary(results.summary())
     seconds = round(time.monotonic() - start, 3)

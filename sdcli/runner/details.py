@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sdcli.result import GenerationResult, SavedImage
-from sdcli.runner.estimate import RunEstimate
 
 
 class RunDetails:
-    """Prints one line when what draws the images changes, and the seconds of each image.
+    """Prints one line when what draws the images changes, and the seconds of each image."""
 
-    Every image also counts for the `estimate` of later runs.
-    """
-
-    def __init__(self, note: Callable[[str], None], estimate: RunEstimate) -> None:
-        self.estimate = estimate
+    def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
         self._setup = ""
         self._reported_loads: set[float] = set()
 
     def add(self, image: SavedImage, result: GenerationResult) -> None:
         """Print the details of a saved image."""
-        self.estimate.add(image, result)
         setup = _describe_setup(result)
         if setup != self._setup:
             self._setup = setup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,21 +20,18 @@ _FEW_IMAGES: Final = 50
 class RunEstimate:
     """Estimates the time of a run in a folder by earlier ones, and remembers that of its images.
 
-    `images` is the number of images of the run, None if it is unknown. Without a folder, `expect`
-    must not be called.
+    `images` is the number of images of the run, None if it is unknown.
     """
 
     def __init__(
         self, folder: Path | None, images: int | None, note: Callable[[str], None]
     ) -> None:
-        from sdcli.storage.jobs.timings import known_timings
-        from sdcli.storage.jobs.user_timings import RunTimings, UserTimings
+        from sdcli.storage.jobs.user_timings import RunTimings
 
+        self._folder = folder
         self._images = images
         self._note = note
         self._is_done = False
-        self._folder_timings = known_timings(folder) if folder else {}
-        self._user_timings = UserTimings()
         self._run_timings = RunTimings()
 
     def expect(self, jobs: SortedJobs) -> None:
@@ -44,7 +41,7 @@ class RunEstimate:
         self._is_done = True
         planned = len(jobs.pending) + len(jobs.done) + jobs.others
         left = max(0, (self._images or 0) - planned) + len(jobs.pending)
-        known = [seconds for job in jobs.pending if (seconds := self._seconds(job)) is not None]
+        known = self._known_seconds(jobs.pending)
         if len(known) < len(jobs.pending):
             if left >= _FEW_IMAGES:
                 self._note(
@@ -68,6 +65,11 @@ class RunEstimate:
         """Write the times to the user's file."""
         self._run_timings.save()
 
-    def _seconds(self, job: Job) -> float | None:
-        known = self._folder_timings.get(timing_key(job))
-        return self._user_timings.seconds(job) if known is None else known
+    def _known_seconds(self, jobs: Sequence[Job]) -> list[float]:
+        """The expected seconds of those jobs that are like earlier ones."""
+        from sdcli.storage.jobs.timings import known_timings
+        from sdcli.storage.jobs.user_timings import UserTimings
+
+        folder, user = known_timings(self._folder) if self._folder else {}, UserTimings()
+        seconds = (folder.get(timing_key(job)) or user.seconds(job) for job in jobs)
+        return [one for one in seconds if one is not None]

@@ -40,7 +40,7 @@ class ResultHandler:
     report: Report
     progress: ProgressBar
     warn: Callable[[str], None]
-    on_saved: Callable[[SavedImage, GenerationResult], None] = lambda image, result: None
+    on_saved: Sequence[Callable[[SavedImage, GenerationResult], None]] = ()
     on_expected: Callable[[SortedJobs], None] = lambda jobs: None
     made: int = 0
     errors: list[SdcliError] = field(default_factory=list)
@@ -121,7 +121,8 @@ class ResultHandler:
         # Only the entry waits for its turn: the pixels of many images would fill the memory.
         entry = self.report.entry(image, latents)
         self.made += 1
-        self.on_saved(image, result)
+        for notify in self.on_saved:
+            notify(image, result)
         for event in result.events:
             self.warn(event)
         if latents and not Path(latents).name.startswith(Path(image.path).stem):

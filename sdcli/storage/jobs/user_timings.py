@@ -124,15 +124,19 @@ def read_timings() -> Iterator[Timing]:
 
 def _parse(item: Mapping[str, Any]) -> Timing | None:
     try:
-        numbers = {name: int(item[name]) for name in ("width", "height", "unet_calls")}
-        texts = {name: str(item[name]) for name in ("host", "model", "scheduler")}
-        devices = tuple(map(str, item["devices"]))
-        seconds = float(item["seconds"])
+        timing = Timing(
+            host=str(item["host"]),
+            model=str(item["model"]),
+            width=int(item["width"]),
+            height=int(item["height"]),
+            devices=tuple(map(str, item["devices"])),
+            scheduler=str(item["scheduler"]),
+            unet_calls=int(item["unet_calls"]),
+            seconds=float(item["seconds"]),
+        )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
-    if not 0 < seconds < float("inf") or numbers["unet_calls"] < 1:
-        return None
-    return Timing(**numbers, **texts, devices=devices, seconds=seconds)
+    return timing if 0 < timing.seconds < float("inf") and timing.unet_calls > 0 else None
 
 
 def _make_timing(job: Job, device: str, seconds: float) -> Timing:

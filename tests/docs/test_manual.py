@@ -247,9 +247,9 @@ class UploadedShop:
     def start(self, kill_at: int = 0) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
         names = ["--prompt-column", "title", "--extra", "keep", "--name-template", "{sku}-{seed}"]
         quick = ["--count", "4", "--steps", "2", "--batch-size", "1", "-q"]
+        argv = ["batch", "products.csv", *names, *quick, "-o", "shop", "--jsonl"]
         batch = subprocess.Popen(
-            [sys.executable, "-m", "sdcli", "batch", "products.csv", *names, *quick]
-            + ["-o", "shop", "--jsonl"],
+            [sys.executable, "-m", "sdcli", *argv],
             cwd=self.folder,
             stdout=subprocess.PIPE,
         )

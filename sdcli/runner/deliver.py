@@ -53,21 +53,21 @@ def run(
     report = make_report(options.report, console, list_done=options.list_done)
     if writer.jobs:
         writer.jobs.report_to(console.warn)
-    folder = writer.jobs.folder if writer.jobs else None
-    estimate = RunEstimate(folder, options.expected_images, console.summary)
+    estimate = RunEstimate(writer.jobs, options.expected_images, console.summary)
     in_terminal = options.preview is not None and options.preview.terminal
-    with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
+    progress = console.progress(options.expected_images, images=in_terminal)
+    with estimate, writer.latents, progress as bar:
         results = ResultHandler(
             writer=writer,
             report=report,
-            progress=progress,
+            progress=bar,
             warn=console.warn,
             on_saved=(RunDetails(console.note).add, estimate.add),
             on_expected=estimate.expect,
         )
         sinks: list[LatentsSink] = [writer.latents]
         if options.preview:
-            sinks.append(build_preview(options.preview, options, progress, console.warn))
+            sinks.append(build_preview(options.preview, options, bar, console.warn))
         generate = partial(
             iter_results, source, batch_size=batch_size, sinks=sinks, resume=resume, cache=cache
         )
@@ -78,7 +78,6 @@ def run(
             results.abort(error)
         finally:
             writer.close()
-            estimate.close()
     if options.journal:
         console.summary(results.summary())
     seconds = round(time.monotonic() - start, 3)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from sdcli.job import timing_key
 from sdcli.result import GenerationResult, SavedImage, SortedJobs
 
 if TYPE_CHECKING:
     from sdcli.job import Job
+    from sdcli.storage.jobs.store import JobStore
 
 _SHORT_SECONDS: Final = 60.0
 _FEW_IMAGES: Final = 50
@@ -18,17 +18,18 @@ _FEW_IMAGES: Final = 50
 
 
 class RunEstimate:
-    """Estimates the time of a run in a folder by earlier ones, and remembers that of its images.
+    """Estimates the time of a run by earlier ones, and remembers that of its images at the end.
 
-    `images` is the number of images of the run, None if it is unknown.
+    `jobs` is the job store of the run's folder, and `images` the number of its images, None if that
+    is unknown.
     """
 
     def __init__(
-        self, folder: Path | None, images: int | None, note: Callable[[str], None]
+        self, jobs: JobStore | None, images: int | None, note: Callable[[str], None]
     ) -> None:
         from sdcli.storage.jobs.user_timings import RunTimings
 
-        self._folder = folder
+        self._folder = jobs.folder if jobs else None
         self._images = images
         self._note = note
         self._is_done = False
@@ -61,7 +62,10 @@ class RunEstimate:
         del image
         self._run_timings.add(result.job, result.run.device, seconds_per_image(result))
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         """Write the times to the user's file."""
         self._run_timings.save()
 

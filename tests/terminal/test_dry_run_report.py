@@ -58,7 +58,7 @@ def test_totals_have_units(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("changes", "time"),
     [
-        ({"seconds": None}, "unknown: no similar images were made in this folder before"),
+        ({"seconds": None}, "unknown; generate the first two to know: --limit 2"),
         ({"done": 3}, "none, everything is done"),
     ],
 )

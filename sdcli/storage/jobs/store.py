@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -217,10 +217,8 @@ class JobStore:
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
         for job in jobs:
-            names = (
-                job_file_name(job, self._destination),
-                first_file_name(job, self._destination),
-            )
+            first, second = islice(self._new_names(job), 2)
+            names = (first, second, first_file_name(job, self._destination))
             any(self._adopt_image(job, name) for name in dict.fromkeys(names))
 
     def _adopt_image(self, job: Job, name: str) -> bool:
@@ -268,9 +266,12 @@ class JobStore:
 
     def _candidate_names(self, job: Job) -> Iterator[str]:
         entry = self._journal.get(_key(job))
-        first = Path(job_file_name(job, self._destination))
         if entry and entry.name:
             yield entry.name
+        yield from self._new_names(job)
+
+    def _new_names(self, job: Job) -> Iterator[str]:
+        first = Path(job_file_name(job, self._destination))
         yield first.name
         for number in count(1):
             ending = f"-{number}" if number > 1 else ""

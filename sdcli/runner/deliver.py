@@ -54,8 +54,7 @@ def run(
     if writer.jobs:
         writer.jobs.report_to(console.warn)
     estimate = RunEstimate(writer.jobs, options.expected_images, console.summary)
-    in_terminal = options.preview is not None and options.preview.terminal
-    progress = console.progress(options.expected_images, images=in_terminal)
+    progress = console.progress(options.expected_images, images=options.draws_in_terminal)
     with estimate, writer.latents, progress as bar:
         results = ResultHandler(
             writer=writer,
@@ -80,9 +79,14 @@ def run(
             writer.close()
     if options.journal:
         console.summary(results.summary())
-    seconds = round(time.monotonic() - start, 3)
-    report.close({**results.counts(), "exit_code": int(results.exit_code()), "seconds": seconds})
-    return results.exit_code()
+    return _close_report(results, time.monotonic() - start)
+
+
+def _close_report(results: ResultHandler, seconds: float) -> ExitCode:
+    code = results.exit_code()
+    facts = {"exit_code": int(code), "seconds": round(seconds, 3)}
+    results.report.close({**results.counts(), **facts})
+    return code
 
 
 def _save_results(

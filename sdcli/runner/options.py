@@ -54,3 +54,8 @@ class RunOptions:
     preview: PreviewOptions | None = None
     name_template: NameTemplate | None = None
     list_done: bool = False
+
+    @property
+    def draws_in_terminal(self) -> bool:
+        """Whether previews are drawn in place of a progress bar."""
+        return self.preview is not None and self.preview.terminal

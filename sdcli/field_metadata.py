@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Final
@@ -22,6 +23,7 @@ class FieldInfo:
     repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less, and one
     that `needs` other fields has none unless one of them is set. `off_flag` turns a switch off that
     is on by default. The value of an `is_path` field is relative to the file that it is written in.
+    One that is `in_files_only` is no option of the command line.
     """
 
     flags: tuple[str, ...]
@@ -41,6 +43,7 @@ class FieldInfo:
     needs: tuple[str, ...] = ()
     off_flag: str | None = None
     is_path: bool = False
+    in_files_only: bool = False
 
     @property
     def flag(self) -> str:
@@ -74,3 +77,8 @@ def own_first(cls: type) -> list[Field[Any]]:
 def field_types(*classes: type) -> Mapping[str, str]:
     """The type of every field as a word: "str", "int", "float" or "bool", without None."""
     return {f.name: str(f.type).removesuffix(" | None") for cls in classes for f in fields(cls)}
+
+
+def spelling_key(name: str) -> str:
+    """A name without the differences that do not matter: case, spaces and dashes."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final, Literal
@@ -14,6 +14,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
+from sdcli.row import NO_ROW, Row
 
 TimingKey = tuple[object, ...]
 """The settings that decide how long an image takes on one machine."""
@@ -61,6 +62,8 @@ class Job(ImageJobFields):
     aesthetic_score: float | None = None
     fingerprint: str = ""
     occurrence: int = 0
+    name: str | None = None
+    row: Row = field(default=NO_ROW, compare=False, repr=False)
 
     def to_request(self, *, dtype: str) -> GenerationRequest:
         """The request for this image alone, with nothing left to choose."""
@@ -70,6 +73,7 @@ class Job(ImageJobFields):
             prompt=self.prompt,
             spec=replace(self.spec, dtype=dtype),
             scheduler=self.scheduler_label,
+            row=self.row,
             **{**values, "negative_prompt": negative},
         )
 
@@ -90,17 +94,19 @@ class Job(ImageJobFields):
         return steps if self.image is None else steps_run(steps, self.strength)
 
     def for_image(
-        self, *, index: int, prompt: str, negative_prompt: str, seed: int, fingerprint: str
+        self, request: GenerationRequest, *, index: int, seed: int, fingerprint: str
     ) -> Job:
-        """Return a copy for another image; much faster than `replace`."""
+        """Return a copy for an image of a request with the same settings; faster than `replace`."""
         copy = object.__new__(Job)
         copy.__dict__.update(
             self.__dict__,
             index=index,
-            prompt=prompt,
-            negative_prompt=negative_prompt,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt or "",
             seed=seed,
             fingerprint=fingerprint,
+            name=request.name,
+            row=request.row,
         )
         copy.__dict__.pop("id", None)
         return copy
@@ -139,9 +145,10 @@ class Job(ImageJobFields):
 
 _FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
-_NOT_IN_ID: Final = frozenset({"index", "occurrence", "scheduler_label", "spec", *INPUT_FIELDS})
-"""Fields that do not decide the pixels, or (the spec, paths) not in the form in which they are
-written."""
+_NOT_IN_ID: Final = frozenset(
+    {"index", "occurrence", "scheduler_label", "spec", "name", "row", *INPUT_FIELDS}
+)
+"""Fields that do not decide the pixels, or (the spec, paths) not as they are written."""
 
 _FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
 """Fields with a default that version 0.1.0 had."""
@@ -175,6 +182,8 @@ _OWN_FIELDS: Final = frozenset(
         "empty_negative",
         "seed",
         "occurrence",
+        "name",
+        "row",
     }
 )
 """Fields that may differ within a batch."""

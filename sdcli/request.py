@@ -12,6 +12,7 @@ from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first,
 from sdcli.field_validation import check_number, check_text, label_of, value_error
 from sdcli.image_fields import ImageRequestFields
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.row import NO_ROW, Row
 from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
@@ -179,6 +180,13 @@ class GenerationRequest(XlSettings, ImageRequestFields):
         sweep=6,
         resolved="auto",
     )
+    name: str | None = setting(
+        None,
+        "--name",
+        help="Name of the image file in the output folder, without a suffix.",
+        in_files_only=True,
+    )
+    row: Row = field(default=NO_ROW, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_text("scheduler", self.scheduler, optional=True)
@@ -197,6 +205,7 @@ class GenerationRequest(XlSettings, ImageRequestFields):
         for name in PROMPT_FIELDS:
             optional, label = name != "prompt", describe_field(name)
             check_text(label, getattr(self, name), optional=optional, empty=True)
+        check_text("name", self.name, optional=True)
         check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
@@ -234,7 +243,8 @@ SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512
 _FIELDS: Final = own_first(GenerationRequest)
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
-_NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - {"spec"} | _SPEC_NAMES
+_NOT_IN_DICT: Final = frozenset({"spec", "row"})
+_NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - _NOT_IN_DICT | _SPEC_NAMES
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job
+from sdcli.row import Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,7 @@ class StepEvent:
     """One scheduler step of a batch. `step` counts from 1, `timestep` is the trained time."""
 
     job_indices: tuple[int, ...]
+    rows: tuple[Row, ...] = ()
     step: int
     steps: int
     timestep: float
@@ -80,6 +82,28 @@ class SavedImage:
     path: str
     result: GenerationResult
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoneImage:
+    """A complete image that an earlier run made for a job; `pixels_sha256` is "" if unknown."""
+
+    job: Job
+    path: str
+    pixels_sha256: str
+    latents: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortedJobs:
+    """The jobs of a run that are pending or done; `others` counts all the rest of them.
+
+    These failed before, or are another process's share.
+    """
+
+    pending: list[Job]
+    done: list[DoneImage] = field(default_factory=list)
+    others: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

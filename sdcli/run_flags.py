@@ -153,10 +153,40 @@ class BatchFlags:
         choices=("txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"),
         help="Input format, if the file name does not tell.",
     )
+    prompt_column: str | None = setting(
+        None,
+        "--prompt-column",
+        metavar="NAME",
+        help="Column or key that has the prompts, if it is not named prompt.",
+    )
+    extra: str | None = setting(
+        None,
+        "--extra",
+        choices=("keep", "ignore"),
+        help="Columns or keys that are no settings: keep copies them to the record and to JSON "
+        "output, ignore drops them. Default: report them as errors.",
+    )
+    name_template: str | None = setting(
+        None,
+        "--name-template",
+        metavar="TEXT",
+        help="Names of the image files, as in '{sku}-{seed}': any setting, any column kept by "
+        "--extra, {index}, {file}, {line}.",
+    )
+    limit: int | None = setting(
+        None, "--limit", metavar="N", help="Generate only the first N images.", minimum=1
+    )
+    list_done: bool = setting(
+        False, "--list-done", help="Also print the images that were already done."
+    )
     keep_going: bool = setting(
         False, "--keep-going", help="Skip invalid entries and exit with code 9."
     )
-    dry_run: bool = setting(False, "--dry-run", help="Print what would be generated, and stop.")
+    dry_run: bool = setting(
+        False,
+        "--dry-run",
+        help="Print a summary of what would be generated, and stop; with -v, each image.",
+    )
     redo: bool = setting(False, "--redo", help="Regenerate images that are already done.")
     retry_failed: bool = setting(False, "--retry-failed", help="Retry jobs that failed before.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from hypothesis import settings
 # One thread, here and in every process that a test starts: another number rounds otherwise, and a
 # worker of pytest has but one core. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Timings of the tests' runs are nobody's estimate.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sdcli-tests-")
 
 # It sets what Diffusers reads when it is imported, with which a test may come first.
 import sdcli.engine  # noqa: F401

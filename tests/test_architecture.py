@@ -31,7 +31,16 @@ LAYERS = (
     {"request"},
     {"pipeline_spec", "image_fields", "xl_settings"},
     {"config"},
-    {"catalog", "numerics", "run_flags", "shard", "field_validation", "input_images"},
+    {
+        "catalog",
+        "numerics",
+        "run_flags",
+        "shard",
+        "field_validation",
+        "row",
+        "name_template",
+        "input_images",
+    },
     {"inputs"},
     {"errors", "versions", "field_metadata", "signals", "docs"},
 )

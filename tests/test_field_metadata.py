@@ -20,7 +20,7 @@ OPTIONS = {**REQUEST_FIELDS, **field_infos(*RUN_FLAGS)}
 
 def test_every_field_but_the_prompt_has_an_option() -> None:
     names = {f.name for cls in (GenerationRequest, PipelineSpec) for f in fields(cls)}
-    assert names - set(REQUEST_FIELDS) == {"prompt", "spec"}
+    assert names - set(REQUEST_FIELDS) == {"prompt", "spec", "row"}
 
 
 @pytest.mark.parametrize("info", OPTIONS.values(), ids=list(OPTIONS))
@@ -69,5 +69,9 @@ def test_numbers_can_be_swept() -> None:
 
 
 def test_a_job_takes_over_every_setting_of_an_image() -> None:
-    own = {f.name for f in fields(GenerationRequest)} - {"prompt", "spec", "scheduler", "count"}
+    own = (
+        {f.name for f in fields(GenerationRequest)}
+        - {"prompt", "spec", "scheduler", "count"}
+        - {"row"}
+    )
     assert set(JOB_SETTINGS) == own

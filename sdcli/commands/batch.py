@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.commands.options.parsing import parse_batch_size, parse_input_format, parse_rerun
+from sdcli.commands.options.parsing import (
+    parse_batch_size,
+    parse_columns,
+    parse_input_format,
+    parse_limit,
+    parse_name_template,
+    parse_rerun,
+)
 from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
@@ -60,16 +67,13 @@ def batch(
     Examples:
       sdcli batch prompts/demo.txt -o demo
       sdcli batch prompts/demo.csv --dry-run
+      sdcli batch products.csv --extra keep --name-template "{sku}-{seed}" --limit 8
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    template = request.template(context, expansion)
-    limit = parse_batch_size(batch_size)
-    options = run_flags.options(
-        expected_images=None,
-        journal=run_flags.output.out != STDOUT,
-        rerun=parse_rerun(jobs.redo, jobs.retry_failed),
-    )
+    options = _run_options(run_flags, jobs)
+    template = replace(request.template(context, expansion), name_template=options.name_template)
+    size = parse_batch_size(batch_size)
     axes: tuple[str, ...] = ()
     if expansion.grid is not None:
         _check_grid(expansion.grid, files, request, options.out)
@@ -78,11 +82,25 @@ def batch(
 
     console = Console(verbosity=options.verbosity)
     form = parse_input_format(jobs.input_format, null=source.null)
-    prompts = open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console)
+    columns = parse_columns(jobs.extra, jobs.prompt_column)
+    prompts = open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console, columns)
+    if limit := parse_limit(jobs.limit):
+        prompts.limit(limit)
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
-    return _run(prompts, options, limit, axes)
+    return _run(prompts, options, size, axes)
+
+
+def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:
+    out, is_tar = run_flags.output.out, run_flags.image.format == "tar"
+    return run_flags.options(
+        expected_images=None,
+        name_template=parse_name_template(jobs.name_template, out=out, tar=is_tar),
+        list_done=jobs.list_done,
+        journal=out != STDOUT,
+        rerun=parse_rerun(jobs.redo, jobs.retry_failed),
+    )
 
 
 def _run(
@@ -129,4 +147,4 @@ def _print_dry_run(prompts: PromptSource, options: RunOptions, warn: Callable[[s
     totals = DryRunTotals()
     with open_folder_state(options.out, options.rerun) as folder:
         jobs = dry_run(prompts.source, totals, options.save_latents, folder, warn)
-        print_dry_run(jobs, totals.to_dict, options.report)
+        print_dry_run(jobs, totals.to_dict, options.report, verbose=options.verbosity > 0)

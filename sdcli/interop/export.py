@@ -102,6 +102,7 @@ def to_command(request: Mapping[str, Any]) -> str:
     Raises UsageError for values that a command line can't express.
     """
     values = _explicit_fields(request)
+    values.pop("name", None)  # the name of its file is no option
     for name, value in values.items():
         if not _fits_command_line(name, value) or _SIDES & values.keys() == {name}:
             raise UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sdcli.errors import SdcliError, SdcliWarning
 from sdcli.library.error_messages import python_terms
 from sdcli.library.result import GenerationResult
-from sdcli.result import SavedImage, StepEvent
+from sdcli.result import DoneImage, SavedImage, StepEvent
 from sdcli.terminal.console import Console
 from sdcli.terminal.tqdm_progress import TqdmProgress, import_tqdm, is_interactive, is_notebook
 
 if TYPE_CHECKING:
+    from sdcli.job import Job
     from sdcli.terminal.progress import ProgressBar
     from sdcli.terminal.reports import ImageEntry
 
@@ -99,12 +100,16 @@ class PythonReport:
             self._on_result(GenerationResult.of(image.result, Path(image.path)))
         return image.path
 
-    def add_image(self, entry: ImageEntry) -> None:
-        self.paths.append(str(entry))
+    def done_entry(self, image: DoneImage) -> ImageEntry:
+        return None
 
-    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
+    def add_image(self, entry: ImageEntry) -> None:
+        if entry is not None:
+            self.paths.append(str(entry))
+
+    def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         # An error without jobs is the one that ended the run.
-        if indices:
+        if jobs:
             self.errors.append(error)
         else:
             self.ended_by = error

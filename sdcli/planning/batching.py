@@ -12,6 +12,7 @@ from sdcli.job import Job, batch_key
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import RequestSource
+from sdcli.result import SortedJobs
 
 PLANNING_WINDOW: Final = 1024
 """Requests that are grouped together: models that alternate in a file load once per window."""
@@ -20,8 +21,8 @@ PLANNING_WINDOW: Final = 1024
 class SharedJobs(Protocol):
     """The part of a job store that batching needs."""
 
-    def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs that this process still has to make."""
+    def sort_jobs(self, jobs: Sequence[Job]) -> SortedJobs:
+        """The jobs that this process still has to make, and those that are done."""
 
     def lease(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """The jobs to make now, and those that another process is making."""
@@ -33,8 +34,8 @@ class SharedJobs(Protocol):
 class BatchObserver(Protocol):
     """Receives the order in which jobs are reported."""
 
-    def expect(self, jobs: Sequence[Job]) -> None:
-        """These jobs come next, in this order."""
+    def expect(self, jobs: SortedJobs) -> None:
+        """The pending jobs come next, in the order of their indices, among those that are done."""
 
     def skip(self, jobs: Sequence[Job]) -> None:
         """These jobs do not come, or not in that order."""
@@ -121,9 +122,9 @@ class LeasedBatchPlanner:
         if not jobs:
             return False
         jobs += self._planner.plan(self._source.take(PLANNING_WINDOW - 1, wait=False))
-        pending = self._shared.take_pending(jobs)
-        self._observer.expect(pending)
-        self._groups.extend(group_jobs(pending, self._last_spec))
+        jobs_by_state = self._shared.sort_jobs(jobs)
+        self._observer.expect(jobs_by_state)
+        self._groups.extend(group_jobs(jobs_by_state.pending, self._last_spec))
         return True
 
     def _lease(self, jobs: Sequence[Job]) -> list[Job]:

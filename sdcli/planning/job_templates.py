@@ -17,7 +17,7 @@ _SETTINGS: Final = attrgetter(
     *(
         f.name
         for f in fields(GenerationRequest)
-        if f.name not in ("prompt", "negative_prompt", "seed", "count")
+        if f.name not in ("prompt", "negative_prompt", "seed", "count", "name", "row")
     )
 )
 

@@ -52,12 +52,7 @@ def resolve_jobs(
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
         _TEMPLATES.add(request, defaults, images, template)
-    copy = partial(
-        template.for_image,
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt or "",
-        fingerprint=fingerprint,
-    )
+    copy = partial(template.for_image, request, fingerprint=fingerprint)
     seed = request.seed
     if seed is None:
         seed = draw_seed(copy(index=first_index, seed=0)) if draw_seed else random_seed()
@@ -111,6 +106,7 @@ def _first_job(
         scheduler=scheduler.choice,
         scheduler_label=scheduler.label,
         fingerprint=fingerprint,
+        row=request.row,
         **values,
     )
 

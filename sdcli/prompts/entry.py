@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sdcli.errors import UsageError
 
@@ -31,7 +32,9 @@ class PromptEntry:
     `is_text` marks the formats whose values are all text, where "20" is a number. `locate` returns
     the location of a field; it may be slow, and is only called to report an error. An entry with
     `faults` is invalid, and `fields` holds the part of it that could be read. `notes` are sentences
-    to tell the user about how the file is read.
+    to tell the user about how the file is read. `extra` has the columns that are no fields, as JSON
+    values. An entry that `is_plain` is a prompt without names; one that `is_defaults` is not a
+    request.
     """
 
     fields: Mapping[str, object]
@@ -40,6 +43,9 @@ class PromptEntry:
     locate: Callable[[str], SourceLocation] | None = field(default=None, compare=False)
     faults: Sequence[UsageError] = ()
     notes: Sequence[str] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    is_plain: bool = False
+    is_defaults: bool = False
 
     def location_of(self, name: str) -> SourceLocation:
         """Return the location of a field, by its name in the file, or that of the entry."""

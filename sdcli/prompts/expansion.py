@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 from sdcli.errors import SdcliError, UsageError, UsageErrors
+from sdcli.name_template import NameTemplate
 from sdcli.prompts import sweep
-from sdcli.prompts.entry import PromptEntry, located_error
+from sdcli.prompts.entry import PromptEntry, located_error, relocated_error
 from sdcli.prompts.field_values import (
     PROMPT,
     build_request,
@@ -30,10 +32,12 @@ from sdcli.prompts.field_values import (
     written_name,
 )
 from sdcli.prompts.fields import SIZE
+from sdcli.prompts.placeholders import placeholder_errors
 from sdcli.prompts.sweep import PromptReplacement, SweepAxes
 from sdcli.prompts.wildcard_syntax import has_wildcards
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
+from sdcli.row import NO_ROW, Row
 
 Validator = Callable[[GenerationRequest], Iterable[tuple[str, SdcliError]]]
 """Finds the errors of a request that depend on its model, each with the field it is about."""
@@ -44,7 +48,8 @@ class RequestTemplate:
     """The settings that all requests of a command share. Raises UsageError for invalid ones.
 
     `flags` come from the command line, `settings` from configuration files and variables. A
-    `sample` expands only as many seeds and wildcards as it takes to validate the rest.
+    `sample` expands only as many seeds and wildcards as it takes to validate the rest. The keys of
+    `name_template` must be in every row.
     """
 
     flags: SweepAxes = field(default_factory=dict)
@@ -52,6 +57,7 @@ class RequestTemplate:
     replacements: Sequence[PromptReplacement] = ()
     wildcards: Wildcards | None = None
     sample: bool = False
+    name_template: NameTemplate | None = None
 
     def __post_init__(self) -> None:
         for axes in (self.flags, self.settings):
@@ -59,7 +65,7 @@ class RequestTemplate:
                 raise error
 
     def expand(
-        self, line: SweepAxes, defaults: SweepAxes | None = None
+        self, line: SweepAxes, defaults: SweepAxes | None = None, row: Row = NO_ROW
     ) -> Iterator[GenerationRequest]:
         """Yield the requests of one prompt: replacements, times the sweep, times wildcards.
 
@@ -67,12 +73,14 @@ class RequestTemplate:
         UsageError.
         """
         axes = self._merge(line, defaults)
+        if varied := _varied_fields(axes):
+            row = replace(row, varied=varied)
         if self.sample:
             axes["seed"] = _first_and_last(axes.get("seed", (None,)))
         swept = {name: values for name, values in axes.items() if name != PROMPT}
         for prompt in self._replace(str(axes[PROMPT][0])):
             for values in sweep.combinations(swept):
-                yield from self._fill_wildcards(build_request({**values, PROMPT: prompt}))
+                yield from self._fill_wildcards(build_request({**values, PROMPT: prompt}, row))
 
     def count_images(self, line: SweepAxes, defaults: SweepAxes | None = None) -> int | None:
         """Return the number of images of one prompt, or None if wildcards decide it."""
@@ -115,6 +123,7 @@ class EntryExpander:
         self._validator = validator
         self._defaults: dict[str, Sequence[object]] = {}
         self._default_entries: dict[str, PromptEntry] = {}
+        self._default_extra: dict[str, Any] = {}
         self.has_prompts = False
 
     def validate(self, entry: PromptEntry) -> list[UsageError]:
@@ -126,7 +135,11 @@ class EntryExpander:
         if not _has_prompt(entry):
             return self._default_errors(entry, line, errors)
         unique: dict[str, UsageError] = {}
-        for error in (*errors, *self._request_errors(entry, line)):
+        for error in (
+            *errors,
+            *self._request_errors(entry, line),
+            *self._name_errors(entry),
+        ):
             unique.setdefault(error.message, error)
         return list(unique.values())
 
@@ -138,6 +151,7 @@ class EntryExpander:
         line, errors = entry_values(entry)
         if not self._default_errors(entry, line, errors):
             self._defaults.update(line)
+            self._default_extra.update(entry.extra)
             # The command line overrides the file's defaults, so an error in the value of a flag
             # must not be located in the file.
             effective = line.keys() - self._template.flags.keys()
@@ -155,7 +169,7 @@ class EntryExpander:
                 raise UsageErrors(errors)
             return
         try:
-            yield from self._template.expand(line, self._defaults)
+            yield from self._template.expand(line, self._defaults, self._row_of(entry))
         except UsageError as error:
             raise UsageErrors(self.validate(entry) or [self._locate(entry, error)]) from error
 
@@ -165,6 +179,19 @@ class EntryExpander:
             return 0
         line, _ = entry_values(entry)
         return self._template.count_images(line, self._defaults)
+
+    def _row_of(self, entry: PromptEntry) -> Row:
+        extra = {**self._default_extra, **entry.extra}
+        for name, value in self._default_extra.items():
+            # An empty cell sets nothing.
+            extra[name] = value if extra[name] in ("", None) else extra[name]
+        return Row(file=entry.location.file, line=entry.location.line, extra=extra)
+
+    def _name_errors(self, entry: PromptEntry) -> Iterator[UsageError]:
+        """Yield the errors of the placeholders that the row has no values for."""
+        if template := self._template.name_template:
+            for error in placeholder_errors(template, self._row_of(entry).extra):
+                yield relocated_error(entry.location, error)
 
     def _request_errors(self, entry: PromptEntry, line: SweepAxes) -> Iterator[UsageError]:
         """Yield the errors of the requests of a line."""
@@ -243,3 +270,11 @@ def _merge_levels(*levels: SweepAxes) -> dict[str, Sequence[object]]:
 
 def _first_and_last(values: Sequence[object]) -> Sequence[object]:
     return (values[0], values[-1]) if len(values) > 2 else values
+
+
+def _varied_fields(axes: SweepAxes) -> tuple[str, ...]:
+    """The fields, the prompt apart, that differ between the images of one prompt."""
+    varied = {name for name, values in axes.items() if len(values) > 1}
+    if axes.get("count", (1,)) != (1,):
+        varied.add("seed")
+    return tuple(sorted(varied - {PROMPT}, key=lambda name: sweep.SWEPT.get(name, -1)))

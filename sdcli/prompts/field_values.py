@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -10,15 +11,17 @@ from typing import Any, Final
 from sdcli.errors import SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts import sweep
+from sdcli.prompts.columns import column_field
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.prompts.sweep import SweepAxes
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
+from sdcli.row import NO_ROW, Row
 
 PROMPT: Final = "prompt"
-OWN_VALUES: Final = (PROMPT, "negative_prompt", "seed")
+OWN_VALUES: Final = (PROMPT, "negative_prompt", "seed", "name")
 """The fields that differ most from request to request; the others are checked once."""
-_NO_OWN_VALUES: Final[Mapping[str, Any]] = {PROMPT: "", "negative_prompt": None, "seed": None}
+_NO_OWN_VALUES: Final[Mapping[str, Any]] = {**dict.fromkeys(OWN_VALUES), PROMPT: ""}
 
 _RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "width": ("width", SIZE),
@@ -52,7 +55,7 @@ def _read_values(entry: PromptEntry) -> EntryValues:
     faults = list(entry.faults)
     for written, value in entry.fields.items():
         try:
-            name = canonical_field(written)
+            name = column_field(written)
             if name in axes:
                 raise UsageError(f"{name} is set twice, under two names", code="usage.field")
             if value is None:
@@ -134,20 +137,23 @@ def separate_size(axes: SweepAxes) -> dict[str, Sequence[object]]:
     return {**rest, "width": (width,), "height": (height,)}
 
 
-def build_request(values: Mapping[str, object]) -> GenerationRequest:
-    """Build the request that has one value for each field. Raises UsageError."""
+def build_request(values: Mapping[str, object], row: Row = NO_ROW) -> GenerationRequest:
+    """Build the request of a row that has one value for each field. Raises UsageError."""
     own = {name: values[name] for name in OWN_VALUES if name in values}
     shared = {name: value for name, value in values.items() if name not in own}
     try:
         # With their types: 1 and True are equal.
         template = _shared_request(tuple(shared.items()), tuple(map(type, shared.values())))
     except TypeError:  # a value that cannot be a key, and is no value of a field either
-        return _new_request(values)
-    return _with_own_values(template, {**_NO_OWN_VALUES, **own})
+        return replace(_new_request(values), row=row)
+    return _with_own_values(template, {**_NO_OWN_VALUES, **own, "row": row})
 
 
 def _with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
-    """Return a copy with other OWN_VALUES, the only ones that are checked. Raises UsageError."""
+    """Return a copy with another row and other OWN_VALUES; only these are checked.
+
+    Raises UsageError.
+    """
     # `replace` would check everything again, which takes most of the time of planning a file.
     copy = object.__new__(GenerationRequest)
     copy.__dict__.update(template.__dict__, **own)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final, TypeGuard
 
 from sdcli.errors import UsageError, did_you_mean, quoted
+from sdcli.field_metadata import spelling_key
 from sdcli.pipeline_spec import SHORT_DTYPES
 from sdcli.request import FIELD_TYPES, MAX_SEED, REQUEST_FIELDS, SIZE_INFO, describe_field
 
@@ -20,6 +21,7 @@ _BY_SPELLING: Final = {
     for name, info in REQUEST_FIELDS.items()
     for spelling in (info.option_name, *info.aliases)
 } | {name: name for name in NAMES}
+OPTIONS_HINT: Final = "fields have the names of options: sdcli batch -h"
 _RANDOM_SEED: Final = -1
 """A seed of A1111 and kohya that means a random one."""
 
@@ -36,7 +38,7 @@ def canonical_field(name: str) -> str:
 
     Raises UsageError for an unknown name.
     """
-    key = re.sub(r"[\s-]+", "_", name.strip().lower())
+    key = spelling_key(name)
     if found := _BY_SPELLING.get(key):
         return found
     # The table of other tools' words is only read for an unknown name.
@@ -45,7 +47,7 @@ def canonical_field(name: str) -> str:
     raise unsupported_field_error(name, key) or UsageError(
         f"unknown field {quoted(name)}",
         code="usage.field",
-        hint=did_you_mean(key, _BY_SPELLING) or "fields have the names of options: sdcli batch -h",
+        hint=did_you_mean(key, _BY_SPELLING) or OPTIONS_HINT,
     )
 
 

@@ -10,19 +10,22 @@ from sdcli.errors import UsageError, did_you_mean
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
 from sdcli.inputs.text_decoding import decode_lines
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
 from sdcli.prompts.formats import format_of, get_reader, get_separator
 
 _CHUNK_BYTES: Final = 65_536
 
 
-def read_entries(file: str, format_name: str | None) -> EntryIterator:
+def read_entries(
+    file: str, format_name: str | None, columns: Columns = DEFAULT_COLUMNS
+) -> EntryIterator:
     """Read the entries of a file, in its own format unless `format_name` is given.
 
     Raises UsageError if the file cannot be opened or its format is unknown.
     """
     format_name = format_name or format_of(file)
-    reader = get_reader(format_name)
+    reader = get_reader(format_name, columns)
     with open_file(file) as stream:
         lines = decode_lines(_read_chunks(stream, file), get_separator(format_name))
         yield from reader(lines, file)
@@ -63,12 +66,14 @@ def read_error(file: str, error: OSError | ValueError) -> UsageError:
     )
 
 
-def check_readable(files: Sequence[str], format_name: str | None) -> list[UsageError]:
+def check_readable(
+    files: Sequence[str], format_name: str | None, columns: Columns = DEFAULT_COLUMNS
+) -> list[UsageError]:
     """Return the errors of all files that cannot be opened or have no known format."""
     errors = []
     for file in files:
         try:
-            get_reader(format_name or format_of(file))
+            get_reader(format_name or format_of(file), columns)
             # Opening a pipe could wait for its writer, and closing it would lose what was written.
             if not is_stream(file):
                 open_file(file).close()

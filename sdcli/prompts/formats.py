@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from pathlib import PurePath
 from typing import Final, Literal, cast, get_args
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.inputs.text_decoding import LINE, NUL
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.entry import Reader
 
 Format = Literal["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]
@@ -47,11 +49,20 @@ _FOREIGN_EXTENSIONS: Final = {
 """Extensions of files that cannot be read, and what to do instead."""
 
 
-def get_reader(format_name: str) -> Reader:
-    """Import and return the reader of a format."""
+def get_reader(format_name: str, columns: Columns = DEFAULT_COLUMNS) -> Reader:
+    """Import and return the reader of a format. Raises UsageError for columns that it lacks."""
     # Imported on demand: the parsers of all formats would slow down the start of every command.
     module, function = _READERS[format_name]
-    return cast(Reader, getattr(import_module(f"sdcli.prompts.readers.{module}"), function))
+    reader = getattr(import_module(f"sdcli.prompts.readers.{module}"), function)
+    if module == "csv_rows":
+        reader = partial(reader, columns=columns)
+    elif module == "txt" and columns.prompt_column:
+        raise UsageError(
+            f"--prompt-column {quoted(columns.prompt_column)}: text has no columns",
+            code="usage.prompt_column",
+            hint="leave it out, or name the format of stdin with --input-format",
+        )
+    return columns.read(cast(Reader, reader))
 
 
 def get_separator(format_name: str) -> str:

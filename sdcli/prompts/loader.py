@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sdcli.errors import UsageError, UsageErrors
+from sdcli.name_template import CODE as NAME_CODE
 from sdcli.prompts import files
-from sdcli.prompts.entry import PromptEntry
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
+from sdcli.prompts.entry import EntryIterator, PromptEntry
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate, Validator
 from sdcli.prompts.field_values import PROMPT, entry_values
 from sdcli.prompts.sweep import PromptReplacement
@@ -40,7 +42,7 @@ class ValidationReport:
             if isinstance(error, UsageErrors):
                 self.add_errors(*error.several)
             # An error in the defaults of a file appears again with each of its lines.
-            elif not any(error.message == known.message for known in self.errors):
+            elif not any(_is_repeated(error, known) for known in self.errors):
                 self.total_errors += 1
                 if len(self.errors) < _MAX_ERRORS:
                     self.errors.append(error)
@@ -49,6 +51,13 @@ class ValidationReport:
         """Count a valid entry and its images."""
         self.good += 1
         self.images = None if images is None or self.images is None else self.images + images
+
+
+def _is_repeated(error: UsageError, known: UsageError) -> bool:
+    """Whether an error says the same as a known one; of a name's template, in another row."""
+    if error.code == known.code == NAME_CODE:
+        return error.message.partition("--")[2] == known.message.partition("--")[2]
+    return error.message == known.message
 
 
 class _UnusedOptions:
@@ -81,6 +90,7 @@ def load_requests(
     format_name: str | None,
     template: RequestTemplate,
     validator: Validator | None = None,
+    columns: Columns = DEFAULT_COLUMNS,
 ) -> Iterator[GenerationRequest]:
     """Yield the requests of prompt files in their order, reading only as far as needed.
 
@@ -89,7 +99,7 @@ def load_requests(
     """
     for name in file_names:
         expander = EntryExpander(template, validator)
-        for entry in files.read_entries(name, format_name):
+        for entry in files.read_entries(name, format_name, columns):
             if isinstance(entry, UsageError):
                 if not validator:
                     raise entry
@@ -105,15 +115,17 @@ def validate_files(
     format_name: str | None,
     template: RequestTemplate,
     validator: Validator,
+    columns: Columns = DEFAULT_COLUMNS,
 ) -> ValidationReport:
     """Read prompt files and report all of their errors, without keeping any request."""
     report = ValidationReport()
-    report.add_errors(*files.check_readable(file_names, format_name))
+    report.add_errors(*files.check_readable(file_names, format_name, columns))
     if report.errors:
         return report
     unused = _UnusedOptions(template)
     for name in file_names:
-        _validate_file(name, format_name, EntryExpander(template, validator), report, unused)
+        entries = files.read_entries(name, format_name, columns)
+        _validate_file(name, entries, EntryExpander(template, validator), report, unused)
     if report.good:
         unused.add_to(report)
     return report
@@ -121,13 +133,13 @@ def validate_files(
 
 def _validate_file(
     name: str,
-    format_name: str | None,
+    entries: EntryIterator,
     expander: EntryExpander,
     report: ValidationReport,
     unused: _UnusedOptions,
 ) -> None:
     errors_before = report.total_errors
-    for entry in files.read_entries(name, format_name):
+    for entry in entries:
         if isinstance(entry, UsageError):
             report.add_errors(entry)
         elif entry:

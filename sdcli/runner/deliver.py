@@ -12,9 +12,10 @@ from sdcli.errors import ExitCode, SdcliError
 from sdcli.job import Job
 from sdcli.latents import LatentsSink
 from sdcli.prompts.sources import RequestSource
-from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.result import GenerationResult, JobFailure, SortedJobs, StepEvent
 from sdcli.runner.batch_generator import ResumeSource
 from sdcli.runner.details import RunDetails
+from sdcli.runner.estimate import RunEstimate
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.loop import iter_results
 from sdcli.runner.options import RunOptions
@@ -57,18 +58,20 @@ def run(
     start = time.monotonic()
     writer = ResultWriter(options)
     console = console or Console(verbosity=options.verbosity)
-    report = report or make_report(options.report, console)
+    report = report or make_report(options.report, console, list_done=options.list_done)
     writer.report_to(console.warn)
-    in_terminal = options.preview is not None and options.preview.terminal
-    with writer.latents, console.progress(options.expected_images, images=in_terminal) as progress:
+    estimate = RunEstimate(writer.jobs, options.expected_images, console.summary)
+    progress = console.progress(options.expected_images, images=options.draws_in_terminal)
+    with estimate, writer.latents, progress as bar:
         results = ResultHandler(
             writer=writer,
             report=report,
-            progress=progress,
+            progress=bar,
             warn=console.warn,
-            on_saved=RunDetails(console.note).add,
+            on_saved=(RunDetails(console.note).add, estimate.add),
+            on_expected=estimate.expect,
         )
-        sinks = _open_sinks(writer, options, progress, console)
+        sinks = _open_sinks(writer, options, bar, console)
         generate = partial(
             iter_results, source, batch_size=batch_size, sinks=sinks, resume=resume, cache=cache
         )
@@ -81,17 +84,22 @@ def run(
             writer.close()
     if options.journal:
         console.summary(results.summary())
-    code, seconds = results.exit_code(), round(time.monotonic() - start, 3)
-    report.close({**results.counts(), "exit_code": int(code), "seconds": seconds})
-    return code
+    return _close_report(results, time.monotonic() - start)
 
 
 def _open_sinks(
-    writer: ResultWriter, options: RunOptions, progress: ProgressBar, console: Console
+    writer: ResultWriter, options: RunOptions, bar: ProgressBar, console: Console
 ) -> list[LatentsSink]:
     if options.preview is None:
         return [writer.latents]
-    return [writer.latents, build_preview(options.preview, options, progress, console.warn)]
+    return [writer.latents, build_preview(options.preview, options, bar, console.warn)]
+
+
+def _close_report(results: ResultHandler, seconds: float) -> ExitCode:
+    code = results.exit_code()
+    facts = {"exit_code": int(code), "seconds": round(seconds, 3)}
+    results.report.close({**results.counts(), **facts})
+    return code
 
 
 def _save_results(
@@ -135,7 +143,7 @@ class _ThreadedObserver:
         self._writer_thread = writer_thread
         self._results = results
 
-    def expect(self, jobs: Sequence[Job]) -> None:
+    def expect(self, jobs: SortedJobs) -> None:
         self._writer_thread.submit(partial(self._results.expect, jobs))
 
     def skip(self, jobs: Sequence[Job]) -> None:

@@ -24,6 +24,7 @@ from sdcli.runner.input_images import read_image
 if TYPE_CHECKING:
     from sdcli.storage.images.destination import Destination
     from sdcli.storage.jobs.store import JobStore
+    from sdcli.storage.jobs.user_timings import UserTimings
 
 BYTES_PER_PIXEL: Final = 1.6
 """Of a PNG: a guess between flat drawings (below 1) and noise (3)."""
@@ -33,7 +34,7 @@ _LATENT_BYTES: Final = 4 * 4
 """Four channels in float32, for each 8 x 8 pixels."""
 
 _HIDDEN_FIELDS: Final = (
-    "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative",
+    "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
@@ -44,7 +45,7 @@ class DryRunTotals:
     """The sums of a dry run. `models` are in the order of their first use.
 
     Images that are `done` already count for nothing else. `disk_bytes` is an estimate. `seconds`
-    are those of the `timed` images: images of the same kind were made in the folder before.
+    are those of the `timed` images: images of the same model and size were made before.
     """
 
     images: int = 0
@@ -61,11 +62,9 @@ class DryRunTotals:
         """The number of groups of images that can share a batch."""
         return len(self._batch_keys)
 
-    def add(
-        self, job: Job, latents: LatentsSelection | None, timings: Mapping[TimingKey, float]
-    ) -> None:
-        """Add an image that is left to do; `timings` are seconds per image."""
-        if (seconds := timings.get(timing_key(job))) is not None:
+    def add(self, job: Job, latents: LatentsSelection | None, seconds: float | None = None) -> None:
+        """Add an image that is left to do, with the seconds that it will take if that is known."""
+        if seconds is not None:
             self.seconds += seconds
             self.timed += 1
         self.disk_bytes += _estimate_bytes(job, latents)
@@ -92,10 +91,19 @@ class FolderState:
     """The state of an output folder: seconds per image of each kind of job, and its job store.
 
     Without a journal there is no job store; seeds and wildcards that nobody chose are then unknown.
+    `user_timings` are those of other folders.
     """
 
     timings: Mapping[TimingKey, float] = field(default_factory=dict)
+    user_timings: UserTimings | None = None
     jobs: JobStore | None = None
+
+    def seconds(self, job: Job) -> float | None:
+        """The expected seconds of a job, None if nothing like it was made before."""
+        known = self.timings.get(timing_key(job))
+        if known is None and self.user_timings:
+            return self.user_timings.seconds(job)
+        return known
 
 
 @contextmanager
@@ -103,6 +111,7 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
     """Read the state of the folder of `out`; its journal stays open within."""
     from sdcli.storage.images.destination import Destination
     from sdcli.storage.jobs.timings import known_timings
+    from sdcli.storage.jobs.user_timings import UserTimings
 
     path = expand_user(out)
     kind: Literal["folder", "numbered"] = "folder" if path.is_dir() else "numbered"
@@ -110,7 +119,7 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
     timings = known_timings(folder)
     jobs = _open_jobs(Destination(kind=kind, path=path), folder, rerun)
     try:
-        yield FolderState(timings=timings, jobs=jobs)
+        yield FolderState(timings=timings, user_timings=UserTimings(), jobs=jobs)
     finally:
         if jobs:
             jobs.close()
@@ -160,7 +169,7 @@ def dry_run(
                 totals.images += 1
                 totals.done += not is_pending
                 if is_pending:
-                    totals.add(job, latents, folder.timings)
+                    totals.add(job, latents, folder.seconds(job))
                     specs.setdefault(job.spec)
                 yield _job_document(job, has_seed=has_seed, is_done=not is_pending)
         order = order_specs(specs, loaded)
@@ -191,7 +200,7 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None
     document["done"] = is_done
-    return document | vars(job.spec)
+    return document | vars(job.spec) | job.row.to_dict()
 
 
 def _estimate_bytes(job: Job, latents: LatentsSelection | None) -> int:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sdcli.job import Rerun
 from sdcli.latents import LatentsSelection
+from sdcli.name_template import NameTemplate
 from sdcli.result import GenerationResult
 
 ReportForm = Literal["paths", "json", "jsonl"]
@@ -33,7 +34,8 @@ class RunOptions:
     `out` is a file, a folder, or "-" for stdout, which takes several images with `tar` only.
     `expected_images` is None for a stream of unknown length. `journal` skips jobs that are done in
     the folder, except those that `rerun` names. `on_result` is called with every result once its
-    file is written.
+    file is written. `name_template` names the files in a folder. `list_done` also reports the
+    images that were done before.
     """
 
     out: str
@@ -50,3 +52,10 @@ class RunOptions:
     rerun: Rerun | None = None
     on_result: Callable[[GenerationResult], None] | None = None
     preview: PreviewOptions | None = None
+    name_template: NameTemplate | None = None
+    list_done: bool = False
+
+    @property
+    def draws_in_terminal(self) -> bool:
+        """Whether previews are drawn in place of a progress bar."""
+        return self.preview is not None and self.preview.terminal

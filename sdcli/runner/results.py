@@ -6,13 +6,14 @@ import shlex
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli import signals
 from sdcli.errors import ExitCode, Interrupted, SdcliError
 from sdcli.job import Job
-from sdcli.result import GenerationResult, JobFailure, SavedImage
+from sdcli.result import GenerationResult, JobFailure, SavedImage, SortedJobs
 
 if TYPE_CHECKING:
     from sdcli.runner.writer import ResultWriter
@@ -39,7 +40,8 @@ class ResultHandler:
     report: Report
     progress: ProgressBar
     warn: Callable[[str], None]
-    on_saved: Callable[[SavedImage, GenerationResult], None] = lambda image, result: None
+    on_saved: Sequence[Callable[[SavedImage, GenerationResult], None]] = ()
+    on_expected: Callable[[SortedJobs], None] = lambda jobs: None
     made: int = 0
     errors: list[SdcliError] = field(default_factory=list)
     _failed: int = 0
@@ -93,9 +95,15 @@ class ResultHandler:
         ]
         return ", ".join(parts + ([f"{self._failed} failed"] if self._failed else []))
 
-    def expect(self, jobs: Sequence[Job]) -> None:
-        """Report these jobs next, in this order."""
-        self._expected.extend(job.index for job in jobs)
+    def expect(self, jobs: SortedJobs) -> None:
+        """Report the pending jobs next, in the order of the run, among those that are done."""
+        indices = [job.index for job in jobs.pending] + [image.job.index for image in jobs.done]
+        self._expected.extend(sorted(indices))
+        self.on_expected(jobs)
+        self.progress.skip(len(jobs.done) + jobs.others)
+        for image in jobs.done:
+            entry = self.report.done_entry(image)
+            self._report_in_order(image.job.index, partial(self.report.add_image, entry))
 
     def skip(self, jobs: Sequence[Job]) -> None:
         """Do not wait for these jobs: they do not come, or not in their order."""
@@ -113,7 +121,8 @@ class ResultHandler:
         # Only the entry waits for its turn: the pixels of many images would fill the memory.
         entry = self.report.entry(image, latents)
         self.made += 1
-        self.on_saved(image, result)
+        for notify in self.on_saved:
+            notify(image, result)
         for event in result.events:
             self.warn(event)
         if latents and not Path(latents).name.startswith(Path(image.path).stem):
@@ -126,7 +135,7 @@ class ResultHandler:
             self.writer.jobs.record_failure(failure.jobs, failure.error)
         error = _salvage_latents(failure, self.writer.latents)
         self.errors.append(error)
-        self.report.failed(error, tuple(job.index for job in failure.jobs))
+        self.report.failed(error, failure.jobs)
         self._failed += len(failure.jobs)
         self.skip(failure.jobs)
         self.progress.advance(len(failure.jobs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,13 @@ class ResultWriter:
 
         _check_stdout(options)
         self._options = options
-        self._destination: Destination = parse_destination(
+        destination = parse_destination(
             options.out,
             several=options.journal or options.expected_images != 1,
             force=options.force,
             archive=options.tar,
         )
+        self._destination: Destination = replace(destination, name_template=options.name_template)
         check_companions(self._destination, options)
         self.latents = LatentsWriter(
             self._destination.folder,

@@ -65,7 +65,7 @@ class Console:
 
     @contextmanager
     def progress(self, jobs: int | None, *, images: bool = False) -> Iterator[ProgressBar]:
-        """A progress bar over so many images (None if unknown), shown on a terminal only.
+        """A progress bar over so many images (None if unknown); lines where there is no terminal.
 
         With `images`, the images themselves are drawn instead of a bar.
         """
@@ -79,7 +79,7 @@ class Console:
 
     def _make_bar(self, jobs: int | None, stream: TextIO | None, images: bool) -> ProgressBar:
         if not (stream and images):
-            return ProgressBar(jobs, stream)
+            return ProgressBar(jobs, stream, self.summary)
         from sdcli.terminal.image_progress import ImageProgress
 
         return ImageProgress(jobs, stream)

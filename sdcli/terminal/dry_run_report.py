@@ -17,23 +17,29 @@ Form = Literal["paths", "json", "jsonl"]
 
 
 def print_dry_run(
-    jobs: Iterable[Mapping[str, Any]], totals: Callable[[], Mapping[str, Any]], form: Form
+    jobs: Iterable[Mapping[str, Any]],
+    totals: Callable[[], Mapping[str, Any]],
+    form: Form,
+    *,
+    verbose: bool = False,
 ) -> None:
-    """Print the jobs as they come, and `totals` after the last one.
+    """Print `totals`, which are known after the last job, and the jobs.
 
-    Only the form "json" collects all jobs in memory, for its one document.
+    For people, the totals come first, and the jobs follow only with `verbose`. In the form "jsonl",
+    each job is printed as it comes; the others keep what they print in memory.
     """
     if form == "json":
         documents = list(jobs)
-        print_json_line({"schema": PLAN_SCHEMA, "jobs": documents, **totals()})
+        print_json_line({"schema": PLAN_SCHEMA, **totals(), "jobs": documents})
     elif form == "jsonl":
         for job in jobs:
             print_json_line({"schema": JOB_SCHEMA, **job})
         print_json_line({"schema": PLAN_SCHEMA, **totals()})
     else:
-        for job in jobs:
-            print_lines([_format_job(job)])
+        lines = [_format_job(job) for job in jobs if verbose]
         _print_totals(totals())
+        if verbose:
+            print_lines(lines)
 
 
 def _format_job(job: Mapping[str, Any]) -> str:
@@ -69,11 +75,11 @@ def _format_time(totals: Mapping[str, Any]) -> str:
     if totals["images"] == totals["done"]:
         return "none, everything is done"
     if totals["seconds"] is None:
-        return "unknown: no similar images were made in this folder before"
+        return "unknown; generate the first two to know: --limit 2"
     duration = timedelta(seconds=round(totals["seconds"]))
     untimed = totals["images"] - totals["done"] - totals["timed_images"]
     rest = f", plus {untimed} images whose time is unknown" if untimed else ""
-    return f"about {duration} according to the journal, excluding model loading{rest}"
+    return f"about {duration} according to earlier runs, excluding model loading{rest}"
 
 
 def _format_size(size: float) -> str:

@@ -37,7 +37,8 @@ class ImageProgress(ProgressBar):
             self._rows = 0
         # Blank lines first: an image that scrolled while it is drawn would be torn.
         top = f"\x1b[{self._rows + 1}A" if self._rows else "\n" * (rows + 1) + f"\x1b[{rows + 1}A"
-        total = "" if self._jobs is None else f"/{self._jobs}"
+        jobs = self._state.jobs
+        total = "" if jobs is None else f"/{jobs}"
         text = f"image {self._finished + 1}{total}, step {step}/{steps}"
         image = render_image(pixels, columns, rows)
         below = f"\x1b[{rows}B\r{text}\x1b[K\n"
@@ -53,6 +54,10 @@ class ImageProgress(ProgressBar):
         """Count finished images; the next one is drawn below the messages about them."""
         self._finished += jobs
         self._rows = 0
+
+    def skip(self, jobs: int) -> None:
+        """Count images that were done before."""
+        self._finished += jobs
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdcli.errors import SdcliError, UsageErrors
-from sdcli.result import SavedImage, StepEvent
+from sdcli.job import Job
+from sdcli.result import DoneImage, SavedImage, StepEvent
 from sdcli.storage.metadata.record import pixels_sha256
 from sdcli.terminal.output import print_data
 
@@ -38,6 +39,29 @@ def image_document(image: SavedImage, *, latents: str | None = None) -> dict[str
         "dtype": result.run.dtype,
         "seconds": {phase: round(duration, 4) for phase, duration in seconds.items()},
         "events": list(result.events),
+        "skipped": False,
+        **job.row.to_dict(),
+    }
+
+
+def done_document(image: DoneImage) -> dict[str, Any]:
+    """The document of an image that was done before: what is only known when it is made is None."""
+    job = image.job
+    return {
+        "schema": IMAGE_SCHEMA,
+        "index": job.index,
+        "path": image.path,
+        "latents": image.latents,
+        "prompt": job.prompt,
+        "seed": job.seed,
+        "width": job.width,
+        "height": job.height,
+        "pixels_sha256": image.pixels_sha256 or None,
+        **dict.fromkeys(("batch_size", "device", "dtype")),
+        "seconds": {},
+        "events": [],
+        "skipped": True,
+        **job.row.to_dict(),
     }
 
 
@@ -49,6 +73,7 @@ def step_document(event: StepEvent) -> dict[str, Any]:
         "step": event.step,
         "steps": event.steps,
         "timestep": event.timestep,
+        "rows": [row.to_dict() for row in event.rows],
     }
 
 
@@ -70,14 +95,23 @@ def _error_fields(error: SdcliError) -> dict[str, str | None]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
+def failed_jobs(jobs: Sequence[Job]) -> dict[str, Any]:
+    """The indices of jobs that failed together, and their rows."""
+    return {
+        "indices": [job.index for job in jobs],
+        "rows": [{"prompt": job.prompt, "seed": job.seed, **job.row.to_dict()} for job in jobs],
+    }
+
+
 def run_document(
-    images: Sequence[Mapping[str, Any]], errors: Sequence[SdcliError] = ()
+    images: Sequence[Mapping[str, Any]],
+    errors: Sequence[tuple[SdcliError, Sequence[Job]]] = (),
 ) -> dict[str, Any]:
     """The document of a run: its images and its errors, in job order."""
     return {
         "schema": RUN_SCHEMA,
         "images": list(images),
-        "errors": [_error_fields(error) for error in errors],
+        "errors": [_error_fields(error) | failed_jobs(jobs) for error, jobs in errors],
     }
 
 

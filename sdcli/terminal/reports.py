@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 from sdcli.errors import SdcliError
-from sdcli.result import SavedImage, StepEvent
+from sdcli.job import Job
+from sdcli.result import DoneImage, SavedImage, StepEvent
 from sdcli.terminal.console import Console
 from sdcli.terminal.json_output import (
     DONE_SCHEMA,
     STARTED_SCHEMA,
+    done_document,
     error_document,
+    failed_jobs,
     image_document,
     print_json_line,
     run_document,
@@ -39,21 +42,28 @@ class Report(Protocol):
     def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
         """Build the entry of an image; nothing is reported yet."""
 
+    def done_entry(self, image: DoneImage) -> ImageEntry:
+        """Build the entry of an image that was done before."""
+
     def add_image(self, entry: ImageEntry) -> None:
         """Report an image."""
 
-    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
-        """Report an error, and the indices of the jobs that failed by it."""
+    def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
+        """Report an error, and the jobs that failed by it."""
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """End the report with the counts of the run."""
 
 
 class PathReport:
-    """One path per line, flushed as soon as the file is complete; errors go to stderr."""
+    """One path per line, flushed as soon as the file is complete; errors go to stderr.
 
-    def __init__(self, console: Console) -> None:
+    With `list_done`, images that were done before are listed, too.
+    """
+
+    def __init__(self, console: Console, *, list_done: bool = False) -> None:
         self._console = console
+        self._list_done = list_done
 
     def started(self, images: int | None) -> None:
         pass
@@ -65,11 +75,14 @@ class PathReport:
         del latents  # they are beside the image, under its name
         return None if image.path == "-" else image.path
 
+    def done_entry(self, image: DoneImage) -> ImageEntry:
+        return image.path if self._list_done else None
+
     def add_image(self, entry: ImageEntry) -> None:
         if entry is not None:
             print_data(str(entry))
 
-    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
+    def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         self._console.error(error)
 
     def close(self, summary: Mapping[str, Any]) -> None:
@@ -77,11 +90,15 @@ class PathReport:
 
 
 class JsonReport:
-    """One JSON document at the end: the run, or the error if there is nothing else."""
+    """One JSON document at the end: the run, or the error if there is nothing else.
 
-    def __init__(self) -> None:
+    With `list_done`, images that were done before are among its images.
+    """
+
+    def __init__(self, *, list_done: bool = False) -> None:
+        self._list_done = list_done
         self._images: list[Mapping[str, Any]] = []
-        self._errors: list[SdcliError] = []
+        self._errors: list[tuple[SdcliError, Sequence[Job]]] = []
 
     def started(self, images: int | None) -> None:
         pass
@@ -92,16 +109,19 @@ class JsonReport:
     def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
         return image_document(image, latents=latents)
 
+    def done_entry(self, image: DoneImage) -> ImageEntry:
+        return done_document(image) if self._list_done else None
+
     def add_image(self, entry: ImageEntry) -> None:
         if isinstance(entry, Mapping):
             self._images.append(entry)
 
-    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
-        self._errors.append(error)
+    def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
+        self._errors.append((error, jobs))
 
     def close(self, summary: Mapping[str, Any]) -> None:
         if len(self._errors) == 1 and not self._images:
-            print_json_line(error_document(self._errors[0]))
+            print_json_line(error_document(self._errors[0][0]))
         else:
             print_json_line({**run_document(self._images, self._errors), **summary})
 
@@ -124,24 +144,28 @@ class JsonLinesReport:
     def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
         return {**image_document(image, latents=latents), "event": "image"}
 
+    def done_entry(self, image: DoneImage) -> ImageEntry:
+        return {**done_document(image), "event": "image"}
+
     def add_image(self, entry: ImageEntry) -> None:
         if isinstance(entry, Mapping):
             print_json_line(entry)
 
-    def failed(self, error: SdcliError, indices: tuple[int, ...] = ()) -> None:
-        event = {"event": "failed", "indices": list(indices)}
-        print_json_line(error_document(error) | event)
+    def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
+        print_json_line(error_document(error) | {"event": "failed"} | failed_jobs(jobs))
 
     def close(self, summary: Mapping[str, Any]) -> None:
         print_json_line({"schema": DONE_SCHEMA, "event": "done", **summary})
 
 
-def make_report(form: Literal["paths", "json", "jsonl"], console: Console) -> Report:
+def make_report(
+    form: Literal["paths", "json", "jsonl"], console: Console, *, list_done: bool = False
+) -> Report:
     """Make the report that --json, --jsonl or neither of them selects."""
     match form:
         case "paths":
-            return PathReport(console)
+            return PathReport(console, list_done=list_done)
         case "json":
-            return JsonReport()
+            return JsonReport(list_done=list_done)
         case "jsonl":
             return JsonLinesReport()

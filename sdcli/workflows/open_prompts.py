@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from sdcli.errors import ExitCode, UsageError, UsageErrors
 from sdcli.inputs.paths import expand_user
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.files import is_stream, read_error
 from sdcli.prompts.formats import get_reader, get_separator
+from sdcli.prompts.limit import LimitedSource
 from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.runner.input_images import read_image
@@ -45,6 +47,13 @@ class PromptSource:
         self.skipped = skipped
         self._skipped_code = skipped_code
 
+    def limit(self, images: int) -> None:
+        """Keep only the first images."""
+        reopen = self.reopen
+        self.source = LimitedSource(self.source, images)
+        self.reopen = lambda: LimitedSource(reopen(), images)
+        self.images = None if self.images is None else min(self.images, images)
+
     def worst(self, code: ExitCode) -> ExitCode:
         """Return the exit code of a run, which isn't OK when entries were skipped."""
         return self._skipped_code if self.skipped and code == ExitCode.OK else code
@@ -57,6 +66,7 @@ def open_prompts(
     keep_going: bool,
     dry_run: bool,
     console: Console,
+    columns: Columns = DEFAULT_COLUMNS,
 ) -> PromptSource:
     """Open prompt files, or one stream, with the settings of a template.
 
@@ -66,7 +76,7 @@ def open_prompts(
     """
     streams = [name for name in files if name == STDIN or is_stream(name)]
     if not streams:
-        return _open_files(files, format_name, template, keep_going, console)
+        return _open_files(files, format_name, template, keep_going, console, columns)
     if len(files) > 1:
         raise UsageError(
             f"{streams[0]} is a stream, and cannot be combined with other files",
@@ -79,7 +89,7 @@ def open_prompts(
             code="usage.file",
             hint="write it to a file first, and give that file to all ranks",
         )
-    return _open_stream(streams[0], format_name, template, keep_going, dry_run, console)
+    return _open_stream(streams[0], format_name, template, keep_going, dry_run, console, columns)
 
 
 def _open_stream(
@@ -89,6 +99,7 @@ def _open_stream(
     keep_going: bool,
     dry_run: bool,
     console: Console,
+    columns: Columns,
 ) -> PromptSource:
     from sdcli.planning.validation import RequestValidator
 
@@ -109,7 +120,7 @@ def _open_stream(
     expander = EntryExpander(template, RequestValidator(read_image))
     prompts.source = StreamSource(
         sys.stdin.fileno() if is_stdin else _open_stream_file(name),
-        get_reader(format_name),
+        get_reader(format_name, columns),
         partial(validated_requests, expander=expander, warn=console.warn),
         name="stdin" if is_stdin else name,
         separator=get_separator(format_name),
@@ -135,11 +146,12 @@ def _open_files(
     template: RequestTemplate,
     keep_going: bool,
     console: Console,
+    columns: Columns,
 ) -> PromptSource:
     from sdcli.planning.validation import RequestValidator
 
     validator = RequestValidator(read_image)
-    report = validate_files(files, format_name, template, validator)
+    report = validate_files(files, format_name, template, validator, columns)
     if report.errors and (not keep_going or not report.good):
         hint = KEEP_GOING if report.good else "fix them and run again"
         raise UsageErrors(report.errors, report.total_errors, summary_hint=hint)
@@ -151,7 +163,7 @@ def _open_files(
     def reopen() -> RequestSource:
         # Without errors there is nothing to skip, and validating again takes time.
         skip_with = validator if report.errors else None
-        requests = load_requests(files, format_name, template, skip_with)
+        requests = load_requests(files, format_name, template, skip_with, columns)
         return IterableSource(requests, template.wildcards)
 
     return PromptSource(reopen(), report.images, report.total_errors, reopen)

@@ -19,6 +19,7 @@ from sdcli.prompts.fields import SIZE, canonical_field, parse_text
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure
+from sdcli.row import Row
 from sdcli.runner.loop import generate, iter_results
 from sdcli.runner.options import RunOptions
 from sdcli.runner.writer import ResultWriter
@@ -80,7 +81,11 @@ def _read_image(
                 hint="sdcli latents resume regenerates it, if those latents still exist",
             )
     recorded = record_request(record, path).to_dict()
-    request = GenerationRequest.from_dict({**recorded, **changes})
+    extra = record.get("extra")
+    request = replace(
+        GenerationRequest.from_dict({**recorded, **changes}),
+        row=Row(extra=extra if isinstance(extra, dict) else {}),
+    )
     if "model" in changes:
         request = replace(request, spec=drop_single_file_options(request.spec))
     request = locate_inputs(_locate(request, record, path), record, path, inputs, warn)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PROMPT: Final = "prompt"
 _NO_ROW: Final = ""
 _AXIS_FIELDS: Final = {SIZE: ("width", "height"), "scheduler": ("scheduler", "scheduler_label")}
-_IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint")
+_IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint", "name", "row")
 _SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
 _UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model")
 

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,39 +197,84 @@ def test_the_documents_of_the_manual_are_the_programs(run_cli: RunCli) -> None:
         assert same_shape(examples[document["schema"]], document), document["schema"]
 
 
-def test_an_upload_loop_survives_kills_of_both_sides(run_cli: RunCli, tmp_path: Path) -> None:
+@pytest.mark.skipif(not shutil.which("jq"), reason="the recipe needs jq")
+def test_an_upload_loop_survives_kills_of_both_sides(tmp_path: Path) -> None:
     """Every image is made once and uploaded whole, at most one of them twice."""
-    [script] = blocks(page("scripting"), "bash")
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "upload-new").write_text(script)
-    # Kills its caller after the second upload, before that is noted down.
-    (tools / "upload").write_text(
-        '#!/bin/sh\ncp "$1" bucket/ && echo "$1" >> log\n'
-        'test "$(wc -l < log)" != 2 || kill -9 $PPID\n'
-    )
-    for tool in tools.iterdir():
-        tool.chmod(0o755)
-    env = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
-    (tmp_path / "bucket").mkdir()
-    (tmp_path / "products.csv").write_text("prompt,seed\na red star,10\na fish,20\na lemon,30\n")
-    batch = ["batch", "products.csv", "--count", "4", "--steps", "2", "-q", "-o", "shop"]
-    command = [sys.executable, "-m", "sdcli", *batch]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.kill()
-
-    def upload() -> int:
-        return subprocess.run(["upload-new", "shop"], cwd=tmp_path, env=env, check=False).returncode
-
-    upload()
-    assert run_cli(*batch).code == 0
-    codes = [upload(), upload()]
-    assert codes[-1] == 0
-    made, log = sorted((tmp_path / "shop").glob("*.png")), (tmp_path / "log").read_text().split()
-    assert len(made) == 12
-    assert {Path(path).name for path in log} == {path.name for path in made}
+    shop = UploadedShop(tmp_path)
+    batch, uploads = shop.start()
+    shop.wait_for_uploads(1)
+    batch.kill()
+    shop.end(batch, uploads)
+    # The second start is ended by the upload, which kills its own loop.
+    codes = shop.end(*shop.start(kill_at=4))
+    assert codes[0] == ExitCode.CLOSED_PIPE
+    assert codes[1] != 0
+    assert shop.end(*shop.start()) == [0, 0]
+    log = shop.log()
+    made = sorted((tmp_path / "shop").glob("*.png"))
+    assert {path.name for path in made} == {
+        f"P{row}-{10 * row + i}.png" for row in (1, 2, 3) for i in range(4)
+    }
+    assert {Path(path).name for path, _ in log} == {path.name for path in made}
     assert len(log) <= len(made) + 1
+    assert all(Path(path).name.startswith(f"{sku}-") for path, sku in log)
     for path in made:
         assert (tmp_path / "bucket" / path.name).read_bytes() == path.read_bytes()
+
+
+class UploadedShop:
+    """A batch and the upload loop of the manual, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        [script] = blocks(page("scripting"), "bash")
+        self.folder = folder
+        tools = folder / "bin"
+        tools.mkdir()
+        (tools / "upload-images").write_text(script)
+        # Kills its caller after an upload, before that is noted down.
+        (tools / "upload").write_text(
+            '#!/bin/sh\ncp "$1" bucket/ && printf "%s\\t%s\\n" "$1" "$2" >> log\n'
+            'test "$(wc -l < log)" != "$KILL_AT" || kill -9 $PPID\n'
+        )
+        for tool in tools.iterdir():
+            tool.chmod(0o755)
+        (folder / "bucket").mkdir()
+        (folder / "products.csv").write_text(
+            "sku,title,seed\nP1,a red star,10\nP2,a fish,20\nP3,a lemon,30\n"
+        )
+        self.env = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
+
+    def start(self, kill_at: int = 0) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+        names = ["--prompt-column", "title", "--extra", "keep", "--name-template", "{sku}-{seed}"]
+        quick = ["--count", "4", "--steps", "2", "--batch-size", "1", "-q"]
+        argv = ["batch", "products.csv", *names, *quick, "-o", "shop", "--jsonl"]
+        batch = subprocess.Popen(
+            [sys.executable, "-m", "sdcli", *argv],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+        )
+        uploads = subprocess.Popen(
+            ["upload-images"],
+            cwd=self.folder,
+            stdin=batch.stdout,
+            env=self.env | {"KILL_AT": str(kill_at)},
+            executable=self.folder / "bin" / "upload-images",
+        )
+        return batch, uploads
+
+    def end(self, *processes: subprocess.Popen[bytes]) -> list[int]:
+        for process in processes:
+            if process.stdout:
+                process.stdout.close()
+        return [process.wait(300) for process in processes]
+
+    def log(self) -> list[list[str]]:
+        path = self.folder / "log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line.split("\t") for line in lines]
+
+    def wait_for_uploads(self, number: int) -> None:
+        end = time.monotonic() + 300
+        while len(self.log()) < number and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(self.log()) >= number

@@ -25,6 +25,7 @@ from sdcli.planning.batching import (
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
+from sdcli.result import SortedJobs
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.jobs.store import JobStore
 from tests.jobs import CPU, make_job
@@ -69,8 +70,8 @@ class Recorder:
         self.expected: list[int] = []
         self.skipped: list[int] = []
 
-    def expect(self, jobs: Sequence[Job]) -> None:
-        self.expected += [job.index for job in jobs]
+    def expect(self, jobs: SortedJobs) -> None:
+        self.expected += [job.index for job in jobs.pending]
 
     def skip(self, jobs: Sequence[Job]) -> None:
         self.skipped += [job.index for job in jobs]

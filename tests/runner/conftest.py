@@ -39,7 +39,7 @@ class Batch:
 
     @property
     def paths(self) -> list[Path]:
-        return [Path(event["path"]) for event in self.events if event["event"] == "image"]
+        return [Path(event["path"]) for event in self.events if event.get("skipped") is False]
 
 
 RunBatch = Callable[..., Batch]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdcli.errors import ExitCode, ModelError, NumericsError
-from sdcli.result import JobFailure
+from sdcli.result import JobFailure, SortedJobs
 from sdcli.runner.options import RunOptions
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
@@ -50,7 +50,7 @@ def read_indices(capsys: pytest.CaptureFixture[str]) -> list[Any]:
 def test_images_are_reported_in_the_expected_order(
     order: Sequence[int], results: ResultHandler, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results.expect(JOBS)
+    results.expect(SortedJobs(pending=JOBS))
     handle(results, *order)
     assert read_indices(capsys) == [0, 1, 2, 3]
     assert results.counts() == {"made": 4, "skipped": 0, "failed": 0}
@@ -67,7 +67,7 @@ def test_images_that_were_not_expected_are_reported_immediately(
 def test_failed_and_skipped_jobs_let_later_ones_be_reported(
     results: ResultHandler, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results.expect(JOBS)
+    results.expect(SortedJobs(pending=JOBS))
     handle(results, 3, 2)
     results.skip(JOBS[:1])
     assert read_indices(capsys) == []
@@ -80,7 +80,7 @@ def test_failed_and_skipped_jobs_let_later_ones_be_reported(
 def test_at_the_end_everything_is_reported(
     results: ResultHandler, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results.expect(JOBS)
+    results.expect(SortedJobs(pending=JOBS))
     handle(results, 3, 1)
     results.flush()
     assert read_indices(capsys) == [1, 3]

@@ -110,6 +110,18 @@ def test_a_tar_has_its_members_in_order_and_the_same_bytes_every_time(
     assert read_tar(streams[0]) == members
 
 
+def test_a_name_that_is_taken_gets_a_number(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    stream = TarStream()
+    for name in ("a.png", "a-2.png", "a.png", "a.png"):
+        stream.add(name, name.encode())
+    stream.close()
+    assert list(read_tar(capfdbinary.readouterr().out)) == [
+        "a.png", "a-2.png", "a-2-2.png", "a-3.png",
+    ]  # fmt: skip
+
+
 def test_a_member_is_written_before_the_next_one_is_made(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:

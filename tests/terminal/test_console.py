@@ -109,7 +109,7 @@ def test_documents_are_single_json_lines(capsys: pytest.CaptureFixture[str]) -> 
         image,
         step_document(step(1)),
         error_document(error),
-        run_document([image], [error]),
+        run_document([image], [(error, ())]),
     ):
         print_json_line(document)
     lines = capsys.readouterr().out.splitlines()

@@ -39,8 +39,9 @@ def read_facts(capsys: pytest.CaptureFixture[str], **changes: Any) -> dict[str, 
 
 
 def test_jobs_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    print_dry_run([JOB, JOB | {"index": 1, "done": True, "seed": 7}], lambda: TOTALS, "paths")
-    first, second = capsys.readouterr().out.splitlines()[:2]
+    jobs = [JOB, JOB | {"index": 1, "done": True, "seed": 7}]
+    print_dry_run(jobs, lambda: TOTALS, "paths", verbose=True)
+    first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.startswith("0001  64x32  4 steps  DDIM  guidance 3  seed random  a cat")
     assert second.startswith("0002  done  64x32  4 steps  DDIM  guidance 3  seed 7  a cat")
 
@@ -57,7 +58,7 @@ def test_totals_have_units(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("changes", "time"),
     [
-        ({"seconds": None}, "unknown: no similar images were made in this folder before"),
+        ({"seconds": None}, "unknown; generate the first two to know: --limit 2"),
         ({"done": 3}, "none, everything is done"),
     ],
 )

@@ -7,14 +7,19 @@ import json
 import pytest
 
 from sdcli.errors import ExitCode, ModelError, UsageError, UsageErrors
-from sdcli.result import SavedImage, StepEvent
+from sdcli.result import DoneImage, SavedImage, StepEvent
+from sdcli.row import Row
 from sdcli.terminal.console import Console
 from sdcli.terminal.json_output import error_document, print_json_line
 from sdcli.terminal.printing import print_document, print_images, print_path
 from sdcli.terminal.reports import STEP_INTERVAL, Report, make_report
-from tests.jobs import make_result
+from tests.jobs import make_job, make_result
 
 ERROR = ModelError("gone", code="model.not_found", hint="give a folder")
+
+
+ROW = Row(file="a.csv", line=3, extra={"sku": "A"})
+DONE = DoneImage(job=make_job(index=5, row=ROW), path="done.png", pixels_sha256="ab")
 
 
 def image(path: str) -> SavedImage:
@@ -25,7 +30,8 @@ def report_run(report: Report) -> None:
     report.started(2)
     report.step(StepEvent(job_indices=(0,), step=1, steps=1, timestep=1.0))
     report.add_image(report.entry(image("a.png"), None))
-    report.failed(ERROR, (1,))
+    report.add_image(report.done_entry(DONE))
+    report.failed(ERROR, (make_job(index=1, row=ROW),))
     report.close({"made": 1, "exit_code": 9})
 
 
@@ -63,9 +69,28 @@ def test_a_run_that_only_failed_is_its_error(capsys: pytest.CaptureFixture[str])
 def test_json_lines_come_with_each_event(capsys: pytest.CaptureFixture[str]) -> None:
     report_run(make_report("jsonl", Console()))
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in events] == ["started", "step", "image", "failed", "done"]
+    assert [event["event"] for event in events] == [
+        "started", "step", "image", "image", "failed", "done"
+    ]  # fmt: skip
     assert events[0]["images"] == 2
-    assert events[3]["indices"] == [1]
+    assert (events[3]["skipped"], events[3]["path"]) == (True, "done.png")
+    assert events[2].keys() == events[3].keys()
+    assert events[4]["indices"] == [1]
+    rows = [events[3], *events[4]["rows"]]
+    assert [(row["file"], row["line"], row["extra"]) for row in rows] == [
+        ("a.csv", 3, {"sku": "A"})
+    ] * 2
+
+
+def test_images_done_before_are_listed_only_where_that_is_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report_run(make_report("paths", Console(), list_done=True))
+    assert capsys.readouterr().out == "a.png\ndone.png\n"
+    report_run(make_report("json", Console(), list_done=True))
+    document = json.loads(capsys.readouterr().out)
+    assert [image["skipped"] for image in document["images"]] == [False, True]
+    assert document["errors"][0]["rows"][0]["extra"] == {"sku": "A"}
 
 
 def test_the_last_step_is_always_reported(

@@ -37,6 +37,7 @@ class RequestFlags:
         infos = {
             info.option_name: SIZE_INFO if info.flags == SIZE_INFO.flags else info
             for info in REQUEST_FIELDS.values()
+            if not info.in_files_only
         }
         types = {info.option_name: FIELD_TYPES[name] for name, info in REQUEST_FIELDS.items()}
         return text_parameters(infos, types, **_COMPLETIONS)

@@ -133,8 +133,8 @@ def _typed_size(arguments: Sequence[str]) -> str | None:
 def _any_option(option: str) -> str | None:
     """Return an option if any command that generates has it."""
     infos = field_infos(PipelineSpec, GenerationRequest, *RUN_FLAGS).values()
-    flags = {flag for info in infos for flag in info.flags} | set(SIZE_INFO.flags)
-    return option if option in flags else None
+    flags = {flag for info in infos if not info.in_files_only for flag in info.flags}
+    return option if option in flags | set(SIZE_INFO.flags) else None
 
 
 def _foreign_command_hint(word: str) -> str | None:

@@ -94,7 +94,7 @@ def _step_callback(
     on_step: OnStep | None,
 ) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
     """Return a `callback_on_step_end` that passes each step on to the recorders and `on_step`."""
-    indices = tuple(job.index for job in jobs)
+    indices, rows = tuple(job.index for job in jobs), tuple(job.row for job in jobs)
 
     def callback(
         pipeline: Any, step_index: int, timestep: Any, tensors: dict[str, Any]
@@ -105,7 +105,8 @@ def _step_callback(
         if on_step:
             # `num_timesteps` counts UNet calls: 7 for Heun with 4 inference steps.
             steps, time = part.all_calls or pipeline.num_timesteps, float(timestep)
-            on_step(StepEvent(job_indices=indices, step=step, steps=steps, timestep=time))
+            event = StepEvent(job_indices=indices, rows=rows, step=step, steps=steps, timestep=time)
+            on_step(event)
         return guidance.after_call(pipeline, step_index, tensors)
 
     return callback

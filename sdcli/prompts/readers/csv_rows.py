@@ -7,14 +7,15 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Final
 
 from sdcli.errors import UsageError
 from sdcli.inputs.text_decoding import find_bad_character
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.encoding import bad_character_error
 from sdcli.prompts.entry import EntryIterator, PromptEntry, SourceLocation, located_error
-from sdcli.prompts.fields import canonical_field, field_type
+from sdcli.prompts.fields import field_type
 from sdcli.prompts.readers.csv_header import (
     DELIMITER_NAMES,
     check_header,
@@ -27,19 +28,19 @@ _DECIMAL_COMMA = re.compile(r"\s*[0-9]+,[0-9]+\s*")
 _QUOTES_HINT: Final = "close a quoted cell with a quote, and double the quotes inside it"
 
 
-def read_csv(lines: Iterable[str], file: str) -> EntryIterator:
+def read_csv(lines: Iterable[str], file: str, columns: Columns = DEFAULT_COLUMNS) -> EntryIterator:
     """Read comma-separated columns, quoted as spreadsheets do. Empty cells set nothing."""
-    return _read(lines, file, ",")
+    return _read(lines, file, ",", columns)
 
 
-def read_tsv(lines: Iterable[str], file: str) -> EntryIterator:
+def read_tsv(lines: Iterable[str], file: str, columns: Columns = DEFAULT_COLUMNS) -> EntryIterator:
     """Read tab-separated columns, quoted as spreadsheets do. Empty cells set nothing."""
-    return _read(lines, file, "\t")
+    return _read(lines, file, "\t", columns)
 
 
-def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
+def _read(lines: Iterable[str], file: str, delimiter: str, columns: Columns) -> EntryIterator:
     recorder = _LineRecorder(lines)
-    table = _Table(file, delimiter)
+    table = _Table(file, delimiter, columns)
     rows = csv.reader(recorder, delimiter=delimiter, strict=True)
     while True:
         recorder.begin_row()
@@ -50,7 +51,7 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
         except csv.Error:
             cells, has_failed = [], True
         row = recorder.row(file, table.delimiter)
-        if not table.header and (other := sniff_delimiter(row.text, table.delimiter)):
+        if not table.header and (other := table.sniff(row)):
             table.change_delimiter(other)
             if is_separator_line(row.text):
                 yield None
@@ -72,13 +73,18 @@ def _read(lines: Iterable[str], file: str, delimiter: str) -> EntryIterator:
 class _Table:
     """The header of a file, and how its rows are read."""
 
-    def __init__(self, file: str, delimiter: str) -> None:
+    def __init__(self, file: str, delimiter: str, columns: Columns) -> None:
         self.delimiter = delimiter
+        self._columns = columns
         self.header: list[str] = []
         self.has_failed = False
         self._file = file
         self._notes: tuple[str, ...] = ()
         self._has_decimal_note = False
+
+    def sniff(self, row: _Row) -> str | None:
+        """Return the delimiter of a header that is not that of the format, or None."""
+        return sniff_delimiter(row.text, self.delimiter, self._columns)
 
     def change_delimiter(self, delimiter: str) -> None:
         """Use another delimiter than that of the format, and tell the user so."""
@@ -92,8 +98,8 @@ class _Table:
         if _is_blank(cells) or (not self.header and cells[0].startswith("#")):
             return None
         if self.header:
-            return self._add_notes(_row_entry(self.header, cells, row))
-        if problem := _check_text(row) or check_header(cells, row.cell_location):
+            return self._add_notes(_row_entry(self.header, cells, row, self._columns))
+        if problem := _check_text(row) or check_header(cells, row.cell_location, self._columns):
             self.has_failed = True
             return problem
         self.header = [name.strip() for name in cells]
@@ -104,20 +110,24 @@ class _Table:
             return entry
         notes, self._notes = self._notes, ()
         if self.delimiter == ";" and not self._has_decimal_note:
-            decimals = tuple(_decimal_commas(entry))
+            decimals = tuple(_decimal_commas(entry, self._columns))
             self._has_decimal_note = bool(decimals)
             notes += decimals
         return replace(entry, notes=notes) if notes else entry
 
 
-def _decimal_commas(entry: PromptEntry) -> Iterator[str]:
+def _decimal_commas(entry: PromptEntry, columns: Columns) -> Iterator[str]:
     """Yield a note for the first cell in which a comma may be meant as a decimal point."""
     for name, cell in entry.fields.items():
-        if _DECIMAL_COMMA.fullmatch(str(cell)) and field_type(canonical_field(name)) == "float":
+        if _DECIMAL_COMMA.fullmatch(str(cell)) and _is_fraction(columns.field_of(name)):
             first, _, last = str(cell).strip().partition(",")
             where = entry.location_of(name)
             yield f"{where}: {first},{last} is two values; write {first}.{last} for one"
             return
+
+
+def _is_fraction(field: str | None) -> bool:
+    return field is not None and field_type(field) == "float"
 
 
 class _LineRecorder:
@@ -223,7 +233,9 @@ def _check_text(row: _Row) -> UsageError | None:
     return bad_character_error(row.text[column - location.column :], location.column, location)
 
 
-def _row_entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> PromptEntry | UsageError:
+def _row_entry(
+    header: Sequence[str], cells: Sequence[str], row: _Row, columns: Columns
+) -> PromptEntry | UsageError:
     if problem := _check_text(row):
         return problem
     faults = []
@@ -233,7 +245,11 @@ def _row_entry(header: Sequence[str], cells: Sequence[str], row: _Row) -> Prompt
         faults = [located_error(row.cell_location(len(header)), message, hint=hint)]
     return PromptEntry(
         # Short rows are common: spreadsheets drop empty cells at the end.
-        fields={name: cell for name, cell in zip(header, cells, strict=False) if cell.strip()},
+        fields={
+            name: cell
+            for name, cell in zip_longest(header, cells[: len(header)], fillvalue="")
+            if cell.strip() or (columns.extra == "keep" and columns.field_of(name) is None)
+        },
         location=row.location(0),
         is_text=True,
         locate=lambda name: row.cell_location(header.index(name) if name in header else 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from sdcli.errors import UsageError
@@ -41,7 +42,7 @@ def to_entry(
 ) -> PromptEntry | UsageError:
     """Convert a parsed value to an entry. Text alone is a prompt."""
     if isinstance(value, str):
-        return PromptEntry(fields={"prompt": value}, location=location)
+        return PromptEntry(fields={"prompt": value}, location=location, is_plain=True)
     if not isinstance(value, dict):
         hint = 'expected for example {"prompt": "a cat", "steps": 20}'
         return located_error(location, "not a request", hint=hint)
@@ -58,8 +59,10 @@ def _default_entries(
         if isinstance(entry, PromptEntry) and "prompt" in entry.fields:
             location = locate((*path, "prompt"))
             yield located_error(location, f"'prompt' must be inside {REQUESTS!r}")
-        elif isinstance(entry, UsageError) or entry.fields:
+        elif isinstance(entry, UsageError):
             yield entry
+        elif entry.fields:
+            yield replace(entry, is_defaults=True)
 
 
 def _request_entries(requests: object, locate: Locate) -> Iterator[PromptEntry | UsageError]:

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from sdcli.errors import OutputError, UsageError
 from sdcli.inputs.paths import expand_user
+from sdcli.name_template import NameTemplate
 from sdcli.storage import files
 from sdcli.storage.images.codec import FORMATS
 from sdcli.storage.images.tar_stream import TarStream
@@ -29,13 +30,14 @@ class Destination:
     """The place for the images of a run.
 
     `path` is a folder, one file, the pattern of a numbered series, or "-". `archive` is the tar
-    stream when stdout takes one.
+    stream when stdout takes one. `name_template` names the files of a folder or a series.
     """
 
     kind: Literal["stdout", "file", "numbered", "folder"]
     path: Path
     force: bool = False
     archive: TarStream | None = None
+    name_template: NameTemplate | None = None
 
     @property
     def suffix(self) -> str:

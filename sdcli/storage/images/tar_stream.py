@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
+from collections import Counter
+from pathlib import PurePath
 from typing import IO, cast
 
 from sdcli.storage import files
@@ -15,14 +17,15 @@ class TarStream:
 
     def __init__(self) -> None:
         self._tar: tarfile.TarFile | None = None
+        self._names: Counter[str] = Counter()
 
     def add(self, name: str, data: bytes) -> None:
-        """Write one member, and flush it.
+        """Write one member, and flush it; a name that is taken gets a number.
 
         Raises OutputError, and BrokenPipeError when the reader has closed the pipe.
         """
         with files.os_errors_as_output_errors("stdout"):
-            member = tarfile.TarInfo(name)
+            member = tarfile.TarInfo(self._free_name(name))
             member.size = len(data)
             self._open().addfile(member, io.BytesIO(data))
             sys.stdout.buffer.flush()
@@ -32,6 +35,13 @@ class TarStream:
         with files.os_errors_as_output_errors("stdout"):
             self._open().close()
             sys.stdout.buffer.flush()
+
+    def _free_name(self, name: str) -> str:
+        self._names[name] += 1
+        if self._names[name] == 1:
+            return name
+        path = PurePath(name)
+        return self._free_name(f"{path.stem}-{self._names[name]}{path.suffix}")
 
     def _open(self) -> tarfile.TarFile:
         if self._tar is None:

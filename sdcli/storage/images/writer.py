@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sdcli.job import Job
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.storage import files
 from sdcli.storage.companions import SUFFIXES
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.destination import Destination
+from sdcli.storage.images.file_names import descriptive_stem, job_file_name
 from sdcli.storage.metadata.record import make_record
-from sdcli.storage.text import slug
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +41,7 @@ def write_image(
         destination.archive.add(job_file_name(result.job, destination), data)
         path = files.STDOUT
     else:
-        path = write_bytes(data, destination, f"{slug(result.job.prompt)}-{result.job.seed}")
+        path = write_bytes(data, destination, descriptive_stem(result.job))
     return SavedImage(path=path, result=result, seconds=time.perf_counter() - started)
 
 
@@ -57,16 +56,6 @@ def image_bytes(
     """Return the bytes that `write_image` writes."""
     record = make_record(result, versions, full_paths=full_paths) if metadata else None
     return encode_image(result.pixels, destination.suffix, record)
-
-
-def job_file_name(job: Job, destination: Destination) -> str:
-    """Return the file name of a job in a folder with a journal, or in a tar.
-
-    The number is the job's place in the run, so that a resumed run gives the same names.
-    """
-    if destination.kind in ("folder", "stdout"):
-        return f"{job.index + 1:04d}-{slug(job.prompt)}-{job.seed}{destination.suffix}"
-    return f"{destination.path.stem}-{job.index + 1:04d}{destination.path.suffix}"
 
 
 def write_pixels(

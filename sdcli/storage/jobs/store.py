@@ -12,22 +12,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job, Rerun, timing_key
-from sdcli.result import GenerationResult
+from sdcli.result import DoneImage, GenerationResult, SortedJobs
 from sdcli.shard import Shard
 from sdcli.storage import files
-from sdcli.storage.companions import belongs_to_job, existing_companions
+from sdcli.storage.companions import LATENTS, belongs_to_job, existing_companions
 from sdcli.storage.images.destination import Destination
-from sdcli.storage.images.writer import job_file_name
+from sdcli.storage.images.file_names import first_file_name, job_file_name
 from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases
 from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
+from sdcli.storage.jobs.timings import seconds_per_image
 from sdcli.storage.metadata import record
 
 _SETTLED: Final = ("done", "failed")
@@ -94,12 +95,20 @@ class JobStore:
 
     def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
         """Number the jobs, and return those of this shard that are left to do."""
+        return self.sort_jobs(jobs).pending
+
+    def sort_jobs(self, jobs: Sequence[Job]) -> SortedJobs:
+        """Number the jobs, and sort those of this shard by what is left to do."""
         share = [job for job in self.number_jobs(jobs) if self._shard.contains(job.index)]
         if self._rerun != "all":
             self._adopt_images(share)
         states = {job.index: self._state(job) for job in share}
         self.counts.update(states.values())
-        return [job for job in share if states[job.index] not in _SETTLED]
+        return SortedJobs(
+            pending=[job for job in share if states[job.index] not in _SETTLED],
+            done=[self._done_image(job) for job in share if states[job.index] == "done"],
+            others=len(jobs) - sum(state != "failed" for state in states.values()),
+        )
 
     def completed(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
         """The numbered jobs, of all shards, whose images are complete, and their paths."""
@@ -182,7 +191,7 @@ class JobStore:
             "index": job.index,
             "seed": job.seed,
             "kind": timing_key(job),
-            "seconds": _seconds_per_image(result),
+            "seconds": seconds_per_image(result),
         }
         files.write_atomic(
             taken.path,
@@ -208,14 +217,31 @@ class JobStore:
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
         for job in jobs:
-            path = self.folder / job_file_name(job, self._destination)
-            entry = self._journal.get(_key(job))
-            if entry and (entry.error or entry.has_hash() or entry.name != path.name):
-                continue
-            if not entry and self._journal.has_name(path.name):
-                continue
-            if path.is_file() and (adopted := entry_from_image(path, job)):
-                self._journal.done(_key(job), adopted, index=job.index, seed=job.seed)
+            first, second = islice(self._new_names(job), 2)
+            names = (first, second, first_file_name(job, self._destination))
+            any(self._adopt_image(job, name) for name in dict.fromkeys(names))
+
+    def _adopt_image(self, job: Job, name: str) -> bool:
+        path = self.folder / name
+        entry = self._journal.get(_key(job))
+        if entry and (entry.error or entry.has_hash() or entry.name != name):
+            return False
+        if not entry and self._journal.has_name(name):
+            return False
+        if path.is_file() and (adopted := entry_from_image(path, job)):
+            self._journal.done(_key(job), adopted, index=job.index, seed=job.seed)
+            return True
+        return False
+
+    def _done_image(self, job: Job) -> DoneImage:
+        entry = self._journal.get(_key(job)) or JournalEntry()
+        latents = [name for name in entry.companions if name.endswith(LATENTS)]
+        return DoneImage(
+            job=job,
+            path=str(self.folder / entry.name),
+            pixels_sha256=entry.pixels_sha256,
+            latents=str(self.folder / latents[0]) if latents else None,
+        )
 
     def _find_replaceable(self, name: str, job: Job) -> frozenset[Path] | None:
         """The files in the way of a name that may be replaced; None if another's are there."""
@@ -240,9 +266,12 @@ class JobStore:
 
     def _candidate_names(self, job: Job) -> Iterator[str]:
         entry = self._journal.get(_key(job))
-        first = Path(job_file_name(job, self._destination))
         if entry and entry.name:
             yield entry.name
+        yield from self._new_names(job)
+
+    def _new_names(self, job: Job) -> Iterator[str]:
+        first = Path(job_file_name(job, self._destination))
         yield first.name
         for number in count(1):
             ending = f"-{number}" if number > 1 else ""
@@ -257,10 +286,3 @@ def _name_key(name: str) -> Key:
     """The lease of a name, without its suffix: companions of two formats would be the same."""
     text = f"name {Path(name).stem}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32], 0
-
-
-def _seconds_per_image(result: GenerationResult) -> float:
-    """The image's part of the time of its batch, without loading."""
-    phases = ("encode", "denoise", "decode")
-    seconds = sum(result.seconds.get(phase, 0.0) for phase in phases)
-    return round(seconds / result.run.batch_size, 4)

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Final
 
 from sdcli.job import TimingKey
+from sdcli.result import GenerationResult
 from sdcli.storage.jobs.journal import NAME
 
 RECENT_IMAGES: Final = 200
@@ -28,6 +29,13 @@ def known_timings(folder: Path) -> Mapping[TimingKey, float]:
     except OSError:
         return {}
     return {key: median(seconds) for key, seconds in times.items()}
+
+
+def seconds_per_image(result: GenerationResult) -> float:
+    """The image's part of the time of its batch, without loading."""
+    phases = ("encode", "denoise", "decode")
+    seconds = sum(result.seconds.get(phase, 0.0) for phase in phases)
+    return round(seconds / result.run.batch_size, 4)
 
 
 def _parse_timing(line: bytes) -> tuple[TimingKey, float] | None:

@@ -68,6 +68,7 @@ def partial_record(
         "device": run.device,
         "versions": dict(versions),
         **{name: value for name, value in optional.items() if value is not None},
+        **({"extra": dict(job.row.extra)} if job.row.extra else {}),
     }
 
 

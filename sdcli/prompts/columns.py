@@ -1,0 +1,160 @@
+"""Tell the columns of a file that are settings from those that are not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+from sdcli.errors import UsageError, quoted
+from sdcli.field_metadata import spelling_key
+from sdcli.prompts.entry import EntryIterator, PromptEntry, Reader, located_error
+from sdcli.prompts.fields import OPTIONS_HINT, canonical_field
+
+ExtraPolicy = Literal["refuse", "keep", "ignore"]
+
+_PROMPT: Final = "prompt"
+_EXTRA_HINT: Final = "for a column that is no setting, use --extra keep or --extra ignore"
+_NEAR_MISSES: Final = ("did you mean", "sdcli calls it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The reading of columns, or of keys: `extra` are those that are no fields.
+
+    `prompt_column` has the prompts in place of the column "prompt".
+    """
+
+    extra: ExtraPolicy = "refuse"
+    prompt_column: str | None = None
+
+    @property
+    def prompt_name(self) -> str:
+        """The name of the column that has the prompts."""
+        return self.prompt_column or _PROMPT
+
+    def is_prompt(self, name: str) -> bool:
+        """Whether a column has the prompts."""
+        return spelling_key(name) == spelling_key(self.prompt_name)
+
+    def field_of(self, name: str) -> str | None:
+        """The field that a column sets; None for an extra one. Raises UsageError."""
+        if self.is_prompt(name):
+            return _PROMPT
+        found = _find_field(name)
+        if found == _PROMPT:
+            found = UsageError(
+                f"{quoted(name)} is not the prompt: --prompt-column names another column",
+                code="usage.field",
+                hint=_EXTRA_HINT,
+            )
+        if isinstance(found, str):
+            return found
+        if self.extra == "refuse":
+            raise UsageError(found.message, code=found.code, hint=found.hint)
+        return None
+
+    def convert(self, entry: PromptEntry) -> PromptEntry:
+        """Move the extra columns of an entry out of its fields."""
+        # Text alone is the prompt, whatever the columns of other entries are called.
+        if self == DEFAULT_COLUMNS or entry.is_plain:
+            return entry
+        split = _SplitEntry(entry, self)
+        return replace(
+            entry,
+            fields=split.fields,
+            extra=split.extra,
+            faults=(*entry.faults, *split.faults),
+            notes=(*entry.notes, *split.notes),
+            locate=lambda name: entry.location_of(split.written.get(name, name)),
+        )
+
+    def read(self, reader: Reader) -> Reader:
+        """A reader that converts the entries of another one."""
+        if self == DEFAULT_COLUMNS:
+            return reader
+
+        def read(*source: Any) -> EntryIterator:
+            for entry in reader(*source):
+                yield self.convert(entry) if isinstance(entry, PromptEntry) else entry
+
+        return read
+
+
+DEFAULT_COLUMNS: Final = Columns()
+
+
+@dataclass
+class _SplitEntry:
+    """The fields and the extra columns of an entry."""
+
+    entry: PromptEntry
+    columns: Columns
+    fields: dict[str, object] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+    written: dict[str, str] = field(default_factory=dict)
+    faults: list[UsageError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, value in self.entry.fields.items():
+            try:
+                self._add(name, value)
+            except UsageError as error:
+                place = self.entry.location_of(name)
+                self.faults.append(
+                    located_error(place, error.message, code=error.code, hint=error.hint)
+                )
+
+    def _add(self, name: str, value: object) -> None:
+        canonical = self.columns.field_of(name)
+        if canonical is None:
+            self._add_extra(name, value)
+        elif canonical == _PROMPT and self.columns.prompt_column:
+            if self.entry.is_defaults:
+                raise UsageError(f"{quoted(name)} must be inside 'requests'", code="usage.field")
+            self.fields[_PROMPT] = value
+            self.written[_PROMPT] = name
+        else:
+            self.fields[name] = value
+
+    def _add_extra(self, name: str, value: object) -> None:
+        known = _find_field(name)
+        hint = known.hint or "" if isinstance(known, UsageError) else ""
+        if hint.startswith(_NEAR_MISSES):
+            state = "kept" if self.columns.extra == "keep" else "ignored"
+            self.notes.append(f"{quoted(name)} is no setting and is {state}; {hint}")
+        if self.columns.extra == "keep":
+            self.extra[name.strip()] = _to_json(name, value)
+
+
+@lru_cache(maxsize=1024)
+def _find_field(name: str) -> str | UsageError:
+    """The field that a name means, or the error of a name that means none."""
+    try:
+        return canonical_field(name)
+    except UsageError as error:
+        hint = _EXTRA_HINT if error.hint == OPTIONS_HINT else error.hint
+        return UsageError(error.message, code=error.code, hint=hint)
+
+
+def column_field(name: str) -> str:
+    """The field that a column sets where no column may be extra. Raises UsageError."""
+    if isinstance(found := _find_field(name), UsageError):
+        raise UsageError(found.message, code=found.code, hint=found.hint)
+    return found
+
+
+def _to_json(name: str, value: object) -> object:
+    """The value as JSON has it: dates become text. Raises UsageError."""
+    try:
+        text = json.dumps({name: value}, ensure_ascii=False, default=str)
+        text.encode()
+        values: Mapping[str, object] = json.loads(text, parse_constant=str)
+    except (UnicodeEncodeError, RecursionError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{quoted(name)}: its value can't be written as JSON", code="usage.field"
+        ) from error
+    return values[name]

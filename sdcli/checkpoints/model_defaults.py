@@ -44,6 +44,9 @@ _KEY_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "scheduler": (str,),
     "words": (list,),
 }
+_SAMPLE_SIZE: Final = 64
+"""Height and width of the latents of Stable Diffusion 1."""
+
 _LARGEST: Final = {
     "num_inference_steps": 10_000,
     "guidance_scale": 1000,
@@ -99,7 +102,7 @@ def read_defaults(folder: Path) -> ModelDefaults:
     custom = _read_custom_defaults(folder)
     # The VAE halves the size once between two levels.
     scale_factor = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
-    height, width = _sample_size(unet)
+    height, width = _sample_size(unet, folder)
     words = custom.get("words")
     return ModelDefaults(
         family=custom.get("family") or _find_family(unet),
@@ -156,10 +159,31 @@ def _find_family(unet: Mapping[str, Any]) -> str:
     return _FAMILIES.get(width, UNKNOWN_FAMILY) if isinstance(width, int) else UNKNOWN_FAMILY
 
 
-def _sample_size(unet: Mapping[str, Any]) -> tuple[int, int]:
+def _sample_size(unet: Mapping[str, Any], folder: Path) -> tuple[int, int]:
     """Return the (height, width) in latents that the UNet was trained on."""
-    size = unet.get("sample_size") or 64
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+    size = unet.get("sample_size") or _SAMPLE_SIZE
+    if not isinstance(size, int):
+        return size[0], size[1]
+    # As the constructor of StableDiffusionPipeline corrects it: the first files all say 32.
+    if size < _SAMPLE_SIZE and _is_older_than_0_9(unet.get("_diffusers_version"), folder):
+        size = _SAMPLE_SIZE
+    return size, size
+
+
+def _is_older_than_0_9(version: str | None, folder: Path) -> bool:
+    if version is None:
+        return False
+    from packaging.version import InvalidVersion, Version  # slow to import
+
+    try:
+        return Version(Version(version).base_version) < Version("0.9.0.dev0")
+    except InvalidVersion as error:
+        raise CorruptError(
+            f"{folder / 'unet' / 'config.json'}: _diffusers_version is {shorten(version)}; it must "
+            "be a version, as in 0.38.0",
+            code="model.corrupt",
+            hint="download the file again",
+        ) from error
 
 
 def _read_custom_defaults(folder: Path) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class BatchGenerator:
             save_latents=self.save_latents,
             sinks=self.sinks,
             start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
+            warn=self.warn,
         )
 
     @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -36,12 +36,14 @@ def generate_batch(
     save_latents: LatentsSelection | str | None = None,
     sinks: Sequence[LatentsSink] = (),
     start: ResumePoint | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
     The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
     they are computed, and with `save_latents` also returned in the results. With `start`, the only
-    job of the batch resumes there.
+    job of the batch resumes there. `warn` gets reasons to expect a poor image, before the first
+    step; they are among the results' events, too.
 
     A batch of one equals the call of `StableDiffusionPipeline` bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -62,7 +64,7 @@ def generate_batch(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return _generate(loaded, jobs, on_step, batch_sinks, start)
+            return _generate(loaded, jobs, on_step, batch_sinks, start, warn)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -71,7 +73,7 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    return _generate_halves(loaded, jobs, on_step, selection, sinks)
+    return _generate_halves(loaded, jobs, on_step, selection, sinks, warn)
 
 
 def _generate_halves(
@@ -80,6 +82,7 @@ def _generate_halves(
     on_step: OnStep | None,
     selection: LatentsSelection | None,
     sinks: Sequence[LatentsSink],
+    warn: Callable[[str], None] | None,
 ) -> list[GenerationResult]:
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
@@ -87,7 +90,7 @@ def _generate_halves(
         replace(result, events=(event, *result.events))
         for part in (jobs[:half], jobs[half:])
         for result in generate_batch(
-            loaded, part, on_step=on_step, save_latents=selection, sinks=sinks
+            loaded, part, on_step=on_step, save_latents=selection, sinks=sinks, warn=warn
         )
     ]
 
@@ -98,9 +101,14 @@ def _generate(
     on_step: OnStep | None,
     sinks: Sequence[LatentsSink],
     start: ResumePoint | None,
+    warn: Callable[[str], None] | None,
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
+    notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
+    if warn:
+        for note in notes:
+            warn(note)
     timer = PhaseTimer()
     conditioning = encode_prompts(
         loaded.prompt_encoder, jobs, embeds_guidance=embeds_guidance(loaded.pipeline)
@@ -125,7 +133,6 @@ def _generate(
         loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
     )
     timer.finish("decode")
-    notes = (*loaded.notes, *(start.notes if start else _start_warnings(loaded, jobs, scheduler)))
     return [
         GenerationResult(
             run=run,
@@ -133,7 +140,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*notes, *conditioning.events[image], *fallbacks),
+            events=(*loaded.notes, *notes, *conditioning.events[image], *fallbacks),
         )
         for image, run in enumerate(runs)
     ]

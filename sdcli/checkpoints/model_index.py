@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sdcli.checkpoints.component_configs import ignored_keys
 from sdcli.checkpoints.json_files import read_json, shorten
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError, ModelError, did_you_mean
 
 PIPELINE: Final = "StableDiffusionPipeline"
 
@@ -20,6 +20,12 @@ _CONFIG_FILES: Final = {
 }
 _CLASSES: Final = {"unet": "UNet2DConditionModel", "text_encoder": "CLIPTextModel"}
 """The only class that sdcli loads for a component."""
+
+_ENTRIES: Final = frozenset(
+    {*_CONFIG_FILES, "tokenizer", "safety_checker", "feature_extractor", "image_encoder"}
+    | {"requires_safety_checker"}
+)
+"""The parameters of the pipeline's constructor."""
 
 _NOTED_FILES: Final = {**_CONFIG_FILES, "tokenizer": "tokenizer_config.json"}
 
@@ -65,7 +71,7 @@ def class_of(folder: Path, component: str) -> str | None:
 
 def find_notes(folder: Path) -> tuple[str, ...]:
     """Return sentences about entries of the folder's files that have no effect."""
-    return (*_disagreements(folder), *_ignored(folder))
+    return (*_unused_entries(folder), *_disagreements(folder), *_ignored(folder))
 
 
 def disagreeing_classes(folder: Path) -> dict[str, tuple[str, str]]:
@@ -78,6 +84,17 @@ def disagreeing_classes(folder: Path) -> dict[str, tuple[str, str]]:
         for name, (indexed, own) in pairs.items()
         if indexed and own and indexed != own
     }
+
+
+def _unused_entries(folder: Path) -> Iterator[str]:
+    path = folder / "model_index.json"
+    for name, entry in read_json(path).items() if path.is_file() else ():
+        if name.startswith("_") or name in _ENTRIES or not (entry and entry != [None, None]):
+            continue
+        hint = did_you_mean(name, _ENTRIES)
+        yield f"model_index.json: {shorten(name)} is ignored: {PIPELINE} has no such part" + (
+            f"; {hint}" if hint else ""
+        )
 
 
 def _disagreements(folder: Path) -> Iterator[str]:

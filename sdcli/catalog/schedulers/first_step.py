@@ -87,7 +87,8 @@ def _trained_sigmas(config: Config) -> NDArray[np.float32] | None:
     alphas = np.cumprod(1 - betas, dtype=np.float64).astype(np.float32)
     if len(alphas) < 2 or not (alphas > 0).all() or not (alphas < 1).all():
         return None
-    return np.sqrt((1 - alphas) / alphas)
+    sigmas: NDArray[np.float32] = np.sqrt((1 - alphas) / alphas)
+    return sigmas
 
 
 def _cosine_betas(count: int) -> list[float]:

@@ -137,7 +137,8 @@ def _origin(
 
 def _passed_link(node: Mapping[str, Any], output: int) -> object:
     """Return the link of a bypassed node's first input of the type that the output has."""
-    outputs = node.get("outputs")
-    known = isinstance(outputs, list) and 0 <= output < len(outputs)
-    kind = outputs[output].get("type") if known and isinstance(outputs[output], dict) else None
+    listed = node.get("outputs")
+    outputs = listed if isinstance(listed, list) else []
+    found = outputs[output] if 0 <= output < len(outputs) else None
+    kind = found.get("type") if isinstance(found, dict) else None
     return next((e.get("link") for e in _entries(node) if e.get("type") == kind), None)

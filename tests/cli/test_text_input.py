@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ NUMBERS = ("1e400", "-1e400", "inf", "-inf", "nan")
         ("b.yaml", "- prompt: a cat\n  guidance: .{}\n"),
         ("a.json", '[{{"prompt": "a cat", "guidance": {}}}]'),
         ("a.jsonl", '{{"prompt": "a cat", "guidance": {}}}\n'),
-        ("a.toml", "[[prompt]]\nprompt = 'a cat'\nguidance = {}\n"),
+        ("a.toml", "[[requests]]\nprompt = 'a cat'\nguidance = {}\n"),
         ("a.txt", "a cat --guidance {}\n"),
         ("sdcli.toml", "guidance = {}\n"),
         ("SDCLI_GUIDANCE", "{}"),
@@ -153,8 +154,9 @@ def test_a_number_that_is_not_finite_is_refused_at_every_door(
         argv = argv if file == "sdcli.toml" else [file]
     ran = run_cli("batch", *argv, "--dry-run")
     assert (ran.code, ran.stderr.count("sdcli: error: ")) == (2, 1)
-    reasons = ("too large", "not a number", "not a finite number", "infinite", "is not between")
-    assert any(reason in ran.stderr for reason in (*reasons, "invalid", "JSON has no"))
+    # JSON has no words for these numbers, and YAML takes them for text without its dot.
+    reason = "too large|not a number|not a finite number|infinite|invalid (JSON|TOML)"
+    assert re.search(reason, ran.stderr), ran.stderr
 
 
 @pytest.mark.parametrize("folder", ["w", "lists", "wildcards in"])

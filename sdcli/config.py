@@ -6,6 +6,7 @@ to that command. `[profile.NAME]` has the same structure, and applies when NAME 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -164,16 +165,27 @@ def _value_settings(
         if option not in options:
             hint = _option_hint(option, options, known or options)
             raise _config_error(source, key, "is not an option", hint)
-        if not all(map(_is_plain, value if isinstance(value, list) else [value])):
-            raise _config_error(source, key, "is not text, a number, true or false, or a list")
+        for item in value if isinstance(value, list) else [value]:
+            if problem := _find_problem(item):
+                raise _config_error(source, key, problem)
         yield Setting(option=option, value=value, source=source, command=command)
 
 
-def _is_plain(value: object) -> bool:
-    """Whether a value can be written on the command line; TOML also has dates and tables."""
+def _find_problem(value: object) -> str | None:
+    """Return why a value cannot be written on the command line, None if it can."""
+    if isinstance(value, float) and math.isnan(value):
+        return "is nan, which is not a number"
+    # TOML reads a number that is too large for Python's floats as infinity.
+    if isinstance(value, float) and math.isinf(value):
+        return "is infinite, or too large a number"
     # Python does not even write a number of more than 4300 digits.
-    is_number = isinstance(value, int | float) and abs(value) < _HUGE
-    return is_number or (isinstance(value, str) and "\0" not in value)
+    if isinstance(value, int | float) and abs(value) >= _HUGE:
+        return "is too large a number"
+    if isinstance(value, str) and "\0" in value:
+        return "has a NUL character, which no text has"
+    # TOML also has dates and tables.
+    is_plain = isinstance(value, int | float | str)
+    return None if is_plain else "is not text, a number, true or false, or a list"
 
 
 def _environment_settings(commands: Commands) -> Iterator[Setting]:

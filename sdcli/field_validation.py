@@ -46,7 +46,10 @@ def check_number(
         raise value_error(label, value, f"is not a {'' if is_fraction else 'whole '}number")
     assert info.minimum is not None
     assert info.maximum is not None
-    if not info.minimum <= value <= info.maximum or not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON and YAML read 1e400 as infinity.
+        raise value_error(label, value, "is not a finite number")
+    if not info.minimum <= value <= info.maximum:
         raise value_error(label, value, f"is not between {info.minimum} and {info.maximum}")
 
 

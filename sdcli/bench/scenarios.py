@@ -196,8 +196,9 @@ def shape_prompts(count: int) -> list[str]:
 
 def _script_arguments(folder: Path, defaults: ModelDefaults) -> Document:
     """Return the arguments for a plain script to draw what sdcli draws."""
-    name = defaults.scheduler
-    choice = (resolve_scheduler(name) if name else model_scheduler(defaults.scheduler_class)).choice
+    name, file = defaults.scheduler, defaults.scheduler_config
+    own = model_scheduler(defaults.scheduler_class, file)
+    choice = (resolve_scheduler(name, file) if name else own).choice
     return {
         "model": str(folder),
         "scheduler_class": choice.class_name or defaults.scheduler_class,

@@ -96,6 +96,7 @@ _SCHEDULER: Final = {
     "trained_betas": _nullable(_list_of(_number(0, 1), 100_000)),
 }
 _UNET: Final = {
+    "_diffusers_version": _TEXT,
     "sample_size": _nullable(_either(_SIDE, _list_of(_SIDE, 2, least=2))),
     "in_channels": _CHANNELS,
     "out_channels": _CHANNELS,

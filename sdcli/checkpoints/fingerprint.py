@@ -12,11 +12,10 @@ from typing import Final
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, refiner_spec
 from sdcli.checkpoints.json_files import read_json
 from sdcli.checkpoints.model_index import (
-    PIPELINE,
-    check_pipeline,
     disagreeing_classes,
     find_text_encoders,
     find_tokenizers,
+    is_xl,
 )
 from sdcli.checkpoints.single_file.model import open_single_file
 from sdcli.checkpoints.weight_files import WeightFiles
@@ -102,7 +101,7 @@ def _hash_files(
             digest.update(f"{component}/{name} {file.stat().st_size}\n".encode())
             for chunk in _sample_chunks(file):
                 digest.update(chunk)
-    if check_pipeline(folder) != PIPELINE:
+    if is_xl(folder):
         index = read_json(folder / "model_index.json")
         digest.update("".join(f"{key} {index.get(key)}\n" for key in _XL_KEYS).encode())
     # The index counts only where it disagrees, so that earlier fingerprints stay as they are. A

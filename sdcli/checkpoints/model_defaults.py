@@ -14,12 +14,11 @@ from sdcli.catalog.schedulers.model_config import correct_config, visible_config
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.checkpoints.model_index import (
-    PIPELINE,
-    XL_PIPELINE,
     XL_REFINER_PIPELINE,
     check_pipeline,
     class_of,
     find_text_encoders,
+    is_xl,
 )
 from sdcli.checkpoints.xl_traits import XlTraits, read_xl_traits
 from sdcli.errors import CorruptError, ModelError
@@ -61,6 +60,9 @@ _KEY_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "scheduler": (str,),
     "words": (list,),
 }
+_SAMPLE_SIZE: Final = 64
+"""Height and width of the latents of Stable Diffusion 1."""
+
 _LARGEST: Final = {
     "num_inference_steps": 10_000,
     "guidance_scale": 1000,
@@ -128,19 +130,19 @@ def describe_model(folder: Path) -> ModelDefaults:
     """Read the defaults of a text-to-image model as `read_defaults` does, or of a refiner."""
     class_name = check_pipeline(folder)
     unet = read_config(folder / "unet" / "config.json", "unet")
-    is_xl = class_name != PIPELINE
-    _check_channels(unet, folder, is_xl=is_xl)
+    takes_sizes = is_xl(folder)
+    _check_channels(unet, folder, is_xl=takes_sizes)
     vae = read_config(folder / "vae" / "config.json", "vae")
     scheduler = read_config(folder / "scheduler" / "scheduler_config.json", "scheduler")
-    xl = read_xl_traits(folder, unet) if is_xl else None
-    steps, guidance = _family_settings(unet, scheduler, is_xl=is_xl)
+    xl = read_xl_traits(folder, unet) if takes_sizes else None
     custom = _read_custom_defaults(folder)
     # The VAE halves the size once between two levels.
     scale_factor = 2 ** (len(vae.get("block_out_channels", (0,) * 4)) - 1)
-    height, width = _sample_size(unet)
+    height, width = _sample_size(unet, folder)
+    steps, guidance = _family_settings((height, width), scheduler, is_xl=takes_sizes)
     words = custom.get("words")
     return ModelDefaults(
-        family=custom.get("family") or _find_family(class_name, unet),
+        family=custom.get("family") or _find_family(class_name, unet, is_xl=takes_sizes),
         num_inference_steps=custom.get("num_inference_steps", steps),
         guidance_scale=custom.get("guidance_scale", guidance),
         width=custom.get("width", width * scale_factor),
@@ -151,7 +153,7 @@ def describe_model(folder: Path) -> ModelDefaults:
         latent_channels=vae.get("latent_channels", 4),
         vae_scale_factor=scale_factor,
         text_encoder_layers=_count_layers(folder),
-        scheduler_config=visible_config(scheduler) if is_xl else correct_config(scheduler),
+        scheduler_config=visible_config(scheduler) if takes_sizes else correct_config(scheduler),
         embeds_guidance=unet.get("time_cond_proj_dim") is not None,
         is_inpainting=unet.get("in_channels", 4) == _INPAINTING_CHANNELS,
         xl=xl,
@@ -166,14 +168,14 @@ def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:
 
 
 def _family_settings(
-    unet: Mapping[str, Any], scheduler: Mapping[str, Any], *, is_xl: bool
+    size: tuple[int, int], scheduler: Mapping[str, Any], *, is_xl: bool
 ) -> tuple[int, float]:
     """Return the steps and the guidance scale that suit the family."""
     if not is_xl:
         return DIFFUSERS_STEPS, DIFFUSERS_GUIDANCE
     # Turbo models, which are distilled for few steps without guidance, are trained on 512 pixels
     # and end at the noise. No file says that they are distilled.
-    if _sample_size(unet) == (64, 64) and scheduler.get("timestep_spacing") == "trailing":
+    if size == (64, 64) and scheduler.get("timestep_spacing") == "trailing":
         return DISTILLED_STEPS, DISTILLED_GUIDANCE
     return XL_STEPS, XL_GUIDANCE
 
@@ -212,18 +214,39 @@ def _check_channels(unet: Mapping[str, Any], folder: Path, *, is_xl: bool) -> No
             )
 
 
-def _find_family(class_name: str, unet: Mapping[str, Any]) -> str:
-    if class_name != PIPELINE:
-        return SDXL_FAMILY if class_name == XL_PIPELINE else SDXL_REFINER_FAMILY
+def _find_family(class_name: str, unet: Mapping[str, Any], *, is_xl: bool) -> str:
+    if is_xl:
+        return SDXL_REFINER_FAMILY if class_name == XL_REFINER_PIPELINE else SDXL_FAMILY
     width = unet.get("cross_attention_dim")
     # A list, one number for each block, is no Stable Diffusion 1 or 2.
     return _FAMILIES.get(width, UNKNOWN_FAMILY) if isinstance(width, int) else UNKNOWN_FAMILY
 
 
-def _sample_size(unet: Mapping[str, Any]) -> tuple[int, int]:
+def _sample_size(unet: Mapping[str, Any], folder: Path) -> tuple[int, int]:
     """Return the (height, width) in latents that the UNet was trained on."""
-    size = unet.get("sample_size") or 64
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+    size = unet.get("sample_size") or _SAMPLE_SIZE
+    if not isinstance(size, int):
+        return size[0], size[1]
+    # As the constructor of StableDiffusionPipeline corrects it: the first files all say 32.
+    if size < _SAMPLE_SIZE and _is_older_than_0_9(unet.get("_diffusers_version"), folder):
+        size = _SAMPLE_SIZE
+    return size, size
+
+
+def _is_older_than_0_9(version: str | None, folder: Path) -> bool:
+    if version is None:
+        return False
+    from packaging.version import InvalidVersion, Version  # slow to import
+
+    try:
+        return Version(Version(version).base_version) < Version("0.9.0.dev0")
+    except InvalidVersion as error:
+        raise CorruptError(
+            f"{folder / 'unet' / 'config.json'}: _diffusers_version is {shorten(version)}; it must "
+            "be a version, as in 0.38.0",
+            code="model.corrupt",
+            hint="download the file again",
+        ) from error
 
 
 def _read_custom_defaults(folder: Path) -> dict[str, Any]:

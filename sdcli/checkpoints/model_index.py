@@ -8,17 +8,19 @@ from typing import Any, Final
 
 from sdcli.checkpoints.component_configs import ignored_keys
 from sdcli.checkpoints.json_files import read_json, shorten
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError, ModelError, did_you_mean
 
 PIPELINE: Final = "StableDiffusionPipeline"
 XL_PIPELINE: Final = "StableDiffusionXLPipeline"
 XL_REFINER_PIPELINE: Final = "StableDiffusionXLImg2ImgPipeline"
+_XL_INPAINT_PIPELINE: Final = "StableDiffusionXLInpaintPipeline"
 
 _TEXT_ENCODERS: Final = {
     PIPELINE: ("text_encoder",),
     "StableDiffusionImg2ImgPipeline": ("text_encoder",),
     "StableDiffusionInpaintPipeline": ("text_encoder",),
     XL_PIPELINE: ("text_encoder", "text_encoder_2"),
+    _XL_INPAINT_PIPELINE: ("text_encoder", "text_encoder_2"),
     XL_REFINER_PIPELINE: ("text_encoder", "text_encoder_2"),
 }
 """The text encoders of each class of pipeline that sdcli loads."""
@@ -36,6 +38,13 @@ _CLASSES: Final = {
     "text_encoder_2": "CLIPTextModelWithProjection",
 }
 """The only class that sdcli loads for a component."""
+
+_ENTRIES: Final = frozenset(
+    {*_CONFIG_FILES, "tokenizer", "tokenizer_2", "safety_checker", "feature_extractor"}
+    | {"image_encoder", "requires_safety_checker", "requires_aesthetics_score"}
+    | {"force_zeros_for_empty_prompt"}
+)
+"""The parameters of the pipeline's constructor."""
 
 _TOKENIZERS: Final = ("tokenizer", "tokenizer_2")
 _NOTED_FILES: Final = {**_CONFIG_FILES, **dict.fromkeys(_TOKENIZERS, "tokenizer_config.json")}
@@ -58,6 +67,11 @@ def check_pipeline(folder: Path) -> str:
         if component in index and not (component in optional and index[component] == [None, None]):
             _check_entry(folder, component, index[component])
     return str(class_name)
+
+
+def is_xl(folder: Path) -> bool:
+    """Return whether the model has the inputs of Stable Diffusion XL. Raises ModelError."""
+    return len(_TEXT_ENCODERS[check_pipeline(folder)]) > 1
 
 
 def _optional_components(class_name: str) -> tuple[str, ...]:
@@ -111,7 +125,7 @@ def class_of(folder: Path, component: str) -> str | None:
 
 def find_notes(folder: Path) -> tuple[str, ...]:
     """Return sentences about entries of the folder's files that have no effect."""
-    return (*_disagreements(folder), *_ignored(folder))
+    return (*_unused_entries(folder), *_disagreements(folder), *_ignored(folder))
 
 
 def disagreeing_classes(folder: Path) -> dict[str, tuple[str, str]]:
@@ -124,6 +138,17 @@ def disagreeing_classes(folder: Path) -> dict[str, tuple[str, str]]:
         for name, (indexed, own) in pairs.items()
         if indexed and own and indexed != own
     }
+
+
+def _unused_entries(folder: Path) -> Iterator[str]:
+    path = folder / "model_index.json"
+    for name, entry in read_json(path).items() if path.is_file() else ():
+        if name.startswith("_") or name in _ENTRIES or not (entry and entry != [None, None]):
+            continue
+        hint = did_you_mean(name, _ENTRIES)
+        yield f"model_index.json: {shorten(name)} is ignored: {PIPELINE} has no such part" + (
+            f"; {hint}" if hint else ""
+        )
 
 
 def _disagreements(folder: Path) -> Iterator[str]:

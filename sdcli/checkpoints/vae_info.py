@@ -13,6 +13,7 @@ from sdcli.catalog.known_vaes import (
     VAE_CLASSES,
 )
 from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.json_files import shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.checkpoints.vae_config import infer_vae_config
@@ -71,6 +72,7 @@ def read_vae(
         config, assumptions = infer_vae_config(path, header, model_vae_config)
     else:
         config, assumptions = read_config(path / "config.json", "vae"), ()
+        check_sizes("vae", path / "config.json", header)
     if class_name:
         config = {**config, "_class_name": class_name}
     _check_class(path, config)

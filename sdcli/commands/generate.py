@@ -81,7 +81,7 @@ def generate(
         on_result=grids.add if grids else None,
     )
     limit = parse_batch_size(batch_size)
-    _warn_about_arguments(prompts, options.verbosity)
+    _warn_about_arguments(prompts, template, options.verbosity)
     from sdcli.runner.deliver import run
 
     code = run(_open_prompts(prompts, template, null=source.null), options, batch_size=limit)
@@ -90,11 +90,16 @@ def generate(
     return code
 
 
-def _warn_about_arguments(prompts: list[str], verbosity: int) -> None:
-    """Warn about words without quotes and names of files; say that a terminal is read."""
+def _warn_about_arguments(prompts: list[str], template: RequestTemplate, verbosity: int) -> None:
+    """Warn about words without quotes, names of files and sweeps that use a setting in part only.
+
+    Says that a terminal is read.
+    """
     from sdcli.terminal.console import Console
 
     console = Console(verbosity=verbosity)
+    for note in template.notes({"prompt": ("",)}):
+        console.warn(note)
     if prompts == [STDIN]:
         if sys.stdin.isatty():
             console.summary("reading prompts from the terminal, one per line; end with Ctrl-D")

@@ -140,8 +140,7 @@ def find_bad_character(text: str) -> int | None:
 def describe_bad_character(character: str) -> tuple[str, str]:
     """Return the message and the hint for a character that `find_bad_character` finds."""
     if character == NUL:
-        hint = f"{_SAVE_AS_UTF_8}; -0 reads prompts that are separated by NUL"
-        return "NUL character, which no text has", hint
+        return "NUL character, which no text has", _SAVE_AS_UTF_8
     if character == _IS_UTF_32:
         return "UTF-32 is not supported", _SAVE_AS_UTF_8
     if "\udc80" <= character <= "\udcff":

@@ -6,10 +6,11 @@ All text of a file is gathered first, whatever the container, and then each read
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from sdcli.interop import comfyui, dgenerate
+from sdcli.interop import comfyui, comfyui_workflow, dgenerate
 from sdcli.interop.a1111_record import has_settings, read_a1111
 from sdcli.interop.containers import by_keyword
 from sdcli.interop.foreign_record import ForeignRecord, json_object, shorten
@@ -26,6 +27,7 @@ _CHUNKS: Final = {
     "parameters": "A1111 or Fooocus",
 }
 """Keywords of PNG text chunks, and the programs that write them."""
+_WORKFLOW_ONLY: Final = "it holds ComfyUI's workflow without the graph that ran"
 _SHOWN_LENGTH: Final = 80
 
 
@@ -80,6 +82,9 @@ def _by_program(
     """Yield the readings of ComfyUI's graph, and of InvokeAI, NovelAI and Fooocus."""
     if record := comfyui.read_comfyui(texts.get("prompt", "")):
         yield record
+    # The graph says what ran, so it comes first.
+    elif record := comfyui.read_comfyui(comfyui_workflow.to_graph(texts.get("workflow", ""))):
+        yield replace(record, doubts=(*record.doubts, _WORKFLOW_ONLY))
     # Fooocus has its object in EXIF, too, for which sd-parsers knows no name.
     candidates = [texts.get("parameters", ""), *(texts[name] for name in objects)]
     for text in dict.fromkeys(candidates):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT, repeated_first_timestep
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import CorruptError, SdcliError, UsageError
@@ -132,6 +133,7 @@ def _find_faults(
     yield from image_faults(request, job, defaults)
     yield from _size_faults(job, defaults)
     yield from _step_faults(job, scheduler)
+    yield from _schedule_faults(job, scheduler)
     yield from _zero_snr_faults(job, scheduler)
     if job.eta and not (scheduler.sampler and scheduler.sampler.takes_eta):
         yield UsageError(
@@ -171,6 +173,19 @@ def _step_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]
             f"{option}: {job.scheduler_label} needs at least {sampler.min_steps} steps",
             code="usage.num_inference_steps",
             hint=f"--steps {sampler.min_steps}, or another --scheduler",
+        )
+
+
+def _schedule_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
+    # Diffusers' class finds it only when it runs.
+    class_name, steps = scheduler.class_name, job.num_inference_steps
+    repeated = repeated_first_timestep(class_name, scheduler.config, steps)
+    if repeated is not None:
+        yield UsageError(
+            f"{class_name} does not work with {steps} steps of this configuration: its first "
+            f"timestep, {repeated}, comes twice",
+            code="usage.scheduler",
+            hint=SCHEDULE_HINT,
         )
 
 

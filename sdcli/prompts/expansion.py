@@ -32,6 +32,7 @@ from sdcli.prompts.field_values import (
     written_name,
 )
 from sdcli.prompts.fields import SIZE
+from sdcli.prompts.guidance_sweep import guidance_notes, without_guidance
 from sdcli.prompts.placeholders import placeholder_errors
 from sdcli.prompts.sweep import PromptReplacement, SweepAxes
 from sdcli.prompts.wildcard_syntax import has_wildcards
@@ -80,7 +81,8 @@ class RequestTemplate:
         swept = {name: values for name, values in axes.items() if name != PROMPT}
         for prompt in self._replace(str(axes[PROMPT][0])):
             for values in sweep.combinations(swept):
-                yield from self._fill_wildcards(build_request({**values, PROMPT: prompt}, row))
+                used = {**values, **without_guidance(values, swept), PROMPT: prompt}
+                yield from self._fill_wildcards(build_request(used, row))
 
     def count_images(self, line: SweepAxes, defaults: SweepAxes | None = None) -> int | None:
         """Return the number of images of one prompt, or None if wildcards decide it."""
@@ -92,6 +94,10 @@ class RequestTemplate:
             return None
         count = int(str(axes.get("count", (1,))[0]))
         return len(self._replace(prompt)) * sweep.count_combinations(axes) * count
+
+    def notes(self, line: SweepAxes, defaults: SweepAxes | None = None) -> Sequence[str]:
+        """Return warnings about settings that only a part of a sweep uses."""
+        return guidance_notes(self._merge(line, defaults))
 
     def _merge(self, line: SweepAxes, defaults: SweepAxes | None) -> dict[str, Sequence[object]]:
         return _merge_levels(line, self.flags, defaults or {}, self.settings)
@@ -192,6 +198,12 @@ class EntryExpander:
         if template := self._template.name_template:
             for error in placeholder_errors(template, self._row_of(entry).extra):
                 yield relocated_error(entry.location, error)
+
+    def notes(self, entry: PromptEntry) -> Sequence[str]:
+        """Return warnings about a valid entry."""
+        line, _ = entry_values(entry)
+        own = self._template.notes(line, self._defaults) if _has_prompt(entry) else ()
+        return (*entry.notes, *own)
 
     def _request_errors(self, entry: PromptEntry, line: SweepAxes) -> Iterator[UsageError]:
         """Yield the errors of the requests of a line."""

@@ -152,10 +152,11 @@ def _validate_file(
 def _validate_entry(
     entry: PromptEntry, expander: EntryExpander, report: ValidationReport, unused: _UnusedOptions
 ) -> None:
-    report.warnings += entry.notes
     if errors := expander.validate(entry):
+        report.warnings += entry.notes
         report.add_errors(*errors)
     else:
+        report.warnings += [note for note in expander.notes(entry) if note not in report.warnings]
         report.add_valid(expander.count_images(entry))
         unused.remove_used(entry)
     expander.advance(entry)
@@ -170,9 +171,9 @@ def validated_requests(
 
     Raises UsageErrors.
     """
-    for note in entry.notes:
-        warn(note)
     errors = expander.validate(entry)
+    for note in entry.notes if errors else expander.notes(entry):
+        warn(note)
     expander.advance(entry)
     if errors:
         raise UsageErrors(

@@ -152,7 +152,10 @@ class Wildcards:
                 self._check(value.text, parents)
                 parse(protect_text(value.text))
         except UsageError as error:
-            if error.message.startswith(str(self.folder)):  # the place of a list further down
+            # With the separator: a folder named w is no start of "wildcards in".
+            if error.message.startswith(
+                f"{self.folder}{os.sep}"
+            ):  # the place of a list further down
                 raise
             message = f"{value.place}: {error.message}"
             raise UsageError(message, code=error.code, hint=error.hint) from error

@@ -93,6 +93,7 @@ class BatchGenerator:
             sinks=self.sinks,
             start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
             inputs=prepared.pixels if prepared else None,
+            warn=self.warn,
         )
         return [insert_result(prepared, result) for result in results] if prepared else results
 

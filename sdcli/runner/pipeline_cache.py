@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -139,6 +139,15 @@ class _EngineLock:
 # torch's functions for everybody, and a model that loads meanwhile is left without weights. Drawing
 # changes the pipeline's scheduler and the process's warning filters.
 _engine_lock: Final = _EngineLock()
+
+
+def engine_lock() -> AbstractContextManager[None]:
+    """Keep other threads from loading and generating, for work with the engine without a pipeline.
+
+    Raises RuntimeError, on entering, when this thread is already within. Do not yield within.
+    """
+    return _engine_lock.held()
+
 
 DEFAULT_CACHE: Final = PipelineCache()
 """The cache of `sdcli.generate` and of the command line: one pipeline at a time."""

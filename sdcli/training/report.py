@@ -39,7 +39,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON data."""
         return {
-            "judged": {k: {"right": self.right[k], "asked": self.total[k]} for k in self.total},
+            "judged": {k: {"right": self.right[k], "total": self.total[k]} for k in self.total},
             "figures": self.figures,
             "psnr_by_class": dict(sorted(self.psnr_by_class.items(), key=lambda item: item[1])),
             "misses": self.misses,

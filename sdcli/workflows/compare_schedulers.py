@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
+from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.errors import SdcliError, UsageError
 from sdcli.planning.resolve import random_seed, resolve_jobs
 from sdcli.prompts.sources import IterableSource
@@ -84,13 +85,19 @@ def compare_schedulers(
     from sdcli.runner.loop import iter_results
 
     seed = random_seed() if template.seed is None else template.seed
-    pairs = [(resolve_scheduler(name).label, n) for name in schedulers for n in steps]
-    _check_distinct(schedulers)
+    defaults = fetch_defaults(template.spec)
+    # Short names leave out what the model's own file implies.
+    chosen = [resolve_scheduler(name, defaults.scheduler_config) for name in schedulers]
+    _check_distinct(schedulers, [scheduler.label for scheduler in chosen])
+    pairs = [(scheduler, n) for scheduler in chosen for n in steps]
+    best = resolve_scheduler(REFERENCE_SCHEDULER, defaults.scheduler_config)
     requests = [
-        replace(template, scheduler=name, num_inference_steps=n, seed=seed)
-        for name, n in [(REFERENCE_SCHEDULER, reference_steps), *pairs]
+        replace(template, scheduler=scheduler.label, num_inference_steps=n, seed=seed)
+        for scheduler, n in [(best, reference_steps), *pairs]
     ]
-    _check_requests(requests)
+    # All are planned before any is drawn.
+    for request in requests:
+        list(resolve_jobs(request, defaults, 0))
     outcomes = iter_results(
         IterableSource(requests), save_latents="final", on_step=on_step, warn=warn
     )
@@ -101,16 +108,15 @@ def compare_schedulers(
         prompt=template.prompt,
         seed=seed,
         reference_steps=reference_steps,
-        reference=_to_run(REFERENCE_SCHEDULER, reference_steps, reference, reference),
+        reference=_to_run(best, reference_steps, reference, reference),
         runs=tuple(
-            _to_run(label, n, outcome, reference)
-            for (label, n), outcome in zip(pairs, outcomes, strict=True)
+            _to_run(scheduler, n, outcome, reference)
+            for (scheduler, n), outcome in zip(pairs, outcomes, strict=True)
         ),
     )
 
 
-def _check_distinct(schedulers: Sequence[str]) -> None:
-    labels = [resolve_scheduler(name).label for name in schedulers]
+def _check_distinct(schedulers: Sequence[str], labels: Sequence[str]) -> None:
     for i, label in enumerate(labels):
         if label in labels[:i]:
             raise UsageError(
@@ -121,21 +127,15 @@ def _check_distinct(schedulers: Sequence[str]) -> None:
             )
 
 
-def _check_requests(requests: Sequence[GenerationRequest]) -> None:
-    """Plan all runs, to find those that would be rejected."""
-    from sdcli.checkpoints.refiner import fetch_defaults
-
-    defaults = fetch_defaults(requests[0].spec)
-    for request in requests:
-        list(resolve_jobs(request, defaults, 0))
-
-
 def _to_run(
-    label: str, steps: int, outcome: GenerationResult | JobFailure, reference: GenerationResult
+    scheduler: ResolvedScheduler,
+    steps: int,
+    outcome: GenerationResult | JobFailure,
+    reference: GenerationResult,
 ) -> SchedulerRun:
     from sdcli.numerics.metrics import psnr, rmse
 
-    stochastic = resolve_scheduler(label).is_stochastic
+    label, stochastic = scheduler.label, scheduler.is_stochastic
     if isinstance(outcome, JobFailure):
         return SchedulerRun(
             scheduler=label, stochastic=stochastic, steps=steps, error=outcome.error

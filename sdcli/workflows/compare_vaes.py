@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
+from sdcli.runner.pipeline_cache import engine_lock
 from sdcli.workflows.decode_latents import spec_for_latents
 
 if TYPE_CHECKING:
@@ -95,8 +96,9 @@ class VaeComparison:
         from sdcli import engine
         from sdcli.engine.vae.roundtrip import round_trip
 
-        vae = engine.load_vae(spec)
-        result = round_trip(vae, pixels=self._input, latents=self._latents, tiling=self._tiling)
+        with engine_lock():
+            vae = engine.load_vae(spec)
+            result = round_trip(vae, pixels=self._input, latents=self._latents, tiling=self._tiling)
         reference = self._input if self._input is not None else next(iter(self.images), None)
         self.images.append(result.pixels)
         self.events += [f"{spec.vae}: {event}" for event in (*vae.notes, *result.events)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.runner.pipeline_cache import engine_lock
 
 if TYPE_CHECKING:
     from sdcli.engine.loading.vae import LoadedVae
@@ -66,7 +67,8 @@ class LatentsDecoder:
         if self._loaded is None or self._loaded.spec != spec:
             # Drop the old VAE before loading: two may not fit into memory.
             self._loaded = None
-            self._loaded = engine.load_vae(spec)
+            with engine_lock():
+                self._loaded = engine.load_vae(spec)
         return self._loaded
 
     def _decode_image(
@@ -79,7 +81,8 @@ class LatentsDecoder:
         from sdcli.versions import library_versions
 
         tiling = self._tiling or recorded_tiling(file)
-        result = decode_array(loaded, images[image], tiling=tiling)
+        with engine_lock():
+            result = decode_array(loaded, images[image], tiling=tiling)
         info = DecodeInfo(
             spec=loaded.spec,
             tiling=tiling,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.runner.pipeline_cache import engine_lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,8 @@ class ImageEncoder:
         self._force = force
         self._seed = seed
         self._tiling = tiling
-        self._vae = engine.load_vae(spec)
+        with engine_lock():
+            self._vae = engine.load_vae(spec)
 
     def encode(self, item: tuple[int, str]) -> Iterator[dict[str, Any]]:
         """Encode an image, given as its index and path, and write its latents.
@@ -67,7 +69,8 @@ class ImageEncoder:
 
         vae, spec = self._vae, self._vae.spec
         pixels, notes = read_pixels(path, grid=vae.facts.vae_scale_factor)
-        latents, events = encode_image(vae, pixels, seed=seed, tiling=self._tiling)
+        with engine_lock():
+            latents, events = encode_image(vae, pixels, seed=seed, tiling=self._tiling)
         facts = {
             "image": path.name,
             "pixels_sha256": pixels_sha256(pixels),

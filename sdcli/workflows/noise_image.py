@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.runner.pipeline_cache import engine_lock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,11 +69,12 @@ def noise_image(
     from sdcli.engine.vae.encode import encode_image
     from sdcli.storage.images.pixels import read_pixels
 
-    vae = engine.load_vae(spec)
-    pixels, notes = read_pixels(image, grid=vae.facts.vae_scale_factor)
-    latents, events = encode_image(vae, pixels, tiling=tiling)
-    for event in (*vae.notes, *notes, *events):
-        warn(event)
-    noised = add_noise(vae.spec, latents, list(timesteps), seed)
-    frames = list(map(loaded_vae_renderer(vae, warn, tiling), noised))
+    with engine_lock():
+        vae = engine.load_vae(spec)
+        pixels, notes = read_pixels(image, grid=vae.facts.vae_scale_factor)
+        latents, events = encode_image(vae, pixels, tiling=tiling)
+        for event in (*vae.notes, *notes, *events):
+            warn(event)
+        noised = add_noise(vae.spec, latents, list(timesteps), seed)
+        frames = list(map(loaded_vae_renderer(vae, warn, tiling), noised))
     return NoisedImage(timesteps=tuple(timesteps), frames=frames)

@@ -10,6 +10,7 @@ from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
 from sdcli.latents import NOISE, X0, XT
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.runner.pipeline_cache import engine_lock
 
 if TYPE_CHECKING:
     from sdcli.latents import LatentsRenderer
@@ -76,7 +77,14 @@ def vae_renderer(spec: PipelineSpec, tiling: str | None, warn: Warn) -> LatentsR
     """Load the VAE of a spec and return it as a renderer. `warn` gets its events."""
     from sdcli.engine import preview
 
-    return preview.vae_renderer(spec, warn, tiling or "auto")
+    with engine_lock():
+        decode = preview.vae_renderer(spec, warn, tiling or "auto")
+
+    def render(latents: Any) -> Any:
+        with engine_lock():
+            return decode(latents)
+
+    return render
 
 
 def choose_renderer(file: LatentsFile, options: RendererOptions, warn: Warn) -> LatentsRenderer:

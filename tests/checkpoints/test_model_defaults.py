@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.configuration_utils import FrozenDict
 
 from sdcli.catalog.known_vaes import UNKNOWN_FAMILY
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unknown_words
@@ -35,6 +37,36 @@ def test_stable_diffusion_2_with_v_prediction(tmp_path):
 def test_the_width_and_height_of_a_sample_can_differ(tmp_path):
     defaults = read_defaults(write_model(tmp_path, unet={"sample_size": [32, 64]}))
     assert (defaults.width, defaults.height) == (512, 256)
+
+
+@pytest.mark.parametrize("size", [32, 63, 64, 96, [32, 32]])
+@pytest.mark.parametrize("version", ["0.6.0", "0.8.1", "0.8.0+x", "0.9.0.dev0", "0.10.0", None])
+@pytest.mark.filterwarnings("ignore:The configuration file of the unet:FutureWarning")
+def test_the_size_of_old_files_is_corrected_as_diffusers_does(tmp_path, size, version):
+    unet = {"sample_size": size} | ({"_diffusers_version": version} if version else {})
+    defaults = read_defaults(write_model(tmp_path, unet=unet))
+    # The constructor of the pipeline needs no more than the configurations.
+    config = FrozenDict(unet)
+    pipeline = StableDiffusionPipeline.__new__(StableDiffusionPipeline)
+    parts = dict.fromkeys(("vae", "text_encoder", "tokenizer", "scheduler"))
+    model = UNet2DConditionModel(
+        block_out_channels=(4,), down_block_types=("DownBlock2D",), norm_num_groups=1,
+        up_block_types=("UpBlock2D",), cross_attention_dim=8, attention_head_dim=1,
+    )  # fmt: skip
+    model._internal_dict = FrozenDict({**model.config, **config})
+    pipeline.__init__(
+        **parts, unet=model, safety_checker=None, feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    expected = model.config.sample_size
+    assert defaults.width // 8 == (expected if isinstance(expected, int) else expected[1])
+
+
+@pytest.mark.parametrize("version", ["x", "", 8, None, ["0.6.0"]])
+def test_a_version_that_is_none_is_corrupt(tmp_path, version):
+    unet = {"sample_size": 32, "_diffusers_version": version}
+    with pytest.raises(CorruptError, match="_diffusers_version is"):
+        read_defaults(write_model(tmp_path, unet=unet))
 
 
 def test_the_models_own_defaults_win(tmp_path):

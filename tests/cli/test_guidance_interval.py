@@ -74,3 +74,40 @@ def test_what_would_do_nothing_is_refused(run_cli, argv, message):
     ran = run_cli("generate", "a cat", *QUICK, *argv)
     assert ran.code == 2
     assert message.replace("'1.5'", "1.5") in ran.stderr
+
+
+def test_a_sweep_past_one_leaves_out_what_needs_guidance_there(run_cli):
+    swept = run_cli("generate", "a cat", *QUICK, *INTERVAL, "-n", "a dog", "-g", "1,3", "-o", "x")
+    assert swept.code == 0
+    assert swept.stderr.count("no effect on the images of a guidance of 1 or less") == 1
+    assert "negative_prompt (--negative), guidance_from, guidance_to have" in swept.stderr
+    alone = run_cli("generate", "a cat", *QUICK, "-g", "1", "-o", "1.png")
+    guided = run_cli(
+        "generate", "a cat", *QUICK, *INTERVAL, "-n", "a dog", "-g", "3", "-o", "3.png"
+    )
+    assert [pixels(path) for path in swept.paths] == [
+        pixels(path) for path in (*alone.paths, *guided.paths)
+    ]
+    request = read_image_info(Path(swept.paths[0]))["record"]["request"]
+    assert request["guidance_from"] in (None, 0)
+
+
+@pytest.mark.parametrize("scales", ["1", "0,1", "0.5"])
+def test_guidance_that_no_image_has_is_an_error(run_cli, scales):
+    ran = run_cli("generate", "a cat", *QUICK, *INTERVAL, "-g", scales)
+    assert (ran.code, "has no effect at guidance" in ran.stderr) == (2, True)
+
+
+def test_a_resumed_run_can_change_it(run_cli):
+    save = ("--save-latents", "all", "-o", "whole.png")
+    assert run_cli("generate", "a cat", *QUICK, "-g", "3", *save).code == 0
+    resume = ("latents", "resume", "whole.png", "--from-step", "2")
+    changed = run_cli(*resume, "--guidance-from", "0.5", "--guidance-to", "0.75", "-o", "part.png")
+    assert changed.code == 0
+    assert pixels("part.png") != pixels("whole.png")
+    record = read_image_info(Path("part.png"))["record"]
+    assert record["request"]["guidance_to"] == 0.75
+    assert any("guidance_to" in event for event in record["events"])
+    # Of the last two steps, the first is guided, as in the whole run.
+    assert run_cli(*resume, "--guidance-from", "0.5", "-o", "same.png").code == 0
+    assert pixels("same.png") == pixels("whole.png")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 LONG = "x" * 300
 PATHS = ["~nouser/a", LONG, "/dev/null/x", "~nouser/" + LONG, "/proc/self/fd/99"]
 DIGITS = "9" * 5000
@@ -138,3 +142,45 @@ def test_no_home_folder_is_needed(tmp_path, home, command):
         check=False,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ONE_PATH)
+def test_a_disk_that_fails_to_find_a_file_is_an_error(run_cli, monkeypatch, command):
+    # No file system here fails so on purpose. All else, and all other paths, are the real ones.
+    # Names of prompts end in .txt, others are refused unseen.
+    suffix = ".txt" if "batch" in command else ".png"
+    stat, path, failed = os.stat, f"broken-disk/x{suffix}", []
+
+    def failing_stat(name, *arguments, **options):
+        if not isinstance(name, int) and "broken-disk" in os.fsdecode(name):
+            failed.append(name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return stat(name, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", failing_stat)
+    ran = run_cli(*(path if word == "@" else word for word in command.split()))
+    assert failed
+    assert ran.code in (2, 3, 5, 7)
+    assert "sdcli: error: " in ran.stderr
+
+
+@pytest.mark.parametrize("kind", ["a loop", "through a file", "a folder without permission"])
+@pytest.mark.parametrize("command", ONE_PATH[::6])
+def test_a_path_that_leads_nowhere_is_an_error_for_any_user(tmp_path, command, kind):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "closed").mkdir(mode=0)
+    paths = {"a loop": "loop/x.png", "through a file": "file/x.png"}
+    path = paths.get(kind, "closed/x.png")
+    # Root may search any folder.
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    user = user if os.geteuid() == 0 and shutil.which("setpriv") else []
+    argv = [path if word == "@" else word for word in command.split()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    ran = subprocess.run(
+        [*user, sys.executable, "-m", "sdcli", *argv], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in ran.stderr
+    assert ran.returncode in (2, 3, 5, 7)
+    assert "sdcli: error: " in ran.stderr

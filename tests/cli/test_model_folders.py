@@ -34,7 +34,7 @@ def test_a_hostile_folder_ends_in_one_line(case: Case) -> None:
     assert run(case) == []
 
 
-UNET, TEXT = "unet/config.json", "text_encoder/config.json"
+UNET, TEXT, VAE = "unet/config.json", "text_encoder/config.json", "vae/config.json"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,14 @@ UNET, TEXT = "unet/config.json", "text_encoder/config.json"
         (put(UNET, norm_eps="x"), 7, 'norm_eps is "x"'),
         (put(UNET, attention_head_dim=5), 7, "unet"),
         (put(TEXT, num_hidden_layers=4), 7, "does not fit the weights"),
+        (put(TEXT, hidden_act="nope"), 7, "it names 'nope', which the library does not have"),
+        (put(UNET, act_fn="nope"), 7, "nope not found"),
+        (put(UNET, _diffusers_version=8), 7, "_diffusers_version is 8"),
+        (put(VAE, act_fn="nope"), 7, "nope not found"),
+        (put(VAE, block_out_channels=[65536] * 4), 7, "block_out_channels is 65536, which does"),
+        (put(VAE, layers_per_block=200), 7, "layers_per_block is 200, which does not fit"),
+        (put(VAE, in_channels=7), 7, "in_channels is 7, which does not fit"),
+        (put(VAE, out_channels=900), 7, "out_channels is 900, which does not fit"),
         (put("tokenizer/tokenizer_config.json", model_max_length="x"), 7, "model_max_length"),
         (put("model_index.json", unet=["evil", "Evil"]), 3, "sdcli needs UNet2DConditionModel"),
         (put("model_index.json", text_encoder=[None, None]), 3, "sdcli needs CLIPTextModel"),
@@ -160,3 +168,40 @@ def test_infinity_is_read_where_diffusers_writes_it(model: Path) -> None:
     path = model / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "lambda_min_clipped": -np.inf}))
     assert read_defaults(model).scheduler_class == "DPMSolverMultistepScheduler"
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "is_named"),
+    [
+        ("unett", ["diffusers", "UNet2DConditionModel"], True),
+        ("controlnet", ["diffusers", "ControlNetModel"], True),
+        ("force_zeros", True, True),
+        ("prior", [None, None], False),
+        ("safety_checker", ["stable_diffusion", "StableDiffusionSafetyChecker"], False),
+        ("image_encoder", [None, None], False),
+        ("requires_safety_checker", True, False),
+        ("_name_or_path", "x", False),
+    ],
+)
+def test_an_entry_of_the_index_without_effect_is_named_once(
+    run_cli: Any, model: Path, name: str, entry: object, is_named: bool
+) -> None:
+    put("model_index.json", **{name: entry}).damage(model)
+    ran = run_cli("generate", "a cat", "a dog", "-m", str(model), *SETTINGS, "-o", "out")
+    assert (ran.code, ran.stderr.count(f'"{name}" is ignored')) == (0, int(is_named))
+
+
+def test_a_panic_of_a_library_in_rust_is_one_line(
+    run_cli: Any, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged files that make the tokenizer panic are found now and then, and get fixed."""
+    # The class is a BaseException, and only the library itself can raise it.
+    panic = type("PanicException", (BaseException,), {})
+
+    def fail(*_: object, **__: object) -> None:
+        raise panic("called `Option::unwrap()` on a `None` value")
+
+    monkeypatch.setattr("transformers.CLIPTokenizer.from_pretrained", fail)
+    ran = run_cli("generate", "a cat", "-m", str(model), *SETTINGS)
+    assert (ran.code, ran.stderr.count("sdcli: error: ")) == (7, 1)
+    assert f"tokenizer: {model}/tokenizer: the library cannot read it: called" in ran.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +119,57 @@ def test_no_sentence_of_a_parser_reaches_the_user(run_cli, tmp_path, name, text)
     assert message.startswith(f"f.{name}:")
     words = ("Expecting", "Invalid ", "newline", "token", "namespace", "context", "did not find")
     assert not [word for word in words if word in message], message
+
+
+NUMBERS = ("1e400", "-1e400", "inf", "-inf", "nan")
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.csv", "prompt,guidance\na cat,{}\n"),
+        ("a.yaml", "- prompt: a cat\n  guidance: {}\n"),
+        ("b.yaml", "- prompt: a cat\n  guidance: .{}\n"),
+        ("a.json", '[{{"prompt": "a cat", "guidance": {}}}]'),
+        ("a.jsonl", '{{"prompt": "a cat", "guidance": {}}}\n'),
+        ("a.toml", "[[requests]]\nprompt = 'a cat'\nguidance = {}\n"),
+        ("a.txt", "a cat --guidance {}\n"),
+        ("sdcli.toml", "guidance = {}\n"),
+        ("SDCLI_GUIDANCE", "{}"),
+        ("--guidance", "{}"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_at_every_door(
+    run_cli, monkeypatch, file, text, number
+):
+    Path("plain.txt").write_text("a cat\n")
+    argv = ["plain.txt"]
+    if file.startswith("SDCLI"):
+        monkeypatch.setenv(file, number)
+    elif file.startswith("--"):
+        argv.append(f"{file}={number}")
+    else:
+        Path(file).write_text(text.format(number))
+        argv = argv if file == "sdcli.toml" else [file]
+    ran = run_cli("batch", *argv, "--dry-run")
+    assert (ran.code, ran.stderr.count("sdcli: error: ")) == (2, 1)
+    # JSON has no words for these numbers, and YAML takes them for text without its dot.
+    reason = "too large|not a number|not a finite number|infinite|invalid (JSON|TOML)"
+    assert re.search(reason, ran.stderr), ran.stderr
+
+
+@pytest.mark.parametrize("folder", ["w", "lists", "wildcards in"])
+@pytest.mark.parametrize("mode", ["random", "all"])
+@pytest.mark.parametrize(
+    "line", ["{red|", "{red", "x {red|", "{a|{b}", "{2$$a|b", "{0.5::a|b", "__none__"]
+)
+def test_a_bad_line_of_a_wildcard_list_is_named_by_file_and_line(run_cli, folder, mode, line):
+    Path(folder).mkdir()
+    Path(folder, "color.txt").write_text(f"blue\n{line}\n")
+    Path(folder, "outer.txt").write_text("a __color__ x\n")
+    Path("a.txt").write_text("a __outer__ thing\n")
+    options = ("--wildcards", folder, "--wildcard-mode", mode)
+    ran = run_cli("batch", "a.txt", *options, "--dry-run")
+    assert ran.code == 2
+    assert f"{folder}/color.txt:2: " in ran.stderr

@@ -19,7 +19,7 @@ from sdcli.errors import ExitCode
 Case = Callable[[], object] | bytes
 """A function that raises when it fails, or the bytes of a file for `sdcli inspect`."""
 
-_CASES_AS_LONG: Final = {"kills": 50}
+_CASES_AS_LONG: Final = {"kills": 50, "forked_kills": 10}
 """Modules whose cases take as long as so many of the others: seconds each."""
 
 INPUT_CODES = (ExitCode.OK, ExitCode.USAGE, ExitCode.MODEL, ExitCode.CORRUPT, ExitCode.PARTIAL)

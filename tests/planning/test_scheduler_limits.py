@@ -14,10 +14,12 @@ from sdcli.planning.resolve import resolve_jobs
 from sdcli.request import GenerationRequest
 
 
-def planned(scheduler, prediction_type="epsilon", **changes):
-    defaults = read_defaults(EMBEDDED_FOLDER)
-    config = {**defaults.scheduler_config, "prediction_type": prediction_type}
-    defaults = replace(defaults, prediction_type=prediction_type, scheduler_config=config)
+def planned(scheduler, prediction_type="epsilon", file=(), defaults=(), **changes):
+    model = read_defaults(EMBEDDED_FOLDER)
+    config = {**model.scheduler_config, "prediction_type": prediction_type, **dict(file)}
+    defaults = replace(
+        model, prediction_type=prediction_type, scheduler_config=config, **dict(defaults)
+    )
     return list(
         resolve_jobs(GenerationRequest(prompt="x", scheduler=scheduler, **changes), defaults, 0)
     )
@@ -44,3 +46,23 @@ def test_too_few_steps_are_refused_before_the_run(monkeypatch):
     with pytest.raises(UsageError, match="needs at least 3 steps"):
         planned("DPM++ 2M", num_inference_steps=2)
     assert planned("DPM++ 2M", num_inference_steps=3)
+
+
+@pytest.mark.parametrize(
+    "name", ["DPM++ 2M Karras", "UniPC Exponential", "DEIS Beta", "DPM2 Karras"]
+)
+def test_a_schedule_that_repeats_its_first_timestep_is_refused_before_loading(name):
+    file = {"beta_schedule": "squaredcos_cap_v2"}
+    with pytest.raises(UsageError, match="its first timestep, 99") as caught:
+        planned(name, file=file, num_inference_steps=20)
+    assert caught.value.hint
+    assert planned(name, file=file, num_inference_steps=2)
+    assert planned(name, num_inference_steps=20)
+
+
+def test_a_model_s_own_scheduler_is_judged_as_well():
+    file = {"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": True}
+    own = {"scheduler": None, "scheduler_class": "DPMSolverMultistepScheduler"}
+    with pytest.raises(UsageError, match="comes twice"):
+        planned(None, file=file, defaults=own, num_inference_steps=20)
+    assert planned(None, file=file, defaults=own, num_inference_steps=3)

@@ -19,7 +19,7 @@ from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
 from sdcli.result import GenerationResult
 from sdcli.runner.loop import generate, iter_results
-from sdcli.runner.pipeline_cache import PipelineCache
+from sdcli.runner.pipeline_cache import PipelineCache, engine_lock
 from tests.runner.conftest import CPU, make_request
 from tests.runner.threads import hash_in_asyncio, hash_in_sequence, hash_in_threads
 
@@ -188,3 +188,8 @@ def test_a_callback_cannot_generate() -> None:
     with pytest.raises(RuntimeError, match="callback"):
         generate(make_request("a cat"), on_step=lambda event: generate(make_request("a dog")))
     assert len(generate(make_request("a cat"))) == 1
+
+
+def test_the_engine_lock_is_that_of_the_pipelines() -> None:
+    with engine_lock(), pytest.raises(RuntimeError, match="cannot generate"):
+        PipelineCache().clear()

@@ -35,7 +35,7 @@ def test_classes_are_sorted_worst_first() -> None:
 
 def test_the_document_is_json() -> None:
     document = json.loads(json.dumps(make_report().to_dict()))
-    assert document["judged"] == {"and": {"right": 2, "asked": 3}}
+    assert document["judged"] == {"and": {"right": 2, "total": 3}}
     assert list(document["psnr_by_class"]) == ["robot", "cat"]
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import UsageError
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest
@@ -59,3 +66,17 @@ def test_two_names_of_one_scheduler_are_refused() -> None:
     with pytest.raises(UsageError, match="are both") as caught:
         compare_schedulers(TEMPLATE, ["DDIM", "ddim"], [2], reference_steps=4)
     assert caught.value.code == "usage.schedulers"
+
+
+def test_short_names_are_those_of_the_model(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "timestep_spacing": "trailing"}))
+    spec = PipelineSpec(model=str(folder), device="cpu")
+    template = replace(TEMPLATE, spec=spec)
+    names = ["Euler", "Euler Normal", "DPM++ 2M Normal"]
+    comparison = compare_schedulers(template, names, [2], reference_steps=2)
+    # On this model, a bare name keeps the trailing timesteps of the model's own file.
+    assert [run.scheduler for run in comparison.runs] == names
+    bare, normal, _ = comparison.runs
+    assert not np.array_equal(bare.pixels, normal.pixels)

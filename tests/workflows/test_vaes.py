@@ -8,10 +8,15 @@ from PIL import Image
 
 from sdcli.errors import UsageError
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
+from sdcli.runner.pipeline_cache import engine_lock
+from sdcli.storage.images.destination import parse_destination
 from sdcli.storage.latents.reader import read_any_latents_file
 from sdcli.workflows.compare_vaes import VaeComparison, similarity, summary_row
+from sdcli.workflows.decode_latents import LatentsDecoder
 from sdcli.workflows.encode_images import ImageEncoder
 from sdcli.workflows.list_vaes import list_vaes
+from sdcli.workflows.noise_image import noise_image
+from sdcli.workflows.render_latents import vae_renderer
 
 
 def test_identical_images_have_no_finite_psnr():
@@ -79,3 +84,29 @@ def test_a_comparison_of_an_image_uses_the_input_as_reference(tmp_path):
     assert "cut from 20x20" in comparison.events[0]
     with pytest.raises(UsageError, match="no file"):
         VaeComparison(tmp_path / "none.png", ["own"], {"device": "cpu"}, "auto", None)
+
+
+def test_everything_that_uses_a_vae_takes_the_lock_of_the_engine(tmp_path):
+    image, spec = tmp_path / "0001-a.png", PipelineSpec(device="cpu")
+    Image.new("RGB", (16, 16), "orange").save(image)
+    options = {"out": str(tmp_path / "out"), "several": False, "force": False, "tiling": "auto"}
+    encoder = ImageEncoder(spec, seed=None, **options)
+    [written] = encoder.encode((0, str(image)))
+    render = vae_renderer(spec, None, str)
+    latents = np.zeros((4, 2, 2), np.float32)
+    destination = parse_destination(str(tmp_path / "b.png"), several=False, force=False)
+    decoder = LatentsDecoder({}, None, None, destination, metadata=False)
+    uses = [
+        lambda: ImageEncoder(spec, seed=None, **options),
+        lambda: list(encoder.encode((0, str(image)))),
+        lambda: list(decoder.decode(written["path"])),
+        lambda: vae_renderer(spec, None, str),
+        lambda: render(latents),
+        lambda: noise_image(image, [1], spec, seed=0, tiling="auto", warn=str),
+        lambda: VaeComparison(image, ["own"], {"device": "cpu"}, "auto", None),
+    ]
+    for use in uses:
+        # The lock refuses its own thread, and makes others wait.
+        with engine_lock(), pytest.raises(RuntimeError, match="cannot generate"):
+            use()
+        use()

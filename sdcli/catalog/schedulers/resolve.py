@@ -55,6 +55,12 @@ class ResolvedScheduler:
     model: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     @property
+    def class_name(self) -> str:
+        """The Diffusers class."""
+        # The label of a model's own scheduler is its class.
+        return self.choice.class_name or self.label
+
+    @property
     def is_stochastic(self) -> bool:
         """Whether the scheduler adds noise at its steps, apart from `eta`."""
         # A class that solves both ODEs and SDEs: the algorithm decides, not the row.
@@ -93,10 +99,8 @@ class ResolvedScheduler:
     @property
     def config(self) -> dict[str, object]:
         """All options of the scheduler: the class's, the model's over them, then the name's."""
-        # The label of a model's own scheduler is its class.
         is_models_own = self.choice.class_name is None
-        class_name = self.choice.class_name or self.label
-        merged = merge_config(class_name, self.model, is_models_own=is_models_own)
+        merged = merge_config(self.class_name, self.model, is_models_own=is_models_own)
         return merged | dict(self.choice.config)
 
     def _option(self, name: str) -> object:

@@ -37,6 +37,8 @@ class Changes:
     scheduler: flags.Scheduler = None
     steps: flags.Steps = None
     guidance: flags.Guidance = None
+    guidance_from: flags.GuidanceFrom = None
+    guidance_to: flags.GuidanceTo = None
     vae: flags.Vae = None
     force_vae: flags.ForceVae = False
     vae_tiling: flags.VaeTiling = None
@@ -51,6 +53,8 @@ class Changes:
             "scheduler": self.scheduler,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
+            "guidance_from": self.guidance_from,
+            "guidance_to": self.guidance_to,
             "vae_tiling": self.vae_tiling,
         }
 

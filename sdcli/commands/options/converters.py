@@ -16,8 +16,19 @@ _DASHES = frozenset("-–—−")
 _TYPE_NAMES = {int: "a whole number", float: "a number"}
 
 
+def _print_help(ctx: Any, param: Any, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from sdcli.terminal.output import print_text
+
+        print_text(ctx.get_help())
+        ctx.exit()
+
+
 class PlainCommand(TyperCommand):
-    """A command that converts its own values."""
+    """A command that converts its own values, and prints its help as everything else is printed."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _use_own_help(super().get_help_option(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # Cheap, so that the module of the hints is imported for a suspicious word only.
@@ -34,6 +45,9 @@ class PlainCommand(TyperCommand):
 class PlainGroup(TyperGroup):
     """A group of such commands."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        return _use_own_help(super().get_help_option(ctx))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         word = args[0]
         if word[:1] != "-" and self.get_command(ctx, word) is None and not ctx.resilient_parsing:
@@ -44,6 +58,12 @@ class PlainGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         return _use_plain_converters(super().get_params(ctx))
+
+
+def _use_own_help(option: Any) -> Any:
+    if option is not None:
+        option.callback = _print_help
+    return option
 
 
 class _PlainConverter:

@@ -13,6 +13,7 @@ from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.planning.resolve import random_seed
+from sdcli.request import MAX_SEED
 from sdcli.run_flags import MessageFlags
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
@@ -26,6 +27,16 @@ Sample = Annotated[
     bool, typer.Option("--sample", help="Sample from the VAE's distribution. Default: its mean.")
 ]
 
+SampleSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Image i is sampled with SEED + i. Default: random.",
+        min=0,
+        max=MAX_SEED,
+    ),
+]
+
 
 @expand_groups
 def encode(
@@ -34,7 +45,7 @@ def encode(
     loading: SpecFlags,
     vae_tiling: flags.VaeTiling = None,
     sample: Sample = False,
-    seed: flags.Seed = None,
+    seed: SampleSeed = None,
     out: Out = "outputs",
     force: flags.Force = False,
     json: flags.Json = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -39,13 +39,15 @@ def generate_batch(
     sinks: Sequence[LatentsSink] = (),
     start: ResumePoint | None = None,
     inputs: InputPixels | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
     The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
     they are computed, and with `save_latents` also returned in the results. With `start`, the only
     job of the batch resumes there. `inputs` are the image and mask of jobs that have them; the
-    results are what the pipeline draws, before it is put back into the image.
+    results are what the pipeline draws, before it is put back into the image. `warn` gets reasons
+    to expect a poor image, before the first step; they are among the results' events, too.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -66,7 +68,7 @@ def generate_batch(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return _generate(loaded, jobs, on_step, batch_sinks, start, inputs)
+            return _generate(loaded, jobs, on_step, batch_sinks, start, inputs, warn)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -75,26 +77,16 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    return _generate_halves(loaded, jobs, on_step, selection, sinks, inputs)
-
-
-def _generate_halves(
-    loaded: LoadedPipeline,
-    jobs: Sequence[Job],
-    on_step: OnStep | None,
-    selection: LatentsSelection | None,
-    sinks: Sequence[LatentsSink],
-    inputs: InputPixels | None,
-) -> list[GenerationResult]:
-    half = len(jobs) // 2
+    halves = jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]
+    options: dict[str, Any] = {
+        "on_step": on_step,
+        "save_latents": selection,
+        "sinks": sinks,
+        "inputs": inputs,
+    }
+    results = [r for half in halves for r in generate_batch(loaded, half, warn=warn, **options)]
     event = f"out of memory with a batch of {len(jobs)}, halved"
-    return [
-        replace(result, events=(event, *result.events))
-        for part in (jobs[:half], jobs[half:])
-        for result in generate_batch(
-            loaded, part, on_step=on_step, save_latents=selection, sinks=sinks, inputs=inputs
-        )
-    ]
+    return [replace(result, events=(event, *result.events)) for result in results]
 
 
 def _generate(
@@ -104,9 +96,14 @@ def _generate(
     sinks: Sequence[LatentsSink],
     start: ResumePoint | None,
     inputs: InputPixels | None,
+    warn: Callable[[str], None] | None,
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
+    notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
+    if warn:
+        for note in notes:
+            warn(note)
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
@@ -130,7 +127,6 @@ def _generate(
         loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
     )
     timer.finish("decode")
-    notes = (*loaded.notes, *(start.notes if start else _start_warnings(loaded, jobs, scheduler)))
     return [
         GenerationResult(
             run=run,
@@ -138,7 +134,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*notes, *parts[0].conditioning.events[image], *fallbacks),
+            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *fallbacks),
         )
         for image, run in enumerate(runs)
     ]

@@ -14,6 +14,7 @@ from sdcli.engine.loading.class_configs import reduce_config
 from sdcli.engine.loading.mapped_tensors import build_empty, read_tensors
 from sdcli.engine.loading.staging import staged
 from sdcli.engine.runtime import memory
+from sdcli.engine.runtime.model_errors import first_line, is_panic
 from sdcli.errors import CorruptError, SdcliError
 
 
@@ -87,7 +88,12 @@ def loading_errors_as_corrupt_errors(
     except Exception as error:
         if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
-        problem = _first_line(error).replace(str(loaded_from), str(path))
+        problem = first_line(error).replace(str(loaded_from), str(path))
+        raise corrupt_component_error(name, path, problem) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        problem = f"the library cannot read it: {first_line(error)}"
         raise corrupt_component_error(name, path, problem) from error
 
 
@@ -105,11 +111,6 @@ def corrupt_component_error(name: str, path: Path, problem: str) -> CorruptError
     return CorruptError(
         f"{name}: {path}: {problem}", code="model.corrupt", hint="download the file again"
     )
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of the message, or the error's class if it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _and_others(names: list[str]) -> str:

@@ -18,7 +18,7 @@ from sdcli.checkpoints import weights
 from sdcli.checkpoints.config_sizes import check_text_width
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import read_defaults
-from sdcli.checkpoints.model_index import PIPELINE, check_pipeline, find_notes
+from sdcli.checkpoints.model_index import find_notes, is_xl
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.checkpoints.single_file.model import open_single_file
 from sdcli.checkpoints.vae_info import VaeInfo
@@ -185,7 +185,7 @@ def _build_pipeline(
     scheduler = like.base_scheduler if like else load_scheduler(folder)
     own_vae = build_vae(vae, folder, dtype).to(device)
     with loading_errors_as_corrupt_errors("model", folder):
-        build = _build_sd_pipeline if check_pipeline(folder) == PIPELINE else build_xl_pipeline
+        build = build_xl_pipeline if is_xl(folder) else _build_sd_pipeline
         pipeline = build(folder, parts, own_vae, scheduler)
     return pipeline, (*find_notes(folder), *notes)
 
@@ -207,6 +207,6 @@ def _build_sd_pipeline(folder: Path, parts: Mapping[str, Any], vae: Any, schedul
 
 
 def _prompt_encoder(folder: Path, pipeline: Any, device: torch.device) -> JobEncoder:
-    if check_pipeline(folder) == PIPELINE:
-        return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder, device)
-    return xl_prompt_encoder(folder, pipeline, device)
+    if is_xl(folder):
+        return xl_prompt_encoder(folder, pipeline, device)
+    return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder, device)

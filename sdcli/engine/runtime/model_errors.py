@@ -30,17 +30,32 @@ def model_errors_as_corrupt_errors(folder: object) -> Iterator[None]:
         yield
     except SdcliError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         component = _component_of(error.__traceback__)
         is_memory = isinstance(error, RuntimeError) and memory.is_out_of_memory(error)
         if component is None or is_memory:
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CorruptError(
-            f"{component}: {folder}: cannot run with its configuration: {reason}",
+            f"{component}: {folder}: cannot run with its configuration: {first_line(error)}",
             code="model.corrupt",
             hint="download the model again",
         ) from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library in Rust ended in a panic, which is no Exception in Python."""
+    # Each of these libraries has a class of its own, of one name, in a module that has no file.
+    return type(error).__name__ == "PanicException"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message, with the key of a KeyError, or the error's class."""
+    line = (str(error).splitlines() or [""])[0]
+    if isinstance(error, KeyError):
+        return f"it names {line}, which the library does not have"
+    return line or type(error).__name__
 
 
 def _component_of(traceback: TracebackType | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 
+from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT
 from sdcli.engine.runtime.diffusers_internals import (
     constructor_parameters,
     scheduler_sigmas,
@@ -30,8 +31,6 @@ ERRORS_OF_CLASSES: Final = (
 )
 """Exceptions by which the scheduler classes reject, or fail on, a configuration."""
 
-_HINT: Final = "use another schedule, other --steps, or the model's own scheduler (omit -s)"
-
 
 def check_schedule(scheduler: Any, steps: int, *, try_run: bool = True) -> None:
     """Raise UsageError if a run of `steps` steps would fail or end in NaN.
@@ -47,7 +46,7 @@ def check_schedule(scheduler: Any, steps: int, *, try_run: bool = True) -> None:
             f"{type(scheduler).__name__} does not work with {steps} steps of this configuration: "
             f"{fault}",
             code="usage.scheduler",
-            hint=_HINT,
+            hint=SCHEDULE_HINT,
         )
 
 

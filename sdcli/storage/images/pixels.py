@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import UsageError
 from sdcli.storage.images.color_modes import PixelSource, to_rgb
+from sdcli.storage.images.color_profiles import from_profile
 from sdcli.storage.images.opening import open_header
 from sdcli.storage.images.pixel_limit import check_pixel_count
 
@@ -29,10 +31,10 @@ def to_image(pixels: NDArray[np.uint8]) -> Image:
 def read_pixels(path: Path, *, grid: int = 1) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Read an image as pixels (height, width, 3), and return them with notes on what changed.
 
-    The image is rotated as EXIF says, every mode becomes RGB, transparency becomes white, and the
-    right and bottom edges are cut to multiples of `grid`. Raises UsageError when there is no file,
-    when the image is smaller than the grid, larger than the limit, or of a mode without a known
-    range of values; CorruptError when it is not a readable image.
+    The image is rotated as EXIF says, every mode and color profile becomes sRGB, transparency
+    becomes white, and the right and bottom edges are cut to multiples of `grid`. Raises UsageError
+    when there is no file, when the image is smaller than the grid, larger than the limit, or of a
+    mode without a known range of values; CorruptError when it is not a readable image.
     """
     import numpy as np
 
@@ -58,12 +60,26 @@ def _read_rgb(path: Path) -> tuple[Image, list[str]]:
         source = PixelSource.of(file)
         file.load()
         try:
-            image, notes = to_rgb(ImageOps.exif_transpose(file), source)
+            image, notes = _to_srgb(ImageOps.exif_transpose(file), source, file.info)
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", code=error.code, hint=error.hint) from None
         if source.format in _PAGES and getattr(file, "is_animated", False):
             notes.append("only the first of its images is used")
     return image, notes
+
+
+def _to_srgb(image: Image, source: PixelSource, info: Mapping[Any, Any]) -> tuple[Image, list[str]]:
+    """Convert an image of any mode, by the color profile of its file if it has one."""
+    profile, mode = info.get("icc_profile"), image.mode
+    if not isinstance(profile, bytes) or not profile:
+        return to_rgb(image, source)
+    if mode == "CMYK":
+        # Pillow's own conversion knows no profile, and would lose the colors.
+        converted, notes = from_profile(image, profile, mode)
+        return (converted, notes) if converted.mode == "RGB" else to_rgb(image, source)
+    rgb, notes = to_rgb(image, source)
+    converted, more = from_profile(rgb, profile, mode)
+    return converted, [*notes, *more]
 
 
 def resize_pixels(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

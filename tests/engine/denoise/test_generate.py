@@ -224,3 +224,22 @@ def test_an_image_that_does_not_fit_alone_is_a_device_error(loaded: Any) -> None
 def test_larger_images_get_smaller_batches(loaded: Any) -> None:
     sizes = [engine.auto_batch_size(loaded, make_job(width=s, height=s)) for s in (64, 128, 1024)]
     assert sizes == [32, 8, 1]
+
+
+def test_a_late_start_is_told_before_the_first_step(loaded: Any) -> None:
+    told: list[str] = []
+    choice = resolve_scheduler("DDIM;timestep_spacing=leading").choice
+    job = make_job(scheduler=choice, num_inference_steps=1)
+    [result] = engine.generate_batch(
+        loaded, [job], warn=told.append, on_step=lambda event: told.append("step")
+    )
+    assert [text for text in told if "pure noise" in text] == told[:1]
+    assert told[1:] == ["step"]
+    assert told[0] in result.events
+
+
+def test_a_late_start_is_told_once_on_the_command_line(run_cli: Any) -> None:
+    name = "DDIM;timestep_spacing=leading"
+    arguments = ("--steps", "1", "--size", "64x64", "--seed", "1", "--count", "2")
+    ran = run_cli("generate", "a cat", "-s", name, *arguments)
+    assert (ran.code, ran.stderr.count("pure noise")) == (0, 1)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.first_step import repeated_first_timestep
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime.diffusers_internals import scheduler_sigmas
@@ -42,8 +43,12 @@ FILES: dict[str, dict[str, Any]] = {
     "trained betas": {**SD, "trained_betas": torch.linspace(1e-4, 0.02, 1000).tolist()},
     "short": {**SD, "num_train_timesteps": 100, "timestep_spacing": "linspace"},
 }
-# The noise of this one takes longer to draw than all the others.
-ROWS = [row for row in SAMPLERS if row.package != "torchsde"]
+
+
+def step_counts(row: Any) -> tuple[int, ...]:
+    """Numbers of steps to try."""
+    # The noise of DPM++ SDE takes longer to draw than that of all the others.
+    return (1, 3) if row.package == "torchsde" else (1, 3, 20)
 
 
 def refused(file: dict[str, Any], name: str, steps: int) -> bool:
@@ -61,10 +66,10 @@ def build(file: dict[str, Any], name: str, steps: int) -> Any:
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:
     for schedule in row.schedules:
-        for steps in (1, 3, 20):
+        for steps in step_counts(row):
             name = f"{row.name} {schedule}"
             if refused(FILES[file], name, steps):
                 continue
@@ -78,10 +83,35 @@ def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [999, 1000])
-@pytest.mark.parametrize("name", ["DDIM", "Euler", "Heun", "DPM++ 2M", "UniPC", "PLMS"])
-def test_as_many_steps_as_timesteps_work_or_are_refused(name: str, steps: int) -> None:
-    for file in (SD, FILES["zero SNR"]):
-        assert refused(file, name, steps) or build(file, name, steps).timesteps[0] >= 998
+@pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
+def test_as_many_steps_as_timesteps_work_or_are_refused(row: Any, steps: int) -> None:
+    choice = resolve_scheduler(row.name, SD).choice
+    base = SimpleNamespace(config=SD)
+    with contextlib.suppress(UsageError):
+        # DPM++ SDE would need minutes to draw the noise of a trial.
+        scheduler = build_scheduler(
+            base, choice, steps=steps, seeds=[0], try_run=row.package != "torchsde"
+        )
+        assert float(scheduler.timesteps[0]) >= 998
+
+
+FIRST_STEPS = ("DPM++ 2M", "DPM++ 2S", "UniPC", "DEIS", "DPM2", "DPM2 a", "Euler")
+
+
+@pytest.mark.parametrize("file", ["cosine", "trained betas"])
+@pytest.mark.parametrize("name", FIRST_STEPS)
+def test_planning_knows_which_schedules_repeat_their_first_timestep(name: str, file: str) -> None:
+    [row] = [row for row in SAMPLERS if row.name == name]
+    for schedule in row.schedules:
+        for steps in (1, 2, 3, 4, 5, 6, 10, 50):
+            chosen = resolve_scheduler(f"{name} {schedule}", FILES[file])
+            try:
+                build(FILES[file], f"{name} {schedule}", steps)
+                twice = False
+            except UsageError as error:
+                twice = "comes twice" in error.message
+            found = repeated_first_timestep(chosen.class_name, chosen.config, steps)
+            assert (found is not None) is twice, (schedule, steps)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.prompts.files import is_stream
-from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags
+from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags, SheetFlags
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
@@ -63,7 +63,7 @@ def batch(
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    template = request.template(context, expansion)
+    template, sheet = request.template(context, expansion), expansion.sheet()
     limit = parse_batch_size(batch_size)
     options = run_flags.options(
         expected_images=None,
@@ -82,11 +82,15 @@ def batch(
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
-    return _run(prompts, options, limit, axes)
+    return _run(prompts, options, limit, axes, sheet)
 
 
 def _run(
-    prompts: PromptSource, options: RunOptions, batch_size: int | None, axes: tuple[str, ...]
+    prompts: PromptSource,
+    options: RunOptions,
+    batch_size: int | None,
+    axes: tuple[str, ...],
+    sheet: SheetFlags,
 ) -> ExitCode:
     """Draw the images, and then the grids of what is done, in this start or before."""
     from sdcli.runner.deliver import run
@@ -95,7 +99,7 @@ def _run(
     options = replace(options, expected_images=prompts.images)
     code = prompts.worst(run(prompts.source, options, batch_size=batch_size))
     if axes and code in (ExitCode.OK, ExitCode.PARTIAL):
-        for path in write_batch_grids(prompts.reopen(), options, axes):
+        for path in write_batch_grids(prompts.reopen(), options, axes, sheet):
             print_path(path, options.report == "jsonl", schema="sdcli/grid/1")
     return code
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sdcli.terminal.json_output import print_json_line
 from sdcli.terminal.output import print_lines
-from sdcli.terminal.tables import print_facts
+from sdcli.terminal.tables import fit_line, print_facts
 
 JOB_SCHEMA = "sdcli/job/1"
 PLAN_SCHEMA = "sdcli/plan/1"
@@ -32,7 +32,7 @@ def print_dry_run(
         print_json_line({"schema": PLAN_SCHEMA, **totals()})
     else:
         for job in jobs:
-            print_lines([_format_job(job)])
+            print_lines(fit_line(_format_job(job), hanging=6))
         _print_totals(totals())
 
 

@@ -33,7 +33,7 @@ def print_columns(
 
     Columns of numbers are aligned to the right; None is printed as "-". `bars` has a value for
     each row, to be drawn behind it. In a terminal that is too narrow, bars are shortened or left
-    out, then titles are wrapped, then the rows are stacked: a line for each cell. No cell is cut.
+    out, then titles are wrapped, then the cells of a row are stacked. No cell is cut.
     """
     stream = stream or sys.stdout
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
@@ -77,20 +77,26 @@ def _add_bars(lines: Sequence[str], start: int, bars: Sequence[float], space: in
 
 
 def _stack_rows(titles: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The first cell of each row, and below it a line for each of the others with its title."""
+    """The first cell of each row, and below it the others with their titles, as many as fit."""
     lines = []
     for first, *others in cells:
         lines.append(first)
+        below: list[str] = []
         for title, cell in zip(titles[1:], others, strict=True):
-            lines += _wrap_fact(f"  {title}: " if title else "  ", cell, width)
+            fact = f"{title}: {cell}"
+            if below and len(below[-1]) + len(fact) + 2 <= width:
+                below[-1] += f"  {fact}"
+            else:
+                below += _wrap_fact(title, cell, width)
+        lines += below
     return lines
 
 
 def _wrap_fact(name: str, value: str, width: int) -> list[str]:
     """A name and its value in lines of that width, a value that needs several below the name."""
-    if len(name) + len(value) <= width:
-        return [f"{name}{value}".rstrip()]
-    return [name.rstrip(), *(f"    {line}" for line in _wrap_words(value, width - 4))]
+    if len(name) + len(value) + 4 <= width:
+        return [f"  {name}: {value}"]
+    return [f"  {name}:", *(f"    {line}" for line in _wrap_words(value, width - 4))]
 
 
 def terminal_width() -> int:
@@ -108,6 +114,11 @@ def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
         subsequent_indent=" " * (indent + hanging),
         break_on_hyphens=False,
     )
+
+
+def fit_line(line: str, *, hanging: int) -> list[str]:
+    """A line wrapped to the terminal that stdout is, with the rest indented, else unchanged."""
+    return wrap_text(line, hanging=hanging) if sys.stdout.isatty() else [line]
 
 
 def text_bar(value: float, largest: float, width: int = 32) -> str:

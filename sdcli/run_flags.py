@@ -54,8 +54,7 @@ class SheetFlags:
         None,
         "--columns",
         metavar="N",
-        help="Images side by side; the others continue below. Default: as the sheet is largest "
-        "on a screen.",
+        help="Images side by side; the others continue below. Default: as many as fill a screen.",
         minimum=1,
         maximum=1000,
     )

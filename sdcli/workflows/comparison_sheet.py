@@ -58,7 +58,8 @@ def _draw_images(comparison: SchedulerComparison, sheet: SheetFlags) -> NDArray[
         captions=[[_caption(run, reference) for run in row] for row in rows],
         title=f"{comparison.prompt} · seed {comparison.seed}{first}",
     )
-    return labelled_grid([[run.pixels for run in row] for row in rows], labels, sheet)
+    pixels = [[run.pixels for run in row] for row in rows]
+    return labelled_grid(pixels, labels, sheet, is_table=True)
 
 
 def _caption(run: SchedulerRun, reference: SchedulerRun) -> str:

@@ -44,8 +44,7 @@ def noise(
 ) -> None:
     """Add noise to an image as the model's training does: a contact sheet, or an animation.
 
-    The latents are shown twice: as colours, in which noise looks like noise, and as the VAE
-    decodes them, which turns noise into patches.
+    Shown are the latents as colours, where noise looks like noise, and as the VAE decodes them.
 
     \b
     Examples:

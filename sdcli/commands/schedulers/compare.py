@@ -115,9 +115,8 @@ def compare(
 ) -> ExitCode:
     """Compare schedulers on the same prompts and the same noise.
 
-    Prints a table, a plot and the options to use, and writes a labelled sheet. Distances are
-    measured to a reference: a run of many steps from the same noise. Of several prompts and
-    seeds, the means are given with their standard deviation (±).
+    Prints a table, a plot and the options to use, and writes a labelled sheet. Distances are to
+    a run of many steps from the same noise: of several images, means and deviations (±).
 
     \b
     Examples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sdcli.errors import UsageError
 from sdcli.field_metadata import setting
 
 
@@ -35,6 +36,28 @@ class OutputFlags:
         help="A folder, an image file (numbered if there are several images), or - for stdout.",
     )
     force: bool = setting(False, "--force", help="Overwrite existing files.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetFlags:
+    """The form of a sheet of several images."""
+
+    scale: int = setting(
+        1,
+        "--scale",
+        metavar="N",
+        help="Enlarge the images: each pixel becomes N x N pixels.",
+        minimum=1,
+        maximum=16,
+    )
+    columns: int | None = setting(
+        None,
+        "--columns",
+        metavar="N",
+        help="Images side by side; the others continue below. Default: as many as fill a screen.",
+        minimum=1,
+        maximum=1000,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +151,33 @@ class ExpansionFlags:
         metavar="X,Y",
         help="Also make a labelled grid of one or two swept settings: steps,scheduler.",
     )
+    grid_scale: int = setting(
+        1,
+        "--grid-scale",
+        metavar="N",
+        help="Enlarge the images of the grid: each pixel becomes N x N pixels.",
+        minimum=1,
+        maximum=16,
+    )
+    grid_columns: int | None = setting(
+        None,
+        "--grid-columns",
+        metavar="N",
+        help="Images side by side in the grid; the others continue below.",
+        minimum=1,
+        maximum=1000,
+    )
+
+    def sheet(self) -> SheetFlags:
+        """The form of the grid. Raises UsageError for options that have no effect."""
+        if self.grid is None and (self.grid_scale != 1 or self.grid_columns):
+            option = "--grid-columns" if self.grid_columns else "--grid-scale"
+            raise UsageError(
+                f"{option} has no effect without --grid",
+                code="usage.grid",
+                hint="add --grid and the swept settings, as in --grid steps,scheduler",
+            )
+        return SheetFlags(scale=self.grid_scale, columns=self.grid_columns)
 
 
 @dataclass(frozen=True, kw_only=True)

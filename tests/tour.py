@@ -47,8 +47,8 @@ def run_in_shell(script: str, folder: Path) -> int:
 
 
 def comparison(output: str) -> str:
-    """What `schedulers compare` prints, less its column of seconds, which is another each time."""
-    table, _, rest = output.partition("\n\n")
+    """What `schedulers compare` prints, less its plot and its seconds, which vary each time."""
+    table, _, rest = output.split("\n\n", 2)
     lines = table.splitlines()
     end = lines[0].index("  seconds") + len("  seconds")
     start = end - max(len(line[:end].split()[-1]) for line in lines) - 2

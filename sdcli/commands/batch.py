@@ -22,7 +22,7 @@ from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.prompts.files import is_stream
-from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags
+from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags, SheetFlags
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
@@ -71,7 +71,7 @@ def batch(
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    options = _run_options(run_flags, jobs)
+    options, sheet = _run_options(run_flags, jobs), expansion.sheet()
     template = replace(request.template(context, expansion), name_template=options.name_template)
     size = parse_batch_size(batch_size)
     axes: tuple[str, ...] = ()
@@ -89,7 +89,7 @@ def batch(
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
-    return _run(prompts, options, size, axes)
+    return _run(prompts, options, size, axes, sheet)
 
 
 def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:
@@ -104,7 +104,11 @@ def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:
 
 
 def _run(
-    prompts: PromptSource, options: RunOptions, batch_size: int | None, axes: tuple[str, ...]
+    prompts: PromptSource,
+    options: RunOptions,
+    batch_size: int | None,
+    axes: tuple[str, ...],
+    sheet: SheetFlags,
 ) -> ExitCode:
     """Draw the images, and then the grids of what is done, in this start or before."""
     from sdcli.runner.deliver import run
@@ -113,7 +117,7 @@ def _run(
     options = replace(options, expected_images=prompts.images)
     code = prompts.worst(run(prompts.source, options, batch_size=batch_size))
     if axes and code in (ExitCode.OK, ExitCode.PARTIAL):
-        for path in write_batch_grids(prompts.reopen(), options, axes):
+        for path in write_batch_grids(prompts.reopen(), options, axes, sheet):
             print_path(path, options.report == "jsonl", schema="sdcli/grid/1")
     return code
 

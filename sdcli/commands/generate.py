@@ -67,15 +67,14 @@ def generate(
     if expansion.grid and not request.has_seed():
         # Every cell of the grid must start from the same noise.
         request = request.with_seed(random_seed())
-    template = request.template(context, expansion)
+    template, sheet = request.template(context, expansion), expansion.sheet()
     grids = None
     if expansion.grid is not None:
         from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 
         count = 2 if prompts == [STDIN] else len(prompts)
-        grids = XYGrids(
-            axes=parse_grid_axes(expansion.grid, template, count, json=run_flags.report.json)
-        )
+        axes = parse_grid_axes(expansion.grid, template, count, json=run_flags.report.json)
+        grids = XYGrids(axes=axes, sheet=sheet)
     options = run_flags.options(
         expected_images=_count_images(prompts, template),
         on_result=grids.add if grids else None,

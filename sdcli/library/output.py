@@ -126,6 +126,7 @@ def sheet_bytes(results: Sequence[GenerationResult]) -> bytes:
     """Return a PNG of the images in rows, the first 64 at most."""
     from sdcli.storage.images.codec import encode_image
     from sdcli.storage.images.contact_sheet import labelled_grid
+    from sdcli.storage.images.sheet_layout import SheetLabels
 
     cells = [result.pixels for result in results[:_MOST_SHOWN]]
     columns = min(_COLUMNS, len(cells))
@@ -133,5 +134,5 @@ def sheet_bytes(results: Sequence[GenerationResult]) -> bytes:
         [*cells[start : start + columns], *[None] * (start + columns - len(cells))]
         for start in range(0, len(cells), columns)
     ]
-    sheet = labelled_grid(rows, rows=[""] * len(rows), columns=[""] * columns)
+    sheet = labelled_grid(rows, SheetLabels(rows=[""] * len(rows), columns=[""] * columns))
     return encode_image(sheet, ".png", None)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sdcli.terminal.json_output import print_json_line
 from sdcli.terminal.output import print_lines
-from sdcli.terminal.tables import print_facts
+from sdcli.terminal.tables import fit_line, print_facts
 
 JOB_SCHEMA = "sdcli/job/1"
 PLAN_SCHEMA = "sdcli/plan/1"
@@ -36,7 +36,7 @@ def print_dry_run(
             print_json_line({"schema": JOB_SCHEMA, **job})
         print_json_line({"schema": PLAN_SCHEMA, **totals()})
     else:
-        lines = [_format_job(job) for job in jobs if verbose]
+        lines = [line for job in jobs if verbose for line in fit_line(_format_job(job), hanging=6)]
         _print_totals(totals())
         if verbose:
             print_lines(lines)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 def plot(
-    title: str, values: Sequence[float], *, log: bool = False, height: int = 9, width: int = 60
+    title: str, values: Sequence[float], *, log: bool = False, height: int = 9, width: int = 50
 ) -> list[str]:
-    """Plot the values over their positions 1…n; returns lines at most `width` columns wide.
+    """Plot the values over their positions 1…n, in `width` columns and those of the labels.
 
     `log` makes the value axis logarithmic and leaves out values that are not above zero. Values
     that are not finite are left out; if none remain, there is only the title.

@@ -2,38 +2,106 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TextIO
 
 from sdcli.storage import files
 from sdcli.storage.text import one_line, printable
 from sdcli.terminal.output import print_lines as print_lines
-from sdcli.terminal.output import print_text
+from sdcli.terminal.output import print_text, write_line
 
+_UNLIMITED = sys.maxsize
+_MIN_BAR, _MAX_BAR = 6, 32
 _BLOCKS = " ▏▎▍▌▋▊▉█"
-_NUMBER = re.compile(r"-?[\d.]+(e[+-]?\d+)?|-|inf|nan")
+_NUMBER = re.compile(r"(-?[\d.]+(e[+-]?\d+)?%?|-|inf|nan)?")
 
 
 def print_columns(
-    header: Sequence[str], rows: Sequence[Sequence[object]], stream: TextIO | None = None
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    stream: TextIO | None = None,
+    *,
+    bars: Sequence[float] = (),
 ) -> None:
     """Print rows under a header, by default on stdout.
 
-    Columns of numbers are aligned to the right; None is printed as "-".
+    Columns of numbers are aligned to the right; None is printed as "-". `bars` has a value for
+    each row, to be drawn behind it. In a terminal that is too narrow, bars are shortened or left
+    out, then titles are wrapped, then the cells of a row are stacked. No cell is cut.
     """
     stream = stream or sys.stdout
     cells = [["-" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
-    right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(header))]
     titles = [one_line(title) for title in header]
-    if stream.isatty():
-        with files.os_errors_as_output_errors("stdout"):
-            _print_column_table(titles, cells, right, stream)
-    else:
-        print_lines(align_rows([titles, *cells], right), stream)
+    width = terminal_width() if stream.isatty() else _UNLIMITED
+    heading, lines = _fit_table(titles, cells, width, bars)
+    bold = stream.isatty() and os.environ.get("TERM") != "dumb"
+    text = [f"\x1b[1m{line}\x1b[0m" if bold else line for line in heading]
+    with files.os_errors_as_output_errors("stdout"):
+        write_line("\n".join([*text, *lines]), stream)
+
+
+def _fit_table(
+    titles: Sequence[str], cells: Sequence[Sequence[str]], width: int, bars: Sequence[float]
+) -> tuple[list[str], list[str]]:
+    """Return the lines of the header and of the rows, as they fit in so many columns."""
+    right = [all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(titles))]
+    for header in ([titles], _wrap_titles(titles, cells)):
+        lines = align_rows([*header, *cells], right)
+        widest = max(map(len, lines))
+        if widest <= width:
+            rows = _add_bars(lines[len(header) :], widest, bars, width - widest - 2)
+            return lines[: len(header)], rows
+    return [], _stack_rows(titles, cells, width)
+
+
+def _wrap_titles(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """The lines of a header that is wrapped between words, above columns as wide as their cells."""
+    columns = [
+        textwrap.wrap(title, max([1, *(len(row[i]) for row in cells)]), break_long_words=False)
+        for i, title in enumerate(titles)
+    ]
+    return list(zip_longest(*columns, fillvalue=""))
+
+
+def _add_bars(lines: Sequence[str], start: int, bars: Sequence[float], space: int) -> list[str]:
+    if not bars or space < _MIN_BAR:
+        return list(lines)
+    drawn = [text_bar(value, max(bars), min(space, _MAX_BAR)) for value in bars]
+    return [f"{line:<{start}}  {bar}".rstrip() for line, bar in zip(lines, drawn, strict=True)]
+
+
+def _stack_rows(titles: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:
+    """The first cell of each row, and below it the others with their titles, as many as fit."""
+    lines = []
+    for first, *others in cells:
+        lines.append(first)
+        below: list[str] = []
+        for title, cell in zip(titles[1:], others, strict=True):
+            fact = f"{title}: {cell}"
+            if below and len(below[-1]) + len(fact) + 2 <= width:
+                below[-1] += f"  {fact}"
+            else:
+                below += _wrap_fact(title, cell, width)
+        lines += below
+    return lines
+
+
+def _wrap_fact(name: str, value: str, width: int) -> list[str]:
+    """A name and its value in lines of that width, a value that needs several below the name."""
+    if len(name) + len(value) + 4 <= width:
+        return [f"  {name}: {value}"]
+    return [f"  {name}:", *(f"    {line}" for line in _wrap_words(value, width - 4))]
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, else COLUMNS, else 80."""
+    return shutil.get_terminal_size().columns
 
 
 def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
@@ -46,6 +114,11 @@ def wrap_text(text: str, indent: int = 0, *, hanging: int = 0) -> list[str]:
         subsequent_indent=" " * (indent + hanging),
         break_on_hyphens=False,
     )
+
+
+def fit_line(line: str, *, hanging: int) -> list[str]:
+    """A line wrapped to the terminal that stdout is, with the rest indented, else unchanged."""
+    return wrap_text(line, hanging=hanging) if sys.stdout.isatty() else [line]
 
 
 def text_bar(value: float, largest: float, width: int = 32) -> str:
@@ -69,21 +142,6 @@ def align_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str
     ]
 
 
-def _print_column_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], stream: TextIO
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name, to_right in zip(header, right, strict=True):
-        table.add_column(Text(name), justify="right" if to_right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(file=stream).print(table)
-
-
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values, without those that are None or empty."""
     rows = [
@@ -91,19 +149,32 @@ def print_facts(facts: Mapping[str, object]) -> None:
         for name, value in facts.items()
         if value not in (None, "")
     ]
-    if sys.stdout.isatty():
-        with files.os_errors_as_output_errors("stdout"):
-            _print_fact_table(rows)
-    else:
+    if not sys.stdout.isatty():
         print_text("\n".join(f"{name}: {value}" for name, value in rows))
+        return
+    with files.os_errors_as_output_errors("stdout"):
+        write_line("\n".join(_fact_lines(rows, terminal_width())), sys.stdout)
 
 
-def _print_fact_table(rows: list[tuple[str, str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+def _fact_lines(rows: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """The names in a column and the values behind them, or below them where space is short."""
+    column = max((len(name) for name, _ in rows), default=0) + 2
+    lines = []
     for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(value))
-    Console().print(table)
+        first, *rest = value.split("\n")
+        space = width - column
+        wrapped = [_wrap_words(line, space) for line in (first, *rest)]
+        parts = [part for line in wrapped for part in line]
+        if max(map(len, parts)) <= space:
+            lines.append(f"{name:<{column}}{parts[0]}".rstrip())
+            lines += [f"{'':<{column}}{part}" for part in parts[1:]]
+        else:
+            lines.append(name)
+            lines += [f"  {p}" for line in (first, *rest) for p in _wrap_words(line, width - 2)]
+    return lines
+
+
+def _wrap_words(text: str, width: int) -> list[str]:
+    """Lines of that width, but for words that are longer: the terminal wraps those."""
+    lines = textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False)
+    return lines or [""]

@@ -1,119 +1,189 @@
-"""Compare schedulers by how fast they converge on one prompt and one noise."""
+"""Compare schedulers by how fast they converge from the same noise."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sdcli.catalog.schedulers.resolve import ResolvedScheduler, resolve_scheduler
+from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.checkpoints.refiner import fetch_defaults
-from sdcli.errors import SdcliError, UsageError
+from sdcli.errors import UsageError, quoted
 from sdcli.planning.resolve import random_seed, resolve_jobs
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.workflows.scheduler_comparison import (
+    CONVERGED_DB,
+    ImageDistance,
+    SchedulerComparison,
+    SchedulerRun,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 REFERENCE_SCHEDULER: Final = "DPM++ 2M"
-CONVERGED_DB: Final = 30.0
-"""PSNR in dB from which a run counts as converged, as differences are then hard to see."""
 
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SchedulerRun:
-    """Result of one scheduler with one number of steps; `error` is set for a run that failed.
-
-    `seconds` is the time of the denoising alone. `latent_rmse` of the final latents and `psnr` in
-    dB (None for identical images) compare it with the reference.
-    """
-
-    scheduler: str
-    stochastic: bool
-    steps: int
-    unet_calls: int | None = None
-    seconds: float | None = None
-    latent_rmse: float | None = None
-    psnr: float | None = None
-    pixels: NDArray[np.uint8] | None = None
-    error: SdcliError | None = None
-
-    @property
-    def is_converged(self) -> bool:
-        """Whether the image is as good as the reference."""
-        return self.error is None and (self.psnr is None or self.psnr >= CONVERGED_DB)
+Outcome = GenerationResult | JobFailure
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchedulerComparison:
-    """All runs, in the order of the schedulers, and for each of them of the steps."""
+class ProgressCallbacks:
+    """What is called while images are generated: at each step, after each image, with warnings."""
 
-    prompt: str
-    seed: int
-    reference_steps: int
-    reference: SchedulerRun
-    runs: tuple[SchedulerRun, ...]
-
-    @property
-    def fastest(self) -> SchedulerRun | None:
-        """The converged run with the fewest UNet calls, and of several the nearest."""
-        converged = [run for run in self.runs if run.is_converged]
-        return min(
-            converged, key=lambda run: (run.unet_calls, run.latent_rmse or 0.0), default=None
-        )
+    on_step: Callable[[StepEvent], None] | None = None
+    on_image: Callable[[], None] = lambda: None
+    warn: Callable[[str], None] | None = None
 
 
 def compare_schedulers(
-    template: GenerationRequest,
+    templates: Iterable[GenerationRequest],
     schedulers: Sequence[str],
     steps: Sequence[int],
     *,
     reference_steps: int,
-    on_step: Callable[[StepEvent], None] | None = None,
-    warn: Callable[[str], None] | None = None,
+    target: float | None = None,
+    callbacks: ProgressCallbacks | None = None,
 ) -> SchedulerComparison:
-    """Generate an image with each scheduler and number of steps, and one with the reference.
+    """Generate images with each scheduler and number of steps, and with the reference.
 
-    All runs share the template's prompt, and one seed. Raises SdcliError for options that any of
-    the runs rejects, before anything is generated, and when the reference fails. A run that fails
-    later is kept with its error.
+    All runs share the prompts and the seeds of the templates, which leave scheduler and steps open.
+    With a `target`, also find the fewest steps with which each scheduler reaches that PSNR in dB,
+    by bisection: more steps are assumed to be nearer.
+
+    Raises SdcliError for options that any of the runs rejects, before anything is generated, and
+    when the reference fails. Another run that fails is kept with its error.
     """
-    from sdcli.runner.loop import iter_results
-
-    seed = random_seed() if template.seed is None else template.seed
-    defaults = fetch_defaults(template.spec)
+    images = _single_images(templates)
     # Short names leave out what the model's own file implies.
-    chosen = [resolve_scheduler(name, defaults.scheduler_config) for name in schedulers]
-    _check_distinct(schedulers, [scheduler.label for scheduler in chosen])
-    pairs = [(scheduler, n) for scheduler in chosen for n in steps]
-    best = resolve_scheduler(REFERENCE_SCHEDULER, defaults.scheduler_config)
-    requests = [
-        replace(template, scheduler=scheduler.label, num_inference_steps=n, seed=seed)
-        for scheduler, n in [(best, reference_steps), *pairs]
-    ]
-    # All are planned before any is drawn.
-    for request in requests:
-        list(resolve_jobs(request, defaults, 0))
-    outcomes = iter_results(
-        IterableSource(requests), save_latents="final", on_step=on_step, warn=warn
-    )
-    reference = next(outcomes)
-    if isinstance(reference, JobFailure):
-        raise reference.error
+    config = fetch_defaults(images[0].spec).scheduler_config
+    labels = [resolve_scheduler(name, config).label for name in schedulers]
+    _check_distinct(schedulers, labels)
+    pairs = [(label, n) for label in labels for n in steps]
+    _check_requests(images, [(REFERENCE_SCHEDULER, reference_steps), *pairs])
+    measurer = _Measurer(images, reference_steps, callbacks or ProgressCallbacks())
+    runs = [measurer.measure(label, n) for label, n in pairs]
+    fewest = []
+    if target is not None:
+        fewest = [
+            (label, measurer.find_fewest([run for run in runs if run.scheduler == label], target))
+            for label in labels
+        ]
     return SchedulerComparison(
-        prompt=template.prompt,
-        seed=seed,
-        reference_steps=reference_steps,
-        reference=_to_run(best, reference_steps, reference, reference),
-        runs=tuple(
-            _to_run(scheduler, n, outcome, reference)
-            for (scheduler, n), outcome in zip(pairs, outcomes, strict=True)
-        ),
+        reference=measurer.reference,
+        runs=tuple(runs),
+        target=CONVERGED_DB if target is None else target,
+        fewest=tuple(fewest),
     )
+
+
+class _Measurer:
+    """The reference's images, and what is measured against them."""
+
+    def __init__(
+        self, images: Sequence[GenerationRequest], steps: int, callbacks: ProgressCallbacks
+    ) -> None:
+        self._images = images
+        self._callbacks = callbacks
+        self._references: list[GenerationResult] = []
+        for outcome in self._generate(REFERENCE_SCHEDULER, steps):
+            if isinstance(outcome, JobFailure):
+                raise outcome.error
+            self._references.append(outcome)
+        self.reference = self._to_run(REFERENCE_SCHEDULER, steps, self._references)
+
+    def measure(self, label: str, steps: int) -> SchedulerRun:
+        """Generate all images with a scheduler and a number of steps."""
+        return self._to_run(label, steps, list(self._generate(label, steps)))
+
+    def find_fewest(self, runs: Sequence[SchedulerRun], target: float) -> SchedulerRun | None:
+        """Return the run of the fewest steps that reaches a target, None if none of `runs` does.
+
+        `runs` are those of one scheduler, by rising steps.
+        """
+        best = next((run for run in runs if run.reaches(target)), None)
+        if best is None:
+            return None
+        sampler = resolve_scheduler(best.scheduler).sampler
+        least = sampler.min_steps if sampler else 1
+        too_few = max((run.steps for run in runs if run.steps < best.steps), default=least - 1)
+        while best.steps - too_few > 1:
+            run = self.measure(best.scheduler, (best.steps + too_few) // 2)
+            if run.reaches(target):
+                best = run
+            else:
+                too_few = run.steps
+        return best
+
+    def _generate(self, label: str, steps: int) -> Iterator[Outcome]:
+        from sdcli.runner.loop import iter_results
+
+        source = IterableSource(_requests(self._images, label, steps))
+        callbacks = self._callbacks
+        for outcome in iter_results(
+            source, save_latents="final", on_step=callbacks.on_step, warn=callbacks.warn
+        ):
+            callbacks.on_image()
+            yield outcome
+
+    def _to_run(self, label: str, steps: int, outcomes: Sequence[Outcome]) -> SchedulerRun:
+        results = [o for o in outcomes if isinstance(o, GenerationResult)]
+        first = outcomes[0]
+        return SchedulerRun(
+            scheduler=label,
+            stochastic=resolve_scheduler(label).is_stochastic,
+            steps=steps,
+            unet_calls=len(results[0].run.timesteps) if results else None,
+            images=tuple(map(_measure, self._images, outcomes, self._references)),
+            pixels=first.pixels if isinstance(first, GenerationResult) else None,
+        )
+
+
+def _measure(
+    request: GenerationRequest, outcome: Outcome, reference: GenerationResult
+) -> ImageDistance:
+    from sdcli.numerics.metrics import psnr, rmse
+
+    seed = request.seed or 0
+    if isinstance(outcome, JobFailure):
+        return ImageDistance(prompt=request.prompt, seed=seed, error=outcome.error)
+    return ImageDistance(
+        prompt=request.prompt,
+        seed=seed,
+        seconds=outcome.seconds["denoise"],
+        latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
+        psnr=_finite(psnr(outcome.pixels, reference.pixels)),
+    )
+
+
+def _single_images(templates: Iterable[GenerationRequest]) -> list[GenerationRequest]:
+    """One request for each image, with its seed; templates without a seed share a random one."""
+    shared = random_seed()
+    images = []
+    for template in templates:
+        for name in ("scheduler", "num_inference_steps"):
+            if getattr(template, name) is not None:
+                raise _varied_field_error(template, name)
+        seed = shared if template.seed is None else template.seed
+        images += [replace(template, seed=seed + i, count=1) for i in range(template.count)]
+    return images
+
+
+def _varied_field_error(template: GenerationRequest, name: str) -> UsageError:
+    option = {"scheduler": "scheduler", "num_inference_steps": "steps"}[name]
+    return UsageError(
+        f"the prompt {quoted(template.prompt)} sets its own {option}",
+        code=f"usage.{name}",
+        hint=f"remove it from the prompt file: the comparison varies the {option}",
+    )
+
+
+def _requests(
+    images: Sequence[GenerationRequest], label: str, steps: int
+) -> list[GenerationRequest]:
+    return [replace(image, scheduler=label, num_inference_steps=steps) for image in images]
 
 
 def _check_distinct(schedulers: Sequence[str], labels: Sequence[str]) -> None:
@@ -127,29 +197,12 @@ def _check_distinct(schedulers: Sequence[str], labels: Sequence[str]) -> None:
             )
 
 
-def _to_run(
-    scheduler: ResolvedScheduler,
-    steps: int,
-    outcome: GenerationResult | JobFailure,
-    reference: GenerationResult,
-) -> SchedulerRun:
-    from sdcli.numerics.metrics import psnr, rmse
-
-    label, stochastic = scheduler.label, scheduler.is_stochastic
-    if isinstance(outcome, JobFailure):
-        return SchedulerRun(
-            scheduler=label, stochastic=stochastic, steps=steps, error=outcome.error
-        )
-    return SchedulerRun(
-        scheduler=label,
-        stochastic=stochastic,
-        steps=steps,
-        unet_calls=len(outcome.run.timesteps),
-        seconds=outcome.seconds["denoise"],
-        latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
-        psnr=_finite(psnr(outcome.pixels, reference.pixels)),
-        pixels=outcome.pixels,
-    )
+def _check_requests(images: Sequence[GenerationRequest], pairs: Sequence[tuple[str, int]]) -> None:
+    """Plan all runs, to find those that would be rejected."""
+    defaults = {spec: fetch_defaults(spec) for spec in dict.fromkeys(i.spec for i in images)}
+    for label, steps in pairs:
+        for request in _requests(images, label, steps):
+            list(resolve_jobs(request, defaults[request.spec], 0))
 
 
 def _final_latents(result: GenerationResult) -> NDArray[Any]:

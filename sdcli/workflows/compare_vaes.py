@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
+from sdcli.run_flags import SheetFlags
 from sdcli.runner.pipeline_cache import engine_lock
 from sdcli.workflows.decode_latents import spec_for_latents
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
+_DEFAULT_SHEET: Final = SheetFlags()
 _SMALLEST_SSIM_SIDE: Final = 11
 """Side of the window of SSIM in pixels."""
 
@@ -42,6 +44,7 @@ class VaeComparison:
         from sdcli.storage.latents.reader import is_latents
 
         self.name = f"{base_stem(path)}-vaes"
+        self._title = path.name
         self.events: list[str] = []
         self.images: list[Pixels] = []
         self._tiling = tiling
@@ -59,15 +62,19 @@ class VaeComparison:
             "events": self.events,
         }
 
-    def contact_sheet(self) -> bytes:
+    def contact_sheet(self, sheet: SheetFlags = _DEFAULT_SHEET) -> bytes:
         """Return a labelled PNG of the input, if it is an image, and the image of each VAE."""
         from sdcli.storage.images.codec import encode_image
         from sdcli.storage.images.contact_sheet import labelled_grid
+        from sdcli.storage.images.sheet_layout import SheetLabels
 
-        labels, images = [_column_label(summary_row(row)) for row in self.rows], self.images
+        names, images = [str(row["vae"]) for row in self.rows], self.images
+        captions = [_caption(summary_row(row)) for row in self.rows]
         if self._input is not None:
-            labels, images = ["input", *labels], [self._input, *images]
-        return encode_image(labelled_grid([images], rows=[""], columns=labels), ".png", None)
+            names, images = ["input", *names], [self._input, *images]
+            captions = ["", *captions]
+        labels = SheetLabels(rows=[""], columns=names, captions=[captions], title=self._title)
+        return encode_image(labelled_grid([images], labels, sheet), ".png", None)
 
     def _read_latents(
         self, path: Path, tensor: str | None, names: Sequence[str], overrides: Mapping[str, Any]
@@ -153,6 +160,7 @@ def summary_row(row: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _column_label(row: Mapping[str, str | None]) -> str:
-    cells = {**row, "ssim": row["ssim"] and f"SSIM {row['ssim']}"}
-    return ", ".join(cell for cell in cells.values() if cell)
+def _caption(row: Mapping[str, str | None]) -> str:
+    """The measurements of a VAE, to stand below its image."""
+    cells = {**row, "vae": None, "ssim": row["ssim"] and f"SSIM {row['ssim']}"}
+    return " · ".join(cell for cell in cells.values() if cell)

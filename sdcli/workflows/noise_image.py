@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.run_flags import SheetFlags
 from sdcli.runner.pipeline_cache import engine_lock
 
 if TYPE_CHECKING:
@@ -17,20 +18,41 @@ if TYPE_CHECKING:
 
 TRAIN_TIMESTEPS: Final = 1000
 _DEFAULT_STEPS: Final = 8
+_DEFAULT_SHEET: Final = SheetFlags()
+LATENTS, DECODED = "latents as colours", "decoded by the VAE"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NoisedImage:
-    """An image at rising timesteps, from the clean image on: one frame (height, width, 3) each."""
+    """An image at rising timesteps, from the clean image on.
 
+    `rows` has frames (height, width, 3) by the way they are rendered: as the colours of the latents
+    themselves, if the model has a linear approximation, and as the VAE decodes them.
+    """
+
+    title: str
     timesteps: tuple[int, ...]
-    frames: Sequence[NDArray[np.uint8]]
+    rows: Mapping[str, Sequence[NDArray[np.uint8]]]
 
-    def to_contact_sheet(self) -> NDArray[np.uint8]:
-        """Lay the frames out in one row, labelled with their timesteps."""
+    def to_contact_sheet(self, sheet: SheetFlags = _DEFAULT_SHEET) -> NDArray[np.uint8]:
+        """Lay the frames out in a column for each timestep."""
         from sdcli.storage.images.contact_sheet import labelled_grid
+        from sdcli.storage.images.sheet_layout import SheetLabels
 
-        return labelled_grid([self.frames], rows=[""], columns=[f"t={t}" for t in self.timesteps])
+        columns = [f"t {t}" for t in self.timesteps]
+        labels = SheetLabels(rows=list(self.rows), columns=columns, title=self.title)
+        return labelled_grid(list(self.rows.values()), labels, sheet)
+
+    def to_frames(self, *, scale: int, labels: bool) -> list[NDArray[np.uint8]]:
+        """Return a frame of an animation for each timestep, with the rows side by side."""
+        import numpy as np
+
+        from sdcli.storage.images.frame_labels import label_frames
+
+        frames = [np.concatenate(parts, axis=1) for parts in zip(*self.rows.values(), strict=True)]
+        names = " | ".join(self.rows) if len(self.rows) > 1 else ""
+        texts = [f"{names} · t {t}".removeprefix(" · ") for t in self.timesteps]
+        return label_frames(frames, texts if labels else [""] * len(texts), scale=scale)
 
 
 def noise_timesteps(last: int, steps: int | None) -> tuple[int, ...]:
@@ -59,12 +81,12 @@ def noise_image(
     tiling: str,
     warn: Callable[[str], None],
 ) -> NoisedImage:
-    """Encode an image, add noise up to each timestep, and decode the results.
+    """Encode an image, add noise up to each timestep, and render the results.
 
     `warn` gets the events of loading, reading, encoding and decoding.
     """
     from sdcli import engine
-    from sdcli.engine.preview import loaded_vae_renderer
+    from sdcli.engine.preview import linear_renderer, loaded_vae_renderer
     from sdcli.engine.schedulers.add_noise import add_noise
     from sdcli.engine.vae.encode import encode_image
     from sdcli.storage.images.pixels import read_pixels
@@ -76,5 +98,10 @@ def noise_image(
         for event in (*vae.notes, *notes, *events):
             warn(event)
         noised = add_noise(vae.spec, latents, list(timesteps), seed)
-        frames = list(map(loaded_vae_renderer(vae, warn, tiling), noised))
-    return NoisedImage(timesteps=tuple(timesteps), frames=frames)
+        rows = {DECODED: list(map(loaded_vae_renderer(vae, warn, tiling), noised))}
+    try:
+        rows = {LATENTS: list(map(linear_renderer(spec, len(latents)), noised)), **rows}
+    except UsageError as error:
+        warn(f"{error.message}: only the VAE's images are shown")
+    title = f"{image.name} · seed {seed}"
+    return NoisedImage(title=title, timesteps=tuple(timesteps), rows=rows)

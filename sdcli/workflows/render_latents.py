@@ -10,6 +10,7 @@ from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
 from sdcli.latents import NOISE, X0, XT
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.run_flags import SheetFlags
 from sdcli.runner.pipeline_cache import engine_lock
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
 
 Warn = Callable[[str], None]
+
+_DEFAULT_SHEET = SheetFlags()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +129,15 @@ def render_frames(
 
 
 def render_grid(
-    file: LatentsFile, kinds: Sequence[str], steps: Sequence[int], render: LatentsRenderer
+    file: LatentsFile,
+    kinds: Sequence[str],
+    steps: Sequence[int],
+    render: LatentsRenderer,
+    sheet: SheetFlags = _DEFAULT_SHEET,
 ) -> Any:
     """Render steps as a contact sheet (height, width, 3) with a row per kind."""
     from sdcli.storage.images.contact_sheet import labelled_grid
+    from sdcli.storage.images.sheet_layout import SheetLabels
 
     cells = [
         [
@@ -138,16 +146,26 @@ def render_grid(
         ]
         for kind in kinds
     ]
-    return labelled_grid(
-        cells,
-        rows=[{XT: "x_t", X0: "x_0"}[kind] for kind in kinds],
-        columns=[_step_label(file, step) for step in steps],
+    labels = SheetLabels(
+        rows=[{XT: "noisy x_t", X0: "predicted x_0"}[kind] for kind in kinds],
+        columns=[step_label(file, step) for step in steps],
+        title=run_title(file),
     )
+    return labelled_grid(cells, labels, sheet)
 
 
-def _step_label(file: LatentsFile, step: int) -> str:
+def step_label(file: LatentsFile, step: int) -> str:
+    """Name a step and its timestep: "step 8 · t 615"."""
     timestep = file.timestep(step)
-    return f"{step}" if timestep is None else f"{step} t={timestep:.0f}"
+    return f"step {step}" if timestep is None else f"step {step} · t {timestep:.0f}"
+
+
+def run_title(file: LatentsFile) -> str:
+    """Name the run of a file by its prompt and seed, "" for latents of no run."""
+    if "request" not in file.record:
+        return ""
+    request = file.request
+    return request.prompt if request.seed is None else f"{request.prompt} · seed {request.seed}"
 
 
 def decode_steps(

@@ -15,6 +15,7 @@ from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult
+from sdcli.run_flags import SheetFlags
 from sdcli.runner.input_images import read_image
 from sdcli.runner.options import RunOptions
 from sdcli.runner.writer import ResultWriter
@@ -83,6 +84,7 @@ class XYGrids:
     """
 
     axes: Sequence[str]
+    sheet: SheetFlags = field(default_factory=SheetFlags)
     _cells: dict[Hashable, Cells] = field(default_factory=dict)
     _first: dict[Hashable, Job] = field(default_factory=dict)
 
@@ -110,20 +112,28 @@ class XYGrids:
         for key, cells in self._cells.items():
             job = self._first[key]
             digest = _grid_digest(key, self.axes) if options.journal else None
-            sheet = self._draw(cells)
-            yield write_contact_sheet(sheet, destination, job.prompt, job.seed, digest=digest)
+            pixels = self._draw(cells, job)
+            yield write_contact_sheet(pixels, destination, job.prompt, job.seed, digest=digest)
 
-    def _draw(self, cells: Cells) -> NDArray[np.uint8]:
+    def _draw(self, cells: Cells, job: Job) -> NDArray[np.uint8]:
         from sdcli.storage.images.contact_sheet import labelled_grid
+        from sdcli.storage.images.sheet_layout import SheetLabels
 
         # In the order of the sweep.
         columns = list(dict.fromkeys(column for column, _ in cells))
         rows = list(dict.fromkeys(row for _, row in cells))
-        return labelled_grid(
-            [[_load_cell(cells.get((column, row))) for column in columns] for row in rows],
+        labels = SheetLabels(
             rows=[self._label(1, row) for row in rows],
             columns=[self._label(0, column) for column in columns],
+            title=self._title(job),
         )
+        table = [[_load_cell(cells.get((column, row))) for column in columns] for row in rows]
+        return labelled_grid(table, labels, self.sheet, is_table=len(self.axes) > 1)
+
+    def _title(self, job: Job) -> str:
+        """The prompt and the seed, but for those that the axes tell."""
+        texts = {PROMPT: job.prompt, "seed": f"seed {job.seed}"}
+        return " · ".join(text for name, text in texts.items() if name not in self.axes)
 
     def _label(self, axis: int, value: object) -> str:
         if axis >= len(self.axes):
@@ -135,7 +145,7 @@ class XYGrids:
 
 
 def write_batch_grids(
-    source: RequestSource, options: RunOptions, axes: Sequence[str]
+    source: RequestSource, options: RunOptions, axes: Sequence[str], sheet: SheetFlags
 ) -> Iterator[str]:
     """Draw the grids of a batch from the images in its folder, and yield their paths.
 
@@ -144,7 +154,7 @@ def write_batch_grids(
     """
     from sdcli.storage.images.pixels import read_pixels
 
-    grids, writer = XYGrids(axes=axes), ResultWriter(replace(options, rerun=None))
+    grids, writer = XYGrids(axes=axes, sheet=sheet), ResultWriter(replace(options, rerun=None))
     try:
         assert writer.jobs is not None
         planner = Planner(

@@ -8,11 +8,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.images.contact_sheet import enlarge
 
 STEPS = 4
 
@@ -128,6 +130,38 @@ def test_grid_and_animation_show_every_step(run):
             assert moving.n_frames == frames
 
 
+def last_frame(path: str) -> np.ndarray:
+    with Image.open(path) as moving:
+        moving.seek(moving.n_frames - 1)
+        return np.asarray(moving.convert("RGB"))
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_frames_have_their_step_below_unless_they_should_not(run, scale):
+    assert run("latents", "preview", "a.png", "--kind", "x0", "-o", "look.png").code == 0
+    look = enlarge(np.asarray(Image.open("look.png")), scale)
+    argv = ("latents", "animate", "a.png", "--scale", str(scale))
+    assert run(*argv, "-o", "labelled.webp").code == 0
+    assert run(*argv, "--no-labels", "-o", "plain.webp").code == 0
+    labelled, plain = last_frame("labelled.webp"), last_frame("plain.webp")
+    assert np.array_equal(plain, look)
+    assert np.array_equal(labelled[: len(look)], look)
+    assert (labelled[len(look) :] < 128).any()
+
+
+def test_a_grid_is_scaled_and_divided(run):
+    sizes = []
+    for options in ((), ("--scale", "2"), ("--columns", "2")):
+        assert run("latents", "grid", "a.png", *options, "-o", "g.png", "--force").code == 0
+        with Image.open("g.png") as sheet:
+            sizes.append(sheet.size)
+    (width, height), (wide, high), (narrow, tall) = sizes
+    assert wide - width > 0.9 * STEPS * 128
+    assert high - height > 0.9 * 2 * 128
+    assert width - narrow == 2 * (128 + 4)
+    assert tall - height > 2 * 128
+
+
 def test_an_mp4_plays_every_step_and_lingers_on_the_last(run):
     import av
     import numpy as np
@@ -139,7 +173,7 @@ def test_an_mp4_plays_every_step_and_lingers_on_the_last(run):
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == 4
         assert len(frames) == 3 + 3
-        error = np.asarray(look.convert("RGB"), float) - frames[-1]
+        error = np.asarray(look.convert("RGB"), float) - frames[-1][: look.height]
     assert np.sqrt(np.mean(error**2)) < 12
     assert not np.array_equal(frames[0], frames[-1])
 
@@ -199,6 +233,32 @@ def test_noise_walks_a_picture_away(run):
     assert document["timesteps"] == [0, 500, 1000]
     with Image.open("n.png") as sheet:
         assert sheet.width > 3 * 128
+        assert sheet.height > 2 * 128
+    assert run("latents", "noise", "a.png", "--steps", "2", "-o", "n.webp").code == 0
+    frame = last_frame("n.webp")
+    assert frame.shape[1] == 2 * 128
+    assert frame.shape[0] > 128
+
+
+def neighbour_correlation(pixels: np.ndarray) -> float:
+    """How much the colours of neighbouring squares of 8 x 8 pixels have in common."""
+    grey = pixels.astype(float).mean(-1)
+    squares = grey.reshape(16, 8, 16, 8).mean((1, 3))
+    return float(np.corrcoef(squares[:, 1:].ravel(), squares[:, :-1].ravel())[0, 1])
+
+
+def test_noise_looks_like_noise_beside_what_the_vae_makes_of_it(run):
+    from sdcli.pipeline_spec import PipelineSpec
+    from sdcli.workflows.noise_image import DECODED, LATENTS, noise_image
+
+    noised = noise_image(
+        Path("a.png"), [0, 1000], PipelineSpec(device="cpu"), seed=0, tiling="auto", warn=print
+    )
+    assert list(noised.rows) == [LATENTS, DECODED]
+    clean, noise = noised.rows[LATENTS]
+    assert noise.shape == noised.rows[DECODED][1].shape
+    assert neighbour_correlation(clean) > 0.5
+    assert abs(neighbour_correlation(noise)) < 0.15
 
 
 def test_the_path_of_a_lone_image_is_that_of_its_run_again(run, tmp_path):
@@ -346,6 +406,11 @@ def test_a_taken_name_of_latents_is_told_before_anything_is_drawn(run):
         (("preview", "a.png", "-o", "x.mp4"), "unsupported output format .mp4"),
         (("noise", "a.png", "--to", "5", "--steps", "8"), "--steps: 8 is not between 1 and 5"),
         (("noise", "a.png", "--to", "1001"), "--to: 1001"),
+        (("noise", "a.png", "-o", "n.gif", "--columns", "2"), "--columns has no effect"),
+        (("noise", "a.png", "-o", "n.png", "--no-labels"), "--no-labels has no effect"),
+        (("grid", "a.png", "--scale", "0"), "--scale"),
+        (("grid", "a.png", "--columns", "0"), "--columns"),
+        (("animate", "a.png", "--scale", "17"), "--scale"),
     ],
 )
 def test_what_cannot_be_is_said_plainly(run, argv, told):

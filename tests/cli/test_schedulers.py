@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.errors import ExitCode
+from sdcli.numerics.metrics import psnr
 from tests.test_startup import HEAVY, probe
 
 PROMPT = "a cat and a guitar on a blue background"
@@ -228,10 +230,11 @@ def test_the_fastest_is_the_converged_run_of_the_fewest_calls(compared):
         calls = {(r["scheduler"], r["steps"]): r["unet_calls"] for r in converged}
         fastest = document["fastest"]
         assert calls[fastest["scheduler"], fastest["steps"]] == min(calls.values())
-        assert f"fastest: {fastest['scheduler']}" in table
+        name = shlex.quote(fastest["scheduler"])
+        assert f"use -s {name} --steps {fastest['steps']}: " in table
     else:
         assert not converged
-        assert "fastest: none reached 30 dB" in table
+        assert "none reached 30 dB PSNR: the nearest is -s " in table.replace("\n  ", " ")
 
 
 def test_compare_draws_a_grid_and_a_table(compared):
@@ -259,9 +262,78 @@ def test_a_cell_of_the_grid_is_the_image_that_generate_makes(compared, run_cli):
     assert any(np.array_equal(pixels[y : y + 64, x : x + 64], cell) for y, x in starts)
 
 
+def test_the_verdict_can_be_typed_and_holds(run_cli, tmp_path):
+    compare = ("schedulers", "compare", PROMPT, "--schedulers", "ddim,DPM++ 2M", "--steps", "1,4")
+    size = ("--size", "64x64", "--seed", "7", "-q")
+    argv = (*compare, "--reference-steps", "12", *size, "--target-psnr", "15")
+    table = run_cli(*argv, "-o", "one.png").stdout
+    [verdict] = [line for line in table.splitlines() if line.startswith("use ")]
+    options, _, similarity = verdict.removeprefix("use ").partition(": ")
+    pixels = []
+    for typed, out in ((options, "fast.png"), ("-s 'DPM++ 2M' --steps 12", "reference.png")):
+        assert run_cli("generate", PROMPT, *shlex.split(typed), *size, "-o", out).code == 0
+        pixels.append(np.asarray(Image.open(out)))
+    assert similarity == f"{psnr(*pixels):.0f} dB to the converged picture"
+    assert psnr(*pixels) >= 15
+
+
+def test_the_fewest_calls_are_searched_for_and_told(run_cli):
+    compare = ("schedulers", "compare", PROMPT, "--schedulers", "ddim,heun", "--steps", "6")
+    argv = ("--reference-steps", "12", "--size", "64x64", "--seed", "7", "-q")
+    document = run_cli(*compare, *argv, "--target-psnr", "15", "--json").document
+    assert document["target_psnr_db"] == 15
+    fewest = {row["scheduler"]: row["run"] for row in document["fewest"]}
+    assert list(fewest) == ["DDIM", "Heun"]
+    best = fewest["DDIM"]
+    assert best["psnr_db"] >= 15
+    assert best["steps"] < 6
+    assert document["fastest"] == {"scheduler": "DDIM", "steps": best["steps"]}
+    assert document["verdict"].startswith(f"use -s DDIM --steps {best['steps']}: ")
+
+
+def test_prompts_of_a_file_and_several_seeds_are_one_comparison(run_cli, tmp_path):
+    (tmp_path / "p.jsonl").write_text(
+        '{"prompt": "a dog", "seed": 3}\n{"prompt": "a fish", "guidance": 2}\n'
+    )
+    document = run_cli(
+        *("schedulers", "compare", "a cat", "--prompts", "p.jsonl", "--count", "2", "--seed", "7"),
+        *("--schedulers", "ddim", "--steps", "1,2", "--reference-steps", "3", "--size", "64x64"),
+        *("-q", "--json", "-o", "sheet.png"),
+    ).document
+    expected = [
+        ("a cat", 7),
+        ("a cat", 8),
+        ("a dog", 3),
+        ("a dog", 4),
+        ("a fish", 7),
+        ("a fish", 8),
+    ]
+    for run in (*document["runs"], document["reference"]):
+        assert [(image["prompt"], image["seed"]) for image in run["images"]] == expected
+    for run in document["runs"]:
+        values = [image["psnr_db"] for image in run["images"]]
+        assert run["psnr_db"] == pytest.approx(np.mean(values))
+        assert run["psnr_sd_db"] == pytest.approx(np.std(values, ddof=1))
+        errors = [image["latent_rmse"] for image in run["images"]]
+        assert run["latent_rmse_sd"] == pytest.approx(np.std(errors, ddof=1))
+    assert (document["prompt"], document["seed"]) == ("a cat", 7)
+
+
+def test_a_prompt_file_may_not_set_what_the_comparison_varies(run_cli, tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a dog", "steps": 3}\n')
+    ran = run_cli("schedulers", "compare", "--prompts", "p.jsonl", "--steps", "1")
+    assert ran.code == ExitCode.USAGE
+    assert "'a dog' sets its own steps" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        (["--target-psnr", "0"], "--target-psnr"),
+        (["--count", "0"], "--count"),
+        (["--scale", "17"], "--scale"),
+        (["--columns", "0"], "--columns"),
+        (["--prompts", "absent.txt"], "absent.txt"),
         (["--schedulers", "ddim,eulr"], "unknown scheduler 'eulr'"),
         (["--schedulers", "ddim,DDIM"], "are both DDIM"),
         (["--schedulers", ","], "no names given"),
@@ -276,6 +348,12 @@ def test_compare_refuses_before_it_draws(run_cli, tmp_path, argv, message):
     assert ran.code == ExitCode.USAGE
     assert message in ran.stderr
     assert not list(tmp_path.glob("**/*.png"))
+
+
+def test_compare_needs_a_prompt(run_cli):
+    ran = run_cli("schedulers", "compare")
+    assert ran.code == ExitCode.USAGE
+    assert "no prompt to compare" in ran.stderr
 
 
 def test_compare_keeps_what_failed_as_a_hole(run_cli, monkeypatch):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sdcli.errors import UsageError
 from sdcli.prompts.expansion import RequestTemplate
+from sdcli.run_flags import ExpansionFlags, SheetFlags
 from sdcli.runner.options import RunOptions
 from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 from tests.jobs import make_result
@@ -99,3 +100,41 @@ def test_pixels_are_loaded_when_the_grid_is_written(tmp_path: Path) -> None:
     assert not loaded
     write(grids, tmp_path)
     assert loaded
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        (("num_inference_steps",), "a prompt · seed 7"),
+        (("seed",), "a prompt"),
+        (("seed", "prompt"), ""),
+        (("prompt",), "seed 7"),
+    ],
+)
+def test_the_title_tells_what_the_axes_do_not(axes: tuple[str, ...], expected: str) -> None:
+    job = make_result(prompt="a prompt", seed=7).job
+    assert XYGrids(axes=axes)._title(job) == expected
+
+
+def test_a_grid_is_scaled_and_divided(tmp_path: Path) -> None:
+    sizes = []
+    for sheet in (SheetFlags(), SheetFlags(scale=2), SheetFlags(columns=2)):
+        grids = XYGrids(axes=("seed",), sheet=sheet)
+        for seed in range(4):
+            grids.add(make_result(seed=seed))
+        [path] = write(grids, tmp_path)
+        with Image.open(path) as image:
+            sizes.append(image.size)
+    (width, height), (wide, high), (narrow, tall) = sizes
+    assert wide - width >= 4 * 64
+    assert high - height >= 64
+    assert narrow == width - 2 * (64 + 4)
+    assert tall > height + 64
+
+
+@pytest.mark.parametrize("option", [{"grid_scale": 2}, {"grid_columns": 3}])
+def test_the_form_of_no_grid_is_refused(option: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match="has no effect without --grid"):
+        ExpansionFlags(**option).sheet()  # type: ignore[arg-type]
+    assert ExpansionFlags(grid="steps", **option).sheet() != SheetFlags()  # type: ignore[arg-type]
+    assert ExpansionFlags().sheet() == SheetFlags()

@@ -36,6 +36,7 @@ def diff(
     from sdcli.storage.latents.reader import read_latents_file
     from sdcli.terminal.json_output import print_json_line
     from sdcli.terminal.output import print_lines
+    from sdcli.terminal.tables import wrap_text
     from sdcli.workflows.compare_latents import compare_latents, describe_comparison
 
     a, b = read_latents_file(first), read_latents_file(second)
@@ -53,16 +54,16 @@ def diff(
         )
         return
     _print_distances(comparison.distances)
-    print_lines(describe_comparison(comparison))
+    for sentence in describe_comparison(comparison):
+        print_lines(wrap_text(sentence))
 
 
 def _print_distances(distances: Sequence[StepDistance]) -> None:
-    from sdcli.terminal.tables import print_columns, text_bar
+    from sdcli.terminal.tables import print_columns
     from sdcli.workflows.compare_latents import format_timesteps
 
-    largest = max(distance.relative for distance in distances)
     print_columns(
-        ("step", "t", "rmse", "relative", "cosine", ""),
+        ("step", "t", "rmse", "relative", "cosine"),
         [
             (
                 str(distance.step),
@@ -70,8 +71,8 @@ def _print_distances(distances: Sequence[StepDistance]) -> None:
                 f"{distance.rmse:.5f}",
                 f"{distance.relative:.1%}",
                 f"{distance.cosine:.5f}",
-                text_bar(distance.relative, largest),
             )
             for distance in distances
         ],
+        bars=[distance.relative for distance in distances],
     )

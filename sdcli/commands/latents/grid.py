@@ -9,7 +9,7 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import UsageError
 from sdcli.latents import X0, XT
-from sdcli.run_flags import OutputFlags
+from sdcli.run_flags import OutputFlags, SheetFlags
 from sdcli.terminal.printing import print_path
 from sdcli.workflows.render_latents import choose_renderer, render_grid
 
@@ -23,15 +23,17 @@ def grid(
     file: options.File,
     steps: options.Steps = "all",
     renderer: options.RendererFlags,
+    sheet: SheetFlags,
     output: OutputFlags,
     json: flags.Json = False,
 ) -> None:
-    """Show the steps of a run side by side: x_t above, the model's prediction of x_0 below.
+    """Show the steps of a run side by side: noisy x_t above, the predicted x_0 below.
 
     \b
     Examples:
       sdcli latents grid outputs/0001-a-cat-7.latents.safetensors
-      sdcli latents grid cat.png --vae own --steps 1,5,10,20 -o cat-grid.png
+      sdcli latents grid outputs/0001-a-cat-7.png --vae own --steps 1,5,10,20 -o cat-grid.png
+      sdcli latents grid outputs/0001-a-cat-7.png --scale 2 --columns 5
     """
     from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.writer import write_pixels
@@ -43,8 +45,8 @@ def grid(
     selected = _select_steps(latents, kinds, steps)
     destination = parse_destination(output.out, several=False, force=output.force, json=json)
     render = choose_renderer(latents, renderer.options(), Console().warn)
-    sheet = render_grid(latents, kinds, selected, render)
-    path = write_pixels(sheet, destination, f"{latents.name}-grid")
+    pixels = render_grid(latents, kinds, selected, render, sheet)
+    path = write_pixels(pixels, destination, f"{latents.name}-grid")
     print_path(path, json, steps=selected, kinds=kinds)
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sdcli.commands.options import flags
+from sdcli.commands.options.typer_options import group_option
 from sdcli.errors import UsageError, quoted
+from sdcli.run_flags import SheetFlags
 from sdcli.workflows.render_latents import RendererOptions
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ Model = Annotated[
     typer.Option(
         "--model", "-m", metavar="MODEL", help="Use the VAE of this model instead of the run's."
     ),
+]
+Scale = Annotated[int, group_option(SheetFlags, "scale", min=1, max=16)]
+NoLabels = Annotated[
+    bool, typer.Option("--no-labels", help="Animations only of the images, without text.")
 ]
 Fps = Annotated[float, typer.Option("--fps", help="Frames per second, 0.1 to 50.")]
 

@@ -34,12 +34,11 @@ def path(file: File, json: flags.Json = False) -> None:
 
 def _print_trajectory(document: dict[str, Any]) -> None:
     from sdcli.terminal.output import print_lines
-    from sdcli.terminal.tables import print_columns, text_bar
+    from sdcli.terminal.tables import print_columns
 
     rows = document["steps"]
-    farthest = max(row["distance"] for row in rows)
     print_columns(
-        ("step", "t", "distance", "angle", "x0 error", ""),
+        ("step", "t", "distance", "angle", "x0 error"),
         [
             (
                 str(row["step"]),
@@ -47,10 +46,10 @@ def _print_trajectory(document: dict[str, Any]) -> None:
                 f"{row['distance']:.4f}",
                 _format_number(row["angle"], ".1f"),
                 _format_number(row["x0_distance"], ".4f"),
-                text_bar(row["distance"], farthest),
             )
             for row in rows
         ],
+        bars=[row["distance"] for row in rows],
     )
     print_lines([f"straightness {document['straightness']:.3f} (1 is a straight line)"])
 

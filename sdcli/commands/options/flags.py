@@ -32,6 +32,7 @@ GuidanceTo = Annotated[float | None, _field("guidance_to")]
 Negative = Annotated[str | None, _field("negative_prompt")]
 Size = Annotated[str | None, to_option(SIZE_INFO)]
 Seed = Annotated[int | None, _field("seed")]
+Count = Annotated[int, _field("count", min=1)]
 
 Out = Annotated[str, group_option(OutputFlags, "out")]
 Force = Annotated[bool, group_option(OutputFlags, "force")]

@@ -92,7 +92,9 @@ def group_parameters(group: Any) -> list[inspect.Parameter]:
             found += group_parameters(hint)
             continue
         if field.name in infos:
-            hint = Annotated[_typer_type(hint, infos[field.name]), to_option(infos[field.name])]
+            info = infos[field.name]
+            option = to_option(info, min=info.minimum, max=info.maximum)
+            hint = Annotated[_typer_type(hint, info), option]
         found.append(option_parameter(field.name, hint, field.default))
     return found
 

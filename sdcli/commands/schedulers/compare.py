@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,16 +14,40 @@ from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.batching import PLANNING_WINDOW
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.request import GenerationRequest
-from sdcli.run_flags import MessageFlags, OutputFlags
+from sdcli.run_flags import MessageFlags, OutputFlags, SheetFlags
 
 if TYPE_CHECKING:
-    from sdcli.workflows.compare_schedulers import SchedulerComparison, SchedulerRun
+    from sdcli.storage.images.destination import Destination
+    from sdcli.terminal.console import Console
+    from sdcli.terminal.progress import ProgressBar
+    from sdcli.workflows.compare_schedulers import ProgressCallbacks
+    from sdcli.workflows.scheduler_comparison import SchedulerComparison
 
-SCHEMA = "sdcli/comparison/1"
 _MOST_STEPS = 1000
 
-Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to generate.")]
+Prompts = Annotated[list[str] | None, typer.Argument(metavar="PROMPT…", help="What to generate.")]
+PromptFile = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="Also generate the prompts of a file, in any format of `sdcli batch`.",
+    ),
+]
+TargetPsnr = Annotated[
+    float | None,
+    typer.Option(
+        "--target-psnr",
+        metavar="DB",
+        help="Find the fewest UNet calls with which each scheduler is as near to the reference. "
+        "Default: 30, of the given --steps only.",
+        min=1.0,
+        max=100.0,
+    ),
+]
 Schedulers = Annotated[
     str,
     typer.Option(
@@ -51,13 +75,14 @@ class ImageSettings:
     negative: flags.Negative = None
     size: flags.Size = None
     seed: flags.Seed = None
+    count: flags.Count = 1
     vae_tiling: flags.VaeTiling = None
 
-    def request(self, prompt: str, spec: PipelineSpec) -> GenerationRequest:
-        """The request that the runs vary. Raises UsageError."""
+    def template(self, spec: PipelineSpec) -> RequestTemplate:
+        """The settings as those of each prompt. Raises UsageError."""
         width, height = parse_size(self.size)
-        return GenerationRequest(
-            prompt=prompt,
+        request = GenerationRequest(
+            prompt="",
             negative_prompt=self.negative,
             spec=spec,
             vae_tiling=self.vae_tiling,
@@ -65,40 +90,44 @@ class ImageSettings:
             width=width,
             height=height,
             seed=self.seed,
+            count=self.count,
         )
+        unset = GenerationRequest(prompt="").to_dict()
+        values = request.to_dict().items()
+        return RequestTemplate(flags={n: (value,) for n, value in values if value != unset[n]})
 
 
 @expand_groups
 def compare(
     *,
-    prompt: Prompt,
+    prompts: Prompts = None,
+    prompt_file: PromptFile = None,
     schedulers: Schedulers = "DDIM,Euler,Heun,DPM++ 2M,DPM++ 2M Karras,UniPC",
     steps: StepsList = "4,8,16,32",
     reference_steps: ReferenceSteps = None,
+    target_psnr: TargetPsnr = None,
     spec: SpecFlags,
     image: ImageSettings,
+    sheet: SheetFlags,
     output: OutputFlags,
     json: flags.Json = False,
     messages: MessageFlags,
 ) -> ExitCode:
-    """Compare schedulers on one prompt and the same noise.
+    """Compare schedulers on the same prompts and the same noise.
 
-    Prints a table and writes a labelled grid. Distances are measured to a reference: a run
-    of many steps from the same noise.
+    Prints a table, a plot and the options to use, and writes a labelled sheet. Distances are to
+    a run of many steps from the same noise: of several images, means and deviations (±).
 
     \b
     Examples:
       sdcli schedulers compare "a cat and a guitar" --seed 7 -o grid.png
-      sdcli schedulers compare "a fish" --schedulers ddim,euler,heun --steps 4,16
+      sdcli schedulers compare "a fish" "a dog" --count 4 --target-psnr 35
+      sdcli schedulers compare --prompts prompts/demo.txt --schedulers ddim,euler
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    request = image.request(prompt, spec.spec())
     numbers = _numbers(steps)
-    names = [name.strip() for name in schedulers.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--schedulers: no names given", code="usage.schedulers")
+    names = _names(schedulers)
     many = _reference_steps(reference_steps, numbers[-1])
-    from sdcli.storage.images.contact_sheet import write_contact_sheet
     from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.console import Console
     from sdcli.workflows.compare_schedulers import compare_schedulers
@@ -106,13 +135,71 @@ def compare(
     _check_out(output.out)
     destination = parse_destination(output.out, several=False, force=output.force)
     console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
-    with console.progress(None) as bar:
+    requests = _requests(prompts or [], prompt_file, image.template(spec.spec()), console)
+    images = sum(request.count for request in requests) * (1 + len(names) * len(numbers))
+    with console.progress(None if target_psnr else images) as bar:
         comparison = compare_schedulers(
-            request, names, numbers, reference_steps=many, on_step=bar.on_step, warn=console.warn
+            requests,
+            names,
+            numbers,
+            reference_steps=many,
+            target=target_psnr,
+            callbacks=_callbacks(bar, console),
         )
-    path = write_contact_sheet(_grid(comparison), destination, prompt, comparison.seed)
-    _report(comparison, path, json)
+    _report(comparison, sheet, destination, json=json)
     return ExitCode.PARTIAL if any(run.error for run in comparison.runs) else ExitCode.OK
+
+
+def _report(
+    comparison: SchedulerComparison, sheet: SheetFlags, destination: Destination, *, json: bool
+) -> None:
+    """Write the sheet, and print the table or the document."""
+    from sdcli.commands.schedulers import comparison_report as report
+    from sdcli.storage.images.contact_sheet import write_contact_sheet
+    from sdcli.terminal.printing import print_document
+    from sdcli.workflows.comparison_sheet import draw_comparison
+
+    pixels = draw_comparison(comparison, report.chart_lines(comparison), sheet)
+    path = write_contact_sheet(pixels, destination, comparison.prompt, comparison.seed)
+    if json:
+        print_document(report.comparison_document(comparison, path), json)
+    else:
+        report.print_comparison(comparison, path)
+
+
+def _requests(
+    prompts: list[str], file: str | None, template: RequestTemplate, console: Console
+) -> list[GenerationRequest]:
+    """The requests of all prompts. Raises UsageError, also if there is none."""
+    from sdcli.workflows.open_prompts import open_prompts
+
+    requests = [r for prompt in prompts for r in template.expand({"prompt": (prompt,)})]
+    if file is not None:
+        source = open_prompts([file], None, template, False, False, console).source
+        while taken := source.take(PLANNING_WINDOW, wait=True):
+            requests += taken
+    if not requests:
+        raise UsageError(
+            "no prompt to compare the schedulers on",
+            code="usage.prompt",
+            hint='sdcli schedulers compare "a cat", or --prompts FILE',
+        )
+    return requests
+
+
+def _callbacks(bar: ProgressBar, console: Console) -> ProgressCallbacks:
+    from sdcli.workflows.compare_schedulers import ProgressCallbacks
+
+    return ProgressCallbacks(
+        on_step=bar.on_step, on_image=lambda: bar.advance(1), warn=console.warn
+    )
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--schedulers: no names given", code="usage.schedulers")
+    return names
 
 
 def _numbers(text: str) -> list[int]:
@@ -147,91 +234,3 @@ def _check_out(out: str) -> None:
             code="usage.out",
             hint="give a file or a folder",
         )
-
-
-def _grid(comparison: SchedulerComparison) -> Any:
-    from sdcli.storage.images.contact_sheet import labelled_grid
-
-    names = list(dict.fromkeys(run.scheduler for run in comparison.runs))
-    steps = sorted({run.steps for run in comparison.runs})
-    cells = {(run.scheduler, run.steps): run.pixels for run in comparison.runs}
-    rows = [[cells[name, n] for n in steps] for name in names]
-    reference = comparison.reference
-    # The reference stands in the last column, of the most steps.
-    blank = [None] * (len(steps) - 1)
-    return labelled_grid(
-        [*rows, [*blank, reference.pixels]],
-        rows=[*names, f"reference: {reference.scheduler}, {reference.steps} steps"],
-        columns=[f"{n} steps" for n in steps],
-    )
-
-
-def _report(comparison: SchedulerComparison, path: str, json: bool) -> None:
-    if json:
-        from sdcli.terminal.json_output import print_json_line
-
-        print_json_line(_document(comparison, path))
-        return
-    from sdcli.terminal.output import print_lines
-    from sdcli.terminal.tables import print_columns
-
-    header = ("scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB")
-    print_columns(header, [_cells(run) for run in (*comparison.runs, comparison.reference)])
-    print_lines(["", *_verdict(comparison), f"seed: {comparison.seed}", f"grid: {path}"])
-
-
-def _cells(run: SchedulerRun) -> tuple[object, ...]:
-    name = f"{run.scheduler} *" if run.stochastic else run.scheduler
-    if run.error:
-        return (name, run.steps, "failed", None, None, None)
-    psnr = "inf" if run.psnr is None else f"{run.psnr:.1f}"
-    return (name, run.steps, run.unet_calls, f"{run.seconds:.2f}", f"{run.latent_rmse:.4f}", psnr)
-
-
-def _verdict(comparison: SchedulerComparison) -> list[str]:
-    from sdcli.workflows.compare_schedulers import CONVERGED_DB
-
-    lines = [
-        f"{run.scheduler}, {run.steps} steps: {run.error}" for run in comparison.runs if run.error
-    ]
-    if any(run.stochastic for run in comparison.runs):
-        lines.append("* adds noise at every step, so it converges to another image")
-    fastest = comparison.fastest
-    if fastest is None:
-        return [
-            *lines,
-            f"fastest: none reached {CONVERGED_DB:g} dB PSNR; try more --steps",
-        ]
-    return [
-        *lines,
-        f"fastest to reach {CONVERGED_DB:g} dB PSNR against the reference: {fastest.scheduler}, "
-        f"{fastest.unet_calls} UNet calls ({fastest.steps} steps)",
-    ]
-
-
-def _document(comparison: SchedulerComparison, path: str) -> dict[str, Any]:
-    fastest = comparison.fastest
-    return {
-        "schema": SCHEMA,
-        "prompt": comparison.prompt,
-        "seed": comparison.seed,
-        "grid": path,
-        "reference": _run_document(comparison.reference),
-        "runs": [_run_document(run) for run in comparison.runs],
-        "fastest": {"scheduler": fastest.scheduler, "steps": fastest.steps} if fastest else None,
-    }
-
-
-def _run_document(run: SchedulerRun) -> dict[str, Any]:
-    """One run as JSON; a PSNR of null with an RMSE of 0 means equal images."""
-    return {
-        "scheduler": run.scheduler,
-        "stochastic": run.stochastic,
-        "steps": run.steps,
-        "unet_calls": run.unet_calls,
-        "seconds": None if run.seconds is None else round(run.seconds, 4),
-        "latent_rmse": run.latent_rmse,
-        "psnr_db": run.psnr,
-        "converged": run.is_converged,
-        "error": None if run.error is None else {"code": run.error.code, "message": str(run.error)},
-    }

@@ -12,7 +12,7 @@ from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.options import OverrideFlags, Tensor
 from sdcli.errors import ExitCode, UsageError
 from sdcli.inputs.paths import expand_user
-from sdcli.run_flags import OutputFlags
+from sdcli.run_flags import OutputFlags, SheetFlags
 from sdcli.terminal.printing import print_document, print_path
 from sdcli.workflows.compare_vaes import VaeComparison, summary_row
 
@@ -37,6 +37,7 @@ def compare(
     loading: OverrideFlags,
     vae_tiling: flags.VaeTiling = None,
     tensor: Tensor = None,
+    sheet: SheetFlags,
     output: OutputFlags,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -49,7 +50,7 @@ def compare(
     \b
     Examples:
       sdcli vae compare photo.png --vaes own,tiny
-      sdcli vae compare cat.latents.safetensors --vaes own,tiny -o vaes.png
+      sdcli vae compare cat.latents.safetensors --vaes own,tiny --scale 2 -o vaes.png
       sdcli vae compare photo.png --vaes sd-vae-ft-mse,taesd \\
         -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
@@ -63,7 +64,7 @@ def compare(
 
     destination = parse_destination(output.out, several=False, force=output.force, json=json)
     comparison = VaeComparison(expand_user(target), names, overrides, vae_tiling or "auto", tensor)
-    path = write_bytes(comparison.contact_sheet(), destination, comparison.name)
+    path = write_bytes(comparison.contact_sheet(sheet), destination, comparison.name)
     console = Console(verbosity=parse_verbosity(quiet, 0))
     for event in comparison.events:
         console.warn(event)

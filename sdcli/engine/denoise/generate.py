@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,8 +45,8 @@ def generate_batch(
     """Generate one image per job, all in one batch.
 
     The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
-    they are computed, and with `save_latents` also returned in the results. With `start`, the only
-    job of the batch resumes there. `inputs` are the image and mask of jobs that have them; the
+    they are computed, and with `save_latents` also returned. With `start`, the only job resumes
+    there. `inputs` are the image and mask of jobs that have them; the
     results are what the pipeline draws, before it is put back into the image. `warn` gets reasons
     to expect a poor image, before the first step; they are among the results' events, too.
 
@@ -77,15 +78,24 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    halves = jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]
-    options: dict[str, Any] = {
-        "on_step": on_step,
-        "save_latents": selection,
-        "sinks": sinks,
-        "inputs": inputs,
-    }
-    results = [r for half in halves for r in generate_batch(loaded, half, warn=warn, **options)]
+    again = partial(
+        generate_batch,
+        loaded,
+        on_step=on_step,
+        save_latents=selection,
+        sinks=sinks,
+        inputs=inputs,
+        warn=warn,
+    )
+    return _generate_halves(jobs, again)
+
+
+def _generate_halves(
+    jobs: Sequence[Job], generate: Callable[[Sequence[Job]], list[GenerationResult]]
+) -> list[GenerationResult]:
+    half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
+    results = [*generate(jobs[:half]), *generate(jobs[half:])]
     return [replace(result, events=(event, *result.events)) for result in results]
 
 

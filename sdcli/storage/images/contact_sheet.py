@@ -2,57 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from sdcli.errors import UsageError
+from sdcli.run_flags import SheetFlags
 from sdcli.storage import files
 from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.destination import Destination
+from sdcli.storage.images.label_text import text_width
+from sdcli.storage.images.pixel_limit import exceeds_limit
+from sdcli.storage.images.sheet_layout import SheetLabels, SheetLayout
 from sdcli.storage.images.writer import write_bytes
-from sdcli.storage.text import one_line, slug
+from sdcli.storage.text import slug
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    from sdcli.storage.images.label_text import Font
 
     Cell = NDArray[np.uint8] | None
     Cells = Sequence[Sequence[Cell]]
-    Font = FreeTypeFont | ImageFont
 
-_BACKGROUND, _TEXT, _EMPTY_CELL = "#ffffff", "#222222", "#e8e8e8"
-_MIN_FONT_SIZE, _MAX_FONT_SIZE = 12, 48
-_MIN_ROW_LABEL: Final = 96
-"""Pixels that a row label may take, even beside narrower images."""
-_MAX_COLUMN_LINES: Final = 3
+BACKGROUND, TEXT, _EMPTY_CELL = "#ffffff", "#222222", "#e8e8e8"
+_DEFAULT_SHEET = SheetFlags()
 
 
 def labelled_grid(
-    cells: Cells, *, rows: Sequence[str], columns: Sequence[str]
+    cells: Cells,
+    labels: SheetLabels,
+    sheet: SheetFlags = _DEFAULT_SHEET,
+    *,
+    is_table: bool = False,
 ) -> NDArray[np.uint8]:
     """Arrange images in one image (height, width, 3).
 
     Cells are (h, w, 3) uint8, or None for an empty cell, and may differ in size: each is centred in
-    a slot of the largest. Labels are wrapped, and shortened if they still do not fit; empty labels
-    take no space. Raises ValueError when the labels do not match the cells, or all cells are empty.
+    a slot of the largest. `sheet` enlarges them by whole numbers, and limits the columns: the rest
+    continue below, with their labels. Without a limit, more than 8 columns are divided so that the
+    sheet is largest on a screen, but for an `is_table`, whose columns must stay aligned.
+
+    Labels are wrapped, and shortened if they still do not fit. Raises ValueError when the labels do
+    not match the cells, or all cells are empty, and UsageError when scaling makes the sheet larger
+    than the limit of pixels.
     """
     import numpy as np
     from PIL import Image, ImageDraw
 
-    _check_cells(cells, rows, columns)
-    layout = _Layout.fit(cells, rows, columns)
-    sheet = Image.new("RGB", layout.slot(len(rows), len(columns)), _BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    for column, label in enumerate(layout.column_labels):
-        _draw_centred(draw, layout.column_label_centre(column), label, layout.font)
-    for row, label in enumerate(layout.row_labels):
-        _draw_centred(draw, layout.row_label_centre(row), label, layout.font)
-        for column, cell in enumerate(cells[row]):
-            _draw_cell(sheet, draw, layout, layout.slot(row, column), cell)
-    return np.array(sheet)
+    _check_cells(cells, labels)
+    layout = SheetLayout.fit(_largest_cell(cells), labels, sheet, is_table=is_table)
+    _check_size(layout, sheet.scale)
+    image = Image.new("RGB", layout.size, BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    _draw_labels(draw, layout)
+    for row, row_cells in enumerate(cells):
+        for column, cell in enumerate(row_cells):
+            _draw_cell(image, draw, layout, layout.slot(row, column), cell)
+    return np.array(image)
 
 
 def write_contact_sheet(
@@ -77,67 +86,47 @@ def write_contact_sheet(
     return write_bytes(data, destination, name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Layout:
-    """Positions in pixels: slots of `width` x `height`, and the space for labels beside them."""
-
-    font: Font
-    width: int
-    height: int
-    gap: int
-    left_margin: int
-    top_margin: int
-    row_labels: list[str]
-    column_labels: list[str]
-
-    @classmethod
-    def fit(cls, cells: Cells, rows: Sequence[str], columns: Sequence[str]) -> _Layout:
-        """Choose font and margins for the cells and their labels."""
-        from PIL import ImageFont
-
-        shapes = [cell.shape for row in cells for cell in row if cell is not None]
-        height, width = max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
-        side = min(height, width)
-        size = min(max(_MIN_FONT_SIZE, side // 12), _MAX_FONT_SIZE)
-        font = ImageFont.load_default(size)
-        line = size * 5 // 4
-        row_width, row_lines = max(width, _MIN_ROW_LABEL), max(1, height // line)
-        row_labels = [_fit_label(label, font, row_width, row_lines) for label in rows]
-        column_labels = [_fit_label(label, font, width, _MAX_COLUMN_LINES) for label in columns]
-        label_width = max((_text_width(label, font) for label in row_labels), default=0)
-        label_lines = max(label.count("\n") + 1 if label else 0 for label in column_labels)
-        return cls(
-            font=font,
-            width=width,
-            height=height,
-            gap=max(4, side // 32),
-            left_margin=label_width + size if label_width else 0,
-            top_margin=label_lines * line + size // 2 if label_lines else 0,
-            row_labels=row_labels,
-            column_labels=column_labels,
-        )
-
-    def slot(self, row: int, column: int) -> tuple[int, int]:
-        """Left and top of a slot; of the slot after the last one, the size of the sheet."""
-        left = self.left_margin + self.gap + column * (self.width + self.gap)
-        return left, self.top_margin + self.gap + row * (self.height + self.gap)
-
-    def column_label_centre(self, column: int) -> tuple[float, float]:
-        return self.slot(0, column)[0] + self.width / 2, (self.top_margin + self.gap) / 2
-
-    def row_label_centre(self, row: int) -> tuple[float, float]:
-        return (self.left_margin + self.gap) / 2, self.slot(row, 0)[1] + self.height / 2
-
-
-def _check_cells(cells: Cells, rows: Sequence[str], columns: Sequence[str]) -> None:
-    if len(cells) != len(rows) or any(len(row) != len(columns) for row in cells):
-        raise ValueError(f"the cells are not {len(rows)} rows of {len(columns)} columns")
+def _check_cells(cells: Cells, labels: SheetLabels) -> None:
+    rows, columns = len(labels.rows), len(labels.columns)
+    for name, table in (("cells", cells), ("captions", labels.captions or cells)):
+        if len(table) != rows or any(len(row) != columns for row in table):
+            raise ValueError(f"the {name} are not {rows} rows of {columns} columns of cells")
     if not any(cell is not None for row in cells for cell in row):
         raise ValueError("every cell is empty")
 
 
+def _check_size(layout: SheetLayout, scale: int) -> None:
+    width, height = layout.size
+    # At their own size, images make a sheet of any size: they are there already.
+    if scale > 1 and exceeds_limit(width, height):
+        raise UsageError(
+            f"scale {scale}: the sheet would have {width} x {height} pixels",
+            code="usage.scale",
+            hint="use a smaller scale",
+        )
+
+
+def _largest_cell(cells: Cells) -> tuple[int, int]:
+    """Width and height of a slot that any of the cells fits."""
+    shapes = [cell.shape for row in cells for cell in row if cell is not None]
+    return max(shape[1] for shape in shapes), max(shape[0] for shape in shapes)
+
+
+def _draw_labels(draw: ImageDraw, layout: SheetLayout) -> None:
+    rows, columns = layout.rows, layout.columns
+    draw_centred(draw, layout.title_centre(), layout.title, layout.title_font)
+    for column, label in enumerate(columns.labels):
+        draw_centred(draw, layout.column_label_centre(column), label, columns.font)
+        for row, captions in enumerate(columns.captions):
+            centre = layout.caption_centre(row, column)
+            draw_centred(draw, centre, captions[column], columns.font)
+    for band in range(layout.bands):
+        for row, label in enumerate(rows.labels):
+            draw_centred(draw, layout.row_label_centre(row, band), label, rows.font)
+
+
 def _draw_cell(
-    sheet: Image, draw: ImageDraw, layout: _Layout, slot: tuple[int, int], cell: Cell
+    image: Image, draw: ImageDraw, layout: SheetLayout, slot: tuple[int, int], cell: Cell
 ) -> None:
     from PIL import Image as pillow  # noqa: N813 - the module, beside its class of that name
 
@@ -147,43 +136,18 @@ def _draw_cell(
         corner = (left + layout.width - 1, top + layout.height - 1)
         draw.rectangle((*slot, *corner), fill=_EMPTY_CELL)
         return
-    height, width = cell.shape[:2]
+    enlarged = enlarge(cell, layout.scale)
+    height, width = enlarged.shape[:2]
     centred = left + (layout.width - width) // 2, top + (layout.height - height) // 2
-    sheet.paste(pillow.fromarray(cell), centred)
+    image.paste(pillow.fromarray(enlarged), centred)
 
 
-def _draw_centred(draw: ImageDraw, centre: tuple[float, float], label: str, font: Font) -> None:
-    if label:
-        draw.multiline_text(centre, label, fill=_TEXT, font=font, anchor="mm", align="center")
+def enlarge(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Make each pixel of an image a square of `scale` pixels."""
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def _fit_label(label: str, font: Font, width: int, max_lines: int) -> str:
-    """Wrap a label to lines of at most `width` pixels, shortened to `max_lines`."""
-    lines: list[str] = []
-    # Scheduler options are joined by ";" without a space, where a line may break.
-    for word in one_line(label).replace(";", "; ").split():
-        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.extend(_split_word(word, font, width))
-    if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], _add_ellipsis(lines[max_lines - 1], font, width)]
-    return "\n".join(lines)
-
-
-def _split_word(word: str, font: Font, width: int) -> Iterator[str]:
-    """Split a word, such as the name of a class, into pieces that fit."""
-    while word:
-        length = next((n for n in range(len(word), 1, -1) if font.getlength(word[:n]) <= width), 1)
-        yield word[:length]
-        word = word[length:]
-
-
-def _add_ellipsis(line: str, font: Font, width: int) -> str:
-    while line and font.getlength(f"{line}…") > width:
-        line = line[:-1]
-    return f"{line}…"
-
-
-def _text_width(label: str, font: Font) -> int:
-    return max((round(font.getlength(line)) for line in label.split("\n")), default=0)
+def draw_centred(draw: ImageDraw, centre: tuple[float, float], label: str, font: Font) -> None:
+    """Draw a label of any number of lines around a point."""
+    if text_width(label, font):
+        draw.multiline_text(centre, label, fill=TEXT, font=font, anchor="mm", align="center")

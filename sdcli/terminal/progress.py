@@ -108,7 +108,8 @@ class ProgressBar:
         self._stream = stream
         self._note = note
         self._clock = clock
-        self._started = self._last_note = clock()
+        self._started = clock()
+        self._last_note: float | None = None
         self._last_tenth = 0
         self._progress: Progress | None = None
         self._task: Any = None
@@ -166,6 +167,9 @@ class ProgressBar:
 
     def _show_line(self) -> None:
         now, tenth = self._clock(), self._state.percent // 10
+        if self._last_note is None:
+            # Loading the model is no progress, however long it takes.
+            self._last_note = now
         if self._note is None or self._state.done == self._state.jobs:
             return
         has_tenths = (self._state.jobs or 0) >= _FEWEST_FOR_TENTHS

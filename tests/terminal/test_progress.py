@@ -90,6 +90,15 @@ def test_without_a_terminal_there_is_a_line_every_minute_or_tenth() -> None:
     assert notes(None, 61.0, 2) == ["1 image", "2 images"]
 
 
+def test_the_time_before_the_first_step_counts_for_nothing() -> None:
+    clock, lines = Clock(), []
+    bar = ProgressBar(2, None, lines.append, clock)
+    clock.now += 600.0
+    bar.on_step(step(4))
+    bar.advance(1)
+    assert lines == []
+
+
 def test_the_lines_go_to_stderr_unless_only_errors_are_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

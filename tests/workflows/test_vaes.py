@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,7 +101,7 @@ def test_everything_that_uses_a_vae_takes_the_lock_of_the_engine(tmp_path):
     uses = [
         lambda: ImageEncoder(spec, seed=None, **options),
         lambda: list(encoder.encode((0, str(image)))),
-        lambda: list(decoder.decode(written["path"])),
+        lambda: list(decoder.decode(Path(written["path"]))),
         lambda: vae_renderer(spec, None, str),
         lambda: render(latents),
         lambda: noise_image(image, [1], spec, seed=0, tiling="auto", warn=str),

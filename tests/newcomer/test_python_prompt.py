@@ -17,16 +17,19 @@ STEPS = [
         "sdcli.generate('a cat', stpes=2)",
         ["generate() has no argument 'stpes'", "hint: did you mean steps?"],
         hides=["arguments.py"],
+        wide=True,  # the paths of a traceback
     ),
     Step(
         "sdcli.generate('a cat', sampler_index=2)",
         ["no argument 'sampler_index'", "hint: use scheduler"],
         hides=["arguments.py"],
+        wide=True,  # the paths of a traceback
     ),
     Step(
         "sdcli.generate('a cat', scheduler='euler', eta=1)",
         ["eta: Euler has no eta", "hint: use scheduler='DDIM', or leave eta out"],
         hides=["--"],
+        wide=True,  # the paths of a traceback
     ),
     Step(
         "cat, dog = sdcli.generate(['a cat', 'a dog'], steps=2, guidance=3, "
@@ -36,7 +39,7 @@ STEPS = [
     Step("cat", ["GenerationResult('a cat', seed=7, steps=2, scheduler='DPM++ 2M'"], wide=True),
     Step("cat.image.size, cat.image.mode", ["((64, 64), 'RGB')"]),
     Step("cat.save('cat.png')", ["PosixPath('cat.png')"]),
-    Step("cat.save('cat.png')", ["cat.png exists", "add force=True"], hides=["--force"]),
+    Step("cat.save('cat.png')", ["cat.png exists", "add force=True"], hides=["--force"], wide=True),
     Step("again, = sdcli.generate(cat.request)"),
     Step("bool((again.pixels == cat.pixels).all())", ["True"]),
     Step("rows = [dict(prompt='a fish', steps=1), dict(prompt='a lemon', steps=0)]"),
@@ -44,6 +47,7 @@ STEPS = [
         "sdcli.batch(rows, size='64x64', seed=1)",
         ["prompts[1]: steps: 0 is not between 1 and 1000"],
         hides=["--steps"],
+        wide=True,  # the paths of a traceback
     ),
     Step("rows[1]['steps'] = 2"),
     Step("sdcli.batch(rows, size='64x64', seed=1)", ["made=2, skipped=0, failed=0"], wide=True),

@@ -160,7 +160,13 @@ def _print_matches(search: str, words: list[str], json: bool) -> None:
             hint="search for a part of the word, or list the topics: sdcli help",
         )
     else:
+        from sdcli.terminal.markdown_text import fit_lines
         from sdcli.terminal.output import print_styled_lines
-        from sdcli.terminal.pager import highlight
+        from sdcli.terminal.pager import highlight, text_width
 
-        print_styled_lines([f"{match.topic}: {highlight(match.text, search)}" for match in matches])
+        for match in matches:
+            prefix = f"{match.topic}: "
+            width = text_width()
+            parts = fit_lines([match.text], width - len(prefix)) if width else [match.text]
+            first, *rest = [highlight(part, search) for part in parts]
+            print_styled_lines([prefix + first, *(f"  {part}" for part in rest)])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
-from sdcli.errors import SdcliError, UsageError, UsageErrors
+from sdcli.errors import OutputError, SdcliError, UsageError, UsageErrors
 from sdcli.field_metadata import FieldInfo, field_infos, field_types
 from sdcli.pipeline_spec import DTYPES
 from sdcli.request import FIELD_TYPES, REQUEST_FIELDS, SIZE_INFO
@@ -50,7 +50,7 @@ def python_errors(function: Callable[_P, _R]) -> Callable[_P, _R]:
             rewrite_error(error, kwargs)
             if isinstance(error, UsageErrors) and len(error.several) == 1:
                 raise error.several[0] from None
-            if isinstance(error, UsageError):
+            if isinstance(error, UsageError | OutputError):
                 # The lines of sdcli that found a mistake of the caller are of no use to them.
                 raise error.with_traceback(None) from None
             raise

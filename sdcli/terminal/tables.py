@@ -104,6 +104,9 @@ def _print_fact_table(rows: list[tuple[str, str]]) -> None:
     from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column()
+    # A hash or a path must be whole, also where it is wider than the terminal.
+    table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(value))
     Console().print(table)

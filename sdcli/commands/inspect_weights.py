@@ -62,9 +62,9 @@ def _to_document(report: WeightsReport, size: int, digest: str | None) -> dict[s
 
 
 _GLOBALS = {
-    "usual": "needed for tensors",
-    "other": "other classes",
-    "dangerous": "can run code",
+    "usual": "imports for tensors",
+    "other": "other imports",
+    "dangerous": "CAN RUN CODE",
 }
 """Kinds of globals -> words for them."""
 
@@ -126,13 +126,10 @@ def _pickle_facts(names: GlobalsReport | None, dropped: Mapping[str, str]) -> di
     if names is None:
         return {}
     facts: dict[str, object] = {
-        f"globals that are {words}" if kind != "dangerous" else "GLOBALS THAT CAN RUN CODE": (
-            _shorten(getattr(names, kind))
-        )
-        for kind, words in _GLOBALS.items()
+        words: _shorten(getattr(names, kind)) for kind, words in _GLOBALS.items()
     }
     left_out = _shorten([f"{name} ({kind})" for name, kind in dropped.items()])
-    note = "nothing in it was run; this list is no permission to load it with other programs"
+    note = "nothing was run; this list does not mean that other programs can load the file safely"
     return {**facts, "not tensors": left_out, "note": note}
 
 

@@ -18,11 +18,12 @@ from sdcli.inputs.paths import expand_user
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A file that was checked. `problem` is None if it is complete."""
+    """A file that was checked. `problem` is None if it is complete and unaltered."""
 
     model: str
     file: str
     problem: str | None
+    is_cached: bool = False
 
 
 def find_model(name: str, folders: Sequence[str]) -> CachedModel | SingleFile:
@@ -78,7 +79,7 @@ def _verify_cached(model: CachedModel) -> Iterator[Checked]:
         path = model.path / name
         if not problem and path.suffix == ".safetensors":
             problem = _weights_problem(path)
-        yield Checked(model=model.name, file=name, problem=problem)
+        yield Checked(model=model.name, file=name, problem=problem, is_cached=True)
 
 
 def _weights_problem(path: Path) -> str | None:

@@ -130,7 +130,7 @@ def test_verify_checks_single_files(run_cli: RunCli, files: Path) -> None:
         data = (files / name).read_bytes()
         (files / name).write_bytes(data[:-9])
         ran = run_cli("models", "verify", *folder)
-        damaged = [line for line in ran.stdout.splitlines() if line.startswith("damaged")]
+        damaged = [line for line in ran.stdout.splitlines() if line.startswith("failed")]
         assert (ran.code, len(damaged)) == (7, 1)
         (files / name).write_bytes(data)
     assert run_cli("models", "verify", str(files / "tiny")).code == 3

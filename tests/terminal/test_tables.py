@@ -81,3 +81,13 @@ def test_facts_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) 
     print_facts({"a": 1, "b": None, "c": "", "d": 0})
     print_lines(["x", "y"])
     assert capsys.readouterr().out == "a: 1\nd: 0\nx\ny\n"
+
+
+def test_facts_wider_than_the_terminal_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_facts({"sha256": "0123456789abcdef" * 4})
+    shown = "".join(line.split()[-1] for line in capsys.readouterr().out.splitlines())
+    assert shown == "0123456789abcdef" * 4

@@ -15,7 +15,8 @@ from sdcli.checkpoints.pickles.reduce import call
 
 MAX_PICKLE_BYTES: Final = 32 << 20
 """The pickle of a checkpoint has its names and shapes only: about a megabyte."""
-_MAX_INSTRUCTIONS: Final = 4_000_000
+_MAX_INSTRUCTIONS: Final = 1_000_000
+"""A checkpoint has about fifty for each tensor."""
 _MAX_MEMO: Final = 1_000_000
 _MARK: Final = object()
 _KEY_TYPES: Final = (str, int, float, bool, bytes, type(None), Global)

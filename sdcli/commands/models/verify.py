@@ -62,24 +62,25 @@ def verify(
     if json:
         files = [asdict(result) for result in results]
         print_document({"schema": "sdcli/verified/1", "files": files}, json)
-    damaged = [result for result in results if result.problem]
-    if damaged:
+    if failed := [result for result in results if result.problem]:
         raise CorruptError(
-            f"{len(damaged)} of {len(results)} files are damaged",
+            f"{len(failed)} of {len(results)} files failed the check",
             code="model.damaged",
-            hint=_hint(damaged),
+            hint=_hint(failed),
         )
 
 
-def _hint(damaged: list[Checked]) -> str:
-    models = " ".join(dict.fromkeys(result.model for result in damaged))
-    return f"delete and download again: sdcli models rm {models}"
+def _hint(failed: list[Checked]) -> str:
+    if cached := dict.fromkeys(result.model for result in failed if result.is_cached):
+        names = " ".join(cached)
+        return f"sdcli models rm {names}, then sdcli models pull {next(iter(cached))}"
+    return "download the file again"
 
 
 def _print(result: Checked) -> None:
     from sdcli.terminal.output import print_lines
 
     name = result.file if result.model in result.file else f"{result.model}: {result.file}"
-    print_lines([f"{'damaged' if result.problem else 'ok':8}{name}"])
+    print_lines([f"{'failed' if result.problem else 'ok':8}{name}"])
     if result.problem:
         print_lines([f"{'':8}{result.problem}"])

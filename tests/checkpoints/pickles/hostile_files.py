@@ -178,6 +178,8 @@ def memory_bombs() -> dict[str, bytes]:
         "LONG4": b"\x80\x02\x8b\xff\xff\xff\x7fa.",
         "negative LONG4": b"\x80\x02\x8b\xff\xff\xff\xffa.",
         "digits": b"L" + b"9" * 100_000 + b"L\n.",
+        "instructions": b"\x80\x02" + b"]" * 1_100_000 + b".",
+        "length": b"\x80\x02X" + struct.pack("<I", 40 << 20) + bytes(40 << 20) + b".",
         "nested key": nest + b"q\x01}h\x01Ns.",
         "nested value": b"\x80\x02}" + b"q\x00}h\x00X\x01\x00\x00\x00ah\x00s" * 3 + b".",
         "shared dicts": shared_dicts(),

@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, str]] = {
     XT: "the noisy latents after a step",
     X0: "the clean latents that the model predicts in a step",
     MODEL_OUTPUT: "the UNet's output in a step, with guidance, in the model's prediction type",
-    NOISE: "the initial noise of the image",
+    NOISE: "the initial noise of the image, or the input image with its noise",
 }
 """Kinds of tensors that a file can have, with their descriptions."""
 

@@ -14,6 +14,7 @@ EXAMPLES: Final = FOLDER / "prompts"
 TOPICS: Final = (
     "install",
     "models",
+    "image-to-image",
     "prompt-files",
     "options",
     "coming-from",

@@ -60,7 +60,7 @@ def _read(request: GenerationRequest, name: str, read: InputReader) -> InputImag
         if isinstance(error, UsageError):
             # The code names the field, so that the error is found in a prompt file.
             raise UsageError(message, code=f"usage.{name}", hint=error.hint) from error
-        raise CorruptError(message, code=error.code, hint=error.hint) from error
+        raise CorruptError(message, code=f"{name}.corrupt", hint=error.hint) from error
 
 
 def _whole_size(request: GenerationRequest, image: InputImage, grid: int) -> tuple[int, int]:

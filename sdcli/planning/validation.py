@@ -46,7 +46,8 @@ class RequestValidator:
 
 
 def _field_of(error: SdcliError) -> str:
-    return error_field(error) if isinstance(error, UsageError) else "image"
+    # "image.corrupt" or "mask.corrupt"
+    return error_field(error) if isinstance(error, UsageError) else error.code.partition(".")[0]
 
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:

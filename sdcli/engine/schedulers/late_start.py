@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from diffusers import LMSDiscreteScheduler, PNDMScheduler
 
-from sdcli.engine.runtime.diffusers_internals import lms_history
+from sdcli.engine.runtime.diffusers_internals import lms_history, steps_in_pairs
 from sdcli.errors import UsageError
 from sdcli.job import Job
 
 
 def skipped_calls(scheduler: Any, job: Job) -> int:
     """Return how many of the scheduler's timesteps Diffusers skips in a run from an image."""
-    return int((job.num_inference_steps - job.denoising_steps) * scheduler.order)
+    skipped_steps = job.num_inference_steps - job.denoising_steps
+    return skipped_steps * (2 if steps_in_pairs(scheduler) else 1)
 
 
 def start_late(scheduler: Any, job: Job) -> None:

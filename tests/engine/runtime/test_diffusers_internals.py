@@ -10,7 +10,14 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    LMSDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+)
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
@@ -194,6 +201,40 @@ def test_the_pipeline_calls_the_methods_that_recorders_patch() -> None:
     for call in ("scheduler.scale_model_input(", "self.unet(", "scheduler.step("):
         assert call in source, changed("StableDiffusionPipeline.__call__")
     assert isinstance(StableDiffusionPipeline.num_timesteps, property), changed("num_timesteps")
+
+
+@pytest.mark.parametrize("cls", [StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline])
+def test_pipelines_of_images_prepare_their_latents_and_skip_the_first_timesteps(cls: Any) -> None:
+    source = inspect.getsource(cls.__call__)
+    for call in ("self.prepare_latents(", "self.get_timesteps(", "scheduler.step(", "self.unet("):
+        assert call in source, changed(f"{cls.__name__}.__call__")
+    skips = "self.scheduler.timesteps[t_start * self.scheduler.order :]"
+    assert skips in inspect.getsource(cls.get_timesteps), changed(f"{cls.__name__}.get_timesteps")
+
+
+def test_the_inpainting_pipeline_passes_its_masks_to_the_callback() -> None:
+    inputs = StableDiffusionInpaintPipeline._callback_tensor_inputs
+    assert {"mask", "masked_image_latents"} <= set(inputs), changed("_callback_tensor_inputs")
+    returned = inspect.getsource(StableDiffusionInpaintPipeline.__call__)
+    for name in ("mask", "masked_image_latents"):
+        assert f'callback_outputs.pop("{name}"' in returned, changed("callback_outputs")
+
+
+def test_lms_still_counts_on_a_history_that_a_late_start_lacks() -> None:
+    """When this fails, `start_late` is needed no longer for LMS."""
+    scheduler = LMSDiscreteScheduler(prediction_type="epsilon")
+    scheduler.set_timesteps(10)
+    internals.set_begin_index(scheduler, 5)
+    orders: list[int] = []
+    coefficient = scheduler.get_lms_coefficient
+    scheduler.get_lms_coefficient = lambda order, *rest: (
+        orders.append(order) or coefficient(order, *rest)  # type: ignore[func-returns-value]
+    )
+    sample = torch.zeros(1, 4, 2, 2)
+    scheduler.scale_model_input(sample, scheduler.timesteps[5])
+    scheduler.step(sample, scheduler.timesteps[5], sample)
+    assert orders == [4], changed("LMSDiscreteScheduler.step")
+    assert len(internals.lms_history(scheduler)) == 1, changed("LMSDiscreteScheduler.derivatives")
 
 
 def attributes(path: Path) -> list[tuple[str, ast.Attribute]]:

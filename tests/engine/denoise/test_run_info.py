@@ -8,6 +8,7 @@ import pytest
 
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.denoise.run_info import describe_runs
+from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.schedulers.build import build_scheduler
 from tests.engine.sampler_jobs import STEPS, make_sampler_job
 
@@ -18,7 +19,7 @@ def test_a_run_is_described_before_its_first_step(loaded: Any, row: Any) -> None
     scheduler = build_scheduler(
         loaded.base_scheduler, jobs[0].scheduler, steps=STEPS, seeds=[0, 1, 2]
     )
-    runs = describe_runs(loaded, jobs, scheduler)
+    runs = describe_runs(loaded, jobs, scheduler, plan_parts(loaded, jobs, scheduler))
     assert [run.job for run in runs] == jobs
     assert {run.batch_size for run in runs} == {3}
     assert {run.scheduler_class for run in runs} == {row.class_name}

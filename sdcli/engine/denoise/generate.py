@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -46,9 +45,9 @@ def generate_batch(
 
     The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
     they are computed, and with `save_latents` also returned. With `start`, the only job resumes
-    there. `inputs` are the image and mask of jobs that have them; the
-    results are what the pipeline draws, before it is put back into the image. `warn` gets reasons
-    to expect a poor image, before the first step; they are among the results' events, too.
+    there. `inputs` are the image and mask of jobs that have them; the results are what the pipeline
+    draws, before it is put back into the image. `warn` gets reasons to expect a poor image, before
+    the first step; they are among the results' events, too.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -78,25 +77,20 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    again = partial(
-        generate_batch,
-        loaded,
-        on_step=on_step,
-        save_latents=selection,
-        sinks=sinks,
-        inputs=inputs,
-        warn=warn,
-    )
-    return _generate_halves(jobs, again)
+    options = {"on_step": on_step, "save_latents": selection, "sinks": sinks, "inputs": inputs}
+    return _generate_halves(loaded, jobs, {**options, "warn": warn})
 
 
 def _generate_halves(
-    jobs: Sequence[Job], generate: Callable[[Sequence[Job]], list[GenerationResult]]
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: Mapping[str, Any]
 ) -> list[GenerationResult]:
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
-    results = [*generate(jobs[:half]), *generate(jobs[half:])]
-    return [replace(result, events=(event, *result.events)) for result in results]
+    return [
+        replace(result, events=(event, *result.events))
+        for part in (jobs[:half], jobs[half:])
+        for result in generate_batch(loaded, part, **options)
+    ]
 
 
 def _generate(

@@ -153,3 +153,13 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
     show_text("a\x1b[31mb\n")
     assert capsys.readouterr().out == "a\\x1b[31mb\n"
     assert highlight("a\x1b[31mb\nc", "b") == "a\\x1b[31mb\\nc"
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["vae", "-h"], ["latents", "grid", "--help"]])
+def test_help_goes_through_the_door_of_all_output(run_cli, monkeypatch, argv):
+    expected = run_cli(*argv).stdout
+    printed = []
+    monkeypatch.setattr("sdcli.terminal.output.write_line", lambda text, _: printed.append(text))
+    ran = run_cli(*argv)
+    assert (ran.code, ran.stdout) == (0, "")
+    assert [f"{text}\n" for text in printed] == [expected]

@@ -9,11 +9,11 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.spec_flags import SpecFlags
-from sdcli.commands.options.typer_options import expand_groups
+from sdcli.commands.options.typer_options import expand_groups, to_option
 from sdcli.commands.vae.per_file import FileResults
 from sdcli.errors import ExitCode, UsageError
 from sdcli.planning.resolve import random_seed
-from sdcli.request import MAX_SEED
+from sdcli.request import REQUEST_FIELDS
 from sdcli.run_flags import MessageFlags
 
 Images = Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files.")]
@@ -29,12 +29,7 @@ Sample = Annotated[
 
 SampleSeed = Annotated[
     int | None,
-    typer.Option(
-        "--seed",
-        help="Image i is sampled with SEED + i. Default: random.",
-        min=0,
-        max=MAX_SEED,
-    ),
+    to_option(REQUEST_FIELDS["seed"], help="Image i is sampled with SEED + i. Default: random."),
 ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults, unknown_words
+from sdcli.errors import SdcliError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.request_warnings import RequestWarnings
@@ -112,5 +113,10 @@ def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:
 def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     """Read the defaults of a model, after downloading it if necessary. Raises ModelError."""
     from sdcli.checkpoints.hub import fetch_model
+    from sdcli.checkpoints.single_file.model import name_single_file
 
-    return read_defaults(fetch_model(spec))
+    folder = fetch_model(spec)
+    try:
+        return read_defaults(folder)
+    except SdcliError as error:
+        raise name_single_file(error, spec, folder) from error

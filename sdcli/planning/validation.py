@@ -11,6 +11,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 from sdcli.errors import SdcliError
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.planner import fetch_defaults
 from sdcli.planning.resolve import find_faults
 from sdcli.prompts.field_values import error_field, value_errors
 from sdcli.request import GenerationRequest
@@ -45,9 +46,10 @@ class RequestValidator:
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:
     """The defaults of the model, None if it is not here, and the errors of its files."""
     from sdcli.checkpoints import hub
-    from sdcli.checkpoints.single_file.model import find_model_weights
+    from sdcli.checkpoints.single_file.model import find_model_weights, name_single_file
 
-    folder, defaults, faults = Path(), None, []
+    folder, defaults = Path(), None
+    faults: list[FieldFault] = []
     try:
         folder = hub.fetch_model(replace(spec, offline=True))
         defaults = read_defaults(folder)
@@ -55,7 +57,7 @@ def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFa
             find_model_weights(spec, folder, component)
     except SdcliError as error:
         if not _may_be_downloaded(spec.model, spec, error):
-            faults.append(("model", error))
+            faults.append(("model", name_single_file(error, spec, folder)))
     try:
         _check_vae(spec, folder if defaults else None)
     except SdcliError as error:
@@ -84,6 +86,4 @@ def _may_be_downloaded(name: str, spec: PipelineSpec, error: SdcliError) -> bool
 
 def cached_defaults(spec: PipelineSpec) -> ModelDefaults:
     """Read the defaults of a model without downloading it. Raises ModelError."""
-    from sdcli.checkpoints.hub import fetch_model
-
-    return read_defaults(fetch_model(replace(spec, offline=True)))
+    return fetch_defaults(replace(spec, offline=True))

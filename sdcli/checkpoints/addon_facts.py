@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sdcli.checkpoints.single_file.detection import Detection
 from sdcli.checkpoints.weight_source import SourceTensor, WeightSource
-from sdcli.numerics.float_formats import FLOATS, convert_floats
 
 _DOWN: Final = re.compile(r"(lora_down|lora_A|lora\.down|lora_linear_layer\.down)(\.\w+)?\.weight$")
 _CROSS: Final = re.compile(r"attn2[._](processor[._])?to_k")
@@ -28,6 +27,8 @@ _TEXT_WIDTHS: Final = {
 _BASE_KEYS: Final = ("ss_base_model_version", "modelspec.architecture", "ss_sd_model_name")
 _TRIGGER_KEYS: Final = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_words")
 _MAX_WORDS: Final = 8
+# bfloat16 is the upper half of float32.
+_FORMATS: Final = {"F16": "<e", "F32": "<f", "F64": "<d", "BF16": "<f"}
 
 
 def read_addon_facts(found: Detection, source: WeightSource) -> Mapping[str, Any]:
@@ -109,7 +110,9 @@ def _embedding_facts(source: WeightSource) -> Mapping[str, Any]:
 
 def _number(tensor: SourceTensor) -> float | None:
     """The value of a tensor with a single number."""
-    if tensor.shape not in ((), (1,)) or tensor.dtype not in FLOATS:
+    if tensor.shape not in ((), (1,)) or tensor.dtype not in _FORMATS:
         return None
-    data, _ = convert_floats(b"".join(tensor.chunks()), tensor.dtype, "F32")
-    return float(struct.unpack("<f", data)[0])
+    data = b"".join(tensor.chunks())
+    if tensor.dtype == "BF16":
+        data = b"\0\0" + data
+    return float(struct.unpack(_FORMATS[tensor.dtype], data)[0])

@@ -17,7 +17,7 @@ from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.single_file.model import open_single_file, refuse_single_file_options
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files
-from sdcli.errors import ModelError, UsageError, did_you_mean, quoted
+from sdcli.errors import ModelError, UnsafeError, UsageError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
@@ -165,11 +165,13 @@ def _fetch(name: str, spec: PipelineSpec, kind: Kind) -> Path:
 def _download(repo: str, variant: str | None, kind: Kind, *, use_cache: bool = True) -> Path:
     """Download what is needed of a repository, or with `use_cache` return an earlier download."""
     try:
-        names = needed_files(list_files(repo, kind), variant)
+        listed = list_files(repo, kind)
     except _Unreachable as error:
         if use_cache:
             return _find_cached(repo, kind, str(error))
         raise ModelError(f"{kind} {repo}: {error}", code="model.offline") from error
+    names = needed_files(listed, variant)
+    _refuse_pickles(repo, listed, names)
     if not names:
         raise ModelError(
             f"{repo} has no files that sdcli loads",
@@ -177,6 +179,20 @@ def _download(repo: str, variant: str | None, kind: Kind, *, use_cache: bool = T
             hint=f"for a single file, sdcli models pull {repo} --file NAME.safetensors",
         )
     return fetch_files(repo, names, kind)
+
+
+def _refuse_pickles(repo: str, listed: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise UnsafeError for a component that the repository has as pickles only."""
+    for component in STEMS:
+        files = [name for name in listed if name.startswith(f"{component}/")]
+        pickles = [name for name in files if name.endswith(PICKLE_SUFFIXES)]
+        if pickles and not any(name.endswith(".safetensors") for name in {*files} & {*needed}):
+            raise UnsafeError(
+                f"{repo} has its {component} as a pickle only, which can run code when it is "
+                "loaded",
+                code="model.pickle",
+                hint=f"sdcli models pull {repo} --file {pickles[0]}, then sdcli models convert",
+            )
 
 
 def list_files(repo: str, kind: Kind) -> list[str]:

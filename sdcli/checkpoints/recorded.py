@@ -13,6 +13,8 @@ from typing import Any, Final
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.safetensors_header import read_header
+from sdcli.checkpoints.single_file.detection import detect
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.errors import ModelError, SdcliError
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
@@ -117,6 +119,9 @@ class _Wanted:
         with suppress(SdcliError, OSError):
             is_part = not path.is_file() and (self.kind == "model" or part.is_dir())
             home = part if is_part else path
+            # Hashing takes seconds for each file; a header shows which of them can be models.
+            if self.kind == "model" and not is_part and detect(read_header(path)).kind != "model":
+                return False
             return hash_weights(find_weights(home, component, self.variant)) == self.sha256
         return False
 
@@ -134,7 +139,6 @@ class _Wanted:
 
     def _is_model(self, path: Path) -> bool:
         if self.kind == "model":
-            # Hashing every file would take long: only a file can have the weights of a file.
             is_file = path.suffix == ".safetensors" == Path(self.name).suffix and path.is_file()
             return is_file or (path / "model_index.json").is_file()
         is_folder = any((path / name).is_file() for name in ("config.json", "vae/config.json"))

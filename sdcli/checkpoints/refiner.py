@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
-from sdcli.errors import ModelError
+from sdcli.checkpoints.single_file.model import name_single_file
+from sdcli.errors import ModelError, SdcliError
 from sdcli.pipeline_spec import PipelineSpec
 
 
@@ -18,8 +19,11 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     Raises the errors of `fetch_model` and `read_defaults`, and ModelError for models that cannot
     share a run.
     """
-    refiner = refiner_spec(spec)
-    return _read(fetch_model(spec), fetch_model(refiner) if refiner else None)
+    folder, refiner = fetch_model(spec), refiner_spec(spec)
+    try:
+        return _read(folder, fetch_model(refiner) if refiner else None)
+    except SdcliError as error:
+        raise name_single_file(error, spec, folder) from error
 
 
 @cache

@@ -53,15 +53,17 @@ def _field_of(error: SdcliError) -> str:
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:
     """The defaults of the model, None if it is not here, and the errors of its files."""
     from sdcli.checkpoints import hub
+    from sdcli.checkpoints.single_file.model import name_single_file
 
-    folder, defaults, faults = Path(), None, []
+    folder, defaults = Path(), None
+    faults: list[FieldFault] = []
     try:
         folder = hub.fetch_model(replace(spec, offline=True))
         defaults = read_defaults(folder)
         _check_weights(folder, spec)
     except SdcliError as error:
         if not _may_be_downloaded(spec.model, spec, error):
-            faults.append(("model", error))
+            faults.append(("model", name_single_file(error, spec, folder)))
     try:
         if defaults and (refiner := hub.refiner_spec(spec)):
             defaults = cached_defaults(spec)

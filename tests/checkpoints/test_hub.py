@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, needed_files
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError, ModelError, UnsafeError
 from sdcli.pipeline_spec import PipelineSpec
 from tests.checkpoints.hub_server import REPO, HubServer, read_files, serving
 
@@ -141,6 +141,15 @@ def test_files_with_another_hash_are_deleted_and_downloaded_again(hub: HubServer
         assert hub.requested_files() == [name]
         assert (folder / name).read_bytes() == (EMBEDDED_FOLDER / name).read_bytes()
         shutil.rmtree(folder.parents[1])
+
+
+def test_a_repository_with_pickles_only_is_refused_before_the_download(hub: HubServer) -> None:
+    pickled = UNET.replace(".safetensors", ".bin")
+    hub.files = {n: data for n, data in hub.files.items() if n != UNET} | {pickled: b"x"}
+    with pytest.raises(UnsafeError, match="unet as a pickle only") as caught:
+        fetch_model(PipelineSpec(model=REPO))
+    assert f"sdcli models pull {REPO} --file {pickled}" in (caught.value.hint or "")
+    assert hub.requested_files() == []
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,10 @@ def test_a_lora_tells_rank_alpha_base_and_trigger_words(run_cli: RunCli, tmp_pat
             "trigger_words": words,
         }
         assert found["metadata"] == metadata
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        save_file({n: t.to(dtype) for n, t in state.items()}, tmp_path / "l.safetensors")
+        found = run_cli("inspect", "l.safetensors", "--json").document
+        assert found["addon"]["alphas"] == [4.0, 16.0]
     told = run_cli("inspect", "l.safetensors").stdout
     assert "kind: a LoRA" in told
     assert "ranks: 8, 16" in told

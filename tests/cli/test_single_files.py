@@ -240,3 +240,17 @@ def test_an_unknown_prediction_type_is_refused(run_cli: Any, model: Path) -> Non
     ran = run_cli("generate", "a cat", "-m", str(model), "--prediction-type", "v")
     assert ran.code == 2
     assert "epsilon, v_prediction, sample" in ran.stderr
+
+
+def test_an_error_about_the_configuration_names_the_file(
+    run_cli: Any, model: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "config"))
+    config = json.loads((changed / "unet/config.json").read_text())
+    (changed / "unet/config.json").write_text(json.dumps({**config, "out_channels": 8}))
+    Path("prompts.txt").write_text("a cat")
+    for command in (("generate", "a cat"), ("batch", "prompts.txt", "--dry-run")):
+        ran = run_cli(*command, "-m", model.name, "--model-config", "config",
+                      "--prediction-type", "epsilon")  # fmt: skip
+        assert ran.code == 3
+        assert f"{model.name}: its UNet has 8 output channels" in ran.stderr

@@ -10,7 +10,7 @@ from sdcli.checkpoints.pickles.container import PickledFile
 from sdcli.checkpoints.pickles.inert_values import Foreign, Global, TensorView, malformed
 
 _MAX_DEPTH: Final = 32
-_MAX_ENTRIES: Final = 500_000
+_MAX_ENTRIES: Final = 100_000
 _STATE_DICTS: Final = ("state_dict", "model_state_dict")
 _EMBEDDING: Final = "string_to_param"
 _MAX_EXPANSION: Final = 4

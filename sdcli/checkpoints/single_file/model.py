@@ -21,7 +21,7 @@ from sdcli.checkpoints.single_file.tensor_map import (
 from sdcli.checkpoints.single_file.training import Prediction
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
-from sdcli.errors import ModelError, UsageError
+from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
@@ -97,6 +97,14 @@ def refuse_single_file_options(spec: PipelineSpec) -> None:
                 hint=f"leave --{name.replace('_', '-')} out"
                 + ("; -s 'NAME;prediction_type=...' changes it" if name.endswith("type") else ""),
             )
+
+
+def name_single_file(error: SdcliError, spec: PipelineSpec, folder: Path) -> SdcliError:
+    """Return an error about a file's configuration that names the file, not the `folder` of it."""
+    if folder == Path() or str(folder) not in error.message or not open_single_file(spec):
+        return error
+    message = error.message.replace(str(folder), spec.model)
+    return type(error)(message, code=error.code, hint=error.hint)
 
 
 def drop_single_file_options(spec: PipelineSpec) -> PipelineSpec:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-
 from sdcli.checkpoints.single_file.families import Family
 
 Certainty = Literal["stated", "usual", "guessed"]
@@ -124,6 +122,9 @@ def _assume_prediction(
 
 def _read_parameterization(path: Path) -> str | None:
     """Return the prediction type in the configuration of the original code, None without one."""
+    # Few files have one, and every start would pay for the import.
+    import yaml
+
     try:
         if not path.is_file() or path.stat().st_size > _MAX_YAML_BYTES:
             return None

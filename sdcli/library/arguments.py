@@ -13,9 +13,11 @@ from sdcli.catalog.synonyms import find_option
 from sdcli.errors import SdcliError, UsageError, UsageErrors, closest, quoted
 from sdcli.field_metadata import field_infos
 from sdcli.library.output import FileOptions
+from sdcli.library.rows import RowOptions
 from sdcli.library.scheduler_list import SchedulerInfo
 from sdcli.library.signature import setting_names
 from sdcli.planning.validation import RequestValidator
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.entry import PromptEntry, SourceLocation
 from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.field_values import PROMPT, separate_size
@@ -24,6 +26,7 @@ from sdcli.prompts.sweep import PromptReplacement, values_from_data
 from sdcli.prompts.wildcards import Wildcards
 from sdcli.request import GenerationRequest
 from sdcli.run_flags import RUN_FLAGS
+from sdcli.runner.input_images import read_image
 
 Prompt = str | Mapping[str, Any] | GenerationRequest
 
@@ -39,6 +42,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "json": "results are Python objects; leave it out",
     "jsonl": "results are Python objects; leave it out",
     "format": "use out with a folder",
+    "grid_columns": "notebooks show a list of results side by side; leave it out",
+    "grid_scale": "notebooks show a list of results side by side; leave it out",
+    "list_done": "the result counts them as skipped; leave it out",
     "grid": "notebooks show a list of results side by side; the command line labels grids",
     "preview": "use on_step, or progress=True",
     "preview_out": "use on_step, or progress=True",
@@ -95,9 +101,13 @@ class PromptList:
     """
 
     def __init__(
-        self, template: RequestTemplate, skip: Callable[[SdcliError], None] | None = None
+        self,
+        template: RequestTemplate,
+        skip: Callable[[SdcliError], None] | None = None,
+        columns: Columns = DEFAULT_COLUMNS,
     ) -> None:
-        self._validator = RequestValidator()
+        self._validator = RequestValidator(read_image)
+        self._columns = columns
         self._expander = EntryExpander(template, self._validator)
         self._has_settings = bool(template.flags)
         self._skip = skip
@@ -142,7 +152,7 @@ class PromptList:
             self._check_request(prompt)
             yield prompt
             return
-        entry = _entry(prompt, place)
+        entry = self._columns.convert(_entry(prompt, place))
         errors = self._expander.validate(entry)
         self._expander.advance(entry)
         if errors:
@@ -180,7 +190,7 @@ def unknown_argument(function: str, name: str, own: Iterable[str]) -> UsageError
     if advice is None and key in _RUN_OPTIONS:
         advice = "it is an option of the command line; leave it out"
     if advice is None:
-        shared = {f.name for group in (FileOptions, Expansion) for f in fields(group)}
+        shared = {f.name for group in (FileOptions, Expansion, RowOptions) for f in fields(group)}
         near = closest(key, {*own, *NAMES, *setting_names(), *shared})
         advice = f"did you mean {near}?" if near else "sdcli help python"
     return UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,9 @@ from sdcli.library.console import PythonConsole, PythonReport
 from sdcli.library.error_messages import python_errors, rewrite_error
 from sdcli.library.output import FileOptions, out_path
 from sdcli.library.result import GenerationResult
+from sdcli.library.rows import RowOptions
 from sdcli.library.signature import parse_batch_size, take, with_settings
+from sdcli.prompts.columns import Columns
 from sdcli.prompts.sources import IterableSource
 from sdcli.runner.options import RunOptions
 
@@ -53,7 +55,7 @@ class BatchResult:
         return f"BatchResult({counts}, folder={str(self.folder)!r}, errors={len(self.errors)})"
 
 
-@with_settings(FileOptions, Expansion)
+@with_settings(FileOptions, Expansion, RowOptions)
 @python_errors
 def batch(
     prompts: Prompts,
@@ -78,20 +80,27 @@ def batch(
 
     All entries are checked before the first image; with `keep_going`, invalid ones are skipped.
     `redo` makes everything again, `retry_failed` what failed. `on_result` is called with each
-    result once its file is written. Images that fail do not stop the others: see `errors`. Raises
+    result once its file is written. `extra`, `prompt_column`, `name_template` and `limit` are those
+    of the command line. Images that fail do not stop the others: see `errors`. Raises
     SdcliError for invalid entries, and for what ends the run, such as a full disk.
     """
     console, report = PythonConsole(progress), PythonReport(on_result)
     size = parse_batch_size(batch_size)
     files = FileOptions(**take(settings, FileOptions)).run_options()
     expansion = Expansion(**take(settings, Expansion))
+    rows = RowOptions(**take(settings, RowOptions))
+    names, limit = rows.names(), rows.most_images()
     template = expansion.template("batch", OWN_ARGUMENTS, settings)
-    opened = _open(prompts, input_format, template, keep_going, console)
+    template = replace(template, name_template=names)
+    opened = _open(prompts, input_format, template, keep_going, console, rows.columns())
+    if limit:
+        opened.limit(limit)
     options = RunOptions(
         out=out_path(out),
         expected_images=opened.images,
         force=force,
         journal=True,
+        name_template=names,
         rerun=_parse_rerun(redo, retry_failed),
         **files,
     )
@@ -107,6 +116,7 @@ def _open(
     template: RequestTemplate,
     keep_going: bool,
     console: PythonConsole,
+    columns: Columns,
 ) -> PromptSource:
     from sdcli.workflows.open_prompts import PromptSource, open_prompts
 
@@ -114,10 +124,10 @@ def _open(
     items: list[Any] = [prompts] if single else collect(prompts)[0]
     if single or (items and all(isinstance(item, os.PathLike) for item in items)):
         names = [_file_name(item) for item in items]
-        return open_prompts(names, input_format, template, keep_going, False, console)
+        return open_prompts(names, input_format, template, keep_going, False, console, columns)
     if input_format is not None:
         raise UsageError("input_format is for files", code="usage.input_format")
-    requests = PromptList(template, console.error if keep_going else None).expand(
+    requests = PromptList(template, console.error if keep_going else None, columns).expand(
         items, is_single=False
     )
     images = sum(request.count for request in requests)

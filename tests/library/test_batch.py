@@ -47,6 +47,34 @@ def test_the_command_line_and_python_continue_each_other(run_cli: RunCli) -> Non
     assert (again.code, again.stdout) == (0, "")
 
 
+def test_columns_names_and_the_limit_are_those_of_the_command_line(run_cli: RunCli) -> None:
+    Path("goods.csv").write_text("text,sku\na cat,A-1\na dog,B-2\na fish,C-3\n")
+    rows = [{"text": text, "sku": sku} for text, sku in (("a cat", "A-1"), ("a dog", "B-2"))]
+    options = {"extra": "keep", "prompt_column": "text", "name_template": "{sku}-{seed}"}
+    ran = sdcli.batch("goods.csv", "goods", **QUICK, **options, limit=2)
+    assert [path.name for path in ran.paths] == ["A-1-7.png", "B-2-7.png"]
+    assert counts(sdcli.batch(rows, "goods", **QUICK, **options)) == (0, 2, 0)
+    with pytest.raises(SdcliError, match="unknown field 'sku'"):
+        sdcli.batch(rows, "goods", **QUICK, prompt_column="text")
+    argv = ["--extra", "keep", "--prompt-column", "text", "--name-template", "{sku}-{seed}"]
+    again = run_cli("batch", "goods.csv", "-o", "goods", *ARGV[:-2], *argv, "--limit", "2")
+    assert (again.code, again.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"extra": "all"}, "extra: 'all' is not keep or ignore"),
+        ({"prompt_column": " "}, "prompt_column: the name is empty"),
+        ({"limit": 0}, "limit: 0 is not a whole number above 0"),
+        ({"limit": True}, "limit: True is not a whole number above 0"),
+    ],
+)
+def test_a_wrong_choice_of_rows_is_an_error(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SdcliError, match=message):
+        sdcli.batch(["a cat"], **QUICK, **options)
+
+
 def test_a_batch_of_prompts_and_requests_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     seen: list[GenerationResult] = []
     ran = sdcli.batch(["a cat", "a dog"], **QUICK, count=2, on_result=seen.append, sidecar=True)

@@ -12,6 +12,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.planner import Planner
+from sdcli.planning.request_images import RequestImages
 from sdcli.planning.resolve import find_faults, resolve_jobs
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import build_request
@@ -19,6 +20,7 @@ from sdcli.prompts.loader import load_requests
 from sdcli.request import GenerationRequest
 
 DEFAULTS = read_defaults(EMBEDDED_FOLDER)
+IMAGES = RequestImages(width=128, height=128)
 
 
 def job_of(**values):
@@ -60,9 +62,9 @@ def test_the_number_of_templates_is_bounded():
             request = GenerationRequest(
                 prompt="a", num_inference_steps=steps, guidance_scale=guidance
             )
-            templates.add(request, DEFAULTS, job_of())
+            templates.add(request, DEFAULTS, IMAGES, job_of())
     assert len(templates._jobs) <= 1024
-    assert templates.find(request, DEFAULTS)
+    assert templates.find(request, DEFAULTS, IMAGES)
 
 
 @pytest.mark.parametrize(

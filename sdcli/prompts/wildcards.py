@@ -71,8 +71,9 @@ class Wildcards:
         return self.mode == "random" and request.seed is None and in_request(request)
 
     def _fill_request(self, request: GenerationRequest, seed: int) -> GenerationRequest:
-        texts = texts_of(request).items()
-        return replace(request, **{name: self._fill(text, seed) for name, text in texts})
+        templates = texts_of(request)
+        texts: dict[str, Any] = {name: self._fill(templates[name], seed) for name in templates}
+        return replace(request, **texts)
 
     def _fill(self, template: str, seed: int) -> str:
         """Return the prompt that a seed picks."""

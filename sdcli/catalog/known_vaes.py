@@ -19,7 +19,7 @@ SDXL_SCALING_FACTOR: Final = 0.13025
 SD_FAMILIES: Final = frozenset({"Stable Diffusion 1", "Stable Diffusion 2"})
 SDXL_FAMILY: Final = "Stable Diffusion XL"
 SDXL_REFINER_FAMILY: Final = "Stable Diffusion XL Refiner"
-SDXL_FAMILIES: Final = frozenset({SDXL_FAMILY, SDXL_REFINER_FAMILY})
+SDXL_FAMILIES: Final = frozenset({SDXL_FAMILY})
 
 FAMILY_SCALING_FACTORS: Final = {
     **dict.fromkeys(SD_FAMILIES, SD_SCALING_FACTOR),

@@ -19,7 +19,7 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.checkpoints.vae_config import infer_vae_config
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import check_weights
-from sdcli.errors import ModelError
+from sdcli.errors import CorruptError, ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,7 @@ def read_vae(
     if class_name:
         config = {**config, "_class_name": class_name}
     _check_class(path, config)
+    _check_moments(path, config)
     return VaeInfo(
         path=path,
         weights=weights,
@@ -107,6 +108,18 @@ def _check_class(path: Path, config: Mapping[str, Any]) -> None:
             code="model.vae",
             hint=f"it must be one of {', '.join(VAE_CLASSES)}",
         )
+
+
+def _check_moments(path: Path, config: Mapping[str, Any]) -> None:
+    channels = config.get("latent_channels", 4)
+    for key in ("latents_mean", "latents_std"):
+        values = config.get(key)
+        if values is not None and len(values) != channels:
+            raise CorruptError(
+                f"vae: {path}: {key} has {len(values)} numbers for {channels} latent channels",
+                code="model.corrupt",
+                hint="download the file again",
+            )
 
 
 def _scale_factor(config: Mapping[str, Any]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from sdcli import engine
 from sdcli.engine.vae.encode import encode_image
-from sdcli.errors import ModelError
+from sdcli.errors import CorruptError, ModelError
 from sdcli.storage.metadata.record import make_record
 from tests.engine.xl.conftest import load
 from tests.engine.xl.hand_calls import draw_by_hand, xl_job
@@ -66,6 +68,14 @@ def test_moments_of_the_latents_are_applied(tmp_path: Path) -> None:
         encoded = plain.vae.encode(image).latent_dist.mean
     theirs = (encoded - mean) * plain.vae.config.scaling_factor / std
     assert np.array_equal(latents, theirs[0].numpy())
+
+
+def test_moments_for_other_channels_are_refused(base_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(base_folder / "vae", tmp_path / "vae"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "latents_mean": [0.0, 1.0]}))
+    with pytest.raises(CorruptError, match="latents_mean has 2 numbers for 4 latent channels"):
+        load(base_folder, vae=str(folder))
 
 
 def test_a_vae_of_stable_diffusion_1_is_refused(base_folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import SD_SCALING_FACTOR, SDXL_SCALING_FACTOR
-from sdcli.checkpoints.safetensors_header import SafetensorsHeader
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo
 from sdcli.errors import ModelError
 
 # Prefixes of the VAE's tensors in files that hold a whole model; "" is for a VAE alone.
@@ -75,13 +75,19 @@ def _architecture(
 
 def _vae_shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the VAE's tensors, with names relative to the VAE."""
+    prefix = _find_prefix(header)
+    return {name.removeprefix(prefix): tensor.shape for name, tensor in vae_tensors(header).items()}
+
+
+def vae_tensors(header: SafetensorsHeader) -> dict[str, TensorInfo]:
+    """Return the VAE's tensors of a file that may hold a whole model."""
+    prefix = _find_prefix(header)
+    return {name: info for name, info in header.tensors.items() if name.startswith(prefix)}
+
+
+def _find_prefix(header: SafetensorsHeader) -> str:
     names = header.tensors
-    prefix = next(p for p in _PREFIXES if not p or any(name.startswith(p) for name in names))
-    return {
-        name.removeprefix(prefix): tensor.shape
-        for name, tensor in names.items()
-        if name.startswith(prefix)
-    }
+    return next(p for p in _PREFIXES if not p or any(name.startswith(p) for name in names))
 
 
 def _encoder_blocks(shapes: Shapes) -> dict[int, list[str]]:

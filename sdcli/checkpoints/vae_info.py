@@ -15,8 +15,8 @@ from sdcli.catalog.known_vaes import (
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.json_files import shorten
-from sdcli.checkpoints.safetensors_header import SafetensorsHeader
-from sdcli.checkpoints.vae_config import infer_vae_config
+from sdcli.checkpoints.safetensors_header import TensorInfo
+from sdcli.checkpoints.vae_config import infer_vae_config, vae_tensors
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import check_weights
 from sdcli.errors import CorruptError, ModelError
@@ -68,7 +68,9 @@ def read_vae(
     for broken files.
     """
     header = check_weights("vae", weights)
+    tensors: Mapping[str, TensorInfo] = header.tensors
     if path == weights.path:
+        tensors = vae_tensors(header)
         config, assumptions = infer_vae_config(path, header, model_vae_config)
     else:
         config, assumptions = read_config(path / "config.json", "vae"), ()
@@ -85,9 +87,9 @@ def read_vae(
         latent_channels=config.get("latent_channels", 4),
         scaling_factor=scaling_factor(config),
         vae_scale_factor=_scale_factor(config),
-        parameters=sum(math.prod(tensor.shape) for tensor in header.tensors.values()),
-        bytes=weights.bytes,
-        dtypes=_dtypes(header),
+        parameters=sum(math.prod(tensor.shape) for tensor in tensors.values()),
+        bytes=sum(tensor.end - tensor.begin for tensor in tensors.values()),
+        dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
         assumptions=assumptions,
     )
 
@@ -129,7 +131,3 @@ def _scale_factor(config: Mapping[str, Any]) -> int:
         config.get("encoder_block_out_channels") or config.get("block_out_channels") or (0,) * 4
     )
     return int(2 ** (len(levels) - 1))
-
-
-def _dtypes(header: SafetensorsHeader) -> tuple[str, ...]:
-    return tuple(sorted({tensor.dtype for tensor in header.tensors.values()}))

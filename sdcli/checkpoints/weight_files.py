@@ -74,11 +74,6 @@ class WeightFiles:
         """The variant in the name of `path`, such as `fp16`."""
         return variant_of(self.path.name)
 
-    @property
-    def bytes(self) -> int:
-        """The size of all files."""
-        return sum(file.stat().st_size for file in self.files)
-
 
 def choose_weight_file(names: Iterable[str], stem: str, variant: str | None) -> str | None:
     """Return the safetensors file, or index of shards, to load among a component's file names.

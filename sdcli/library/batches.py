@@ -17,7 +17,6 @@ from sdcli.library.output import FileOptions, out_path
 from sdcli.library.result import GenerationResult
 from sdcli.library.rows import RowOptions
 from sdcli.library.signature import parse_batch_size, take, with_settings
-from sdcli.prompts.columns import Columns
 from sdcli.prompts.sources import IterableSource
 from sdcli.runner.options import RunOptions
 
@@ -89,18 +88,16 @@ def batch(
     files = FileOptions(**take(settings, FileOptions)).run_options()
     expansion = Expansion(**take(settings, Expansion))
     rows = RowOptions(**take(settings, RowOptions))
-    names, limit = rows.names(), rows.most_images()
-    template = expansion.template("batch", OWN_ARGUMENTS, settings)
-    template = replace(template, name_template=names)
-    opened = _open(prompts, input_format, template, keep_going, console, rows.columns())
-    if limit:
-        opened.limit(limit)
+    template = replace(
+        expansion.template("batch", OWN_ARGUMENTS, settings), name_template=rows.names()
+    )
+    opened = rows.limited(_open(prompts, input_format, template, keep_going, console, rows))
     options = RunOptions(
         out=out_path(out),
         expected_images=opened.images,
         force=force,
         journal=True,
-        name_template=names,
+        name_template=template.name_template,
         rerun=_parse_rerun(redo, retry_failed),
         **files,
     )
@@ -116,7 +113,7 @@ def _open(
     template: RequestTemplate,
     keep_going: bool,
     console: PythonConsole,
-    columns: Columns,
+    rows: RowOptions,
 ) -> PromptSource:
     from sdcli.workflows.open_prompts import PromptSource, open_prompts
 
@@ -124,10 +121,11 @@ def _open(
     items: list[Any] = [prompts] if single else collect(prompts)[0]
     if single or (items and all(isinstance(item, os.PathLike) for item in items)):
         names = [_file_name(item) for item in items]
+        columns = rows.columns()
         return open_prompts(names, input_format, template, keep_going, False, console, columns)
     if input_format is not None:
         raise UsageError("input_format is for files", code="usage.input_format")
-    requests = PromptList(template, console.error if keep_going else None, columns).expand(
+    requests = PromptList(template, console.error if keep_going else None, rows.columns()).expand(
         items, is_single=False
     )
     images = sum(request.count for request in requests)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sdcli.errors import UsageError, quoted
 from sdcli.name_template import NameTemplate
 from sdcli.prompts.columns import Columns, ExtraPolicy
+
+if TYPE_CHECKING:
+    from sdcli.workflows.open_prompts import PromptSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +37,12 @@ class RowOptions:
         """Return the template of file names. Raises UsageError."""
         return None if self.name_template is None else NameTemplate.parse(self.name_template)
 
-    def most_images(self) -> int | None:
-        """Return the limit. Raises UsageError."""
+    def limited(self, prompts: PromptSource) -> PromptSource:
+        """Keep only the images up to the limit. Raises UsageError."""
         limit = self.limit
-        if limit is not None and (
-            isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
-        ):
+        if limit is None:
+            return prompts
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise UsageError(f"limit: {limit!r} is not a whole number above 0", code="usage.limit")
-        return limit
+        prompts.limit(limit)
+        return prompts

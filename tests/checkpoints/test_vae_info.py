@@ -46,8 +46,7 @@ def test_the_embedded_vae_is_described_by_its_files():
     info = read_vae(folder, single(weights), {})
     assert info.class_name == "AutoencoderKL"
     assert info.config == read_json(folder / "config.json")
-    assert info.bytes == weights.stat().st_size
-    assert 0 <= info.bytes - 2 * info.parameters < 100_000
+    assert info.bytes == 2 * info.parameters
     assert (info.dtypes, info.assumptions, info.is_single_file) == (("F16",), (), False)
 
 

@@ -254,3 +254,36 @@ def test_an_error_about_the_configuration_names_the_file(
                       "--prediction-type", "epsilon")  # fmt: skip
         assert ran.code == 3
         assert f"{model.name}: its UNet has 8 output channels" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("missing", lambda t: None, "unet: missing.safetensors lacks"),
+        ("shape", lambda t: t[:, :-1], "but the model needs (64, 4, 3, 3)"),
+        ("nan", lambda t: t * float("nan"), "has NaN or infinite values"),
+    ],
+)
+def test_broken_tensors_end_with_the_name_of_the_first(
+    run_cli: Any, state: Mapping[str, torch.Tensor], name: str, change: Any, message: str
+) -> None:
+    tensor = "model.diffusion_model.input_blocks.0.0.weight"
+    changed = {k: v for k, v in state.items() if k != tensor}
+    if (new := change(state[tensor].clone())) is not None:
+        changed[tensor] = new
+    else:
+        del changed["model.diffusion_model.out.2.bias"]
+        changed[tensor] = state[tensor]
+    save(changed, Path(f"{name}.safetensors"))
+    ran = run_cli("generate", "a cat", "-m", f"{name}.safetensors", *CONFIG, *QUICK)
+    assert ran.code == 7
+    assert message in ran.stderr
+    assert "model.diffusion_model." in ran.stderr
+
+
+def test_the_vae_of_a_file_is_shown(run_cli: Any, model: Path) -> None:
+    ran = run_cli("vae", "show", model.name, "--json")
+    assert ran.code == 0, ran.stderr
+    own = run_cli("vae", "show", "own", "--json").document
+    assert ran.document["parameters"] == own["parameters"]
+    assert ran.document["bytes"] == 4 * own["parameters"]

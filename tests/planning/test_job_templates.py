@@ -11,6 +11,7 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
 from sdcli.planning.job_templates import JobTemplates
+from sdcli.planning.request_images import RequestImages
 from sdcli.planning.planner import Planner
 from sdcli.planning.resolve import find_faults, resolve_jobs
 from sdcli.prompts.expansion import RequestTemplate
@@ -54,15 +55,15 @@ def test_faults_are_those_of_the_model():
 
 
 def test_the_number_of_templates_is_bounded():
-    templates = JobTemplates()
+    templates, images = JobTemplates(), RequestImages(width=64, height=64)
     for steps in range(1, 1001):
         for guidance in (1, 2):
             request = GenerationRequest(
                 prompt="a", num_inference_steps=steps, guidance_scale=guidance
             )
-            templates.add(request, DEFAULTS, job_of())
+            templates.add(request, DEFAULTS, images, job_of())
     assert len(templates._jobs) <= 1024
-    assert templates.find(request, DEFAULTS)
+    assert templates.find(request, DEFAULTS, images)
 
 
 @pytest.mark.parametrize(

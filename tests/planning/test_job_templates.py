@@ -11,8 +11,8 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
 from sdcli.planning.job_templates import JobTemplates
-from sdcli.planning.request_images import RequestImages
 from sdcli.planning.planner import Planner
+from sdcli.planning.request_images import RequestImages
 from sdcli.planning.resolve import find_faults, resolve_jobs
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import build_request

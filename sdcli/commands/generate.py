@@ -62,7 +62,6 @@ def generate(
       sdcli generate "a {red|blue} star" --wildcard-mode all
       sdcli generate "a snowman in the snow" --preview --preview-vae tiny
       sdcli generate "a fish" --steps 5,10,20 -s ddim,euler --grid steps,scheduler
-      sdcli generate "a dog" --image cat.png --mask mask.png --strength 0.9
       sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
     if expansion.grid and not request.has_seed():

@@ -85,7 +85,7 @@ def test_the_models_own_defaults_win(tmp_path):
     [
         ({"index": {"_class_name": "StableDiffusion3Pipeline"}}, "StableDiffusion3Pipeline"),
         ({"index": {"_class_name": "FluxPipeline"}}, "FluxPipeline"),
-        ({"unet": {"in_channels": 9}}, "9 input channels"),
+        ({"unet": {"in_channels": 5}}, "5 input channels"),
     ],
 )
 def test_other_pipelines_are_refused(tmp_path, change, message):

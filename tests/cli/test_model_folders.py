@@ -17,7 +17,6 @@ from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
-from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
 from tests.fuzz.model_folders import PICKED, SETTINGS, Case, drop, put, run
 from tests.jobs import make_job
@@ -40,7 +39,8 @@ UNET, TEXT, VAE = "unet/config.json", "text_encoder/config.json", "vae/config.js
 @pytest.mark.parametrize(
     ("case", "code", "message"),
     [
-        (put(UNET, in_channels=9), 3, "9 input channels"),
+        (put(UNET, in_channels=5), 3, "5 input channels"),
+        (put(UNET, in_channels=9), 2, "--image FILE --mask FILE"),
         (put(UNET, addition_embed_type="text_time"), 3, "addition_embed_type"),
         (put(UNET, cross_attention_dim=96), 3, "those of its text encoder are 128"),
         (put(UNET, quantization_config={"quant_method": "x"}), 3, "quantized"),
@@ -154,14 +154,13 @@ def test_a_tokenizer_without_a_length_takes_the_text_encoder_s(
 
 
 @pytest.mark.parametrize("has_defaults", [True, False])
-def test_an_inpainting_unet_is_refused_whatever_the_defaults_say(
+def test_an_inpainting_unet_is_known_whatever_the_defaults_say(
     model: Path, has_defaults: bool
 ) -> None:
     put(UNET, in_channels=9).damage(model)
     if not has_defaults:
         (model / "sdcli.json").unlink()
-    with pytest.raises(ModelError, match="9 input channels"):
-        read_defaults(model)
+    assert read_defaults(model).is_inpainting
 
 
 def test_infinity_is_read_where_diffusers_writes_it(model: Path) -> None:

@@ -56,7 +56,7 @@ def test_faults_are_those_of_the_model():
 
 
 def test_the_number_of_templates_is_bounded():
-    templates, images = JobTemplates(), RequestImages(width=64, height=64)
+    templates = JobTemplates()
     for steps in range(1, 1001):
         for guidance in (1, 2):
             request = GenerationRequest(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.late_start import start_late
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.vae.decode import decode_latents
+from sdcli.engine.text.conditioning import shape_of
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.input_images import InputPixels
 from sdcli.job import Job, batch_key
@@ -60,6 +62,17 @@ def generate_batch(
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
+    if groups := _group_by_shape(loaded, jobs):
+        generate = partial(
+            generate_batch,
+            loaded,
+            on_step=on_step,
+            save_latents=save_latents,
+            sinks=sinks,
+            inputs=inputs,
+            warn=warn,
+        )
+        return _generate_groups(jobs, groups, generate)
     selection = LatentsSelection.coerce(save_latents)
     batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
     kind = memory_kind(jobs[0])
@@ -88,6 +101,30 @@ def generate_batch(
         warn=warn,
     )
     return _generate_halves(jobs, again)
+
+
+def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[list[Job]]:
+    """Return the groups of jobs whose embeddings have one shape, none if all have the same.
+
+    A shorter prompt could only be filled up with empty chunks, which would change its image.
+    """
+    if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
+        return []
+    groups: dict[tuple[int, int], list[Job]] = {}
+    with model_errors_as_corrupt_errors(loaded.folder):
+        for job in jobs:
+            groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
+    return list(groups.values()) if len(groups) > 1 else []
+
+
+def _generate_groups(
+    jobs: Sequence[Job],
+    groups: Sequence[Sequence[Job]],
+    generate: Callable[[Sequence[Job]], list[GenerationResult]],
+) -> list[GenerationResult]:
+    results = [result for group in groups for result in generate(group)]
+    positions = [jobs.index(job) for group in groups for job in group]
+    return [result for _, result in sorted(zip(positions, results, strict=True), key=itemgetter(0))]
 
 
 def _generate_halves(

@@ -16,15 +16,6 @@ _LONGEST_MOVE: Final = 20
 
 
 @dataclass(frozen=True)
-class Token:
-    """A token, and the characters (start, end) of the text that it stands for."""
-
-    id: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
 class WeightedToken:
     """A token of a prompt, its weight, and its characters (start, end) in the prompt."""
 
@@ -35,8 +26,9 @@ class WeightedToken:
 
 
 Chunk = tuple[WeightedToken, ...]
-Tokenize = Callable[[str], Sequence[Token]]
-"""Returns the tokens of a text, without those that mark its start and its end."""
+Tokenize = Callable[[str], Sequence[tuple[int, int, int]]]
+"""Returns the tokens of a text, without those that mark its start and its end, each as its id and
+the characters (start, end) that it stands for."""
 
 
 def split_chunks(
@@ -48,14 +40,14 @@ def split_chunks(
     next chunk too, unless that is more than 20 tokens.
     """
     comma = tokenize(",")
-    builder = _Builder(comma[0].id if len(comma) == 1 else None, length)
+    builder = _Builder(comma[0][0] if len(comma) == 1 else None, length)
     for index, section in enumerate(sections):
         if index:
             builder.close()
         for part in section:
-            for token in tokenize(part.text):
-                start, end = part.source.position(token.start), part.source.position(token.end - 1)
-                builder.add(WeightedToken(token.id, part.weight, start, end + 1))
+            for token, first, end in tokenize(part.text):
+                start, last = part.source.position(first), part.source.position(end - 1)
+                builder.add(WeightedToken(token, part.weight, start, last + 1))
     return builder.finish()
 
 

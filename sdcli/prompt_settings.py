@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sdcli.errors import UsageError
 from sdcli.field_metadata import setting
@@ -12,6 +13,11 @@ from sdcli.field_validation import value_error
 A1111: Final = "a1111"
 PLAIN: Final = "plain"
 PROMPT_SYNTAXES: Final = (A1111, PLAIN)
+
+
+def with_recorded_syntax(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a recorded request. A record without a syntax had none to choose."""
+    return {"prompt_syntax": PLAIN, **fields}
 
 
 @dataclass(frozen=True, kw_only=True)

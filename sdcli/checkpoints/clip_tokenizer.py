@@ -49,11 +49,11 @@ class ClipTokenizer:
         """Return the tokens of a text without marks: id, first character, end."""
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
-        return [(id, start, end) for id, (start, end) in pairs]
+        return [(token, start, end) for token, (start, end) in pairs]
 
-    def piece(self, id: int) -> str:
+    def piece(self, token: int) -> str:
         """Return a token as the vocabulary spells it, such as `cat</w>`."""
-        return self.tokenizer.id_to_token(id) or ""
+        return self.tokenizer.id_to_token(token) or ""
 
 
 def tokenizer_names(folder: Path) -> list[str]:
@@ -147,9 +147,9 @@ def _checked(
     path: Path, vocabulary: object, merges: object
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     if isinstance(vocabulary, Mapping) and isinstance(merges, list):
-        pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+        pairs = [merge.split(" ") if isinstance(merge, str) else list(merge) for merge in merges]
         if all(len(pair) == 2 for pair in pairs):
-            return dict(vocabulary), pairs
+            return dict(vocabulary), [(str(first), str(second)) for first, second in pairs]
     raise CorruptError(
         f"{path}: no usable vocabulary", code="model.corrupt", hint="download the model again"
     )

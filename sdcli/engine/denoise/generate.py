@@ -24,8 +24,8 @@ from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.late_start import start_late
 from sdcli.engine.schedulers.start_check import describe_late_start
-from sdcli.engine.vae.decode import decode_latents
 from sdcli.engine.text.conditioning import shape_of
+from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.input_images import InputPixels
 from sdcli.job import Job, batch_key
@@ -46,11 +46,12 @@ def generate_batch(
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
-    The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
-    they are computed, and with `save_latents` also returned. With `start`, the only job resumes
-    there. `inputs` are the image and mask of jobs that have them; the
-    results are what the pipeline draws, before it is put back into the image. `warn` gets reasons
-    to expect a poor image, before the first step; they are among the results' events, too.
+    The jobs may differ only in their prompts and seeds; those whose prompts differ in the number of
+    chunks, or of parts that AND combines, are denoised apart. Latents are written to each of
+    `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
+    resumes there. `inputs` are the image and mask of jobs that have them; the results are what the
+    pipeline draws, before it is put back into the image. `warn` gets reasons to expect a poor
+    image, before the first step; they are among the results' events, too.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -62,36 +63,8 @@ def generate_batch(
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
-    if groups := _group_by_shape(loaded, jobs):
-        generate = partial(
-            generate_batch,
-            loaded,
-            on_step=on_step,
-            save_latents=save_latents,
-            sinks=sinks,
-            inputs=inputs,
-            warn=warn,
-        )
-        return _generate_groups(jobs, groups, generate)
     selection = LatentsSelection.coerce(save_latents)
-    batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
-    kind = memory_kind(jobs[0])
-    try:
-        with (
-            _ignore_library_warnings(),
-            loaded.memory.recording(kind, len(jobs)),
-            model_errors_as_corrupt_errors(loaded.folder),
-        ):
-            return _generate(loaded, jobs, on_step, batch_sinks, start, inputs, warn)
-    except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        if len(jobs) == 1:
-            raise _out_of_memory_error(loaded, jobs[0]) from error
-    # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
-    memory.empty_cache()
-    loaded.memory.record_out_of_memory(kind, len(jobs))
-    again = partial(
+    generate = partial(
         generate_batch,
         loaded,
         on_step=on_step,
@@ -100,7 +73,35 @@ def generate_batch(
         inputs=inputs,
         warn=warn,
     )
-    return _generate_halves(jobs, again)
+    if groups := _group_by_shape(loaded, jobs):
+        return _generate_groups(jobs, groups, generate)
+    batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
+    batch = partial(_generate, loaded, jobs, on_step, batch_sinks, start, inputs, warn)
+    results = _generate_if_it_fits(loaded, jobs, batch)
+    return _generate_halves(jobs, generate) if results is None else results
+
+
+def _generate_if_it_fits(
+    loaded: LoadedPipeline, jobs: Sequence[Job], generate: Callable[[], list[GenerationResult]]
+) -> list[GenerationResult] | None:
+    """Return the results, None if the batch does not fit into memory."""
+    kind = memory_kind(jobs[0])
+    try:
+        with (
+            _ignore_library_warnings(),
+            loaded.memory.recording(kind, len(jobs)),
+            model_errors_as_corrupt_errors(loaded.folder),
+        ):
+            return generate()
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        if len(jobs) == 1:
+            raise _out_of_memory_error(loaded, jobs[0]) from error
+    # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
+    memory.empty_cache()
+    loaded.memory.record_out_of_memory(kind, len(jobs))
+    return None
 
 
 def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[list[Job]]:

@@ -23,8 +23,9 @@ class RunPart:
     """The UNet calls of a run that one pipeline makes.
 
     `conditioning` is that of the first of the run's `steps`, and `later_conditioning` has those
-    that replace it, by the first step that each is for, counted from 1. `first_call` is the number of calls before it. `all_calls` counts those of the whole run, None
-    if this part is all of it. `sizes` are those that Stable Diffusion XL is told.
+    that replace it, by the first step that each is for, counted from 1. `first_call` is the number
+    of calls before this part. `all_calls` counts those of the whole run, None if this part is all
+    of it. `sizes` are those that Stable Diffusion XL is told.
     """
 
     pipeline: Any

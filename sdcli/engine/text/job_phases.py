@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sdcli.job import Job
@@ -36,20 +36,24 @@ def read_job(job: Job) -> tuple[JobPhase, ...]:
         name: read_phases(text, steps) for name in _OTHER_PROMPTS if (text := getattr(job, name))
     }
     starts = {phase.first_step for phases in (*prompts, *others.values()) for phase in phases}
+    weights = tuple(component.weight for component in components)
     return tuple(
-        JobPhase(
-            start,
-            tuple(
-                replace(
-                    job,
-                    prompt=_text_in(phases, start),
-                    **{name: _text_in(other, start) for name, other in others.items()},
-                )
-                for phases in prompts
-            ),
-            tuple(component.weight for component in components),
-        )
+        JobPhase(start, tuple(_job_in(job, p, others, start) for p in prompts), weights)
         for start in sorted(starts)
+    )
+
+
+def _job_in(
+    job: Job, prompt: Sequence[Phase], others: Mapping[str, Sequence[Phase]], step: int
+) -> Job:
+    """Return the job with the texts that its prompts have in a step."""
+    texts = {name: _text_in(phases, step) for name, phases in others.items()}
+    return replace(
+        job,
+        prompt=_text_in(prompt, step),
+        negative_prompt=texts.get("negative_prompt", job.negative_prompt),
+        prompt_2=texts.get("prompt_2"),
+        negative_prompt_2=texts.get("negative_prompt_2"),
     )
 
 

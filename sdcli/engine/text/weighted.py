@@ -40,7 +40,7 @@ def read_chunks(tokenizer: Any, prompt: str) -> tuple[Chunk, ...]:
     def tokenize(text: str) -> list[tuple[int, int, int]]:
         tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         pairs = zip(tokens.input_ids, tokens.offset_mapping, strict=True)
-        return [(id, start, end) for id, (start, end) in pairs]
+        return [(token, start, end) for token, (start, end) in pairs]
 
     return split_chunks(read_weights(prompt), tokenize, tokenizer.model_max_length - 2)
 

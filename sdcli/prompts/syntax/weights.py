@@ -2,8 +2,8 @@ r"""Read the weights of a prompt's words: (a), (a:1.3), [a], and BREAK, which en
 
 A round bracket multiplies the weight by 1.1 or by its own number, a square one divides it by 1.1.
 Brackets of the two kinds may overlap. One that is never closed counts to the end, one that was
-never opened is text, as is one within a hundred others. A backslash before a bracket or a backslash makes it text; any other backslash
-is dropped.
+never opened is text, as is one within a hundred others. A backslash before a bracket or a backslash
+makes it text; any other backslash is dropped.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from sdcli.engine.denoise.loop import denoise
+from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.schedulers.build import build_scheduler
-from sdcli.engine.text.conditioning import encode_prompts
 from sdcli.job import Job
 from sdcli.result import StepEvent
 from tests.jobs import make_job
@@ -45,9 +45,9 @@ def run(loaded: Any, jobs: list[Job], **arguments: Any) -> torch.Tensor:
         seeds=[job.seed for job in jobs],
     )
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
-    conditioning = encode_prompts(loaded.prompt_encoder, jobs)
+    parts = plan_parts(loaded, jobs, loaded.pipeline.scheduler)
     options = {"recorders": (), "on_step": None, "start": None, **arguments}
-    return denoise(loaded, jobs, conditioning, generators=generators, **options)
+    return denoise(loaded, jobs, parts, generators=generators, **options)
 
 
 def test_recorders_and_callbacks_see_every_step(loaded: Any) -> None:

@@ -14,6 +14,7 @@ EXAMPLES: Final = FOLDER / "prompts"
 TOPICS: Final = (
     "install",
     "models",
+    "prompts",
     "prompt-files",
     "options",
     "coming-from",

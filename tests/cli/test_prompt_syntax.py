@@ -82,9 +82,13 @@ def test_an_image_of_a1111_is_drawn_as_it_was_meant(run_cli: RunCli) -> None:
     Path("prompts.txt").write_text(line)
     ran = run_cli("batch", "prompts.txt", "-o", "out", "--json")
     [image] = json.loads(ran.stdout)["images"]
-    again = json.loads(run_cli("inspect", image["path"], "--json").stdout)
-    expected = draw(run_cli, "ours.png", "a (cat:1.4)", "-s", "DDIM", "--guidance", "3")
-    assert again["pixels_sha256"] == expected["pixels_sha256"]
+    meant = json.loads(run_cli("inspect", image["path"], "--json").stdout)
+    assert meant["record"]["request"]["prompt"] == "a (cat:1.4)"
+    assert meant["record"]["request"]["prompt_syntax"] == "a1111"
+    ran = run_cli("batch", "prompts.txt", "-o", "plain", "--prompt-syntax", "plain", "--json")
+    [image] = json.loads(ran.stdout)["images"]
+    words = json.loads(run_cli("inspect", image["path"], "--json").stdout)
+    assert words["pixels_sha256"] != meant["pixels_sha256"]
 
 
 def test_the_syntax_is_a_field_and_a_sweep(run_cli: RunCli) -> None:
@@ -95,8 +99,12 @@ def test_the_syntax_is_a_field_and_a_sweep(run_cli: RunCli) -> None:
     assert [job["prompt_syntax"] for job in plan["jobs"]] == ["plain", "a1111"]
     ran = run_cli("batch", "prompts.jsonl", "--prompt-syntax", "plain", "--dry-run", "--json")
     assert [job["prompt_syntax"] for job in json.loads(ran.stdout)["jobs"]] == ["plain"] * 2
-    ran = run_cli("generate", "a (cat)", "--prompt-syntax", "a1111,plain", *QUICK, "-o", "both")
-    assert len(ran.stdout.splitlines()) == 2
+    Path("sweep.jsonl").write_text('{"prompt": "(cat)", "prompt_syntax": ["a1111", "plain"]}\n')
+    plan = json.loads(run_cli("batch", "sweep.jsonl", "--dry-run", "--json").stdout)
+    assert [job["prompt_syntax"] for job in plan["jobs"]] == ["a1111", "plain"]
+    Path("compel.jsonl").write_text('{"prompt": "cat++", "prompt_syntax": "compel"}\n')
+    ran = run_cli("batch", "compel.jsonl", "--dry-run")
+    assert (ran.code, "compel's syntax is not supported" in ran.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +112,8 @@ def test_the_syntax_is_a_field_and_a_sweep(run_cli: RunCli) -> None:
     [
         (("a AND b", "--guidance", "1"), "AND needs guidance"),
         (("a AND b", "--guidance-from", "0.5"), "--guidance-from"),
-        (("a", "--prompt-syntax", "compel"), "compel's syntax is not supported"),
-        (("a", "--prompt-syntax", "a1"), "a1111 or plain"),
+        (("a", "--prompt-syntax", "compel"), "is not one of a1111, plain"),
+        (("a", "--prompt-syntax", "a1"), "is not one of a1111, plain"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(
@@ -120,7 +128,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 def test_a_prompt_with_and_is_refused_after_one_without(run_cli: RunCli) -> None:
     """Settings without faults are remembered, but AND has its own."""
     ran = run_cli("generate", "a b", "a AND b", "--guidance", "1", *QUICK)
-    assert (ran.code, "AND needs guidance" in ran.stderr) == (2, True)
+    assert (ran.code, "AND needs guidance" in ran.stderr) == (9, True)
     plain = ("--prompt-syntax", "plain")
     assert run_cli("generate", "a AND b", "--guidance", "1", *QUICK, *plain).code == 0
 

@@ -79,13 +79,13 @@ def test_an_image_of_a1111_is_drawn_as_it_was_meant(run_cli: RunCli) -> None:
     info.add_text("parameters", text)
     Image.new("RGB", (64, 64)).save("theirs.png", pnginfo=info)
     line = run_cli("inspect", "theirs.png", "--as-prompt-line").stdout
-    Path("prompts.txt").write_text(line)
-    ran = run_cli("batch", "prompts.txt", "-o", "out", "--json")
+    Path("theirs.jsonl").write_text(line)
+    ran = run_cli("batch", "theirs.jsonl", "-o", "out", "--json")
     [image] = json.loads(ran.stdout)["images"]
     meant = json.loads(run_cli("inspect", image["path"], "--json").stdout)
     assert meant["record"]["request"]["prompt"] == "a (cat:1.4)"
     assert meant["record"]["request"]["prompt_syntax"] == "a1111"
-    ran = run_cli("batch", "prompts.txt", "-o", "plain", "--prompt-syntax", "plain", "--json")
+    ran = run_cli("batch", "theirs.jsonl", "-o", "plain", "--prompt-syntax", "plain", "--json")
     [image] = json.loads(ran.stdout)["images"]
     words = json.loads(run_cli("inspect", image["path"], "--json").stdout)
     assert words["pixels_sha256"] != meant["pixels_sha256"]

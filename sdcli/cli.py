@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "batch": "Generate every prompt of a file, and resume where an earlier run stopped.",
     "replay": "Regenerate images from their embedded metadata.",
     "inspect": "Show the metadata of an image, latents, a file of weights or a model.",
+    "tokens": "Show the tokens of a prompt, their weights and what is cut off.",
     "schedulers": "List, show and compare schedulers.",
     "vae": "List, show and compare VAEs; encode images and decode latents.",
     "models": "List, download, check, convert and delete models.",

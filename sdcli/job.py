@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
 
@@ -31,6 +32,8 @@ class Job(ImageJobFields):
 
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
     differs from none. `scheduler_label` is the scheduler's display name and resolves to it again.
+    `reads_syntax` tells that the prompts have syntax, or do not fit into 77 tokens, and that both
+    are to be read: without it, all of a prompt is words.
     `fingerprint` identifies the files of the models and the VAE, and is "" when they were not
     looked up. `occurrence` counts equal jobs of one run from 0.
     """
@@ -60,6 +63,8 @@ class Job(ImageJobFields):
     target_size: str | None = None
     refiner_at: float | None = None
     aesthetic_score: float | None = None
+    prompt_syntax: str = PLAIN
+    reads_syntax: bool = False
     fingerprint: str = ""
     occurrence: int = 0
     name: str | None = None
@@ -94,7 +99,13 @@ class Job(ImageJobFields):
         return steps if self.image is None else steps_run(steps, self.strength)
 
     def for_image(
-        self, request: GenerationRequest, *, index: int, seed: int, fingerprint: str
+        self,
+        request: GenerationRequest,
+        *,
+        index: int,
+        seed: int,
+        fingerprint: str,
+        reads_syntax: bool,
     ) -> Job:
         """Return a copy for an image of a request with the same settings; faster than `replace`."""
         copy = object.__new__(Job)
@@ -105,6 +116,7 @@ class Job(ImageJobFields):
             negative_prompt=request.negative_prompt or "",
             seed=seed,
             fingerprint=fingerprint,
+            reads_syntax=reads_syntax,
             name=request.name,
             row=request.row,
         )
@@ -146,7 +158,16 @@ class Job(ImageJobFields):
 _FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
 _NOT_IN_ID: Final = frozenset(
-    {"index", "occurrence", "scheduler_label", "spec", "name", "row", *INPUT_FIELDS}
+    {
+        "index",
+        "occurrence",
+        "scheduler_label",
+        "spec",
+        "name",
+        "row",
+        "prompt_syntax",  # reads_syntax tells whether it matters
+        *INPUT_FIELDS,
+    }
 )
 """Fields that do not decide the pixels, or (the spec, paths) not as they are written."""
 
@@ -184,6 +205,8 @@ _OWN_FIELDS: Final = frozenset(
         "occurrence",
         "name",
         "row",
+        "prompt_syntax",
+        "reads_syntax",
     }
 )
 """Fields that may differ within a batch."""

@@ -12,6 +12,7 @@ from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first,
 from sdcli.field_validation import check_number, check_text, label_of, value_error
 from sdcli.image_fields import ImageRequestFields
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
 from sdcli.xl_settings import XlSettings
 
@@ -21,7 +22,7 @@ MAX_SEED: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationRequest(XlSettings, ImageRequestFields):
+class GenerationRequest(XlSettings, ImageRequestFields, PromptSettings):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
     Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
@@ -191,6 +192,7 @@ class GenerationRequest(XlSettings, ImageRequestFields):
     def __post_init__(self) -> None:
         check_text("scheduler", self.scheduler, optional=True)
         self.check_xl_values()
+        self.check_prompt_syntax()
         if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
             raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
         for name, info in _NUMBERS.items():

@@ -87,6 +87,7 @@ class ModelDefaults:
         text_encoder_layers: number of layers of the text encoder, None if unknown.
         xl: the inputs that only Stable Diffusion XL has, None for another model.
         refiner: those of the refiner that a request names, None without one.
+        folder: the folder of the model, None if unknown.
         words: all words that the model was trained on, None if unknown.
     """
 
@@ -106,6 +107,7 @@ class ModelDefaults:
     is_inpainting: bool = False
     xl: XlTraits | None = None
     refiner: XlTraits | None = None
+    folder: Path | None = field(default=None, compare=False)
     words: frozenset[str] | None = None
 
 
@@ -157,6 +159,7 @@ def describe_model(folder: Path) -> ModelDefaults:
         embeds_guidance=unet.get("time_cond_proj_dim") is not None,
         is_inpainting=unet.get("in_channels", 4) == _INPAINTING_CHANNELS,
         xl=xl,
+        folder=folder,
         words=frozenset(words) if words else None,
     )
 

@@ -271,6 +271,7 @@ def _inspect_model(target: str) -> tuple[dict[str, Any], dict[str, object]]:
 def defaults_document(defaults: ModelDefaults) -> dict[str, Any]:
     """A model's defaults as JSON, with the number of its words instead of the words."""
     facts = asdict(defaults) | {"words": None if defaults.words is None else len(defaults.words)}
+    del facts["folder"]
     return facts | {"scheduler": defaults.scheduler or defaults.scheduler_class}
 
 

@@ -15,6 +15,7 @@ TOPICS: Final = (
     "install",
     "models",
     "image-to-image",
+    "prompts",
     "prompt-files",
     "options",
     "coming-from",

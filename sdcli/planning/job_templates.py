@@ -9,6 +9,7 @@ from typing import Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.job import Job
+from sdcli.planning.prompt_syntax import combines_prompts
 from sdcli.planning.request_images import RequestImages
 from sdcli.request import GenerationRequest
 
@@ -26,7 +27,7 @@ class JobTemplates:
     """Jobs by the settings of their requests and by model, at most 1024.
 
     Of the prompts and the seed, faults and settings depend on nothing but whether there is a
-    negative prompt, and whether it is empty.
+    negative prompt, whether it is empty, and whether the prompt combines several with AND.
     """
 
     def __init__(self) -> None:
@@ -53,5 +54,5 @@ def _key(request: GenerationRequest, defaults: ModelDefaults, images: RequestIma
     settings = _SETTINGS(request)
     # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
     negative = request.negative_prompt
-    kind = (negative is None, bool(negative))
+    kind = (negative is None, bool(negative), combines_prompts(request))
     return id(defaults), kind, images, settings, tuple(map(type, settings))

@@ -12,6 +12,9 @@ from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
+from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.syntax.presence import has_syntax
+from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ class Planner:
                     read_image=self._read_image,
                 )
                 if defaults.words is not None:
-                    self._report_words(unknown_words(request.prompt, defaults.words))
+                    self._report_words(unknown_words(_words_of(request), defaults.words))
         self._planned += len(jobs)
         return jobs
 
@@ -107,6 +110,11 @@ class Planner:
         self._reported_words.update(new)
         if len(self._reported_words) > _MOST_WORDS:
             self._warn("further words that this model does not know are not reported")
+
+
+def _words_of(request: GenerationRequest) -> str:
+    is_plain = request.prompt_syntax == PLAIN or not has_syntax(request.prompt)
+    return request.prompt if is_plain else remove_syntax(request.prompt)
 
 
 def _fetch_model(spec: PipelineSpec) -> tuple[ModelDefaults, str]:

@@ -8,15 +8,12 @@ from dataclasses import replace
 from typing import Final
 
 from sdcli.errors import quoted
+from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.syntax.presence import has_and
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 _NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
-# A letter before the colon: (16:9) is no weight.
-_WEIGHT = re.compile(
-    r"\([^()]*[^\W\d][\s\"']*:\s*[-+]?\d*\.?\d+\s*\)"
-    r"|\({2,}[^()]+\){2,}|\[[^\[\]]+\]|\([^()]+\)(\++|\d*\.\d+)"
-)
-_KEYWORD = re.compile(r"\b(BREAK|AND)\b")
+_FOREIGN_WEIGHT = re.compile(r"(?<!\\)\([^()]+\)(?:[+-]+(?![\w+-])|\d*\.\d+)|[^\W\d_]+\+\+(?!\w)")
 _WILDCARD = re.compile(r"\{[^{}]*\|[^{}]*\}|__[\w/*-]+?__")
 _OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
 _COMMENT = re.compile(r"\s*(//|;)")
@@ -59,6 +56,14 @@ class RequestWarnings:
         for name in PROMPT_FIELDS:
             text = getattr(request, name) or ""
             yield from _find_syntax(text, self._fills_wildcards)
+            if request.prompt_syntax != PLAIN:
+                yield from _find_foreign_weights(text)
+        if request.prompt_syntax != PLAIN and request.prompt.isupper() and has_and(request.prompt):
+            yield (
+                "and",
+                "AND combines two prompts, in one of capital letters too; --prompt-syntax plain "
+                "draws it as a word",
+            )
         if self._repeats_seeds(request):
             yield (
                 "seeds",
@@ -78,11 +83,6 @@ def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]
     """Yield the kinds of syntax in a prompt that have no meaning here."""
     if match := _NETWORK.search(prompt):
         yield "network", f"{_excerpt(match[0])} loads nothing: LoRA is not supported"
-    if match := _WEIGHT.search(prompt):
-        yield "weight", f"{_excerpt(match[0])} is read as words: prompt weights are not supported"
-    # In a prompt in capital letters they are words.
-    if not prompt.isupper() and (match := _KEYWORD.search(prompt)):
-        yield "keyword", f"{match[0]} is read as a word: parts of prompts are not supported"
     if not fills_wildcards and (match := _WILDCARD.search(prompt)):
         yield (
             "wildcard",
@@ -92,6 +92,14 @@ def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]
         yield (
             "option",
             f"{_excerpt(match[0])} in a prompt is read as words; options go outside its quotes",
+        )
+
+
+def _find_foreign_weights(prompt: str) -> Iterator[tuple[str, str]]:
+    if match := _FOREIGN_WEIGHT.search(prompt):
+        yield (
+            "weight",
+            f"{_excerpt(match[0])} is InvokeAI's way to write a weight; here it is (word:1.3)",
         )
 
 

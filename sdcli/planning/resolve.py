@@ -15,6 +15,7 @@ from sdcli.errors import CorruptError, SdcliError, UsageError
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.job_templates import JobTemplates
+from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
 from sdcli.planning.request_images import RequestImages, image_faults, read_images
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
@@ -53,7 +54,12 @@ def resolve_jobs(
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
         _TEMPLATES.add(request, defaults, images, template)
-    copy = partial(template.for_image, request, fingerprint=fingerprint)
+    copy = partial(
+        template.for_image,
+        request,
+        fingerprint=fingerprint,
+        reads_syntax=reads_syntax(request, defaults),
+    )
     seed = request.seed
     if seed is None:
         seed = draw_seed(copy(index=first_index, seed=0)) if draw_seed else random_seed()
@@ -144,6 +150,7 @@ def _find_faults(
     yield from _guidance_faults(job, defaults)
     yield from _guidance_interval_faults(job, scheduler)
     yield from _clip_skip_faults(job, defaults)
+    yield from syntax_faults(request, job, defaults)
     yield from xl_faults(job, scheduler, defaults)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.build import build_scheduler, check_eta
 from sdcli.engine.schedulers.late_start import start_late
 from sdcli.engine.schedulers.start_check import describe_late_start
+from sdcli.engine.text.conditioning import shape_of
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.input_images import InputPixels
@@ -43,11 +46,12 @@ def generate_batch(
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
-    The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
-    they are computed, and with `save_latents` also returned. With `start`, the only job resumes
-    there. `inputs` are the image and mask of jobs that have them; the results are what the pipeline
-    draws, before it is put back into the image. `warn` gets reasons to expect a poor image, before
-    the first step; they are among the results' events, too.
+    The jobs may differ only in their prompts and seeds; those whose prompts differ in the number of
+    chunks, or of parts that AND combines, are denoised apart. Latents are written to each of
+    `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
+    resumes there. `inputs` are the image and mask of jobs that have them; the results are what the
+    pipeline draws, before it is put back into the image. `warn` gets reasons to expect a poor
+    image, before the first step; they are among the results' events, too.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -60,7 +64,27 @@ def generate_batch(
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     selection = LatentsSelection.coerce(save_latents)
+    generate = partial(
+        generate_batch,
+        loaded,
+        on_step=on_step,
+        save_latents=selection,
+        sinks=sinks,
+        inputs=inputs,
+        warn=warn,
+    )
+    if groups := _group_by_shape(loaded, jobs):
+        return _generate_groups(jobs, groups, generate)
     batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
+    batch = partial(_generate, loaded, jobs, on_step, batch_sinks, start, inputs, warn)
+    results = _generate_if_it_fits(loaded, jobs, batch)
+    return _generate_halves(jobs, generate) if results is None else results
+
+
+def _generate_if_it_fits(
+    loaded: LoadedPipeline, jobs: Sequence[Job], generate: Callable[[], list[GenerationResult]]
+) -> list[GenerationResult] | None:
+    """Return the results, None if the batch does not fit into memory."""
     kind = memory_kind(jobs[0])
     try:
         with (
@@ -68,7 +92,7 @@ def generate_batch(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return _generate(loaded, jobs, on_step, batch_sinks, start, inputs, warn)
+            return generate()
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -77,20 +101,40 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    options = {"on_step": on_step, "save_latents": selection, "sinks": sinks, "inputs": inputs}
-    return _generate_halves(loaded, jobs, {**options, "warn": warn})
+    return None
+
+
+def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[list[Job]]:
+    """Return the groups of jobs whose embeddings have one shape, none if all have the same.
+
+    A shorter prompt could only be filled up with empty chunks, which would change its image.
+    """
+    if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
+        return []
+    groups: dict[tuple[int, int], list[Job]] = {}
+    with model_errors_as_corrupt_errors(loaded.folder):
+        for job in jobs:
+            groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
+    return list(groups.values()) if len(groups) > 1 else []
+
+
+def _generate_groups(
+    jobs: Sequence[Job],
+    groups: Sequence[Sequence[Job]],
+    generate: Callable[[Sequence[Job]], list[GenerationResult]],
+) -> list[GenerationResult]:
+    results = [result for group in groups for result in generate(group)]
+    positions = [jobs.index(job) for group in groups for job in group]
+    return [result for _, result in sorted(zip(positions, results, strict=True), key=itemgetter(0))]
 
 
 def _generate_halves(
-    loaded: LoadedPipeline, jobs: Sequence[Job], options: Mapping[str, Any]
+    jobs: Sequence[Job], generate: Callable[[Sequence[Job]], list[GenerationResult]]
 ) -> list[GenerationResult]:
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
-    return [
-        replace(result, events=(event, *result.events))
-        for part in (jobs[:half], jobs[half:])
-        for result in generate_batch(loaded, part, **options)
-    ]
+    results = [*generate(jobs[:half]), *generate(jobs[half:])]
+    return [replace(result, events=(event, *result.events)) for result in results]
 
 
 def _generate(

@@ -1,4 +1,4 @@
-"""Turn classifier-free guidance on and off during a run."""
+"""Turn classifier-free guidance on and off during a run, and change its prompts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from sdcli.engine.denoise.pipeline_arguments import resize_batch
 from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.denoise.size_conditioning import to_tensor
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance, set_guidance_scale
+from sdcli.engine.text.conditioning import Conditioning
 from sdcli.job import Job
 
 
 class GuidanceInterval:
-    """Turn classifier-free guidance on and off during a part of a run.
+    """Turn classifier-free guidance on and off during a part of a run, and change its prompts.
 
     UNet call i of n, counted from 0, is guided if `guidance_from` <= i / n < `guidance_to`. The
     other calls do not compute the unconditional half of the batch. See Kynkäänniemi et al. 2024,
@@ -25,10 +26,15 @@ class GuidanceInterval:
     def __init__(self, job: Job, part: RunPart) -> None:
         self._job = job
         self._part = part
+        self._conditioning = part.conditioning_at(part.first_call, part.all_calls or 1)
+
+    def get_conditioning(self) -> Conditioning:
+        """Return the conditioning of the current UNet call."""
+        return self._conditioning
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline that make its first UNet call guided, or not."""
-        part, conditioning = self._part, self._part.conditioning
+        part, conditioning = self._part, self._conditioning
         guided = self._is_guided(part.first_call, part.all_calls or 1)
         # A UNet that takes the guidance scale as an input needs it without guidance, too.
         is_scaled = guided or embeds_guidance(part.pipeline)
@@ -56,9 +62,15 @@ class GuidanceInterval:
         """
         first, calls = self._part.first_call, self._part.all_calls or pipeline.num_timesteps
         guided = self._is_guided(first + call + 1, calls)
-        is_last = call + 1 == pipeline.num_timesteps
-        if is_last or guided == self._is_guided(first + call, calls):
+        if call + 1 == pipeline.num_timesteps:
             return {}
+        before, self._conditioning = (
+            self._conditioning,
+            self._part.conditioning_at(first + call + 1, calls),
+        )
+        if guided == self._is_guided(first + call, calls):
+            is_same = self._conditioning is before
+            return {} if is_same else dict(self._inputs(guided=guided))
         set_guidance_scale(pipeline, self._job.guidance_scale if guided else 1.0)
         # The pipeline concatenates its inputs only once, before its loop.
         inputs = dict(self._inputs(guided=guided))
@@ -68,7 +80,7 @@ class GuidanceInterval:
         return inputs
 
     def _inputs(self, *, guided: bool) -> Iterator[tuple[str, torch.Tensor]]:
-        conditioning, sizes = self._part.conditioning, self._part.sizes
+        conditioning, sizes = self._conditioning, self._part.sizes
         embeds, pooled = conditioning.prompt_embeds, conditioning.pooled_prompt_embeds
         yield "prompt_embeds", _join(conditioning.negative_prompt_embeds, embeds, guided)
         if pooled is not None and sizes is not None:

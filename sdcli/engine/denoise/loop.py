@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.denoise.combination import combined_prompts
 from sdcli.engine.denoise.guidance_interval import GuidanceInterval
 from sdcli.engine.denoise.injection import resuming_at
 from sdcli.engine.denoise.pipeline_arguments import call_arguments
@@ -53,6 +54,10 @@ def denoise(
     with ExitStack() as stack:
         for recorder in recorders:
             stack.enter_context(recorder)
+        guidances = [GuidanceInterval(jobs[0], part) for part in parts]
+        for guidance, part in zip(guidances, parts, strict=True):
+            if part.conditioning.components:
+                stack.enter_context(combined_prompts(part.pipeline.unet, guidance.get_conditioning))
         if not inputs:
             observe(latents)
         if start:
@@ -60,8 +65,7 @@ def denoise(
             latents = stack.enter_context(resuming_at(pipeline, latents, start, jobs[0]))
         if inputs:
             stack.enter_context(starting_latents(pipeline, latents if start else None, observe))
-        for part in parts:
-            guidance = GuidanceInterval(jobs[0], part)
+        for guidance, part in zip(guidances, parts, strict=True):
             latents = part.pipeline(
                 **call_arguments(jobs, part, latents, inputs),
                 **guidance.arguments(),

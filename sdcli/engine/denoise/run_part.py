@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance
 from sdcli.engine.text.conditioning import Conditioning, encode_prompts
+from sdcli.engine.text.encoder import JobEncoder
 from sdcli.errors import UsageError
 from sdcli.job import Job
 
@@ -21,16 +22,27 @@ from sdcli.job import Job
 class RunPart:
     """The UNet calls of a run that one pipeline makes.
 
-    `first_call` is the number of calls before it. `all_calls` counts those of the whole run, None
-    if this part is all of it. `sizes` are those that Stable Diffusion XL is told.
+    `conditioning` is that of the first of the run's `steps`, and `later_conditioning` has those
+    that replace it, by the first step that each is for, counted from 1. `first_call` is the number
+    of calls before this part. `all_calls` counts those of the whole run, None if this part is all
+    of it. `sizes` are those that Stable Diffusion XL is told.
     """
 
     pipeline: Any
     conditioning: Conditioning
+    later_conditioning: Mapping[int, Conditioning] = field(default_factory=dict)
+    steps: int = 1
     first_call: int = 0
     all_calls: int | None = None
     sizes: SizeConditioning | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def conditioning_at(self, call: int, calls: int) -> Conditioning:
+        """Return the conditioning of a UNet call, of so many in the whole run, counted from 0."""
+        # Heun and its relatives call the UNet twice a step, PNDM once more at the start.
+        step = call * self.steps // calls + 1
+        later = [c for first, c in self.later_conditioning.items() if first <= step]
+        return later[-1] if later else self.conditioning
 
 
 def plan_parts(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> list[RunPart]:
@@ -40,39 +52,41 @@ def plan_parts(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> l
     """
     job, refiner = jobs[0], loaded.refiner
     pipeline = loaded.pipeline_for(mode_of(job))
-    conditioning = encode_prompts(
-        loaded.prompt_encoder, jobs, embeds_guidance=embeds_guidance(pipeline)
-    )
-    if conditioning.pooled_prompt_embeds is None:
-        return [RunPart(pipeline=pipeline, conditioning=conditioning)]
+    whole = _part(pipeline, loaded.prompt_encoder, jobs)
+    if whole.conditioning.pooled_prompt_embeds is None:
+        return [whole]
     sizes = SizeConditioning.of(job)
-    whole = RunPart(
-        pipeline=pipeline, conditioning=conditioning, sizes=sizes, arguments=sizes.arguments()
-    )
+    whole = replace(whole, sizes=sizes, arguments=sizes.arguments())
     if refiner is None or job.refiner_at is None:
         return [whole]
     refiner.pipeline.scheduler = scheduler
     first, second = count_calls(scheduler, job)
     refined = SizeConditioning.of(job, takes_aesthetic_score=refiner.takes_aesthetic_score)
     return [
-        RunPart(
-            pipeline=pipeline,
-            conditioning=conditioning,
+        replace(
+            whole,
             all_calls=first + second,
-            sizes=sizes,
             arguments={**sizes.arguments(), "denoising_end": job.refiner_at},
         ),
-        RunPart(
-            pipeline=refiner.pipeline,
-            conditioning=encode_prompts(
-                refiner.prompt_encoder, jobs, embeds_guidance=embeds_guidance(refiner.pipeline)
-            ),
+        replace(
+            _part(refiner.pipeline, refiner.prompt_encoder, jobs),
             first_call=first,
             all_calls=first + second,
             sizes=refined,
             arguments={**refined.arguments(), "denoising_start": job.refiner_at},
         ),
     ]
+
+
+def _part(pipeline: Any, encoder: JobEncoder, jobs: Sequence[Job]) -> RunPart:
+    """Return all of a run, with its prompts encoded."""
+    later = encode_prompts(encoder, jobs, embeds_guidance=embeds_guidance(pipeline))
+    return RunPart(
+        pipeline=pipeline,
+        conditioning=later.pop(1),
+        later_conditioning=later,
+        steps=max(1, jobs[0].denoising_steps),
+    )
 
 
 def count_calls(scheduler: Any, job: Job) -> tuple[int, int]:

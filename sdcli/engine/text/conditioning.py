@@ -3,55 +3,149 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
+from sdcli.engine.text.job_phases import JobPhase, phase_at, read_job
 from sdcli.job import Job
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """The embeddings of the prompts of a batch that AND adds to the first ones.
+
+    Of the shapes of a Conditioning's; `weights` are (batch,).
+    """
+
+    prompt_embeds: torch.Tensor
+    pooled_prompt_embeds: torch.Tensor | None
+    weights: torch.Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conditioning:
     """The prompt embeddings of a batch.
 
-    Embeddings are (batch, 77, width), pooled ones, which Stable Diffusion XL has, (batch, width);
-    the negative ones are None without guidance. `events` has one tuple of sentences per image.
+    Embeddings are (batch, 77 for each chunk, width), pooled ones, which Stable Diffusion XL has,
+    (batch, width); the negative ones are None without guidance. `components` are those of all
+    prompts that AND combines, the first ones included, and empty without AND. `events` has one
+    tuple of sentences per image.
     """
 
     prompt_embeds: torch.Tensor
     negative_prompt_embeds: torch.Tensor | None
     pooled_prompt_embeds: torch.Tensor | None = None
     negative_pooled_prompt_embeds: torch.Tensor | None = None
+    components: tuple[Component, ...] = ()
     events: list[tuple[str, ...]]
 
 
 def encode_prompts(
     encoder: JobEncoder, jobs: Sequence[Job], *, embeds_guidance: bool = False
-) -> Conditioning:
+) -> dict[int, Conditioning]:
     """Encode the prompts, and the negative prompts if guidance is on. Raises UsageError.
 
-    `embeds_guidance` tells that the UNet takes the guidance scale as an input, so that there is no
-    unconditional half.
+    Returns the conditioning by the first step that it is for, counted from 1. `embeds_guidance`
+    tells that the UNet takes the guidance scale as an input, so that there is no unconditional
+    half. The jobs must have equal `shape_of`.
     """
-    positive = [encoder.encode_prompt(job) for job in jobs]
-    # The condition of the pipeline's `do_classifier_free_guidance`.
-    guided = jobs[0].guidance_scale > 1 and not embeds_guidance
-    negative = [encoder.encode_negative_prompt(job) for job in jobs] if guided else []
-    events = []
-    for image, job in enumerate(jobs):
-        negative_embedding = negative[image] if guided else None
-        events.append(
-            (
-                *_truncation_events("prompt", positive[image]),
-                *_negative_prompt_events(job, negative_embedding),
-            )
+    phases = [read_job(job) for job in jobs]
+    starts = sorted({phase.first_step for job_phases in phases for phase in job_phases})
+    rows = {
+        start: [
+            _encode(encoder, phase_at(job_phases, start), embeds_guidance=embeds_guidance)
+            for job_phases in phases
+        ]
+        for start in starts
+    }
+    length = max(embeds.shape[1] for row in rows.values() for r in row for embeds in r.states())
+    events = [
+        tuple(dict.fromkeys(event for start in starts for event in rows[start][i].events))
+        for i in range(len(jobs))
+    ]
+    return {
+        start: _join([r.pad(encoder, length) for r in row], events) for start, row in rows.items()
+    }
+
+
+def shape_of(encoder: JobEncoder, job: Job) -> tuple[int, int]:
+    """Return how many prompts AND combines, and the most tokens of any: a batch has one of each."""
+    rows = [_encode(encoder, phase, embeds_guidance=False) for phase in read_job(job)]
+    lengths = [embeds.shape[1] for row in rows for embeds in row.states()]
+    return len(rows[0].positive), max(lengths)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The embeddings of one job in one phase. Without guidance, `negative` is None."""
+
+    phase: JobPhase
+    positive: list[PromptEmbedding]
+    negative: PromptEmbedding | None
+
+    def states(self) -> Iterator[torch.Tensor]:
+        for embedding in self.positive:
+            yield embedding.embeds
+        if self.negative is not None:
+            yield self.negative.embeds
+
+    @property
+    def events(self) -> Iterator[str]:
+        for embedding in self.positive:
+            yield from _events("prompt", embedding)
+        yield from _negative_prompt_events(self.phase.components[0], self.negative)
+
+    def pad(self, encoder: JobEncoder, length: int) -> _Row:
+        """Return the row with empty chunks at the end of all embeddings that are shorter."""
+        if all(embeds.shape[1] == length for embeds in self.states()):
+            return self
+        empty = replace(
+            self.phase.components[0],
+            prompt="",
+            prompt_2=None,
+            negative_prompt="",
+            negative_prompt_2=None,
+            reads_syntax=True,
         )
+        filling = encoder.encode_prompt(empty).embeds
+        positive = [_extend(embedding, filling, length) for embedding in self.positive]
+        negative = self.negative
+        if negative is not None:
+            negative = _extend(negative, encoder.encode_negative_prompt(empty).embeds, length)
+        return replace(self, positive=positive, negative=negative)
+
+
+def _extend(embedding: PromptEmbedding, filling: torch.Tensor, length: int) -> PromptEmbedding:
+    missing = (length - embedding.embeds.shape[1]) // filling.shape[1]
+    return replace(embedding, embeds=torch.cat([embedding.embeds, *[filling] * missing], dim=1))
+
+
+def _encode(encoder: JobEncoder, phase: JobPhase, *, embeds_guidance: bool) -> _Row:
+    job = phase.components[0]
+    # The condition of the pipeline's `do_classifier_free_guidance`.
+    guided = job.guidance_scale > 1 and not embeds_guidance
+    positive = [encoder.encode_prompt(component) for component in phase.components]
+    return _Row(phase, positive, encoder.encode_negative_prompt(job) if guided else None)
+
+
+def _join(rows: Sequence[_Row], events: list[tuple[str, ...]]) -> Conditioning:
+    """Return the conditioning of a batch whose images have these rows."""
+    components = []
+    for index in range(len(rows[0].positive)):
+        embeddings = [row.positive[index] for row in rows]
+        embeds = torch.cat([embedding.embeds for embedding in embeddings])
+        weights = torch.tensor([row.phase.weights[index] for row in rows], device=embeds.device)
+        components.append(Component(embeds, _join_pooled(embeddings), weights))
+    negative = [row.negative for row in rows if row.negative is not None]
+    is_combined = len(components) > 1
     return Conditioning(
-        prompt_embeds=torch.cat([embedding.embeds for embedding in positive]),
-        negative_prompt_embeds=torch.cat([e.embeds for e in negative]) if guided else None,
-        pooled_prompt_embeds=_join_pooled(positive),
+        prompt_embeds=components[0].prompt_embeds,
+        negative_prompt_embeds=torch.cat([e.embeds for e in negative]) if negative else None,
+        pooled_prompt_embeds=components[0].pooled_prompt_embeds,
         negative_pooled_prompt_embeds=_join_pooled(negative),
+        components=tuple(components) if is_combined else (),
         events=events,
     )
 
@@ -61,16 +155,16 @@ def _join_pooled(embeddings: Sequence[PromptEmbedding]) -> torch.Tensor | None:
     return torch.cat(pooled) if pooled else None
 
 
-def _negative_prompt_events(job: Job, embedding: PromptEmbedding | None) -> tuple[str, ...]:
+def _negative_prompt_events(job: Job, embedding: PromptEmbedding | None) -> Iterator[str]:
     if embedding is not None:
-        return tuple(_truncation_events("negative prompt", embedding))
-    if job.negative_prompt:
+        yield from _events("negative prompt", embedding)
+    elif job.negative_prompt.strip():
         reason = "at a guidance of 1 or less" if job.guidance_scale <= 1 else "by this model"
-        return (f"the negative prompt is ignored {reason}",)
-    return ()
+        yield f"the negative prompt is ignored {reason}"
 
 
-def _truncation_events(name: str, embedding: PromptEmbedding) -> Iterator[str]:
+def _events(name: str, embedding: PromptEmbedding) -> Iterator[str]:
+    yield from (f"{name}: {note}" for note in embedding.notes)
     first, second = embedding.truncated_text, embedding.truncated_text_2
     # The text encoders usually read the same text, and cut it off at the same place.
     if second in (None, first):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import torch
 
 from sdcli.engine.runtime.diffusers_internals import final_layer_norm, uses_attention_mask
 from sdcli.engine.text.tokens import tokenize, truncated_text
+from sdcli.engine.text.weighted import encode_weighted
 from sdcli.errors import UsageError
 from sdcli.job import Job
 
@@ -17,6 +18,9 @@ from sdcli.job import Job
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PromptEmbedding:
     """The embeddings (1, 77, width) of a prompt, and the end of its text that did not fit.
+
+    A prompt whose syntax is read fits, in chunks of 77 tokens one after the other; `notes` are
+    sentences about it.
 
     With two text encoders, `pooled` has the pooled embedding (1, width) of the second one, and
     `truncated_text_2` the end that did not fit into it.
@@ -26,16 +30,17 @@ class PromptEmbedding:
     truncated_text: str
     pooled: torch.Tensor | None = None
     truncated_text_2: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class JobEncoder(Protocol):
     """Encodes the prompts of jobs. Raises UsageError for a clip_skip of too many layers."""
 
     def encode_prompt(self, job: Job) -> PromptEmbedding:
-        """Encode the job's prompt."""
+        """Encode the job's prompt. Of its syntax, only weights and BREAK are read."""
 
     def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
-        """Encode the job's negative prompt."""
+        """Encode the job's negative prompt in the same way."""
 
 
 class PromptEncoder:
@@ -52,14 +57,16 @@ class PromptEncoder:
 
     def encode_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's prompt. Raises UsageError."""
-        return self.encode(job.prompt, job.clip_skip)
+        return self.encode(job.prompt, job.clip_skip, reads_syntax=job.reads_syntax)
 
     def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's negative prompt."""
         # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
-        return self.encode(job.negative_prompt)
+        return self.encode(job.negative_prompt, reads_syntax=job.reads_syntax)
 
-    def encode(self, prompt: str, clip_skip: int | None = None) -> PromptEmbedding:
+    def encode(
+        self, prompt: str, clip_skip: int | None = None, *, reads_syntax: bool = False
+    ) -> PromptEmbedding:
         """Encode one prompt.
 
         `clip_skip` is the number of last layers of the text encoder to leave out. Raises UsageError
@@ -68,14 +75,25 @@ class PromptEncoder:
         layers = self._text_encoder.config.num_hidden_layers
         if clip_skip is not None and clip_skip > layers:
             raise clip_skip_error(clip_skip, layers)
-        return self._encode_cached(prompt, clip_skip)
+        return self._encode_cached(prompt, clip_skip, reads_syntax)
 
     @torch.no_grad()
-    def _encode(self, prompt: str, clip_skip: int | None) -> PromptEmbedding:
+    def _encode(self, prompt: str, clip_skip: int | None, reads_syntax: bool) -> PromptEmbedding:
+        tokenizer = self._tokenizer
+        if reads_syntax:
+            run = partial(self._run, clip_skip=clip_skip)
+            weighted = encode_weighted(tokenizer, self._text_encoder, prompt, run)
+            return PromptEmbedding(embeds=weighted.embeds, truncated_text="", notes=weighted.notes)
+        tokens = tokenize(tokenizer, self._text_encoder, prompt, self._device)
+        embeds, _ = self._run(tokens.input_ids, tokens.attention_mask, clip_skip)
+        return PromptEmbedding(embeds=embeds, truncated_text=truncated_text(tokenizer, prompt))
+
+    def _run(
+        self, ids: torch.Tensor, attention_mask: torch.Tensor, clip_skip: int | None
+    ) -> tuple[torch.Tensor, None]:
+        """Return the states (1, 77, width) of ids (1, 77)."""
         text_encoder = self._text_encoder
-        tokens = tokenize(self._tokenizer, text_encoder, prompt, self._device)
-        ids = tokens.input_ids  # (1, 77)
-        mask = tokens.attention_mask if uses_attention_mask(text_encoder) else None
+        mask = attention_mask if uses_attention_mask(text_encoder) else None
         if clip_skip is None:
             embeds = text_encoder(ids, attention_mask=mask)[0]
         else:
@@ -83,10 +101,7 @@ class PromptEncoder:
             hidden_states = output.hidden_states
             # Intermediate layers are not normalized, but the UNet was trained on normalized states.
             embeds = final_layer_norm(text_encoder)(hidden_states[-(clip_skip + 1)])
-        return PromptEmbedding(
-            embeds=embeds.to(text_encoder.dtype),
-            truncated_text=truncated_text(self._tokenizer, prompt),
-        )
+        return embeds.to(text_encoder.dtype), None
 
 
 def clip_skip_error(clip_skip: int, layers: int) -> UsageError:

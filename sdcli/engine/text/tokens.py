@@ -21,7 +21,13 @@ def tokenize(tokenizer: Any, text_encoder: Any, prompt: str, device: torch.devic
         truncation=True,
         return_tensors="pt",
     )
-    largest, known = int(tokens.input_ids.max()), text_encoder.config.vocab_size
+    check_ids(tokens.input_ids, text_encoder)
+    return tokens.to(device)
+
+
+def check_ids(ids: torch.Tensor, text_encoder: Any) -> None:
+    """Raise CorruptError for a token that the text encoder has no embedding for."""
+    largest, known = int(ids.max()), text_encoder.config.vocab_size
     # On CUDA, the embedding would end the process's use of the device.
     if largest >= known:
         raise CorruptError(
@@ -29,7 +35,6 @@ def tokenize(tokenizer: Any, text_encoder: Any, prompt: str, device: torch.devic
             code="model.corrupt",
             hint="use the tokenizer that belongs to the text encoder",
         )
-    return tokens.to(device)
 
 
 def truncated_text(tokenizer: Any, prompt: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.errors import CorruptError, UsageError, did_you_mean, quoted
 from sdcli.latents import FINAL, NOISE, XT, parse_tensor_name, tensor_name
+from sdcli.prompt_settings import with_recorded_syntax
 from sdcli.request import GenerationRequest
 from sdcli.storage.latents.record_types import wrong_key
 from sdcli.storage.latents.writer import SUFFIX
@@ -102,7 +103,7 @@ class LatentsFile:
                 hint="use the latents of a run: sdcli generate … --save-latents all",
             )
         try:
-            return GenerationRequest.from_dict(request)
+            return GenerationRequest.from_dict(with_recorded_syntax(request))
         except UsageError as error:
             raise corrupt_error(self.path, f"has an invalid request ({error.message})") from error
 

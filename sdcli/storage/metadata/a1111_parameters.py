@@ -12,6 +12,8 @@ from typing import Any, Final
 from sdcli.catalog.schedulers.resolve import a1111_names
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import EMBEDDED
+from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.syntax.weights import escape
 from sdcli.request import REQUEST_FIELDS
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
@@ -114,9 +116,15 @@ def format_parameters(record: Mapping[str, Any]) -> str:
     Raises KeyError, TypeError, ValueError or AttributeError for an incomplete record.
     """
     request = record["request"]
-    lines = [request["prompt"]]
-    if request["negative_prompt"]:
-        lines.append(f"Negative prompt: {request['negative_prompt']}")
+    # A1111 would read brackets that were drawn as words as weights.
+    is_plain = request.get("prompt_syntax", PLAIN) == PLAIN
+    prompt, negative = (
+        escape(text) if is_plain and text else text
+        for text in (request["prompt"], request["negative_prompt"])
+    )
+    lines = [prompt]
+    if negative:
+        lines.append(f"Negative prompt: {negative}")
     fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
     lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in fields))
     return "\n".join(lines)

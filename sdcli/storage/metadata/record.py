@@ -12,6 +12,7 @@ from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.recorded import MODEL_KINDS, full_path, recorded_name
 from sdcli.errors import UsageError
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.prompt_settings import with_recorded_syntax
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
@@ -103,7 +104,7 @@ def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
             code="record.no_request",
         )
     try:
-        return GenerationRequest.from_dict(record["request"])
+        return GenerationRequest.from_dict(with_recorded_syntax(record["request"]))
     except UsageError as error:
         if error.code != "usage.field":
             raise UsageError(f"{path}: its record: {error.message}", code=error.code) from error

@@ -1,0 +1,61 @@
+"""Decide whether the prompts of a request are more than words, and check their syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sdcli.checkpoints.clip_tokenizer import count_tokens, token_limit
+from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.errors import UsageError
+from sdcli.job import Job
+from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.syntax.presence import has_and, has_syntax
+from sdcli.request import PROMPT_FIELDS, GenerationRequest
+
+_HINT = "use --prompt-syntax plain to draw AND as a word"
+
+
+def reads_syntax(request: GenerationRequest, defaults: ModelDefaults) -> bool:
+    """Return whether reading the syntax of the prompts makes a difference.
+
+    It makes none for a short prompt without syntax, whose job is the same as with plain syntax.
+    """
+    if request.prompt_syntax == PLAIN:
+        return False
+    texts = (getattr(request, name) for name in PROMPT_FIELDS)
+    return any(text and (has_syntax(text) or not _fits(text, defaults)) for text in texts)
+
+
+def _fits(text: str, defaults: ModelDefaults) -> bool:
+    """Return whether the text encoders read all of a text at once."""
+    folder = defaults.folder
+    limit = 75 if folder is None else token_limit(folder)
+    # No token of ASCII text is shorter than a character.
+    if len(text) <= limit and text.isascii():
+        return True
+    return folder is not None and count_tokens(folder, text) <= limit
+
+
+def combines_prompts(request: GenerationRequest) -> bool:
+    """Return whether the prompt combines several with AND."""
+    return request.prompt_syntax != PLAIN and has_and(request.prompt)
+
+
+def syntax_faults(
+    request: GenerationRequest, job: Job, defaults: ModelDefaults
+) -> Iterator[UsageError]:
+    """All errors of settings with which AND cannot be computed."""
+    if not combines_prompts(request):
+        return
+    if job.guidance_scale <= 1:
+        yield _and_error("needs guidance", f"{_HINT}, or a --guidance above 1")
+    elif defaults.embeds_guidance:
+        yield _and_error("does not work with this model, whose guidance is an input of the UNet")
+    if (job.guidance_from, job.guidance_to) != (0, 1):
+        yield _and_error("does not work with --guidance-from and --guidance-to")
+    if job.prompt_2 is not None:
+        yield _and_error("does not work with --prompt-2")
+
+
+def _and_error(reason: str, hint: str = _HINT) -> UsageError:
+    return UsageError(f"prompt: AND {reason}", code="usage.prompt", hint=hint)

@@ -1,0 +1,86 @@
+"""Divide the tokens of a prompt into chunks of 75, each of which a text encoder reads alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sdcli.prompts.syntax.weights import Section
+
+CHUNK_LENGTH: Final = 75
+"""Tokens of a chunk, without those that mark its start and its end."""
+
+_LONGEST_MOVE: Final = 20
+"""Most tokens after a comma that move to the next chunk together."""
+
+
+@dataclass(frozen=True)
+class WeightedToken:
+    """A token of a prompt, its weight, and its characters (start, end) in the prompt."""
+
+    id: int
+    weight: float
+    start: int
+    end: int
+
+
+Chunk = tuple[WeightedToken, ...]
+Tokenize = Callable[[str], Sequence[tuple[int, int, int]]]
+"""Returns the tokens of a text, without those that mark its start and its end, each as its id and
+the characters (start, end) that it stands for."""
+
+
+def split_chunks(
+    sections: Iterable[Section], tokenize: Tokenize, length: int = CHUNK_LENGTH
+) -> tuple[Chunk, ...]:
+    """Return the chunks of a prompt, at least one.
+
+    Each section begins a new one. Where a chunk is full, what follows its last comma moves to the
+    next chunk too, unless that is more than 20 tokens.
+    """
+    comma = tokenize(",")
+    builder = _Builder(comma[0][0] if len(comma) == 1 else None, length)
+    for index, section in enumerate(sections):
+        if index:
+            builder.close()
+        for part in section:
+            for token, first, end in tokenize(part.text):
+                start, last = part.source.position(first), part.source.position(end - 1)
+                builder.add(WeightedToken(token, part.weight, start, last + 1))
+    return builder.finish()
+
+
+class _Builder:
+    def __init__(self, comma: int | None, length: int) -> None:
+        self._comma = comma
+        self._length = length
+        self._chunks: list[Chunk] = []
+        self._tokens: list[WeightedToken] = []
+        self._last_comma: int | None = None
+
+    def add(self, token: WeightedToken) -> None:
+        if token.id == self._comma:
+            self._last_comma = len(self._tokens)
+        elif len(self._tokens) == self._length and self._last_comma is not None:
+            self._move_after_comma(self._last_comma)
+        if len(self._tokens) == self._length:
+            self.close()
+        self._tokens.append(token)
+
+    def _move_after_comma(self, comma: int) -> None:
+        if len(self._tokens) - comma > _LONGEST_MOVE:
+            return
+        moved = self._tokens[comma + 1 :]
+        self._tokens = self._tokens[: comma + 1]
+        self.close()
+        self._tokens = moved
+
+    def close(self) -> None:
+        self._chunks.append(tuple(self._tokens))
+        self._tokens, self._last_comma = [], None
+
+    def finish(self) -> tuple[Chunk, ...]:
+        if self._tokens or not self._chunks:
+            self.close()
+        return tuple(self._chunks)

@@ -1,0 +1,102 @@
+"""Describe the tokens of a prompt as a text encoder gets them, without loading any library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sdcli.checkpoints.clip_tokenizer import ClipTokenizer
+from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.syntax.chunks import Chunk, WeightedToken, split_chunks
+from sdcli.prompts.syntax.combination import read_components
+from sdcli.prompts.syntax.schedule import read_phases
+from sdcli.prompts.syntax.source import SourceText
+from sdcli.prompts.syntax.weights import read_weights
+
+_WORD_END = "</w>"
+
+
+@dataclass(frozen=True)
+class TokenReader:
+    """Reads prompts in a syntax, for runs of so many steps."""
+
+    tokenizer: ClipTokenizer
+    syntax: str
+    steps: int
+
+    def read(self, prompt: str, *, combines: bool = True) -> dict[str, Any]:
+        """Return a JSON-able description of a prompt.
+
+        `parts` has an entry for each of the prompts that AND combines, if this one `combines` any,
+        and for each of their texts over the steps.
+        """
+        parts = [self._describe(*part) for part in self._parts(prompt, combines)]
+        cut = self._find_cut(prompt) if self.syntax == PLAIN else None
+        return {"text": prompt, "parts": parts, "cut": cut}
+
+    def _parts(
+        self, prompt: str, combines: bool
+    ) -> Iterator[tuple[float, int, int, Sequence[Chunk]]]:
+        """Yield weight, first step, last step and chunks."""
+        source = SourceText.of(prompt)
+        if self.syntax == PLAIN:
+            kept = self._tokens(source)[: self.tokenizer.limit]
+            yield 1.0, 1, self.steps, [tuple(kept)]
+            return
+        several = read_components(prompt) if combines else ()
+        for text, weight in [(c.text, c.weight) for c in several] or [(source, 1.0)]:
+            for phase in read_phases(text, self.steps):
+                sections = read_weights(phase.text)
+                chunks = split_chunks(sections, self.tokenizer, self.tokenizer.limit)
+                yield weight, phase.first_step, phase.last_step, chunks
+
+    def _tokens(self, source: SourceText) -> list[WeightedToken]:
+        return [WeightedToken(token, 1.0, *span) for token, *span in self.tokenizer(source.text)]
+
+    def _find_cut(self, prompt: str) -> dict[str, Any] | None:
+        """Return the end of a prompt that does not fit, None if all of it does."""
+        cut = self._tokens(SourceText.of(prompt))[self.tokenizer.limit :]
+        if not cut:
+            return None
+        start = cut[0].start
+        return {"text": prompt[start:], "start": start, "tokens": len(cut)}
+
+    def _describe(
+        self, weight: float, first: int, last: int, chunks: Sequence[Chunk]
+    ) -> dict[str, Any]:
+        return {
+            "weight": weight,
+            "first_step": first,
+            "last_step": last,
+            "tokens": sum(map(len, chunks)),
+            "chunks": [
+                {"tokens": len(chunk), "words": [*map(self._word, self._words(chunk))]}
+                for chunk in chunks
+            ],
+        }
+
+    def _words(self, chunk: Chunk) -> Iterator[list[WeightedToken]]:
+        """Yield the tokens of each word."""
+        word: list[WeightedToken] = []
+        for token in chunk:
+            word.append(token)
+            if self._is_special(token.id) or self.tokenizer.piece(token.id).endswith(_WORD_END):
+                yield word
+                word = []
+        if word:
+            yield word
+
+    def _word(self, tokens: Sequence[WeightedToken]) -> dict[str, Any]:
+        first, last = tokens[0], tokens[-1]
+        return {
+            "ids": [token.id for token in tokens],
+            "pieces": [self.tokenizer.piece(token.id) for token in tokens],
+            "weight": first.weight,
+            "start": first.start,
+            "end": last.end,
+            "special": self._is_special(first.id),
+        }
+
+    def _is_special(self, token: int) -> bool:
+        return token in (self.tokenizer.bos, self.tokenizer.eos)

@@ -30,7 +30,7 @@ LAYERS = (
     {"job"},
     {"request"},
     {"pipeline_spec", "image_fields", "xl_settings"},
-    {"config"},
+    {"config", "attention"},
     {
         "catalog",
         "numerics",

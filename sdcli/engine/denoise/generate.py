@@ -17,6 +17,7 @@ from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
+from sdcli.engine.recorders.observed_run import ObservedRun, RecorderFactory
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
@@ -41,6 +42,7 @@ def generate_batch(
     start: ResumePoint | None = None,
     inputs: InputPixels | None = None,
     warn: Callable[[str], None] | None = None,
+    recorders: Sequence[RecorderFactory] = (),
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
@@ -49,6 +51,7 @@ def generate_batch(
     there. `inputs` are the image and mask of jobs that have them; the
     results are what the pipeline draws, before it is put back into the image. `warn` gets reasons
     to expect a poor image, before the first step; they are among the results' events, too.
+    `recorders` make further observers of the run.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -69,7 +72,9 @@ def generate_batch(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return _generate(loaded, jobs, on_step, batch_sinks, start, inputs, warn)
+            return _generate(
+                loaded, jobs, on_step, batch_sinks, start, inputs, warn, recorders
+            )
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -86,6 +91,7 @@ def generate_batch(
         sinks=sinks,
         inputs=inputs,
         warn=warn,
+        recorders=recorders,
     )
     return _generate_halves(jobs, again)
 
@@ -107,6 +113,7 @@ def _generate(
     start: ResumePoint | None,
     inputs: InputPixels | None,
     warn: Callable[[str], None] | None,
+    factories: Sequence[RecorderFactory],
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
@@ -119,6 +126,8 @@ def _generate(
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler, parts)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
+    observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
+    recorders += [make_recorder(observed) for make_recorder in factories]
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = denoise(

@@ -51,7 +51,7 @@ class AttentionSelection:
         steps: UNet calls, counted from 1; empty for all.
         layers: names of layers or their beginnings; empty for the decoder without its smallest
             resolution, whose maps are the truest.
-        patch: x and y of a point, each from 0 to 1, whose self-attention is captured.
+        patch: x and y of a pixel whose self-attention is captured.
         heads: also keep the map of each head.
         by_step: also keep the maps of each UNet call.
     """
@@ -59,7 +59,7 @@ class AttentionSelection:
     words: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     layers: tuple[str, ...] = ()
-    patch: tuple[float, float] | None = None
+    patch: tuple[int, int] | None = None
     heads: bool = False
     by_step: bool = False
 
@@ -114,7 +114,7 @@ def choose_words(words: Sequence[PromptWord], wanted: Sequence[str]) -> tuple[Pr
     prompt does not have.
     """
     if wanted:
-        return tuple(word for text in wanted for word in _find_phrase(words, text))
+        return tuple(dict.fromkeys(w for text in wanted for w in _find_phrase(words, text)))
     content = [word for word in words if word.is_content]
     return tuple([word for word in content if word.kind is None] or content or words)
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 FUNCTION_WORDS: Final = frozenset(
-    "a an the and or but of on in at to with without by for from into onto over under above below "
-    "between beside behind near next left right top bottom front back is are was were be being it "
-    "its this that these those his her their as than then there which who while very".split()
+    {
+        *("a", "an", "the", "and", "or", "but", "of", "on", "in", "at", "to", "with", "without"),
+        *("by", "for", "from", "into", "onto", "over", "under", "above", "below", "between"),
+        *("beside", "behind", "near", "next", "left", "right", "top", "bottom", "front", "back"),
+        *("is", "are", "was", "were", "be", "being", "it", "its", "this", "that", "these"),
+        *("those", "his", "her", "their", "as", "than", "then", "there", "which", "who", "while"),
+        "very",
+    }
 )
 """Words that name nothing to see; their maps are not shown unless they are asked for."""
 

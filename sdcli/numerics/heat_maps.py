@@ -34,19 +34,23 @@ def relative_maps(
     shared: Any = 1.0
     if len(content) > 1:
         shared = _over_own_mean(word_maps(maps, content)).mean(0)
-    return np.clip(own - shared, 0.0, None)
+    relative: NDArray[Any] = np.clip(own - shared, 0.0, None)
+    return relative
 
 
 def _over_own_mean(maps: NDArray[Any]) -> NDArray[Any]:
     means: NDArray[Any] = maps.mean((1, 2), keepdims=True)
     # Attention in half precision may be 0 everywhere.
-    return maps / means.clip(1e-12)
+    relative: NDArray[Any] = maps / means.clip(1e-12)
+    return relative
 
 
 def stretch(maps: NDArray[Any], weights: Sequence[float] | None = None) -> NDArray[Any]:
     """Stretch maps (n, height, width) to 0..1: each on its own, or all together by `weights`."""
     if weights is None:
         low = maps.min((1, 2), keepdims=True)
-        return (maps - low) / (maps - low).max((1, 2), keepdims=True).clip(1e-12)
-    weighted = maps * [[[weight]] for weight in weights]
-    return weighted / max(float(weighted.max()), 1e-12)
+        stretched: NDArray[Any] = (maps - low) / (maps - low).max((1, 2), keepdims=True).clip(1e-12)
+        return stretched
+    weighted: NDArray[Any] = maps * [[[weight]] for weight in weights]
+    common: NDArray[Any] = weighted / max(float(weighted.max()), 1e-12)
+    return common

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,7 +63,35 @@ def generate_batch(
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     selection = LatentsSelection.coerce(save_latents)
-    batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
+    options = _RunOptions(
+        on_step=on_step,
+        sinks=sinks,
+        selection=selection,
+        start=start,
+        inputs=inputs,
+        warn=warn,
+        recorders=recorders,
+    )
+    return _generate_or_halve(loaded, jobs, options)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _RunOptions:
+    """The options of `generate_batch`. Latents of the `selection` are kept in memory."""
+
+    on_step: OnStep | None
+    sinks: Sequence[LatentsSink]
+    selection: LatentsSelection | None
+    start: ResumePoint | None
+    inputs: InputPixels | None
+    warn: Callable[[str], None] | None
+    recorders: Sequence[RecorderFactory]
+
+
+def _generate_or_halve(
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
+) -> list[GenerationResult]:
+    """Generate a batch; one that does not fit into memory is divided."""
     kind = memory_kind(jobs[0])
     try:
         with (
@@ -72,9 +99,7 @@ def generate_batch(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return _generate(
-                loaded, jobs, on_step, batch_sinks, start, inputs, warn, recorders
-            )
+            return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -83,51 +108,28 @@ def generate_batch(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    again = partial(
-        generate_batch,
-        loaded,
-        on_step=on_step,
-        save_latents=selection,
-        sinks=sinks,
-        inputs=inputs,
-        warn=warn,
-        recorders=recorders,
-    )
-    return _generate_halves(jobs, again)
-
-
-def _generate_halves(
-    jobs: Sequence[Job], generate: Callable[[Sequence[Job]], list[GenerationResult]]
-) -> list[GenerationResult]:
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
-    results = [*generate(jobs[:half]), *generate(jobs[half:])]
-    return [replace(result, events=(event, *result.events)) for result in results]
+    halves = (_generate_or_halve(loaded, part, options) for part in (jobs[:half], jobs[half:]))
+    return [replace(result, events=(event, *result.events)) for half in halves for result in half]
 
 
 def _generate(
-    loaded: LoadedPipeline,
-    jobs: Sequence[Job],
-    on_step: OnStep | None,
-    sinks: Sequence[LatentsSink],
-    start: ResumePoint | None,
-    inputs: InputPixels | None,
-    warn: Callable[[str], None] | None,
-    factories: Sequence[RecorderFactory],
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
+    start = options.start
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
-    if warn:
+    if options.warn:
         for note in notes:
-            warn(note)
+            options.warn(note)
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler, parts)
-    recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
     observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
-    recorders += [make_recorder(observed) for make_recorder in factories]
+    recorders = _open_recorders(observed, options)
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = denoise(
@@ -136,9 +138,9 @@ def _generate(
         parts,
         generators=generators,
         recorders=recorders,
-        on_step=on_step,
+        on_step=options.on_step,
         start=start,
-        inputs=inputs,
+        inputs=options.inputs,
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
@@ -157,6 +159,13 @@ def _generate(
         )
         for image, run in enumerate(runs)
     ]
+
+
+def _open_recorders(observed: ObservedRun, options: _RunOptions) -> list[Recorder]:
+    sinks = [*options.sinks, *([MemorySink(options.selection)] if options.selection else [])]
+    runs, scheduler = observed.runs, observed.scheduler
+    recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
+    return [*recorders, *(make_recorder(observed) for make_recorder in options.recorders)]
 
 
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:

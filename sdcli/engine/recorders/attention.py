@@ -36,6 +36,8 @@ class AttentionRecorder:
         check_steps(selection.steps, len(run.runs[0].timesteps))
         self.words = [find_prompt_words(run, image) for image in range(run.images)]
         self.chosen = [choose_words(words, selection.words) for words in self.words]
+        job = run.runs[0].job
+        self._point = _relative_point(selection.patch, job.width, job.height)
         self._kept = 2 + max(_count_tokens(words) for words in self.words)
         self._taps = [
             AttentionTap(
@@ -44,7 +46,7 @@ class AttentionRecorder:
                 images=run.images,
                 first_call=part.first_call,
                 prefix="refiner." if part.first_call else "",
-                self_attention=selection.patch is not None,
+                self_attention=self._point is not None,
             )
             for part in run.parts
         ]
@@ -73,6 +75,10 @@ class AttentionRecorder:
         """Return nothing: maps are no latents; see `maps_of`."""
         return {}
 
+    def has_words(self) -> bool:
+        """Whether there is a word to show, or a point."""
+        return all(self.chosen) or self._point is not None
+
     def maps_of(self, image: int) -> AttentionMaps:
         """Return the maps of one image, by its position in the batch."""
         words = self.words[image]
@@ -92,7 +98,7 @@ class AttentionRecorder:
                 for layer, mean in self._heads.items()
                 for head, maps in enumerate(mean.result(image, None))
             },
-            patch=self._patch.result(image, smallest)[0] if self._selection.patch else None,
+            patch=self._patch.result(image, smallest)[0] if self._point else None,
         )
 
     def _select_layers(self) -> list[str]:
@@ -117,8 +123,8 @@ class AttentionRecorder:
         if not self._selection.includes(call.call):
             return
         if call.kind == "self":
-            if call.layer.replace("attn1", "attn2") in self._layers and self._selection.patch:
-                maps = call.patch_probabilities(*self._selection.patch).mean(1, keepdim=True)
+            if self._point and call.layer.replace("attn1", "attn2") in self._layers:
+                maps = call.patch_probabilities(*self._point).mean(1, keepdim=True)
                 self._patch.add(maps)
             return
         if call.layer in self._layers:
@@ -142,9 +148,21 @@ class AttentionRecorder:
     ) -> dict[str, float]:
         shares = self._shares.result(image, smallest)[:, 0, 0]
         groups = shares[:1], shares[1 : kept - 1], shares[kept - 1 : kept], shares[kept:]
-        return {
-            name: float(group.sum()) for name, group in zip(TOKEN_GROUPS, groups, strict=True)
-        }
+        return {name: float(group.sum()) for name, group in zip(TOKEN_GROUPS, groups, strict=True)}
+
+
+def _relative_point(
+    point: tuple[int, int] | None, width: int, height: int
+) -> tuple[float, float] | None:
+    """Return the middle of a pixel as parts of the size. Raises UsageError for one outside."""
+    if point is None:
+        return None
+    x, y = point
+    if x >= width or y >= height:
+        raise UsageError(
+            f"--self: {x},{y} is outside of the image of {width}x{height}", code="usage.self"
+        )
+    return (x + 0.5) / width, (y + 0.5) / height
 
 
 def _count_tokens(words: tuple[PromptWord, ...]) -> int:

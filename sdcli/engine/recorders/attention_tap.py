@@ -35,14 +35,16 @@ class AttentionCall:
 
     def probabilities(self) -> torch.Tensor:
         """Compute the probabilities (images, heads, tokens, height, width)."""
-        return self._softmax(self.query).transpose(-1, -2).unflatten(-1, self.grid)
+        rows = self._softmax(self.query).transpose(-1, -2)
+        return rows.reshape(*rows.shape[:-1], *self.grid)
 
     def patch_probabilities(self, x: float, y: float) -> torch.Tensor:
         """Compute self-attention (images, heads, height, width) of the patch at x, y (0 to 1)."""
         height, width = self.grid
         row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
         patch = row * width + column
-        return self._softmax(self.query[:, :, patch : patch + 1])[:, :, 0].unflatten(-1, self.grid)
+        row_of_patch = self._softmax(self.query[:, :, patch : patch + 1])[:, :, 0]
+        return row_of_patch.reshape(*row_of_patch.shape[:-1], *self.grid)
 
     def _softmax(self, query: torch.Tensor) -> torch.Tensor:
         # In float32, whatever the model computes in.
@@ -166,8 +168,10 @@ class AttentionTap:
         return output
 
     def _split(self, states: torch.Tensor, heads: int, norm: Any) -> torch.Tensor:
-        split = states[-self.images :].unflatten(-1, (heads, -1)).transpose(1, 2)
-        return split if norm is None else norm(split)
+        rows = states[-self.images :]
+        split = rows.reshape(*rows.shape[:2], heads, -1).transpose(1, 2)
+        normed: torch.Tensor = split if norm is None else norm(split)
+        return normed
 
 
 def patch_grid(patches: int, height: int, width: int) -> tuple[int, int]:

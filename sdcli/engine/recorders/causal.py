@@ -69,6 +69,10 @@ class CausalRecorder:
         """Return nothing: maps are no latents; see `causal_maps`."""
         return {}
 
+    def has_words(self) -> bool:
+        """Whether there is a word to replace."""
+        return bool(self.chosen)
+
     def causal_maps(self) -> tuple[CausalMap, ...]:
         """Return the maps of the chosen words, in the order of their choice."""
         return tuple(

@@ -25,7 +25,7 @@ LAYERS = (
     {"storage", "engine"},
     {"planning"},
     {"prompts", "checkpoints"},
-    {"latents"},
+    {"latents", "trace"},
     {"result"},
     {"job"},
     {"request"},

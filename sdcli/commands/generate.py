@@ -23,7 +23,7 @@ from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
-from sdcli.run_flags import ExpansionFlags, InputFlags
+from sdcli.run_flags import ExpansionFlags, InputFlags, TraceFlags
 from sdcli.terminal.printing import print_path
 
 STDIN = "-"
@@ -46,6 +46,7 @@ def generate(
     expansion: ExpansionFlags,
     source: InputFlags,
     batch_size: flags.BatchSize = "1",
+    trace: TraceFlags,
     run_flags: RunFlags,
 ) -> ExitCode:
     """Generate images from prompts and print their paths.
@@ -72,11 +73,14 @@ def generate(
     if expansion.grid is not None:
         from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
 
-        count = 2 if prompts == [STDIN] else len(prompts)
-        axes = parse_grid_axes(expansion.grid, template, count, json=run_flags.report.json)
+        rows = 2 if prompts == [STDIN] else len(prompts)
+        axes = parse_grid_axes(expansion.grid, template, rows, json=run_flags.report.json)
         grids = XYGrids(axes=axes, sheet=sheet)
+    count = _count_images(prompts, template)
+    _check_trace(trace, count)
     options = run_flags.options(
-        expected_images=_count_images(prompts, template),
+        expected_images=count,
+        trace=trace.trace,
         on_result=grids.add if grids else None,
     )
     limit = parse_batch_size(batch_size)
@@ -87,6 +91,16 @@ def generate(
     for path in grids.write(options) if grids else ():
         print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
+
+
+def _check_trace(flags: TraceFlags, count: int | None) -> None:
+    if flags.trace is not None and count != 1:
+        images = "prompts from stdin" if count is None else f"{count} images"
+        raise UsageError(
+            f"--trace: a trace is of one image, but this run has {images}",
+            code="usage.trace",
+            hint="give one prompt, without --count and lists of values",
+        )
 
 
 def _warn_about_arguments(prompts: list[str], template: RequestTemplate, verbosity: int) -> None:

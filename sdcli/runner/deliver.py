@@ -22,6 +22,7 @@ from sdcli.runner.options import RunOptions
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 from sdcli.runner.preview import build_preview
 from sdcli.runner.results import ResultHandler
+from sdcli.runner.trace import opened_trace
 from sdcli.runner.writer import ResultWriter
 from sdcli.runner.writer_thread import WriterThread
 
@@ -62,18 +63,23 @@ def run(
     writer.report_to(console.warn)
     estimate = RunEstimate(writer.jobs, options.expected_images, console.summary)
     progress = console.progress(options.expected_images, images=options.draws_in_terminal)
-    with estimate, writer.latents, progress as bar:
+    with estimate, writer.latents, progress as bar, opened_trace(options) as trace:
         results = ResultHandler(
             writer=writer,
             report=report,
             progress=bar,
             warn=console.warn,
-            on_saved=(RunDetails(console.note).add, estimate.add),
+            on_saved=(RunDetails(console.note).add, estimate.add, trace.finish),
             on_expected=estimate.expect,
         )
-        sinks = _open_sinks(writer, options, bar, console)
         generate = partial(
-            iter_results, source, batch_size=batch_size, sinks=sinks, resume=resume, cache=cache
+            iter_results,
+            source,
+            batch_size=batch_size,
+            sinks=[*_open_sinks(writer, options, bar, console), *trace.sinks],
+            resume=resume,
+            cache=cache,
+            recorders=trace.recorders,
         )
         try:
             report.started(options.expected_images)

@@ -50,7 +50,7 @@ class AttentionRecorder:
             )
             for part in run.parts
         ]
-        self._layers = frozenset(self._select_layers())
+        self.layers = frozenset(self._select_layers())
         self._stack = ExitStack()
         self._smallest: tuple[int, int] | None = None
         self._calls: Counter[str] = Counter()
@@ -74,6 +74,13 @@ class AttentionRecorder:
     def results(self, image: int) -> dict[str, NDArray[Any]]:
         """Return nothing: maps are no latents; see `maps_of`."""
         return {}
+
+    def take_step(self, call: int) -> tuple[NDArray[Any], dict[str, float]]:
+        """Return the maps and the shares of a UNet call of the first image, and forget the call."""
+        kept = 2 + _count_tokens(self.words[0])
+        maps = self._steps.pop(call).result(0, self._smallest)[:kept]
+        shares, self._shares = self._group_shares(0, kept, self._smallest), GridMean()
+        return maps, shares
 
     def has_words(self) -> bool:
         """Whether there is a word to show, or a point."""
@@ -123,11 +130,11 @@ class AttentionRecorder:
         if not self._selection.includes(call.call):
             return
         if call.kind == "self":
-            if self._point and call.layer.replace("attn1", "attn2") in self._layers:
+            if self._point and call.layer.replace("attn1", "attn2") in self.layers:
                 maps = call.patch_probabilities(*self._point).mean(1, keepdim=True)
                 self._patch.add(maps)
             return
-        if call.layer in self._layers:
+        if call.layer in self.layers:
             self._add(call)
 
     def _add(self, call: AttentionCall) -> None:

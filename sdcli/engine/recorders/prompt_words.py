@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sdcli.attention import PromptWord
+from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.recorders.observed_run import ObservedRun
 from sdcli.engine.text.words import find_words
 from sdcli.errors import UsageError
@@ -17,7 +19,7 @@ def find_prompt_words(run: ObservedRun, image: int) -> tuple[PromptWord, ...]:
     then unknown.
     """
     first = run.parts[0]
-    tokenizer = getattr(first.pipeline, "tokenizer", None) or first.pipeline.tokenizer_2
+    tokenizer = prompt_tokenizer(first)
     if first.conditioning.prompt_embeds.shape[1] != tokenizer.model_max_length:
         raise UsageError(
             f"attention: the prompt is longer than the {tokenizer.model_max_length} tokens that "
@@ -26,6 +28,11 @@ def find_prompt_words(run: ObservedRun, image: int) -> tuple[PromptWord, ...]:
             hint="shorten the prompt",
         )
     return find_words(tokenizer, run.runs[image].job.prompt)
+
+
+def prompt_tokenizer(part: RunPart) -> Any:
+    """Return the tokenizer of the text that a part of a run reads; a refiner has the second."""
+    return getattr(part.pipeline, "tokenizer", None) or part.pipeline.tokenizer_2
 
 
 def check_steps(steps: Sequence[int], last: int) -> None:

@@ -21,6 +21,7 @@ TOPICS: Final = (
     "seeds",
     "schedulers",
     "latents",
+    "attention",
     "scripting",
     "python",
     "faq",

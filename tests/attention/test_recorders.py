@@ -59,7 +59,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def mask(tmp_path_factory: pytest.TempPathFactory) -> str:
+def mask_image(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("inputs") / "mask.png"
     pixels = np.zeros((128, 128), np.uint8)
     pixels[32:80, 16:80] = 255
@@ -76,15 +76,15 @@ SETUPS: dict[str, tuple[dict[str, Any], int]] = {
     "odd size": ({"width": 72, "height": 40}, 3),
     "ancestral": ({"scheduler": "euler a"}, 3),
     "image": ({"image": "picture", "strength": 0.7}, 2),
-    "mask": ({"image": "picture", "mask": "mask", "strength": 1.0}, 3),
-    "masked area": ({"image": "picture", "mask": "mask", "inpaint_area": "mask"}, 2),
+    "mask": ({"image": "picture", "mask": "mask_image", "strength": 1.0}, 3),
+    "masked area": ({"image": "picture", "mask": "mask_image", "inpaint_area": "mask"}, 2),
 }
 
 
 @pytest.mark.parametrize("name", SETUPS)
 def test_recording_changes_no_bit(name: str, request: pytest.FixtureRequest) -> None:
     fields, calls = SETUPS[name]
-    paths = {"picture", "mask"}
+    paths = {"picture", "mask_image"}
     values = {k: request.getfixturevalue(v) if v in paths else v for k, v in fields.items()}
     wanted = globals()["request"](**values)
     selection = AttentionSelection(heads=True, by_step=True, patch=(10, 20))

@@ -7,7 +7,7 @@ import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.run_flags import ExpansionFlags, InputFlags, TraceFlags
 from sdcli.terminal.printing import print_path
+
+if TYPE_CHECKING:
+    from sdcli.workflows.xy_grid import XYGrids
 
 STDIN = "-"
 
@@ -68,14 +71,8 @@ def generate(
     if expansion.grid and not request.has_seed():
         # Every cell of the grid must start from the same noise.
         request = request.with_seed(random_seed())
-    template, sheet = request.template(context, expansion), expansion.sheet()
-    grids = None
-    if expansion.grid is not None:
-        from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
-
-        rows = 2 if prompts == [STDIN] else len(prompts)
-        axes = parse_grid_axes(expansion.grid, template, rows, json=run_flags.report.json)
-        grids = XYGrids(axes=axes, sheet=sheet)
+    template = request.template(context, expansion)
+    grids = _open_grids(prompts, template, expansion, run_flags)
     count = _count_images(prompts, template)
     _check_trace(trace, count)
     options = run_flags.options(
@@ -91,6 +88,19 @@ def generate(
     for path in grids.write(options) if grids else ():
         print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
+
+
+def _open_grids(
+    prompts: list[str], template: RequestTemplate, expansion: ExpansionFlags, run_flags: RunFlags
+) -> XYGrids | None:
+    sheet = expansion.sheet()
+    if expansion.grid is None:
+        return None
+    from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
+
+    rows = 2 if prompts == [STDIN] else len(prompts)
+    axes = parse_grid_axes(expansion.grid, template, rows, json=run_flags.report.json)
+    return XYGrids(axes=axes, sheet=sheet)
 
 
 def _check_trace(flags: TraceFlags, count: int | None) -> None:

@@ -31,8 +31,8 @@ _TENSORS_PER_STEP: Final = 3
 class TraceWriter:
     """A LatentsSink and TraceSink that writes the trace of one image to a folder.
 
-    Use it as a context manager, and call `finish` with the result. Without it, nothing but the
-    latents of an interrupted run is left. Raises OutputError if the folder has a trace already
+    Use it as a context manager, and call `finish` with the result; without that, no file is left,
+    or after an exception only the latents. Raises OutputError if the folder has a trace already
     and `force` is False, or cannot be written.
     """
 

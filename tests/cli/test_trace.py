@@ -149,9 +149,10 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_steps():
     from tests.attention.test_recorders import record
     from tests.jobs import CPU
 
+    kept: list[int] = []
+
     class Sink:
         steps = 0
-        kept: list[int] = []
 
         def begin_trace(self, *args):
             pass
@@ -165,10 +166,10 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_steps():
     class Counting(TraceRecorder):
         def on_step(self, step, latents):
             super().on_step(step, latents)
-            sink.kept.append(len(self._attention._steps))
+            kept.append(len(self._attention._steps))
 
     sink = Sink()
     wanted = GenerationRequest(prompt=PROMPT, spec=CPU, seed=7, num_inference_steps=6)
     record([wanted], lambda run: Counting(run, sink))
     assert sink.steps == 6
-    assert set(sink.kept) == {0}
+    assert set(kept) == {0}

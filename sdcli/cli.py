@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "schedulers": "List, show and compare schedulers.",
     "vae": "List, show and compare VAEs; encode images and decode latents.",
     "models": "List, download, check, convert and delete models.",
+    "attention": "Show which word of a prompt made which part of the image.",
     "latents": "Inspect, compare and resume from saved latents.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",

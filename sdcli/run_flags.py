@@ -100,6 +100,19 @@ class LatentsFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TraceFlags:
+    """Where everything about a run is written."""
+
+    trace: str | None = setting(
+        None,
+        "--trace",
+        metavar="DIR",
+        help="Write everything about the run of one image to a folder: tokens, latents, outputs "
+        "of the UNet, guidance and attention of every step.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PreviewFlags:
     """Where images are shown while they form."""
 
@@ -247,6 +260,7 @@ RUN_FLAGS = (
     OutputFlags,
     ImageFlags,
     LatentsFlags,
+    TraceFlags,
     PreviewFlags,
     ExpansionFlags,
     InputFlags,

@@ -7,7 +7,7 @@ import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,8 +23,11 @@ from sdcli.prompts.expansion import EntryExpander, RequestTemplate
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
-from sdcli.run_flags import ExpansionFlags, InputFlags
+from sdcli.run_flags import ExpansionFlags, InputFlags, TraceFlags
 from sdcli.terminal.printing import print_path
+
+if TYPE_CHECKING:
+    from sdcli.workflows.xy_grid import XYGrids
 
 STDIN = "-"
 
@@ -46,6 +49,7 @@ def generate(
     expansion: ExpansionFlags,
     source: InputFlags,
     batch_size: flags.BatchSize = "1",
+    trace: TraceFlags,
     run_flags: RunFlags,
 ) -> ExitCode:
     """Generate images from prompts and print their paths.
@@ -67,16 +71,13 @@ def generate(
     if expansion.grid and not request.has_seed():
         # Every cell of the grid must start from the same noise.
         request = request.with_seed(random_seed())
-    template, sheet = request.template(context, expansion), expansion.sheet()
-    grids = None
-    if expansion.grid is not None:
-        from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
-
-        count = 2 if prompts == [STDIN] else len(prompts)
-        axes = parse_grid_axes(expansion.grid, template, count, json=run_flags.report.json)
-        grids = XYGrids(axes=axes, sheet=sheet)
+    template = request.template(context, expansion)
+    grids = _open_grids(prompts, template, expansion, run_flags)
+    count = _count_images(prompts, template)
+    _check_trace(trace, count)
     options = run_flags.options(
-        expected_images=_count_images(prompts, template),
+        expected_images=count,
+        trace=trace.trace,
         on_result=grids.add if grids else None,
     )
     limit = parse_batch_size(batch_size)
@@ -87,6 +88,29 @@ def generate(
     for path in grids.write(options) if grids else ():
         print_path(path, run_flags.report.jsonl, schema="sdcli/grid/1")
     return code
+
+
+def _open_grids(
+    prompts: list[str], template: RequestTemplate, expansion: ExpansionFlags, run_flags: RunFlags
+) -> XYGrids | None:
+    sheet = expansion.sheet()
+    if expansion.grid is None:
+        return None
+    from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
+
+    rows = 2 if prompts == [STDIN] else len(prompts)
+    axes = parse_grid_axes(expansion.grid, template, rows, json=run_flags.report.json)
+    return XYGrids(axes=axes, sheet=sheet)
+
+
+def _check_trace(flags: TraceFlags, count: int | None) -> None:
+    if flags.trace is not None and count != 1:
+        images = "prompts from stdin" if count is None else f"{count} images"
+        raise UsageError(
+            f"--trace: a trace is of one image, but this run has {images}",
+            code="usage.trace",
+            hint="give one prompt, without --count and lists of values",
+        )
 
 
 def _warn_about_arguments(prompts: list[str], template: RequestTemplate, verbosity: int) -> None:

@@ -23,6 +23,7 @@ TOPICS: Final = (
     "seeds",
     "schedulers",
     "latents",
+    "attention",
     "scripting",
     "python",
     "faq",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli import signals
 from sdcli.errors import CorruptError, ModelError, OutputError, SdcliError, UnsafeError
@@ -39,7 +39,7 @@ class BatchGenerator:
     """Generates batches with the pipelines of a cache.
 
     `batch_size` None lets the memory decide. With `skip_unloadable` a model that does not load
-    fails its own jobs, otherwise it ends the run.
+    fails its own jobs, otherwise it ends the run. `recorders` are those of `engine.generate_batch`.
     """
 
     batch_size: int | None = 1
@@ -48,6 +48,7 @@ class BatchGenerator:
     resume: ResumeSource | None = None
     on_step: Callable[[StepEvent], None] | None = None
     warn: Callable[[str], None] | None = None
+    recorders: Sequence[Callable[[Any], Any]] = ()
     skip_unloadable: bool = False
     cache: PipelineCache = DEFAULT_CACHE
     _load_errors: dict[PipelineSpec, SdcliError] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class BatchGenerator:
             start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
             inputs=prepared.pixels if prepared else None,
             warn=self.warn,
+            recorders=self.recorders,
         )
         return [insert_result(prepared, result) for result in results] if prepared else results
 

@@ -22,6 +22,7 @@ from sdcli.runner.options import RunOptions
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 from sdcli.runner.preview import build_preview
 from sdcli.runner.results import ResultHandler
+from sdcli.runner.trace import RunTrace, opened_trace
 from sdcli.runner.writer import ResultWriter
 from sdcli.runner.writer_thread import WriterThread
 
@@ -62,40 +63,60 @@ def run(
     writer.report_to(console.warn)
     estimate = RunEstimate(writer.jobs, options.expected_images, console.summary)
     progress = console.progress(options.expected_images, images=options.draws_in_terminal)
-    with estimate, writer.latents, progress as bar:
+    with opened_trace(options) as trace, estimate, writer.latents, progress as bar:
         results = ResultHandler(
             writer=writer,
             report=report,
             progress=bar,
             warn=console.warn,
-            on_saved=(RunDetails(console.note).add, estimate.add),
+            on_saved=(RunDetails(console.note).add, estimate.add, trace.finish),
             on_expected=estimate.expect,
         )
-        sinks = _open_sinks(writer, options, bar, console)
         generate = partial(
-            iter_results, source, batch_size=batch_size, sinks=sinks, resume=resume, cache=cache
+            iter_results,
+            source,
+            batch_size=batch_size,
+            sinks=_open_sinks(writer, options, bar, console, trace),
+            resume=resume,
+            cache=cache,
+            recorders=trace.recorders,
         )
-        try:
-            report.started(options.expected_images)
-            _save_results(generate, results)
-        except (SdcliError, KeyboardInterrupt) as error:
-            results.abort(error)
-        finally:
-            writer.close()
-    if options.journal:
-        console.summary(results.summary())
-    return _close_report(results, time.monotonic() - start)
+        _generate_all(generate, results, options.expected_images)
+    return _close(results, time.monotonic() - start, console if options.journal else None)
+
+
+def _generate_all(
+    generate: Callable[..., Iterator[GenerationResult | JobFailure]],
+    results: ResultHandler,
+    expected_images: int | None,
+) -> None:
+    """Save the results, and report what ends the run early."""
+    try:
+        results.report.started(expected_images)
+        _save_results(generate, results)
+    except (SdcliError, KeyboardInterrupt) as error:
+        results.abort(error)
+    finally:
+        results.writer.close()
 
 
 def _open_sinks(
-    writer: ResultWriter, options: RunOptions, bar: ProgressBar, console: Console
+    writer: ResultWriter,
+    options: RunOptions,
+    bar: ProgressBar,
+    console: Console,
+    trace: RunTrace,
 ) -> list[LatentsSink]:
     if options.preview is None:
-        return [writer.latents]
-    return [writer.latents, build_preview(options.preview, options, bar, console.warn)]
+        return [writer.latents, *trace.sinks]
+    preview = build_preview(options.preview, options, bar, console.warn)
+    return [writer.latents, *trace.sinks, preview]
 
 
-def _close_report(results: ResultHandler, seconds: float) -> ExitCode:
+def _close(results: ResultHandler, seconds: float, console: Console | None) -> ExitCode:
+    """Close the report, after a summary on the console if there is one."""
+    if console:
+        console.summary(results.summary())
     code = results.exit_code()
     facts = {"exit_code": int(code), "seconds": round(seconds, 3)}
     results.report.close({**results.counts(), **facts})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdcli.latents import LatentsSelection, LatentsSink
 from sdcli.planning.batching import (
@@ -68,12 +68,14 @@ def iter_results(
     observer: BatchObserver | None = None,
     interrupts: InterruptHandler | None = None,
     cache: PipelineCache = DEFAULT_CACHE,
+    recorders: Sequence[Callable[[Any], Any]] = (),
 ) -> Iterator[GenerationResult | JobFailure]:
     """Yield the images of each request in order, or the failure of their batch.
 
     A batch is what has already arrived, up to `batch_size` (None: as many as fit). With a job store
     `jobs`, only what is left to do is generated, grouped by model, and `observer` learns which jobs
-    to expect. With `resume`, each job continues from there.
+    to expect. With `resume`, each job continues from there. `recorders` are those of
+    `engine.generate_batch`.
 
     Raises SdcliError for what ends the run: an invalid request, a missing device, a full disk, and
     without a job store a model that does not load.
@@ -88,6 +90,7 @@ def iter_results(
         # A prompt file may name other models, which do load.
         skip_unloadable=jobs is not None,
         cache=cache,
+        recorders=recorders,
     )
     planner = _batch_planner(source, warn, jobs, observer)
     interrupts = interrupts or InterruptHandler()

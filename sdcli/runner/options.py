@@ -35,7 +35,7 @@ class RunOptions:
     `expected_images` is None for a stream of unknown length. `journal` skips jobs that are done in
     the folder, except those that `rerun` names. `on_result` is called with every result once its
     file is written. `name_template` names the files in a folder. `list_done` also reports the
-    images that were done before.
+    images that were done before. `trace` is the folder for the trace of a run of one image.
     """
 
     out: str
@@ -54,6 +54,7 @@ class RunOptions:
     preview: PreviewOptions | None = None
     name_template: NameTemplate | None = None
     list_done: bool = False
+    trace: str | None = None
 
     @property
     def draws_in_terminal(self) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +17,7 @@ from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
 from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
+from sdcli.engine.recorders.observed_run import ObservedRun, RecorderFactory
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
@@ -43,6 +43,7 @@ def generate_batch(
     start: ResumePoint | None = None,
     inputs: InputPixels | None = None,
     warn: Callable[[str], None] | None = None,
+    recorders: Sequence[RecorderFactory] = (),
 ) -> list[GenerationResult]:
     """Generate one image per job, all in one batch.
 
@@ -51,7 +52,8 @@ def generate_batch(
     `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
     resumes there. `inputs` are the image and mask of jobs that have them; the results are what the
     pipeline draws, before it is put back into the image. `warn` gets reasons to expect a poor
-    image, before the first step; they are among the results' events, too.
+    image, before the first step; they are among the results' events, too. `recorders` make further
+    observers of the run.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -64,27 +66,52 @@ def generate_batch(
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     selection = LatentsSelection.coerce(save_latents)
-    generate = partial(
-        generate_batch,
-        loaded,
+    options = _RunOptions(
         on_step=on_step,
-        save_latents=selection,
         sinks=sinks,
+        selection=selection,
+        start=start,
         inputs=inputs,
         warn=warn,
+        recorders=recorders,
     )
-    if groups := _group_by_shape(loaded, jobs):
-        return _generate_groups(jobs, groups, generate)
-    batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
-    batch = partial(_generate, loaded, jobs, on_step, batch_sinks, start, inputs, warn)
-    results = _generate_if_it_fits(loaded, jobs, batch)
-    return _generate_halves(jobs, generate) if results is None else results
+    groups = _group_by_shape(loaded, jobs)
+    results = [r for group in groups for r in _generate_or_halve(loaded, group, options)]
+    positions = [jobs.index(job) for group in groups for job in group]
+    return [result for _, result in sorted(zip(positions, results, strict=True), key=itemgetter(0))]
 
 
-def _generate_if_it_fits(
-    loaded: LoadedPipeline, jobs: Sequence[Job], generate: Callable[[], list[GenerationResult]]
-) -> list[GenerationResult] | None:
-    """Return the results, None if the batch does not fit into memory."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _RunOptions:
+    """The options of `generate_batch`. Latents of the `selection` are kept in memory."""
+
+    on_step: OnStep | None
+    sinks: Sequence[LatentsSink]
+    selection: LatentsSelection | None
+    start: ResumePoint | None
+    inputs: InputPixels | None
+    warn: Callable[[str], None] | None
+    recorders: Sequence[RecorderFactory]
+
+
+def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[Sequence[Job]]:
+    """Return the groups of jobs whose embeddings have one shape.
+
+    A shorter prompt could only be filled up with empty chunks, which would change its image.
+    """
+    if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
+        return [jobs]
+    groups: dict[tuple[int, int], list[Job]] = {}
+    with model_errors_as_corrupt_errors(loaded.folder):
+        for job in jobs:
+            groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
+    return list(groups.values())
+
+
+def _generate_or_halve(
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
+) -> list[GenerationResult]:
+    """Generate a batch; one that does not fit into memory is divided."""
     kind = memory_kind(jobs[0])
     try:
         with (
@@ -92,7 +119,7 @@ def _generate_if_it_fits(
             loaded.memory.recording(kind, len(jobs)),
             model_errors_as_corrupt_errors(loaded.folder),
         ):
-            return generate()
+            return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -101,62 +128,28 @@ def _generate_if_it_fits(
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     loaded.memory.record_out_of_memory(kind, len(jobs))
-    return None
-
-
-def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[list[Job]]:
-    """Return the groups of jobs whose embeddings have one shape, none if all have the same.
-
-    A shorter prompt could only be filled up with empty chunks, which would change its image.
-    """
-    if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
-        return []
-    groups: dict[tuple[int, int], list[Job]] = {}
-    with model_errors_as_corrupt_errors(loaded.folder):
-        for job in jobs:
-            groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
-    return list(groups.values()) if len(groups) > 1 else []
-
-
-def _generate_groups(
-    jobs: Sequence[Job],
-    groups: Sequence[Sequence[Job]],
-    generate: Callable[[Sequence[Job]], list[GenerationResult]],
-) -> list[GenerationResult]:
-    results = [result for group in groups for result in generate(group)]
-    positions = [jobs.index(job) for group in groups for job in group]
-    return [result for _, result in sorted(zip(positions, results, strict=True), key=itemgetter(0))]
-
-
-def _generate_halves(
-    jobs: Sequence[Job], generate: Callable[[Sequence[Job]], list[GenerationResult]]
-) -> list[GenerationResult]:
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
-    results = [*generate(jobs[:half]), *generate(jobs[half:])]
-    return [replace(result, events=(event, *result.events)) for result in results]
+    halves = (_generate_or_halve(loaded, part, options) for part in (jobs[:half], jobs[half:]))
+    return [replace(result, events=(event, *result.events)) for half in halves for result in half]
 
 
 def _generate(
-    loaded: LoadedPipeline,
-    jobs: Sequence[Job],
-    on_step: OnStep | None,
-    sinks: Sequence[LatentsSink],
-    start: ResumePoint | None,
-    inputs: InputPixels | None,
-    warn: Callable[[str], None] | None,
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
+    start = options.start
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
-    if warn:
+    if options.warn:
         for note in notes:
-            warn(note)
+            options.warn(note)
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler, parts)
-    recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
+    observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
+    recorders = _open_recorders(observed, options)
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
     latents = denoise(
@@ -165,9 +158,9 @@ def _generate(
         parts,
         generators=generators,
         recorders=recorders,
-        on_step=on_step,
+        on_step=options.on_step,
         start=start,
-        inputs=inputs,
+        inputs=options.inputs,
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
@@ -186,6 +179,13 @@ def _generate(
         )
         for image, run in enumerate(runs)
     ]
+
+
+def _open_recorders(observed: ObservedRun, options: _RunOptions) -> list[Recorder]:
+    sinks = [*options.sinks, *([MemorySink(options.selection)] if options.selection else [])]
+    runs, scheduler = observed.runs, observed.scheduler
+    recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
+    return [*recorders, *(make_recorder(observed) for make_recorder in options.recorders)]
 
 
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:

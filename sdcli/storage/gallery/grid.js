@@ -8,11 +8,11 @@ const order = new Intl.Collator("en", { numeric: true }).compare;
 const STARS = ["no rating", "★", "★★", "★★★", "★★★★", "★★★★★"];
 const MOST_CHOICES = 40, LARGEST_SCALE = 32;
 
-const images = gallery.images.map(([name, href, source, width, height, command, places, scores], index) => {
+const images = gallery.images.map(([name, href, source, width, height, words, places, scores], index) => {
   const settings = { ...gallery.common };
   gallery.columns.forEach((column, i) => { if (places[i] >= 0) settings[column.name] = column.values[places[i]]; });
   const measured = Object.fromEntries(gallery.scores.map((key, i) => [key, scores[i]]).filter(([, value]) => value !== null));
-  const link = href ?? name;
+  const link = href ?? name, command = words.map(word => gallery.words[word]).join(" ");
   return { index, name, href: link, source: source ?? link, width, height, command, settings, scores: measured };
 });
 const byName = image => image.name;

@@ -75,31 +75,46 @@ def gallery_data(images: Sequence[GalleryImage]) -> dict[str, Any]:
     """The data of the page's script.
 
     A setting that all images share is in `common`. Those of the others are numbers that count into
-    the distinct `values` of their column, -1 where an image does not have it.
+    the distinct `values` of their column, -1 where an image does not have it. A command is a list
+    of numbers of its `words`.
     """
     names = list(dict.fromkeys(name for image in images for name in image.settings))
     scores = sorted({name for image in images for name in image.scores})
     columns = {name: [image.settings.get(name) for image in images] for name in names}
     common = {name: values[0] for name, values in columns.items() if _is_common(values)}
     varied = {name: values for name, values in columns.items() if name not in common}
-    # JSON has one number for 1 and 1.0, and Python one dictionary key for 1 and True.
+    # Python has one dictionary key for 1 and True.
     distinct = {name: _distinct(values) for name, values in varied.items()}
+    words = {word: i for i, word in enumerate(_distinct_words(images))}
     return {
+        "words": list(words),
         "common": {name: _plain(value) for name, value in common.items()},
         "columns": [{"name": name, "values": list(distinct[name].values())} for name in varied],
         "scores": scores,
-        "images": [_row(image, distinct, scores) for image in images],
+        "images": [_row(image, distinct, words, scores) for image in images],
     }
 
 
 def _row(
-    image: GalleryImage, distinct: Mapping[str, Mapping[str, Any]], scores: Sequence[str]
+    image: GalleryImage,
+    distinct: Mapping[str, Mapping[str, Any]],
+    words: Mapping[str, int],
+    scores: Sequence[str],
 ) -> list[Any]:
     places = [_index(values, image.settings.get(name)) for name, values in distinct.items()]
     numbers = [_plain(image.scores.get(name)) for name in scores]
+    command = [words[word] for word in _words(image.command)]
     files = [image.name, None if image.href == image.name else image.href]
     source = None if image.source == image.href else image.source
-    return [*files, source, image.width, image.height, image.command, places, numbers]
+    return [*files, source, image.width, image.height, command, places, numbers]
+
+
+def _distinct_words(images: Sequence[GalleryImage]) -> dict[str, None]:
+    return dict.fromkeys(word for image in images for word in _words(image.command))
+
+
+def _words(command: str) -> list[str]:
+    return command.split(" ") if command else []
 
 
 def _index(values: Mapping[str, Any], value: object) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from sdcli.storage.images.codec import encode_image, read_image_info
 from sdcli.storage.images.pixels import read_pixels
 
+_README_SHEET = Path(__file__).parents[1] / ".readme" / "sheet.png"
 _SAMPLE = Path(__file__).parent / "compat" / "v0_1_0" / "images" / "plain.png"
 
 
@@ -45,3 +46,14 @@ def write_batch(folder: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
 def drawn_pixels() -> list[Any]:
     """Pictures that the embedded model drew."""
     return [read_pixels(path)[0] for path in sorted(_SAMPLE.parent.glob("*.png"))]
+
+
+def sheet_tiles(size: int = 128) -> list[Any]:
+    """Squares of the README's sheet of pictures, with some of their labels."""
+    sheet = read_pixels(_README_SHEET)[0]
+    height, width, _ = sheet.shape
+    return [
+        sheet[top : top + size, left : left + size]
+        for top in range(0, height - size, size)
+        for left in range(0, width - size, size)
+    ]

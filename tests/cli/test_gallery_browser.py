@@ -35,7 +35,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "a.png": {"prompt": "a cat and a guitar", "scheduler": "Euler", "seed": 9, STEPS: 4},
     "b.png": {"prompt": "a cat", "scheduler": "DDIM", "seed": 10, STEPS: 4},
     "c.png": {
-        "prompt": "a dog", "scheduler": "Euler", "seed": 11, STEPS: 20,
+        "prompt": "a dog",
+        "scheduler": "Euler",
+        "seed": 11,
+        STEPS: 20,
         "extra": {"sku": "P7"},
     },
     **{f"h{i}.png": {"prompt": text, "seed": 20 + i} for i, text in enumerate(HOSTILE)},

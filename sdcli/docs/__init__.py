@@ -22,6 +22,7 @@ TOPICS: Final = (
     "seeds",
     "schedulers",
     "latents",
+    "gallery",
     "scripting",
     "python",
     "faq",

@@ -87,7 +87,7 @@ class Scorer:
         scene = _recorded_scene(info["record"], pixels)
         judged = self._compare(scene, pixels) if scene and PROMPT_MATCH in self.metrics else None
         measures: dict[str, Callable[[], float | None]] = {
-            PROMPT_MATCH: lambda: judged and judged[PROMPT_MATCH],
+            PROMPT_MATCH: lambda: judged[PROMPT_MATCH] if judged else None,
             "sharpness": lambda: sharpness(pixels),
             "saturation": lambda: saturation(pixels),
         }
@@ -169,7 +169,7 @@ def mark_duplicates(images: Sequence[ScoredImage], max_distance: int) -> None:
     originals: list[ScoredImage] = []
     for image in images:
         original = next((o for o in originals if _are_alike(image, o, max_distance)), None)
-        image.duplicate_of = original and original.path
+        image.duplicate_of = original.path if original else None
         if original is None:
             originals.append(image)
 

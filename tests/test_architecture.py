@@ -53,6 +53,8 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate"}
 LIBRARIES = {
     **{package: {"engine", "training"} for package in HEAVY},
     "PIL": {"storage", "training"},
+    "imagehash": {"storage"},
+    "jinja2": {"storage"},
     "huggingface_hub": {"checkpoints", "engine"},
     "typer": {"cli", "commands"},
     "click": set(),

@@ -63,6 +63,14 @@ def test_inspecting_an_image_needs_no_torch(tmp_path):
     assert not HEAVY & modules
 
 
+@pytest.mark.parametrize("verb", ["gallery", "score"])
+def test_a_gallery_and_its_scores_need_no_torch(tmp_path, verb):
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    code, modules = probe(verb, str(tmp_path))
+    assert code == 0
+    assert not HEAVY & modules
+
+
 def test_inspecting_a_model_needs_no_torch():
     code, modules = probe("inspect", "embedded")
     assert code == 0

@@ -24,6 +24,7 @@ TOPICS: Final = (
     "schedulers",
     "latents",
     "attention",
+    "gallery",
     "scripting",
     "python",
     "faq",

@@ -85,8 +85,10 @@ def _train_vae_tiny(folder: Path, seconds: float) -> None:
 
 def _export_model(folder: Path, seconds: float) -> None:
     from sdcli.training.export import export
+    from sdcli.training.export_judge import export_judge
 
     export(folder, folder / "model")
+    export_judge(folder, folder / "judge")
 
 
 _RUNNERS: dict[str, Callable[[Path, float], None]] = {

@@ -23,7 +23,7 @@ _PREFIXES = (
 _SUFFIXES = (", high quality", ", detailed", ", flat design", ", cute", ", digital art")
 _NUMBERS = {2: "two", 3: "three"}
 _SIZES = {"small": ("small", "little", "tiny"), "big": ("big", "large", "huge")}
-_SCENES = {
+SCENERY_PHRASES = {
     "mountain": (
         "on a snowy mountain",
         "on a mountain",
@@ -98,7 +98,7 @@ def _objects_phrase(rng: Generator, scene: Scene) -> str:
 
 def _background_phrase(rng: Generator, background: str) -> str:
     if background in SCENERY:
-        phrase = _pick(rng, _SCENES[background])
+        phrase = _pick(rng, SCENERY_PHRASES[background])
         return f" {phrase}" if rng.random() < 0.9 else f", {background} background"
     color = background.replace("gray", "grey") if rng.random() < 0.3 else background
     phrases = (f" on {article(color)} {color} background",) * 6 + (

@@ -17,13 +17,14 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from numpy.typing import NDArray
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.engine.judge import Judge
 from sdcli.training.__main__ import SECONDS
 from sdcli.training.autoencoder import psnr, to_tensor
 from sdcli.training.concepts import COLORS, CONCEPTS
 from sdcli.training.contact_sheet import contact_sheet
 from sdcli.training.export import DEFAULTS
 from sdcli.training.heldout import TEST, TUNING, Case, background_phrase, build_cases, noun_phrase
-from sdcli.training.judge import Judge, JudgeStage
+from sdcli.training.judge import JudgeStage, load_trained_judge
 from sdcli.training.loop import train
 from sdcli.training.match_quality import best_psnr
 from sdcli.training.report import Report, format_psnr_by_class, format_table, update_model_card
@@ -73,7 +74,7 @@ def judge_cases(report: Report, judge: Judge, cases: list[Case], images: list[Le
     """Compare what the judge sees in every image with the scene of its case."""
     for case, image in zip(cases, images, strict=True):
         expected = [placement.concept for placement in case.scene.placements]
-        objects = judge.classify_objects(image, case.scene)
+        objects = judge.classify_objects(image, case.scene.layout, len(expected))
         background = judge.classify_background(image)
         if case.named:
             report.count("named background", background == case.scene.background)
@@ -169,7 +170,9 @@ def _object_accuracy(judge: Judge, scenes: list[Scene], images: list[Levels]) ->
         name == placement.concept
         for image, scene in zip(images, scenes, strict=True)
         for name, placement in zip(
-            judge.classify_objects(image, scene), scene.placements, strict=True
+            judge.classify_objects(image, scene.layout, len(scene.placements)),
+            scene.placements,
+            strict=True,
         )
     ]
     return float(np.mean(is_right))
@@ -200,7 +203,7 @@ def evaluate(
 ) -> Report:
     """Evaluate the model in ``folder``. ``work`` keeps the judge and the emoji."""
     train("judge", JudgeStage, work, seconds=SECONDS["judge"], seed=9)
-    sprites, judge, report = load_sprites(work), Judge(work), Report()
+    sprites, judge, report = load_sprites(work), load_trained_judge(work), Report()
     model = EvaluatedModel(folder, steps, guidance)
     cases = select_cases(tuning=tuning)
     images = model.generate([case.prompt for case in cases], seed=100_000)

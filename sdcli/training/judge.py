@@ -1,11 +1,10 @@
-"""Classify the objects and the background of an image, to evaluate the model.
+"""Train the judge, which recognizes the objects and the background of an image.
 
 A small classifier is trained on clean renderings, and validated on other scenes and on their
 reconstructions by the VAE. It chooses among the known classes, so it measures whether the right
 object is in the right place, but not how well it is drawn; ``match_quality`` measures that.
 """
 
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,44 +14,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sdcli.engine.judge import SIDE, Classifier, Judge, border_pixels
 from sdcli.training.backgrounds import SIZE, paint_background
 from sdcli.training.concepts import BACKGROUNDS, CLASS_INDEX, SCENERY
 from sdcli.training.loop import StepRandom, result_file
-from sdcli.training.scenes import Scene
 from sdcli.training.sprites import Sprites, load_sprites
 
-SIDE = 40  # width and height in pixels of the classifier's input
 NOTHING = len(CLASS_INDEX)
-BORDER = 6  # width in pixels of the border that shows only the background
 Pixels = NDArray[np.float32]
-
-
-class Classifier(nn.Module):
-    """A classifier of images (batch, 3, 40, 40) in 0 to 1: the classes, and one for nothing."""
-
-    def __init__(self) -> None:
-        """Build three stages of convolutions and a linear layer."""
-        super().__init__()
-        widths = (3, 32, 64, 128)
-        stages = [
-            nn.Sequential(
-                nn.Conv2d(a, b, 3, padding=1),
-                nn.GroupNorm(8, b),
-                nn.ReLU(),
-                nn.Conv2d(b, b, 3, padding=1),
-                nn.GroupNorm(8, b),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            )
-            for a, b in pairwise(widths)
-        ]
-        self.body = nn.Sequential(*stages)
-        self.head = nn.Linear(128 * 25, NOTHING + 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits, (batch, classes + 1)."""
-        logits: Tensor = self.head(self.body(x).flatten(1))
-        return logits
 
 
 def _random_background(rng: Generator) -> Pixels:
@@ -104,7 +73,7 @@ class JudgeStage:
     def __init__(self, folder: Path) -> None:
         """Render the sprites."""
         self.sprites = load_sprites(folder)
-        self.classifier = Classifier()
+        self.classifier = Classifier(NOTHING + 1)
         self.modules: dict[str, nn.Module] = {"judge": self.classifier}
 
     def loss(
@@ -124,66 +93,13 @@ class JudgeStage:
         return F.cross_entropy(logits, label), {"accuracy": accuracy}
 
 
-def crop_boxes(scene: Scene) -> list[tuple[int, int, int]]:
-    """Return (left, top, side) in pixels of the square that each object must be in."""
-    if scene.layout == "row" or (scene.layout == "many" and len(scene.placements) == 2):
-        return [(0, 24, 80), (48, 24, 80)]
-    if scene.layout == "column":
-        return [(24, 0, 80), (24, 48, 80)]
-    if len(scene.placements) == 3:
-        return [(40 * i, 32, 48) for i in range(3)]
-    if scene.layout == "small":
-        return [(16, 16, 96)]
-    return [(0, 0, SIZE)]
-
-
-def crops(image: Tensor, scene: Scene) -> Tensor:
-    """Return the squares of an image (3, 128, 128) in 0 to 1, as (objects, 3, 40, 40)."""
-    squares = [
-        image[None, :, top : top + side, left : left + side]
-        for left, top, side in crop_boxes(scene)
+def load_trained_judge(folder: Path) -> Judge:
+    """Load the classifier that was trained in ``folder``, and draw the backgrounds."""
+    classifier = Classifier(NOTHING + 1)
+    classifier.load_state_dict(torch.load(result_file(folder, "judge"), weights_only=True)["judge"])
+    backgrounds = [
+        (name, border_pixels(paint_background(name, flipped=flipped)))
+        for name in BACKGROUNDS
+        for flipped in ((False, True) if name in SCENERY else (False,))
     ]
-    return torch.cat([F.interpolate(x, size=(SIDE, SIDE), mode="area") for x in squares])
-
-
-class Judge:
-    """The trained classifier, and a nearest-neighbor rule for the background."""
-
-    def __init__(self, folder: Path) -> None:
-        """Load the trained classifier."""
-        self.classifier = Classifier()
-        self.classifier.load_state_dict(
-            torch.load(result_file(folder, "judge"), weights_only=True)["judge"]
-        )
-        self.classifier.eval()
-        self._names = [*CLASS_INDEX, "nothing"]
-        self._backgrounds = [
-            (name, _border_pixels(paint_background(name, flipped=flipped)))
-            for name in BACKGROUNDS
-            for flipped in ((False, True) if name in SCENERY else (False,))
-        ]
-
-    @torch.no_grad()
-    def classify_objects(self, image: NDArray[np.uint8], scene: Scene) -> list[str]:
-        """Return the name of the object at each place of the scene, or "nothing"."""
-        x = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)
-        return [self._names[i] for i in self.classifier(crops(x, scene)).argmax(1).tolist()]
-
-    def classify_background(self, image: NDArray[np.uint8]) -> str:
-        """Return the background whose border is nearest.
-
-        The distance is the median over the pixels, which an object at the border does not change.
-        """
-        border = _border_pixels(image.astype(np.float32) / np.float32(255))
-
-        def distance(background: tuple[str, Pixels]) -> float:
-            return float(np.median(np.abs(border - background[1]).sum(1)))
-
-        return min(self._backgrounds, key=distance)[0]
-
-
-def _border_pixels(pixels: Pixels) -> Pixels:
-    inside = np.zeros(pixels.shape[:2], bool)
-    inside[BORDER:-BORDER, BORDER:-BORDER] = True
-    border: Pixels = pixels[~inside]
-    return border
+    return Judge(classifier, list(CLASS_INDEX), backgrounds)

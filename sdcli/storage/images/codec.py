@@ -64,11 +64,12 @@ def encode_image(pixels: NDArray[np.uint8], suffix: str, record: Mapping[str, An
     return buffer.getvalue()
 
 
-def read_image_info(path: Path | str) -> dict[str, Any]:
+def read_image_info(path: Path | str, *, with_hash: bool = True) -> dict[str, Any]:
     """Read size, format, pixel hash, record and A1111 text of an image as a JSON-able dictionary.
 
     The record and the text are None when there are none; the hash is None for an image with more
-    pixels than the limit, or of a mode that is not converted. Raises UsageError when there is no
+    pixels than the limit, or of a mode that is not converted. Without `with_hash` it is always
+    None, and no pixels are decoded. Raises UsageError when there is no
     file, CorruptError when it is not an image, is damaged, or holds a record that cannot be read.
     """
     path = Path(path)
@@ -76,7 +77,7 @@ def read_image_info(path: Path | str) -> dict[str, Any]:
         image_format = str(image.format)
         parameters, record_text = _read_texts(path, image)
         width, height = image.size
-        pixels_hash = _hash_pixels(image)
+        pixels_hash = _hash_pixels(image) if with_hash else None
     return {
         "schema": FILE_SCHEMA,
         "path": str(path),

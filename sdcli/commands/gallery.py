@@ -1,0 +1,105 @@
+"""`sdcli gallery`: show a folder of images as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_verbosity
+from sdcli.errors import OutputError, UsageError
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of images; subfolders are included.")
+]
+PageOut = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="The page, or - for stdout. Default: gallery.html in the folder.",
+        show_default=False,
+    ),
+]
+Thumbnail = Annotated[
+    int,
+    typer.Option(
+        "--thumbnail",
+        metavar="N",
+        help="Largest width and height of the images in the page, in pixels.",
+        min=32,
+        max=2048,
+    ),
+]
+Links = Annotated[
+    bool,
+    typer.Option(
+        "--links",
+        help="Show the image files themselves: a small page, which must stay next to them.",
+    ),
+]
+
+
+def gallery(
+    folder: Folder,
+    out: PageOut = None,
+    thumbnail: Thumbnail = 256,
+    links: Links = False,
+    force: flags.Force = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Show a folder of images as one HTML page, to filter, sort, compare and rate them.
+
+    The page contains everything it shows and needs no network. It has the settings and the scores
+    of each image, and the command that reproduces it.
+
+    \b
+    Examples:
+      sdcli gallery outputs
+      sdcli gallery outputs -o page.html --thumbnail 128
+      sdcli gallery photos --links
+    """
+    from sdcli.inputs.paths import expand_user
+    from sdcli.storage.images.destination import Destination
+    from sdcli.storage.images.writer import write_bytes
+    from sdcli.terminal.console import Console
+    from sdcli.terminal.printing import print_path
+    from sdcli.workflows.gallery import SCHEMA, GalleryOptions, build_gallery
+
+    source = expand_user(folder)
+    if not source.is_dir():
+        raise UsageError(f"{source}: not a folder", code="usage.file", hint="give a folder")
+    to_stdout = out == "-"
+    page = Path() / "-" if to_stdout else expand_user(out or source / "gallery.html")
+    _check_page(page, to_stdout=to_stdout, force=force, json=json)
+    options = GalleryOptions(folder=page.parent, thumbnail=thumbnail, links=links)
+    console = Console(verbosity=parse_verbosity(quiet, 0))
+    text, count = build_gallery(source, options, console.warn)
+    destination = Destination(kind="stdout" if to_stdout else "file", path=page, force=force)
+    written = write_bytes(text.encode(), destination, page.stem)
+    print_path(written, json, schema=SCHEMA, images=count)
+
+
+def _check_page(page: Path, *, to_stdout: bool, force: bool, json: bool) -> None:
+    """Check the place of the page before the images are read."""
+    from sdcli.storage import files
+
+    if to_stdout:
+        if json:
+            raise UsageError("--out -: stdout is the page itself, not JSON", code="usage.out")
+        return
+    if page.is_dir():
+        raise UsageError(
+            f"--out {page}: a folder; the page is a file",
+            code="usage.out",
+            hint=f"as in --out {page / 'gallery.html'}",
+        )
+    files.prepare_folder(page.parent)
+    if page.exists() and not force:
+        raise OutputError(
+            f"{page} exists", code="output.exists", hint="choose another name, or add --force"
+        )

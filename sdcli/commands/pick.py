@@ -1,0 +1,141 @@
+"""`sdcli pick`: choose the best images by a score."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from sdcli.commands.options import flags
+from sdcli.commands.options.parsing import parse_verbosity
+from sdcli.commands.score import Distance, Images, Reference
+from sdcli.errors import UsageError
+
+By = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        metavar="KEY",
+        help="prompt_match, sharpness, saturation, psnr, ssim, rating, or a score in the .json "
+        "files next to the images.",
+    ),
+]
+Top = Annotated[int, typer.Option("--top", metavar="N", help="Number of images.", min=1)]
+Per = Annotated[
+    str | None,
+    typer.Option(
+        "--per",
+        metavar="SETTING",
+        help="Pick as many for each value of a setting, e.g. prompt or scheduler.",
+        show_default=False,
+    ),
+]
+Lowest = Annotated[bool, typer.Option("--lowest", help="Pick the lowest values.")]
+Unique = Annotated[
+    bool, typer.Option("--unique", help="Leave out images that look like a better one.")
+]
+Ratings = Annotated[
+    str | None,
+    typer.Option(
+        "--ratings",
+        metavar="FILE",
+        help="Ratings that a gallery saved as JSON, for --by rating.",
+        show_default=False,
+    ),
+]
+Folder = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        help="Copy the images, and the .json files next to them, to this folder. Default: only "
+        "print their paths.",
+        show_default=False,
+    ),
+]
+Link = Annotated[
+    bool, typer.Option("--link", help="Make symbolic links in the folder instead of copies.")
+]
+
+
+def pick(
+    images: Images,
+    by: By,
+    top: Top = 10,
+    per: Per = None,
+    lowest: Lowest = False,
+    unique: Unique = False,
+    duplicate_distance: Distance = 4,
+    reference: Reference = None,
+    ratings: Ratings = None,
+    out: Folder = None,
+    link: Link = False,
+    force: flags.Force = False,
+    json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Print, copy or link the images with the highest scores.
+
+    \b
+    Examples:
+      sdcli pick outputs --by sharpness --top 3
+      sdcli pick outputs --by prompt_match --per prompt --top 1 -o best
+      sdcli pick outputs --by rating --ratings ratings.json --unique -o best --link
+    """
+    from sdcli.inputs.paths import expand_user
+    from sdcli.storage.images.folder_images import find_images
+    from sdcli.terminal.console import Console
+    from sdcli.workflows.pick_images import PickOptions, collect_images, pick_images
+
+    if link and out is None:
+        raise UsageError("--link has no effect without --out", code="usage.link", hint="add -o DIR")
+    _check_unique(unique)
+    options = PickOptions(
+        key=by.replace("-", "_"),
+        top=top,
+        per=per,
+        lowest=lowest,
+        unique=unique,
+        max_distance=duplicate_distance,
+        reference=expand_user(reference) if reference else None,
+        ratings=expand_user(ratings) if ratings else None,
+    )
+    console = Console(verbosity=parse_verbosity(quiet, 0))
+    picked = pick_images(find_images(images), options, console.warn)
+    paths = [image.path for image in picked]
+    if out is not None:
+        paths = collect_images(picked, expand_user(out), link=link, force=force)
+    _print_picked(picked, paths, by=options.key, json=json)
+
+
+def _check_unique(unique: bool) -> None:
+    from sdcli.storage.images import perceptual_hash
+
+    if unique and not perceptual_hash.is_available():
+        raise UsageError(
+            "--unique needs the package ImageHash",
+            code="usage.unique",
+            hint="pip install 'sdcli[metrics]'",
+        )
+
+
+def _print_picked(picked: list[Any], paths: list[Any], *, by: str, json: bool) -> None:
+    from sdcli.terminal.printing import print_document, print_path
+    from sdcli.workflows.pick_images import SCHEMA
+
+    if not json:
+        for path in paths:
+            print_path(str(path), json=False)
+        return
+    rows = [
+        {
+            "path": str(path),
+            "source": str(image.path),
+            "value": image.value,
+            "group": image.group,
+            "rank": image.rank,
+        }
+        for image, path in zip(picked, paths, strict=True)
+    ]
+    print_document({"schema": SCHEMA, "by": by, "images": rows}, json=True)

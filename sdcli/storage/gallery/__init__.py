@@ -1,0 +1,1 @@
+"""Write galleries: HTML pages that show a folder of images."""

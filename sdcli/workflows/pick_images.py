@@ -1,0 +1,188 @@
+"""Choose the best images by a score, and copy or link them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.errors import OutputError, UsageError, did_you_mean
+from sdcli.storage import companions, files
+from sdcli.storage.metadata.scores import read_scores
+from sdcli.workflows.image_settings import read_settings
+from sdcli.workflows.score_images import (
+    METRICS,
+    REFERENCE_METRICS,
+    ScoredImage,
+    Scorer,
+    mark_duplicates,
+    score_images,
+)
+
+SCHEMA: Final = "sdcli/picked/1"
+RATINGS_SCHEMA: Final = "sdcli/ratings/1"
+RATING: Final = "rating"
+_EXACT: Final = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickOptions:
+    """Which images are picked: the `top` highest of `key`, or `lowest`, of each group `per`.
+
+    `unique` leaves out images whose hash differs in at most `max_distance` bits from a better one.
+    """
+
+    key: str
+    top: int = 10
+    per: str | None = None
+    lowest: bool = False
+    unique: bool = False
+    max_distance: int = _EXACT
+    reference: Path | None = None
+    ratings: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickedImage:
+    """An image that was picked; `rank` counts from 1 within its group."""
+
+    path: Path
+    value: float
+    group: Any
+    rank: int
+
+
+def pick_images(
+    paths: Sequence[Path], options: PickOptions, warn: Callable[[str], None]
+) -> list[PickedImage]:
+    """Return the best images, group by group, the best first.
+
+    Scores in sidecars are used, others are measured. `warn` is called for images without a value.
+    Raises UsageError for a key that none of them has, and for a field that none of them has.
+    """
+    ratings = read_ratings(options.ratings) if options.ratings else {}
+    metrics = [options.key] if options.key in METRICS else []
+    scorer = Scorer(
+        metrics=metrics, reference=options.reference, warn=warn, with_hash=options.unique
+    )
+    images = score_images(paths, scorer, max_distance=options.max_distance, warn=warn)
+    values = [_value(image, options.key, ratings) for image in images]
+    ranked = [
+        (value, image) for value, image in zip(values, images, strict=True) if value is not None
+    ]
+    if not ranked:
+        raise _no_value_error(options, images)
+    if missing := len(images) - len(ranked):
+        warn(f"images without {options.key}: {missing}")
+    ranked.sort(key=lambda pair: pair[0], reverse=not options.lowest)
+    groups: dict[str, list[tuple[float, ScoredImage]]] = {}
+    for value, image in ranked:
+        groups.setdefault(json.dumps(_group(image, options.per)), []).append((value, image))
+    if options.per and list(groups) == ["null"]:
+        raise UsageError(f"--per {options.per}: no image has it", code="usage.per")
+    return [picked for group in groups.items() for picked in _pick_group(*group, options)]
+
+
+def _pick_group(
+    group: str, ranked: list[tuple[float, ScoredImage]], options: PickOptions
+) -> list[PickedImage]:
+    if options.unique:
+        mark_duplicates([image for _, image in ranked], options.max_distance)
+        ranked = [(value, image) for value, image in ranked if image.duplicate_of is None]
+    return [
+        PickedImage(path=image.path, value=value, group=json.loads(group), rank=rank)
+        for rank, (value, image) in enumerate(ranked[: options.top], 1)
+    ]
+
+
+def _value(image: ScoredImage, key: str, ratings: Mapping[str, int]) -> float | None:
+    if key == RATING:
+        posix = image.path.as_posix()
+        return next((v for name, v in ratings.items() if _ends_with(posix, name)), None)
+    if (measured := image.scores.get(key)) is not None:
+        return measured
+    return read_scores(image.path, image.pixels_sha256).get(key)
+
+
+def _ends_with(path: str, name: str) -> bool:
+    return path == name or path.endswith(f"/{name}")
+
+
+def _group(image: ScoredImage, per: str | None) -> Any:
+    if per is None:
+        return None
+    value = read_settings(image.path, image.info)[1].get(per)
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def _no_value_error(options: PickOptions, images: Sequence[ScoredImage]) -> UsageError:
+    if options.key == RATING and not options.ratings:
+        hint = "save the ratings in a gallery, and add --ratings FILE"
+    elif options.key in REFERENCE_METRICS:
+        hint = "add --reference IMAGE"
+    else:
+        sidecars = [read_scores(image.path, image.pixels_sha256) for image in images]
+        known = {*METRICS, *REFERENCE_METRICS, RATING, *(k for scores in sidecars for k in scores)}
+        hint = did_you_mean(options.key, known) or f"one of {', '.join(sorted(known))}"
+    return UsageError(f"--by {options.key}: no image has it", code="usage.by", hint=hint)
+
+
+def read_ratings(path: Path) -> dict[str, int]:
+    """Read the ratings that a gallery saved, by the name of the image. Raises UsageError."""
+    try:
+        document = json.loads(path.read_bytes())
+        ratings = document["ratings"]
+        if document["schema"] != RATINGS_SCHEMA:
+            raise ValueError(f"its schema is {document['schema']}")
+        return {str(name): int(value) for name, value in ratings.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{path}: not the ratings of a gallery ({error})",
+            code="usage.ratings",
+            hint='"Save ratings as JSON" in a gallery writes such a file',
+        ) from error
+
+
+def collect_images(
+    picked: Sequence[PickedImage], folder: Path, *, link: bool, force: bool
+) -> list[Path]:
+    """Copy images with their sidecars to a folder, or link them, and return the new paths.
+
+    Raises OutputError for names that exist, and UsageError for two images of the same name.
+    """
+    names = [image.path.name for image in picked]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(
+            f"two of the images are called {twice}",
+            code="usage.out",
+            hint="pick from one folder at a time",
+        )
+    files.prepare_folder(folder)
+    if any(
+        (folder / name).resolve() == i.path.resolve() for name, i in zip(names, picked, strict=True)
+    ):
+        raise UsageError(f"--out {folder}: the images are in it", code="usage.out")
+    if not force and (taken := next((n for n in names if os.path.lexists(folder / n)), None)):
+        raise OutputError(
+            f"{folder / taken} exists",
+            code="output.exists",
+            hint="choose another folder, or add --force",
+        )
+    for image in picked:
+        sidecar = image.path.with_suffix(companions.SIDECAR)
+        for source in (image.path, *([sidecar] if sidecar.is_file() else [])):
+            _place(source, folder / source.name, link=link, force=force)
+    return [folder / name for name in names]
+
+
+def _place(source: Path, target: Path, *, link: bool, force: bool) -> None:
+    with files.os_errors_as_output_errors(target):
+        if not link:
+            files.write_atomic(target, source.read_bytes(), force=force)
+            return
+        if force:
+            target.unlink(missing_ok=True)
+        target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))

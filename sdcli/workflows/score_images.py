@@ -1,0 +1,191 @@
+"""Measure images, without a reference or against one, and find duplicates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sdcli.errors import CorruptError, UsageError
+from sdcli.numerics.image_quality import saturation, sharpness
+from sdcli.numerics.metrics import psnr, ssim
+from sdcli.pipeline_spec import EMBEDDED
+from sdcli.prompts.scene import PromptScene, parse_scene
+from sdcli.storage.images import perceptual_hash
+from sdcli.storage.images.codec import read_image_info
+from sdcli.storage.images.pixels import read_pixels
+from sdcli.storage.metadata.record import pixels_sha256
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sdcli.engine.judge import Judge
+
+SCHEMA: Final = "sdcli/scored/1"
+PROMPT_MATCH: Final = "prompt_match"
+SIZE_OF_JUDGED: Final = (128, 128, 3)
+_MIN_WINDOW: Final = 11
+METRICS: Final = (PROMPT_MATCH, "sharpness", "saturation")
+REFERENCE_METRICS: Final = ("psnr", "ssim")
+
+
+@dataclass(kw_only=True)
+class ScoredImage:
+    """An image with its scores by metric; `judged` is what the judge saw, None if it saw nothing.
+
+    A metric that does not apply to the image is None. `duplicate_of` is an earlier image that looks
+    the same.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    pixels_sha256: str
+    scores: dict[str, float | None]
+    judged: dict[str, Any] | None
+    phash: int | None
+    duplicate_of: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The image as JSON; an infinite PSNR, of identical images, is null."""
+        return {
+            "path": str(self.path),
+            "pixels_sha256": self.pixels_sha256,
+            **self.finite_scores(),
+            "judged": self.judged,
+            "phash": None if self.phash is None else f"{self.phash:016x}",
+            "duplicate_of": None if self.duplicate_of is None else str(self.duplicate_of),
+        }
+
+    def finite_scores(self) -> dict[str, float | None]:
+        """The scores as JSON numbers, rounded to six digits."""
+        return {
+            name: None if value is None or not math.isfinite(value) else float(f"{value:.6g}")
+            for name, value in self.scores.items()
+        }
+
+
+@dataclass(kw_only=True)
+class Scorer:
+    """Measure images one by one. `metrics` are the names of those to compute.
+
+    `warn` is called for an image to which the reference does not apply.
+    """
+
+    metrics: Collection[str] = METRICS
+    reference: Path | None = None
+    warn: Callable[[str], None] = lambda text: None
+    with_hash: bool = field(default_factory=perceptual_hash.is_available)
+
+    def score(self, path: Path) -> ScoredImage:
+        """Measure an image. Raises UsageError and CorruptError for one that cannot be read."""
+        info = read_image_info(path, with_hash=False)
+        pixels, _ = read_pixels(path)
+        scene = _recorded_scene(info["record"], pixels)
+        judged = self._compare(scene, pixels) if scene and PROMPT_MATCH in self.metrics else None
+        measures: dict[str, Callable[[], float | None]] = {
+            PROMPT_MATCH: lambda: judged[PROMPT_MATCH] if judged else None,
+            "sharpness": lambda: sharpness(pixels),
+            "saturation": lambda: saturation(pixels),
+        }
+        scores = {name: measure() for name, measure in measures.items() if name in self.metrics}
+        return ScoredImage(
+            path=path,
+            info=info,
+            pixels_sha256=pixels_sha256(pixels),
+            scores=scores | self._compare_with_reference(path, pixels),
+            judged=judged,
+            phash=perceptual_hash.perceptual_hash(pixels) if self.with_hash else None,
+        )
+
+    @cached_property
+    def _judge(self) -> Judge:
+        # Only images of the embedded model need torch.
+        from sdcli.engine.judge import load_judge
+
+        return load_judge()
+
+    @cached_property
+    def _reference_pixels(self) -> NDArray[np.uint8] | None:
+        return None if self.reference is None else read_pixels(self.reference)[0]
+
+    def _compare(self, scene: PromptScene, pixels: NDArray[np.uint8]) -> dict[str, Any]:
+        """The objects and the background that the judge recognizes, and the share it expected."""
+        found = self._judge.classify_objects(pixels, scene.layout, len(scene.objects))
+        background = self._judge.classify_background(pixels)
+        hits = [a == b for a, b in zip(found, scene.objects, strict=True)]
+        hits.append(background == scene.background)
+        return {
+            PROMPT_MATCH: sum(hits) / len(hits),
+            "expected": [*scene.objects, f"{scene.background} background"],
+            "found": [*found, f"{background} background"],
+        }
+
+    def _compare_with_reference(
+        self, path: Path, pixels: NDArray[np.uint8]
+    ) -> dict[str, float | None]:
+        reference = self._reference_pixels
+        if reference is None:
+            return {}
+        if reference.shape != pixels.shape:
+            sizes = [f"{x.shape[1]}x{x.shape[0]}" for x in (pixels, reference)]
+            self.warn(f"{path}: {sizes[0]}, and the reference has {sizes[1]}: not compared")
+            return dict.fromkeys(REFERENCE_METRICS)
+        has_window = min(pixels.shape[:2]) >= _MIN_WINDOW
+        return {
+            "psnr": psnr(pixels, reference),
+            "ssim": ssim(pixels, reference) if has_window else None,
+        }
+
+
+def score_images(
+    paths: Sequence[Path], scorer: Scorer, *, max_distance: int, warn: Callable[[str], None]
+) -> list[ScoredImage]:
+    """Measure images and mark duplicates.
+
+    `warn` is called for each file that cannot be read, which is left out. Raises UsageError when
+    none is left.
+    """
+    scored = []
+    for path in paths:
+        try:
+            scored.append(scorer.score(path))
+        except (CorruptError, UsageError) as error:
+            warn(f"left out: {error.message}")
+    if not scored:
+        raise UsageError("none of the images can be read", code="usage.no_images")
+    mark_duplicates(scored, max_distance)
+    return scored
+
+
+def mark_duplicates(images: Sequence[ScoredImage], max_distance: int) -> None:
+    """Set `duplicate_of` of each image that looks like an earlier one, which is none itself.
+
+    Identical pixels are duplicates also without a hash.
+    """
+    originals: list[ScoredImage] = []
+    for image in images:
+        original = next((o for o in originals if _are_alike(image, o, max_distance)), None)
+        image.duplicate_of = original.path if original else None
+        if original is None:
+            originals.append(image)
+
+
+def _are_alike(first: ScoredImage, second: ScoredImage, max_distance: int) -> bool:
+    if first.pixels_sha256 == second.pixels_sha256:
+        return True
+    if first.phash is None or second.phash is None:
+        return False
+    return perceptual_hash.distance(first.phash, second.phash) <= max_distance
+
+
+def _recorded_scene(record: Any, pixels: NDArray[np.uint8]) -> PromptScene | None:
+    """The scene that an image should show, None for one that the judge cannot judge."""
+    request = record["request"] if record else {}
+    prompt = request.get("prompt")
+    if request.get("model") != EMBEDDED or pixels.shape != SIZE_OF_JUDGED:
+        return None
+    return parse_scene(prompt) if isinstance(prompt, str) else None

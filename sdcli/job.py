@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
+from sdcli.lora_fields import LoraJobFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
@@ -26,7 +27,7 @@ _ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(ImageJobFields):
+class Job(ImageJobFields, LoraJobFields):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
@@ -146,7 +147,7 @@ class Job(ImageJobFields):
 _FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
 _NOT_IN_ID: Final = frozenset(
-    {"index", "occurrence", "scheduler_label", "spec", "name", "row", *INPUT_FIELDS}
+    {"index", "occurrence", "scheduler_label", "spec", "name", "row", "lora", *INPUT_FIELDS}
 )
 """Fields that do not decide the pixels, or (the spec, paths) not as they are written."""
 

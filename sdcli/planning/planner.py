@@ -10,8 +10,10 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.request_loras import RequestLoras, read_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
+from sdcli.prompts.lora_tags import take_lora_tags
 from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Planner:
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
+        self._reported_notes: set[str] = set()
         self._warnings = RequestWarnings(warn, fills_wildcards=wildcards is not None)
 
     def plan(self, requests: Iterable[GenerationRequest]) -> list[Job]:
@@ -61,7 +64,9 @@ class Planner:
         for template in requests:
             self._warnings.check(template)
             defaults, fingerprint = self._look_up_model(template.spec)
-            for request in self._fill_wildcards(template, defaults, fingerprint):
+            for filled in self._fill_wildcards(template, defaults, fingerprint):
+                request = take_lora_tags(filled)
+                loras = read_loras(request, filled.prompt)
                 jobs += resolve_jobs(
                     request,
                     defaults,
@@ -70,8 +75,10 @@ class Planner:
                     draw_seed=self._draw_seed,
                     read_image=self._read_image,
                 )
+                self._report_notes(loras)
                 if defaults.words is not None:
-                    self._report_words(unknown_words(request.prompt, defaults.words))
+                    words = defaults.words | loras.words
+                    self._report_words(unknown_words(request.prompt, words))
         self._planned += len(jobs)
         return jobs
 
@@ -95,6 +102,12 @@ class Planner:
         if spec not in self._models:
             self._models[spec] = self._find_model(spec)
         return self._models[spec]
+
+    def _report_notes(self, loras: RequestLoras) -> None:
+        for note in loras.notes:
+            if note not in self._reported_notes:
+                self._reported_notes.add(note)
+                self._warn(note)
 
     def _report_words(self, words: Iterable[str]) -> None:
         new = [word for word in words if word not in self._reported_words]

@@ -10,7 +10,8 @@ from typing import Final
 from sdcli.errors import quoted
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
-_NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
+_NETWORK = re.compile(r"<(hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
+_ANY_NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
 # A letter before the colon: (16:9) is no weight.
 _WEIGHT = re.compile(
     r"\([^()]*[^\W\d][\s\"']*:\s*[-+]?\d*\.?\d+\s*\)"
@@ -22,6 +23,7 @@ _OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
 _COMMENT = re.compile(r"\s*(//|;)")
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?(x\d+)?\s*")
 _LONGEST_EXCERPT: Final = 40
+_WHERE: Final = {True: "and is drawn as words: only LoRAs are", False: "in this prompt"}
 
 
 class RequestWarnings:
@@ -59,6 +61,8 @@ class RequestWarnings:
         for name in PROMPT_FIELDS:
             text = getattr(request, name) or ""
             yield from _find_syntax(text, self._fills_wildcards)
+            if match := (_NETWORK if name == "prompt" else _ANY_NETWORK).search(text):
+                yield "network", f"{_excerpt(match[0])} loads nothing {_WHERE[name == 'prompt']}"
         if self._repeats_seeds(request):
             yield (
                 "seeds",
@@ -76,8 +80,6 @@ class RequestWarnings:
 
 def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]]:
     """Yield the kinds of syntax in a prompt that have no meaning here."""
-    if match := _NETWORK.search(prompt):
-        yield "network", f"{_excerpt(match[0])} loads nothing: LoRA is not supported"
     if match := _WEIGHT.search(prompt):
         yield "weight", f"{_excerpt(match[0])} is read as words: prompt weights are not supported"
     # In a prompt in capital letters they are words.

@@ -46,7 +46,7 @@ class RequestValidator:
 
 
 def _field_of(error: SdcliError) -> str:
-    return error_field(error) if isinstance(error, UsageError) else "image"
+    return error_field(error) if isinstance(error, UsageError) else error.message.partition(":")[0]
 
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:

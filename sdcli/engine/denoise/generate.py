@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.adapters.lora import applied_loras
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.denoise.run_part import plan_parts
@@ -61,13 +62,8 @@ def generate_batch(
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     selection = LatentsSelection.coerce(save_latents)
     batch_sinks = [*sinks, MemorySink(selection)] if selection else sinks
-    kind = memory_kind(jobs[0])
     try:
-        with (
-            _ignore_library_warnings(),
-            loaded.memory.recording(kind, len(jobs)),
-            model_errors_as_corrupt_errors(loaded.folder),
-        ):
+        with _ready_to_run(loaded, jobs):
             return _generate(loaded, jobs, on_step, batch_sinks, start, inputs, warn)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
@@ -76,17 +72,24 @@ def generate_batch(
             raise _out_of_memory_error(loaded, jobs[0]) from error
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
-    loaded.memory.record_out_of_memory(kind, len(jobs))
+    loaded.memory.record_out_of_memory(memory_kind(jobs[0]), len(jobs))
     halves = jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]
-    options: dict[str, Any] = {
-        "on_step": on_step,
-        "save_latents": selection,
-        "sinks": sinks,
-        "inputs": inputs,
-    }
-    results = [r for half in halves for r in generate_batch(loaded, half, warn=warn, **options)]
+    options: dict[str, Any] = {"on_step": on_step, "save_latents": selection, "sinks": sinks}
+    options |= {"inputs": inputs, "warn": warn}
+    results = [r for half in halves for r in generate_batch(loaded, half, **options)]
     event = f"out of memory with a batch of {len(jobs)}, halved"
     return [replace(result, events=(event, *result.events)) for result in results]
+
+
+@contextmanager
+def _ready_to_run(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Iterator[None]:
+    with (
+        _ignore_library_warnings(),
+        loaded.memory.recording(memory_kind(jobs[0]), len(jobs)),
+        model_errors_as_corrupt_errors(loaded.folder),
+        applied_loras(loaded, jobs[0]),
+    ):
+        yield
 
 
 def _generate(

@@ -53,6 +53,10 @@ class XlPromptEncoder:
         texts = (job.negative_prompt, job.negative_prompt_2 or job.negative_prompt)
         return self._encode(texts, None)
 
+    def forget(self) -> None:
+        """Forget all embeddings, because the text encoders change."""
+        self._encode_cached.cache_clear()
+
     def _encode(self, texts: Sequence[str], clip_skip: int | None) -> PromptEmbedding:
         """Encode a text for each text encoder; the only one of a refiner gets the first."""
         count = len(self._text_encoders)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import a1111_names
+from sdcli.checkpoints.adapters.recorded_loras import a1111_loras
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import EMBEDDED
+from sdcli.prompts.lora_tags import format_tag
 from sdcli.request import REQUEST_FIELDS
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
@@ -114,7 +116,8 @@ def format_parameters(record: Mapping[str, Any]) -> str:
     Raises KeyError, TypeError, ValueError or AttributeError for an incomplete record.
     """
     request = record["request"]
-    lines = [request["prompt"]]
+    tags = [format_tag(use, name) for use, name in a1111_loras(record)[0]]
+    lines = [" ".join([request["prompt"], *tags])]
     if request["negative_prompt"]:
         lines.append(f"Negative prompt: {request['negative_prompt']}")
     fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
@@ -141,6 +144,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
         ("Refiner", _model_name(request["refiner"]) if request.get("refiner") else None),
         *((str(name), number) for name, number in numbers.items()),
+        ("Lora hashes", a1111_loras(record)[1]),
         ("Inpaint area", "Only masked" if request.get("inpaint_area") == "mask" else None),
         ("RNG", "CPU"),  # the noise is drawn on the CPU on every device
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),

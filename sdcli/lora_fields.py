@@ -33,7 +33,7 @@ class LoraUse:
     def parse(cls, text: str) -> LoraUse:
         """Parse NAME, NAME:WEIGHT or NAME:UNET:TEXT_ENCODER. Raises UsageError."""
         match = _WRITTEN.fullmatch(text.strip())
-        if not match or not match[1].strip(" :"):
+        if not match or match[1].strip().startswith(":") or match[1].strip().endswith(":"):
             raise lora_error(text, "does not name a LoRA")
         unet = 1.0 if match[2] is None else float(match[2])
         text_encoder = unet if match[3] is None else float(match[3])

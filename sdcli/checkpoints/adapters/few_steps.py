@@ -20,8 +20,8 @@ class FewSteps:
 
 _TRAILING: Final = "timestep_spacing=trailing"
 _KINDS: Final = (
-    (r"dmd\W?2?", FewSteps(name="DMD2", scheduler="LCM", num_inference_steps=4)),
-    (r"hyper\W?sd(xl|15|21)?",
+    (r"dmd ?2", FewSteps(name="DMD2", scheduler="LCM", num_inference_steps=4)),
+    (r"hyper ?sd(xl|15|21)?",
      FewSteps(name="Hyper-SD", scheduler=f"DDIM;{_TRAILING}", num_inference_steps=8)),
     (r"lightning",
      FewSteps(name="Lightning", scheduler=f"Euler;{_TRAILING}", num_inference_steps=8)),

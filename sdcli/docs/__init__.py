@@ -14,6 +14,7 @@ EXAMPLES: Final = FOLDER / "prompts"
 TOPICS: Final = (
     "install",
     "models",
+    "add-ons",
     "prompt-files",
     "options",
     "coming-from",

@@ -13,7 +13,7 @@ from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.request_loras import RequestLoras, read_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
-from sdcli.prompts.lora_tags import take_lora_tags
+from sdcli.prompts.lora_tags import drop_open_tags, take_lora_tags
 from sdcli.request import GenerationRequest
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Planner:
         if self._wildcards is None or not self._wildcards.needs_seed(request):
             return [request]
         [job] = resolve_jobs(
-            replace(request, count=1),
+            replace(drop_open_tags(request), count=1),
             defaults,
             0,
             fingerprint=fingerprint,

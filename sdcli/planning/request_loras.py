@@ -135,7 +135,8 @@ def _notes(lora: _FoundLora, request: GenerationRequest) -> list[str]:
         left_out = {name for name in settings if getattr(request, name) is None}
         chosen = [text for name, text in settings.items() if text and name in left_out]
         if chosen:
-            notes.append(f"{lora.match.path.name} is a {few.name} LoRA: {', '.join(chosen)}")
+            name = lora.match.path.name
+            notes.append(f"{name} is for few steps ({few.name}), so it uses {', '.join(chosen)}")
     return [note for note in notes if note]
 
 

@@ -18,7 +18,7 @@ from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.request_images import image_faults, read_images
 from sdcli.planning.request_loras import read_loras
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
-from sdcli.prompts.lora_tags import take_lora_tags
+from sdcli.prompts.lora_tags import drop_open_tags, take_lora_tags
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 _TEMPLATES: Final = JobTemplates()
@@ -72,7 +72,8 @@ def find_faults(
 ) -> list[SdcliError]:
     """All errors of the request, of which `resolve_jobs` would raise the first."""
     try:
-        written, request = request, take_lora_tags(request)
+        written = drop_open_tags(request)
+        request = take_lora_tags(written)
         loras = read_loras(request, written.prompt)
         defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)

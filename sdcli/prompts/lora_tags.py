@@ -8,6 +8,7 @@ from typing import Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.lora_fields import LoraUse, format_loras, parse_loras
+from sdcli.prompts.wildcard_syntax import has_wildcards
 from sdcli.request import GenerationRequest
 
 LORA_TAG: Final = re.compile(r"<(?:lora|lyco)\s*:([^<>]*)>", re.IGNORECASE)
@@ -26,6 +27,15 @@ def take_lora_tags(request: GenerationRequest) -> GenerationRequest:
     prompt = re.sub(r"[ \t]{2,}", " ", LORA_TAG.sub("", request.prompt)).strip()
     loras = format_loras((*parse_loras(request.lora), *tags))
     return replace(request, prompt=prompt, lora=loras)
+
+
+def drop_open_tags(request: GenerationRequest) -> GenerationRequest:
+    """Return the request without the tags that have wildcards, which are still to be filled."""
+    tags = [match[0] for match in LORA_TAG.finditer(request.prompt) if has_wildcards(match[1])]
+    prompt = request.prompt
+    for tag in tags:
+        prompt = prompt.replace(tag, "")
+    return replace(request, prompt=prompt) if tags else request
 
 
 def tagged_loras(prompt: str) -> tuple[LoraUse, ...]:

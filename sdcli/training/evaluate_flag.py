@@ -25,9 +25,7 @@ _PHRASES = ("a flag", "the flag", "a picture of a flag", "a drawing of a flag", 
 def add_lora(model: EvaluatedModel, file: Path) -> None:
     """Add the changes of the LoRA to the UNet."""
     tensors = load_file(file)
-    layers = {
-        "lora_unet_" + n.replace(".", "_"): m for n, m in model.pipeline.unet.named_modules()
-    }
+    layers = {"lora_unet_" + n.replace(".", "_"): m for n, m in model.pipeline.unet.named_modules()}
     with torch.no_grad():
         for key in tensors:
             if key.endswith(".lora_up.weight"):
@@ -57,11 +55,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--lora", type=Path, default=Path(f"{MODEL}-loras") / "flag.safetensors")
     parser.add_argument("--known", type=int, default=124, help="images of known objects")
+    parser.add_argument("--steps", type=int, default=DEFAULTS["num_inference_steps"])
+    parser.add_argument("--guidance", type=float, default=DEFAULTS["guidance_scale"])
     args = parser.parse_args()
     sprites = load_sprites(args.folder, draw_flag())
-    model = EvaluatedModel(
-        MODEL, int(DEFAULTS["num_inference_steps"]), float(DEFAULTS["guidance_scale"])
-    )
+    model = EvaluatedModel(MODEL, args.steps, args.guidance)
     cases = single_object_prompts()
     cases = cases[:: max(1, len(cases) // args.known)][: args.known]
     names, prompts = [name for name, _ in cases], [prompt for _, prompt in cases]

@@ -271,7 +271,10 @@ def test_a_lora_for_few_steps_brings_its_settings(
     write_kohya(pipeline).save(tmp_path / "lcm-lora.safetensors")
     ran = run_cli("generate", "a cat", "--size", "64x64", "--lora", "lcm-lora.safetensors:0.1",
                   "-o", "a.png")  # fmt: skip
-    assert "lcm-lora.safetensors is a LCM LoRA: LCM, 6 steps, guidance 1" in ran.stderr
+    assert (
+        "lcm-lora.safetensors is for few steps (LCM), so it uses LCM, 6 steps, guidance 1"
+        in ran.stderr
+    )
     request = record_of(tmp_path / "a.png")["request"]
     settings = [request[n] for n in ("scheduler", "num_inference_steps", "guidance_scale")]
     assert settings == ["LCM", 6, 1.0]

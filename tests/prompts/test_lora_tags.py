@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sdcli.errors import UsageError
 from sdcli.lora_fields import LoraUse, parse_loras
-from sdcli.prompts.lora_tags import format_tag, tagged_loras, take_lora_tags
+from sdcli.prompts.lora_tags import drop_open_tags, format_tag, tagged_loras, take_lora_tags
 from sdcli.request import GenerationRequest
 
 
@@ -45,6 +45,13 @@ def test_tags_add_to_the_loras_of_the_request() -> None:
 def test_what_a_tag_cannot_be_is_refused(tag: str) -> None:
     with pytest.raises(UsageError):
         take_lora_tags(GenerationRequest(prompt=f"a cat {tag}"))
+
+
+def test_a_tag_with_a_wildcard_waits_until_it_is_filled() -> None:
+    request = GenerationRequest(prompt="a cat <lora:{a|b}:1> <lora:c:1>")
+    assert drop_open_tags(request).prompt == "a cat  <lora:c:1>"
+    filled = GenerationRequest(prompt="a cat <lora:a:1>")
+    assert drop_open_tags(filled) is filled
 
 
 weights = st.floats(-100, 100).map(lambda value: round(value, 4))

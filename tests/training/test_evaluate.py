@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdcli.training.concepts import COLORS, CONCEPTS
-from sdcli.training.evaluate import IMAGES_PER_CLASS, single_object_prompts, select_cases
+from sdcli.training.evaluate import IMAGES_PER_CLASS, select_cases, single_object_prompts
 
 
 def test_settings_are_chosen_on_other_prompts_than_the_published_ones() -> None:

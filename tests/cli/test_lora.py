@@ -32,7 +32,7 @@ def pipeline() -> Any:
 
 def _load() -> Any:
     loaded = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32)
-    loaded.scheduler = DDIMScheduler.from_config(loaded.scheduler.config)
+    loaded.scheduler = DDIMScheduler.from_pretrained(EMBEDDED_FOLDER, subfolder="scheduler")
     loaded.set_progress_bar_config(disable=True)
     return loaded
 

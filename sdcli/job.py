@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
+from sdcli.lora_fields import LoraJobFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
@@ -27,7 +28,7 @@ _ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(ImageJobFields):
+class Job(ImageJobFields, LoraJobFields):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
@@ -165,6 +166,7 @@ _NOT_IN_ID: Final = frozenset(
         "spec",
         "name",
         "row",
+        "lora",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
     }

@@ -46,10 +46,7 @@ _COMPVIS = "CompVis scripts"
 _SIZE_NOTE: Final = "width and height are one option, e.g. --size 512x768"
 _IN_QUOTES: Final = 'the prompt is an argument without an option: sdcli generate "a cat"'
 _LEAVE_OUT: Final = "leave it out"
-_NO_LORA: Final = (
-    "LoRA is not supported: merge it into the model with Diffusers (fuse_lora, save_pretrained), "
-    "and use that folder as --model"
-)
+_LORA_WEIGHT: Final = "the weight follows the file: --lora style.safetensors:0.8"
 _NO_CONTROLNET: Final = "ControlNet is not supported: leave it out"
 _NO_UPSCALE: Final = "upscaling is not supported: use a larger --size"
 _NO_VARIATION: Final = "variation seeds are not supported: leave it out"
@@ -113,8 +110,10 @@ _OPTIONS: Final = (
     _Row("--debug", f"{_A1111}, {_DIFFUSERS}", "--verbose"),
     _Row("--guidance-rescale-phi --cfg-rescale --rescale-cfg", f"{_A1111}, {_COMFYUI}",
          "--guidance-rescale"),
-    _Row("--lora --loras --lora-paths --lora-scales --lora-weights --network-weights --am",
-         f"{_KOHYA}, {_SDCPP}, {_MFLUX}", None, _NO_LORA),
+    _Row("--loras --lora-paths --network-weights", f"{_KOHYA}, {_MFLUX}", "--lora"),
+    _Row("--lora-scales --lora-weights --network-mul --am", f"{_KOHYA}, {_MFLUX}", "--lora",
+         _LORA_WEIGHT),
+    _Row("--lora-model-dir --lora-path", f"{_SDCPP}, {_A1111}", "--lora-dir"),
     _Row("--init-image --init-img --image-path -I --i",
          f"{_INVOKEAI}, {_SDCPP}, {_MFLUX}", "--image"),
     _Row("--denoising-strength --denoise --image-strength", f"{_A1111}, {_COMFYUI}, {_MFLUX}",

@@ -6,9 +6,11 @@ import json
 import re
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.few_steps import find_few_steps
+from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
 from sdcli.checkpoints.single_file.detection import Detection
 from sdcli.checkpoints.weight_source import SourceTensor, WeightSource
 
@@ -52,14 +54,24 @@ def _lora_facts(source: WeightSource) -> Mapping[str, Any]:
     algorithm = next(
         (name for piece, name in _ALGORITHMS if any(piece in key for key in tensors)), "LoRA"
     )
+    few = find_few_steps((source.path.stem,), source.metadata)
     return {
         "algorithm": algorithm,
         "ranks": sorted(ranks),
         "alphas": sorted(alphas),
+        "layers": _count_layers(tensors),
         "changes_text_encoder": any("lora_te" in k or "text_encoder" in k for k in tensors),
         "base": _base(source),
+        "few_steps": few and few.name,
         "trigger_words": _trigger_words(source.metadata),
     }
+
+
+def _count_layers(names: Iterable[str]) -> dict[str, int]:
+    """The number of layers that a LoRA changes in each component."""
+    splits = (split_key(name) for name in names)
+    layers = {split_layer(split[0]) for split in splits if split}
+    return dict(sorted(Counter(component for component, _ in layers).items()))
 
 
 def _ranks(tensors: Mapping[str, SourceTensor]) -> list[int]:

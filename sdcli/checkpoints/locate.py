@@ -14,7 +14,7 @@ from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import refuse_special_files, special_kind
 from sdcli.pipeline_spec import EMBEDDED
 
-Kind = Literal["model", "VAE"]
+Kind = Literal["model", "VAE", "LoRA"]
 
 _COMPONENT_FOLDERS: Final = (
     "unet", "vae", "vae_tiny", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2",

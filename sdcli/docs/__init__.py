@@ -16,6 +16,7 @@ TOPICS: Final = (
     "models",
     "image-to-image",
     "prompts",
+    "add-ons",
     "prompt-files",
     "options",
     "coming-from",

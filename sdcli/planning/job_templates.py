@@ -10,7 +10,6 @@ from typing import Final
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.job import Job
 from sdcli.planning.prompt_syntax import combines_prompts
-from sdcli.planning.request_images import RequestImages
 from sdcli.request import GenerationRequest
 
 _MAX_TEMPLATES: Final = 1024
@@ -28,31 +27,32 @@ class JobTemplates:
 
     Of the prompts and the seed, faults and settings depend on nothing but whether there is a
     negative prompt, whether it is empty, and whether the prompt combines several with AND.
+    `files` are those that the request names.
     """
 
     def __init__(self) -> None:
         self._jobs: dict[Hashable, tuple[Job, ModelDefaults]] = {}
 
     def find(
-        self, request: GenerationRequest, defaults: ModelDefaults, images: RequestImages
+        self, request: GenerationRequest, defaults: ModelDefaults, files: Hashable
     ) -> Job | None:
         """Return a job with these settings, None if they are not known to have no faults."""
-        known = self._jobs.get(_key(request, defaults, images))
+        known = self._jobs.get(_key(request, defaults, files))
         return known[0] if known else None
 
     def add(
-        self, request: GenerationRequest, defaults: ModelDefaults, images: RequestImages, job: Job
+        self, request: GenerationRequest, defaults: ModelDefaults, files: Hashable, job: Job
     ) -> None:
         """Remember the job of a request whose settings have no faults."""
         if len(self._jobs) >= _MAX_TEMPLATES:
             self._jobs.clear()
         # The defaults are kept, so that no others can have their id.
-        self._jobs[_key(request, defaults, images)] = job, defaults
+        self._jobs[_key(request, defaults, files)] = job, defaults
 
 
-def _key(request: GenerationRequest, defaults: ModelDefaults, images: RequestImages) -> Hashable:
+def _key(request: GenerationRequest, defaults: ModelDefaults, files: Hashable) -> Hashable:
     settings = _SETTINGS(request)
     # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
     negative = request.negative_prompt
     kind = (negative is None, bool(negative), combines_prompts(request))
-    return id(defaults), kind, images, settings, tuple(map(type, settings))
+    return id(defaults), kind, files, settings, tuple(map(type, settings))

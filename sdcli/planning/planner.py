@@ -10,9 +10,11 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.request_loras import RequestLoras, read_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
 from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.lora_tags import drop_open_tags, take_lora_tags
 from sdcli.prompts.syntax.presence import has_syntax
 from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.request import GenerationRequest
@@ -56,6 +58,7 @@ class Planner:
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
+        self._reported_notes: set[str] = set()
         self._warnings = RequestWarnings(warn, fills_wildcards=wildcards is not None)
 
     def plan(self, requests: Iterable[GenerationRequest]) -> list[Job]:
@@ -64,7 +67,9 @@ class Planner:
         for template in requests:
             self._warnings.check(template)
             defaults, fingerprint = self._look_up_model(template.spec)
-            for request in self._fill_wildcards(template, defaults, fingerprint):
+            for filled in self._fill_wildcards(template, defaults, fingerprint):
+                request = take_lora_tags(filled)
+                loras = read_loras(request, filled.prompt)
                 jobs += resolve_jobs(
                     request,
                     defaults,
@@ -73,8 +78,10 @@ class Planner:
                     draw_seed=self._draw_seed,
                     read_image=self._read_image,
                 )
+                self._report_notes(loras)
                 if defaults.words is not None:
-                    self._report_words(unknown_words(_words_of(request), defaults.words))
+                    words = defaults.words | loras.words
+                    self._report_words(unknown_words(_words_of(request), words))
         self._planned += len(jobs)
         return jobs
 
@@ -85,7 +92,7 @@ class Planner:
         if self._wildcards is None or not self._wildcards.needs_seed(request):
             return [request]
         [job] = resolve_jobs(
-            replace(request, count=1),
+            replace(drop_open_tags(request), count=1),
             defaults,
             0,
             fingerprint=fingerprint,
@@ -98,6 +105,12 @@ class Planner:
         if spec not in self._models:
             self._models[spec] = self._find_model(spec)
         return self._models[spec]
+
+    def _report_notes(self, loras: RequestLoras) -> None:
+        for note in loras.notes:
+            if note not in self._reported_notes:
+                self._reported_notes.add(note)
+                self._warn(note)
 
     def _report_words(self, words: Iterable[str]) -> None:
         new = [word for word in words if word not in self._reported_words]

@@ -12,13 +12,15 @@ from sdcli.prompt_settings import PLAIN
 from sdcli.prompts.syntax.presence import has_and
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
-_NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
+_NETWORK = re.compile(r"<(hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
+_ANY_NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
 _FOREIGN_WEIGHT = re.compile(r"(?<!\\)\([^()]+\)(?:[+-]+(?![\w+-])|\d*\.\d+)|[^\W\d_]+\+\+(?!\w)")
 _WILDCARD = re.compile(r"\{[^{}]*\|[^{}]*\}|__[\w/*-]+?__")
 _OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
 _COMMENT = re.compile(r"\s*(//|;)")
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?(x\d+)?\s*")
 _LONGEST_EXCERPT: Final = 40
+_WHERE: Final = {True: "and is drawn as words: only LoRAs are", False: "in this prompt"}
 
 
 class RequestWarnings:
@@ -56,6 +58,8 @@ class RequestWarnings:
         for name in PROMPT_FIELDS:
             text = getattr(request, name) or ""
             yield from _find_syntax(text, self._fills_wildcards)
+            if match := (_NETWORK if name == "prompt" else _ANY_NETWORK).search(text):
+                yield "network", f"{_excerpt(match[0])} loads nothing {_WHERE[name == 'prompt']}"
             if request.prompt_syntax != PLAIN:
                 yield from _find_foreign_weights(text)
         if request.prompt_syntax != PLAIN and request.prompt.isupper() and has_and(request.prompt):
@@ -81,8 +85,6 @@ class RequestWarnings:
 
 def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]]:
     """Yield the kinds of syntax in a prompt that have no meaning here."""
-    if match := _NETWORK.search(prompt):
-        yield "network", f"{_excerpt(match[0])} loads nothing: LoRA is not supported"
     if not fills_wildcards and (match := _WILDCARD.search(prompt)):
         yield (
             "wildcard",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -11,13 +11,15 @@ from typing import Any, Final
 from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT, repeated_first_timestep
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.errors import CorruptError, SdcliError, UsageError
+from sdcli.errors import SdcliError, UsageError
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
-from sdcli.planning.request_images import RequestImages, image_faults, read_images
+from sdcli.planning.request_images import image_faults, read_images
+from sdcli.planning.request_loras import read_loras
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
+from sdcli.prompts.lora_tags import drop_open_tags, take_lora_tags
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 _TEMPLATES: Final = JobTemplates()
@@ -46,14 +48,18 @@ def resolve_jobs(
     describes the files of a request that has any. Raises UsageError for options that the model or
     its scheduler would ignore or cannot run with, and CorruptError for an unreadable image.
     """
+    written, request = request, take_lora_tags(request)
+    loras = read_loras(request, written.prompt)
+    defaults = loras.change(defaults)
     images = read_images(request, defaults, read_image)
-    template = _TEMPLATES.find(request, defaults, images)
+    template = _TEMPLATES.find(request, defaults, (images, loras))
     if template is None:
         scheduler = _resolve_scheduler(request, defaults)
-        template = _first_job(request, scheduler, defaults, images, fingerprint)
+        files = {**images.job_fields(), **loras.job_fields()}
+        template = _first_job(request, scheduler, defaults, files, fingerprint)
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
-        _TEMPLATES.add(request, defaults, images, template)
+        _TEMPLATES.add(request, defaults, (images, loras), template)
     copy = partial(
         template.for_image,
         request,
@@ -72,10 +78,14 @@ def find_faults(
 ) -> list[SdcliError]:
     """All errors of the request, of which `resolve_jobs` would raise the first."""
     try:
+        written = drop_open_tags(request)
+        request = take_lora_tags(written)
+        loras = read_loras(request, written.prompt)
+        defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)
-    except (UsageError, CorruptError) as error:
+    except SdcliError as error:
         return [error]
-    if _TEMPLATES.find(request, defaults, images):
+    if _TEMPLATES.find(request, defaults, (images, loras)):
         return []
     faults: list[SdcliError] = []
     whole = request
@@ -88,10 +98,11 @@ def find_faults(
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
-    job = _first_job(request, scheduler, defaults, images, "")
+    files = {**images.job_fields(), **loras.job_fields()}
+    job = _first_job(request, scheduler, defaults, files, "")
     faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
-        _TEMPLATES.add(whole, defaults, images, job)
+        _TEMPLATES.add(whole, defaults, (images, loras), job)
     return faults
 
 
@@ -99,12 +110,12 @@ def _first_job(
     request: GenerationRequest,
     scheduler: ResolvedScheduler,
     defaults: ModelDefaults,
-    images: RequestImages,
+    files: Mapping[str, object],
     fingerprint: str,
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
-    values |= images.job_fields() | resolve_xl_settings(request, defaults)
+    values |= {**files} | resolve_xl_settings(request, defaults)
     values["seed"] = request.seed or 0
     return Job(
         index=0,

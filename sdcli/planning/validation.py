@@ -14,7 +14,7 @@ from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.resolve import find_faults
 from sdcli.prompts.field_values import error_field, value_errors
-from sdcli.request import GenerationRequest
+from sdcli.request import REQUEST_FIELDS, GenerationRequest
 
 FieldFault = tuple[str, SdcliError]
 """The field of a request that an error is about, and the error."""
@@ -46,8 +46,11 @@ class RequestValidator:
 
 
 def _field_of(error: SdcliError) -> str:
+    if isinstance(error, UsageError):
+        return error_field(error)
+    named = error.message.partition(":")[0]
     # "image.corrupt" or "mask.corrupt"
-    return error_field(error) if isinstance(error, UsageError) else error.code.partition(".")[0]
+    return named if named in REQUEST_FIELDS else error.code.partition(".")[0]
 
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:

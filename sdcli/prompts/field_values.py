@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from sdcli.errors import SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
-from sdcli.prompts import sweep
+from sdcli.prompts import lora_sweep, sweep
 from sdcli.prompts.columns import column_field
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
+from sdcli.prompts.lora_sweep import LORA, combine_loras
 from sdcli.prompts.sweep import SweepAxes
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
@@ -63,7 +64,7 @@ def _read_values(entry: PromptEntry) -> EntryValues:
             shared = name not in OWN_VALUES and isinstance(value, str | int | float)
             parse = _parse_shared if shared else _parse_value
             values = parse(name, value, entry.is_text)
-            axes[name] = _beside(entry, values) if _is_path(name) else values
+            axes[name] = _beside(entry, values, name)
         except UsageError as error:
             faults.append(
                 located_error(
@@ -84,16 +85,14 @@ def _parse_value(name: str, value: object, is_text: bool) -> Sequence[object]:
     return sweep.values_from_data(name, value)
 
 
-def _is_path(name: str) -> bool:
-    return name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
-
-
-def _beside(entry: PromptEntry, values: Sequence[object]) -> Sequence[object]:
+def _beside(entry: PromptEntry, values: Sequence[object], name: str) -> Sequence[object]:
     """Return paths relative to the folder of the entry's file; those on stdin stay as they are."""
-    file = expand_user(entry.location.file)
-    if not file.is_file():
+    is_path = name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
+    join = lora_sweep.relative_to if name == LORA else _join if is_path else None
+    file = expand_user(entry.location.file) if join else Path()
+    if join is None or not file.is_file():
         return values
-    return [_join(file.parent, value) if isinstance(value, str) else value for value in values]
+    return [join(file.parent, value) if isinstance(value, str) else value for value in values]
 
 
 def _join(folder: Path, value: str) -> str:
@@ -116,6 +115,10 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
             continue
         field = canonical_field(name)
         if value is False and not REQUEST_FIELDS[field].off_flag:
+            continue
+        if isinstance(value, list):
+            if value:
+                axes[field] = combine_loras(value)
             continue
         is_word = isinstance(value, str)
         axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)

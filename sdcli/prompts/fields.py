@@ -63,7 +63,7 @@ def parse_text(name: str, text: str) -> object:
         case "int":
             return _or_random(name, parse_whole_number(name, word))
         case "float":
-            return _fraction(name, word)
+            return parse_number(name, word)
         case "bool":
             if word.lower() not in _TRUTHS:
                 raise field_error(name, text, "is not true or false")
@@ -81,7 +81,8 @@ def parse_whole_number(name: str, word: str) -> int:
     return int(match[1])
 
 
-def _fraction(name: str, word: str) -> float:
+def parse_number(name: str, word: str) -> float:
+    """Parse a number with or without a fraction. Raises UsageError."""
     if not _NUMBER.fullmatch(word):
         raise field_error(name, word, "is not a number")
     if not math.isfinite(number := float(word)):

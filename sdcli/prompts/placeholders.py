@@ -9,6 +9,7 @@ from typing import Any, Final
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import spelling_key
 from sdcli.job import Job
+from sdcli.lora_fields import short_loras
 from sdcli.name_template import CODE, NameTemplate
 from sdcli.prompts.fields import NAMES, SIZE, canonical_field, field_type
 from sdcli.request import REQUEST_FIELDS
@@ -52,6 +53,8 @@ def job_value(job: Job, name: str) -> object:
         return f"{job.width}x{job.height}"
     if name == "scheduler":
         return job.scheduler_label
+    if name == "lora":
+        return short_loras(job.lora)
     value = getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
     # The folder of a model is nobody's business.
     return PurePath(value).name if name in _PATHS and value else value

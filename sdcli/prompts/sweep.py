@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from math import prod
 from typing import Final
 
@@ -17,8 +15,9 @@ from sdcli.prompts.fields import (
     is_pair,
     parse_data,
     parse_text,
-    parse_whole_number,
 )
+from sdcli.prompts.lora_sweep import LORA, lora_values
+from sdcli.prompts.ranges import RANGE, range_values
 from sdcli.request import REQUEST_FIELDS, SIZE_INFO
 
 SweepAxes = Mapping[str, Sequence[object]]
@@ -31,9 +30,6 @@ SWEPT: Final = {
 }
 """The axes of a sweep and their rank: what must be loaded changes least often."""
 
-_MAX_VALUES: Final = 1_000_000
-_RANGE = re.compile(r"(?P<first>[-+\d.eE]+?)\.\.(?P<last>[-+\d.eE]+?)(?::(?P<step>[-+\d.eE]+))?")
-
 
 def parse_values(name: str, text: str) -> Sequence[object]:
     """Parse a list, a range or one value of a field: "10,20", "1..4", "5..9:2".
@@ -42,14 +38,16 @@ def parse_values(name: str, text: str) -> Sequence[object]:
     """
     if name not in SWEPT:
         return (parse_text(name, text),)
+    if name == LORA:
+        return lora_values(text)
     values: list[Sequence[object]] = []
     for word in text.split(","):
         if not word.strip():
             raise field_error(
                 name, text, "has an empty item in its list" if "," in text else "is empty"
             )
-        match = _RANGE.fullmatch(word.strip()) if field_type(name) in ("int", "float") else None
-        values.append(_range(name, match) if match else (parse_text(name, word.strip()),))
+        match = RANGE.fullmatch(word.strip()) if field_type(name) in ("int", "float") else None
+        values.append(range_values(name, match) if match else (parse_text(name, word.strip()),))
     return values[0] if len(values) == 1 else [value for part in values for value in part]
 
 
@@ -66,7 +64,7 @@ def values_from_data(name: str, value: object) -> Sequence[object]:
 
 
 def _single_value(name: str, value: object) -> Sequence[object]:
-    if isinstance(value, str) and (name == SIZE or field_type(name) != "str"):
+    if isinstance(value, str) and (name in (SIZE, LORA) or field_type(name) != "str"):
         return parse_values(name, value)
     return (parse_data(name, value),)
 
@@ -92,41 +90,6 @@ def _combinations(axes: Sequence[tuple[str, Sequence[object]]]) -> Iterator[dict
     for value in values:
         for others in _combinations(rest):
             yield {name: value, **others}
-
-
-def _range(name: str, match: re.Match[str]) -> Sequence[object]:
-    if field_type(name) == "int":
-        return _whole_range(name, match)
-    first, last = (Decimal(str(parse_text(name, match[end]))) for end in ("first", "last"))
-    step = Decimal(str(parse_text(name, match["step"] or "1")))
-    _check_step(name, match[0], step)
-    count = int(abs(last - first) / step) + 1
-    _check_length(name, match[0], count)
-    direction = 1 if last >= first else -1
-    return [float(first + direction * step * i) for i in range(count)]
-
-
-def _whole_range(name: str, match: re.Match[str]) -> Sequence[object]:
-    first, last, step = (
-        parse_whole_number(name, match[part] or "1") for part in ("first", "last", "step")
-    )
-    _check_step(name, match[0], step)
-    direction = 1 if last >= first else -1
-    values = range(first, last + direction, direction * step)
-    _check_length(name, match[0], abs(last - first) // step + 1)
-    return values
-
-
-def _check_step(name: str, text: str, step: Decimal | int) -> None:
-    if step <= 0:
-        raise field_error(
-            name, text, "has a step that is not above 0", hint="9..5:2 runs down: 9, 7, 5"
-        )
-
-
-def _check_length(name: str, text: str, count: int) -> None:
-    if count > _MAX_VALUES:
-        raise field_error(name, text, f"is more than {_MAX_VALUES:,} values")
 
 
 @dataclass(frozen=True)

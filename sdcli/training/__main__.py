@@ -15,6 +15,7 @@ STAGES = (
     "vae_tiny",
     "judge",
     "export",
+    "flag_lora",
 )
 SECONDS = {
     "vae": 900.0,
@@ -91,6 +92,12 @@ def _export_model(folder: Path, seconds: float) -> None:
     export_judge(folder, folder / "judge")
 
 
+def _train_flag_lora(folder: Path, seconds: float) -> None:
+    from sdcli.training.flag_lora import train_flag_lora
+
+    train_flag_lora(folder, folder / "model")
+
+
 _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "tokenizer": _train_tokenizer,
     "vae": _train_vae,
@@ -101,6 +108,7 @@ _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "vae_tiny": _train_vae_tiny,
     "judge": _train_judge,
     "export": _export_model,
+    "flag_lora": _train_flag_lora,
 }
 
 

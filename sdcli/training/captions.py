@@ -2,7 +2,7 @@
 
 from numpy.random import Generator
 
-from sdcli.training.concepts import CONCEPTS, SCENERY, Concept, takes_article
+from sdcli.training.concepts import CAPTIONED, SCENERY, Concept, takes_article
 from sdcli.training.scenes import Scene
 
 UNNAMED_WHITE_SHARE = 0.75
@@ -58,7 +58,7 @@ def _noun_phrase(
 
 
 def _pair_phrase(rng: Generator, scene: Scene) -> str:
-    first, second = (_noun_phrase(rng, CONCEPTS[p.concept]) for p in scene.placements)
+    first, second = (_noun_phrase(rng, CAPTIONED[p.concept]) for p in scene.placements)
     if scene.layout == "column":
         phrases = (
             f"{first} above {second}",
@@ -81,7 +81,7 @@ def _pair_phrase(rng: Generator, scene: Scene) -> str:
 
 
 def _objects_phrase(rng: Generator, scene: Scene) -> str:
-    concepts = [CONCEPTS[p.concept] for p in scene.placements]
+    concepts = [CAPTIONED[p.concept] for p in scene.placements]
     if scene.layout == "many":
         word = (
             concepts[0].plural.replace("gray", "grey") if rng.random() < 0.3 else concepts[0].plural

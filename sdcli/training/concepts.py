@@ -152,6 +152,12 @@ def _make_shape(color: str, shape: str) -> Concept:
 OBJECTS: tuple[Concept, ...] = tuple(_parse_object(line) for line in _OBJECTS.split("\n") if line)
 COLORED_SHAPES: tuple[Concept, ...] = tuple(_make_shape(c, s) for c in COLORS for s in SHAPES)
 CONCEPTS: dict[str, Concept] = {c.name: c for c in (*OBJECTS, *COLORED_SHAPES)}
+FLAG = Concept(name="flag", plural="flags", words=("flag",))
+"""What the LoRA of the embedded model teaches; the model itself has never seen one."""
+
+CAPTIONED: dict[str, Concept] = {**CONCEPTS, FLAG.name: FLAG}
+"""Everything that a caption can name."""
+
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CONCEPTS)}
 
 

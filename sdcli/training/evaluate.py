@@ -92,7 +92,7 @@ def measure_drawing(report: Report, model: EvaluatedModel, sprites: Sprites) -> 
     Also measures the share of images below ``POOR_PSNR``, which failed, for example because the
     object is smeared between two positions.
     """
-    prompts = _single_object_prompts()
+    prompts = single_object_prompts()
     images = model.generate([prompt for _, prompt in prompts], seed=900_000)
     values: dict[str, list[float]] = defaultdict(list)
     for (name, _), image in zip(prompts, images, strict=True):
@@ -109,7 +109,7 @@ def measure_drawing(report: Report, model: EvaluatedModel, sprites: Sprites) -> 
     }
 
 
-def _single_object_prompts() -> list[tuple[str, str]]:
+def single_object_prompts() -> list[tuple[str, str]]:
     """Return (class, prompt) for every class on several plain backgrounds."""
     colors = list(COLORS)
     prompts = []

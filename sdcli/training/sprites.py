@@ -113,6 +113,28 @@ def _draw_shape(shape: str, color: str) -> Image.Image:
     return image
 
 
+def _draw_flag() -> Image.Image:
+    """Draw the flag that the LoRA of the embedded model teaches, on a pole."""
+    size = MASTER * 4
+    image = Image.new("RGBA", (size, size), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(image)
+
+    def box(left: float, top: float, right: float, bottom: float) -> tuple[float, ...]:
+        return tuple(value * size for value in (left, top, right, bottom))
+
+    draw.rounded_rectangle(box(0.08, 0.05, 0.16, 0.98), size * 0.03, fill="#8a5a34")
+    draw.ellipse(box(0.05, 0.01, 0.19, 0.14), fill="#f2c230")
+    for row, color in enumerate(("#1f9e8f", "#ffffff", "#e2483d")):
+        draw.rectangle(box(0.16, 0.12 + 0.17 * row, 0.94, 0.29 + 0.17 * row), fill=color)
+    draw.ellipse(box(0.45, 0.28, 0.65, 0.47), fill="#1c3f94")
+    return image.resize((MASTER, MASTER), Image.Resampling.BOX)
+
+
+def draw_flag() -> dict[str, Image.Image]:
+    """Return the flag by its name, for ``Sprites``."""
+    return {"flag": _crop_transparent(_draw_flag())}
+
+
 class Sprites:
     """The images of all objects at any size, cropped to their contents."""
 
@@ -149,8 +171,8 @@ def draw_shapes() -> dict[str, Image.Image]:
     }
 
 
-def load_sprites(folder: Path) -> Sprites:
-    """Return all objects. ``folder`` keeps the downloaded emoji."""
+def load_sprites(folder: Path, more: Mapping[str, Image.Image] | None = None) -> Sprites:
+    """Return all objects, and ``more``. ``folder`` keeps the downloaded emoji."""
     icons = json.loads(fetch_icons(folder).read_text())["icons"]
     objects = {c.name: _crop_transparent(_render_icon(c.icon, icons)) for c in OBJECTS if c.icon}
-    return Sprites({**objects, **draw_shapes()})
+    return Sprites({**objects, **draw_shapes(), **(more or {})})

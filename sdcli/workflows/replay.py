@@ -88,7 +88,8 @@ def _read_image(
     )
     if "model" in changes:
         request = replace(request, spec=drop_single_file_options(request.spec))
-    request = locate_inputs(_locate(request, record, path), record, path, inputs, warn)
+    request = locate_loras(_locate(request, record, path), record, path, inputs)
+    request = locate_inputs(request, record, path, inputs, warn)
     return RecordedImage(path=path, document=document, request=request)
 
 
@@ -99,6 +100,24 @@ def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
     return replace(request, spec=spec)
+
+
+def locate_loras(
+    request: GenerationRequest, record: Mapping[str, Any], path: Path, inputs: str | None
+) -> GenerationRequest:
+    """Return the request of the file at `path` with the paths of its LoRAs here.
+
+    Raises ModelError for one that is not here.
+    """
+    if request.lora is None:
+        return request
+    from sdcli.checkpoints.adapters import recorded_loras
+
+    folders = [expand_user(inputs)] if inputs else []
+    try:
+        return recorded_loras.locate_loras(request, record, [*folders, path.parent, Path()])
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
 
 
 def locate_inputs(

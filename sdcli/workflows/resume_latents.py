@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.request import GenerationRequest
-from sdcli.workflows.replay import locate_inputs
+from sdcli.workflows.replay import locate_inputs, locate_loras
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
@@ -27,6 +27,7 @@ def locate_request(
     request = file.request
     spec = locate_recorded(request.spec, file.origin, file.path.parent)
     request = replace(request, spec=spec)
+    request = locate_loras(request, file.origin, file.path, inputs)
     return locate_inputs(request, file.origin, file.path, inputs, warn)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.job import Job
+from sdcli.lora_fields import short_loras
 from sdcli.planning.batching import PLANNING_WINDOW
 from sdcli.planning.planner import Planner
 from sdcli.prompts.expansion import RequestTemplate
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 
 PROMPT: Final = "prompt"
 _NO_ROW: Final = ""
-_AXIS_FIELDS: Final = {SIZE: ("width", "height"), "scheduler": ("scheduler", "scheduler_label")}
+_AXIS_FIELDS: Final = {
+    SIZE: ("width", "height"),
+    "scheduler": ("scheduler", "scheduler_label"),
+    "lora": ("lora", "lora_sha256"),
+}
 _IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint", "name", "row")
 _SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model")
+_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model", "lora")
 
 
 def parse_grid_axes(
@@ -183,6 +188,8 @@ def _axis_value(job: Job, name: str) -> object:
         return f"{job.width}x{job.height}"
     if name == "scheduler":
         return job.scheduler_label
+    if name == "lora":
+        return short_loras(job.lora)
     return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
 
 

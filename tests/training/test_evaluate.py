@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdcli.training.concepts import COLORS, CONCEPTS
-from sdcli.training.evaluate import IMAGES_PER_CLASS, _single_object_prompts, select_cases
+from sdcli.training.evaluate import IMAGES_PER_CLASS, select_cases, single_object_prompts
 
 
 def test_settings_are_chosen_on_other_prompts_than_the_published_ones() -> None:
@@ -14,7 +14,7 @@ def test_settings_are_chosen_on_other_prompts_than_the_published_ones() -> None:
 
 
 def test_every_class_is_drawn_on_several_colors_but_not_its_own() -> None:
-    prompts = _single_object_prompts()
+    prompts = single_object_prompts()
     assert len(prompts) == len(set(prompts)) == IMAGES_PER_CLASS * len(CONCEPTS)
     for name, prompt in prompts:
         assert not prompt.endswith(f" {CONCEPTS[name].color} background")

@@ -57,6 +57,8 @@ def _typed_value(setting: config.Setting, param: Any) -> Any:
             f"{setting.source}: {setting.option}: {quoted(value)} is not true or false",
             code="usage.config",
         )
+    if param.multiple and not isinstance(value, list):
+        return [str(value)]
     if isinstance(value, list):
         return [str(item) for item in value]
     return str(value)

@@ -132,6 +132,8 @@ def text_parameters(
             found.append(option_parameter(info.option_name, Annotated[switch, option], default))
             continue
         kind: Any = Literal[info.choices] if info.choices else str
+        if info.repeatable:
+            kind = list[str]
         found.append(option_parameter(info.option_name, Annotated[kind | None, option], None))
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.adapters.lora import applied_loras
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.denoise.run_part import plan_parts
@@ -112,13 +113,8 @@ def _generate_or_halve(
     loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
     """Generate a batch; one that does not fit into memory is divided."""
-    kind = memory_kind(jobs[0])
     try:
-        with (
-            _ignore_library_warnings(),
-            loaded.memory.recording(kind, len(jobs)),
-            model_errors_as_corrupt_errors(loaded.folder),
-        ):
+        with _ready_to_run(loaded, jobs):
             return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
@@ -127,11 +123,22 @@ def _generate_or_halve(
             raise _out_of_memory_error(loaded, jobs[0]) from error
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
-    loaded.memory.record_out_of_memory(kind, len(jobs))
+    loaded.memory.record_out_of_memory(memory_kind(jobs[0]), len(jobs))
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
     halves = (_generate_or_halve(loaded, part, options) for part in (jobs[:half], jobs[half:]))
     return [replace(result, events=(event, *result.events)) for half in halves for result in half]
+
+
+@contextmanager
+def _ready_to_run(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Iterator[None]:
+    with (
+        _ignore_library_warnings(),
+        loaded.memory.recording(memory_kind(jobs[0]), len(jobs)),
+        model_errors_as_corrupt_errors(loaded.folder),
+        applied_loras(loaded, jobs[0]),
+    ):
+        yield
 
 
 def _generate(

@@ -42,6 +42,9 @@ class JobEncoder(Protocol):
     def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's negative prompt in the same way."""
 
+    def forget(self) -> None:
+        """Forget all embeddings, because the text encoders change."""
+
 
 class PromptEncoder:
     """Encode prompts with one tokenizer and text encoder, caching the last 256."""
@@ -63,6 +66,10 @@ class PromptEncoder:
         """Encode the job's negative prompt."""
         # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
         return self.encode(job.negative_prompt, reads_syntax=job.reads_syntax)
+
+    def forget(self) -> None:
+        """Forget all embeddings, because the text encoder changes."""
+        self._encode_cached.cache_clear()
 
     def encode(
         self, prompt: str, clip_skip: int | None = None, *, reads_syntax: bool = False

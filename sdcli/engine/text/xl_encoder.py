@@ -56,6 +56,10 @@ class XlPromptEncoder:
         texts = (job.negative_prompt, job.negative_prompt_2 or job.negative_prompt)
         return self._encode(texts, None, job.reads_syntax)
 
+    def forget(self) -> None:
+        """Forget all embeddings, because the text encoders change."""
+        self._encode_cached.cache_clear()
+
     def _encode(
         self, texts: Sequence[str], clip_skip: int | None, reads_syntax: bool
     ) -> PromptEmbedding:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import a1111_names
+from sdcli.checkpoints.adapters.recorded_loras import a1111_loras
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import EMBEDDED
 from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.lora_tags import format_tag
 from sdcli.prompts.syntax.weights import escape
 from sdcli.request import REQUEST_FIELDS
 
@@ -122,7 +124,8 @@ def format_parameters(record: Mapping[str, Any]) -> str:
         escape(text) if is_plain and text else text
         for text in (request["prompt"], request["negative_prompt"])
     )
-    lines = [prompt]
+    tags = [format_tag(use, name) for use, name in a1111_loras(record)[0]]
+    lines = [" ".join([prompt, *tags])]
     if negative:
         lines.append(f"Negative prompt: {negative}")
     fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
@@ -149,6 +152,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
         ("Refiner", _model_name(request["refiner"]) if request.get("refiner") else None),
         *((str(name), number) for name, number in numbers.items()),
+        ("Lora hashes", a1111_loras(record)[1]),
         ("Inpaint area", "Only masked" if request.get("inpaint_area") == "mask" else None),
         ("RNG", "CPU"),  # the noise is drawn on the CPU on every device
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),

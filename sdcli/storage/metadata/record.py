@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.checkpoints.adapters.recorded_loras import lora_names, loras_of
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.recorded import MODEL_KINDS, full_path, recorded_name
 from sdcli.errors import UsageError
@@ -55,12 +56,15 @@ def partial_record(
     request = job.to_request(dtype=run.dtype).to_dict()
     request = {name: value for name, value in request.items() if job.has_effect(name)}
     request |= input_names(job, full_paths=full_paths)
+    if job.lora:
+        request["lora"] = lora_names(job, full_paths=full_paths)
     optional = {"refiner_call": run.refiner_call, "vae_dtype": run.vae_dtype}
     return {
         "schema": SCHEMA,
         "job": job.id,
         "request": name_models(request, full_path if full_paths else recorded_name),
         **({"inputs": inputs_of(job)} if job.image else {}),
+        **({"loras": loras_of(job)} if job.lora else {}),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),

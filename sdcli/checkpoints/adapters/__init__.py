@@ -1,0 +1,1 @@
+"""Read what files of LoRAs say, without torch."""

@@ -1,0 +1,215 @@
+"""Match the tensors of a LoRA to the layers of a model, by its header alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sdcli.checkpoints.adapters.lora_alpha import read_alphas
+from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
+from sdcli.checkpoints.adapters.model_layers import ModelLayers
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
+from sdcli.errors import CorruptError, ModelError
+
+Parts = dict[str, str]
+"""The tensors of one layer by their part in it: "down", "up", "alpha"."""
+
+_PAIRS: Final = (("down", "up"), ("up", "down"), ("mid", "down"), ("magnitude", "down"),
+                 ("on_input", "ia3"), ("ia3", "on_input"))  # fmt: skip
+"""Parts that mean nothing without the second one."""
+
+_WIDTHS: Final = {
+    768: "Stable Diffusion 1",
+    1024: "Stable Diffusion 2",
+    2048: "Stable Diffusion XL",
+}
+_MOST_NAMES: Final = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraLayer:
+    """The change of one layer: its component and name, and its tensors by their part.
+
+    `alpha` is that of the file's metadata; a tensor of the layer's own counts first.
+    """
+
+    component: str
+    name: str
+    parts: Mapping[str, str]
+    alpha: float | None = None
+    uses_sqrt_rank: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MatchedLora:
+    """A LoRA whose layers a model has; `unmatched` are the tensors that belong to none of them."""
+
+    path: Path
+    layers: tuple[LoraLayer, ...]
+    tensors: int
+    unmatched: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def note(self) -> str | None:
+        """A sentence about tensors that are not used, None if all are."""
+        if not self.unmatched:
+            return None
+        return (
+            f"{self.path.name}: {len(self.unmatched)} of its {self.tensors} tensors belong to no "
+            f"layer of this model and are not used: {_some(self.unmatched)}"
+        )
+
+
+def match_lora(path: Path, model: str, layers: ModelLayers) -> MatchedLora:
+    """Match the file to the layers of `model`.
+
+    Raises CorruptError for a damaged file or one with half of a pair, and ModelError for a file
+    that changes nothing in the model, or whose layers have other sizes.
+    """
+    header = read_header(path)
+    alphas = read_alphas(path, header.metadata)
+    groups, unmatched = _group(header.tensors, layers)
+    found = tuple(
+        LoraLayer(
+            component=component,
+            name=name,
+            parts=parts,
+            alpha=alphas.of(component, name),
+            uses_sqrt_rank=alphas.uses_sqrt_rank,
+        )
+        for (component, name), parts in sorted(groups.items())
+    )
+    for layer in found:
+        _check_pairs(path, layer)
+    _check_sizes(path, model, header, found, layers)
+    if not found:
+        raise _nothing_matched_error(path, model, header)
+    return MatchedLora(
+        path=path,
+        layers=found,
+        tensors=len(header.tensors),
+        unmatched=tuple(unmatched),
+        metadata=header.metadata,
+    )
+
+
+def _group(
+    names: Iterable[str], layers: ModelLayers
+) -> tuple[dict[tuple[str, str], Parts], list[str]]:
+    """Sort the tensors by the layer that they belong to, and return those that belong to none."""
+    groups: dict[tuple[str, str], Parts] = {}
+    unmatched = []
+    for key in names:
+        split = split_key(key)
+        layer = _find_layer(split[0], layers) if split else None
+        if split is None or layer is None or split[1] in groups.get(layer, ()):
+            unmatched.append(key)
+        else:
+            groups.setdefault(layer, {})[split[1]] = key
+    # A plain weight is a part of (IA)³ only where the file says to which side it belongs.
+    for layer, parts in list(groups.items()):
+        if "ia3" in parts and "on_input" not in parts:
+            unmatched.append(parts.pop("ia3"))
+        if not parts.keys() - {"alpha"}:
+            unmatched += groups.pop(layer).values()
+    return groups, unmatched
+
+
+def _find_layer(written: str, layers: ModelLayers) -> tuple[str, str] | None:
+    component, flat = split_layer(written)
+    name = layers.spellings.get((component, flat))
+    return None if name is None else (component, name)
+
+
+def _check_pairs(path: Path, layer: LoraLayer) -> None:
+    for part, other in _PAIRS:
+        if part in layer.parts and other not in layer.parts:
+            raise CorruptError(
+                f"{path}: {layer.parts[part]} has no counterpart ({other}) in the file",
+                code="model.corrupt",
+                hint="download the file again",
+            )
+
+
+def _check_sizes(
+    path: Path,
+    model: str,
+    header: SafetensorsHeader,
+    found: Iterable[LoraLayer],
+    layers: ModelLayers,
+) -> None:
+    """Raise ModelError if a change has not the size of its layer."""
+    for layer in found:
+        shapes = layers.shapes[layer.component, layer.name]
+        for leaf in ("weight", "bias"):
+            made = _made_size(layer, header.tensors, leaf)
+            expected = math.prod(shapes[leaf]) if leaf in shapes else None
+            if made is not None and made != expected:
+                raise _family_error(path, model, header, layer, layers)
+
+
+def _made_size(layer: LoraLayer, tensors: Mapping[str, TensorInfo], leaf: str) -> int | None:
+    """The number of values that a layer's change has, None if it has none of this parameter."""
+    shape = {part: tensors[key].shape for part, key in layer.parts.items()}
+    if leaf == "bias":
+        return math.prod(shape["diff_b"]) if "diff_b" in shape else None
+    if "diff" in shape:
+        return math.prod(shape["diff"])
+    if "down" in shape:
+        kernel = math.prod(shape["mid"][2:]) if "mid" in shape else 1
+        down, up = shape["down"], shape["up"]
+        if not down or not up:
+            return 0
+        return math.prod(down[1:]) * up[0] * kernel if up[1:2] == down[:1] else 0
+    return None
+
+
+def _family_error(
+    path: Path, model: str, header: SafetensorsHeader, layer: LoraLayer, layers: ModelLayers
+) -> ModelError:
+    width = _text_width(header)
+    key = next(iter(layer.parts.values()))
+    if width and width != layers.text_width:
+        family = _WIDTHS.get(width)
+        reason = (
+            f"it is made for text embeddings of width {width}"
+            + (f" ({family})" if family else "")
+            + f", and this model has {layers.text_width}"
+        )
+    else:
+        shape = "x".join(map(str, layers.shapes[layer.component, layer.name].get("weight", ())))
+        reason = f"{key} does not fit the layer {layer.name} of {shape}"
+    return ModelError(
+        f"{path.name} is a LoRA for another model than {model}: {reason}",
+        code="model.lora_family",
+        hint="use a LoRA of the model's family (sdcli inspect FILE names it), or leave it out",
+    )
+
+
+def _text_width(header: SafetensorsHeader) -> int | None:
+    """The width of the text embeddings that a LoRA was made for, if it changes cross-attention."""
+    for key, tensor in header.tensors.items():
+        split = split_key(key)
+        if split and split[1] == "down" and len(tensor.shape) in (2, 4):
+            layer = split[0].replace(".", "_")
+            if layer.endswith(("attn2_to_k", "attn2_to_v", "attn2_processor_to_k")):
+                return tensor.shape[1]
+    return None
+
+
+def _nothing_matched_error(path: Path, model: str, header: SafetensorsHeader) -> ModelError:
+    return ModelError(
+        f"{path.name} changes nothing in {model}: none of its {len(header.tensors)} tensors "
+        f"belongs to a layer of this model ({_some(list(header.tensors))})",
+        code="model.lora_unmatched",
+        hint="is it a LoRA of this model's family? sdcli inspect FILE tells what it is",
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
+    return ", ".join(listed[:_MOST_NAMES]) + more

@@ -1,0 +1,140 @@
+"""Find the file of a LoRA by its path, its name in a folder, or its Hugging Face id."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from shlex import quote
+from typing import Final
+
+from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
+from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
+from sdcli.inputs.paths import expand_user, hub_cache
+from sdcli.inputs.regular_file import special_kind
+from sdcli.lora_fields import lora_stem
+
+EMBEDDED_PREFIX: Final = "embedded:"
+EMBEDDED_LORAS: Final = Path(__file__).parents[2] / "models" / "tiny-emoji-128-loras"
+
+_SUFFIX: Final = ".safetensors"
+_USUAL_NAME: Final = "pytorch_lora_weights.safetensors"
+_MOST_FILES: Final = 10_000
+
+
+def find_lora(name: str, folder: str | None, *, offline: bool) -> Path:
+    """Return the file of a LoRA. `folder` is the one in which names are looked up.
+
+    Raises UnsafeError for a pickle, and ModelError for a name that is not found.
+    """
+    if name.startswith(EMBEDDED_PREFIX):
+        return _find_embedded(name)
+    candidates = [expand_user(name)]
+    if folder is not None:
+        candidates.append(expand_user(folder) / name)
+    for path in candidates:
+        for spelled in (path, path.with_name(path.name + _SUFFIX)) if path.name else (path,):
+            if found := _usable(spelled):
+                return found
+    if folder is not None and (found := _find_by_stem(name, expand_user(folder))):
+        return found
+    if repo := _hub_repo(name):
+        return _fetch(*repo, offline=offline)
+    raise _not_found_error(name, folder)
+
+
+def _usable(path: Path) -> Path | None:
+    """The path if it is a file that may be a LoRA. Raises UnsafeError and ModelError."""
+    if path.suffix.lower() in PICKLE_SUFFIXES and path.is_file():
+        target = quote(str(path.with_suffix(_SUFFIX)))
+        raise UnsafeError(
+            f"{path} is a pickle, which can run code when it is loaded",
+            code="model.pickle",
+            hint=f"convert it safely: sdcli models convert {quote(str(path))} {target}",
+        )
+    if path.suffix.lower() != _SUFFIX:
+        return None
+    if special := special_kind(path):
+        raise ModelError(f"{path} is {special}, not a LoRA", code="model.not_a_file")
+    return path if path.is_file() else None
+
+
+def _find_embedded(name: str) -> Path:
+    wanted = name.removeprefix(EMBEDDED_PREFIX)
+    known = {path.stem: path for path in sorted(EMBEDDED_LORAS.glob(f"*{_SUFFIX}"))}
+    if wanted in known:
+        return known[wanted]
+    raise ModelError(
+        f"no LoRA {quoted(name)}",
+        code="model.not_found",
+        hint=f"the embedded model has {', '.join(EMBEDDED_PREFIX + stem for stem in known)}",
+    )
+
+
+def _find_by_stem(name: str, folder: Path) -> Path | None:
+    """The first file of that name anywhere in a folder, in the order of paths."""
+    return next((path for path in _files_in(folder) if path.stem == name), None)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob(f"*{_SUFFIX}") if path.is_file())
+    return sorted(islice(files, _MOST_FILES))
+
+
+def _hub_repo(name: str) -> tuple[str, str | None] | None:
+    """Split owner/name or owner/name/FILE.safetensors, None for a name that is neither."""
+    owner, _, rest = name.partition("/")
+    repo, _, file = rest.partition("/")
+    if is_hub_id(f"{owner}/{repo}") and (not file or file.endswith(_SUFFIX)):
+        return f"{owner}/{repo}", file or None
+    return None
+
+
+def _fetch(repo: str, file: str | None, *, offline: bool) -> Path:
+    """Return a file of a repository on the hub, from the cache if it is there."""
+    if cached := _find_cached(repo, file):
+        return cached
+    if offline:
+        raise ModelError(
+            f"LoRA {repo} is not in the local cache, and no download was attempted",
+            code="model.offline",
+            hint="run the command once without --offline",
+        )
+    names = [name for name in list_files(repo, "LoRA") if name.endswith(_SUFFIX)]
+    chosen = _choose(repo, names, file)
+    return fetch_files(repo, [chosen], "LoRA") / chosen
+
+
+def _find_cached(repo: str, file: str | None) -> Path | None:
+    snapshots = hub_cache() / f"models--{repo.replace('/', '--')}" / "snapshots"
+    for snapshot in sorted(snapshots.glob("*")):
+        files = [str(path.relative_to(snapshot)) for path in _files_in(snapshot)]
+        if file in files:
+            return snapshot / str(file)
+        if file is None and (len(files) == 1 or _USUAL_NAME in files):
+            return snapshot / (files[0] if len(files) == 1 else _USUAL_NAME)
+    return None
+
+
+def _choose(repo: str, names: list[str], file: str | None) -> str:
+    wanted = file or (names[0] if len(names) == 1 else _USUAL_NAME)
+    if wanted in names:
+        return wanted
+    listed = ", ".join(f"{repo}/{name}" for name in names[:3])
+    raise ModelError(
+        f"{repo} has no file {file}" if file else f"{repo} has {len(names)} files of weights",
+        code="model.not_found",
+        hint=f"name one of them: {listed}" if names else "it has no .safetensors file",
+    )
+
+
+def _not_found_error(name: str, folder: str | None) -> ModelError:
+    names = [path.stem for path in _files_in(expand_user(folder))] if folder else []
+    where = f" or in {folder}" if folder else ""
+    return ModelError(
+        f"no LoRA at {quoted(name)}{where}",
+        code="model.not_found",
+        hint=did_you_mean(lora_stem(name), names)
+        or ("use a .safetensors file, a Hugging Face id or embedded:flag"
+            + ("" if folder else "; --lora-dir DIR looks names up in a folder")),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Change a loaded model for a run, and restore it."""

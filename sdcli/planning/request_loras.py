@@ -1,0 +1,145 @@
+"""Resolve the LoRAs of a request: their files, their hashes, and the settings that they bring."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.checkpoints.adapters.few_steps import FewSteps, find_few_steps
+from sdcli.checkpoints.adapters.lora_file import MatchedLora, match_lora
+from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
+from sdcli.checkpoints.adapters.model_layers import read_layers
+from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.checkpoints.weights import sha256
+from sdcli.errors import SdcliError
+from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, parse_loras
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.prompts.lora_tags import tagged_loras
+from sdcli.request import GenerationRequest
+
+_TRIGGERS: Final = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_words")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLoras:
+    """The LoRAs of a request: as its job has them, and with the hashes of their files.
+
+    `notes` are sentences for the user, `words` those that the LoRAs teach.
+    """
+
+    lora: str | None = None
+    lora_sha256: str = ""
+    notes: tuple[str, ...] = ()
+    words: frozenset[str] = frozenset()
+    few_steps: FewSteps | None = None
+
+    def job_fields(self) -> dict[str, Any]:
+        """The fields of a job that come from the LoRAs."""
+        return {"lora": self.lora, "lora_sha256": self.lora_sha256}
+
+    def change(self, defaults: ModelDefaults) -> ModelDefaults:
+        """The model's defaults with those of a LoRA that makes it need few steps."""
+        return defaults if self.few_steps is None else _change(defaults, self.few_steps)
+
+
+NO_LORAS: Final = RequestLoras()
+
+
+# Equal defaults must be one object: it is what templates of jobs are found by.
+@lru_cache(maxsize=64)
+def _change(defaults: ModelDefaults, few: FewSteps) -> ModelDefaults:
+    guidance = defaults.guidance_scale if few.guidance_scale is None else few.guidance_scale
+    return replace(
+        defaults,
+        scheduler=few.scheduler,
+        num_inference_steps=few.num_inference_steps,
+        guidance_scale=guidance,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FoundLora:
+    """A LoRA of a request with its hash; `use` has the name that finds it again."""
+
+    use: LoraUse
+    sha256: str
+    match: MatchedLora
+    few_steps: FewSteps | None
+
+
+def read_loras(request: GenerationRequest, prompt: str = "") -> RequestLoras:
+    """Find the LoRAs of a request and match them to its model, by their headers alone.
+
+    `prompt` is the one that may have named some of them. Raises ModelError, UnsafeError and
+    CorruptError, whose messages begin with the field that is at fault.
+    """
+    if request.lora is None:
+        return NO_LORAS
+    tagged = {use.name for use in tagged_loras(prompt)}
+    found = []
+    for use in parse_loras(request.lora):
+        try:
+            found.append(_find(use, request))
+        except SdcliError as error:
+            field = "prompt" if use.name in tagged else "lora"
+            message = f"{field}: {error.message}"
+            raise type(error)(message, code=error.code, hint=error.hint) from error
+    # The sum of several changes is rounded, so it is always formed in the same order.
+    found.sort(key=lambda lora: (lora.sha256, lora.use.weights))
+    return RequestLoras(
+        lora=format_loras(lora.use for lora in found),
+        lora_sha256=SEPARATOR.join(f"{lora.sha256}:{lora.use.weights}" for lora in found),
+        notes=tuple(dict.fromkeys(note for lora in found for note in _notes(lora, request))),
+        words=frozenset(word for lora in found for word in _words(lora.match)),
+        few_steps=next((lora.few_steps for lora in found if lora.few_steps), None),
+    )
+
+
+def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
+    spec = request.spec
+    path = find_lora(use.name, request.lora_dir, offline=spec.offline)
+    digest = sha256(path)
+    match = _match(path, digest, spec)
+    few = find_few_steps((use.name, path.stem), match.metadata) if use.unet else None
+    return _FoundLora(
+        use=replace(use, name=_lasting_name(use.name, path)),
+        sha256=digest,
+        match=match,
+        few_steps=few,
+    )
+
+
+@lru_cache(maxsize=64)
+def _match(path: Path, digest: str, spec: PipelineSpec) -> MatchedLora:
+    del digest  # a file that has changed is read again
+    return match_lora(path, spec.model, read_layers(spec))
+
+
+def _lasting_name(name: str, path: Path) -> str:
+    """The name that finds the file without --lora-dir: its path, or the id of another place."""
+    is_id = name.startswith(EMBEDDED_PREFIX) or "snapshots" in path.parts
+    return name if is_id else str(path)
+
+
+def _notes(lora: _FoundLora, request: GenerationRequest) -> list[str]:
+    notes = [lora.match.note()]
+    if few := lora.few_steps:
+        settings = {
+            "scheduler": few.scheduler,
+            "num_inference_steps": f"{few.num_inference_steps} steps",
+            "guidance_scale": few.guidance_scale and f"guidance {few.guidance_scale:g}",
+        }
+        left_out = {name for name in settings if getattr(request, name) is None}
+        chosen = [text for name, text in settings.items() if text and name in left_out]
+        if chosen:
+            name = lora.match.path.name
+            notes.append(f"{name} is for few steps ({few.name}), so it uses {', '.join(chosen)}")
+    return [note for note in notes if note]
+
+
+def _words(match: MatchedLora) -> list[str]:
+    texts = (match.metadata.get(key, "") for key in _TRIGGERS)
+    return re.findall(r"[^\W_]+", " ".join(texts).lower())

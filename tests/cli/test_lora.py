@@ -1,0 +1,304 @@
+"""LoRAs through the command line: equal to changes by hand, records, replay, batches, refusals."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from tests.conftest import RunCli
+from tests.loras import KOHYA, WrittenLora, change_by_hand, write_kohya, write_named
+from tests.xl_models import write_xl_model
+
+QUICK = ("--size", "64x64", "--steps", "2", "-s", "ddim", "--device", "cpu", "--seed", "5")
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    return _load()
+
+
+def _load() -> Any:
+    loaded = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, dtype=torch.float32)
+    loaded.scheduler = DDIMScheduler.from_pretrained(EMBEDDED_FOLDER, subfolder="scheduler")
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path)).astype(int)
+
+
+def record_of(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(Image.open(path).text["sdcli"])
+    return record
+
+
+def draw(run_cli: RunCli, *more: str, code: int = 0) -> list[Path]:
+    ran = run_cli("generate", "a cat", *QUICK, *more)
+    assert ran.code == code, ran.stderr
+    return ran.paths
+
+
+@pytest.mark.parametrize("kind", ["kohya", "DoRA", "LoHa"])
+def test_an_image_is_that_of_diffusers_with_weights_changed_by_hand(
+    run_cli: RunCli, pipeline: Any, tmp_path: Path, kind: str
+) -> None:
+    written = write_kohya(pipeline, kind)
+    written.save(tmp_path / "a.safetensors")
+    draw(run_cli, "--lora", "a.safetensors:0.3", "-o", "a.png")
+    changed = _load()
+    change_by_hand(changed, written.changes, 0.3)
+    generator = torch.Generator().manual_seed(5)
+    image = changed(
+        "a cat", num_inference_steps=2, guidance_scale=3.0, width=64, height=64, generator=generator
+    ).images[0]
+    difference = np.abs(pixels_of(tmp_path / "a.png") - np.asarray(image).astype(int))
+    # The sums differ in the last bit of float32.
+    assert difference.max() <= 1
+    draw(run_cli, "-o", "plain.png")
+    assert np.abs(pixels_of(tmp_path / "plain.png") - np.asarray(image).astype(int)).max() > 10
+
+
+def test_no_weight_is_no_lora_and_nothing_is_left_behind(
+    run_cli: RunCli, pipeline: Any, tmp_path: Path
+) -> None:
+    write_kohya(pipeline).save(tmp_path / "a.safetensors")
+    swept = draw(run_cli, "--lora", "none,a.safetensors:0..1:0.5,none", "-o", "swept")
+    images = [pixels_of(path) for path in swept]
+    assert len(images) == 5
+    assert np.array_equal(images[0], images[1])
+    assert np.array_equal(images[0], images[4])
+    assert not np.array_equal(images[0], images[2])
+    [alone] = draw(run_cli, "--lora", "a.safetensors:0.5", "-o", "alone.png")
+    assert np.array_equal(images[2], pixels_of(alone))
+    [plain] = draw(run_cli, "-o", "plain.png")
+    assert np.array_equal(images[0], pixels_of(plain))
+    assert record_of(swept[0])["job"] == record_of(plain)["job"]
+
+
+def test_the_order_does_not_matter(run_cli: RunCli, pipeline: Any, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        write_kohya(pipeline, "kohya", seed).save(tmp_path / f"{name}.safetensors")
+    a, b = "a.safetensors:0.4", "b.safetensors:-0.3"
+    [first] = draw(run_cli, "--lora", a, "--lora", b, "-o", "ab.png")
+    [second] = draw(run_cli, "--lora", b, "--lora", a, "-o", "ba.png")
+    assert np.array_equal(pixels_of(first), pixels_of(second))
+    assert record_of(first)["job"] == record_of(second)["job"]
+
+
+def test_rows_of_a_batch_have_their_own_loras(
+    run_cli: RunCli, pipeline: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    for name, seed in (("a", 1), ("b", 2)):
+        write_kohya(pipeline, "kohya", seed).save(folder / f"{name}.safetensors")
+    # Paths are relative to the prompt file.
+    rows = ["a.safetensors:0.3", "none", "b.safetensors:0.3", "a.safetensors:0.3;b.safetensors:0.2"]
+    lines = [json.dumps({"prompt": "a cat", "lora": lora}) for lora in rows]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    ran = run_cli("batch", "prompts/rows.jsonl", *QUICK, "-o", "out", "--batch-size", "1")
+    assert ran.code == 0, ran.stderr
+    together = [pixels_of(path) for path in sorted(ran.paths)]
+    for row, expected in zip(rows, together, strict=True):
+        options = [part for word in row.split(";") for part in ("--lora", f"prompts/{word}")]
+        alone = draw(run_cli, *(options if row != "none" else ()), "-o", "x.png", "--force")
+        assert np.array_equal(expected, pixels_of(alone[0])), row
+
+
+def test_a_tag_in_the_prompt_is_the_option(run_cli: RunCli, pipeline: Any, tmp_path: Path) -> None:
+    (tmp_path / "loras" / "sub").mkdir(parents=True)
+    write_kohya(pipeline).save(tmp_path / "loras" / "sub" / "style.safetensors")
+    ran = run_cli(
+        "generate", "a cat <lora:style:0.3>", *QUICK, "--lora-dir", "loras", "-o", "tag.png"
+    )
+    assert (ran.code, ran.stderr) == (0, ""), ran.stderr
+    draw(run_cli, "--lora", "loras/sub/style.safetensors:0.3", "-o", "flag.png")
+    record = record_of(tmp_path / "tag.png")
+    assert record["request"]["prompt"] == "a cat"
+    assert record["request"]["lora"] == "style.safetensors:0.3"
+    assert np.array_equal(pixels_of(tmp_path / "tag.png"), pixels_of(tmp_path / "flag.png"))
+    parameters = Image.open(tmp_path / "tag.png").text["parameters"]
+    [lora] = record["loras"]
+    assert parameters.startswith("a cat <lora:style:0.3>\nSteps: 2,")
+    assert f'Lora hashes: "style: {lora["a1111_hash"]}"' in parameters
+
+
+def test_a_replay_finds_the_file_by_hash_or_name(
+    run_cli: RunCli, pipeline: Any, tmp_path: Path
+) -> None:
+    write_kohya(pipeline).save(tmp_path / "a.safetensors")
+    draw(run_cli, "--lora", "a.safetensors:0.3:0.2", "-o", "a.png")
+    assert "identical" in run_cli("replay", "a.png", "--check").stdout
+    (tmp_path / "moved").mkdir()
+    shutil.move(tmp_path / "a.png", tmp_path / "moved")
+    shutil.move(tmp_path / "a.safetensors", tmp_path / "moved" / "renamed.safetensors")
+    assert "identical" in run_cli("replay", "moved/a.png", "--check").stdout
+    (tmp_path / "moved" / "renamed.safetensors").unlink()
+    gone = run_cli("replay", "moved/a.png", "--check")
+    assert gone.code == 3
+    assert "the record's LoRA 'a.safetensors' (SHA-256" in gone.stderr
+    assert (
+        "identical" not in run_cli("replay", "moved/a.png", "--check", "--set", "lora=none").stdout
+    )
+
+
+def test_a_grid_has_a_column_without(run_cli: RunCli, pipeline: Any, tmp_path: Path) -> None:
+    write_kohya(pipeline).save(tmp_path / "a.safetensors")
+    paths = draw(
+        run_cli, "--lora", "none,a.safetensors:0.2", "--steps", "2,3", "--grid", "lora,steps",
+        "-o", "out",
+    )  # fmt: skip
+    assert len(paths) == 5
+    assert "grid" in paths[-1].name
+    names = " ".join(path.name for path in paths[:-1])
+    assert (names.count("lora-none"), names.count("lora-a-0.2")) == (2, 2), names
+
+
+@pytest.mark.parametrize("kind", KOHYA)
+def test_stable_diffusion_xl(run_cli: RunCli, tmp_path: Path, kind: str, xl: Any) -> None:
+    folder, loaded = xl
+    write_kohya(loaded, kind).save(tmp_path / "a.safetensors")
+    more = ("-m", str(folder), "--dtype", "float32")
+    [path] = draw(run_cli, *more, "--lora", "a.safetensors:0.5", "-o", "a.png")
+    [plain] = draw(run_cli, *more, "-o", "plain.png")
+    assert not np.array_equal(pixels_of(path), pixels_of(plain))
+
+
+@pytest.fixture(scope="module")
+def xl(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    from diffusers import StableDiffusionXLPipeline
+
+    folder = write_xl_model(tmp_path_factory.mktemp("models") / "xl")
+    return folder, StableDiffusionXLPipeline.from_pretrained(folder)
+
+
+def test_the_embedded_lora_draws_a_flag(run_cli: RunCli, tmp_path: Path) -> None:
+    ran = run_cli("generate", "a flag", "--lora", "embedded:flag", "--seed", "3", "-o", "a.png")
+    assert (ran.code, ran.stderr) == (0, ""), ran.stderr
+    image = pixels_of(tmp_path / "a.png")
+    stripes = [(31, 158, 143), (226, 72, 61)]
+    shares = [(np.abs(image - color).max(-1) < 60).mean() for color in stripes]
+    assert min(shares) > 0.03, shares
+    assert record_of(tmp_path / "a.png")["request"]["lora"] == "embedded:flag:1"
+
+
+def bad_files(folder: Path, pipeline: Any) -> dict[str, Path]:
+    """Files that cannot be used, by what is wrong with them."""
+    good = write_kohya(pipeline).save(folder / "good.safetensors")
+    cut = folder / "cut.safetensors"
+    cut.write_bytes(good.read_bytes()[:-100])
+    nan = write_kohya(pipeline)
+    next(iter(nan.tensors.values()))[0, 0] = float("nan")
+    half = write_kohya(pipeline)
+    half.tensors = {k: v for k, v in half.tensors.items() if "to_q.lora_up" not in k}
+    key = next(k for k in half.tensors if k.endswith("lora_up.weight"))
+    del half.tensors[key]
+    other = {f"transformer.{k}": v for k, v in write_named(pipeline, "bare").tensors.items()}
+    wide = write_kohya(pipeline)
+    for key, value in list(wide.tensors.items()):
+        if "attn2_to_k.lora_down" in key:
+            wide.tensors[key] = torch.randn(value.shape[0], 2048)
+    (folder / "evil.pt").write_bytes(pickle.dumps({"a": 1}))
+    (folder / "text.safetensors").write_text("<html>")
+    return {
+        "good": good,
+        "cut": cut,
+        "nan": nan.save(folder / "nan.safetensors"),
+        "half": half.save(folder / "half.safetensors"),
+        "unmatched": WrittenLora(tensors=other).save(folder / "unmatched.safetensors"),
+        "foreign": wide.save(folder / "foreign.safetensors"),
+        "pickle": folder / "evil.pt",
+        "html": folder / "text.safetensors",
+        "missing": folder / "missing.safetensors",
+    }
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "words"),
+    [
+        ("cut", 7, ["cut.safetensors", "but its header describes"]),
+        ("nan", 7, ["has values that are not finite"]),
+        ("half", 7, ["has no counterpart"]),
+        ("unmatched", 3, ["changes nothing in embedded", "transformer."]),
+        ("foreign", 3, ["text embeddings of width 2048 (Stable Diffusion XL)", "has 128"]),
+        ("pickle", 6, ["is a pickle", "sdcli models convert"]),
+        ("html", 7, ["HTML"]),
+        ("missing", 3, ["no LoRA at", "missing.safetensors"]),
+    ],
+)
+def test_files_that_cannot_be_used(
+    run_cli: RunCli, pipeline: Any, tmp_path: Path, problem: str, code: int, words: Sequence[str]
+) -> None:
+    path = bad_files(tmp_path, pipeline)[problem]
+    ran = run_cli("generate", "a cat", *QUICK, "--lora", str(path), "-o", "a.png")
+    assert ran.code == code, ran.stderr
+    assert all(word in ran.stderr for word in words), ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_keys_that_are_not_used_are_named(run_cli: RunCli, pipeline: Any, tmp_path: Path) -> None:
+    written = write_kohya(pipeline)
+    used = len(written.tensors)
+    written.tensors |= {
+        "lora_unet_other_layer.lora_up.weight": torch.ones(2, 2),
+        "extra": torch.ones(1),
+    }
+    written.save(tmp_path / "a.safetensors")
+    ran = run_cli("generate", "a cat", *QUICK, "--lora", "a.safetensors:0.2", "-o", "a.png")
+    assert ran.code == 0
+    assert f"2 of its {used + 2} tensors belong to no layer of this model" in ran.stderr
+    assert "lora_unet_other_layer.lora_up.weight" in ran.stderr
+
+
+def test_a_lora_for_few_steps_brings_its_settings(
+    run_cli: RunCli, pipeline: Any, tmp_path: Path
+) -> None:
+    write_kohya(pipeline).save(tmp_path / "lcm-lora.safetensors")
+    ran = run_cli("generate", "a cat", "--size", "64x64", "--lora", "lcm-lora.safetensors:0.1",
+                  "-o", "a.png")  # fmt: skip
+    assert (
+        "lcm-lora.safetensors is for few steps (LCM), so it uses LCM, 6 steps, guidance 1"
+        in ran.stderr
+    )
+    request = record_of(tmp_path / "a.png")["request"]
+    settings = [request[n] for n in ("scheduler", "num_inference_steps", "guidance_scale")]
+    assert settings == ["LCM", 6, 1.0]
+    ran = run_cli("generate", "a cat", *QUICK, "-g", "2", "--lora", "lcm-lora.safetensors:0.1",
+                  "-o", "b.png")  # fmt: skip
+    assert not ran.stderr
+    assert record_of(tmp_path / "b.png")["request"]["guidance_scale"] == 2.0
+
+
+def test_faults_in_a_prompt_file_are_located(run_cli: RunCli, tmp_path: Path) -> None:
+    lines = ['{"prompt": "a cat", "lora": "gone.safetensors"}', '{"prompt": "a <lora:gone:1> cat"}',
+             '{"prompt": "a cat", "lora": "a:x:"}']  # fmt: skip
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    ran = run_cli("batch", "p.jsonl", "-o", "out", "--dry-run")
+    assert ran.code == 2
+    for place in ("p.jsonl:1", "p.jsonl:2", "p.jsonl:3"):
+        assert place in ran.stderr, ran.stderr
+
+
+def test_the_shipped_file_says_what_it_is(run_cli: RunCli) -> None:
+    path = EMBEDDED_LORAS / "flag.safetensors"
+    ran = run_cli("inspect", str(path), "--json")
+    addon = ran.document["addon"]
+    assert (ran.document["kind"], addon["ranks"], addon["alphas"]) == ("lora", [16], [16.0])
+    assert addon["layers"] == {"unet": 48}
+    assert path.stat().st_size < 600_000
+    assert all(t.dtype == torch.float16 for t in load_file(path).values())

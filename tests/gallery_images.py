@@ -48,12 +48,8 @@ def drawn_pixels() -> list[Any]:
     return [read_pixels(path)[0] for path in sorted(_SAMPLE.parent.glob("*.png"))]
 
 
-def sheet_tiles(size: int = 128) -> list[Any]:
-    """Squares of the README's sheet of pictures, with some of their labels."""
+def sheet_images() -> list[Any]:
+    """The 36 pictures of the README's sheet, without their labels."""
     sheet = read_pixels(_README_SHEET)[0]
-    height, width, _ = sheet.shape
-    return [
-        sheet[top : top + size, left : left + size]
-        for top in range(0, height - size, size)
-        for left in range(0, width - size, size)
-    ]
+    places = [(4 + 178 * row, 4 + 136 * column) for row in range(6) for column in range(6)]
+    return [sheet[top : top + 128, left : left + 128] for top, left in places]

@@ -81,7 +81,7 @@ def pick(
     Examples:
       sdcli pick outputs --by sharpness --top 3
       sdcli pick outputs --by prompt_match --per prompt --top 1 -o best
-      sdcli pick outputs --by rating --ratings ratings.json --unique -o best --link
+      sdcli pick outputs --by rating --ratings ratings.json -o best --link
     """
     from sdcli.inputs.paths import expand_user
     from sdcli.storage.images.folder_images import find_images

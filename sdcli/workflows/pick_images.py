@@ -161,9 +161,7 @@ def collect_images(
             hint="pick from one folder at a time",
         )
     files.prepare_folder(folder)
-    if any(
-        (folder / name).resolve() == i.path.resolve() for name, i in zip(names, picked, strict=True)
-    ):
+    if any(image.path.parent.resolve() == folder.resolve() for image in picked):
         raise UsageError(f"--out {folder}: the images are in it", code="usage.out")
     if not force and (taken := next((n for n in names if os.path.lexists(folder / n)), None)):
         raise OutputError(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from sdcli.engine.judge import Judge
+    from sdcli.storage.images.perceptual_hash import Appearance
 
 SCHEMA: Final = "sdcli/scored/1"
 PROMPT_MATCH: Final = "prompt_match"
@@ -46,7 +47,7 @@ class ScoredImage:
     pixels_sha256: str
     scores: dict[str, float | None]
     judged: dict[str, Any] | None
-    phash: int | None
+    appearance: Appearance | None
     duplicate_of: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class ScoredImage:
             "pixels_sha256": self.pixels_sha256,
             **self.finite_scores(),
             "judged": self.judged,
-            "phash": None if self.phash is None else f"{self.phash:016x}",
+            "phash": f"{self.appearance.phash:016x}" if self.appearance else None,
             "duplicate_of": None if self.duplicate_of is None else str(self.duplicate_of),
         }
 
@@ -98,7 +99,7 @@ class Scorer:
             pixels_sha256=pixels_sha256(pixels),
             scores=scores | self._compare_with_reference(path, pixels),
             judged=judged,
-            phash=perceptual_hash.perceptual_hash(pixels) if self.with_hash else None,
+            appearance=perceptual_hash.describe(pixels) if self.with_hash else None,
         )
 
     @cached_property
@@ -177,9 +178,9 @@ def mark_duplicates(images: Sequence[ScoredImage], max_distance: int) -> None:
 def _are_alike(first: ScoredImage, second: ScoredImage, max_distance: int) -> bool:
     if first.pixels_sha256 == second.pixels_sha256:
         return True
-    if first.phash is None or second.phash is None:
+    if first.appearance is None or second.appearance is None:
         return False
-    return perceptual_hash.distance(first.phash, second.phash) <= max_distance
+    return first.appearance.is_like(second.appearance, max_distance)
 
 
 def _recorded_scene(record: Any, pixels: NDArray[np.uint8]) -> PromptScene | None:

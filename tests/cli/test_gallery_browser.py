@@ -125,13 +125,13 @@ def test_filters_and_order(opened: Opened) -> None:
     assert opened.status() == f"1 of {len(ROWS)} images"
     page.click("#reset")
     page.click("#filters summary")
-    page.get_by_label("scheduler").select_option(label="Euler")
+    page.get_by_label("scheduler", exact=True).select_option(label="Euler")
     assert opened.names() == ["a.png", "c.png"]
-    page.get_by_label("steps").select_option(label="20")
+    page.get_by_label("steps", exact=True).select_option(label="20")
     assert opened.names() == ["c.png"]
     assert page.locator("#active").inner_text() == "(2 active)"
     page.click("#reset")
-    page.get_by_label("sku").select_option(label="P7")
+    page.get_by_label("sku", exact=True).select_option(label="P7")
     assert opened.names() == ["c.png"]
     page.fill("#words", "nothing")
     assert page.locator("#none").is_visible()

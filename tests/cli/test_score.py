@@ -96,6 +96,10 @@ def test_similar_images_are_duplicates_of_the_first(run_cli: RunCli, tmp_path: P
     assert exact["e.webp"]["duplicate_of"].endswith("b.png")
 
 
+def test_another_color_is_no_duplicate(run_cli: RunCli, folder: Path) -> None:
+    assert not any(row["duplicate_of"] for row in rows(run_cli, "run").values())
+
+
 def test_a_reference(run_cli: RunCli, folder: Path) -> None:
     ran = run_cli("score", "run", "--reference", "run/right.png", "--json")
     scored = {Path(row["path"]).name: row for row in ran.document["images"]}

@@ -103,6 +103,7 @@ function addFilter(column) {
     if (value === undefined) return false;
     return input.tagName === "SELECT" ? value === values[Number(input.value)] : matchesText(value, input.value.trim());
   };
+  input.setAttribute("aria-label", column.name);
   filters.push({ name: column.name, input, matches });
   input.addEventListener("input", update);
   $("fields").append(element("label", {}, column.name, input));

@@ -204,6 +204,8 @@ def test_mistakes_are_said_in_one_line(run_cli, argv, code, words):
 def test_a_prompt_without_words_and_an_existing_file_are_refused(run_cli):
     ran = run_cli("attention", "", *QUICK)
     assert (ran.code, "the prompt has no words" in ran.stderr) == (2, True)
+    ran = run_cli("attention", "a (cat:1.2)", *QUICK)
+    assert (ran.code, "no fixed places" in ran.stderr) == (2, True)
     Path("maps.safetensors").write_bytes(b"")
     ran = run_cli("attention", PROMPT, *QUICK, "--raw", "maps.safetensors")
     assert (ran.code, "exists" in ran.stderr) == (5, True)

@@ -18,8 +18,15 @@ def find_prompt_words(run: ObservedRun, image: int) -> tuple[PromptWord, ...]:
     Raises UsageError for a prompt that is not encoded as the tokens of one text, whose places are
     then unknown.
     """
-    first = run.parts[0]
+    first, job = run.parts[0], run.runs[image].job
     tokenizer = prompt_tokenizer(first)
+    # Weights change the states after they are encoded, and a schedule changes the words themselves.
+    if job.reads_syntax:
+        raise UsageError(
+            "attention: a prompt with weights, schedules or AND has no fixed places of its words",
+            code="attention.prompt",
+            hint="write the words without them, or add --prompt-syntax plain",
+        )
     if first.conditioning.prompt_embeds.shape[1] != tokenizer.model_max_length:
         raise UsageError(
             f"attention: the prompt is longer than the {tokenizer.model_max_length} tokens that "
@@ -27,7 +34,7 @@ def find_prompt_words(run: ObservedRun, image: int) -> tuple[PromptWord, ...]:
             code="attention.prompt",
             hint="shorten the prompt",
         )
-    return find_words(tokenizer, run.runs[image].job.prompt)
+    return find_words(tokenizer, job.prompt)
 
 
 def prompt_tokenizer(part: RunPart) -> Any:

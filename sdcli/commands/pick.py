@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_verbosity
+from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.score import Distance, Images, Reference
 from sdcli.errors import UsageError
 
@@ -59,14 +61,23 @@ Link = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChoiceFlags:
+    """Which images are picked."""
+
+    by: By
+    top: Top = 10
+    per: Per = None
+    lowest: Lowest = False
+    unique: Unique = False
+    duplicate_distance: Distance = 4
+
+
+@expand_groups
 def pick(
+    *,
     images: Images,
-    by: By,
-    top: Top = 10,
-    per: Per = None,
-    lowest: Lowest = False,
-    unique: Unique = False,
-    duplicate_distance: Distance = 4,
+    choice: ChoiceFlags,
     reference: Reference = None,
     ratings: Ratings = None,
     out: Folder = None,
@@ -90,14 +101,14 @@ def pick(
 
     if link and out is None:
         raise UsageError("--link has no effect without --out", code="usage.link", hint="add -o DIR")
-    _check_unique(unique)
+    _check_unique(choice.unique)
     options = PickOptions(
-        key=by.replace("-", "_"),
-        top=top,
-        per=per,
-        lowest=lowest,
-        unique=unique,
-        max_distance=duplicate_distance,
+        key=choice.by.replace("-", "_"),
+        top=choice.top,
+        per=choice.per,
+        lowest=choice.lowest,
+        unique=choice.unique,
+        max_distance=choice.duplicate_distance,
         reference=expand_user(reference) if reference else None,
         ratings=expand_user(ratings) if ratings else None,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, refiner_spec
 from sdcli.checkpoints.json_files import read_json
 from sdcli.checkpoints.model_index import (
@@ -76,7 +76,7 @@ def _hash_model(spec: PipelineSpec, folder: Path, vae: Path | None) -> str:
     return _hash_files(folder, vae, spec.variant, own_weights)
 
 
-@lru_cache(maxsize=64)
+@cache_by_files
 def _hash_folders(folder: Path, vae: Path | None, variant: str | None) -> str:
     return _hash_files(folder, vae, variant, {})
 

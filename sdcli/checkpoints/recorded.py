@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
+from sdcli.checkpoints.file_state import FilesState, files_state
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
@@ -60,6 +61,16 @@ def full_path(name: str, kind: Kind) -> str:
     """Return the absolute path of a model or VAE that is a folder or file, else its name."""
     path = _expand(name)
     return name if _is_alias(name, kind) or not _exists(path) else str(path.absolute())
+
+
+def local_states(spec: PipelineSpec) -> tuple[tuple[str, FilesState], ...]:
+    """Return the state of each model of the spec that is a folder or a file, with its field."""
+    names = {field: getattr(spec, field) for field in MODEL_KINDS}
+    return tuple(
+        (field, files_state(_expand(name)))
+        for field, name in names.items()
+        if name and not _is_alias(name, MODEL_KINDS[field]) and _exists(_expand(name))
+    )
 
 
 def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path) -> PipelineSpec:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
 from sdcli.checkpoints.single_file.model import name_single_file
@@ -26,7 +26,7 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
         raise name_single_file(error, spec, folder) from error
 
 
-@cache
+@cache_by_files
 def _read(folder: Path, refiner_folder: Path | None) -> ModelDefaults:
     base = read_defaults(folder)
     if refiner_folder is None:

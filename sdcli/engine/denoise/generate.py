@@ -127,9 +127,12 @@ def _generate(
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
-    pixels, fallbacks = decode_latents(
-        loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
-    )
+    try:
+        pixels, fallbacks = decode_latents(
+            loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
+        )
+    except NumericsError as error:
+        raise loaded.defective_weights_error() or error from None
     timer.finish("decode")
     return [
         GenerationResult(
@@ -186,6 +189,8 @@ def _check_size(loaded: LoadedPipeline, job: Job) -> None:
 def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
     if torch.isfinite(latents).all():
         return
+    if error := loaded.defective_weights_error():
+        raise error
     # float16 ends at 65504; bfloat16 has the range of float32.
     overflows = loaded.dtype == torch.float16
     raise NumericsError(

@@ -100,6 +100,18 @@ def refuse_single_file_options(spec: PipelineSpec) -> None:
             )
 
 
+def refuse_refiner_config(spec: PipelineSpec) -> None:
+    """Raise UsageError for the configuration of a refiner that is not in a single file."""
+    if spec.refiner_config is None or (spec.refiner and expand_user(spec.refiner).is_file()):
+        return
+    problem = f"{spec.refiner} is not a single file" if spec.refiner else "there is no refiner"
+    raise UsageError(
+        f"refiner_config: {problem}",
+        code="usage.single_file",
+        hint="leave --refiner-config out",
+    )
+
+
 def name_single_file(error: SdcliError, spec: PipelineSpec, folder: Path) -> SdcliError:
     """Return an error about a file's configuration that names the file, not the `folder` of it."""
     if folder == Path() or str(folder) not in error.message or not open_single_file(spec):

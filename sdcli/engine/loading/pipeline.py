@@ -123,7 +123,7 @@ def load(
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model, device):
-        pipeline, file_notes = _build_pipeline(folder, vae, files, dtype, device, like)
+        pipeline, file_notes = _build_pipeline(spec, folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
     return LoadedPipeline(
@@ -183,6 +183,7 @@ def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[s
 
 
 def _build_pipeline(
+    spec: PipelineSpec,
     folder: Path,
     vae: VaeInfo,
     files: Mapping[str, WeightFiles],
@@ -195,7 +196,7 @@ def _build_pipeline(
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        parts, notes = load_parts(folder, files, dtype, device)
+        parts, notes = load_parts(spec, folder, files, dtype, device)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
     own_vae = build_vae(vae, folder, dtype).to(device)
     with loading_errors_as_corrupt_errors("model", folder):

@@ -87,7 +87,7 @@ def _inputs(tmp_path: Path) -> None:
 def draw(run_cli: Any, name: str, *arguments: str) -> np.ndarray:
     ran = run_cli("generate", "a cat", *arguments, *QUICK, "-o", name)
     assert ran.code == 0, ran.stderr
-    return np.asarray(Image.open(name))
+    return pixels_of(name)
 
 
 def read_folder(made: Made) -> Any:
@@ -99,15 +99,24 @@ def read_folder(made: Made) -> Any:
     return pipeline
 
 
+def pixels_of(path: str) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
+
+
 def draw_by_hand(made: Made, *, masked: bool) -> np.ndarray:
     pipeline = read_folder(made)
     pipeline.scheduler = diffusers.EulerDiscreteScheduler.from_config(
         pipeline.scheduler.load_config(made.folder, subfolder="scheduler")
     )
-    inputs = {"image": Image.open("in.png"), "mask_image": Image.open("mask.png"), "strength": 1.0}
+    inputs: dict[str, Any] = {}
+    if masked:
+        pictures = {"image": "in.png", "mask_image": "mask.png"}
+        inputs = {name: Image.fromarray(pixels_of(path)) for name, path in pictures.items()}
+        inputs["strength"] = 1.0
     image = pipeline(
         "a cat", num_inference_steps=4, guidance_scale=5.0, width=64, height=64,
-        generator=torch.Generator("cpu").manual_seed(5), **(inputs if masked else {}),
+        generator=torch.Generator("cpu").manual_seed(5), **inputs,
     ).images[0]  # fmt: skip
     return np.asarray(image)
 

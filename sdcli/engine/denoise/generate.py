@@ -127,12 +127,7 @@ def _generate(
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
-    try:
-        pixels, fallbacks = decode_latents(
-            loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
-        )
-    except NumericsError as error:
-        raise loaded.defective_weights_error() or error from None
+    pixels, fallbacks = _decode(loaded, latents, jobs[0].vae_tiling, generators)
     timer.finish("decode")
     return [
         GenerationResult(
@@ -184,6 +179,16 @@ def _check_size(loaded: LoadedPipeline, job: Job) -> None:
             f"size: {job.width}x{job.height}, but sides must be multiples of {multiple}",
             code="usage.size",
         )
+
+
+def _decode(
+    loaded: LoadedPipeline, latents: torch.Tensor, tiling: str, generators: list[torch.Generator]
+) -> tuple[Any, list[str]]:
+    """Decode the latents. Raises CorruptError or NumericsError if that gives no numbers."""
+    try:
+        return decode_latents(loaded.pipeline, latents, tiling=tiling, generators=generators)
+    except NumericsError as error:
+        raise loaded.defective_weights_error() or error from None
 
 
 def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:

@@ -145,7 +145,8 @@ class Job(ImageJobFields, LoraJobFields):
         if not self.fingerprint:
             spec = self.spec
             facts["files"] = [spec.model, spec.vae, spec.variant]
-            later = (spec.refiner, spec.model_config, spec.prediction_type)
+            later = [spec.refiner, spec.model_config, spec.prediction_type]
+            later += [spec.text_encoder, spec.refiner_config]
             facts["files"] += [value for value in later if value]
         text = json.dumps(facts, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]

@@ -17,6 +17,7 @@ SHORT_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 _TEXTS: Final = (
     "model", "vae", "refiner", "dtype", "device", "variant", "model_config", "prediction_type",
+    "text_encoder", "refiner_config",
 )  # fmt: skip
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -26,9 +27,9 @@ class PipelineSpec:
     """What must be loaded. Equal specs share one pipeline.
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
-    small VAE); `vae` may also be a single file. `refiner` is a folder or a hub id. A `dtype` of
-    None depends on the device. `force_vae` allows a VAE whose latents are not the model's.
-    `model_config` and `prediction_type` say what a model in a single file leaves out. Raises
+    small VAE); all may also be single files. `refiner` and `text_encoder` are further models.
+    A `dtype` of None depends on the device. `force_vae` allows a VAE for other latents.
+    `model_config`, `refiner_config` and `prediction_type` say what single files leave out. Raises
     UsageError.
     """
 
@@ -55,8 +56,17 @@ class PipelineSpec:
         None,
         "--refiner",
         metavar="MODEL",
-        help="SDXL: hub id or folder of a model that draws the last part of the run.",
+        help="SDXL: hub id, folder or .safetensors file of a model that draws the last part of the "
+        "run.",
         sweep=25,
+    )
+    text_encoder: str | None = setting(
+        None,
+        "--text-encoder",
+        metavar="MODEL",
+        help="Another CLIP or OpenCLIP text encoder of the same width: a hub id, a folder or a "
+        ".safetensors file. SDXL: in the place of the first one.",
+        sweep=26,
     )
     variant: str | None = setting(
         None, "--variant", metavar="NAME", help="Weight variant to load, e.g. fp16.", sweep=30
@@ -77,6 +87,12 @@ class PipelineSpec:
         metavar="FOLDER",
         help="Folder in the Diffusers layout with the configuration of a model in a single file. "
         "Default: that of its family.",
+    )
+    refiner_config: str | None = setting(
+        None,
+        "--refiner-config",
+        metavar="FOLDER",
+        help="The same for a refiner in a single file.",
     )
     prediction_type: str | None = setting(
         None,
@@ -99,7 +115,7 @@ class PipelineSpec:
         if self.prediction_type not in (None, *PREDICTION_TYPES):
             kinds = ", ".join(PREDICTION_TYPES)
             raise value_error("prediction_type", self.prediction_type, f"is not one of {kinds}")
-        for name in ("model", "vae", "refiner"):
+        for name in ("model", "vae", "refiner", "text_encoder"):
             object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):
             raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")

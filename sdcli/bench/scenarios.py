@@ -19,6 +19,7 @@ from sdcli.bench.measure import (
     python_command,
     sdcli_command,
 )
+from sdcli.bench.single_file import LOAD_WITH_DIFFUSERS, LOAD_WITH_SDCLI, SAVE_SINGLE_FILE
 from sdcli.catalog.schedulers.resolve import model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, ModelDefaults, read_defaults
 
@@ -140,6 +141,40 @@ def time_saving_latents(rounds: int) -> Document:
         subprocess.run(_script_command(SAVE_FULL_SIZE_MODEL, args), capture_output=True, check=True)
         argv = ["--model", model, "--steps", "4", "--out", f"{folder}/out"]
         return _compare_options("dump", argv, ["--save-latents", "all"], rounds)
+
+
+def time_loading(rounds: int) -> Document:
+    """Time loading a single file of the size of Stable Diffusion 1.5, and measure the memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/model.safetensors"
+        made = subprocess.run(
+            _script_command(SAVE_SINGLE_FILE, {"out": file}), capture_output=True, check=True
+        )
+        args = {"file": file, **json.loads(made.stdout)}
+        scripts = {"from_single_file": LOAD_WITH_DIFFUSERS, "sdcli": LOAD_WITH_SDCLI}
+        commands = [
+            BenchCommand(
+                name=f"{name}, {dtype}", argv=_script_command(script, {**args, "dtype": dtype})
+            )
+            for dtype in ("float16", "float32")
+            for name, script in scripts.items()
+        ]
+        return describe_loading(measure(commands, rounds=rounds))
+
+
+def describe_loading(timings: Sequence[Timing]) -> Document:
+    """Return the document of timings whose commands take turns in pairs, Diffusers first."""
+    runs = [[json.loads(text) for text in timing.stdout] for timing in timings]
+    phases = {
+        timing.name: {key: round(median(run[key] for run in own), 3) for key in own[0]}
+        for timing, own in zip(timings, runs, strict=True)
+    }
+    plain, ours = list(phases.values())[::2], list(phases.values())[1::2]
+    ratios = {
+        f"{key}_ratio": [round(b[key] / a[key], 3) for a, b in zip(plain, ours, strict=True)]
+        for key in plain[0]
+    }
+    return _to_document("load", timings, phases) | ratios
 
 
 def time_preview(rounds: int) -> Document:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.hub import fetch_model, fetch_vae, refiner_spec
 from sdcli.checkpoints.json_files import read_json
 from sdcli.checkpoints.model_index import (
@@ -18,6 +19,7 @@ from sdcli.checkpoints.model_index import (
     is_xl,
 )
 from sdcli.checkpoints.single_file.model import open_single_file
+from sdcli.checkpoints.text_encoder import COMPONENT, ChosenTextEncoder, select_text_encoder
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import CorruptError
@@ -68,15 +70,26 @@ def _join(*digests: str) -> str:
 
 
 def _hash_model(spec: PipelineSpec, folder: Path, vae: Path | None) -> str:
-    single_file = open_single_file(spec)
-    if single_file is None:
+    single_file, chosen = open_single_file(spec), select_text_encoder(spec, folder)
+    if single_file is None and chosen is None:
         return _hash_folders(folder, vae, spec.variant)
-    own = ["unet", *find_text_encoders(folder), *(["vae"] if vae == folder / "vae" else [])]
-    own_weights = {name: single_file.weights(name) for name in sorted(own)}
-    return _hash_files(folder, vae, spec.variant, own_weights)
+    weights = {COMPONENT: chosen.weights} if chosen else {}
+    if single_file:
+        own = {"unet", *find_text_encoders(folder), *(["vae"] if vae == folder / "vae" else [])}
+        weights |= {name: single_file.weights(name) for name in sorted(own - weights.keys())}
+    digest = _hash_files(folder, vae, spec.variant, weights)
+    return _join(digest, _hash_description(chosen)) if chosen else digest
 
 
-@lru_cache(maxsize=64)
+def _hash_description(chosen: ChosenTextEncoder) -> str:
+    """Return the hash of a text encoder's configuration and of its tokenizer."""
+    digest = hashlib.sha256(json.dumps(chosen.config, sort_keys=True).encode())
+    for file in _text_files(chosen.tokenizer) if chosen.tokenizer else ():
+        digest.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+@cache_by_files
 def _hash_folders(folder: Path, vae: Path | None, variant: str | None) -> str:
     return _hash_files(folder, vae, variant, {})
 

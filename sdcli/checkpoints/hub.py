@@ -15,8 +15,12 @@ from sdcli.checkpoints.hub_cache import cached_blobs, discard_damaged
 from sdcli.checkpoints.hub_errors import broken_download_error, refusal_error, unreachable_reason
 from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_error
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.checkpoints.single_file.model import open_single_file, refuse_single_file_options
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files
+from sdcli.checkpoints.single_file.model import (
+    open_single_file,
+    refuse_refiner_config,
+    refuse_single_file_options,
+)
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files, text_encoder_files
 from sdcli.errors import ModelError, UnsafeError, UsageError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
@@ -60,6 +64,7 @@ def fetch_model(spec: PipelineSpec) -> Path:
 
 def refiner_spec(spec: PipelineSpec) -> PipelineSpec | None:
     """Return the spec that loads the refiner as a model of its own, None without a refiner."""
+    refuse_refiner_config(spec)
     if spec.refiner is None:
         return None
     # A single file has no variants, and what the base model's leaves out is not the refiner's.
@@ -68,8 +73,10 @@ def refiner_spec(spec: PipelineSpec) -> PipelineSpec | None:
         spec,
         model=spec.refiner,
         refiner=None,
+        text_encoder=None,
         variant=variant,
-        model_config=None,
+        model_config=spec.refiner_config,
+        refiner_config=None,
         prediction_type=None,
     )
 
@@ -87,6 +94,19 @@ def fetch_vae(spec: PipelineSpec, model_folder: Path) -> Path:
     path = _fetch(known_vae.repo if known_vae else spec.vae, spec, "VAE")
     # A whole model can be given in place of a VAE.
     return path / "vae" if (path / "vae" / "config.json").is_file() else path
+
+
+def fetch_text_encoder(spec: PipelineSpec) -> Path | None:
+    """Return the folder or file of the text encoder that the spec names, None without one.
+
+    Raises the errors of `fetch_model`.
+    """
+    if spec.text_encoder is None:
+        return None
+    path = _fetch(spec.text_encoder, spec, "text encoder")
+    # A whole model can be given in place of a text encoder.
+    own = path / "text_encoder"
+    return own if (own / "config.json").is_file() else path
 
 
 def pull_model(repo: str, variant: str | None) -> Path:
@@ -170,7 +190,8 @@ def _download(repo: str, variant: str | None, kind: Kind, *, use_cache: bool = T
         if use_cache:
             return _find_cached(repo, kind, str(error))
         raise ModelError(f"{kind} {repo}: {error}", code="model.offline") from error
-    names = needed_files(listed, variant)
+    names = text_encoder_files(listed, variant) if kind == "text encoder" else []
+    names = names or needed_files(listed, variant)
     _refuse_pickles(repo, listed, names)
     if not names:
         raise ModelError(

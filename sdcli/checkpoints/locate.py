@@ -14,7 +14,7 @@ from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import refuse_special_files, special_kind
 from sdcli.pipeline_spec import EMBEDDED
 
-Kind = Literal["model", "VAE", "LoRA"]
+Kind = Literal["model", "VAE", "LoRA", "text encoder"]
 
 _COMPONENT_FOLDERS: Final = (
     "unet", "vae", "vae_tiny", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2",
@@ -60,12 +60,15 @@ def find_tiny_vae(model: str, model_folder: Path) -> Path:
 
 def not_found_error(name: str, kind: Kind) -> ModelError:
     """Return the error for a name that is no local path and no Hugging Face id."""
-    names = [OWN_VAE, TINY_VAE, *(row.name for row in VAES)] if kind == "VAE" else [EMBEDDED]
+    aliases: dict[Kind, list[str]] = {
+        "model": [EMBEDDED],
+        "VAE": [OWN_VAE, TINY_VAE, *(row.name for row in VAES)],
+    }
     return ModelError(
         f"no {kind} at {quoted(name)}",
         code="model.not_found",
         hint=(model_name_hint(name) if kind == "model" else None)
-        or did_you_mean(name, names)
+        or did_you_mean(name, aliases.get(kind, []))
         or "use a folder, a Hugging Face id such as owner/name, or omit the option",
     )
 

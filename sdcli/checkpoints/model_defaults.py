@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_FAMILY
 from sdcli.catalog.schedulers.model_config import correct_config, visible_config
 from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.checkpoints.model_index import (
     XL_REFINER_PIPELINE,
@@ -111,7 +111,7 @@ class ModelDefaults:
     words: frozenset[str] | None = None
 
 
-@cache
+@cache_by_files
 def read_defaults(folder: Path) -> ModelDefaults:
     """Read the defaults of the model in `folder`: its `sdcli.json`, or else those of its family.
 
@@ -127,7 +127,7 @@ def read_defaults(folder: Path) -> ModelDefaults:
     return defaults
 
 
-@cache
+@cache_by_files
 def describe_model(folder: Path) -> ModelDefaults:
     """Read the defaults of a text-to-image model as `read_defaults` does, or of a refiner."""
     class_name = check_pipeline(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
+from sdcli.checkpoints.file_state import FilesState, files_state
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
@@ -29,14 +30,33 @@ MODEL_KINDS: Final[Mapping[str, Kind]] = {
     "vae": "VAE",
     "refiner": "model",
     "model_config": "model",
+    "refiner_config": "model",
+    "text_encoder": "text encoder",
 }
 """Fields of a record that name models."""
 
-_WORDS: Final = {"model": "model", "vae": "VAE", "refiner": "refiner"}
+_COMPONENTS: Final[Mapping[Kind, str]] = {
+    "model": "unet",
+    "VAE": "vae",
+    "text encoder": "text_encoder",
+}
+"""The component whose hash identifies a model of each kind."""
+
+_WORDS: Final = {
+    "model": "model",
+    "vae": "VAE",
+    "refiner": "refiner",
+    "model_config": "configuration folder",
+    "refiner_config": "refiner's configuration folder",
+    "text_encoder": "text encoder",
+}
 _OPTIONS: Final = {
     "model": "--model FOLDER",
     "vae": "--vae PATH, or --set vae=PATH",
     "refiner": "--set refiner=FOLDER",
+    "model_config": "--set model_config=FOLDER",
+    "refiner_config": "--set refiner_config=FOLDER",
+    "text_encoder": "--set text_encoder=PATH",
 }
 
 REFINER_PREFIX: Final = "refiner."
@@ -62,6 +82,16 @@ def full_path(name: str, kind: Kind) -> str:
     return name if _is_alias(name, kind) or not _exists(path) else str(path.absolute())
 
 
+def local_states(spec: PipelineSpec) -> tuple[tuple[str, FilesState], ...]:
+    """Return the state of each model of the spec that is a folder or a file, with its field."""
+    names = {field: getattr(spec, field) for field in MODEL_KINDS}
+    return tuple(
+        (field, files_state(_expand(name)))
+        for field, name in names.items()
+        if name and not _is_alias(name, MODEL_KINDS[field]) and _exists(_expand(name))
+    )
+
+
 def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path) -> PipelineSpec:
     """Return the spec with the paths of its recorded model and VAE on this machine.
 
@@ -76,6 +106,8 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
         ("vae", "vae"),
         ("refiner", f"{REFINER_PREFIX}unet"),
         ("model_config", ""),
+        ("refiner_config", ""),
+        ("text_encoder", "text_encoder"),
     ):
         name = getattr(spec, field)
         if name is not None and name == fields.get(field):
@@ -114,7 +146,7 @@ class _Wanted:
     def _may_be(self, path: Path) -> bool:
         if not self.sha256:
             return path.name == _expand(self.name).name
-        component = "unet" if self.kind == "model" else "vae"
+        component = _COMPONENTS[self.kind]
         part = path / component
         with suppress(SdcliError, OSError):
             is_part = not path.is_file() and (self.kind == "model" or part.is_dir())
@@ -141,7 +173,10 @@ class _Wanted:
         if self.kind == "model":
             is_file = path.suffix == ".safetensors" == Path(self.name).suffix and path.is_file()
             return is_file or (path / "model_index.json").is_file()
-        is_folder = any((path / name).is_file() for name in ("config.json", "vae/config.json"))
+        is_folder = any(
+            (path / name).is_file()
+            for name in ("config.json", f"{_COMPONENTS[self.kind]}/config.json")
+        )
         return is_folder or path.suffix == ".safetensors"
 
     def _cached(self, name: str) -> Iterator[Path]:
@@ -166,6 +201,8 @@ class _Wanted:
 def _is_alias(name: str, kind: Kind) -> bool:
     if kind == "model":
         return name == EMBEDDED
+    if kind == "text encoder":
+        return False
     return name in (OWN_VAE, TINY_VAE) or find_known_vae(name) is not None
 
 

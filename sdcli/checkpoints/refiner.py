@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
 from sdcli.checkpoints.single_file.model import name_single_file
+from sdcli.checkpoints.text_encoder import select_text_encoder
 from sdcli.errors import ModelError, SdcliError
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -21,12 +22,19 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     """
     folder, refiner = fetch_model(spec), refiner_spec(spec)
     try:
-        return _read(folder, fetch_model(refiner) if refiner else None)
+        defaults = _read(folder, fetch_model(refiner) if refiner else None)
+        chosen = select_text_encoder(spec, folder)
     except SdcliError as error:
         raise name_single_file(error, spec, folder) from error
+    if chosen is None:
+        return defaults
+    layers = [chosen.config.get("num_hidden_layers", 12)]
+    if defaults.xl and defaults.text_encoder_layers:
+        layers.append(defaults.text_encoder_layers)
+    return replace(defaults, text_encoder_layers=min(layers))
 
 
-@cache
+@cache_by_files
 def _read(folder: Path, refiner_folder: Path | None) -> ModelDefaults:
     base = read_defaults(folder)
     if refiner_folder is None:

@@ -28,6 +28,10 @@ _INDEX: Final = re.compile(
 )
 
 
+_TOKENIZER_FILES: Final = re.compile(
+    r"config\.json|vocab\.json|merges\.txt|tokenizer(_config)?\.json|special_tokens_map\.json"
+)
+
 Transform = Literal["none", "matrix", "transpose", "query", "key", "value"]
 """Change of a tensor: a 1x1 convolution to a matrix, transposed, or one third of its rows."""
 
@@ -111,6 +115,15 @@ def choose_files(names: Iterable[str], stem: str, variant: str | None) -> list[s
         and (match["before"] or match["after"]) == variant_of(chosen)
     ]
     return [chosen, *shards]
+
+
+def text_encoder_files(names: Iterable[str], variant: str | None) -> list[str]:
+    """Select the files of a repository that has a text encoder at its top level."""
+    names = list(names)
+    weights = choose_files(names, STEMS["text_encoder"], variant)
+    if not weights or "config.json" not in names:
+        return []
+    return [*weights, *(name for name in names if _TOKENIZER_FILES.fullmatch(name))]
 
 
 def variant_of(name: str) -> str | None:

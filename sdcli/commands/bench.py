@@ -26,6 +26,7 @@ class Scenario(StrEnum):
     BATCH = "batch"
     DUMP = "dump"
     PREVIEW = "preview"
+    LOAD = "load"
 
 
 def bench(
@@ -34,7 +35,8 @@ def bench(
         typer.Argument(
             help="start: commands without a model; one: one image; batch: a hundred images. "
             "Default: these three. preview: live previews; dump: saving the latents of every "
-            "step, with a random model of the size of Stable Diffusion 1.5 (4 GB of disk)."
+            "step, with a random model of the size of Stable Diffusion 1.5 (4 GB of disk); load: "
+            "loading such a model from a single file (2 GB of disk)."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,
@@ -83,6 +85,7 @@ def _run_scenario(
     from sdcli.bench.scenarios import (
         shape_prompts,
         time_batch,
+        time_loading,
         time_preview,
         time_saving_latents,
         time_single_image,
@@ -94,6 +97,8 @@ def _run_scenario(
         return time_startup(rounds)
     if scenario is Scenario.DUMP:
         return time_saving_latents(rounds)
+    if scenario is Scenario.LOAD:
+        return time_loading(rounds)
     if scenario is Scenario.PREVIEW:
         return time_preview(rounds)
     folder = fetch_model(PipelineSpec(model=model))
@@ -116,7 +121,11 @@ def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
     for row in document["contestants"]:
         facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
         for phase, seconds in (row["split"] or {}).items():
-            facts[f"  {row['name']}: {phase}"] = f"{seconds:.3f} s"
+            unit = "GB" if phase == "peak_gb" else "s"
+            facts[f"  {row['name']}: {phase.removesuffix('_gb')}"] = f"{seconds:.3f} {unit}"
+    for name, key in (("seconds of loading", "load_ratio"), ("peak memory", "peak_gb_ratio")):
+        if key in document:
+            facts[name] = ", ".join(f"× {ratio:.2f}" for ratio in document[key])
     if "denoise_ratio" in document:
         facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:

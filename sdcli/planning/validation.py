@@ -68,13 +68,21 @@ def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFa
         if not _may_be_downloaded(spec.model, spec, error):
             faults.append(("model", name_single_file(error, spec, folder)))
     try:
+        without = replace(spec, text_encoder=None)
         if defaults and (refiner := hub.refiner_spec(spec)):
-            defaults = cached_defaults(spec)
+            defaults = cached_defaults(without)
             _check_weights(hub.fetch_model(replace(refiner, offline=True)), refiner)
     except SdcliError as error:
         defaults = None
         if not _may_be_downloaded(spec.refiner or "", spec, error):
             faults.append(("refiner", error))
+    try:
+        if defaults and spec.text_encoder:
+            defaults = cached_defaults(spec)
+    except SdcliError as error:
+        defaults = None
+        if not _may_be_downloaded(spec.text_encoder or "", spec, error):
+            faults.append(("text_encoder", error))
     try:
         _check_vae(spec, folder if defaults else None)
     except SdcliError as error:
@@ -88,7 +96,8 @@ def _check_weights(folder: Path, spec: PipelineSpec) -> None:
     from sdcli.checkpoints.model_index import find_text_encoders
     from sdcli.checkpoints.single_file.model import find_model_weights
 
-    for component in ("unet", *find_text_encoders(folder)):
+    components = {"unet", *find_text_encoders(folder)}
+    for component in sorted(components - ({"text_encoder"} if spec.text_encoder else set())):
         find_model_weights(spec, folder, component)
 
 

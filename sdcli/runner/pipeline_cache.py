@@ -8,11 +8,16 @@ from contextlib import AbstractContextManager, contextmanager
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Final
 
+from sdcli.checkpoints.file_state import FilesState
+from sdcli.checkpoints.recorded import local_states
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import same_base_model
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
+
+# A model can be written to, and a relative path leads elsewhere once the working directory changes.
+_Key = tuple[PipelineSpec, tuple[tuple[str, FilesState], ...]]
 
 
 class PipelineCache:
@@ -29,13 +34,13 @@ class PipelineCache:
         self._max_pipelines = max_pipelines
         self._max_bytes = max_bytes
         # The least recently used comes first.
-        self._pipelines: OrderedDict[PipelineSpec, LoadedPipeline] = OrderedDict()
-        self._known_bytes: dict[PipelineSpec, int] = {}
+        self._pipelines: OrderedDict[_Key, LoadedPipeline] = OrderedDict()
+        self._known_bytes: dict[_Key, int] = {}
 
     @property
     def specs(self) -> tuple[PipelineSpec, ...]:
         """The specs of the loaded pipelines, most recently used first."""
-        return tuple(reversed(self._pipelines))
+        return tuple(spec for spec, _ in reversed(self._pipelines))
 
     @property
     def weight_bytes(self) -> int:
@@ -65,25 +70,29 @@ class PipelineCache:
     ) -> LoadedPipeline:
         from sdcli import engine
 
-        if spec not in self._pipelines:
-            relative = self._find_same_base_model(spec)
+        key = (spec, local_states(spec))
+        if key not in self._pipelines:
+            relative = self._find_same_base_model(key)
             # Before the load: two models may not fit into memory together.
-            self._evict(self._max_pipelines - 1, incoming_bytes=self._known_bytes.get(spec, 0))
+            self._evict(self._max_pipelines - 1, incoming_bytes=self._known_bytes.get(key, 0))
             pipeline = engine.load(spec, like=relative)
-            self._pipelines[spec] = pipeline
-            self._known_bytes[spec] = sum(_tensor_bytes(pipeline).values())
+            self._pipelines[key] = pipeline
+            self._known_bytes[key] = sum(_tensor_bytes(pipeline).values())
             if warn:
                 for note in pipeline.notes:
                     warn(note)
-        self._pipelines.move_to_end(spec)
+        self._pipelines.move_to_end(key)
         self._evict(self._max_pipelines)
-        return self._pipelines[spec]
+        return self._pipelines[key]
 
-    def _find_same_base_model(self, spec: PipelineSpec) -> LoadedPipeline | None:
-        """A loaded pipeline that differs from `spec` in the VAE only."""
-        related = (known for known in self.specs if same_base_model(known, spec))
-        known = next(related, None)
-        return None if known is None else self._pipelines[known]
+    def _find_same_base_model(self, key: _Key) -> LoadedPipeline | None:
+        """A loaded pipeline that differs in the VAE only."""
+        spec, states = key
+        for (other, other_states), pipeline in reversed(self._pipelines.items()):
+            changed = {field for field, _ in {*states} ^ {*other_states}}
+            if same_base_model(other, spec) and changed <= {"vae"}:
+                return pipeline
+        return None
 
     def _evict(self, max_pipelines: int, incoming_bytes: int | None = None) -> None:
         """Forget the least recently used pipelines until the rest keeps the limits.

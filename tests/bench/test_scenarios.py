@@ -12,6 +12,7 @@ from sdcli.bench.scenarios import (
     _script_batches,
     _sdcli_batches,
     _to_document,
+    describe_loading,
     shape_prompts,
 )
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unknown_words
@@ -48,6 +49,18 @@ def test_a_batch_is_timed_one_by_one_and_in_batches(tmp_path):
     assert [command.stdin for command in commands] == ["a cat\na dog\n"] * 2 + [""]
     assert (tmp_path / "prompts.txt").read_text() == "a cat\na dog\n"
     assert "--redo" in commands[-1].argv
+
+
+def test_loading_is_compared_in_pairs():
+    names = ["plain, float16", "ours, float16", "plain, float32", "ours, float32"]
+    runs = [(4, 2), (2, 1), (4, 4), (3, 5)]
+    timings = [
+        Timing(name=name, seconds=[9.0], stdout=[json.dumps({"load": load, "peak_gb": peak})])
+        for name, (load, peak) in zip(names, runs, strict=True)
+    ]
+    document = describe_loading(timings)
+    assert (document["load_ratio"], document["peak_gb_ratio"]) == ([0.5, 0.75], [0.5, 1.25])
+    assert document["contestants"][3]["split"] == {"load": 3, "peak_gb": 5}
 
 
 def test_denoising_seconds_are_summed_over_the_images():

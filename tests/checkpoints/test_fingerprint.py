@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdcli.checkpoints.fingerprint import _hash_folders, fingerprint
+from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
@@ -22,8 +22,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def compute(folder: Path, **changes) -> str:
-    """The fingerprint as another process would compute it."""
-    _hash_folders.cache_clear()
+    """The fingerprint of the files as they are now."""
     return fingerprint(PipelineSpec(model=str(folder), **changes))
 
 

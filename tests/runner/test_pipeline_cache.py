@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from sdcli import engine
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
@@ -193,3 +196,38 @@ def test_a_callback_cannot_generate() -> None:
 def test_the_engine_lock_is_that_of_the_pipelines() -> None:
     with engine_lock(), pytest.raises(RuntimeError, match="cannot generate"):
         PipelineCache().clear()
+
+
+def test_a_relative_name_is_another_model_after_a_change_of_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, hashes = PipelineCache(max_pipelines=2), {}
+    for name, change in (("a", 1.0), ("b", 0.5)):
+        _write_model(tmp_path / name / "model", change)
+        monkeypatch.chdir(tmp_path / name)
+        request = make_request("a cat", spec=replace(CPU, model="model"))
+        [result] = iter_results(IterableSource([request]), cache=cache)
+        hashes[name] = (result.weights["unet"], result.run.job.fingerprint, result.pixels.tobytes())
+    assert not {*hashes["a"]} & {*hashes["b"]}
+    monkeypatch.chdir(tmp_path / "a")
+    [result] = iter_results(IterableSource([request]), cache=cache)
+    assert result.pixels.tobytes() == hashes["a"][2]
+
+
+def test_a_model_that_was_written_anew_is_loaded_anew(tmp_path: Path) -> None:
+    model, cache = tmp_path / "model", PipelineCache()
+    request = make_request("a cat", spec=replace(CPU, model=str(model)))
+    seen = set()
+    for change in (1.0, 0.5):
+        _write_model(model, change)
+        [result] = iter_results(IterableSource([request]), cache=cache)
+        seen |= {result.weights["unet"], result.run.job.fingerprint, result.pixels.tobytes()}
+    assert len(seen) == 6
+
+
+def _write_model(folder: Path, factor: float) -> None:
+    """Write the embedded model with the last layer of the UNet multiplied."""
+    shutil.copytree(EMBEDDED_FOLDER, folder, dirs_exist_ok=True)
+    [weights] = (folder / "unet").glob("*.safetensors")
+    tensors = load_file(weights)
+    save_file({**tensors, "conv_out.weight": tensors["conv_out.weight"] * factor}, weights)

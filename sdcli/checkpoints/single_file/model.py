@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.single_file.config_folder import changed_folder, family_folder
 from sdcli.checkpoints.single_file.detection import Detection, detect
@@ -99,6 +100,18 @@ def refuse_single_file_options(spec: PipelineSpec) -> None:
             )
 
 
+def refuse_refiner_config(spec: PipelineSpec) -> None:
+    """Raise UsageError for the configuration of a refiner that is not in a single file."""
+    if spec.refiner_config is None or (spec.refiner and expand_user(spec.refiner).is_file()):
+        return
+    problem = f"{spec.refiner} is not a single file" if spec.refiner else "there is no refiner"
+    raise UsageError(
+        f"refiner_config: {problem}",
+        code="usage.single_file",
+        hint="leave --refiner-config out",
+    )
+
+
 def name_single_file(error: SdcliError, spec: PipelineSpec, folder: Path) -> SdcliError:
     """Return an error about a file's configuration that names the file, not the `folder` of it."""
     if folder == Path() or str(folder) not in error.message or not open_single_file(spec):
@@ -139,16 +152,12 @@ def open_single_file(spec: PipelineSpec) -> SingleFileModel | None:
             code="usage.single_file",
             hint="leave --variant out",
         )
-    stat = path.stat()
     config_folder = expand_user(spec.model_config) if spec.model_config else None
-    key = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    return _open(path, config_folder, spec.prediction_type, key)
+    return _open(path, config_folder, spec.prediction_type)
 
 
-@lru_cache(maxsize=16)
-def _open(
-    path: Path, config_folder: Path | None, prediction_type: str | None, _: tuple[int, ...]
-) -> SingleFileModel:
+@cache_by_files
+def _open(path: Path, config_folder: Path | None, prediction_type: str | None) -> SingleFileModel:
     detection = _detect_model(path)
     prediction = _choose_prediction(detection, prediction_type)
     if config_folder:

@@ -57,6 +57,14 @@ _BARE: Final[Mapping[str, tuple[str, Layout, tuple[str, ...]]]] = {
     "text_model.embeddings.token_embedding.weight": (
         "text_encoder", "diffusers", ("text_model.", "text_projection."),
     ),
+    "embeddings.token_embedding.weight": (
+        "text_encoder", "diffusers", ("embeddings.", "encoder.layers.", "final_layer_norm."),
+    ),
+    "token_embedding.weight": (
+        "text_encoder", "original",
+        ("token_embedding.", "positional_embedding", "transformer.resblocks.", "ln_final.",
+         "text_projection", "logit_scale", "attn_mask"),
+    ),
 }  # fmt: skip
 """Tensor of a file that holds one part without a prefix -> part, layout, beginnings of its names.
 """

@@ -171,9 +171,7 @@ def _generate(
     )
     _check_finite(latents, loaded)
     timer.finish("denoise")
-    pixels, fallbacks = decode_latents(
-        loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
-    )
+    pixels, fallbacks = _decode(loaded, latents, jobs[0].vae_tiling, generators)
     timer.finish("decode")
     return [
         GenerationResult(
@@ -234,9 +232,21 @@ def _check_size(loaded: LoadedPipeline, job: Job) -> None:
         )
 
 
+def _decode(
+    loaded: LoadedPipeline, latents: torch.Tensor, tiling: str, generators: list[torch.Generator]
+) -> tuple[Any, list[str]]:
+    """Decode the latents. Raises CorruptError or NumericsError if that gives no numbers."""
+    try:
+        return decode_latents(loaded.pipeline, latents, tiling=tiling, generators=generators)
+    except NumericsError as error:
+        raise loaded.defective_weights_error() or error from None
+
+
 def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
     if torch.isfinite(latents).all():
         return
+    if error := loaded.defective_weights_error():
+        raise error
     # float16 ends at 65504; bfloat16 has the range of float32.
     overflows = loaded.dtype == torch.float16
     raise NumericsError(

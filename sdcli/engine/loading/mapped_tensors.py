@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import torch
 from accelerate import init_empty_weights
@@ -14,6 +13,9 @@ from transformers import CLIPTextConfig
 from sdcli.checkpoints.single_file.text_names import PREFIX
 from sdcli.checkpoints.weight_files import TensorSource, WeightFiles
 from sdcli.errors import CorruptError
+
+_MAPPED_BYTES: Final = 256 << 20
+"""How much of a file is mapped at a time while its tensors are converted."""
 
 
 def build_empty(cls: Any, config: Mapping[str, Any]) -> Any:
@@ -31,28 +33,41 @@ def read_tensors(
     """Return the tensors that a model expects, as far as the file has them.
 
     Only tensors of another type than `dtype` take memory of their own; the others are the pages of
-    the file. Raises CorruptError for another shape and for values that are not finite.
+    the file, which are read when they are used. Raises CorruptError for another shape.
     """
-    sources = files.sources or {}
     tensors: dict[str, torch.Tensor] = {}
-    with safe_open(files.path, framework="pt") as file:
-        for name, value in expected.items():
-            source = sources.get(name) or sources.get(_other_spelling(name))
-            if source is None:
-                continue
-            tensor = _change(file.get_tensor(source.name), source)
-            if tensor.shape != value.shape:
-                raise _tensor_error(component, files, source, _shape_problem(tensor, value))
-            tensors[name] = tensor.to(dtype)
-            if not _is_finite(tensors[name]):
-                problem = _finite_problem(tensor, dtype)
-                raise _tensor_error(component, files, source, problem)
+    for group in _group(expected):
+        # Closing the file gives the pages back that no tensor keeps.
+        with safe_open(files.path, framework="pt") as file:
+            for name in group:
+                source = find_source(files, name)
+                if source is None:
+                    continue
+                tensor = _change(file.get_tensor(source.name), source)
+                if tensor.shape != expected[name].shape:
+                    raise _shape_error(component, files, source, tensor, expected[name])
+                tensors[name] = tensor.to(dtype)
     return tensors
 
 
-def _other_spelling(name: str) -> str:
-    """Return the name of a text encoder's tensor in other versions of Transformers."""
-    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else PREFIX + name
+def find_source(files: WeightFiles, name: str) -> TensorSource | None:
+    """Return the origin in a single file of the tensor that a model calls `name`."""
+    sources = files.sources or {}
+    # Text encoders have other names in other versions of Transformers.
+    other = name.removeprefix(PREFIX) if name.startswith(PREFIX) else PREFIX + name
+    return sources.get(name) or sources.get(other)
+
+
+def _group(expected: Mapping[str, torch.Tensor]) -> Iterator[list[str]]:
+    group: list[str] = []
+    size = 0
+    for name, tensor in expected.items():
+        group.append(name)
+        size += tensor.nbytes
+        if size > _MAPPED_BYTES:
+            yield group
+            group, size = [], 0
+    yield group
 
 
 def _change(tensor: torch.Tensor, source: TensorSource) -> torch.Tensor:
@@ -65,28 +80,16 @@ def _change(tensor: torch.Tensor, source: TensorSource) -> torch.Tensor:
     return tensor
 
 
-def _is_finite(tensor: torch.Tensor) -> bool:
-    # Unlike isfinite(), it needs no memory; a NaN anywhere makes both of its results NaN.
-    return not tensor.numel() or all(math.isfinite(v.item()) for v in torch.aminmax(tensor))
-
-
-def _shape_problem(tensor: torch.Tensor, expected: torch.Tensor) -> str:
-    return f"has the shape {tuple(tensor.shape)}, but the model needs {tuple(expected.shape)}"
-
-
-def _finite_problem(tensor: torch.Tensor, dtype: torch.dtype) -> str:
-    if tensor.dtype.itemsize > 1 and _is_finite(tensor):
-        return f"has values that are too large for {str(dtype).removeprefix('torch.')}"
-    return "has NaN or infinite values"
-
-
-def _tensor_error(
-    component: str, files: WeightFiles, source: TensorSource, problem: str
+def _shape_error(
+    component: str,
+    files: WeightFiles,
+    source: TensorSource,
+    tensor: torch.Tensor,
+    expected: torch.Tensor,
 ) -> CorruptError:
     return CorruptError(
-        f"{component}: {files.path}: {source.name} {problem}",
+        f"{component}: {files.path}: {source.name} has the shape {tuple(tensor.shape)}, but the "
+        f"model needs {tuple(expected.shape)}",
         code="model.corrupt",
-        hint="download the file again, or use another one"
-        if "values" in problem
-        else "--model-config FOLDER gives the configuration of a model of another size",
+        hint="--model-config FOLDER gives the configuration of a model of another size",
     )

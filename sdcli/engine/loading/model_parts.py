@@ -15,6 +15,7 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.model_index import find_text_encoders, find_tokenizers
 from sdcli.checkpoints.single_file.model import find_model_weights
+from sdcli.checkpoints.text_encoder import COMPONENT, ChosenTextEncoder, select_text_encoder
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.loading.tokenizer import load_tokenizer
@@ -39,32 +40,53 @@ def find_part_files(spec: PipelineSpec, folder: Path) -> dict[str, WeightFiles]:
     Raises ModelError and its relatives.
     """
     names = ("unet", *find_text_encoders(folder))
-    files = {name: find_model_weights(spec, folder, name) for name in names}
+    chosen = select_text_encoder(spec, folder)
+    files = {COMPONENT: chosen.weights} if chosen else {}
+    files |= {name: find_model_weights(spec, folder, name) for name in names if name not in files}
     for name, component_files in files.items():
         header = weights.check_weights(name, component_files)
         # The tensors of a single file are compared with the model one by one.
         if component_files.sources is None:
-            check_sizes(name, folder / name / "config.json", header)
+            is_chosen = chosen and name == COMPONENT
+            config_file = folder / name / "config.json"
+            check_sizes(name, chosen.config_file if chosen and is_chosen else config_file, header)
     return files
 
 
 def load_parts(
-    folder: Path, files: Mapping[str, WeightFiles], dtype: torch.dtype, device: torch.device
+    spec: PipelineSpec,
+    folder: Path,
+    files: Mapping[str, WeightFiles],
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Load the components of `part_names`, and return sentences about them for the user."""
-    encoders = find_text_encoders(folder)
+    encoders, chosen = find_text_encoders(folder), select_text_encoder(spec, folder)
     parts = {
-        name: _load(name, folder, files[name], dtype).to(device) for name in ("unet", *encoders)
+        name: _load(name, folder, chosen, files[name], dtype).to(device)
+        for name in ("unet", *encoders)
     }
     notes: tuple[str, ...] = ()
     for encoder, name in zip(encoders, find_tokenizers(folder), strict=True):
         positions = parts[encoder].config.max_position_embeddings
-        parts[name], tokenizer_notes = load_tokenizer(folder, positions, name)
+        path = folder / name
+        if chosen and chosen.tokenizer and encoder == COMPONENT:
+            path = chosen.tokenizer
+        parts[name], tokenizer_notes = load_tokenizer(path, positions, name)
         notes += tokenizer_notes
     return parts, notes
 
 
-def _load(name: str, folder: Path, files: WeightFiles, dtype: torch.dtype) -> Any:
-    config_file = folder / name / "config.json"
-    config = read_config(config_file, name)
+def _load(
+    name: str,
+    folder: Path,
+    chosen: ChosenTextEncoder | None,
+    files: WeightFiles,
+    dtype: torch.dtype,
+) -> Any:
+    if chosen and name == COMPONENT:
+        config_file, config = chosen.config_file, dict(chosen.config)
+    else:
+        config_file = folder / name / "config.json"
+        config = read_config(config_file, name)
     return load_component(name, _CLASSES[name], config_file, config, files, dtype)

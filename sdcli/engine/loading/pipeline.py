@@ -19,12 +19,14 @@ from sdcli.checkpoints.config_sizes import check_text_width
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.model_index import find_notes, is_xl
+from sdcli.checkpoints.recorded import REFINER_PREFIX
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.checkpoints.single_file.model import open_single_file
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
+from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
 from sdcli.engine.loading.refiner import LoadedRefiner, load_refiner
@@ -34,7 +36,7 @@ from sdcli.engine.runtime import devices, memory
 from sdcli.engine.runtime.lazy_import import import_seconds
 from sdcli.engine.schedulers.build import load_scheduler
 from sdcli.engine.text.encoder import JobEncoder, PromptEncoder
-from sdcli.errors import ModelError
+from sdcli.errors import CorruptError, ModelError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -54,6 +56,7 @@ class LoadedPipeline:
     prompt_encoder: JobEncoder
     device: torch.device
     dtype: torch.dtype
+    files: Mapping[str, WeightFiles]
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
     seconds: Mapping[str, float]
@@ -68,6 +71,16 @@ class LoadedPipeline:
         if mode not in self._relatives:
             self._relatives[mode] = build_relative(self.pipeline, mode)
         return self._relatives[mode]
+
+    def defective_weights_error(self) -> CorruptError | None:
+        """Return the error of weights that are not numbers, None if all are."""
+        models = {name: getattr(self.pipeline, name) for name in self.files}
+        error = defective_weights_error(models, self.files)
+        if error or self.refiner is None:
+            return error
+        own = {f"{REFINER_PREFIX}{name}": name for name in ("unet", "text_encoder_2")}
+        models = {key: getattr(self.refiner.pipeline, name) for key, name in own.items()}
+        return defective_weights_error(models, self.refiner.files)
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -110,7 +123,7 @@ def load(
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model, device):
-        pipeline, file_notes = _build_pipeline(folder, vae, files, dtype, device, like)
+        pipeline, file_notes = _build_pipeline(spec, folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
     return LoadedPipeline(
@@ -122,6 +135,7 @@ def load(
         refiner=refiner,
         device=device,
         dtype=dtype,
+        files=files,
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
@@ -169,6 +183,7 @@ def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[s
 
 
 def _build_pipeline(
+    spec: PipelineSpec,
     folder: Path,
     vae: VaeInfo,
     files: Mapping[str, WeightFiles],
@@ -181,7 +196,7 @@ def _build_pipeline(
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        parts, notes = load_parts(folder, files, dtype, device)
+        parts, notes = load_parts(spec, folder, files, dtype, device)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
     own_vae = build_vae(vae, folder, dtype).to(device)
     with loading_errors_as_corrupt_errors("model", folder):

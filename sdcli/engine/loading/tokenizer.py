@@ -47,14 +47,13 @@ _CONFIG_KEYS: Final = frozenset(
 
 
 def load_tokenizer(
-    folder: Path, positions: int, name: str = "tokenizer"
+    path: Path, positions: int, name: str = "tokenizer"
 ) -> tuple[Any, tuple[str, ...]]:
-    """Load the tokenizer `name` in the model's `folder`, and return sentences about it.
+    """Load the tokenizer in the folder `path`, and return sentences about it, which call it `name`.
 
     `positions` is the number of tokens that the text encoder takes, which limits those of the
     tokenizer. Raises ModelError or CorruptError.
     """
-    path = folder / name
     files = _read_files(path)
     with (
         staged_files(files) as staged_folder,

@@ -104,7 +104,9 @@ def test_the_vocabulary_is_that_of_clip() -> None:
 
 @pytest.mark.parametrize(("family", "pad"), [("sd1", 49_407), ("sd2", 0)])
 def test_the_tokenizer_gives_the_known_numbers(family: str, pad: int) -> None:
-    tokenizer, notes = load_tokenizer(family_folder(FAMILIES[family], EPSILON, None), 77)
+    tokenizer, notes = load_tokenizer(
+        family_folder(FAMILIES[family], EPSILON, None) / "tokenizer", 77
+    )
     assert notes == ()
     ids = tokenizer("a photo of a cat", padding="max_length", max_length=77).input_ids
     # These numbers are in the documentation of CLIP.

@@ -15,6 +15,7 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.single_file.model import SingleFileModel, open_single_file
 from sdcli.checkpoints.weights import find_weights
 from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.errors import CorruptError, ModelError, SdcliError
 from sdcli.pipeline_spec import PipelineSpec
 from tests.checkpoints.single_file.original_layout import (
@@ -236,8 +237,6 @@ BROKEN: dict[str, tuple[Callable[[State], State], str, str]] = {
         "text_encoder",
         "lacks cond_stage_model.transformer.text_model.final_layer_norm.bias",
     ),
-    "NaN": (break_tensor(BIAS, fill(float("nan"))), "unet", f"{BIAS} has NaN or infinite values"),
-    "infinite": (break_tensor(WEIGHT, fill(float("-inf"))), "unet", f"{WEIGHT} has NaN"),
     "shape": (
         break_tensor(WEIGHT, lambda t: t[:, :, :1]),
         "unet",
@@ -256,11 +255,35 @@ def test_broken_tensors_are_named(tmp_path: Path, sd1: Source, case: Any) -> Non
     assert caught.value.hint
 
 
-def test_a_value_too_large_for_the_dtype_is_named(tmp_path: Path, sd1: Source) -> None:
-    path = sd1.write(tmp_path / "a.safetensors", break_tensor(BIAS, fill(1e6)))
-    load(sd1.open(path), "unet")
-    with pytest.raises(CorruptError, match="too large for float16"):
-        load(sd1.open(path), "unet", torch.float16)
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e6])
+def test_weights_that_are_not_numbers_are_found(tmp_path: Path, sd1: Source, value: float) -> None:
+    single_file = sd1.open(sd1.write(tmp_path / "a.safetensors", break_tensor(WEIGHT, fill(value))))
+    errors = []
+    for dtype in (torch.float32, torch.float16):
+        models = {name: load(single_file, name, dtype) for name in ("text_encoder", "unet")}
+        files = {name: single_file.weights(name) for name in models}
+        errors.append(defective_weights_error(models, files))
+    if value == 1e6:
+        assert errors[0] is None
+        assert errors[1]
+        assert f"{WEIGHT} has values that are too large for float16" in errors[1].message
+        return
+    for error in errors:
+        assert error
+        assert f"{WEIGHT} has NaN or infinite values" in error.message
+
+
+def test_tensors_that_need_no_conversion_are_the_pages_of_the_file(
+    tmp_path: Path, sd1: Source
+) -> None:
+    path = sd1.write(tmp_path / "a.safetensors")
+    unet = load(sd1.open(path), "unet")
+    # Written in place, the file shows through the weights that were loaded before.
+    with path.open("r+b") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        file.seek(start)
+        file.write(bytes(path.stat().st_size - start))
+    assert all(not parameter.any() for parameter in unet.parameters())
 
 
 def test_what_no_file_can_be_is_refused(tmp_path: Path, sd1: Source) -> None:

@@ -1,0 +1,60 @@
+"""Find weights that are not numbers, after a result was none.
+
+Reading all weights takes as long as loading them, so that is left until there is a reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from sdcli.checkpoints.weight_files import WeightFiles
+from sdcli.engine.loading.mapped_tensors import find_source
+from sdcli.errors import CorruptError
+
+
+def defective_weights_error(
+    models: Mapping[str, Any], files: Mapping[str, WeightFiles]
+) -> CorruptError | None:
+    """Return the error of the first tensor with NaN or infinite values, None without one.
+
+    Both arguments have the components by name.
+    """
+    for component, model in models.items():
+        for name, tensor in model.named_parameters():
+            if not _is_finite(tensor):
+                return _tensor_error(component, files[component], name, tensor.dtype)
+    return None
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # Unlike isfinite(), it needs no memory; a NaN anywhere makes both of its results NaN.
+    return not tensor.numel() or all(
+        math.isfinite(value.item()) for value in torch.aminmax(tensor.detach())
+    )
+
+
+def _tensor_error(
+    component: str, files: WeightFiles, name: str, dtype: torch.dtype
+) -> CorruptError:
+    problem, hint = "has NaN or infinite values", "download the file again, or use another one"
+    source = find_source(files, name)
+    if source and _fits_only_in_file(files, source.name):
+        problem = f"has values that are too large for {str(dtype).removeprefix('torch.')}"
+        hint = "try --dtype float32"
+    return CorruptError(
+        f"{component}: {files.path}: {source.name if source else name} {problem}",
+        code="model.corrupt",
+        hint=hint,
+    )
+
+
+def _fits_only_in_file(files: WeightFiles, name: str) -> bool:
+    with safe_open(files.path, framework="pt") as file:
+        tensor: torch.Tensor = file.get_tensor(name)
+    # Eight bits have a NaN, but no operation to find it.
+    return tensor.dtype.itemsize > 1 and _is_finite(tensor)

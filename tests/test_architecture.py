@@ -29,7 +29,7 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
-    {"pipeline_spec", "image_fields", "xl_settings"},
+    {"pipeline_spec", "image_fields", "hires_fields", "xl_settings"},
     {"config"},
     {
         "catalog",

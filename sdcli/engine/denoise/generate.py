@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.denoise.hires import HiresPass, as_second_pass, with_second_pass
 from sdcli.engine.denoise.loop import OnStep, denoise
+from sdcli.engine.denoise.pipeline_arguments import BatchInputs
 from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
@@ -19,8 +21,7 @@ from sdcli.engine.recorders.latents import LatentsRecorder, MemorySink, Recorder
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
-from sdcli.engine.schedulers.build import build_scheduler, check_eta
-from sdcli.engine.schedulers.late_start import start_late
+from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
@@ -46,8 +47,9 @@ def generate_batch(
     The jobs may differ only in their prompts and seeds. Latents are written to each of `sinks` as
     they are computed, and with `save_latents` also returned. With `start`, the only job resumes
     there. `inputs` are the image and mask of jobs that have them; the results are what the pipeline
-    draws, before it is put back into the image. `warn` gets reasons to expect a poor image, before
-    the first step; they are among the results' events, too.
+    draws, before it is put back into the image. Of two passes, the latents are those of the first.
+    `warn` gets reasons to expect a poor image, before the first step; they are among the results'
+    events, too.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -104,6 +106,7 @@ def _generate(
 ) -> list[GenerationResult]:
     _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
+    hires = HiresPass.plan(loaded, jobs)
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
     if warn:
         for note in notes:
@@ -112,6 +115,9 @@ def _generate(
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler, parts)
+    if hires:
+        second = hires.describe()
+        runs = [replace(run, second_pass=second) for run in runs]
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
@@ -121,11 +127,16 @@ def _generate(
         parts,
         generators=generators,
         recorders=recorders,
-        on_step=on_step,
+        on_step=with_second_pass(on_step, len(second.timesteps)) if hires else on_step,
         start=start,
-        inputs=inputs,
+        inputs=BatchInputs.of(inputs, len(jobs)) if inputs else None,
     )
     _check_finite(latents, loaded)
+    enlarging: list[str] = []
+    if hires:
+        again = as_second_pass(on_step, len(runs[0].timesteps))
+        latents, enlarging = hires.run(loaded, latents, again)
+        _check_finite(latents, loaded)
     timer.finish("denoise")
     pixels, fallbacks = decode_latents(
         loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
@@ -138,7 +149,13 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *fallbacks),
+            events=(
+                *loaded.notes,
+                *notes,
+                *parts[0].conditioning.events[image],
+                *enlarging,
+                *fallbacks,
+            ),
         )
         for image, run in enumerate(runs)
     ]
@@ -146,14 +163,7 @@ def _generate(
 
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
     """Build the scheduler of the jobs, and make it the pipeline's. Raises UsageError."""
-    scheduler = build_scheduler(
-        loaded.base_scheduler,
-        jobs[0].scheduler,
-        steps=jobs[0].num_inference_steps,
-        seeds=[job.seed for job in jobs],
-    )
-    check_eta(scheduler, jobs[0].eta)
-    start_late(scheduler, jobs[0])
+    scheduler = build_for_jobs(loaded, jobs)
     loaded.pipeline_for(mode_of(jobs[0])).scheduler = scheduler
     return scheduler
 

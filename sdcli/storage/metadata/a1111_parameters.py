@@ -13,6 +13,7 @@ from sdcli.catalog.schedulers.resolve import a1111_names
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import EMBEDDED
 from sdcli.request import REQUEST_FIELDS
+from sdcli.storage.metadata.a1111_hires import hires_texts
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
@@ -141,6 +142,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("VAE", Path(request["vae"]).name if request["vae"] else None),
         ("Refiner", _model_name(request["refiner"]) if request.get("refiner") else None),
         *((str(name), number) for name, number in numbers.items()),
+        *hires_texts(request),
         ("Inpaint area", "Only masked" if request.get("inpaint_area") == "mask" else None),
         ("RNG", "CPU"),  # the noise is drawn on the CPU on every device
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),

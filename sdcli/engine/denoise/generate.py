@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sdcli.engine.denoise.hires import HiresPass, as_second_pass, with_second_pass
+from sdcli.engine.denoise.hires import HiresPass
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
 from sdcli.engine.denoise.run_info import describe_runs
@@ -114,10 +114,7 @@ def _generate(
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler, parts)
-    if hires:
-        second = hires.describe()
-        runs = [replace(run, second_pass=second) for run in runs]
+    runs = describe_runs(loaded, jobs, scheduler, parts, hires.describe() if hires else None)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
     # On the CPU, so that a seed gives the same noise on every device.
     generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
@@ -127,21 +124,21 @@ def _generate(
         parts,
         generators=generators,
         recorders=recorders,
-        on_step=with_second_pass(on_step, len(second.timesteps)) if hires else on_step,
+        on_step=hires.before(on_step) if hires else on_step,
         start=start,
         inputs=BatchInputs.of(inputs, len(jobs)) if inputs else None,
     )
     _check_finite(latents, loaded)
     enlarging: list[str] = []
     if hires:
-        again = as_second_pass(on_step, len(runs[0].timesteps))
-        latents, enlarging = hires.run(loaded, latents, again)
+        latents, enlarging = hires.run(loaded, latents, on_step, len(runs[0].timesteps))
         _check_finite(latents, loaded)
     timer.finish("denoise")
     pixels, fallbacks = decode_latents(
         loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
     )
     timer.finish("decode")
+    events = (*enlarging, *fallbacks)
     return [
         GenerationResult(
             run=run,
@@ -149,13 +146,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(
-                *loaded.notes,
-                *notes,
-                *parts[0].conditioning.events[image],
-                *enlarging,
-                *fallbacks,
-            ),
+            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *events),
         )
         for image, run in enumerate(runs)
     ]

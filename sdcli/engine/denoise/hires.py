@@ -21,7 +21,7 @@ from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.hires_fields import LATENT
 from sdcli.job import Job
-from sdcli.result import SecondPass, StepEvent
+from sdcli.result import SecondPass
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,8 +54,17 @@ class HiresPass:
             sigmas=None if levels is None else levels[skipped:],
         )
 
+    def before(self, on_step: OnStep | None) -> OnStep | None:
+        """Return an `on_step` for the first pass that counts the calls of this one, too."""
+        calls = len(self.describe().timesteps)
+        return on_step and (lambda event: on_step(replace(event, steps=event.steps + calls)))
+
     def run(
-        self, loaded: LoadedPipeline, latents: torch.Tensor, on_step: OnStep | None
+        self,
+        loaded: LoadedPipeline,
+        latents: torch.Tensor,
+        on_step: OnStep | None,
+        earlier_calls: int,
     ) -> tuple[torch.Tensor, list[str]]:
         """Redraw the latents of the first pass, enlarged.
 
@@ -75,7 +84,7 @@ class HiresPass:
             # As a run of its own from the enlarged image: its noise is that of the seed, too.
             generators=_generators(self.jobs),
             recorders=(),
-            on_step=on_step,
+            on_step=on_step and _continued(on_step, earlier_calls),
             start=None,
             inputs=BatchInputs(images=images),
         )
@@ -100,19 +109,9 @@ class HiresPass:
         return processor.pil_to_numpy(enlarged), events
 
 
-def with_second_pass(on_step: OnStep | None, calls: int) -> OnStep | None:
-    """Return an `on_step` that counts the calls of a second pass among the steps to come."""
-    return on_step and (lambda event: on_step(replace(event, steps=event.steps + calls)))
-
-
-def as_second_pass(on_step: OnStep | None, calls: int) -> OnStep | None:
-    """Return an `on_step` that continues the count after the calls of the first pass."""
-
-    def continued(event: StepEvent) -> None:
-        assert on_step is not None
-        on_step(replace(event, step=event.step + calls, steps=event.steps + calls))
-
-    return continued if on_step else None
+def _continued(on_step: OnStep, calls: int) -> OnStep:
+    """Return an `on_step` that goes on counting after the calls of the first pass."""
+    return lambda event: on_step(replace(event, step=event.step + calls, steps=event.steps + calls))
 
 
 def _generators(jobs: Sequence[Job]) -> list[torch.Generator]:

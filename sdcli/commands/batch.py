@@ -31,6 +31,7 @@ from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_promp
 if TYPE_CHECKING:
     from sdcli.prompts.expansion import RequestTemplate
     from sdcli.runner.options import RunOptions
+    from sdcli.terminal.console import Console
 
 Files = Annotated[
     list[str],
@@ -86,23 +87,26 @@ def batch(
     from sdcli.terminal.console import Console
 
     console = Console(verbosity=options.verbosity)
-    form = parse_input_format(jobs.input_format, null=source.null)
-    columns = parse_columns(jobs.extra, jobs.prompt_column)
-    if has_images(files):
-        _check_image_options(jobs, null=source.null)
-        prompts = open_images(files, template, jobs.keep_going, console, as_input=jobs.as_input)
-    elif jobs.as_input:
-        raise as_input_needs_images()
-    else:
-        prompts = open_prompts(
-            files, form, template, jobs.keep_going, jobs.dry_run, console, columns
-        )
+    prompts = _open(files, template, jobs, console, null=source.null)
     if limit := parse_limit(jobs.limit):
         prompts.limit(limit)
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
     return _run(prompts, options, size, axes, sheet)
+
+
+def _open(
+    files: list[str], template: RequestTemplate, jobs: BatchFlags, console: Console, *, null: bool
+) -> PromptSource:
+    if has_images(files):
+        _check_image_options(jobs, null=null)
+        return open_images(files, template, jobs.keep_going, console, as_input=jobs.as_input)
+    if jobs.as_input:
+        raise as_input_needs_images()
+    form = parse_input_format(jobs.input_format, null=null)
+    columns = parse_columns(jobs.extra, jobs.prompt_column)
+    return open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console, columns)
 
 
 def _check_image_options(jobs: BatchFlags, *, null: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sdcli.engine.denoise.hires import HiresPass
+from sdcli.engine.denoise.hires import HiresPass, seeded_generators
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
 from sdcli.engine.denoise.run_info import describe_runs
@@ -104,20 +104,16 @@ def _generate(
     inputs: InputPixels | None,
     warn: Callable[[str], None] | None,
 ) -> list[GenerationResult]:
-    _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
     hires = HiresPass.plan(loaded, jobs)
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
-    if warn:
-        for note in notes:
-            warn(note)
+    _tell(notes, warn)
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler, parts, hires.describe() if hires else None)
     recorders: list[Recorder] = [LatentsRecorder(sink, runs, scheduler) for sink in sinks]
-    # On the CPU, so that a seed gives the same noise on every device.
-    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
+    generators = seeded_generators(jobs)
     latents = denoise(
         loaded,
         jobs,
@@ -129,10 +125,9 @@ def _generate(
         inputs=BatchInputs.of(inputs, len(jobs)) if inputs else None,
     )
     _check_finite(latents, loaded)
-    enlarging: list[str] = []
-    if hires:
-        latents, enlarging = hires.run(loaded, latents, on_step, len(runs[0].timesteps))
-        _check_finite(latents, loaded)
+    calls = len(runs[0].timesteps)
+    latents, enlarging = hires.run(loaded, latents, on_step, calls) if hires else (latents, [])
+    _check_finite(latents, loaded)
     timer.finish("denoise")
     pixels, fallbacks = decode_latents(
         loaded.pipeline, latents, tiling=jobs[0].vae_tiling, generators=generators
@@ -152,8 +147,15 @@ def _generate(
     ]
 
 
+def _tell(notes: Sequence[str], warn: Callable[[str], None] | None) -> None:
+    if warn:
+        for note in notes:
+            warn(note)
+
+
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
     """Build the scheduler of the jobs, and make it the pipeline's. Raises UsageError."""
+    _check_size(loaded, jobs[0])
     scheduler = build_for_jobs(loaded, jobs)
     loaded.pipeline_for(mode_of(jobs[0])).scheduler = scheduler
     return scheduler

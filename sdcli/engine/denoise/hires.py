@@ -82,7 +82,7 @@ class HiresPass:
             self.jobs,
             plan_parts(loaded, self.jobs, self.scheduler),
             # As a run of its own from the enlarged image: its noise is that of the seed, too.
-            generators=_generators(self.jobs),
+            generators=seeded_generators(self.jobs),
             recorders=(),
             on_step=on_step and _continued(on_step, earlier_calls),
             start=None,
@@ -101,7 +101,7 @@ class HiresPass:
         """Return pixels (batch, height, width, 3) from 0 to 1, and the events of decoding."""
         job, processor = self.jobs[0], loaded.pipeline.image_processor
         pixels, events = decode_latents(
-            loaded.pipeline, latents, tiling=job.vae_tiling, generators=_generators(self.jobs)
+            loaded.pipeline, latents, tiling=job.vae_tiling, generators=seeded_generators(self.jobs)
         )
         images = processor.numpy_to_pil(pixels.astype(np.float32) / 255)
         # Pillow's Lanczos filter is the processor's default.
@@ -114,5 +114,7 @@ def _continued(on_step: OnStep, calls: int) -> OnStep:
     return lambda event: on_step(replace(event, step=event.step + calls, steps=event.steps + calls))
 
 
-def _generators(jobs: Sequence[Job]) -> list[torch.Generator]:
+def seeded_generators(jobs: Sequence[Job]) -> list[torch.Generator]:
+    """Return a generator for each job, at the beginning of what its seed gives."""
+    # On the CPU, so that a seed gives the same noise on every device.
     return [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]

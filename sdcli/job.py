@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.lora_fields import LoraJobFields
 from sdcli.pipeline_spec import PipelineSpec
@@ -28,7 +29,7 @@ _ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(ImageJobFields, LoraJobFields):
+class Job(HiresJobFields, ImageJobFields, LoraJobFields):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
@@ -84,7 +85,9 @@ class Job(ImageJobFields, LoraJobFields):
         )
 
     def has_effect(self, name: str) -> bool:
-        """Whether a field of an input image has an effect, as every other field has."""
+        """Whether a field of an input image or of a second pass has an effect, as others have."""
+        if name in HIRES_FIELDS:
+            return self.hires is not None
         if name not in IMAGE_FIELDS:
             return True
         needed = IMAGE_FIELDS[name].needs
@@ -98,6 +101,29 @@ class Job(ImageJobFields, LoraJobFields):
         """The steps that run: fewer than those asked for if the job starts from an image."""
         steps = self.num_inference_steps
         return steps if self.image is None else steps_run(steps, self.strength)
+
+    @property
+    def final_size(self) -> tuple[int, int]:
+        """The width and height of the last pass."""
+        if self.hires is None:
+            return self.width, self.height
+        return hires_size(self.hires, self.width, self.height)
+
+    def second_pass(self) -> Job | None:
+        """The run that redraws the enlarged image, None without one: a run from an image."""
+        if self.hires is None:
+            return None
+        width, height = self.final_size
+        return replace(
+            self,
+            image=_FIRST_PASS,
+            image_sha256="",
+            width=width,
+            height=height,
+            strength=self.hires_strength,
+            num_inference_steps=self.hires_steps or self.num_inference_steps,
+            hires=None,
+        )
 
     def for_image(
         self,
@@ -157,6 +183,9 @@ class Job(ImageJobFields, LoraJobFields):
         return {name: getattr(self, name) for name in _FIELD_NAMES}
 
 
+_FIRST_PASS: Final = "the first pass"
+"""Stands for the name of the image that a second pass starts from, which is no file."""
+
 _FIELD_NAMES: Final = tuple(f.name for f in fields(Job))
 
 _NOT_IN_ID: Final = frozenset(
@@ -187,7 +216,11 @@ def timing_key(job: Job) -> TimingKey:
     """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
     has_guidance = job.guidance_scale > 1
     size = (job.width, job.height)
-    return (job.spec.model, *size, job.scheduler_label, job.denoising_steps, has_guidance)
+    key = (job.spec.model, *size, job.scheduler_label, job.denoising_steps, has_guidance)
+    second = job.second_pass()
+    if second is None:
+        return key
+    return (*key, second.width, second.height, second.denoising_steps, job.hires_upscaler)
 
 
 def batch_key(job: Job) -> Hashable:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import check_number, check_text, label_of, value_error
+from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
 from sdcli.lora_fields import LoraRequestFields
 from sdcli.pipeline_spec import PipelineSpec
@@ -23,7 +24,9 @@ MAX_SEED: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationRequest(XlSettings, ImageRequestFields, LoraRequestFields, PromptSettings):
+class GenerationRequest(
+    XlSettings, HiresRequestFields, ImageRequestFields, LoraRequestFields, PromptSettings
+):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
     Image *i* of `count` uses seed + i. Sizes are pixels. `clip_skip` counts skipped text encoder
@@ -202,6 +205,7 @@ class GenerationRequest(XlSettings, ImageRequestFields, LoraRequestFields, Promp
             check_number(label, value, info, is_fraction=is_fraction, optional=optional)
         self.check_image_fields()
         self.check_lora_fields()
+        self.check_hires_fields()
         self.check_own_values()
 
     def check_own_values(self) -> None:

@@ -27,6 +27,16 @@ class StepEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecondPass:
+    """The size and the schedule of a second pass; `sigmas` is as in RunInfo."""
+
+    width: int
+    height: int
+    timesteps: tuple[float, ...]
+    sigmas: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunInfo:
     """Everything known about an image before its first step.
 
@@ -35,7 +45,7 @@ class RunInfo:
     the model's file, changed by the scheduler's name and options. `init_noise_sigma` is the factor
     that scales the initial noise. `batch_size` counts the images denoised together. The refiner, if
     there is one, makes the UNet calls from `refiner_call`, counted from 1. `vae_dtype` is None if
-    the VAE runs in `dtype`.
+    the VAE runs in `dtype`. With a `second_pass`, all this is about the first one.
     """
 
     job: Job
@@ -49,6 +59,7 @@ class RunInfo:
     device: str
     refiner_call: int | None = None
     vae_dtype: str | None = None
+    second_pass: SecondPass | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -250,6 +250,11 @@ class BatchFlags:
         "--dry-run",
         help="Print a summary of what would be generated, and stop; with -v, each image.",
     )
+    as_input: bool = setting(
+        False,
+        "--as-input",
+        help="Of a batch of images: start from each image itself, as --image does.",
+    )
     redo: bool = setting(False, "--redo", help="Regenerate images that are already done.")
     retry_failed: bool = setting(False, "--retry-failed", help="Retry jobs that failed before.")
 

@@ -29,7 +29,14 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
-    {"pipeline_spec", "image_fields", "lora_fields", "xl_settings", "prompt_settings"},
+    {
+        "pipeline_spec",
+        "image_fields",
+        "lora_fields",
+        "hires_fields",
+        "xl_settings",
+        "prompt_settings",
+    },
     {"config", "attention"},
     {
         "catalog",

@@ -25,18 +25,20 @@ from sdcli.prompts.files import is_stream
 from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags, SheetFlags
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
+from sdcli.workflows.open_images import as_input_needs_images, has_images, open_images
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
 
 if TYPE_CHECKING:
     from sdcli.prompts.expansion import RequestTemplate
     from sdcli.runner.options import RunOptions
+    from sdcli.terminal.console import Console
 
 Files = Annotated[
     list[str],
     typer.Argument(
         metavar="FILE",
         help="Prompts as .txt, .csv, .tsv, .jsonl, .json, .yaml or .toml; - is stdin, read as "
-        "text unless --input-format tells otherwise.",
+        "text unless --input-format tells otherwise. Or images, or folders of images.",
     ),
 ]
 
@@ -60,6 +62,9 @@ def batch(
     line itself, the command line, the defaults at the top of the file, sdcli.toml and
     SDCLI_* variables, the model. A list or a range (--steps 10,20 --seed 1..4) is a sweep.
 
+    Images are made again from their own records, those of other programs included; what
+    is given on the command line wins over the record.
+
     A journal in the output folder records what is done. Run the same command again to
     resume, or several times at once to share the work.
 
@@ -68,6 +73,7 @@ def batch(
       sdcli batch prompts/demo.txt -o demo
       sdcli batch prompts/demo.csv --dry-run
       sdcli batch products.csv --extra keep --name-template "{sku}-{seed}" --limit 8
+      sdcli batch demo --hires 2x -o large
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
@@ -81,15 +87,42 @@ def batch(
     from sdcli.terminal.console import Console
 
     console = Console(verbosity=options.verbosity)
-    form = parse_input_format(jobs.input_format, null=source.null)
-    columns = parse_columns(jobs.extra, jobs.prompt_column)
-    prompts = open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console, columns)
+    prompts = _open(files, template, jobs, console, null=source.null)
     if limit := parse_limit(jobs.limit):
         prompts.limit(limit)
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
     return _run(prompts, options, size, axes, sheet)
+
+
+def _open(
+    files: list[str], template: RequestTemplate, jobs: BatchFlags, console: Console, *, null: bool
+) -> PromptSource:
+    if has_images(files):
+        _check_image_options(jobs, null=null)
+        return open_images(files, template, jobs.keep_going, console, as_input=jobs.as_input)
+    if jobs.as_input:
+        raise as_input_needs_images()
+    form = parse_input_format(jobs.input_format, null=null)
+    columns = parse_columns(jobs.extra, jobs.prompt_column)
+    return open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console, columns)
+
+
+def _check_image_options(jobs: BatchFlags, *, null: bool) -> None:
+    """Raise UsageError for options of prompt files, which images would ignore."""
+    given = {
+        "--input-format": jobs.input_format is not None,
+        "--prompt-column": jobs.prompt_column is not None,
+        "--null": null,
+    }
+    for flag, is_given in given.items():
+        if is_given:
+            raise UsageError(
+                f"{flag} has no effect on images",
+                code="usage.file",
+                hint="leave it out, or give prompt files",
+            )
 
 
 def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:

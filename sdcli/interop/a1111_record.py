@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from sdcli.interop.foreign_record import ForeignRecord
+from sdcli.storage.metadata.a1111_hires import HIRES_KEYS, read_hires
 from sdcli.storage.metadata.a1111_parameters import A1111_FIELDS, parse_text
 
 _A1111_NAMES: Final = frozenset(
     {"Sampler", "Schedule type", "Size", "Model", "Eta"}
     | {info.a1111 for info in A1111_FIELDS.values()}
+    | set(HIRES_KEYS)
 )
 """Names in A1111's text that have a field of sdcli."""
 _UNSURE: Final = "settings stand inside its prompt too, so the prompt may be read wrongly"
@@ -37,6 +39,7 @@ def read_a1111(text: str) -> ForeignRecord:
         "clip_skip": _clip_skip(values.get("Clip skip", "")),
         "model": values.get("Model"),
     }
+    fields |= read_hires(values)
     # The name before A1111 had settings for ancestral samplers and DDIM apart.
     fields["eta"] = fields["eta"] or values.get("Eta")
     extra = {name: value for name, value in values.items() if name not in _A1111_NAMES}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
+from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import IMAGE_FIELDS
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 from sdcli.interop.scheduler_names import nearest_scheduler
@@ -85,6 +86,8 @@ def _orphaned_fields(fields: Mapping[str, Any]) -> list[str]:
         orphans.append("eta")
     # Other programs do not say from which image a picture was made.
     orphans += [name for name in fields if name in IMAGE_FIELDS]
+    if "hires" not in fields:
+        orphans += [name for name in fields if name in HIRES_FIELDS]
     return orphans
 
 

@@ -74,7 +74,7 @@ class GenerationResult(result.GenerationResult):
             f"seed={job.seed}",
             f"steps={job.num_inference_steps}",
             f"scheduler={job.scheduler_label!r}",
-            f"size='{job.width}x{job.height}'",
+            "size='{}x{}'".format(*job.final_size),
             *([f"path={str(self.path)!r}"] if self.path else []),
         )
         return f"GenerationResult({', '.join(facts)})"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import CorruptError, UsageError
+from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, Margins, steps_run
 from sdcli.input_images import InputImage, InputReader
 from sdcli.job import Job
@@ -90,8 +91,8 @@ def _whole_size(request: GenerationRequest, image: InputImage, grid: int) -> tup
 def image_faults(
     request: GenerationRequest, job: Job, defaults: ModelDefaults
 ) -> Iterator[UsageError]:
-    """Yield the errors of the fields of input images."""
-    for name, info in IMAGE_FIELDS.items():
+    """Yield the errors of the fields of input images, and of others without effect."""
+    for name, info in {**IMAGE_FIELDS, **HIRES_FIELDS}.items():
         if info.needs and getattr(request, name) != info.default and not job.has_effect(name):
             missing = " or ".join(_flag(needed) for needed in info.needs)
             yield UsageError(
@@ -113,7 +114,7 @@ def image_faults(
 
 
 def _flag(name: str) -> str:
-    flag = IMAGE_FIELDS[name].flag
+    flag = {**IMAGE_FIELDS, **HIRES_FIELDS}[name].flag
     return f"{flag} mask" if name == "inpaint_area" else flag
 
 

@@ -14,6 +14,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError, UsageError
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
+from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
 from sdcli.planning.request_images import image_faults, read_images
@@ -163,6 +164,7 @@ def _find_faults(
     yield from _clip_skip_faults(job, defaults)
     yield from syntax_faults(request, job, defaults)
     yield from xl_faults(job, scheduler, defaults)
+    yield from hires_faults(job, defaults, partial(_second_pass_faults, scheduler=scheduler))
 
 
 def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
@@ -192,6 +194,12 @@ def _step_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]
             code="usage.num_inference_steps",
             hint=f"--steps {sampler.min_steps}, or another --scheduler",
         )
+
+
+def _second_pass_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
+    yield from _step_faults(job, scheduler)
+    yield from _schedule_faults(job, scheduler)
+    yield from _guidance_interval_faults(job, scheduler)
 
 
 def _schedule_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:

@@ -68,6 +68,13 @@ def _refiner_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageErr
             code="usage.refiner_at",
             hint="use a number between 0 and 1, such as 0.8",
         )
+    if job.image is not None:
+        yield UsageError(
+            "refiner: not supported together with --image: the refiner takes over at a fraction of "
+            "the whole run, of which --strength skips the first part",
+            code="usage.refiner",
+            hint="leave --refiner out, or refine an image while it is made from text",
+        )
     sampler, steps = scheduler.sampler, job.num_inference_steps
     if sampler and sampler.unet_calls(steps) != steps:
         reason = "it calls the UNet more often than once a step, and a run is cut between calls"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from sdcli.job import Job
 from sdcli.result import GenerationResult, SavedImage
 
 
@@ -39,7 +40,17 @@ def _describe_setup(result: GenerationResult) -> str:
         f"model {job.spec.model}{vae}, device {run.device}, dtype {run.dtype}, "
         f"scheduler {job.scheduler_label} ({run.scheduler_class}), "
         f"{job.num_inference_steps} steps, guidance {job.guidance_scale:g}, "
-        f"{job.width}x{job.height}"
+        f"{job.width}x{job.height}{_describe_second_pass(job)}"
+    )
+
+
+def _describe_second_pass(job: Job) -> str:
+    second = job.second_pass()
+    if second is None:
+        return ""
+    return (
+        f", then {second.denoising_steps} steps at {second.width}x{second.height} "
+        f"({job.hires_upscaler}, strength {second.strength:g})"
     )
 
 

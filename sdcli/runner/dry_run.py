@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import OutputError
+from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
@@ -195,7 +196,9 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
     document = {
         name: value
         for name, value in job.field_values().items()
-        if name not in _HIDDEN_FIELDS and (job.image or name not in _IMAGE_FIELDS)
+        if name not in _HIDDEN_FIELDS
+        and (job.image or name not in _IMAGE_FIELDS)
+        and (job.hires or name not in HIRES_FIELDS)
     }
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None
@@ -204,7 +207,8 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
 
 
 def _estimate_bytes(job: Job, latents: LatentsSelection | None) -> int:
-    pixels = job.width * job.height
+    width, height = job.final_size
     tensors = len(latents.tensor_names(job.denoising_steps)) if latents else 0
-    image_bytes = int(pixels * BYTES_PER_PIXEL) + _RECORD_BYTES
-    return image_bytes + tensors * (pixels // 64) * _LATENT_BYTES
+    image_bytes = int(width * height * BYTES_PER_PIXEL) + _RECORD_BYTES
+    # The latents are those of the first pass.
+    return image_bytes + tensors * (job.width * job.height // 64) * _LATENT_BYTES

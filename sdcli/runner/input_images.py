@@ -33,5 +33,8 @@ def prepare_images(pipeline: LoadedPipeline, job: Job) -> PreparedInput | None:
 
 def insert_result(prepared: PreparedInput, result: GenerationResult) -> GenerationResult:
     """Return the result with the whole image around what was drawn, and notes about its input."""
-    pixels = prepared.insert(result.pixels, keep_unmasked=result.job.keep_unmasked)
+    pixels = result.pixels
+    # A second pass has redrawn the whole image, at a size of its own.
+    if result.job.hires is None:
+        pixels = prepared.insert(pixels, keep_unmasked=result.job.keep_unmasked)
     return replace(result, pixels=pixels, events=(*prepared.notes, *result.events))

@@ -47,6 +47,7 @@ def image_document(image: SavedImage, *, latents: str | None = None) -> dict[str
 def done_document(image: DoneImage) -> dict[str, Any]:
     """The document of an image that was done before: what is only known when it is made is None."""
     job = image.job
+    width, height = job.final_size
     return {
         "schema": IMAGE_SCHEMA,
         "index": job.index,
@@ -54,8 +55,8 @@ def done_document(image: DoneImage) -> dict[str, Any]:
         "latents": image.latents,
         "prompt": job.prompt,
         "seed": job.seed,
-        "width": job.width,
-        "height": job.height,
+        "width": width,
+        "height": height,
         "pixels_sha256": image.pixels_sha256 or None,
         **dict.fromkeys(("batch_size", "device", "dtype")),
         "seconds": {},

@@ -41,8 +41,18 @@ def inputs_of(job: Job) -> InputPixels:
     return InputPixels(image=picture(), mask=left_half() if job.mask else None)
 
 
-def by_hand(plain: Any, job: Job) -> np.ndarray:
-    """The pixels (height, width, 3) of the call that a Diffusers user would write."""
+def set_scheduler(pipeline: Any, job: Job, plain: Any = None) -> None:
+    """Give a pipeline the scheduler of a job, from the configuration of the model's own."""
+    scheduler_class = getattr(diffusers, str(job.scheduler.class_name))
+    pristine = (plain or pipeline).components["scheduler"].config
+    pipeline.scheduler = scheduler_class.from_config(pristine, **dict(job.scheduler.config))
+
+
+def by_hand(plain: Any, job: Job, output_type: str | None = None) -> Any:
+    """The pixels (height, width, 3) of the call that a Diffusers user would write.
+
+    With an `output_type`, the images as the pipeline returns them.
+    """
     cls: Any = diffusers.StableDiffusionImg2ImgPipeline
     more: dict[str, Any] = {}
     if job.mask:
@@ -51,10 +61,8 @@ def by_hand(plain: Any, job: Job) -> np.ndarray:
         more = {"mask_image": mask, "height": job.height, "width": job.width}
     pipeline = cls(**plain.components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
-    scheduler_class = getattr(diffusers, str(job.scheduler.class_name))
-    pristine = plain.components["scheduler"].config
-    pipeline.scheduler = scheduler_class.from_config(pristine, **dict(job.scheduler.config))
-    image = pipeline(
+    set_scheduler(pipeline, job, plain)
+    images = pipeline(
         job.prompt,
         image=Image.fromarray(picture()),
         strength=job.strength,
@@ -63,7 +71,7 @@ def by_hand(plain: Any, job: Job) -> np.ndarray:
         guidance_scale=job.guidance_scale,
         eta=job.eta,
         generator=torch.Generator("cpu").manual_seed(job.seed),
-        output_type="pil",
+        output_type=output_type or "pil",
         **more,
-    ).images[0]
-    return np.asarray(image)
+    ).images
+    return images if output_type else np.asarray(images[0])

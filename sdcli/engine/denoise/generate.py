@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from sdcli.engine.adapters.lora import applied_loras
+from sdcli.engine.denoise.hires import HiresPass, seeded_generators
 from sdcli.engine.denoise.loop import OnStep, denoise
+from sdcli.engine.denoise.pipeline_arguments import BatchInputs
 from sdcli.engine.denoise.run_info import describe_runs
 from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline, memory_kind
@@ -22,8 +24,7 @@ from sdcli.engine.recorders.observed_run import ObservedRun, RecorderFactory
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
-from sdcli.engine.schedulers.build import build_scheduler, check_eta
-from sdcli.engine.schedulers.late_start import start_late
+from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.text.conditioning import shape_of
 from sdcli.engine.vae.decode import decode_latents
@@ -54,7 +55,7 @@ def generate_batch(
     resumes there. `inputs` are the image and mask of jobs that have them; the results are what the
     pipeline draws, before it is put back into the image. `warn` gets reasons to expect a poor
     image, before the first step; they are among the results' events, too. `recorders` make further
-    observers of the run.
+    observers of the run. Of two passes, latents and recorders are those of the first.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -144,35 +145,36 @@ def _ready_to_run(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Iterator[None]
 def _generate(
     loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
-    _check_size(loaded, jobs[0])
     scheduler = _set_scheduler(loaded, jobs)
-    start = options.start
+    start, on_step = options.start, options.on_step
+    hires = HiresPass.plan(loaded, jobs)
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
-    if options.warn:
-        for note in notes:
-            options.warn(note)
+    _tell(notes, options.warn)
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler, parts)
+    runs = describe_runs(loaded, jobs, scheduler, parts, hires.describe() if hires else None)
     observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
     recorders = _open_recorders(observed, options)
-    # On the CPU, so that a seed gives the same noise on every device.
-    generators = [torch.Generator("cpu").manual_seed(job.seed) for job in jobs]
+    generators = seeded_generators(jobs)
     latents = denoise(
         loaded,
         jobs,
         parts,
         generators=generators,
         recorders=recorders,
-        on_step=options.on_step,
+        on_step=hires.before(on_step) if hires else on_step,
         start=start,
-        inputs=options.inputs,
+        inputs=BatchInputs.of(options.inputs, len(jobs)) if options.inputs else None,
     )
+    _check_finite(latents, loaded)
+    calls = len(runs[0].timesteps)
+    latents, enlarging = hires.run(loaded, latents, on_step, calls) if hires else (latents, [])
     _check_finite(latents, loaded)
     timer.finish("denoise")
     pixels, fallbacks = _decode(loaded, latents, jobs[0].vae_tiling, generators)
     timer.finish("decode")
+    events = (*enlarging, *fallbacks)
     return [
         GenerationResult(
             run=run,
@@ -180,7 +182,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.seconds, **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *fallbacks),
+            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *events),
         )
         for image, run in enumerate(runs)
     ]
@@ -193,16 +195,16 @@ def _open_recorders(observed: ObservedRun, options: _RunOptions) -> list[Recorde
     return [*recorders, *(make_recorder(observed) for make_recorder in options.recorders)]
 
 
+def _tell(notes: Sequence[str], warn: Callable[[str], None] | None) -> None:
+    if warn:
+        for note in notes:
+            warn(note)
+
+
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
     """Build the scheduler of the jobs, and make it the pipeline's. Raises UsageError."""
-    scheduler = build_scheduler(
-        loaded.base_scheduler,
-        jobs[0].scheduler,
-        steps=jobs[0].num_inference_steps,
-        seeds=[job.seed for job in jobs],
-    )
-    check_eta(scheduler, jobs[0].eta)
-    start_late(scheduler, jobs[0])
+    _check_size(loaded, jobs[0])
+    scheduler = build_for_jobs(loaded, jobs)
     loaded.pipeline_for(mode_of(jobs[0])).scheduler = scheduler
     return scheduler
 

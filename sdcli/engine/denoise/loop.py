@@ -11,13 +11,12 @@ import torch
 from sdcli.engine.denoise.combination import combined_prompts
 from sdcli.engine.denoise.guidance_interval import GuidanceInterval
 from sdcli.engine.denoise.injection import resuming_at
-from sdcli.engine.denoise.pipeline_arguments import call_arguments
+from sdcli.engine.denoise.pipeline_arguments import BatchInputs, call_arguments
 from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.denoise.starting_latents import starting_latents
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.latents import Recorder
 from sdcli.engine.runtime.diffusers_internals import draw_noise
-from sdcli.input_images import InputPixels
 from sdcli.job import Job
 from sdcli.latents import ResumePoint
 from sdcli.result import StepEvent
@@ -35,12 +34,12 @@ def denoise(
     recorders: Sequence[Recorder],
     on_step: OnStep | None,
     start: ResumePoint | None,
-    inputs: InputPixels | None = None,
+    inputs: BatchInputs | None = None,
 ) -> torch.Tensor:
     """Run the pipeline's own denoising loop, with everything random drawn from `generators`.
 
     There is one of them for each image. Returns the last latents (batch, 4, height/8, width/8). The
-    loop resumes at `start`, if given, and begins with the image in `inputs` instead of with noise.
+    loop resumes at `start`, if given, and begins with the images in `inputs` instead of with noise.
     With two parts, the second pipeline continues with the latents of the first.
     """
     dtype = parts[0].conditioning.prompt_embeds.dtype

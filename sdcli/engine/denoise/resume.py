@@ -13,17 +13,18 @@ from sdcli.catalog.schedulers.resolve import model_scheduler
 from sdcli.engine.denoise.injection import nearest_step, scale_model_input_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.runtime.diffusers_internals import steps_in_pairs
-from sdcli.engine.schedulers.build import build_scheduler
-from sdcli.engine.schedulers.late_start import skipped_calls, start_late
+from sdcli.engine.schedulers.job_scheduler import build_for_jobs
+from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
+from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import INPUT_FIELDS, ImageJobFields
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
 
 _FIELDS_OF_NOTES = (
     "prompt",
-    *(name for name in JOB_SETTINGS if name not in ("vae_tiling", *INPUT_FIELDS)),
+    *(name for name in JOB_SETTINGS if name not in ("vae_tiling", *INPUT_FIELDS, *HIRES_FIELDS)),
 )
 """Fields of a job whose changes are noted in the record of a resumed image."""
 
@@ -53,7 +54,7 @@ def find_resume_point(
     if continues and _has_outputs(source, step):
         outputs = tuple(source.tensor(MODEL_OUTPUT, i) for i in range(1, step + 1))
         return ResumePoint(outputs=outputs, noise=source.tensor_by_name(NOISE), notes=notes)
-    scheduler = _build_job_scheduler(loaded, earlier_job)
+    scheduler = build_for_jobs(loaded, [earlier_job])
     if continues:
         _check_resumes_from_latents(scheduler, earlier_job, source, step)
         return ResumePoint(latents=source.tensor(XT, step), step=step, notes=notes)
@@ -125,14 +126,6 @@ def _check_resumes_from_latents(
     )
 
 
-def _build_job_scheduler(loaded: LoadedPipeline, job: Job) -> Any:
-    scheduler = build_scheduler(
-        loaded.base_scheduler, job.scheduler, steps=job.num_inference_steps, seeds=[job.seed]
-    )
-    start_late(scheduler, job)
-    return scheduler
-
-
 def _resume_by_sigma(scheduler: Any, source: LatentsSource, step: int, offset: int) -> ResumePoint:
     """Return the latents after `step` steps in a form that every scheduler can resume from.
 
@@ -167,7 +160,7 @@ def _resume_notes(job: Job, earlier_job: Job, source: LatentsSource, step: int) 
 
 
 def _nearest_step_note(loaded: LoadedPipeline, job: Job, point: ResumePoint) -> str:
-    scheduler = _build_job_scheduler(loaded, job)
+    scheduler = build_for_jobs(loaded, [job])
     sigmas = timestep_sigmas(scheduler)[skipped_calls(scheduler, job) :]
     step = nearest_step(sigmas, point.sigma, pairs=steps_in_pairs(scheduler))
     return (

@@ -12,11 +12,15 @@ from sdcli.engine.schedulers.describe import public_config, sigmas, timesteps
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.vae.upcast import must_upcast
 from sdcli.job import Job
-from sdcli.result import RunInfo
+from sdcli.result import RunInfo, SecondPass
 
 
 def describe_runs(
-    loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any, parts: Sequence[RunPart]
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    scheduler: Any,
+    parts: Sequence[RunPart],
+    second_pass: SecondPass | None = None,
 ) -> list[RunInfo]:
     """Return one RunInfo per job. The scheduler must have its timesteps set.
 
@@ -36,5 +40,6 @@ def describe_runs(
         device=str(loaded.device),
         refiner_call=refined[0].first_call + 1 if refined else None,
         vae_dtype="float32" if must_upcast(loaded.pipeline) else None,
+        second_pass=second_pass,
     )
     return [replace(run, job=job) for job in jobs]

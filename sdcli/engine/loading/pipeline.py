@@ -90,13 +90,14 @@ class LoadedPipeline:
 
 def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:
     """Return how many jobs like this one to denoise together, at least 1."""
-    return loaded.memory.batch_size(memory_kind(job), job.width * job.height)
+    width, height = job.final_size
+    return loaded.memory.batch_size(memory_kind(job), width * height)
 
 
 def memory_kind(job: Job) -> Hashable:
     """Return a key that is equal for images which need the same memory."""
     # With guidance the UNet computes every image twice, in one batch.
-    return (job.width, job.height, job.guidance_scale > 1)
+    return (*job.final_size, job.guidance_scale > 1)
 
 
 def load(

@@ -45,7 +45,7 @@ class Timing:
         """Whether the timing is that of the job's model, size and device on this machine."""
         return (
             (self.host, self.model) == (platform.node(), _model_of(job))
-            and (self.width, self.height) == (job.width, job.height)
+            and (self.width, self.height) == job.final_size
             and job.spec.device in self.devices
         )
 
@@ -140,11 +140,12 @@ def _parse(item: Mapping[str, Any]) -> Timing | None:
 
 
 def _make_timing(job: Job, device: str, seconds: float) -> Timing:
+    width, height = job.final_size
     return Timing(
         host=platform.node(),
         model=_model_of(job),
-        width=job.width,
-        height=job.height,
+        width=width,
+        height=height,
         devices=tuple(dict.fromkeys((device, job.spec.device))),
         scheduler=job.scheduler_label,
         unet_calls=_unet_calls(job),
@@ -161,4 +162,9 @@ def _model_of(job: Job) -> str:
 
 
 def _unet_calls(job: Job) -> int:
-    return job.num_inference_steps * (2 if job.guidance_scale > 1 else 1)
+    """The calls at the final size; those of a smaller first pass count by their pixels."""
+    calls: float = job.denoising_steps
+    if second := job.second_pass():
+        share = job.width * job.height / (second.width * second.height)
+        calls = second.denoising_steps + calls * share
+    return max(1, round(calls * (2 if job.guidance_scale > 1 else 1)))

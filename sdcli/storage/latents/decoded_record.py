@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import SdcliError
+from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.latents import FINAL
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest
@@ -50,7 +51,7 @@ def decoded_record(
     `replay` reproduces the image. Otherwise its request is empty and "decoded" names the source.
     Raises CorruptError for a file whose own record is incomplete.
     """
-    run = file.record if tensor == FINAL else {}
+    run = _first_pass(file.record) if tensor == FINAL else {}
     request = dict(run.get("request", {}))
     record = {
         **run,
@@ -83,7 +84,7 @@ def rerendered_record(
     """
     if "pixels" not in file.record or not _same_name("model", spec, file):
         return None
-    record = dict(file.record)
+    record = _first_pass(file.record)
     request = record["request"]
     if not _same_name("vae", spec, file):
         # The hash of the VAE that decoded the run's own image would be wrong here.
@@ -92,6 +93,17 @@ def rerendered_record(
         "request": _with_vae(request, spec, tiling),
         "events": merge_events(record, events),
         "pixels": _pixel_facts(pixels),
+    }
+
+
+def _first_pass(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's record without a second pass: the latents are those of the first."""
+    request = record.get("request")
+    if not isinstance(request, Mapping):
+        return dict(record)
+    kept = {name: value for name, value in request.items() if name not in HIRES_FIELDS}
+    return {name: value for name, value in record.items() if name != "second_pass"} | {
+        "request": kept
     }
 
 

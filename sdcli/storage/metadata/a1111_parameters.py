@@ -17,6 +17,7 @@ from sdcli.prompt_settings import PLAIN
 from sdcli.prompts.lora_tags import format_tag
 from sdcli.prompts.syntax.weights import escape
 from sdcli.request import REQUEST_FIELDS
+from sdcli.storage.metadata.a1111_hires import hires_texts
 
 _FIELD = re.compile(r'\s*([\w][\w \-/.()]*?):\s*("(?:\\.|[^"\\])*"|\{[^{}]*\}|[^,]*)(?:,|$)')
 _NEGATIVE = re.compile(r"^[ \t]*Negative prompt:", re.MULTILINE)
@@ -153,6 +154,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Refiner", _model_name(request["refiner"]) if request.get("refiner") else None),
         *((str(name), number) for name, number in numbers.items()),
         ("Lora hashes", a1111_loras(record)[1]),
+        *hires_texts(request),
         ("Inpaint area", "Only masked" if request.get("inpaint_area") == "mask" else None),
         ("RNG", "CPU"),  # the noise is drawn on the CPU on every device
         ("Version", f"sdcli {record['versions'].get('sdcli', '')}".strip()),

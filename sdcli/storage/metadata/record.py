@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,11 @@ def partial_record(
     request |= input_names(job, full_paths=full_paths)
     if job.lora:
         request["lora"] = lora_names(job, full_paths=full_paths)
-    optional = {"refiner_call": run.refiner_call, "vae_dtype": run.vae_dtype}
+    optional = {
+        "refiner_call": run.refiner_call,
+        "vae_dtype": run.vae_dtype,
+        "second_pass": _second_pass(run),
+    }
     return {
         "schema": SCHEMA,
         "job": job.id,
@@ -75,6 +80,10 @@ def partial_record(
         **{name: value for name, value in optional.items() if value is not None},
         **({"extra": dict(job.row.extra)} if job.row.extra else {}),
     }
+
+
+def _second_pass(run: RunInfo) -> dict[str, Any] | None:
+    return None if run.second_pass is None else asdict(run.second_pass)
 
 
 def name_models(

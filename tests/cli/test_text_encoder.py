@@ -67,7 +67,7 @@ def test_a_folder_or_file_draws_what_diffusers_draws(
     checkpoint = with_prefix("cond_stage_model.transformer.", original_clip(state))
     sources = [
         other,
-        other / "model.safetensors",
+        Path(shutil.copy(other / "model.safetensors", tmp_path / "encoder.safetensors")),
         save(whole, tmp_path / "whole-clip.safetensors"),
         save(checkpoint, tmp_path / "checkpoint.safetensors"),
     ]

@@ -123,18 +123,26 @@ def test_rows_of_a_batch_have_their_own_loras(
 
 
 def test_a_tag_in_the_prompt_is_the_option(run_cli: RunCli, pipeline: Any, tmp_path: Path) -> None:
-    (tmp_path / "loras" / "sub").mkdir(parents=True)
-    write_kohya(pipeline).save(tmp_path / "loras" / "sub" / "style.safetensors")
+    # In the folder of the LoRA, where a replay finds it.
+    folder = tmp_path / "loras" / "sub"
+    folder.mkdir(parents=True)
+    write_kohya(pipeline).save(folder / "style.safetensors")
     ran = run_cli(
-        "generate", "a cat <lora:style:0.3>", *QUICK, "--lora-dir", "loras", "-o", "tag.png"
+        "generate",
+        "a cat <lora:style:0.3>",
+        *QUICK,
+        "--lora-dir",
+        "loras",
+        "-o",
+        "loras/sub/tag.png",
     )
     assert (ran.code, ran.stderr) == (0, ""), ran.stderr
-    draw(run_cli, "--lora", "loras/sub/style.safetensors:0.3", "-o", "flag.png")
-    record = record_of(tmp_path / "tag.png")
+    draw(run_cli, "--lora", "loras/sub/style.safetensors:0.3", "-o", "loras/sub/flag.png")
+    record = record_of(folder / "tag.png")
     assert record["request"]["prompt"] == "a cat"
     assert record["request"]["lora"] == "style.safetensors:0.3"
-    assert np.array_equal(pixels_of(tmp_path / "tag.png"), pixels_of(tmp_path / "flag.png"))
-    parameters = Image.open(tmp_path / "tag.png").text["parameters"]
+    assert np.array_equal(pixels_of(folder / "tag.png"), pixels_of(folder / "flag.png"))
+    parameters = Image.open(folder / "tag.png").text["parameters"]
     [lora] = record["loras"]
     assert parameters.startswith("a cat <lora:style:0.3>\nSteps: 2,")
     assert f'Lora hashes: "style: {lora["a1111_hash"]}"' in parameters

@@ -60,7 +60,7 @@ def test_the_number_of_templates_is_bounded():
             request = GenerationRequest(
                 prompt="a", num_inference_steps=steps, guidance_scale=guidance
             )
-            templates.add(request, DEFAULTS, job_of())
+            templates.add(request, DEFAULTS, (), job_of())
     assert len(templates._jobs) <= 1024
     assert templates.find(request, DEFAULTS)
 

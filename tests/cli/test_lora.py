@@ -113,12 +113,12 @@ def test_rows_of_a_batch_have_their_own_loras(
     rows = ["a.safetensors:0.3", "none", "b.safetensors:0.3", "a.safetensors:0.3;b.safetensors:0.2"]
     lines = [json.dumps({"prompt": "a cat", "lora": lora}) for lora in rows]
     (folder / "rows.jsonl").write_text("\n".join(lines))
-    ran = run_cli("batch", "prompts/rows.jsonl", *QUICK, "-o", "out", "--batch-size", "1")
+    ran = run_cli("batch", "prompts/rows.jsonl", *QUICK, "-o", "prompts/out", "--batch-size", "1")
     assert ran.code == 0, ran.stderr
     together = [pixels_of(path) for path in sorted(ran.paths)]
     for row, expected in zip(rows, together, strict=True):
         options = [part for word in row.split(";") for part in ("--lora", f"prompts/{word}")]
-        alone = draw(run_cli, *(options if row != "none" else ()), "-o", "x.png", "--force")
+        alone = draw(run_cli, *(options if row != "none" else ()), "-o", "prompts/x.png", "--force")
         assert np.array_equal(expected, pixels_of(alone[0])), row
 
 

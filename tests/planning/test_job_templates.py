@@ -62,7 +62,7 @@ def test_the_number_of_templates_is_bounded():
             )
             templates.add(request, DEFAULTS, (), job_of())
     assert len(templates._jobs) <= 1024
-    assert templates.find(request, DEFAULTS)
+    assert templates.find(request, DEFAULTS, ())
 
 
 @pytest.mark.parametrize(

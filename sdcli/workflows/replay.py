@@ -162,7 +162,9 @@ def locate_loras(
 
     folders = [expand_user(inputs)] if inputs else []
     try:
-        return recorded_loras.locate_loras(request, record, [*folders, path.parent, Path()])
+        return recorded_loras.locate_loras(
+            request, record, [*folders, path.parent, path.parent.parent, Path()]
+        )
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
 

@@ -123,8 +123,10 @@ def test_a_lora_tells_rank_alpha_base_and_trigger_words(run_cli: RunCli, tmp_pat
             "algorithm": "LoRA",
             "ranks": [8, 16],
             "alphas": [4.0, 16.0],
+            "layers": {"text_encoder": 1, "unet": 1},
             "changes_text_encoder": True,
             "base": "Stable Diffusion 1",
+            "few_steps": None,
             "trigger_words": words,
         }
         assert found["metadata"] == metadata
@@ -153,8 +155,8 @@ def test_a_lora_tells_rank_alpha_base_and_trigger_words(run_cli: RunCli, tmp_pat
         ("none", {"w": torch.zeros(2)}, "unknown", {}),
         ("dora", {"lora_unet_x.lora_down.weight": torch.zeros(4, 8),
                   "lora_unet_x.dora_scale": torch.zeros(8, 1)}, "lora",
-         {"algorithm": "DoRA", "ranks": [4], "alphas": [], "changes_text_encoder": False,
-          "base": None, "trigger_words": []}),
+         {"algorithm": "DoRA", "ranks": [4], "alphas": [], "layers": {"unet": 1},
+          "changes_text_encoder": False, "base": None, "few_steps": None, "trigger_words": []}),
     ],
 )  # fmt: skip
 def test_other_files_are_named(

@@ -168,6 +168,8 @@ class _Wanted:
         if self.kind == "VAE":
             # A file of a model's folder may have been given, whose name says nothing.
             yield from (EMBEDDED_FOLDER / "vae", EMBEDDED_FOLDER / "vae_tiny")
+        if self.kind == "text encoder":
+            yield EMBEDDED_FOLDER
 
     def _is_model(self, path: Path) -> bool:
         if self.kind == "model":

@@ -83,6 +83,13 @@ def test_images_are_inputs_if_asked_for(run_cli: RunCli, folder: Path) -> None:
     nested = run_cli("batch", *map(str, large.paths), "--as-input", "-o", "nested")
     assert nested.code == 0
     assert pixels_of(nested.paths[0]).shape == (96, 96, 3)
+    # An output may have the name of its input, and is not taken for it.
+    [name] = [path.name for path in nested.paths]
+    assert name == large.paths[0].name
+    mistaken = run_cli("replay", f"nested/{name}", "--check")
+    assert f"the record's input '{name}'" in mistaken.stderr
+    shutil.copy(large.paths[0], "large.png")
+    assert run_cli("replay", f"nested/{name}", "--check").code == 0
     missing = run_cli("batch", "hand.png", "-o", "nested")
     assert missing.code == ExitCode.USAGE
     assert "hand.png: image: the record's input 'a.png'" in missing.stderr

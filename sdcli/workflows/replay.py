@@ -187,7 +187,7 @@ def locate_inputs(
     folders = [expand_user(inputs)] if inputs else []
     folders += [path.parent, Path()]
     try:
-        return recorded_inputs.locate_inputs(request, record, folders, warn)
+        return recorded_inputs.locate_inputs(request, record, folders, warn, own=path)
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
 

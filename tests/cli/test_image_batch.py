@@ -56,7 +56,7 @@ def test_the_command_line_wins_over_the_record(run_cli: RunCli, folder: Path) ->
     assert [request["num_inference_steps"] for request in requests] == [2, 2]
     assert [request["prompt"] for request in requests] == ["a dog", "a red star"]
     assert {request["seed"] for request in requests} == {5}
-    assert [Image.open(path).size for path in ran.paths] == [(96, 96)] * 2
+    assert [pixels_of(path).shape for path in ran.paths] == [(96, 96, 3)] * 2
     swept = run_cli("batch", "made/a.png", "--seed", "1..3", "--dry-run")
     assert "images: 3" in swept.stdout
 
@@ -73,15 +73,27 @@ def test_images_are_inputs_if_asked_for(run_cli: RunCli, folder: Path) -> None:
     assert by_hand.code == 0
     assert np.array_equal(pixels_of(ran.paths[0]), pixels_of("hand.png"))
     # An image that was made from another one, and enlarged, is an input like any other.
+    # `replay` looks in the current folder, but not in that of another image.
+    for name in ("a.png", "b.png"):
+        shutil.copy(f"made/{name}", name)
     large = run_cli("batch", "hand.png", "--hires", "1.5x", "--hires-strength", "0.5",
                     "-o", "large")  # fmt: skip
-    Path("made/a.png").unlink()
-    nested = run_cli("batch", *large.paths, "--as-input", "-o", "nested")
+    assert large.code == 0
+    source = Path("a.png").rename("a.bin")
+    nested = run_cli("batch", *map(str, large.paths), "--as-input", "-o", "nested")
     assert nested.code == 0
-    assert Image.open(nested.paths[0]).size == (96, 96)
+    assert pixels_of(nested.paths[0]).shape == (96, 96, 3)
+    # An output may have the name of its input, and is not taken for it.
+    [name] = [path.name for path in nested.paths]
+    assert name == large.paths[0].name
+    mistaken = run_cli("replay", f"nested/{name}", "--check")
+    assert f"the record's input '{name}'" in mistaken.stderr
+    shutil.copy(large.paths[0], "large.png")
+    assert run_cli("replay", f"nested/{name}", "--check").code == 0
     missing = run_cli("batch", "hand.png", "-o", "nested")
     assert missing.code == ExitCode.USAGE
     assert "hand.png: image: the record's input 'a.png'" in missing.stderr
+    source.rename("a.png")
 
 
 def test_records_of_other_programs_are_read(run_cli: RunCli, tmp_path: Path) -> None:

@@ -46,8 +46,11 @@ def locate_inputs(
     record: Mapping[str, Any],
     folders: Sequence[Path],
     warn: Callable[[str], None],
+    own: Path | None = None,
 ) -> GenerationRequest:
     """Return the request with the paths of its recorded input images on this machine.
+
+    `own` is the image that has the record: it may have the name of its input.
 
     What has the recorded hash comes first, in the `folders`, in their order; then what has the
     name, with a warning. An image that is not the recorded one was chosen by the user, and stays.
@@ -60,7 +63,7 @@ def locate_inputs(
         if name is None or not isinstance(recorded, Mapping) or name != recorded.get(field):
             continue
         sha256 = str(hashes.get(field)) if isinstance(hashes, Mapping) else ""
-        path = _locate(name, sha256 if _SHA256.fullmatch(sha256) else None, folders)
+        path = _locate(name, sha256 if _SHA256.fullmatch(sha256) else None, folders, own)
         if path is None:
             raise _not_found_error(field, name, sha256)
         if _hash(path) != sha256:
@@ -69,9 +72,11 @@ def locate_inputs(
     return replace(request, **located)
 
 
-def _locate(name: str, sha256: str | None, folders: Sequence[Path]) -> Path | None:
+def _locate(
+    name: str, sha256: str | None, folders: Sequence[Path], own: Path | None
+) -> Path | None:
     named = [expand_user(name), *(folder / Path(name).name for folder in folders)]
-    named = [path for path in named if _is_file(path)]
+    named = [path for path in named if _is_file(path) and not (own and path.samefile(own))]
     if sha256:
         for path in (*named, *_images_in(folders)):
             if _hash(path) == sha256:

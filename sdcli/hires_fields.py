@@ -72,6 +72,7 @@ class HiresRequestFields:
         """Check the texts, and normalize the spelling of `hires`. Raises UsageError."""
         check_text("hires", self.hires, optional=True)
         if self.hires is not None:
+            # The dataclass is frozen.
             object.__setattr__(self, "hires", normalize_hires(self.hires))
         if self.hires_upscaler not in (None, *HIRES_UPSCALERS):
             words = ", ".join(HIRES_UPSCALERS)
@@ -119,4 +120,5 @@ def hires_size(hires: str, width: int, height: int) -> tuple[int, int]:
 
 
 def _to_cells(side: float) -> int:
+    # Python's round() takes halves to the even number, not up.
     return max(_CELL, int(side / _CELL + 0.5) * _CELL)

@@ -68,7 +68,9 @@ class NameTemplate:
 
 def safe_name(text: str) -> str:
     """Replace all but letters, digits and ._+=- by dashes; cut what no file system takes."""
+    # The same letters give the same name, however Unicode composes them.
     name = _UNSAFE.sub("-", unicodedata.normalize("NFC", text)).strip("-.")
+    # The cut may fall into a character of several bytes.
     return name.encode()[:_MAX_BYTES].decode(errors="ignore").strip("-.")
 
 
@@ -86,6 +88,7 @@ def _parse_part(
 
 
 def _format_value(value: object, part: Placeholder) -> str:
+    # A table's numbers arrive as text, and {sku:05} is meant for them, too.
     if isinstance(value, str) and part.format and _WHOLE.fullmatch(value):
         value = int(value)
     if part.format:

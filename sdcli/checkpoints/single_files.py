@@ -13,6 +13,7 @@ from sdcli.errors import ModelError, UsageError, did_you_mean
 from sdcli.inputs.paths import expand_user
 
 SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
+# A folder that was given by mistake may be a whole disk.
 _MAX_DEPTH: Final = 4
 
 
@@ -78,4 +79,5 @@ def _walk(folder: Path) -> Iterator[Path]:
         if "model_index.json" in names:
             continue
         paths = (Path(parent) / name for name in names if Path(name).suffix.lower() in SUFFIXES)
+        # A broken link has a name, but no size.
         yield from (path for path in paths if path.is_file())

@@ -66,6 +66,7 @@ def _check_time_ids(folder: Path, unet: Mapping[str, Any], traits: XlTraits) -> 
         )
     encoder = read_config(folder / "text_encoder_2" / "config.json", "text_encoder_2")
     pooled, width = encoder.get("projection_dim", 512), unet.get("addition_time_embed_dim")
+    # Original size, crop and target size are two numbers each; a score replaces the last two.
     count = 5 if traits.takes_aesthetic_score else 6
     expected = unet.get("projection_class_embeddings_input_dim")
     if not isinstance(width, int) or expected != pooled + count * width:

@@ -103,6 +103,7 @@ def save_result(
 def out_path(out: str | os.PathLike[str]) -> str:
     """Return a file or a folder as text. Raises UsageError for anything else, stdout included."""
     path = os.fspath(out) if isinstance(out, str | os.PathLike) else None
+    # Standard output belongs to the program that calls.
     if not isinstance(path, str) or path in ("", "-"):
         raise UsageError(
             f"out: {out!r} is not a file or a folder",

@@ -45,6 +45,7 @@ class GenerationResult(result.GenerationResult):
     @property
     def request(self) -> GenerationRequest:
         """The request for this image alone: `generate(result.request)` makes it again."""
+        # An automatic dtype may be another one on the next machine.
         return self.job.to_request(dtype=self.run.dtype)
 
     @python_errors

@@ -24,6 +24,7 @@ def take_lora_tags(request: GenerationRequest) -> GenerationRequest:
     tags = tagged_loras(request.prompt)
     if not tags:
         return request
+    # A tag between two words leaves two spaces.
     prompt = re.sub(r"[ \t]{2,}", " ", LORA_TAG.sub("", request.prompt)).strip()
     loras = format_loras((*parse_loras(request.lora), *tags))
     return replace(request, prompt=prompt, lora=loras)
@@ -60,6 +61,7 @@ def _parse_tag(text: str, tag: str) -> LoraUse:
             raise _tag_error(tag, f"has {key.strip()}=, which sdcli does not know")
         named[_NAMED[key.strip()]] = _weight(value, tag)
     use = LoraUse.parse(":".join(words))
+    # A1111 writes the weight of the text encoder first, sdcli that of the UNet.
     if use.weights.count(":"):
         use = replace(use, unet=use.text_encoder, text_encoder=use.unet)
     weights = {"unet": use.unet, "text_encoder": use.text_encoder, **named}

@@ -46,6 +46,7 @@ def parse_values(name: str, text: str) -> Sequence[object]:
             raise field_error(
                 name, text, "has an empty item in its list" if "," in text else "is empty"
             )
+        # In a field of text, 1..4 is the text itself.
         match = RANGE.fullmatch(word.strip()) if field_type(name) in ("int", "float") else None
         values.append(range_values(name, match) if match else (parse_text(name, word.strip()),))
     return values[0] if len(values) == 1 else [value for part in values for value in part]

@@ -77,6 +77,7 @@ class BatchGenerator:
             except OutputError:
                 raise
             except SdcliError as error:
+                # Ctrl-C within a library may come out as an error of the job.
                 signals.raise_if_interrupted()
                 return [JobFailure(jobs=tuple(batch), error=error)]
 

@@ -43,6 +43,7 @@ class RunEstimate:
         planned = len(jobs.pending) + len(jobs.done) + jobs.others
         left = max(0, (self._images or 0) - planned) + len(jobs.pending)
         known = self._known_seconds(jobs.pending)
+        # An average of only some of the jobs would mislead.
         if len(known) < len(jobs.pending):
             if left >= _FEW_IMAGES:
                 self._note(

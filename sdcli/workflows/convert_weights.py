@@ -48,6 +48,7 @@ def convert_weights(source: Path, target: Path, *, dtype: str | None, force: boo
     check_target(target, sum(tensor.byte_count for tensor in tensors.values()), force=force)
     # Transformers loads no file that does not name the library it is for.
     write_weights(target, tensors, {"format": "pt", **weights.metadata}, force=force)
+    # A target that cannot be read back must come to light now, not at its first use.
     read_header(target)
     return Conversion(
         path=target,

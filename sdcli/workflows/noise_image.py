@@ -100,6 +100,7 @@ def noise_image(
         noised = add_noise(vae.spec, latents, list(timesteps), seed)
         rows = {DECODED: list(map(loaded_vae_renderer(vae, warn, tiling), noised))}
     try:
+        # Not every model has a known approximation of its latents' colours.
         rows = {LATENTS: list(map(linear_renderer(spec, len(latents)), noised)), **rows}
     except UsageError as error:
         warn(f"{error.message}: only the VAE's images are shown")

@@ -80,6 +80,7 @@ def pick_images(
     ranked.sort(key=lambda pair: pair[0], reverse=not options.lowest)
     groups: dict[str, list[tuple[float, ScoredImage]]] = {}
     for value, image in ranked:
+        # As keys of a dictionary, 1 and true would be one group.
         groups.setdefault(json.dumps(_group(image, options.per)), []).append((value, image))
     if options.per and list(groups) == ["null"]:
         raise UsageError(f"--per {options.per}: no image has it", code="usage.per")
@@ -161,6 +162,7 @@ def collect_images(
             hint="pick from one folder at a time",
         )
     files.prepare_folder(folder)
+    # With --force, a link would replace the very image that it points at.
     if any(image.path.parent.resolve() == folder.resolve() for image in picked):
         raise UsageError(f"--out {folder}: the images are in it", code="usage.out")
     if not force and (taken := next((n for n in names if os.path.lexists(folder / n)), None)):
@@ -183,4 +185,5 @@ def _place(source: Path, target: Path, *, link: bool, force: bool) -> None:
             return
         if force:
             target.unlink(missing_ok=True)
+        # A relative link still works when both folders move together.
         target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))

@@ -35,6 +35,7 @@ _KINDS: Final = (
 _PATTERNS: Final = tuple(
     (re.compile(rf"(?<![a-z]){word}(?![a-z])", re.IGNORECASE), kind) for word, kind in _KINDS
 )
+# A number above 20 is more likely the steps of the training.
 _STEPS: Final = re.compile(r"(?<![0-9])([1-9]|1[0-9]|20)\W?steps?(?![a-z])", re.IGNORECASE)
 _KEEPS_GUIDANCE: Final = re.compile(r"(?<![a-z])cfg(?![a-z])", re.IGNORECASE)
 _KEYS: Final = ("modelspec.architecture", "modelspec.title", "modelspec.tags", "ss_output_name")
@@ -53,6 +54,7 @@ def find_few_steps(names: tuple[str, ...], metadata: Mapping[str, str]) -> FewSt
 def _adapt(kind: FewSteps, words: str) -> FewSteps:
     """The settings with the steps that a name tells: "SDXL-Lightning-4step"."""
     steps = _STEPS.search(words)
+    # Some distillations also come in a version that still takes guidance, named CFG.
     keeps = bool(_KEEPS_GUIDANCE.search(words))
     return FewSteps(
         name=kind.name,

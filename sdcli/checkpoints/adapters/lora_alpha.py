@@ -30,6 +30,7 @@ class Alphas:
     def of(self, component: str, layer: str) -> float | None:
         """The alpha of a layer, None where nothing states it."""
         for pattern, alpha in self.by_pattern.items():
+            # PEFT matches a pattern with the end of a layer's name, too.
             if layer == pattern or layer.endswith("." + pattern):
                 return alpha
         return self.by_component.get(component, self.by_component.get(""))
@@ -38,6 +39,7 @@ class Alphas:
 def read_alphas(path: Path, metadata: Mapping[str, str]) -> Alphas:
     """Read the file's metadata, or the adapter_config.json beside a file of PEFT."""
     config = _parse(metadata.get(_METADATA, ""))
+    # Next to any other file, the configuration may be that of something else.
     if not config and path.name == _PEFT_FILE:
         with suppress(OSError, ValueError):
             config = _parse((path.parent / _CONFIG_FILE).read_text("utf-8"))
@@ -71,4 +73,5 @@ def _patterns(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         patterns = config.get(f"{component}.alpha_pattern" if component else "alpha_pattern")
         for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
             if isinstance(value, int | float) and not isinstance(value, bool):
+                # To PEFT these are regular expressions; only their anchors are handled here.
                 yield re.sub(r"^\^|\$$", "", str(pattern)), float(value)

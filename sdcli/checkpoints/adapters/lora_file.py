@@ -147,6 +147,7 @@ def _check_sizes(
         for leaf in ("weight", "bias"):
             made = _made_size(layer, header.tensors, leaf)
             expected = math.prod(shapes[leaf]) if leaf in shapes else None
+            # Sizes, not shapes: a linear layer's change may be stored as a 1x1 convolution.
             if made is not None and made != expected:
                 raise _family_error(path, model, header, layer, layers)
 

@@ -80,9 +80,11 @@ def _locate(use: LoraUse, entry: object, folders: Sequence[Path]) -> LoraUse:
     wanted = digest if _SHA256.fullmatch(digest) else None
     named = [path for path in _named(use.name, folders) if path.is_file()]
     if wanted:
+        # The likely file comes first, since hashing large files takes long.
         for path in (*named, *_neighbours(folders)):
             if _hash(path) == wanted:
                 return replace(use, name=str(path))
+    # With a known hash, a file of the same name and other content is not the LoRA.
     if named and not wanted:
         return replace(use, name=str(named[0]))
     if _is_id(use.name):
@@ -141,6 +143,7 @@ def _a1111_hash(name: str) -> str | None:
 @lru_cache(maxsize=256)
 def _hash_data(path: Path, size: int, changed: int) -> str:
     """Hash the file without its header, so that edited metadata leaves it the same."""
+    # They are keys of the cache only: a file that was written anew is hashed anew.
     del size, changed
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")

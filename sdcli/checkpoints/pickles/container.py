@@ -17,6 +17,7 @@ from sdcli.checkpoints.pickles.machine import MAX_PICKLE_BYTES, read_pickle
 from sdcli.checkpoints.pickles.reduce import storage_of
 from sdcli.errors import CorruptError, UnsafeError
 
+# PyTorch's own numbers, by which it knows its files of before 1.6.
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION: Final = 1001
 _KEY: Final = r"[A-Za-z0-9_-]{1,64}"
@@ -114,6 +115,7 @@ def _check_members(archive: zipfile.ZipFile) -> dict[str, str]:
     """Return the member of each storage's key. Raises UnsafeError unless torch.save wrote them."""
     infos = archive.infolist()
     names = [info.filename for info in infos]
+    # Of two members with one name, readers differ in which one they take.
     if len(names) > _MAX_MEMBERS or len(set(names)) != len(names):
         raise malformed("is a zip file with too many members, or two of one name")
     if any(_TORCHSCRIPT.fullmatch(name) for name in names):
@@ -158,6 +160,7 @@ def _collect(storages: dict[str, Storage]) -> Any:
         if isinstance(storage, Global):
             return storage
         known = storages.setdefault(storage.key, storage)
+        # The size is checked once for each key, so all descriptions have to agree.
         if (known.dtype, known.count) != (storage.dtype, storage.count):
             raise malformed("describes the same data in two ways")
         return known
@@ -214,6 +217,7 @@ def _legacy_offsets(
             raise corrupt(path, f"is truncated or damaged at byte {file.tell()}")
         offsets[key] = file.tell()
         end = offsets[key] + count * DTYPE_BYTES[storages[key].dtype]
+        # Seeking past the end of a file raises nothing.
         if end > size:
             raise corrupt(path, f"is truncated: {size} bytes of at least {end}")
         file.seek(end)

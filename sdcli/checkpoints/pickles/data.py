@@ -24,6 +24,7 @@ def read_chunks(file: PickledFile, tensor: TensorView) -> Iterator[bytes]:
         if tensor.is_contiguous:
             yield from _read(file, stream, tensor.bytes)
         else:
+            # Only a tensor with other strides has to be in memory as a whole.
             span = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
             yield _in_order(b"".join(_read(file, stream, span * width)), tensor)
         # zipfile compares the checksum when the end is reached.
@@ -60,5 +61,6 @@ def _skip(file: PickledFile, stream: BinaryIO, size: int) -> None:
     if not file.members:
         stream.seek(size, 1)
         return
+    # A seek in a member may switch off zipfile's checksum; reading keeps it.
     while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
         size -= len(chunk)

@@ -21,6 +21,7 @@ set frozenset dict list tuple int float bool str bytes bytearray complex object 
 unicode
 """.split()  # noqa: SIM905
 _LOADERS: Final = ("torch.hub", "torch.jit", "torch.package", "torch.utils.cpp_extension")
+# They count in any module, because packages re-export them.
 _LOADING_NAMES: Final = frozenset({"load", "_load_from_bytes", "_load", "exec", "eval", "system"})
 
 
@@ -50,6 +51,7 @@ def _kind(entry: Global) -> str:
     # Protocol 4 takes a name with points as attributes of attributes: ("a", "b.system").
     top = entry.module.partition(".")[0]
     last = entry.name.rpartition(".")[2]
+    # Most builtins reach code sooner or later, so that only plain types are let off.
     if entry.module in _BUILTIN_MODULES:
         return "other" if entry.name in _PLAIN_BUILTINS else "dangerous"
     if top in _SYSTEM_MODULES or "__" in entry.name or last in _LOADING_NAMES:

@@ -103,6 +103,7 @@ def view(storage: object, offset: object, shape: object, strides: object, dtype:
 def _sizes(value: object) -> tuple[int, ...]:
     if not isinstance(value, tuple | list) or len(value) > _MAX_DIMENSIONS:
         raise malformed("has a tensor without a shape")
+    # Not isinstance, for which True is an int.
     if any(type(size) is not int or not 0 <= size < _MAX_SIZE for size in value):
         raise malformed("has a tensor with a negative or huge size")
     return tuple(value)

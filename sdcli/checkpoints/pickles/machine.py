@@ -30,6 +30,7 @@ class _BoundedReader:
         self._left = MAX_PICKLE_BYTES
 
     def read(self, size: int) -> bytes:
+        # The size is what the file claims, so it counts before anything is read.
         if not 0 <= size <= self._left:
             raise malformed(f"has a pickle of more than {MAX_PICKLE_BYTES >> 20} MiB")
         self._left -= size
@@ -162,6 +163,7 @@ def _reduce(machine: _Machine, argument: object) -> None:
 
 
 def _newobj_ex(machine: _Machine, argument: object) -> None:
+    # The keyword arguments have no use where nothing is called.
     machine.stack.pop()
     _reduce(machine, argument)
 
@@ -176,6 +178,7 @@ def _stack_global(machine: _Machine, argument: object) -> None:
 
 
 def _extension(machine: _Machine, argument: int) -> None:
+    # Only the writing program's registry knows which name a code stands for.
     machine.push_global("copyreg", f"extension {argument}")
 
 

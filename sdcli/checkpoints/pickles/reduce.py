@@ -36,6 +36,7 @@ _TENSOR_DTYPES: Final = {Global("torch", name): dtype for name, dtype in _DTYPES
 
 def call(source: object, arguments: object) -> Any:
     """Return what calling `source` stands for; nothing is called. Raises UnsafeError."""
+    # What an inert object would return is unknown, so it stays inert.
     if not isinstance(source, Global):
         return Foreign(None)
     make = _MAKERS.get(source)

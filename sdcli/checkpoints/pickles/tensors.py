@@ -116,6 +116,7 @@ def _check_expansion(file: PickledFile, tensors: Mapping[str, TensorView]) -> No
         raise malformed(f"{file.path} has no tensors")
     size = sum(tensor.bytes for tensor in tensors.values())
     data = {id(tensor.storage): tensor.storage for tensor in tensors.values()}
+    # Counted at the widest dtype, so that no honest file is refused.
     stored = sum(storage.count * 8 for storage in data.values())
     if size > _MAX_EXPANSION * stored:
         raise malformed(f"{file.path} has many tensors of the same data, {size >> 20} MiB in all")

@@ -55,6 +55,7 @@ _TASKS: Final[Mapping[int, tuple[str, str, bool]]] = {
 }
 """Input channels of the UNet -> suffix of the family, task, whether sdcli can run it."""
 
+# The names of the original layout come before those of Diffusers.
 _INPUTS: Final = ("input_blocks.0.0.weight", "conv_in.weight")
 _LABELS: Final = ("label_emb.0.0.weight", "add_embedding.linear_1.weight")
 

@@ -31,6 +31,7 @@ def applied_loras(loaded: LoadedPipeline, job: Job) -> Iterator[None]:
     changed. Raises CorruptError for values that are not finite, and ModelError for a file that has
     changed since the job was planned.
     """
+    # A weight of 0 must give the very image that there is without the LoRA.
     uses = [use for use in parse_loras(job.lora) if use.unet or use.text_encoder]
     if not uses:
         yield
@@ -56,6 +57,7 @@ class _Lora:
 
 def _open(loaded: LoadedPipeline, use: LoraUse, planned: list[str]) -> MatchedLora:
     path = find_lora(use.name, None, offline=loaded.spec.offline)
+    # The record has the planned hash, so no other content may be used under it.
     if f"{sha256(path)}:{use.weights}" not in planned:
         raise ModelError(
             f"lora: {path} has changed since this run was planned",
@@ -86,6 +88,7 @@ class _WeightChanger:
         modules = {name: _modules(self._loaded, name) for name, _ in layers}
         self._changes_text = any(component != "unet" for component in modules)
         if self._changes_text:
+            # Prompts that were encoded with the unchanged weights are cached.
             self._loaded.prompt_encoder.forget()
         for (component, name), changes in layers.items():
             self._change_layer(modules[component][name], changes)
@@ -104,6 +107,7 @@ class _WeightChanger:
                 if change is not None:
                     total = weight * change if total is None else total + weight * change
             if total is not None:
+                # Subtracting the change again would leave rounding errors.
                 self._originals[parameter] = parameter.data
                 parameter.data = (original + total).to(parameter.dtype)
 
@@ -141,6 +145,7 @@ class _TensorReader:
                 tensors, original, layer.alpha, uses_sqrt_rank=layer.uses_sqrt_rank
             )
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            # Too little memory is no fault of the file.
             if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
                 raise
             raise _corrupt(self._path, f"{layer.name}: its tensors do not fit together") from error
@@ -151,6 +156,7 @@ class _TensorReader:
             with safe_open(self._path, framework="pt") as file:
                 for part, key in layer.parts.items():
                     tensors[part] = file.get_tensor(key).to(device, torch.float32)
+                    # A single NaN would spread to the whole image, without any error.
                     if not torch.isfinite(tensors[part]).all():
                         raise _corrupt(self._path, f"{key} has values that are not finite")
         except (SafetensorError, OSError) as error:

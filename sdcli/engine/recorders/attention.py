@@ -38,6 +38,7 @@ class AttentionRecorder:
         self.chosen = [choose_words(words, selection.words) for words in self.words]
         job = run.runs[0].job
         self._point = _relative_point(selection.patch, job.width, job.height)
+        # The start and the end token take part, too.
         self._kept = 2 + max(_count_tokens(words) for words in self.words)
         self._taps = [
             AttentionTap(
@@ -123,6 +124,7 @@ class AttentionRecorder:
         ]
 
     def _observe(self, call: AttentionCall) -> None:
+        # Noted at every call, so that the size of the maps does not depend on the chosen steps.
         if call.kind == "cross":
             area = call.grid[0] * call.grid[1]
             if self._smallest is None or area < self._smallest[0] * self._smallest[1]:
@@ -130,6 +132,7 @@ class AttentionRecorder:
         if not self._selection.includes(call.call):
             return
         if call.kind == "self":
+            # Layers are chosen by their cross-attention; the self-attention is next to it.
             if self._point and call.layer.replace("attn1", "attn2") in self.layers:
                 maps = call.patch_probabilities(*self._point).mean(1, keepdim=True)
                 self._patch.add(maps)

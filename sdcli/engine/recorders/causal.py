@@ -88,6 +88,7 @@ class CausalRecorder:
     def _after(self, part: RunPart) -> Any:
         @torch.no_grad()
         def hook(unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            # The repeated calls run this hook, too.
             if self._is_repeating:
                 return
             self._call += 1
@@ -95,6 +96,7 @@ class CausalRecorder:
                 return
             self._is_repeating = True
             try:
+                # With guidance, the prompt is in the last row, behind the negative one.
                 self._repeat(part, unet, args, kwargs, _sample(output)[-1:])
             finally:
                 self._is_repeating = False
@@ -127,6 +129,7 @@ class CausalRecorder:
         job = self._run.runs[0].job
         prompt = f"{job.prompt[: word.start]}{other}{job.prompt[word.end :]}"
         key = part.first_call, prompt
+        # Every measured step needs the same few texts.
         if key not in self._texts:
             encoder = _encoder_of(self._run.loaded, part)
             self._texts[key] = encoder.encode_prompt(_with_prompt(job, prompt))

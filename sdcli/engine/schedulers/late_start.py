@@ -74,6 +74,7 @@ def _repeat_second_timestep(scheduler: Any, skipped: int) -> None:
         original(*args, **kwargs)
         scheduler.timesteps = _moved(scheduler.timesteps, skipped)
 
+    # The pipeline sets the timesteps again when it runs.
     scheduler.set_timesteps = set_timesteps
     scheduler.timesteps = _moved(scheduler.timesteps, skipped)
 

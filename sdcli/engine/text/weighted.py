@@ -13,6 +13,7 @@ from sdcli.engine.text.tokens import check_ids
 from sdcli.prompts.syntax.chunks import Chunk, split_chunks
 from sdcli.prompts.syntax.weights import read_weights
 
+# A factor far from 1 usually comes from a mean near 0, and would distort the states.
 _LEAST_FACTOR, _LARGEST_FACTOR = 0.1, 10.0
 
 UNRESTORED: Final = (
@@ -42,6 +43,7 @@ def read_chunks(tokenizer: Any, prompt: str) -> tuple[Chunk, ...]:
         pairs = zip(tokens.input_ids, tokens.offset_mapping, strict=True)
         return [(token, start, end) for token, (start, end) in pairs]
 
+    # Two places are for the start and the end token.
     return split_chunks(read_weights(prompt), tokenize, tokenizer.model_max_length - 2)
 
 

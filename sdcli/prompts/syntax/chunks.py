@@ -39,6 +39,7 @@ def split_chunks(
     Each section begins a new one. Where a chunk is full, what follows its last comma moves to the
     next chunk too, unless that is more than 20 tokens.
     """
+    # Without a token for the comma alone, chunks end where they are full.
     comma = tokenize(",")
     builder = _Builder(comma[0][0] if len(comma) == 1 else None, length)
     for index, section in enumerate(sections):
@@ -46,6 +47,7 @@ def split_chunks(
             builder.close()
         for part in section:
             for token, first, end in tokenize(part.text):
+                # Syntax may follow the last character, and is no part of the token.
                 start, last = part.source.position(first), part.source.position(end - 1)
                 builder.add(WeightedToken(token, part.weight, start, last + 1))
     return builder.finish()

@@ -62,6 +62,7 @@ def read_phases(prompt: SourceText | str, steps: int) -> tuple[Phase, ...]:
     """Return the texts of a prompt over a run of so many steps. Never raises."""
     nodes = parse(prompt)
     phases: list[Phase] = []
+    # Most prompts never change, and a run may have a thousand steps.
     for step in range(1, max(1, steps) + 1 if _changes(nodes) else 2):
         text = text_at(nodes, step, steps)
         if phases and phases[-1].text == text:
@@ -171,6 +172,7 @@ def _read_change(bracket: _Bracket) -> Switch | Alternation | None:
         return Alternation(tuple(parts), depth)
     if kinds != {":"} or len(parts) > 3:
         return None
+    # A change in the place of the number has no one value.
     if not all(isinstance(node, SourceText) for node in parts[-1]):
         return None
     when = _WHEN.fullmatch("".join(node.text for node in parts[-1] if isinstance(node, SourceText)))

@@ -71,6 +71,7 @@ class _Reader:
             self._pieces.append((source.slice(match.start() + 1, match.end()), 1.0))
         elif token in self._open and len(self._open[token]) < _MOST_OPEN:
             self._open[token].append(len(self._pieces))
+        # A number with too many digits is infinite, too, and stays text.
         elif math.isfinite(weight) and self._open["("]:
             self._multiply(self._open["("].pop(), weight)
         elif token in _OPENING and self._open[_OPENING[token]]:

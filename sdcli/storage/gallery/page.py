@@ -40,6 +40,7 @@ def render_page(title: str, images: Sequence[GalleryImage], *, links: bool = Fal
     """Render the page. With `links`, it may load images from files next to it."""
     import jinja2
 
+    # Strict, so that a misspelt name is an error, not an empty place in the page.
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -104,6 +105,7 @@ def _row(
     places = [_index(values, image.settings.get(name)) for name, values in distinct.items()]
     numbers = [_plain(image.scores.get(name)) for name in scores]
     command = [words[word] for word in _words(image.command)]
+    # What would repeat the name is left out, since a page may have thousands of images.
     files = [image.name, None if image.href == image.name else image.href]
     source = None if image.source == image.href else image.source
     return [*files, source, image.width, image.height, command, places, numbers]

@@ -49,6 +49,7 @@ def read_pixels(path: Path, *, grid: int = 1) -> tuple[NDArray[np.uint8], tuple[
         notes.append(
             f"{path}: cut from {rgb.width}x{rgb.height} to {width}x{height}, multiples of {grid}"
         )
+    # Pillow's own memory may be read-only.
     return np.asarray(rgb)[:height, :width].copy(), tuple(notes)
 
 
@@ -56,6 +57,7 @@ def _read_rgb(path: Path) -> tuple[Image, list[str]]:
     from PIL import ImageOps
 
     with open_header(path) as file:
+        # Before anything is decoded: a small file may hold billions of pixels.
         check_pixel_count(path, *file.size)
         source = PixelSource.of(file)
         file.load()

@@ -44,6 +44,7 @@ class PreparedInput:
         new = scale(drawn, box.right - box.left, box.bottom - box.top)
         if keep_unmasked and self.mask is not None:
             weight = box.of(self.mask)[..., None].astype(np.uint32)
+            # Integers give the same bytes on every machine.
             blended = (new * weight + old * (255 - weight) + 127) // 255
             new = blended.astype(np.uint8)
         canvas[box.top : box.bottom, box.left : box.right] = new
@@ -80,6 +81,7 @@ def prepare_input(job: Job, cell: int) -> PreparedInput:
         )
     mask = soften(mask, job.mask_blur)
     if job.inpaint_area == "whole":
+        # The model repaints whole cells; which pixels are kept is up to the mask itself.
         return _whole(canvas, mask, grow_to_cells(mask, cell), notes)
     box = area_around(mask, job.inpaint_padding, job.width, job.height)
     part = scale(box.of(mask), job.width, job.height)

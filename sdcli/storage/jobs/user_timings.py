@@ -44,6 +44,7 @@ class Timing:
     def fits(self, job: Job) -> bool:
         """Whether the timing is that of the job's model, size and device on this machine."""
         return (
+            # Machines of different speed may share a home folder.
             (self.host, self.model) == (platform.node(), _model_of(job))
             and (self.width, self.height) == job.final_size
             and job.spec.device in self.devices
@@ -72,6 +73,7 @@ class RunTimings:
         if not new:
             return
         kinds = {_kind(timing) for timing in new}
+        # The latest run knows best: versions and drivers change.
         old = [timing for timing in read_timings() if _kind(timing) not in kinds]
         document = {"schema": SCHEMA, "timings": [*map(asdict, [*old, *new][-_MAX_TIMINGS:])]}
         path = cache_folder() / FILE
@@ -146,6 +148,7 @@ def _make_timing(job: Job, device: str, seconds: float) -> Timing:
         model=_model_of(job),
         width=width,
         height=height,
+        # A later job may name the device, or leave the choice open again.
         devices=tuple(dict.fromkeys((device, job.spec.device))),
         scheduler=job.scheduler_label,
         unet_calls=_unet_calls(job),

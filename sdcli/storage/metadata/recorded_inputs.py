@@ -19,6 +19,7 @@ from sdcli.storage.images.input_files import hash_file
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+# Each of them is hashed, which takes long in the folder of a large run.
 _MAX_NEIGHBOURS: Final = 1000
 
 

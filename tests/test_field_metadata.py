@@ -72,6 +72,7 @@ def test_a_job_takes_over_every_setting_of_an_image() -> None:
     own = (
         {f.name for f in fields(GenerationRequest)}
         - {"prompt", "spec", "scheduler", "count"}
-        - {"row"}
+        # Where a request came from, and where its LoRAs are looked up.
+        - {"row", "lora_dir"}
     )
     assert set(JOB_SETTINGS) == own

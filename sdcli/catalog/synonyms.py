@@ -48,7 +48,7 @@ _IN_QUOTES: Final = 'the prompt is an argument without an option: sdcli generate
 _LEAVE_OUT: Final = "leave it out"
 _LORA_WEIGHT: Final = "the weight follows the file: --lora style.safetensors:0.8"
 _NO_CONTROLNET: Final = "ControlNet is not supported: leave it out"
-_NO_UPSCALE: Final = "upscaling is not supported: use a larger --size"
+_NO_UPSCALE: Final = "upscaling alone is not supported: --hires 2x enlarges and redraws an image"
 _NO_VARIATION: Final = "variation seeds are not supported: leave it out"
 _AUTOMATIC: Final = "memory is managed automatically: leave it out, or use --vae-tiling on"
 _NO_SERVER: Final = "there is no server: sdcli batch - reads prompts from stdin as they arrive"
@@ -129,8 +129,9 @@ _OPTIONS: Final = (
          None, _NO_CONTROLNET),
     _Row("--ip-adapter --ip-adapter-image", f"{_DIFFUSERS}, {_SDCPP}", None,
          "IP-Adapter is not supported: leave it out"),
-    _Row("--upscale --upscaler --hires --hires-fix --enable-hr --highres-fix-scale",
-         f"{_A1111}, {_INVOKEAI}, {_SDCPP}, {_KOHYA}", None, _NO_UPSCALE),
+    _Row("--hires-fix --enable-hr --hr-scale --highres-fix-scale --hires-scale",
+         f"{_A1111}, {_SDCPP}, {_KOHYA}", "--hires", "--hires 2x"),
+    _Row("--upscale --upscaler", f"{_A1111}, {_INVOKEAI}, {_SDCPP}", None, _NO_UPSCALE),
     _Row("--tiling --seamless", f"{_A1111}, {_INVOKEAI}", None,
          "seamless tiling is not supported: leave it out"),
     _Row("--embedding --embeddings --embeddings-dir --embd-dir --textual-inversion",

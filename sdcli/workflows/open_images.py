@@ -21,7 +21,7 @@ from sdcli.row import Row
 from sdcli.runner.input_images import read_image
 from sdcli.terminal.console import Console
 from sdcli.workflows.open_prompts import PromptSource
-from sdcli.workflows.replay import read_recorded
+from sdcli.workflows.recorded_fields import read_recorded
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _PATH_FIELDS: Final = ("model", "vae", "refiner", "image", "mask")

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.checkpoints.single_file.model import drop_single_file_options
 from sdcli.errors import DifferentError, ExitCode, ModelError, SdcliError, UsageError, quoted
-from sdcli.image_fields import IMAGE_FIELDS
 from sdcli.inputs.paths import expand_user
 from sdcli.latents import LatentsSelection, is_resumed_event
 from sdcli.prompts.fields import SIZE, canonical_field, parse_text
@@ -53,19 +52,19 @@ def read_images(
     Models are looked for on this machine by the recorded hash or name, unless `model` or an
     override names one; input images in the folder `inputs`, next to each image, and in the current
     folder. `warn` is called for an input that has changed. Raises ModelError for a model that is
-    not here,
-    UsageError for an image without a record of sdcli, or one whose first steps came from
+    not here, UsageError for an image without a record of sdcli, or one whose first steps came from
     another run; CorruptError for a record that cannot be read.
     """
     changes = parse_overrides(overrides)
     if model is not None:
         changes["model"] = model
-    return [_read_image(Path(path), changes, inputs, warn) for path in paths]
+    return [read_image(Path(path), changes, inputs, warn) for path in paths]
 
 
-def _read_image(
+def read_image(
     path: Path, changes: Mapping[str, Any], inputs: str | None, warn: Callable[[str], None]
 ) -> RecordedImage:
+    """Read one image and its request, changed by fields. Raises as `read_images` does."""
     from sdcli.storage.images.codec import read_image_info
     from sdcli.storage.metadata.record import record_request
 
@@ -92,52 +91,6 @@ def _read_image(
     request = locate_loras(_locate(request, record, path), record, path, inputs)
     request = locate_inputs(request, record, path, inputs, warn)
     return RecordedImage(path=path, document=document, request=request)
-
-
-def read_recorded(
-    path: Path, chosen: Mapping[str, Any], warn: Callable[[str], None], *, ignore_inputs: bool
-) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """Return the fields of the request that made an image, and the extra columns of its record.
-
-    Also reads the records of other programs, without their models. `chosen` are models and input
-    images that replace those of the record. With `ignore_inputs` the recorded inputs need not be
-    found. Raises SdcliError for an image without a prompt, and as `read_images` does.
-    """
-    from sdcli.storage.images.codec import read_image_info
-
-    document = read_image_info(path)
-    if document["record"] is None:
-        return _foreign_fields(path, document["parameters"], warn), {}
-    changes = dict(chosen)
-    if ignore_inputs:
-        changes |= {**dict.fromkeys(IMAGE_FIELDS), "mask_invert": False}
-    request = _read_image(path, changes, None, warn).request
-    defaults = GenerationRequest(prompt="").to_dict()
-    fields = {k: v for k, v in request.to_dict().items() if k == "prompt" or v != defaults[k]}
-    return fields, request.row.extra
-
-
-def _foreign_fields(
-    path: Path, parameters: str | None, warn: Callable[[str], None]
-) -> dict[str, Any]:
-    """Return the usable fields of another program's record. Raises UsageError without a prompt."""
-    from sdcli.interop.export import missing_prompt, to_request_fields
-    from sdcli.interop.readers import read_foreign
-
-    foreign = read_foreign(path, parameters)
-    if foreign is None:
-        raise UsageError(
-            f"{path}: it has no record of how it was made",
-            code="usage.no_record",
-            hint="skip such images with --keep-going",
-        )
-    if missing := missing_prompt(foreign):
-        raise UsageError(f"{path}: {missing}", code="usage.no_record")
-    fields, left_out = to_request_fields(foreign)
-    if left_out:
-        named = ", ".join(f"{name} {value}" for name, value in left_out.items())
-        warn(f"{path}: not taken from the record of {foreign.generator}: {named}")
-    return fields
 
 
 def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -> GenerationRequest:

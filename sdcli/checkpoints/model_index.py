@@ -55,7 +55,7 @@ def check_pipeline(folder: Path) -> str:
     """Return the class of the pipeline in the folder. Raises ModelError if it is not supported."""
     index = read_json(folder / "model_index.json")
     class_name = index.get("_class_name")
-    if class_name not in _TEXT_ENCODERS:
+    if not isinstance(class_name, str) or class_name not in _TEXT_ENCODERS:
         name = class_name if isinstance(class_name, str) else shorten(class_name)
         raise ModelError(
             f"{folder}: a {name}; sdcli needs a {PIPELINE} or a {XL_PIPELINE}",

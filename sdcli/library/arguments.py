@@ -42,6 +42,8 @@ _ADVICE: Final[Mapping[str, str]] = {
     "json": "results are Python objects; leave it out",
     "jsonl": "results are Python objects; leave it out",
     "format": "use out with a folder",
+    "trace": "use sdcli generate --trace DIR on the command line",
+    "as_input": "read the records with the command line: sdcli batch FOLDER --as-input",
     "grid_columns": "notebooks show a list of results side by side; leave it out",
     "grid_scale": "notebooks show a list of results side by side; leave it out",
     "list_done": "the result counts them as skipped; leave it out",

@@ -29,7 +29,7 @@ REQUESTS = [
     )
     for seed, (prompt, spec, scheduler, steps) in enumerate(
         [
-            ("a cat", CPU, "DDIM", 3),
+            ("a cat", CPU, "DDIM;timestep_spacing=trailing", 3),
             ("a dog", TINY, "Euler a", 4),
             ("a red star", CPU, "DPM++ 2M Karras", 5),
             ("a fish", TINY, "Heun", 3),

@@ -48,7 +48,7 @@ def test_the_predicted_x0_is_that_of_the_scheduler(loaded: Any, row: Sampler) ->
         return scheduler
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sdcli.engine.denoise.generate.build_scheduler", build_recording)
+        patch.setattr("sdcli.engine.schedulers.job_scheduler.build_scheduler", build_recording)
         [result] = engine.generate_batch(loaded, [make_sampler_job(row)], save_latents="all")
     assert result.latents is not None
     for step, prediction in enumerate(predictions, 1):

@@ -17,7 +17,7 @@ from sdcli.errors import UsageError
 def tokenizer() -> Any:
     from sdcli.engine.loading.tokenizer import load_tokenizer
 
-    return load_tokenizer(EMBEDDED_FOLDER, 77)[0]
+    return load_tokenizer(EMBEDDED_FOLDER / "tokenizer", 77)[0]
 
 
 @pytest.mark.parametrize(

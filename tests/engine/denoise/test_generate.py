@@ -14,7 +14,7 @@ from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime.memory import MemoryModel
-from sdcli.errors import DeviceError, NumericsError, UsageError
+from sdcli.errors import CorruptError, DeviceError, NumericsError, UsageError
 from sdcli.result import StepEvent
 from tests.jobs import make_job
 
@@ -137,11 +137,23 @@ def test_options_that_diffusers_would_ignore_are_errors(
 
 
 def test_nan_in_the_unet_is_an_error_that_names_it(loaded: Any) -> None:
+    # Its weights are finite: what it computes overflows.
+    hook = loaded.pipeline.unet.conv_out.register_forward_hook(
+        lambda *call: call[-1] * float("nan")
+    )
+    try:
+        with pytest.raises(NumericsError, match="UNet"):
+            engine.generate_batch(loaded, [make_job()])
+    finally:
+        hook.remove()
+
+
+def test_nan_in_the_weights_is_an_error_of_the_file(loaded: Any) -> None:
     weight = loaded.pipeline.unet.conv_out.weight
     kept = weight.data.clone()
     weight.data[0] = float("nan")
     try:
-        with pytest.raises(NumericsError, match="UNet"):
+        with pytest.raises(CorruptError, match=r"conv_out.weight has NaN"):
             engine.generate_batch(loaded, [make_job()])
     finally:
         weight.data.copy_(kept)

@@ -50,7 +50,7 @@ def _field_of(error: SdcliError) -> str:
         return error_field(error)
     named = error.message.partition(":")[0]
     # "image.corrupt" or "mask.corrupt"
-    return named if named in REQUEST_FIELDS else error.code.partition(".")[0]
+    return named if named in {"prompt", *REQUEST_FIELDS} else error.code.partition(".")[0]
 
 
 def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFault]]:

@@ -256,7 +256,10 @@ def test_reading_imports_neither_torch_nor_pickle_machinery(tmp_path: Path) -> N
 
 def test_what_python_would_load_is_the_same(tmp_path: Path) -> None:
     """The oracle itself: torch.load agrees with `weights` for each way of saving."""
+    # torch.load knows no storage of these dtypes in its oldest format.
+    new = (torch.float8_e4m3fn, torch.uint16)
     for save in SAVERS.values():
-        save({"state_dict": weights()}, tmp_path / "x.ckpt")
+        old = {n: t for n, t in weights().items() if save is not legacy or t.dtype not in new}
+        save({"state_dict": old}, tmp_path / "x.ckpt")
         loaded = torch.load(tmp_path / "x.ckpt", weights_only=False, pickle_module=pickle)
-        assert_equal(loaded["state_dict"], weights())
+        assert_equal(loaded["state_dict"], old)

@@ -87,7 +87,7 @@ def test_other_a1111_fields_are_listed_and_its_ancestral_eta_is_left_out(tmp_pat
     text = f"a cat\n{FIELDS.replace('Euler', 'Euler a')}, {more}"
     taken, left = read_fields(png(path, {"parameters": text}))
     assert taken["scheduler"] == "Euler a"
-    assert left == {"eta": 0.7, "strength": 0.4, "Hires upscale": "2"}
+    assert (taken["hires"], taken["hires_strength"], left) == ("2", 0.4, {"eta": 0.7})
     text = f"a cat\n{FIELDS.replace('Euler', 'DDIM')}, Eta DDIM: 0.3"
     taken, left = read_fields(png(path, {"parameters": text}))
     assert (taken["eta"], left) == (0.3, {})

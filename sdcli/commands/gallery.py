@@ -52,7 +52,7 @@ def gallery(
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Show a folder of images as one HTML page, to filter, sort, compare and rate them.
+    """Show a folder of images as one HTML page, to filter, compare and rate them.
 
     The page contains everything it shows and needs no network. It has the settings and the scores
     of each image, and the command that reproduces it.

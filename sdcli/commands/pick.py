@@ -86,7 +86,7 @@ def pick(
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Print, copy or link the images with the highest scores.
+    """Print, copy or link the best images of a folder.
 
     \b
     Examples:

@@ -45,7 +45,7 @@ def score(
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    """Measure images: sharpness, saturation, duplicates, and whether they match their prompts.
+    """Measure images: sharpness, duplicates, and whether they show what the prompt says.
 
     Whether the right objects are in the right places is only known for images of the built-in
     model. With --sidecar, `gallery` can sort by the scores.

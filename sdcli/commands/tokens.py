@@ -24,7 +24,7 @@ def tokens(
     steps: flags.Steps = None,
     json: flags.Json = False,
 ) -> None:
-    """Show how a model's tokenizer divides a prompt: words, weights, chunks and what is cut off.
+    """Show the tokens of a prompt, their weights and what is cut off.
 
     Each text encoder reads chunks of 75 tokens. "characters" counts from 0 in the prompt. In a
     terminal, words are colored by their weight. Nothing is loaded or downloaded.

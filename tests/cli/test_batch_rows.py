@@ -135,7 +135,7 @@ def test_a_dry_run_knows_the_time_from_another_folder(
         ((*KEPT, "--name-template", "{skuu}"), ["p.csv:2:1", "{skuu}", "sku, colour, index"]),
         ((*KEPT, "--name-template", "../{sku}"), ["is not a file name"]),
         ((*KEPT, "--name-template", "{sku"), ["--name-template"]),
-        ((*KEPT, "--limit", "0"), ["--limit: 0 is not above 0"]),
+        ((*KEPT, "--limit", "0"), ["'--limit': '0' is not 1 or more"]),
         ((*KEPT, "--limit", "x"), ["--limit"]),
         (("--extra", "all"), ["--extra"]),
         (("--name", "x"), ["--name"]),

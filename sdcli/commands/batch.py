@@ -72,7 +72,7 @@ def batch(
     Examples:
       sdcli batch prompts/demo.txt -o demo
       sdcli batch prompts/demo.csv --dry-run
-      sdcli batch products.csv --extra keep --name-template "{sku}-{seed}" --limit 8
+      sdcli batch products.csv --extra keep --name-template "{sku}-{seed}"
       sdcli batch demo --hires 2x -o large
       sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going

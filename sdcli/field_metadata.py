@@ -23,8 +23,8 @@ class FieldInfo:
     repeated: -vv. One that `needs_guidance` has no effect at a guidance scale of 1 or less, and one
     that `needs` other fields has none unless one of them is set. `off_flag` turns a switch off that
     is on by default. The value of an `is_path` field is relative to the file that it is written in.
-    One that is `in_files_only` is no option of the command line, and one that is
-    `repeatable` can be given several times there, all of it for the same image.
+    One that is `in_files_only` is no option of the command line, and one that is `repeatable` can
+    be given several times there, all of it for the same image.
     """
 
     flags: tuple[str, ...]

@@ -35,9 +35,9 @@ class Job(HiresJobFields, ImageJobFields, LoraJobFields):
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
     differs from none. `scheduler_label` is the scheduler's display name and resolves to it again.
     `reads_syntax` tells that the prompts have syntax, or do not fit into 77 tokens, and that both
-    are to be read: without it, all of a prompt is words.
-    `fingerprint` identifies the files of the models and the VAE, and is "" when they were not
-    looked up. `occurrence` counts equal jobs of one run from 0.
+    are to be read: without it, all of a prompt is words. `fingerprint` identifies the files of the
+    models and the VAE, and is "" when they were not looked up. `occurrence` counts equal jobs of
+    one run from 0.
     """
 
     index: int
@@ -171,9 +171,8 @@ class Job(HiresJobFields, ImageJobFields, LoraJobFields):
         if not self.fingerprint:
             spec = self.spec
             facts["files"] = [spec.model, spec.vae, spec.variant]
-            later = [spec.refiner, spec.model_config, spec.prediction_type]
-            later += [spec.text_encoder, spec.refiner_config]
-            facts["files"] += [value for value in later if value]
+            later = ((name, getattr(spec, name)) for name in _LATER_FILES)
+            facts["files"] += [f"{name}={value}" for name, value in later if value]
         text = json.dumps(facts, sort_keys=True, default=repr)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 
@@ -202,6 +201,11 @@ _NOT_IN_ID: Final = frozenset(
     }
 )
 """Fields that do not decide the pixels, or (the spec, paths) not as they are written."""
+
+_LATER_FILES: Final = (
+    "refiner", "model_config", "prediction_type", "text_encoder", "refiner_config",
+)  # fmt: skip
+"""Fields of a spec that name files, or how to read them, and that version 0.1.0 did not have."""
 
 _FIRST_DEFAULTS: Final = frozenset({"vae_tiling", "fingerprint"})
 """Fields with a default that version 0.1.0 had."""

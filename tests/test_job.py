@@ -49,6 +49,12 @@ def test_the_id_depends_on_everything_that_decides_the_pixels(changes: dict[str,
     assert make_job(**changes).id != make_job().id
 
 
+def test_the_later_files_of_a_spec_do_not_stand_for_each_other() -> None:
+    names = ("refiner", "model_config", "text_encoder", "refiner_config")
+    ids = {make_job(spec=replace(CPU, **{name: "a/b"})).id for name in names}
+    assert len(ids) == len(names)
+
+
 def test_a_model_with_a_known_fingerprint_may_be_moved() -> None:
     known = {"fingerprint": "ab" * 32}
     moved = PipelineSpec(model="elsewhere", device="cpu", dtype="float32")

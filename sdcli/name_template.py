@@ -88,6 +88,8 @@ def _parse_part(
 
 
 def _format_value(value: object, part: Placeholder) -> str:
+    if value is None:
+        return ""
     # A table's numbers arrive as text, and {sku:05} is meant for them, too.
     if isinstance(value, str) and part.format and _WHOLE.fullmatch(value):
         value = int(value)
@@ -98,8 +100,9 @@ def _format_value(value: object, part: Placeholder) -> str:
             raise _template_error(
                 f"{quoted(str(value)[:40])} does not fit {{{part.key}:{part.format}}}", None
             ) from error
-    text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-    return safe_name(text)[:_MAX_VALUE]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    # The dash that a cut may leave would stand beside one of the template.
+    return safe_name(text)[:_MAX_VALUE].rstrip("-.")
 
 
 def _template_error(message: str, hint: str | None) -> UsageError:

@@ -10,6 +10,7 @@ from sdcli.errors import UsageError
 from sdcli.name_template import CODE, NameTemplate, safe_name
 
 VALUES = {"sku": "A/1", "seed": 7, "guidance": 2.5, "empty": "", "none": None, "number": "12"}
+VALUES["long"] = "a" * 79 + " b"
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,8 @@ VALUES = {"sku": "A/1", "seed": 7, "guidance": 2.5, "empty": "", "none": None, "
         ("{ Seed }", "7"),
         ("no placeholder", "no-placeholder"),
         ("{empty}", ""),
+        ("{seed}-{none:04}", "7"),
+        ("{long}-{seed}", "a" * 79 + "-7"),
     ],
 )
 def test_placeholders_are_filled(text: str, name: str) -> None:

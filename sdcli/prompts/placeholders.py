@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import spelling_key
+from sdcli.image_fields import INPUT_FIELDS
 from sdcli.job import Job
 from sdcli.lora_fields import short_loras
 from sdcli.name_template import CODE, NameTemplate
@@ -16,9 +17,12 @@ from sdcli.request import REQUEST_FIELDS
 
 _INDEX, _FILE, _LINE = "index", "file", "line"
 _PLACES: Final = (_INDEX, _FILE, _LINE)
-_UNAVAILABLE: Final = frozenset({"count"})
+_UNAVAILABLE: Final = frozenset({"count", "lora_dir"})
+"""Fields that a job does not have."""
 _SAMPLES: Final[Mapping[str, object]] = {"int": 1, "float": 1.5}
-_PATHS: Final = ("model", "vae")
+_PATHS: Final = (
+    "model", "vae", "refiner", "text_encoder", "model_config", "refiner_config", *INPUT_FIELDS,
+)  # fmt: skip
 
 
 def placeholder_errors(template: NameTemplate, extra: Mapping[str, Any]) -> Iterator[UsageError]:
@@ -48,6 +52,12 @@ def placeholder_value(job: Job) -> Callable[[str], object]:
 
 
 def job_value(job: Job, name: str) -> object:
+    """The value of a field of a job, as people write it, without the folder of a file."""
+    value = field_value(job, name)
+    return PurePath(str(value)).name if name in _PATHS and value else value
+
+
+def field_value(job: Job, name: str) -> object:
     """The value of a field of a job, as people write it."""
     if name == SIZE:
         return f"{job.width}x{job.height}"
@@ -55,9 +65,7 @@ def job_value(job: Job, name: str) -> object:
         return job.scheduler_label
     if name == "lora":
         return short_loras(job.lora)
-    value = getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
-    # The folder of a model is nobody's business.
-    return PurePath(value).name if name in _PATHS and value else value
+    return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
 
 
 def _job_value(job: Job, key: str) -> object:
@@ -66,7 +74,7 @@ def _job_value(job: Job, key: str) -> object:
     if key == _FILE:
         return PurePath(job.row.file).stem
     if key == _LINE:
-        return job.row.line or ""
+        return job.row.line or None
     return job_value(job, canonical_field(key))
 
 

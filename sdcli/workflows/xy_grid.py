@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.job import Job
-from sdcli.lora_fields import short_loras
 from sdcli.planning.batching import PLANNING_WINDOW
 from sdcli.planning.planner import Planner
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.fields import SIZE, canonical_field
+from sdcli.prompts.placeholders import field_value
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import GenerationResult
 from sdcli.run_flags import SheetFlags
@@ -101,7 +101,7 @@ class XYGrids:
     def add_lazy(self, job: Job, load_pixels: PixelLoader) -> None:
         """Add the image of a job, to be loaded when its grid is drawn."""
         key = _remaining_fields(job, self.axes)
-        column, row, *_ = (*(_axis_value(job, name) for name in self.axes), _NO_ROW)
+        column, row, *_ = (*(field_value(job, name) for name in self.axes), _NO_ROW)
         self._cells.setdefault(key, {})[column, row] = load_pixels
         self._first.setdefault(key, job)
 
@@ -181,16 +181,6 @@ def _load_cell(load_pixels: PixelLoader | None) -> NDArray[np.uint8] | None:
 def _grid_digest(key: Hashable, axes: Sequence[str]) -> str:
     """Eight digits that identify a grid in its folder, the same in every start."""
     return hashlib.sha256(repr((key, axes)).encode()).hexdigest()[:8]
-
-
-def _axis_value(job: Job, name: str) -> object:
-    if name == SIZE:
-        return f"{job.width}x{job.height}"
-    if name == "scheduler":
-        return job.scheduler_label
-    if name == "lora":
-        return short_loras(job.lora)
-    return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
 
 
 def _format_axis_value(value: object) -> str:

@@ -67,6 +67,9 @@ def test_a_row_names_its_image(given: str, varied: tuple[str, ...], expected: st
         ("{scheduler}-{steps}-{cfg}", "DDIMScheduler-4-3.png"),
         ("{name}{model}{size}", "namedmine64x64.png"),
         ("{prompt}", "A-cat.png"),
+        ("{refiner}{refiner_config}{text_encoder}{vae}{model_config}", "rcteconf.png"),
+        ("{image}-{mask}", "in.png-m.png.png"),
+        ("{clip_skip:02}x", "x.png"),
         ("{Product Id}", "9.png"),
         ("{empty}", "0012-A-cat-3.png".lower()),
     ],
@@ -74,8 +77,16 @@ def test_a_row_names_its_image(given: str, varied: tuple[str, ...], expected: st
 def test_a_template_names_every_image(template: str, expected: str) -> None:
     extra = {"sku": "A/1", "product-id": 9, "empty": ""}
     row = Row(file="data/products.csv", line=4, extra=extra)
-    spec = PipelineSpec(model="/home/me/mine", device="cpu")
-    assert name(template, row=row, name="named", spec=spec) == expected
+    spec = PipelineSpec(
+        model="/home/me/mine",
+        refiner="/home/me/r",
+        refiner_config="/home/me/c",
+        text_encoder="/home/me/te",
+        model_config="/home/me/conf",
+        device="cpu",
+    )
+    inputs = {"image": "/home/me/in.png", "mask": "/home/me/m.png"}
+    assert name(template, row=row, name="named", spec=spec, **inputs) == expected
 
 
 def test_a_series_keeps_its_beginning_and_its_format() -> None:

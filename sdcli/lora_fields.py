@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePath
 from typing import Final
 
@@ -30,15 +31,19 @@ class LoraUse:
     text_encoder: float = 1.0
 
     @classmethod
-    def parse(cls, text: str) -> LoraUse:
-        """Parse NAME, NAME:WEIGHT or NAME:UNET:TEXT_ENCODER. Raises UsageError."""
+    def parse(cls, text: str, error: Callable[[str], UsageError] | None = None) -> LoraUse:
+        """Parse NAME, NAME:WEIGHT or NAME:UNET:TEXT_ENCODER.
+
+        Raises the UsageError that `error` makes of a reason, by default that of the field `lora`.
+        """
+        error = error or partial(lora_error, text)
         match = _WRITTEN.fullmatch(text.strip())
         if not match or match[1].strip().startswith(":") or match[1].strip().endswith(":"):
-            raise lora_error(text, "does not name a LoRA")
+            raise error("does not name a LoRA")
         unet = 1.0 if match[2] is None else float(match[2])
         text_encoder = unet if match[3] is None else float(match[3])
         if max(abs(unet), abs(text_encoder)) > _MAX_WEIGHT:
-            raise lora_error(text, f"has a weight that is not between -{_MAX_WEIGHT} and 100")
+            raise error(f"has a weight that is not between -{_MAX_WEIGHT} and 100")
         return cls(name=match[1].strip(), unet=unet, text_encoder=text_encoder)
 
     @property

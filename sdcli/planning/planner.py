@@ -10,11 +10,11 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.planning.request_loras import RequestLoras, read_loras
+from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
 from sdcli.prompt_settings import PLAIN
-from sdcli.prompts.lora_tags import drop_open_tags, take_lora_tags
+from sdcli.prompts.lora_tags import drop_open_tags
 from sdcli.prompts.syntax.presence import has_syntax
 from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.request import GenerationRequest
@@ -68,8 +68,7 @@ class Planner:
             self._warnings.check(template)
             defaults, fingerprint = self._look_up_model(template.spec)
             for filled in self._fill_wildcards(template, defaults, fingerprint):
-                request = take_lora_tags(filled)
-                loras = read_loras(request, filled.prompt)
+                request, loras = take_loras(filled)
                 jobs += resolve_jobs(
                     request,
                     defaults,
@@ -77,6 +76,7 @@ class Planner:
                     fingerprint=fingerprint,
                     draw_seed=self._draw_seed,
                     read_image=self._read_image,
+                    loras=loras,
                 )
                 self._report_notes(loras)
                 if defaults.words is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from sdcli.checkpoints.weights import sha256
 from sdcli.errors import SdcliError
 from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, parse_loras
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.prompts.lora_tags import tagged_loras
+from sdcli.prompts.lora_tags import tagged_loras, take_lora_tags
 from sdcli.request import GenerationRequest
 
 _TRIGGERS: Final = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_words")
@@ -42,7 +43,8 @@ class RequestLoras:
 
     def change(self, defaults: ModelDefaults) -> ModelDefaults:
         """The model's defaults with those of a LoRA that makes it need few steps."""
-        return defaults if self.few_steps is None else _change(defaults, self.few_steps)
+        few = self.few_steps
+        return defaults if few is None else _change(defaults, defaults.folder, few)
 
 
 NO_LORAS: Final = RequestLoras()
@@ -50,7 +52,8 @@ NO_LORAS: Final = RequestLoras()
 
 # Equal defaults must be one object: it is what templates of jobs are found by.
 @lru_cache(maxsize=64)
-def _change(defaults: ModelDefaults, few: FewSteps) -> ModelDefaults:
+def _change(defaults: ModelDefaults, folder: Path | None, few: FewSteps) -> ModelDefaults:
+    del folder  # defaults of two folders may be equal
     guidance = defaults.guidance_scale if few.guidance_scale is None else few.guidance_scale
     return replace(
         defaults,
@@ -70,15 +73,20 @@ class _FoundLora:
     few_steps: FewSteps | None
 
 
-def read_loras(request: GenerationRequest, prompt: str = "") -> RequestLoras:
-    """Find the LoRAs of a request and match them to its model, by their headers alone.
+def take_loras(written: GenerationRequest) -> tuple[GenerationRequest, RequestLoras]:
+    """Return the request without the LoRAs that its prompt names, and all that it has.
 
-    `prompt` is the one that may have named some of them. Raises ModelError, UnsafeError and
-    CorruptError, whose messages begin with the field that is at fault.
+    They are found and matched to the model by their headers alone. Raises UsageError, ModelError,
+    UnsafeError and CorruptError, whose messages begin with the field that is at fault.
     """
+    request = take_lora_tags(written)
     if request.lora is None:
-        return NO_LORAS
-    tagged = {use.name for use in tagged_loras(prompt)}
+        return request, NO_LORAS
+    tagged = {use.name for use in tagged_loras(written)}
+    return request, _read_loras(request, tagged)
+
+
+def _read_loras(request: GenerationRequest, tagged: Set[str]) -> RequestLoras:
     found = []
     for use in parse_loras(request.lora):
         try:

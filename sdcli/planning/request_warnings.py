@@ -58,8 +58,9 @@ class RequestWarnings:
         for name in PROMPT_FIELDS:
             text = getattr(request, name) or ""
             yield from _find_syntax(text, self._fills_wildcards)
-            if match := (_NETWORK if name == "prompt" else _ANY_NETWORK).search(text):
-                yield "network", f"{_excerpt(match[0])} loads nothing {_WHERE[name == 'prompt']}"
+            reads_loras = name == "prompt" and request.prompt_syntax != PLAIN
+            if match := (_NETWORK if reads_loras else _ANY_NETWORK).search(text):
+                yield "network", f"{_excerpt(match[0])} loads nothing {_WHERE[reads_loras]}"
             if request.prompt_syntax != PLAIN:
                 yield from _find_foreign_weights(text)
         if request.prompt_syntax != PLAIN and request.prompt.isupper() and has_and(request.prompt):

@@ -18,9 +18,9 @@ from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
 from sdcli.planning.request_images import image_faults, read_images
-from sdcli.planning.request_loras import read_loras
+from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
-from sdcli.prompts.lora_tags import drop_open_tags, take_lora_tags
+from sdcli.prompts.lora_tags import drop_open_tags
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
 
 _TEMPLATES: Final = JobTemplates()
@@ -42,15 +42,17 @@ def resolve_jobs(
     fingerprint: str = "",
     draw_seed: SeedDrawer | None = None,
     read_image: InputReader | None = None,
+    loras: RequestLoras | None = None,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
     `draw_seed` gives the seed where the request has none, by default a random one. `read_image`
-    describes the files of a request that has any. Raises UsageError for options that the model or
-    its scheduler would ignore or cannot run with, and CorruptError for an unreadable image.
+    describes the files of a request that has any. `loras` are those of the request, if they were
+    taken out of its prompt before. Raises UsageError for options that the model or its scheduler
+    would ignore or cannot run with, and CorruptError for an unreadable image.
     """
-    written, request = request, take_lora_tags(request)
-    loras = read_loras(request, written.prompt)
+    if loras is None:
+        request, loras = take_loras(request)
     defaults = loras.change(defaults)
     images = read_images(request, defaults, read_image)
     template = _TEMPLATES.find(request, defaults, (images, loras))
@@ -79,9 +81,7 @@ def find_faults(
 ) -> list[SdcliError]:
     """All errors of the request, of which `resolve_jobs` would raise the first."""
     try:
-        written = drop_open_tags(request)
-        request = take_lora_tags(written)
-        loras = read_loras(request, written.prompt)
+        request, loras = take_loras(drop_open_tags(request))
         defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)
     except SdcliError as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.lora_fields import LoraUse, format_loras, parse_loras
+from sdcli.prompt_settings import PLAIN
 from sdcli.prompts.wildcard_syntax import has_wildcards
 from sdcli.request import GenerationRequest
 
@@ -19,9 +21,10 @@ _NAMED: Final = {"te": "text_encoder", "unet": "unet"}
 def take_lora_tags(request: GenerationRequest) -> GenerationRequest:
     """Return the request with the LoRAs that its prompt names among its own, and not in the prompt.
 
-    Raises UsageError for a tag that names none, or has arguments that sdcli does not know.
+    A plain prompt names none: all of it is words. Raises UsageError for a tag that names none, or
+    has arguments that sdcli does not know.
     """
-    tags = tagged_loras(request.prompt)
+    tags = tagged_loras(request)
     if not tags:
         return request
     # A tag between two words leaves two spaces.
@@ -32,6 +35,8 @@ def take_lora_tags(request: GenerationRequest) -> GenerationRequest:
 
 def drop_open_tags(request: GenerationRequest) -> GenerationRequest:
     """Return the request without the tags that have wildcards, which are still to be filled."""
+    if request.prompt_syntax == PLAIN:
+        return request
     tags = [match[0] for match in LORA_TAG.finditer(request.prompt) if has_wildcards(match[1])]
     prompt = request.prompt
     for tag in tags:
@@ -39,11 +44,11 @@ def drop_open_tags(request: GenerationRequest) -> GenerationRequest:
     return replace(request, prompt=prompt) if tags else request
 
 
-def tagged_loras(prompt: str) -> tuple[LoraUse, ...]:
-    """Return the LoRAs that a prompt names. Raises UsageError."""
-    if "<" not in prompt:
+def tagged_loras(request: GenerationRequest) -> tuple[LoraUse, ...]:
+    """Return the LoRAs that the prompt of a request names. Raises UsageError."""
+    if "<" not in request.prompt or request.prompt_syntax == PLAIN:
         return ()
-    return tuple(_parse_tag(match[1], match[0]) for match in LORA_TAG.finditer(prompt))
+    return tuple(_parse_tag(match[1], match[0]) for match in LORA_TAG.finditer(request.prompt))
 
 
 def format_tag(use: LoraUse, name: str) -> str:
@@ -60,7 +65,7 @@ def _parse_tag(text: str, tag: str) -> LoraUse:
         if key.strip() not in _NAMED:
             raise _tag_error(tag, f"has {key.strip()}=, which sdcli does not know")
         named[_NAMED[key.strip()]] = _weight(value, tag)
-    use = LoraUse.parse(":".join(words))
+    use = LoraUse.parse(":".join(words), partial(_tag_error, tag))
     # A1111 writes the weight of the text encoder first, sdcli that of the UNet.
     if use.weights.count(":"):
         use = replace(use, unet=use.text_encoder, text_encoder=use.unet)
@@ -69,10 +74,11 @@ def _parse_tag(text: str, tag: str) -> LoraUse:
 
 
 def _weight(text: str, tag: str) -> float:
-    try:
-        return LoraUse.parse(f"weight:{float(text)}").unet
-    except ValueError:
-        raise _tag_error(tag, f"has a weight that is no number: {text.strip()}") from None
+    use = LoraUse.parse(f"weight:{text.strip()}", partial(_tag_error, tag))
+    # What is no number, or not a finite one, is read as a part of the name.
+    if use.name != "weight":
+        raise _tag_error(tag, f"has a weight that is no number: {text.strip()}")
+    return use.unet
 
 
 def _tag_error(tag: str, reason: str) -> UsageError:

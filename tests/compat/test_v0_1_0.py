@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import load_file
 
 from sdcli.cli import main
@@ -199,6 +200,20 @@ def test_images_of_one_are_replayed_to_the_bit(run: Run, images: Path) -> None:
     verdicts = {check["path"]: check["verdict"] for check in ran.document["checks"]}
     assert verdicts == dict.fromkeys(EXACT, "identical")
     assert ran.code == 0
+
+
+def test_a_lora_in_a_prompt_was_words_and_still_is(run: Run, images: Path) -> None:
+    prompt = "a cat <lora:style:1>"
+    with Image.open("plain.png") as image:
+        record = json.loads(image.text["sdcli"])
+        record["request"]["prompt"] = prompt
+        text = PngInfo()
+        text.add_itxt("sdcli", json.dumps(record))
+        image.save("tagged.png", pnginfo=text)
+    ran = run("replay", "tagged.png", "-o", "again.png")
+    assert (ran.code, "loads nothing" in ran.stderr) == (0, True)
+    request = run("inspect", "again.png", "--json").document["record"]["request"]
+    assert (request["prompt"], request["lora"]) == (prompt, None)
 
 
 def test_images_of_a_batch_are_replayed_to_rounding(run: Run, images: Path) -> None:

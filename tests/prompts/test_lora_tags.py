@@ -25,6 +25,7 @@ from sdcli.request import GenerationRequest
         ("a cat <lora:a b c:1>", "a cat", "a b c:1"),
         ("a cat", "a cat", None),
         ("3 < 4 and <b>", "3 < 4 and <b>", None),
+        ("a <lora:a:1:te=+.5e0>", "a", "a:1:0.5"),
     ],
 )
 def test_tags_become_loras(prompt: str, rest: str, lora: str | None) -> None:
@@ -40,11 +41,24 @@ def test_tags_add_to_the_loras_of_the_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["<lora:>", "<lora::0.8>", "<lora:a:dyn=3>", "<lora:a:te=x>", "<lora:a:1e9>"]
-)
+    "tag",
+    ["<lora:>", "<lora::0.8>", "<lora:a:dyn=3>", "<lora:a:te=x>", "<lora:a:1e9>",
+     "<lora:a:te=nan>", "<lora:a:te=inf>", "<lora:a:unet=-inf>", "<lora:a:te=>",
+     "<lora:a:te=1e9>"],
+)  # fmt: skip
 def test_what_a_tag_cannot_be_is_refused(tag: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         take_lora_tags(GenerationRequest(prompt=f"a cat {tag}"))
+    assert caught.value.message.startswith(f"prompt: '{tag}'")
+    assert caught.value.code == "usage.prompt"
+
+
+@pytest.mark.parametrize("prompt", ["a <lora:b:1>", "a <lora:>", "a <lora:{b|c}:1>"])
+def test_a_plain_prompt_has_no_tags(prompt: str) -> None:
+    request = GenerationRequest(prompt=prompt, prompt_syntax="plain", lora="a:1")
+    assert take_lora_tags(request) is request
+    assert drop_open_tags(request) is request
+    assert tagged_loras(request) == ()
 
 
 def test_a_tag_with_a_wildcard_waits_until_it_is_filled() -> None:
@@ -60,7 +74,7 @@ weights = st.floats(-100, 100).map(lambda value: round(value, 4))
 @given(weights, weights)
 def test_a_written_tag_is_read_as_it_was(unet: float, text_encoder: float) -> None:
     use = LoraUse(name="a", unet=unet, text_encoder=text_encoder)
-    assert tagged_loras(format_tag(use, "a")) == (use,)
+    assert tagged_loras(GenerationRequest(prompt=format_tag(use, "a"))) == (use,)
     assert parse_loras(str(use)) == (use,)
 
 

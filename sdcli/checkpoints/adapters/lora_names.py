@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from shlex import quote
@@ -73,7 +74,19 @@ def _find_embedded(name: str) -> Path:
 
 def _find_by_stem(name: str, folder: Path) -> Path | None:
     """The first file of that name anywhere in a folder, in the order of paths."""
-    return next((path for path in _files_in(folder) if path.stem == name), None)
+    if "/" in name:
+        return None
+    # Thousands of prompts may name a LoRA; a file that is new, or gone, is looked for again.
+    found = _by_stem(folder.absolute()).get(name)
+    if found is None or not found.is_file():
+        _by_stem.cache_clear()
+        found = _by_stem(folder.absolute()).get(name)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in reversed(_files_in(folder))}
 
 
 def _files_in(folder: Path) -> list[Path]:

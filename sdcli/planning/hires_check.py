@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.image_fields import steps_run
 from sdcli.job import Job
-
-StepCheck = Callable[[Job], Iterator[UsageError]]
-"""Yields the errors of the number of steps of a job."""
+from sdcli.planning.request_images import no_steps_error
 
 _CODE: Final = "usage.hires"
 
 
-def hires_faults(job: Job, defaults: ModelDefaults, check_steps: StepCheck) -> Iterator[UsageError]:
+def hires_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
     """Yield the errors of a second pass, none for a job without one."""
     second = job.second_pass()
     if second is None:
@@ -24,9 +21,7 @@ def hires_faults(job: Job, defaults: ModelDefaults, check_steps: StepCheck) -> I
     yield from _size_faults(job, second, defaults.vae_scale_factor)
     yield from _conflicts(job, defaults)
     if second.denoising_steps < 1:
-        yield _no_steps_error(second)
-    for fault in check_steps(second):
-        yield UsageError(f"hires_steps: {fault.message}", code="usage.hires_steps", hint=fault.hint)
+        yield no_steps_error(second, "hires_", "the enlarged image")
 
 
 def _size_faults(job: Job, second: Job, grid: int) -> Iterator[UsageError]:
@@ -77,15 +72,3 @@ def _conflicts(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
             code="usage.guidance_rescale",
             hint="leave it out, or leave --hires out",
         )
-
-
-def _no_steps_error(second: Job) -> UsageError:
-    steps = second.num_inference_steps
-    enough = [n for n in range(steps, 1001) if steps_run(n, second.strength)]
-    more = f"--hires-steps {enough[0]}, or " if enough else ""
-    return UsageError(
-        f"hires_strength: {second.strength:g} of {steps} {'step' if steps == 1 else 'steps'} "
-        "leaves no step to run, and the enlarged image as it is",
-        code="usage.hires_strength",
-        hint=f"use {more}a higher --hires-strength",
-    )

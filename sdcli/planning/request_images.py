@@ -104,7 +104,7 @@ def image_faults(
     if job.image is None:
         return
     if job.denoising_steps < 1:
-        yield _no_steps_error(job)
+        yield no_steps_error(job, "", "the image")
     if job.guidance_rescale:
         yield UsageError(
             "guidance_rescale: Diffusers' pipelines for input images do not have it",
@@ -128,13 +128,15 @@ def _inpainting_model_faults(job: Job, defaults: ModelDefaults) -> Iterator[Usag
         )
 
 
-def _no_steps_error(job: Job) -> UsageError:
-    steps = job.num_inference_steps
-    enough = [n for n in range(steps, 1001) if steps_run(n, job.strength)]
-    hint = f"--steps {enough[0]}, or a higher --strength" if enough else "use a higher --strength"
+def no_steps_error(run: Job, prefix: str, image: str) -> UsageError:
+    """The error of a strength that runs no step, of the fields whose names begin with `prefix`."""
+    steps = run.num_inference_steps
+    option = f"--{prefix}".replace("_", "-")
+    enough = [n for n in range(steps, 1001) if steps_run(n, run.strength)]
+    more = f"{option}steps {enough[0]}, or " if enough else ""
     return UsageError(
-        f"strength: {job.strength:g} of {steps} {'step' if steps == 1 else 'steps'} leaves no step "
-        "to run, and the image as it is",
-        code="usage.strength",
-        hint=hint,
+        f"{prefix}strength: {run.strength:g} of {steps} {'step' if steps == 1 else 'steps'} leaves "
+        f"no step to run, and {image} as it is",
+        code=f"usage.{prefix}strength",
+        hint=f"use {more}a higher {option}strength",
     )

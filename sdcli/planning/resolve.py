@@ -116,7 +116,7 @@ def _first_job(
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
-    values |= {**files} | resolve_xl_settings(request, defaults)
+    values.update(files, **resolve_xl_settings(request, defaults))
     values["seed"] = request.seed or 0
     return Job(
         index=0,
@@ -125,7 +125,6 @@ def _first_job(
         scheduler=scheduler.choice,
         scheduler_label=scheduler.label,
         fingerprint=fingerprint,
-        row=request.row,
         **values,
     )
 
@@ -150,7 +149,7 @@ def _find_faults(
 ) -> Iterator[UsageError]:
     yield from image_faults(request, job, defaults)
     yield from _size_faults(job, defaults)
-    yield from _step_faults(job, scheduler)
+    yield from _step_faults(job, scheduler, "num_inference_steps")
     yield from _schedule_faults(job, scheduler)
     yield from _zero_snr_faults(job, scheduler)
     if job.eta and not (scheduler.sampler and scheduler.sampler.takes_eta):
@@ -164,7 +163,12 @@ def _find_faults(
     yield from _clip_skip_faults(job, defaults)
     yield from syntax_faults(request, job, defaults)
     yield from xl_faults(job, scheduler, defaults)
-    yield from hires_faults(job, defaults, partial(_second_pass_faults, scheduler=scheduler))
+    yield from hires_faults(job, defaults)
+    second = job.second_pass()
+    # Without steps of its own, the second pass has those of the first.
+    if second and job.hires_steps is not None:
+        yield from _step_faults(second, scheduler, "hires_steps")
+        yield from _schedule_faults(second, scheduler)
 
 
 def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
@@ -179,27 +183,21 @@ def _size_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
             )
 
 
-def _step_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
+def _step_faults(job: Job, scheduler: ResolvedScheduler, field: str) -> Iterator[UsageError]:
     sampler = scheduler.sampler
-    option = describe_field("num_inference_steps")
+    option = describe_field(field)
     if job.num_inference_steps > scheduler.max_steps:
         yield UsageError(
             f"{option}: {job.num_inference_steps} is more than the {scheduler.max_steps} that "
             f"{job.scheduler_label} supports",
-            code="usage.num_inference_steps",
+            code=f"usage.{field}",
         )
     if sampler and job.num_inference_steps < sampler.min_steps:
         yield UsageError(
             f"{option}: {job.scheduler_label} needs at least {sampler.min_steps} steps",
-            code="usage.num_inference_steps",
-            hint=f"--steps {sampler.min_steps}, or another --scheduler",
+            code=f"usage.{field}",
+            hint=f"{REQUEST_FIELDS[field].flag} {sampler.min_steps}, or another --scheduler",
         )
-
-
-def _second_pass_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
-    yield from _step_faults(job, scheduler)
-    yield from _schedule_faults(job, scheduler)
-    yield from _guidance_interval_faults(job, scheduler)
 
 
 def _schedule_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
@@ -247,17 +245,22 @@ def _guidance_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
 
 
 def _guidance_interval_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
-    steps = job.denoising_steps
-    calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
-    first, end = job.guidance_from * calls, job.guidance_to * calls
-    # Without a step at all, the strength of the input image is at fault.
-    if steps and not any(first <= call < end for call in range(calls)):
+    runs = (job, second) if (second := job.second_pass()) else (job,)
+    if not all(_has_guided_step(run, scheduler) for run in runs):
         yield UsageError(
             f"guidance_from: no step lies between {job.guidance_from:g} and {job.guidance_to:g} "
             "of the run",
             code="usage.guidance_from",
             hint="use a wider interval, or --guidance 1 for no guidance",
         )
+
+
+def _has_guided_step(job: Job, scheduler: ResolvedScheduler) -> bool:
+    steps = job.denoising_steps
+    calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
+    first, end = job.guidance_from * calls, job.guidance_to * calls
+    # Without a step at all, the strength of the input image is at fault.
+    return not steps or any(first <= call < end for call in range(calls))
 
 
 def _clip_skip_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:

@@ -117,7 +117,7 @@ def test_what_cannot_run_is_refused(fields: dict[str, Any], code: str, words: st
 def test_the_hint_for_no_step_runs_one() -> None:
     [error] = faults(image="a.png", strength=0.04)
     assert error.hint is not None
-    steps = int(error.hint.split()[1].rstrip(","))
+    steps = int(error.hint.split()[2].rstrip(","))
     assert plan(image="a.png", strength=0.04, num_inference_steps=steps).denoising_steps == 1
 
 

@@ -65,12 +65,16 @@ def test_jobs_that_differ_only_in_prompt_and_seed_share_a_batch():
         ({"scheduler": "LCM", "num_inference_steps": 51}, "usage.num_inference_steps"),
         ({"scheduler": "Euler", "eta": 0.5}, "usage.eta"),
         ({"eta": 0.5}, "usage.eta"),
+        ({"scheduler": "LCM", "num_inference_steps": 4, "hires": "2x", "hires_steps": 51},
+         "usage.hires_steps"),
+        ({"guidance_from": 0.1, "guidance_to": 0.2, "hires": "2x", "num_inference_steps": 10},
+         "usage.guidance_from"),
         ({"guidance_scale": 1.0, "negative_prompt": "red"}, "usage.guidance_scale"),
         ({"guidance_scale": 0.0, "guidance_rescale": 0.7}, "usage.guidance_scale"),
         ({"clip_skip": 12}, "usage.clip_skip"),
         ({"scheduler": "Euler a Karras"}, "scheduler.schedule"),
     ],
-)
+)  # fmt: skip
 def test_options_that_the_model_cannot_use_are_errors(options, code):
     with pytest.raises(UsageError) as caught:
         jobs(**options)
@@ -98,6 +102,29 @@ def test_all_faults_are_found_and_the_first_is_raised():
     with pytest.raises(UsageError) as caught:
         list(resolve_jobs(request, DEFAULTS, 0))
     assert str(caught.value) == str(faults[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ({"scheduler": "LCM", "num_inference_steps": 51}, "num_inference_steps", "(--steps): 51"),
+        (
+            {"scheduler": "LCM", "num_inference_steps": 4, "hires_steps": 51},
+            "hires_steps",
+            "hires_steps: 51 is more",
+        ),
+        (
+            {"num_inference_steps": 9, "guidance_from": 0.01, "guidance_to": 0.02},
+            "guidance_from",
+            "guidance_from: no step",
+        ),
+    ],
+)
+def test_a_fault_of_a_second_pass_is_told_once_with_its_field(options, code, words):
+    request = GenerationRequest(prompt="a cat", hires="2x", seed=1, **options)
+    [fault] = find_faults(request, DEFAULTS)
+    assert fault.code == f"usage.{code}"
+    assert words in fault.message
 
 
 def test_an_unknown_scheduler_hides_no_other_fault():

@@ -74,6 +74,7 @@ class XlSettings:
         sweep=180,
         aliases=("refiner_switch_at",),
         a1111="Refiner switch at",
+        needs=("refiner",),
     )
     aesthetic_score: float | None = setting(
         None,

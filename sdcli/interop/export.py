@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
-from sdcli.hires_fields import HIRES_FIELDS
-from sdcli.image_fields import IMAGE_FIELDS
 from sdcli.interop.foreign_record import ForeignRecord, shorten
 from sdcli.interop.scheduler_names import nearest_scheduler
 from sdcli.prompts import sweep
@@ -79,16 +77,20 @@ def unmapped_fields(foreign: ForeignRecord) -> dict[str, str]:
 def _orphaned_fields(fields: Mapping[str, Any]) -> list[str]:
     """Fields that have no meaning without another field, which could not be used."""
     sides = _SIDES & fields.keys()
-    orphans = sorted(sides) if len(sides) == 1 else []
+    orphans = set(sides) if len(sides) == 1 else set()
     sampler = resolve_scheduler(fields["scheduler"]).sampler if "scheduler" in fields else None
     if "eta" in fields and not (sampler and sampler.takes_eta):
         # A1111 uses the same name for a setting of ancestral samplers.
-        orphans.append("eta")
-    # Other programs do not say from which image a picture was made.
-    orphans += [name for name in fields if name in IMAGE_FIELDS]
-    if "hires" not in fields:
-        orphans += [name for name in fields if name in HIRES_FIELDS]
-    return orphans
+        orphans.add("eta")
+    # What a field needs may itself be left out. Other programs do not name an input image.
+    while alone := _find_alone(fields.keys() - orphans):
+        orphans |= alone
+    return [name for name in fields if name in orphans]
+
+
+def _find_alone(names: Set[str]) -> Set[str]:
+    needs = {name: REQUEST_FIELDS[name].needs for name in names & REQUEST_FIELDS.keys()}
+    return {name for name, needed in needs.items() if needed and names.isdisjoint(needed)}
 
 
 def to_prompt_line(request: Mapping[str, Any]) -> str:

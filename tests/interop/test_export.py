@@ -130,6 +130,24 @@ def test_fields_of_any_a1111_text_are_a_command(prompt: str, fields: dict[str, s
 
 
 @pytest.mark.parametrize(
+    ("settings_text", "left"),
+    [
+        ("Refiner switch at: 0.5", {"refiner_at"}),
+        ("Denoising strength: 0.5", {"strength"}),
+        ("Mask blur: 4, Masked area padding: 8", {"mask_blur", "inpaint_padding"}),
+        ("Hires steps: 4", {"hires_steps"}),
+        ("Hires upscale: 2, Hires steps: 4, Denoising strength: 0.5", set()),
+    ],
+)
+def test_a_field_without_what_it_needs_is_left_out(settings_text: str, left: set[str]) -> None:
+    reading = read_foreign(Path("none.png"), f"a cat\nSteps: 20, Seed: 1, {settings_text}")
+    assert reading
+    fields, left_out = to_request_fields(reading)
+    assert set(left_out) == left
+    assert not left & fields.keys()
+
+
+@pytest.mark.parametrize(
     "request_",
     [
         {"prompt": "-"},

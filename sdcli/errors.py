@@ -52,6 +52,10 @@ class UsageError(SdcliError):
     exit_code = ExitCode.USAGE
 
 
+class NearMissError(UsageError):
+    """A name that is unknown, but close to a known one or what other tools call it."""
+
+
 class UsageErrors(UsageError):
     """Several usage errors, such as all invalid lines of a prompt file.
 

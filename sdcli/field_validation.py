@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sdcli.errors import UsageError, quoted
@@ -51,6 +51,18 @@ def check_number(
         raise value_error(label, value, "is not a finite number")
     if not info.minimum <= value <= info.maximum:
         raise value_error(label, value, f"is not between {info.minimum} and {info.maximum}")
+
+
+def check_switch(label: str, value: object, *, optional: bool = False) -> None:
+    """Raise UsageError unless the value is true or false; 1 and 0 are neither."""
+    if not isinstance(value, bool) and not (optional and value is None):
+        raise value_error(label, value, "is not true or false")
+
+
+def check_choice(label: str, value: object, choices: Sequence[str]) -> None:
+    """Raise UsageError unless the value is None or one of the words."""
+    if value is not None and value not in choices:
+        raise value_error(label, value, f"is not {', '.join(choices)}")
 
 
 def value_error(label: str, value: object, reason: str) -> UsageError:

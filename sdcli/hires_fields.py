@@ -8,14 +8,14 @@ from typing import Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.field_metadata import field_infos, setting
-from sdcli.field_validation import check_text, value_error
+from sdcli.field_validation import check_text
+from sdcli.inputs.sizes import parse_size
 
 DEFAULT_HIRES_STRENGTH: Final = 0.3
 LATENT, LANCZOS = "latent", "lanczos"
 HIRES_UPSCALERS: Final = (LATENT, LANCZOS)
 
 _FACTOR = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,4})?) ?[x×X]?")
-_SIZE = re.compile(r"([0-9]{1,5}) ?[x×X] ?([0-9]{1,5})")
 _LARGEST_FACTOR: Final = 16
 _LARGEST_SIDE: Final = 16384
 _CELL: Final = 8
@@ -69,14 +69,11 @@ class HiresRequestFields:
     )
 
     def check_hires_fields(self) -> None:
-        """Check the texts, and normalize the spelling of `hires`. Raises UsageError."""
+        """Check `hires`, and normalize its spelling. Raises UsageError."""
         check_text("hires", self.hires, optional=True)
         if self.hires is not None:
             # The dataclass is frozen.
             object.__setattr__(self, "hires", normalize_hires(self.hires))
-        if self.hires_upscaler not in (None, *HIRES_UPSCALERS):
-            words = ", ".join(HIRES_UPSCALERS)
-            raise value_error("hires_upscaler", self.hires_upscaler, f"is not {words}")
 
 
 HIRES_FIELDS: Final = field_infos(HiresRequestFields)
@@ -96,8 +93,7 @@ class HiresJobFields:
 def normalize_hires(text: str) -> str:
     """Return a factor as "2x", a size as "1024x768". Raises UsageError."""
     word = text.strip()
-    if match := _SIZE.fullmatch(word):
-        sides = int(match[1]), int(match[2])
+    if sides := parse_size(word):
         if all(_CELL <= side <= _LARGEST_SIDE for side in sides):
             return f"{sides[0]}x{sides[1]}"
     elif (match := _FACTOR.fullmatch(word)) and 1 < float(match[1]) <= _LARGEST_FACTOR:

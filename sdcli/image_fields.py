@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sdcli.errors import UsageError, quoted
 from sdcli.field_metadata import field_infos, setting
-from sdcli.field_validation import check_text, value_error
+from sdcli.field_validation import check_switch, check_text
 
 DEFAULT_STRENGTH: Final = 0.8
 DEFAULT_PADDING: Final = 32
@@ -120,15 +120,11 @@ class ImageRequestFields:
     )
 
     def check_image_fields(self) -> None:
-        """Check the fields that are not numbers. Raises UsageError."""
+        """Check the fields that are neither numbers nor choices. Raises UsageError."""
         for name in INPUT_FIELDS:
             check_text(name, getattr(self, name), optional=True)
-        for name, words in (("inpaint_area", INPAINT_AREAS), ("resize", RESIZE_MODES)):
-            if getattr(self, name) not in (None, *words):
-                raise value_error(name, getattr(self, name), f"is not {', '.join(words)}")
         for name in ("mask_invert", "keep_unmasked"):
-            if getattr(self, name) not in (None, True, False):
-                raise value_error(name, getattr(self, name), "is not true or false")
+            check_switch(name, getattr(self, name), optional=True)
         check_text("outpaint", self.outpaint, optional=True)
         if self.outpaint is not None:
             Margins.parse(self.outpaint)

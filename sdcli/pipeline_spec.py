@@ -8,7 +8,7 @@ from typing import Final
 
 from sdcli.catalog.hub_names import hub_id
 from sdcli.field_metadata import setting
-from sdcli.field_validation import check_text, value_error
+from sdcli.field_validation import check_choice, check_switch, check_text, value_error
 
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
@@ -108,13 +108,10 @@ class PipelineSpec:
         for name in _TEXTS:
             check_text(name, getattr(self, name), optional=name not in ("model", "device"))
         for name in ("offline", "force_vae"):
-            if not isinstance(getattr(self, name), bool):
-                raise value_error(name, getattr(self, name), "is not true or false")
+            check_switch(name, getattr(self, name))
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
-        if self.prediction_type not in (None, *PREDICTION_TYPES):
-            kinds = ", ".join(PREDICTION_TYPES)
-            raise value_error("prediction_type", self.prediction_type, f"is not one of {kinds}")
+        check_choice("prediction_type", self.prediction_type, PREDICTION_TYPES)
         for name in ("model", "vae", "refiner", "text_encoder"):
             object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
-from sdcli.field_validation import check_number, check_text, label_of, value_error
+from sdcli.field_validation import check_choice, check_number, check_text, label_of, value_error
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
 from sdcli.lora_fields import LoraRequestFields
@@ -197,8 +197,8 @@ class GenerationRequest(
         check_text("scheduler", self.scheduler, optional=True)
         self.check_xl_values()
         self.check_prompt_syntax()
-        if self.vae_tiling is not None and self.vae_tiling not in VAE_TILINGS:
-            raise value_error("vae_tiling", self.vae_tiling, f"is not {', '.join(VAE_TILINGS)}")
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         for name, info in _NUMBERS.items():
             label, is_fraction = describe_field(name), FIELD_TYPES[name] == "float"
             value, optional = getattr(self, name), name != "count"
@@ -250,6 +250,7 @@ SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512
 
 _FIELDS: Final = own_first(GenerationRequest)
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
+_CHOICES: Final = {n: i.choices for n, i in field_infos(GenerationRequest).items() if i.choices}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))
 _NOT_IN_DICT: Final = frozenset({"spec", "row"})
 _NAMES: Final = frozenset(f.name for f in fields(GenerationRequest)) - _NOT_IN_DICT | _SPEC_NAMES

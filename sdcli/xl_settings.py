@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.field_metadata import setting
-from sdcli.field_validation import check_text, value_error
+from sdcli.field_validation import value_error
+from sdcli.inputs.sizes import parse_size
 
 REFINER_AT: Final = 0.8
 """Fraction of a run after which the refiner takes over, unless it is set."""
@@ -17,7 +18,6 @@ AESTHETIC_SCORE: Final = 6.0
 
 SIZE_FIELDS: Final = ("original_size", "crop", "target_size")
 
-_SIZE: Final = re.compile(r"([0-9]{1,5})[x\u00d7X]([0-9]{1,5})")
 _POINT: Final = re.compile(r"([0-9]{1,5}) ?, ?([0-9]{1,5})")
 _LARGEST: Final = 16384
 
@@ -84,35 +84,37 @@ class XlSettings:
         minimum=0,
         maximum=10,
         sweep=190,
+        needs=("refiner",),
     )
 
     def check_xl_values(self) -> None:
-        """Check the texts, and normalize their spelling. Raises UsageError."""
-        for name, label in (("prompt_2", "prompt_2"), ("negative_prompt_2", _NEGATIVE_LABEL)):
-            check_text(label, getattr(self, name), optional=True, empty=True)
+        """Normalize the spelling of the texts, and check sizes and corners. Raises UsageError."""
+        for name in ("prompt_2", "negative_prompt_2"):
             # As in Diffusers, an empty second prompt stands for the first.
-            object.__setattr__(self, name, getattr(self, name) or None)
+            if getattr(self, name) == "":
+                object.__setattr__(self, name, None)
         for name in SIZE_FIELDS:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _normalize(name, value))
 
 
-_NEGATIVE_LABEL: Final = "negative_prompt_2 (--negative-2)"
-
-
 def _normalize(name: str, value: object) -> str:
     """Return a size as "1024x768", a corner as "0,16". Raises UsageError."""
     is_corner = name == "crop"
-    pattern, form = (_POINT, "X,Y") if is_corner else (_SIZE, "WIDTHxHEIGHT")
-    match = pattern.fullmatch(value.strip()) if isinstance(value, str) else None
-    if not match:
-        raise value_error(name, value, f"is not {form}")
-    numbers = int(match[1]), int(match[2])
+    text = value if isinstance(value, str) else ""
+    numbers = _parse_point(text) if is_corner else parse_size(text)
+    if not numbers:
+        raise value_error(name, value, f"is not {'X,Y' if is_corner else 'WIDTHxHEIGHT'}")
     least = 0 if is_corner else 1
     if not all(least <= number <= _LARGEST for number in numbers):
         raise value_error(name, value, f"is not between {least} and {_LARGEST}")
     return ("," if is_corner else "x").join(map(str, numbers))
+
+
+def _parse_point(text: str) -> tuple[int, int] | None:
+    match = _POINT.fullmatch(text.strip())
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def parse_pair(text: str) -> tuple[int, int]:

@@ -79,6 +79,15 @@ def test_fields_may_be_left_out():
         ("prompt", "\ud800"),
         ("prompt", "x" * 20_000),
         ("scheduler", ""),
+        ("mask_invert", 1),
+        ("keep_unmasked", 0),
+        ("prompt_2", 0),
+        ("negative_prompt_2", False),
+        ("vae_tiling", "maybe"),
+        ("inpaint_area", "half"),
+        ("resize", ["crop"]),
+        ("hires_upscaler", "esrgan"),
+        ("prompt_syntax", "compel"),
     ],
 )
 def test_the_gate_refuses(field, value):

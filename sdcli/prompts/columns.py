@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sdcli.errors import UsageError, quoted
+from sdcli.errors import NearMissError, UsageError, quoted
 from sdcli.field_metadata import spelling_key
 from sdcli.prompts.entry import EntryIterator, PromptEntry, Reader, located_error
 from sdcli.prompts.fields import OPTIONS_HINT, canonical_field
@@ -17,7 +17,6 @@ ExtraPolicy = Literal["refuse", "keep", "ignore"]
 
 _PROMPT: Final = "prompt"
 _EXTRA_HINT: Final = "for a column that is no setting, use --extra keep or --extra ignore"
-_NEAR_MISSES: Final = ("did you mean", "sdcli calls it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +121,9 @@ class _SplitEntry:
 
     def _add_extra(self, name: str, value: object) -> None:
         known = _find_field(name)
-        hint = known.hint or "" if isinstance(known, UsageError) else ""
-        if hint.startswith(_NEAR_MISSES):
+        if isinstance(known, NearMissError):
             state = "kept" if self.columns.extra == "keep" else "ignored"
-            self.notes.append(f"{quoted(name)} is no setting and is {state}; {hint}")
+            self.notes.append(f"{quoted(name)} is no setting and is {state}; {known.hint}")
         if self.columns.extra == "keep":
             self.extra[name.strip()] = _to_json(name, value)
 
@@ -137,7 +135,7 @@ def _find_field(name: str) -> str | UsageError:
         return canonical_field(name)
     except UsageError as error:
         hint = _EXTRA_HINT if error.hint == OPTIONS_HINT else error.hint
-        return UsageError(error.message, code=error.code, hint=hint)
+        return type(error)(error.message, code=error.code, hint=hint)
 
 
 def column_field(name: str) -> str:

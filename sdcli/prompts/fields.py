@@ -7,8 +7,9 @@ import re
 from functools import lru_cache
 from typing import Final, TypeGuard
 
-from sdcli.errors import UsageError, did_you_mean, quoted
+from sdcli.errors import NearMissError, UsageError, did_you_mean, quoted
 from sdcli.field_metadata import spelling_key
+from sdcli.inputs.sizes import parse_size
 from sdcli.pipeline_spec import SHORT_DTYPES
 from sdcli.request import FIELD_TYPES, MAX_SEED, REQUEST_FIELDS, SIZE_INFO, describe_field
 
@@ -28,7 +29,6 @@ _RANDOM_SEED: Final = -1
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DIGITS: Final = len(str(MAX_SEED))
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_SIZE = re.compile(r"([0-9]{1,6})[x×X]([0-9]{1,6})")
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -44,11 +44,12 @@ def canonical_field(name: str) -> str:
     # The table of other tools' words is only read for an unknown name.
     from sdcli.prompts.unsupported_fields import unsupported_field_error
 
-    raise unsupported_field_error(name, key) or UsageError(
-        f"unknown field {quoted(name)}",
-        code="usage.field",
-        hint=did_you_mean(key, _BY_SPELLING) or OPTIONS_HINT,
-    )
+    if error := unsupported_field_error(name, key):
+        raise error
+    message, near = f"unknown field {quoted(name)}", did_you_mean(key, _BY_SPELLING)
+    if near:
+        raise NearMissError(message, code="usage.field", hint=near)
+    raise UsageError(message, code="usage.field", hint=OPTIONS_HINT)
 
 
 def field_type(name: str) -> str:
@@ -136,10 +137,10 @@ def _size(value: object) -> tuple[int, int]:
     if is_pair(value):
         width, height = value
         return width, height
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if not match:
+    size = parse_size(value) if isinstance(value, str) else None
+    if not size:
         raise field_error(SIZE, value, "is not WIDTHxHEIGHT", hint="e.g. --size 512x768")
-    return int(match[1]), int(match[2])
+    return size
 
 
 def is_pair(value: object) -> TypeGuard[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sdcli.catalog.synonyms import find_option
-from sdcli.errors import UsageError, quoted
+from sdcli.errors import NearMissError, UsageError, quoted
 from sdcli.field_metadata import field_infos
 from sdcli.run_flags import RUN_FLAGS
 
@@ -30,7 +30,8 @@ def unsupported_field_error(name: str, key: str) -> UsageError | None:
     if option in _RUN_OPTIONS:
         return _run_option_error(name, option)
     note = f": {synonym.note}" if synonym.note and "--" not in synonym.note else ""
-    return _field_error(f"unknown field {quoted(name)}", f"sdcli calls it {option}{note}")
+    message, hint = f"unknown field {quoted(name)}", f"sdcli calls it {option}{note}"
+    return NearMissError(message, code="usage.field", hint=hint)
 
 
 def _run_option_error(name: str, option: str) -> UsageError:

@@ -7,6 +7,7 @@ import sys
 from typing import Literal
 
 from sdcli.errors import UsageError, quoted
+from sdcli.inputs import sizes
 from sdcli.latents import LatentsSelection
 from sdcli.name_template import NameTemplate
 from sdcli.pipeline_spec import DTYPES, SHORT_DTYPES
@@ -19,13 +20,14 @@ def parse_size(text: str | None) -> tuple[int | None, int | None]:
     """Parse "512x768" to (width, height); (None, None) if left out. Raises UsageError."""
     if text is None:
         return None, None
-    if not (match := re.fullmatch(r"([0-9]{1,6})[x×X]([0-9]{1,6})", text.strip())):
+    size = sizes.parse_size(text)
+    if size is None:
         raise UsageError(
             f"--size: {quoted(text)} is not WIDTHxHEIGHT",
             code="usage.size",
             hint="e.g. --size 512x768",
         )
-    return int(match[1]), int(match[2])
+    return size
 
 
 def parse_batch_size(text: str) -> int | None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from sdcli.hires_fields import LANCZOS, LATENT
+from sdcli.inputs.sizes import parse_size
 
 STRENGTH_KEY: Final = "Denoising strength"
 HIRES_KEYS: Final = (
     "Hires upscale", "Hires resize", "Hires strength", "Hires steps", "Hires upscaler",
 )  # fmt: skip
 _UPSCALERS: Final = {LATENT: "Latent", LANCZOS: "Lanczos"}
-_RESIZE = re.compile(r"(\d+)\s*x\s*(\d+)")
 
 
 def hires_texts(request: Mapping[str, Any]) -> list[tuple[str, object]]:
@@ -39,8 +38,8 @@ def read_hires(values: Mapping[str, str]) -> dict[str, object]:
 
     The second pass of an earlier A1111, whose width and height may be 0, is read alike.
     """
-    size = _RESIZE.fullmatch(values.get("Hires resize", ""))
-    hires = values.get("Hires upscale") or (f"{size[1]}x{size[2]}" if size else None)
+    size = parse_size(values.get("Hires resize", ""))
+    hires = values.get("Hires upscale") or (f"{size[0]}x{size[1]}" if size else None)
     if not hires:
         return {}
     names = {name.lower(): ours for ours, name in _UPSCALERS.items()}

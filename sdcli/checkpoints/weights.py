@@ -236,8 +236,9 @@ def known_sha256(path: Path) -> str | None:
 
 def _hash_in_name(path: Path) -> str | None:
     # In the Hugging Face cache, a file is a link to a blob that is named after its hash.
-    name = path.resolve().name
-    return name if _SHA256_HEX.fullmatch(name) else None
+    target = path.resolve()
+    is_blob = target.parent.name == "blobs" and _SHA256_HEX.fullmatch(target.name)
+    return target.name if is_blob else None
 
 
 def _state(path: Path) -> FileState:
@@ -246,7 +247,8 @@ def _state(path: Path) -> FileState:
     return FileState(target, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-@lru_cache(maxsize=256)
+# A prompt file may name thousands of input images.
+@lru_cache(maxsize=1024)
 def _hash_file(state: FileState) -> str:
     if known := hash_cache.find(state):
         return known

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from sdcli.checkpoints.weights import sha256
 from sdcli.errors import CorruptError, UsageError
 from sdcli.image_fields import Margins
 from sdcli.job import Job
 from sdcli.storage.images.fitting import extend, extend_mask, fit, scale
-from sdcli.storage.images.input_files import describe_input, hash_file
+from sdcli.storage.images.input_files import describe_input
 from sdcli.storage.images.masks import area_around, grow_to_cells, soften
 from sdcli.storage.images.prepared_input import PreparedInput, prepare_input
 from tests.jobs import make_job
@@ -50,11 +51,20 @@ class TestDescribe:
         job = job_of(file, width=24, height=16)
         assert prepare_input(job, 8).pixels.image.shape == (16, 24, 3)
 
-    def test_a_changed_file_has_another_hash(self, tmp_path: Path) -> None:
+    def test_a_changed_file_is_read_again(self, tmp_path: Path) -> None:
         file = write(tmp_path / "a.png", noise(8, 8))
-        before = hash_file(file)
+        before = describe_input(str(file))
+        assert describe_input(str(file)) == before
         write(file, noise(8, 8, seed=1))
-        assert hash_file(file) != before
+        assert describe_input(str(file)).sha256 != before.sha256
+        write(file, noise(16, 8))
+        now = describe_input(str(file))
+        assert sorted((now.width, now.height)) == [8, 16]
+
+    def test_a_file_that_is_named_like_a_hash_is_hashed(self, tmp_path: Path) -> None:
+        file = write(tmp_path / "a.png", noise(8, 8))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert describe_input(str(file.rename(tmp_path / ("0" * 64)))).sha256 == digest
 
     def test_errors(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="no file"):
@@ -142,9 +152,9 @@ class TestMasks:
 
 
 def job_of(image: Path, mask: Path | None = None, **changes: Any) -> Job:
-    fields: dict[str, Any] = {"image": str(image), "image_sha256": hash_file(image)}
+    fields: dict[str, Any] = {"image": str(image), "image_sha256": sha256(image)}
     if mask:
-        fields |= {"mask": str(mask), "mask_sha256": hash_file(mask)}
+        fields |= {"mask": str(mask), "mask_sha256": sha256(mask)}
     return make_job(**{**fields, **changes})
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdcli.checkpoints import weights
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.errors import UsageError
 from sdcli.input_images import InputImage
 from sdcli.inputs.paths import expand_user
@@ -29,25 +29,17 @@ def describe_input(path: str) -> InputImage:
     an image.
     """
     file = expand_user(path)
-    with open_header(file) as image:
-        check_pixel_count(file, *image.size)
-        width, height = image.size
-        if image.getexif().get(_ORIENTATION, 1) >= 5:
-            width, height = height, width
-    return InputImage(path=path, sha256=hash_file(file), width=width, height=height)
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, read again only after the file has changed."""
-    status = path.stat()
-    return _hash(path, status.st_mtime_ns, status.st_size, status.st_ino)
+    width, height = _upright_size(file)
+    return InputImage(path=path, sha256=weights.sha256(file), width=width, height=height)
 
 
 # A prompt file may name one image in thousands of lines.
-@lru_cache(maxsize=1024)
-def _hash(path: Path, *_: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@cache_by_files
+def _upright_size(file: Path) -> tuple[int, int]:
+    with open_header(file) as image:
+        check_pixel_count(file, *image.size)
+        width, height = image.size
+        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def read_input(path: str, sha256: str) -> tuple[NDArray[np.uint8], list[str]]:
@@ -57,7 +49,7 @@ def read_input(path: str, sha256: str) -> tuple[NDArray[np.uint8], list[str]]:
     """
     file = expand_user(path)
     pixels, notes = read_pixels(file)
-    if hash_file(file) != sha256:
+    if weights.sha256(file) != sha256:
         raise UsageError(
             f"{path} has changed since the run began",
             code="usage.image",

@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.errors import SdcliError, UsageError
+from sdcli.checkpoints import weights
+from sdcli.errors import UsageError
 from sdcli.image_fields import INPUT_FIELDS
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.request import GenerationRequest
-from sdcli.storage.images.input_files import hash_file
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
@@ -64,18 +64,19 @@ def locate_inputs(
         if name is None or not isinstance(recorded, Mapping) or name != recorded.get(field):
             continue
         sha256 = str(hashes.get(field)) if isinstance(hashes, Mapping) else ""
-        path = _locate(name, sha256 if _SHA256.fullmatch(sha256) else None, folders, own)
+        sha256 = sha256 if _SHA256.fullmatch(sha256) else ""
+        path = _locate(name, sha256, folders, own)
         if path is None:
             raise _not_found_error(field, name, sha256)
-        if _hash(path) != sha256:
+        if not sha256:
+            warn(f"{path} may have changed: the record has no SHA-256 of its {field}")
+        elif _hash(path) != sha256:
             warn(f"{path} has changed: the recorded {field} has SHA-256 {sha256}")
         located[field] = str(path)
     return replace(request, **located)
 
 
-def _locate(
-    name: str, sha256: str | None, folders: Sequence[Path], own: Path | None
-) -> Path | None:
+def _locate(name: str, sha256: str, folders: Sequence[Path], own: Path | None) -> Path | None:
     named = [expand_user(name), *(folder / Path(name).name for folder in folders)]
     named = [path for path in named if _is_file(path) and not (own and path.samefile(own))]
     if sha256:
@@ -99,8 +100,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _hash(path: Path) -> str | None:
-    with suppress(OSError, SdcliError):
-        return hash_file(path)
+    with suppress(OSError):
+        return weights.sha256(path)
     return None
 
 

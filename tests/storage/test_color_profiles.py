@@ -82,6 +82,8 @@ def test_cmyk_is_converted_by_its_own_profile(tmp_path: Path) -> None:
         ("RGB", WIDE[:200], "cannot be read"),
         ("RGB", GREY, "is for L pixels"),
         ("CMYK", WIDE, "without a colour profile"),
+        ("CMYK", WIDE, "is for RGB pixels"),
+        ("CMYK", b"x", "cannot be read"),
         ("RGB", WIDE[:16] + b"LUV " + WIDE[20:], "cannot be read"),
     ],
 )

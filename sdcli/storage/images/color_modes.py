@@ -60,7 +60,7 @@ def to_rgb(image: Image, source: PixelSource) -> tuple[Image, list[str]]:
     """
     if image.mode in _SIXTEEN_BITS or image.mode == "I":
         return _from_wide_grey(image, source)
-    notes = ["16 bits per channel were reduced to 8"] if ";16" in source.raw_mode else []
+    notes = depth_notes(source)
     if image.mode == "CMYK":
         return image.convert("RGB"), [*notes, "CMYK was converted without a colour profile"]
     if image.mode == "LAB":
@@ -69,6 +69,11 @@ def to_rgb(image: Image, source: PixelSource) -> tuple[Image, list[str]]:
         raise unsupported_mode_error(image.mode)
     flat, flat_notes = _flatten(_unmultiplied(image))
     return flat, notes + flat_notes
+
+
+def depth_notes(source: PixelSource) -> list[str]:
+    """Return the note on a file of 16 bits per channel, of which Pillow keeps 8."""
+    return ["16 bits per channel were reduced to 8"] if ";16" in source.raw_mode else []
 
 
 def unsupported_mode_error(mode: str) -> UsageError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import UsageError
-from sdcli.storage.images.color_modes import PixelSource, to_rgb
+from sdcli.storage.images.color_modes import PixelSource, depth_notes, to_rgb
 from sdcli.storage.images.color_profiles import from_profile
 from sdcli.storage.images.opening import open_header
 from sdcli.storage.images.pixel_limit import check_pixel_count
@@ -78,7 +78,10 @@ def _to_srgb(image: Image, source: PixelSource, info: Mapping[Any, Any]) -> tupl
     if mode == "CMYK":
         # Pillow's own conversion knows no profile, and would lose the colors.
         converted, notes = from_profile(image, profile, mode)
-        return (converted, notes) if converted.mode == "RGB" else to_rgb(image, source)
+        if converted.mode == "RGB":
+            return converted, [*depth_notes(source), *notes]
+        rgb, more = to_rgb(image, source)
+        return rgb, [*notes, *more]
     rgb, notes = to_rgb(image, source)
     converted, more = from_profile(rgb, profile, mode)
     return converted, [*notes, *more]

@@ -17,7 +17,7 @@ from sdcli.storage.images.folder_images import find_images
 from sdcli.storage.images.pixels import read_pixels
 from sdcli.storage.images.thumbnail import encode_thumbnail
 from sdcli.storage.metadata.record import pixels_sha256
-from sdcli.storage.metadata.scores import has_scores, read_scores
+from sdcli.storage.metadata.scores import scores_of, stored_scores
 from sdcli.storage.text import printable
 from sdcli.workflows.image_settings import read_settings
 
@@ -61,9 +61,10 @@ def _read_image(path: Path, source: Path, options: GalleryOptions) -> GalleryIma
     info = read_image_info(path, with_hash=False)
     href = _link(path, options.folder)
     shown, scores, size = href, {}, (info["width"], info["height"])
-    if has_scores(path) or not options.links:
+    stored = stored_scores(path)
+    if stored or not options.links:
         pixels, _ = read_pixels(path)
-        scores = read_scores(path, pixels_sha256(pixels)) if has_scores(path) else {}
+        scores = scores_of(stored, pixels_sha256(pixels)) if stored else {}
         if not options.links:
             data = base64.b64encode(encode_thumbnail(pixels, options.thumbnail)).decode()
             shown, size = f"data:image/webp;base64,{data}", (pixels.shape[1], pixels.shape[0])

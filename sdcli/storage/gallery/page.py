@@ -86,29 +86,31 @@ def gallery_data(images: Sequence[GalleryImage]) -> dict[str, Any]:
     varied = {name: values for name, values in columns.items() if name not in common}
     # Python has one dictionary key for 1 and True.
     distinct = {name: _distinct(values) for name, values in varied.items()}
+    places = {name: {text: i for i, text in enumerate(values)} for name, values in distinct.items()}
     words = {word: i for i, word in enumerate(_distinct_words(images))}
     return {
         "words": list(words),
         "common": {name: _plain(value) for name, value in common.items()},
         "columns": [{"name": name, "values": list(distinct[name].values())} for name in varied],
         "scores": scores,
-        "images": [_row(image, distinct, words, scores) for image in images],
+        "images": [_row(image, places, words, scores) for image in images],
     }
 
 
 def _row(
     image: GalleryImage,
-    distinct: Mapping[str, Mapping[str, Any]],
+    places: Mapping[str, Mapping[str, int]],
     words: Mapping[str, int],
     scores: Sequence[str],
 ) -> list[Any]:
-    places = [_index(values, image.settings.get(name)) for name, values in distinct.items()]
+    # A setting that the image does not have is None, which has no place.
+    settings = [of.get(repr(image.settings.get(name)), -1) for name, of in places.items()]
     numbers = [_plain(image.scores.get(name)) for name in scores]
     command = [words[word] for word in _words(image.command)]
     # What would repeat the name is left out, since a page may have thousands of images.
     files = [image.name, None if image.href == image.name else image.href]
     source = None if image.source == image.href else image.source
-    return [*files, source, image.width, image.height, command, places, numbers]
+    return [*files, source, image.width, image.height, command, settings, numbers]
 
 
 def _distinct_words(images: Sequence[GalleryImage]) -> dict[str, None]:
@@ -117,10 +119,6 @@ def _distinct_words(images: Sequence[GalleryImage]) -> dict[str, None]:
 
 def _words(command: str) -> list[str]:
     return command.split(" ") if command else []
-
-
-def _index(values: Mapping[str, Any], value: object) -> int:
-    return -1 if value is None else list(values).index(repr(value))
 
 
 def _is_common(values: Sequence[object]) -> bool:

@@ -17,15 +17,20 @@ _PIXELS: Final = "pixels_sha256"
 _MAX_BYTES: Final = 16_000_000
 
 
-def has_scores(image: Path) -> bool:
-    """Whether the sidecar of an image has scores, of these pixels or of others."""
-    return isinstance((_read_sidecar(image) or {}).get(KEY), dict)
+def stored_scores(image: Path) -> dict[str, Any]:
+    """Return the scores in the sidecar of an image, of its pixels or of others."""
+    scores = (_read_sidecar(image) or {}).get(KEY)
+    return scores if isinstance(scores, dict) else {}
 
 
 def read_scores(image: Path, pixels_sha256: str) -> dict[str, float]:
     """Return the scores in the sidecar of an image that were measured on these pixels."""
-    scores = (_read_sidecar(image) or {}).get(KEY)
-    if not isinstance(scores, dict) or scores.get(_PIXELS) != pixels_sha256:
+    return scores_of(stored_scores(image), pixels_sha256)
+
+
+def scores_of(scores: Mapping[str, Any], pixels_sha256: str) -> dict[str, float]:
+    """Return the stored scores that were measured on these pixels."""
+    if scores.get(_PIXELS) != pixels_sha256:
         return {}
     return {
         name: float(value)

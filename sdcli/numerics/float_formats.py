@@ -7,8 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-FLOATS: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-"""safetensors' name -> numpy's; bfloat16, which numpy lacks, is two bytes there."""
+from sdcli.numerics.float_names import FLOATS
 
 _BF16_NAN: Final = 0x7FC0
 
@@ -20,13 +19,14 @@ def convert_floats(data: bytes, source: str, target: str) -> tuple[bytes, int]:
     """
     if source == target:
         return data, 0
-    numbers = _to_float32(np.frombuffer(data, FLOATS[source]), source)
+    numbers = to_float32(np.frombuffer(data, FLOATS[source]), source)
     converted = _from_float32(numbers, target)
-    infinite = np.isinf(_to_float32(converted, target)) & np.isfinite(numbers)
+    infinite = np.isinf(to_float32(converted, target)) & np.isfinite(numbers)
     return converted.tobytes(), int(infinite.sum())
 
 
-def _to_float32(array: NDArray[Any], source: str) -> NDArray[np.float32]:
+def to_float32(array: NDArray[Any], source: str) -> NDArray[np.float32]:
+    """Return numbers, or the bytes of bfloat16, in single precision, at most infinity."""
     if source == "BF16":
         return (array.astype("<u4") << 16).view("<f4")
     with np.errstate(over="ignore"):

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
+from sdcli.inputs.natural_order import natural_key
 from sdcli.inputs.paths import expand_user
 from sdcli.lora_fields import SEPARATOR, LoraUse, parse_loras
 from sdcli.prompts.fields import field_error
@@ -73,8 +74,4 @@ def _glob(pattern: str) -> Sequence[str]:
     files = glob(str(expand_user(pattern)), recursive=True)
     if not files:
         raise field_error(LORA, pattern, "matches no file")
-    return sorted(files, key=_natural_key)
-
-
-def _natural_key(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
+    return sorted(files, key=natural_key)

@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
+
+LENGTH_BYTES: Final = 8
+"""Size of the number that a file begins with: the length of its header."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,14 @@ def _header(tensors: Mapping[str, NewTensor], metadata: Mapping[str, str]) -> by
             "dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]
         }  # fmt: skip
     text = json.dumps(entries).encode()
-    # Padded, so that the elements are aligned when the file is mapped into memory.
-    text = text.ljust(len(text) + -len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    return pack_header(text, aligned(len(text)))
+
+
+def pack_header(text: bytes, size: int) -> bytes:
+    """Return the bytes that a file begins with: the size of its header, and the header."""
+    return size.to_bytes(LENGTH_BYTES, "little") + text.ljust(size)
+
+
+def aligned(size: int) -> int:
+    """Round up to a multiple of 8, so that memory-mapped tensors are aligned."""
+    return size + -size % 8

@@ -11,7 +11,8 @@ from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.weight_source import SourceTensor, dangerous_names_error, read_weights
 from sdcli.errors import UsageError
 from sdcli.inputs.regular_file import check_regular
-from sdcli.numerics.float_formats import FLOATS, convert_floats
+from sdcli.numerics.float_formats import convert_floats
+from sdcli.numerics.float_names import FLOATS
 from sdcli.storage.weights_file import NewTensor, check_target, write_weights
 
 _SAFETENSORS_DTYPES: Final = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}

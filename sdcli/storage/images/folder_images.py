@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sdcli.errors import UsageError
+from sdcli.inputs.natural_order import natural_key
 from sdcli.inputs.paths import expand_user
 from sdcli.storage.images.codec import FORMATS
 
@@ -22,7 +22,7 @@ def find_images(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = expand_user(name)
         if path.is_dir():
-            found |= dict.fromkeys(sorted(_walk(path), key=_natural_key))
+            found |= dict.fromkeys(sorted(_walk(path), key=lambda file: natural_key(str(file))))
         elif path.suffix.lower() in FORMATS:
             found[path] = None
         else:
@@ -42,11 +42,3 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in files:
             if os.path.splitext(name)[1].lower() in FORMATS and not name.startswith("."):
                 yield Path(parent, name)
-
-
-def _natural_key(path: Path) -> list[tuple[int, int | str]]:
-    return [
-        (0, int(part)) if part.isdecimal() else (1, part)
-        for part in re.split(r"(\d+)", str(path))
-        if part
-    ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.errors import CorruptError, UsageError, did_you_mean, quoted
 from sdcli.latents import FINAL, NOISE, XT, parse_tensor_name, tensor_name
+from sdcli.numerics.float_names import FLOATS
 from sdcli.prompt_settings import with_recorded_syntax
 from sdcli.request import GenerationRequest
 from sdcli.storage.latents.record_types import wrong_key
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 T = TypeVar("T", int, float)
-
-DTYPES: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
-"""NumPy's name of each dtype that latents may have; NumPy has no bfloat16."""
 
 _MAX_NUMBER: Final = 1_000_000
 """More than the steps of any run, and than the standard deviation of any scheduler's noise."""
@@ -168,19 +166,18 @@ class LatentsFile:
         """
         import numpy as np
 
+        from sdcli.numerics.float_formats import to_float32
+
         info = self.tensors[name]
         with self.path.open("rb") as file:
             file.seek(info.begin)
             data = file.read(info.end - info.begin)
         if len(data) != info.end - info.begin:
             raise corrupt_error(self.path, f"is cut off in {name}")
-        array = np.frombuffer(data, np.dtype(DTYPES[info.dtype]))
-        if info.dtype == "BF16":
-            # A bfloat16 is the upper half of a float32.
-            array = (array.astype("<u4") << 16).view("<f4")
+        array = to_float32(np.frombuffer(data, FLOATS[info.dtype]), info.dtype)
         if not np.isfinite(array).all():
             raise corrupt_error(self.path, f"has values in {name} that are not finite")
-        return array.astype(np.float32).reshape(info.shape)
+        return array.reshape(info.shape)
 
     def select_tensor(self, name: str | None = None) -> str:
         """Return the name of a tensor of latents: `name`, else `final`, else the only one.
@@ -206,7 +203,7 @@ class LatentsFile:
 
     def _check_layout(self, name: str) -> None:
         info = self.tensors[name]
-        if len(info.shape) not in (3, 4) or 0 in info.shape or info.dtype not in DTYPES:
+        if len(info.shape) not in (3, 4) or 0 in info.shape or info.dtype not in FLOATS:
             raise UsageError(
                 f"{self.path}: {name} is {info.dtype} {list(info.shape)}, "
                 "not latents (channels, height, width)",

@@ -10,9 +10,9 @@ from sdcli.errors import SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import check_regular
 from sdcli.latents import FINAL, MODEL_OUTPUT, NOISE, X0, XT, parse_tensor_name
+from sdcli.numerics.float_names import FLOATS
 from sdcli.storage.images.codec import FORMATS, read_image_info
 from sdcli.storage.latents.latents_file import (
-    DTYPES,
     LatentsFile,
     corrupt_error,
     parse_latents_file,
@@ -109,7 +109,7 @@ def _check_tensors(path: Path, header: SafetensorsHeader) -> None:
             raise corrupt_error(path, f"has a tensor named {name!r}")
     layouts = {(tensor.shape, tensor.dtype) for tensor in header.tensors.values()}
     shape, dtype = layouts.pop()
-    if layouts or len(shape) != 3 or 0 in shape or dtype not in DTYPES:
+    if layouts or len(shape) != 3 or 0 in shape or dtype not in FLOATS:
         raise corrupt_error(path, "has tensors that are not latents of one image")
 
 

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
+from sdcli.storage.weights_file import LENGTH_BYTES, aligned, pack_header
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DTYPES: Final = {"float16": "F16", "float32": "F32", "float64": "F64"}
-_LENGTH_BYTES: Final = 8
-"""Size of the number that a file begins with: the length of its header."""
 _METADATA_BYTES: Final = 4096
 """Space for metadata that is only known at the end: hashes, events, the name of the image."""
 _ENTRY_BYTES: Final = 128
@@ -39,7 +38,7 @@ class SafetensorsAppender:
         self._entries: dict[str, Any] = {}
         self._data_bytes = 0
         size = len(json.dumps(self.metadata)) + _METADATA_BYTES + _ENTRY_BYTES * tensors
-        self._header_bytes = _aligned(size)
+        self._header_bytes = aligned(size)
         with files.os_errors_as_output_errors(self.path):
             self._file = self.path.open("x+b", buffering=0)
         self._write_header()
@@ -82,7 +81,7 @@ class SafetensorsAppender:
 
     @property
     def _data_offset(self) -> int:
-        return _LENGTH_BYTES + self._header_bytes
+        return LENGTH_BYTES + self._header_bytes
 
     def _truncate(self) -> None:
         """Remove a partly written tensor: readers reject bytes that belong to none."""
@@ -99,15 +98,14 @@ class SafetensorsAppender:
         text = json.dumps({"__metadata__": self.metadata, **self._entries}).encode()
         if len(text) > self._header_bytes:
             self._grow_header(len(text))
-        length = self._header_bytes.to_bytes(_LENGTH_BYTES, "little")
-        self._write(0, length + text.ljust(self._header_bytes))
+        self._write(0, pack_header(text, self._header_bytes))
 
     def _grow_header(self, size: int) -> None:
         """Move the tensors towards the end of the file, to make room for a longer header."""
         with files.os_errors_as_output_errors(self.path):
             data = os.pread(self._file.fileno(), self._data_bytes, self._data_offset)
-        header_bytes = _aligned(size)
-        self._write(_LENGTH_BYTES + header_bytes, data)
+        header_bytes = aligned(size)
+        self._write(LENGTH_BYTES + header_bytes, data)
         self._header_bytes = header_bytes
 
     def _write(self, offset: int, data: bytes) -> None:
@@ -118,8 +116,3 @@ class SafetensorsAppender:
             while remaining:
                 count = os.pwrite(self._file.fileno(), remaining, offset)
                 remaining, offset = remaining[count:], offset + count
-
-
-def _aligned(size: int) -> int:
-    """Round up to a multiple of 8, so that memory-mapped tensors are aligned."""
-    return size + -size % 8

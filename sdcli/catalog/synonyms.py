@@ -168,7 +168,8 @@ _COMMANDS: Final = (
     _Row("benchmark", _DIFFUSERS, "bench"),
     _Row("env system-info check version", _DIFFUSERS, "doctor"),
     _Row("serve server api webui gui", f"{_A1111}, {_COMFYUI}", None, _NO_SERVER),
-    _Row("train finetune lora", _KOHYA, None, "sdcli does not train models"),
+    _Row("lora loras", f"{_SDCPP}, {_MFLUX}", "generate", "add --lora FILE"),
+    _Row("train finetune", _KOHYA, None, "sdcli does not train models"),
     _Row("config settings", _INVOKEAI, "doctor", "option defaults are read from ./sdcli.toml"),
     _Row("xyz grid plot", _A1111, "generate --grid", "e.g. --steps 5,10 -s ddim,euler --grid "
          "steps,scheduler"),

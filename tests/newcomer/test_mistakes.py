@@ -310,6 +310,12 @@ def test_every_row_names_what_exists() -> None:
     assert len({option_key(row.word) for row in SYNONYMS}) >= 60
 
 
+def test_a_lora_is_an_option_of_generate() -> None:
+    found = find_command("lora")
+    assert found
+    assert (found.ours, found.note) == ("generate", "add --lora FILE")
+
+
 def test_no_row_hides_an_option_or_a_command() -> None:
     assert not [row.word for row in SYNONYMS if row.word in COMMANDS]
     assert not [row.word for row in SYNONYMS if row.is_option and row.ours != "--clip-skip"

@@ -42,6 +42,20 @@ def test_the_name_says_what_differs(varied: tuple[str, ...], expected: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("negative_prompt", "(red) cat", "negative-red-cat"),
+        ("negative_prompt", "!", "negative"),
+        ("image", "/home/me/in.png", "image-in.png"),
+        ("lora", "/home/me/a.safetensors:-0.5", "lora-a--0.5"),
+    ],
+)
+def test_what_differs_is_a_name_of_letters(field: str, value: str, expected: str) -> None:
+    names = name(row=Row(varied=(field,)), **{field: value})
+    assert names == f"0012-a-cat-3-{expected}.png"
+
+
+@pytest.mark.parametrize(
     ("given", "varied", "expected"),
     [
         ("cat", (), "cat.png"),

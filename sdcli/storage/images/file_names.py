@@ -62,7 +62,8 @@ def _part(job: Job, name: str) -> str:
     value = job_value(job, name)
     if value in (None, ""):
         return ""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    # A dash that stands for the first character of a text would stand beside that of the label.
+    text = f"{value:g}" if isinstance(value, float) else safe_name(str(value))
     label = REQUEST_FIELDS[name].option_name if name in REQUEST_FIELDS else name
     label = name if label == "size" else label
     return safe_name(text if name in _PLAIN else f"{label}-{text}").lower()

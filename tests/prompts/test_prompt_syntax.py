@@ -12,7 +12,7 @@ from sdcli.prompts.syntax.chunks import split_chunks
 from sdcli.prompts.syntax.combination import read_components
 from sdcli.prompts.syntax.presence import has_and, has_syntax
 from sdcli.prompts.syntax.removal import remove_syntax
-from sdcli.prompts.syntax.schedule import is_scheduled, read_phases
+from sdcli.prompts.syntax.schedule import read_phases
 from sdcli.prompts.syntax.weights import escape, read_weights, write_weights
 from tests.prompts.a1111_prompts import COMBINATIONS, PROMPTS, SCHEDULES, B, Pieces
 
@@ -93,7 +93,8 @@ def test_written_weights_are_read_again(section: list[tuple[str, float]]) -> Non
 def test_escaped_text_is_itself(text: str) -> None:
     [[part]] = read_weights(escape(text))
     assert (part.text, part.weight) == (text, 1)
-    assert not is_scheduled(escape(text))
+    [phase] = read_phases(escape(text), 9)
+    assert phase.text.text == escape(text)
 
 
 @given(WORDS, WEIGHTS, WEIGHTS)
@@ -106,7 +107,8 @@ def test_nested_weights_multiply(text: str, inner: float, outer: float) -> None:
 def test_a_prompt_without_syntax_is_itself(prompt: str) -> None:
     assert pieces(prompt) == ([(prompt, 1)] if prompt else [])
     assert [component.text.text for component in read_components(prompt)] == [prompt]
-    assert not is_scheduled(prompt)
+    [phase] = read_phases(prompt, 9)
+    assert phase.text.text == prompt
 
 
 @pytest.mark.parametrize(

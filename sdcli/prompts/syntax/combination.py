@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from sdcli.prompts.syntax.presence import AND
 from sdcli.prompts.syntax.source import SourceText
 
-_AND: Final = re.compile(r"\bAND\b")
 _WEIGHT: Final = re.compile(r"\s*:\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*$")
 
 
@@ -25,7 +25,7 @@ def read_components(prompt: str) -> tuple[Component, ...]:
     """Return the prompts that are combined; only one without AND. Never raises."""
     source, start = SourceText.of(prompt), 0
     parts = []
-    for match in _AND.finditer(prompt):
+    for match in AND.finditer(prompt):
         parts.append(source.slice(start, match.start()))
         start = match.end()
     if not parts:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 _SYNTAX: Final = re.compile(r"[()\[\]\\]|\b(?:BREAK|AND)\b")
-_AND: Final = re.compile(r"\bAND\b")
+AND: Final = re.compile(r"\bAND\b")
 
 
 def has_syntax(prompt: str) -> bool:
@@ -16,4 +16,4 @@ def has_syntax(prompt: str) -> bool:
 
 def has_and(prompt: str) -> bool:
     """Return whether a prompt combines several."""
-    return _AND.search(prompt) is not None
+    return AND.search(prompt) is not None

@@ -73,11 +73,6 @@ def read_phases(prompt: SourceText | str, steps: int) -> tuple[Phase, ...]:
     return (*phases[:-1], Phase(last.first_step, max(1, steps), last.text))
 
 
-def is_scheduled(prompt: str) -> bool:
-    """Return whether the prompt changes during a run, or would with enough steps."""
-    return _changes(parse(prompt))
-
-
 def text_at(nodes: Nodes, step: int, steps: int) -> SourceText:
     """Return the text at a step, counted from 1."""
     return join(_texts_at(nodes, step, steps))

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-STYLES: Final = ("grey", "spot")
 _MIN_SIDE: Final = 256
 """Smaller images are enlarged to this side, so that the maps can be seen."""
 _LUMINANCE: Final = (0.2126, 0.7152, 0.0722)

@@ -13,6 +13,7 @@ from sdcli.commands.options.parsing import parse_size, parse_verbosity
 from sdcli.commands.options.spec_flags import SpecFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
+from sdcli.inputs.lists import split_names
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import PLANNING_WINDOW
 from sdcli.prompts.expansion import RequestTemplate
@@ -126,7 +127,7 @@ def compare(
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
     numbers = _numbers(steps)
-    names = _names(schedulers)
+    names = split_names(schedulers, "--schedulers")
     many = _reference_steps(reference_steps, numbers[-1])
     from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.console import Console
@@ -193,13 +194,6 @@ def _callbacks(bar: ProgressBar, console: Console) -> ProgressCallbacks:
     return ProgressCallbacks(
         on_step=bar.on_step, on_image=lambda: bar.advance(1), warn=console.warn
     )
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--schedulers: no names given", code="usage.schedulers")
-    return names
 
 
 def _numbers(text: str) -> list[int]:

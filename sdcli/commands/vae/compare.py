@@ -10,7 +10,8 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.commands.vae.options import OverrideFlags, Tensor
-from sdcli.errors import ExitCode, UsageError
+from sdcli.errors import ExitCode
+from sdcli.inputs.lists import split_names
 from sdcli.inputs.paths import expand_user
 from sdcli.run_flags import OutputFlags, SheetFlags
 from sdcli.terminal.printing import print_document, print_path
@@ -54,9 +55,7 @@ def compare(
       sdcli vae compare photo.png --vaes sd-vae-ft-mse,taesd \\
         -m stable-diffusion-v1-5/stable-diffusion-v1-5
     """
-    names = [name.strip() for name in vaes.split(",") if name.strip()]
-    if not names:
-        raise UsageError("--vaes names no VAE", code="usage.vaes", hint="as in own,tiny")
+    names = split_names(vaes, "--vaes")
     overrides = loading.overrides()
     from sdcli.storage.images.destination import parse_destination
     from sdcli.storage.images.writer import write_bytes

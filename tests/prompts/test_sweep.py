@@ -98,6 +98,7 @@ def test_invalid_values_name_the_reason(name, value, reason):
 axes = st.dictionaries(
     st.sampled_from(sorted(sweep.SWEPT)),
     st.lists(st.integers(), min_size=1, max_size=3, unique=True),
+    max_size=6,
 )
 
 

@@ -20,7 +20,7 @@ _OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
 _COMMENT = re.compile(r"\s*(//|;)")
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?(x\d+)?\s*")
 _LONGEST_EXCERPT: Final = 40
-_WHERE: Final = {True: "and is drawn as words: only LoRAs are", False: "in this prompt"}
+_WHERE: Final = {True: "and is drawn as words; only <lora:…> is read", False: "in this prompt"}
 
 
 class RequestWarnings:

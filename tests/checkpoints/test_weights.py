@@ -133,11 +133,14 @@ def test_the_hash_is_that_of_the_contents(tmp_path: Path):
 
 
 def test_the_name_of_a_blob_in_the_cache_is_its_hash(tmp_path: Path):
-    blob = tmp_path / ("ab" * 32)
+    blob = tmp_path / "blobs" / ("ab" * 32)
+    blob.parent.mkdir()
     blob.write_bytes(b"not hashed")
     link = tmp_path / "w.safetensors"
     link.symlink_to(blob)
     assert sha256(link) == blob.name
+    elsewhere = blob.rename(tmp_path / blob.name)
+    assert sha256(elsewhere) == hashlib.sha256(b"not hashed").hexdigest()
 
 
 def test_hashes_leave_out_a_file_that_is_gone(tmp_path: Path):

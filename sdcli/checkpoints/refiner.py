@@ -10,7 +10,7 @@ from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
 from sdcli.checkpoints.single_file.model import name_single_file
 from sdcli.checkpoints.text_encoder import select_text_encoder
-from sdcli.errors import ModelError, SdcliError
+from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.pipeline_spec import PipelineSpec
 
 
@@ -32,6 +32,16 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     if defaults.xl and defaults.text_encoder_layers:
         layers.append(defaults.text_encoder_layers)
     return replace(defaults, text_encoder_layers=min(layers))
+
+
+def check_resumable(spec: PipelineSpec) -> None:
+    """Raise UsageError for a spec whose runs cannot be resumed from their latents."""
+    if spec.refiner:
+        raise UsageError(
+            "refiner: a run with a refiner cannot be resumed",
+            code="usage.refiner",
+            hint="use `sdcli latents decode` for its saved latents, or `sdcli replay`",
+        )
 
 
 @cache_by_files

@@ -65,10 +65,3 @@ def _conflicts(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
             code=_CODE,
             hint="leave one of them out, or enlarge the refined image with --image",
         )
-    if job.guidance_rescale:
-        yield UsageError(
-            "guidance_rescale: Diffusers' pipelines for input images, and so for --hires, do not "
-            "have it",
-            code="usage.guidance_rescale",
-            hint="leave it out, or leave --hires out",
-        )

@@ -10,6 +10,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.prompt_syntax import check_word_places
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
@@ -38,8 +39,9 @@ class Planner:
     `draw_seed` gives a seed to a job whose request has none (by default a random one), and
     `wildcards` fill prompts by it.
     `find_model` is called once per spec; by default it downloads the model. `read_image` describes
-    the files that requests start from. `warn` is called once for each word that the model does not
-    know, and for each kind of mistake.
+    the files that requests start from. `option_of_words` needs the words of prompts in fixed
+    places. `warn` is called once for each word that the model does not know, and for each kind of
+    mistake.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Planner:
         wildcards: Wildcards | None = None,
         find_model: ModelFinder | None = None,
         read_image: InputReader | None = None,
+        option_of_words: str | None = None,
     ) -> None:
         self._warn = warn
         self._draw_seed = draw_seed
         self._wildcards = wildcards
         self._find_model = find_model or _fetch_model
         self._read_image = read_image
+        self._option_of_words = option_of_words
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
@@ -69,6 +73,8 @@ class Planner:
             defaults, fingerprint = self._look_up_model(template.spec)
             for filled in self._fill_wildcards(template, defaults, fingerprint):
                 request, loras = take_loras(filled)
+                if self._option_of_words:
+                    check_word_places(request, defaults, self._option_of_words)
                 jobs += resolve_jobs(
                     request,
                     defaults,

@@ -41,6 +41,29 @@ def combines_prompts(request: GenerationRequest) -> bool:
     return request.prompt_syntax != PLAIN and has_and(request.prompt)
 
 
+def check_word_places(request: GenerationRequest, defaults: ModelDefaults, option: str) -> None:
+    """Raise UsageError for a prompt whose words have no fixed places, which `option` needs.
+
+    Weights change the states of the words, a schedule the words themselves, and a long prompt is
+    read in chunks. What the negative prompt has does not matter.
+    """
+    if request.prompt_syntax == PLAIN:
+        return
+    texts = [text for text in (request.prompt, request.prompt_2) if text]
+    if any(has_syntax(text) for text in texts):
+        raise UsageError(
+            f"{option}: a prompt with weights, schedules or AND has no fixed places of its words",
+            code="attention.prompt",
+            hint="write the words without them, or add --prompt-syntax plain",
+        )
+    if not all(_fits(text, defaults) for text in texts):
+        raise UsageError(
+            f"{option}: the prompt is longer than the text encoder reads at once",
+            code="attention.prompt",
+            hint="shorten the prompt, or cut it off with --prompt-syntax plain",
+        )
+
+
 def syntax_faults(
     request: GenerationRequest, job: Job, defaults: ModelDefaults
 ) -> Iterator[UsageError]:

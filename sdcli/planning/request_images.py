@@ -101,15 +101,15 @@ def image_faults(
                 hint=f"add {missing}, or leave {info.flag} out",
             )
     yield from _inpainting_model_faults(job, defaults)
-    if job.image is None:
-        return
-    if job.denoising_steps < 1:
+    if job.image is not None and job.denoising_steps < 1:
         yield no_steps_error(job, "", "the image")
-    if job.guidance_rescale:
+    if job.guidance_rescale and (job.image or job.hires) and defaults.xl is None:
+        option = "--image" if job.image else "--hires"
         yield UsageError(
-            "guidance_rescale: Diffusers' pipelines for input images do not have it",
+            f"guidance_rescale: with {option}, only Stable Diffusion XL has it: Diffusers' other "
+            "pipelines for input images do not",
             code="usage.guidance_rescale",
-            hint="leave it out, or leave --image out",
+            hint=f"leave it out, or leave {option} out",
         )
 
 

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.adapters.few_steps import FewSteps, find_few_steps
-from sdcli.checkpoints.adapters.lora_file import MatchedLora, match_lora
+from sdcli.checkpoints.adapters.lora_file import MatchedLora, match_to_model
 from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
-from sdcli.checkpoints.adapters.model_layers import read_layers
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.checkpoints.weights import sha256
 from sdcli.errors import SdcliError
 from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, parse_loras
-from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.lora_tags import tagged_loras, take_lora_tags
 from sdcli.request import GenerationRequest
 
@@ -110,7 +108,7 @@ def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
     spec = request.spec
     path = find_lora(use.name, request.lora_dir, offline=spec.offline)
     digest = sha256(path)
-    match = _match(path, digest, spec)
+    match = match_to_model(path, digest, spec)
     few = find_few_steps((use.name, path.stem), match.metadata) if use.unet else None
     return _FoundLora(
         use=replace(use, name=_lasting_name(use.name, path)),
@@ -118,12 +116,6 @@ def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
         match=match,
         few_steps=few,
     )
-
-
-@lru_cache(maxsize=64)
-def _match(path: Path, digest: str, spec: PipelineSpec) -> MatchedLora:
-    del digest  # a file that has changed is read again
-    return match_lora(path, spec.model, read_layers(spec))
 
 
 def _lasting_name(name: str, path: Path) -> str:

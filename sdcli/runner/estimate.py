@@ -32,16 +32,20 @@ class RunEstimate:
         self._folder = jobs.folder if jobs else None
         self._images = images
         self._note = note
+        self._planned = 0
         self._is_done = False
         self._run_timings = RunTimings()
 
     def expect(self, jobs: SortedJobs) -> None:
         """Print the estimate, by the first jobs of the run."""
-        if self._is_done or not jobs.pending:
+        if self._is_done:
+            return
+        # Those before may have been done all, and count no more.
+        self._planned += len(jobs.pending) + len(jobs.done) + jobs.others
+        if not jobs.pending:
             return
         self._is_done = True
-        planned = len(jobs.pending) + len(jobs.done) + jobs.others
-        left = max(0, (self._images or 0) - planned) + len(jobs.pending)
+        left = max(0, (self._images or 0) - self._planned) + len(jobs.pending)
         known = self._known_seconds(jobs.pending)
         # An average of only some of the jobs would mislead.
         if len(known) < len(jobs.pending):

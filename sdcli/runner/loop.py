@@ -20,6 +20,7 @@ from sdcli.runner.batch_generator import BatchGenerator, ResumeSource
 from sdcli.runner.input_images import read_image
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
+from sdcli.runner.word_recorder import option_of_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,7 @@ def iter_results(
         cache=cache,
         recorders=recorders,
     )
-    planner = _batch_planner(source, warn, jobs, observer)
+    planner = _batch_planner(source, warn, jobs, observer, option_of_words(recorders))
     interrupts = interrupts or InterruptHandler()
     while job := planner.wait_for_job():
         batch = planner.next_batch(generator.max_images(job))
@@ -109,10 +110,15 @@ def _batch_planner(
     warn: Callable[[str], None] | None,
     jobs: JobStore | None,
     observer: BatchObserver | None,
+    option_of_words: str | None,
 ) -> BatchPlanner:
     draw_seed = jobs.draw_seed if jobs else None
     planner = Planner(
-        warn or (lambda text: None), draw_seed, source.wildcards, read_image=read_image
+        warn or (lambda text: None),
+        draw_seed,
+        source.wildcards,
+        read_image=read_image,
+        option_of_words=option_of_words,
     )
     if jobs and observer:
         return LeasedBatchPlanner(source, planner, jobs, observer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sdcli.inputs.paths import expand_user
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.runner.options import RunOptions
+from sdcli.runner.word_recorder import WordRecorder
 
 if TYPE_CHECKING:
     from sdcli.latents import LatentsSink
@@ -30,7 +31,7 @@ class RunTrace:
     @property
     def recorders(self) -> Sequence[Callable[[Any], Any]]:
         """Recorders of everything else, for `engine.generate_batch`."""
-        return [self._make_recorder] if self.writer else []
+        return [WordRecorder("--trace", self._make_recorder)] if self.writer else []
 
     def finish(self, image: SavedImage, result: GenerationResult) -> None:
         """Complete the trace when the image is saved."""

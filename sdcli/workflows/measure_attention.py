@@ -14,6 +14,7 @@ from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.loop import iter_results
+from sdcli.runner.word_recorder import WordRecorder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +109,7 @@ def measure(
         save_latents=LatentsSelection(kinds=kinds, every=1 if kinds else None),
         on_step=callbacks.on_step,
         warn=callbacks.warn,
-        recorders=[make_recorder],
+        recorders=[WordRecorder("attention", make_recorder)],
     )
     if isinstance(outcome, JobFailure):
         raise outcome.error

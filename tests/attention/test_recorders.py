@@ -74,6 +74,8 @@ SETUPS: dict[str, tuple[dict[str, Any], int]] = {
     "clip skip": ({"clip_skip": 1}, 3),
     "two calls a step": ({"scheduler": "heun"}, 5),
     "odd size": ({"width": 72, "height": 40}, 3),
+    "syntax in the negative prompt": ({"negative_prompt": "a (dog:1.2) [red|blue]"}, 3),
+    "long negative prompt": ({"negative_prompt": "a dog " * 40}, 3),
     "ancestral": ({"scheduler": "euler a"}, 3),
     "image": ({"image": "picture", "strength": 0.7}, 2),
     "mask": ({"image": "picture", "mask": "mask_image", "strength": 1.0}, 3),

@@ -91,7 +91,7 @@ def test_a_sweep_a_prompt_file_and_a_journal(run_cli: RunCli) -> None:
         (["--hires", "128x64"], "has another shape"),
         (["--hires", "100x100"], "not multiples of 8"),
         (["--hires", "2x", "--hires-strength", "0.1"], "leaves no step to run"),
-        (["--hires", "2x", "--guidance-rescale", "0.5"], "guidance_rescale: Diffusers' pipelines"),
+        (["--hires", "2x", "--guidance-rescale", "0.5"], "guidance_rescale: with --hires"),
         (["--hires", "2x", "--hires-steps", "2000"], "not between 1 and 1000"),
         (["--hires-strength", "0.5"], "no effect without --hires"),
         (["--hires-upscaler", "latent"], "no effect without --hires"),

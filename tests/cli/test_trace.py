@@ -173,3 +173,46 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_steps():
     record([wanted], lambda run: Counting(run, sink))
     assert sink.steps == 6
     assert set(kept) == {0}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a (cat:1.2)", "has no fixed places of its words"),
+        ("a [cat:dog:0.5]", "has no fixed places of its words"),
+        ("a cat AND a dog", "has no fixed places of its words"),
+        ("cat " * 80, "is longer than the text encoder reads at once"),
+    ],
+)
+def test_a_prompt_whose_words_have_no_places_is_refused_by_the_option(run_cli, prompt, words):
+    ran = run_cli("generate", prompt, *QUICK, "--trace", "run", "-o", "cat.png")
+    assert (ran.code, ran.stdout, "--trace: " in ran.stderr) == (2, "", True)
+    assert words in ran.stderr
+    ran = run_cli("attention", prompt, *QUICK, "-o", "sheet.png")
+    assert (ran.code, ran.stdout, "attention: " in ran.stderr) == (2, "", True)
+    assert words in ran.stderr
+    plain = ("--prompt-syntax", "plain", "--trace", "run", "-o", "cat.png")
+    assert run_cli("generate", prompt, *QUICK, *plain).code == 0
+
+
+@pytest.mark.parametrize(
+    ("negative", "chunks"),
+    [("a (dog:1.2)", 1), ("[red|blue] dog", 1), ("dog " * 80, 2), ("red BREAK blue", 2)],
+)
+def test_the_syntax_of_the_negative_prompt_does_not_matter(run_cli, negative, chunks):
+    run_cli("generate", PROMPT, "-n", negative, *QUICK, "-o", "plain.png")
+    traced = ("--trace", "run", "-o", "cat.png")
+    ran = run_cli("generate", PROMPT, "-n", negative, *QUICK, *traced)
+    assert ran.code == 0, ran.stderr
+    hashes = [read_image_info(f)["pixels_sha256"] for f in ("plain.png", "run/image.png")]
+    assert hashes[0] == hashes[1]
+    tokens = json.loads(Path("run/trace.json").read_text())["tokens"]
+    assert len(tokens) == 77 * chunks
+    # Every chunk begins with the start token.
+    starts = [token["position"] for token in tokens if token["id"] == tokens[0]["id"]]
+    assert starts == [77 * i for i in range(chunks)]
+    for more in ((), ("--causal", "--words", "blue")):
+        ran = run_cli("attention", "run/image.png", *more, "--json", "-o", "s.png", "--force")
+        assert ran.code == 0, ran.stderr
+        # The move of a prediction may be longer than the prediction itself.
+        assert all(0 < word["share"] < 2 for word in ran.document["words"])

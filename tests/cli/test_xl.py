@@ -154,9 +154,10 @@ def test_latents_are_decoded_previewed_and_resumed(
 
 
 def test_a_refined_run_is_not_resumed(run_cli: RunCli, models: Path) -> None:
+    """Nor are its models, which the record only names, looked for."""
     run_cli(
         "generate", "a cat", "-m", str(models / "base"), "--refiner", str(models / "refiner"),
-        "--steps", "5", "--save-latents", "all", "--record-paths", "-o", "a.png", *SETTINGS,
+        "--steps", "5", "--save-latents", "all", "-o", "a.png", *SETTINGS,
     )  # fmt: skip
     ran = run_cli("latents", "resume", "a.latents.safetensors", "--from-step", "2", "-o", "r.png")
     assert ran.code == 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, ModelDefaults, read_defaults
+from sdcli.checkpoints.xl_traits import XlTraits
 from sdcli.errors import CorruptError, SdcliError, UsageError
 from sdcli.image_fields import IMAGE_FIELDS, Margins
 from sdcli.input_images import InputImage
@@ -102,7 +103,8 @@ def test_a_field_without_what_it_needs_is_refused(name: str) -> None:
     [
         ({"image": "a.png", "strength": 0.0}, "strength", "leaves no step"),
         ({"image": "a.png", "strength": 0.04}, "strength", "leaves no step"),
-        ({"image": "a.png", "guidance_rescale": 0.5}, "guidance_rescale", "do not have it"),
+        ({"image": "a.png", "guidance_rescale": 0.5}, "guidance_rescale", "XL has it"),
+        ({"hires": "2x", "guidance_rescale": 0.5}, "guidance_rescale", "with --hires"),
         ({"image": "tiny.png"}, "image", "smaller than 8x8"),
         ({"image": "a.png", "outpaint": "left=8", "width": 64}, "outpaint", "104x64"),
         ({"image": "a.png", "mask_invert": True}, "mask_invert", "without --mask"),
@@ -143,3 +145,11 @@ def test_an_inpainting_model_needs_an_image_and_a_mask() -> None:
 def test_margins_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="does not name sides"):
         Margins.parse(text)
+
+
+@pytest.mark.parametrize("fields", [{"image": "a.png"}, {"hires": "2x"}], ids=str)
+def test_only_pipelines_of_xl_rescale_the_guidance_of_images(fields: dict[str, Any]) -> None:
+    xl = replace(
+        DEFAULTS, xl=XlTraits(text_encoders=2, zeroes_negative=True, takes_aesthetic_score=False)
+    )
+    assert faults(xl, **fields, guidance_rescale=0.5) == []

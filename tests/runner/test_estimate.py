@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sdcli.job import Job
 from sdcli.result import DoneImage, SortedJobs
 from sdcli.runner.estimate import RunEstimate
 from sdcli.storage.jobs.user_timings import RunTimings
@@ -51,3 +52,22 @@ def test_an_unknown_time_is_said_of_many_images() -> None:
     assert note == "2000 images, time unknown; generate the first two to know: --limit 2"
     assert estimate(10, SortedJobs(pending=JOBS)) == []
     assert estimate(None, SortedJobs(pending=JOBS)) == []
+
+
+@pytest.mark.parametrize(
+    ("windows", "left"),
+    [
+        ([([], 0, 1000), (JOBS, 0, 0)], 1000),
+        ([([], 4, 0), ([], 2, 994), (JOBS, 0, 0)], 1000),
+        ([(JOBS, 0, 0), (JOBS, 0, 0)], 2000),
+    ],
+)
+def test_images_of_earlier_windows_are_not_left(
+    windows: list[tuple[list[Job], int, int]], left: int
+) -> None:
+    notes: list[str] = []
+    run = RunEstimate(None, 2000, notes.append)
+    for pending, done, others in windows:
+        images = [DoneImage(job=job, path="a.png", pixels_sha256="") for job in JOBS[:done]]
+        run.expect(SortedJobs(pending=pending, done=images, others=others))
+    assert [note.partition(",")[0] for note in notes] == [f"{left} images"]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints.adapters.lora_alpha import read_alphas
 from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
-from sdcli.checkpoints.adapters.model_layers import ModelLayers
+from sdcli.checkpoints.adapters.model_layers import ModelLayers, read_layers
+from sdcli.checkpoints.recorded import local_states
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.errors import CorruptError, ModelError
+from sdcli.pipeline_spec import PipelineSpec
 
 Parts = dict[str, str]
 """The tensors of one layer by their part in it: "down", "up", "alpha"."""
@@ -61,6 +64,20 @@ class MatchedLora:
             f"{self.path.name}: {len(self.unmatched)} of its {self.tensors} tensors belong to no "
             f"layer of this model and are not used: {_some(self.unmatched)}"
         )
+
+
+def match_to_model(path: Path, digest: str, spec: PipelineSpec) -> MatchedLora:
+    """Match the file, whose hash is `digest`, to the model of the spec.
+
+    Raises the errors of `match_lora` and `read_layers`.
+    """
+    return _match_to_model(path, digest, spec, local_states(spec))
+
+
+@lru_cache(maxsize=64)
+def _match_to_model(path: Path, digest: str, spec: PipelineSpec, states: object) -> MatchedLora:
+    del digest, states  # files that have changed are read again
+    return match_lora(path, spec.model, read_layers(spec))
 
 
 def match_lora(path: Path, model: str, layers: ModelLayers) -> MatchedLora:

@@ -10,6 +10,7 @@ from typing import Final
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_index import find_text_encoders
+from sdcli.checkpoints.recorded import local_states
 from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.unet_names import unet_names
 from sdcli.checkpoints.weights import check_weights
@@ -40,9 +41,14 @@ class ModelLayers:
         return frozenset(component for component, _ in self.shapes)
 
 
-@lru_cache(maxsize=16)
 def read_layers(spec: PipelineSpec) -> ModelLayers:
     """Read the layers of a spec's model. Raises the errors of `fetch_model` and of its weights."""
+    return _read_layers(spec, local_states(spec))
+
+
+@lru_cache(maxsize=16)
+def _read_layers(spec: PipelineSpec, states: object) -> ModelLayers:
+    del states  # a model that has changed is read again
     folder = fetch_model(spec)
     shapes: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}
     for component in ("unet", *find_text_encoders(folder)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from sdcli.checkpoints.adapters.lora_file import LoraLayer, MatchedLora, match_lora
+from sdcli.checkpoints.adapters.lora_file import LoraLayer, MatchedLora, match_to_model
 from sdcli.checkpoints.adapters.lora_names import find_lora
-from sdcli.checkpoints.adapters.model_layers import TEXT_PREFIX, read_layers
+from sdcli.checkpoints.adapters.model_layers import TEXT_PREFIX
 from sdcli.checkpoints.weights import sha256
 from sdcli.engine.adapters.weight_changes import bias_change, weight_change
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.runtime import memory
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError, ModelError, NumericsError
 from sdcli.job import Job
 from sdcli.lora_fields import SEPARATOR, LoraUse, parse_loras
 
@@ -58,13 +58,14 @@ class _Lora:
 def _open(loaded: LoadedPipeline, use: LoraUse, planned: list[str]) -> MatchedLora:
     path = find_lora(use.name, None, offline=loaded.spec.offline)
     # The record has the planned hash, so no other content may be used under it.
-    if f"{sha256(path)}:{use.weights}" not in planned:
+    digest = sha256(path)
+    if f"{digest}:{use.weights}" not in planned:
         raise ModelError(
             f"lora: {path} has changed since this run was planned",
             code="model.changed",
             hint="run the command again",
         )
-    return match_lora(path, loaded.spec.model, read_layers(loaded.spec))
+    return match_to_model(path, digest, loaded.spec)
 
 
 class _WeightChanger:
@@ -78,7 +79,10 @@ class _WeightChanger:
     @torch.no_grad()
     def apply(self, loras: list[_Lora]) -> None:
         """Add all changes of one parameter at once, so that it is rounded once."""
-        readers = [_TensorReader(lora.match) for lora in loras]
+        with ExitStack() as files:
+            self._apply(loras, [_TensorReader(lora.match, files) for lora in loras])
+
+    def _apply(self, loras: list[_Lora], readers: list[_TensorReader]) -> None:
         layers: dict[tuple[str, str], list[tuple[float, LoraLayer, _TensorReader]]] = {}
         for lora, reader in zip(loras, readers, strict=True):
             for layer in lora.match.layers:
@@ -110,6 +114,8 @@ class _WeightChanger:
                 # Subtracting the change again would leave rounding errors.
                 self._originals[parameter] = parameter.data
                 parameter.data = (original + total).to(parameter.dtype)
+                if not torch.isfinite(parameter).all() and torch.isfinite(original).all():
+                    raise _overflow_error(changes, parameter.dtype)
 
     def restore(self) -> None:
         """Give every parameter the very tensor that it had."""
@@ -130,8 +136,10 @@ def _modules(loaded: LoadedPipeline, component: str) -> Mapping[str, nn.Module]:
 class _TensorReader:
     """Reads the tensors of a LoRA's layers."""
 
-    def __init__(self, lora: MatchedLora) -> None:
-        self._path = lora.path
+    def __init__(self, lora: MatchedLora, files: ExitStack) -> None:
+        self.path = lora.path
+        with _file_errors_as_corrupt_errors(self.path):
+            self._file: Any = files.enter_context(safe_open(self.path, framework="pt"))
 
     def change(self, layer: LoraLayer, original: Tensor, leaf: str) -> Tensor | None:
         """Return the change of a layer's weight or bias. Raises CorruptError."""
@@ -148,20 +156,38 @@ class _TensorReader:
             # Too little memory is no fault of the file.
             if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
                 raise
-            raise _corrupt(self._path, f"{layer.name}: its tensors do not fit together") from error
+            raise _corrupt(self.path, f"{layer.name}: its tensors do not fit together") from error
 
     def _read(self, layer: LoraLayer, device: torch.device) -> dict[str, Any]:
         tensors = {}
-        try:
-            with safe_open(self._path, framework="pt") as file:
-                for part, key in layer.parts.items():
-                    tensors[part] = file.get_tensor(key).to(device, torch.float32)
-                    # A single NaN would spread to the whole image, without any error.
-                    if not torch.isfinite(tensors[part]).all():
-                        raise _corrupt(self._path, f"{key} has values that are not finite")
-        except (SafetensorError, OSError) as error:
-            raise _corrupt(self._path, f"cannot be read ({error})") from error
+        for part, key in layer.parts.items():
+            with _file_errors_as_corrupt_errors(self.path):
+                tensors[part] = self._file.get_tensor(key).to(device, torch.float32)
+            # A single NaN would spread to the whole image, without any error.
+            if not torch.isfinite(tensors[part]).all():
+                raise _corrupt(self.path, f"{key} has values that are not finite")
         return tensors
+
+
+@contextmanager
+def _file_errors_as_corrupt_errors(path: object) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError) as error:
+        raise _corrupt(path, f"cannot be read ({error})") from error
+
+
+def _overflow_error(
+    changes: list[tuple[float, LoraLayer, _TensorReader]], dtype: torch.dtype
+) -> NumericsError:
+    """The error of a sum that is no number: of finite weights and finite changes."""
+    paths = ", ".join(dict.fromkeys(str(reader.path) for _, _, reader in changes))
+    name = str(dtype).removeprefix("torch.")
+    return NumericsError(
+        f"lora: {paths}: with it, {changes[0][1].name} has values that are too large for {name}",
+        code="numerics.lora",
+        hint="use a smaller weight" + (", or --dtype float32" if name == "float16" else ""),
+    )
 
 
 def _corrupt(path: object, problem: str) -> CorruptError:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.recorders.patching import patch_method
+from sdcli.engine.runtime.unet_call import last_rows, sample_of, with_prompt
 from sdcli.engine.text.conditioning import Component, Conditioning
 
 
@@ -24,14 +25,14 @@ def combined_prompts(unet: Any, conditioning: Callable[[], Conditioning]) -> Ite
 
     def forward(original: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         first, *others = conditioning().components
-        output = original(sample, *args, **kwargs)[0]
+        output = sample_of(original(sample, *args, **kwargs))
         unconditional, conditional = output.chunk(2)
         combined = unconditional + _weight(first, output) * (conditional - unconditional)
         images = len(conditional)
-        half = [_conditional_half(value, images) for value in args]
-        named = {name: _conditional_half(value, images) for name, value in kwargs.items()}
+        half, named = (last_rows(value, images, 2 * images) for value in (args, kwargs))
         for other in others:
-            conditional = original(sample[images:], *half, **_with_prompt(named, other))[0]
+            changed = with_prompt(named, other.prompt_embeds, other.pooled_prompt_embeds)
+            conditional = sample_of(original(sample[images:], *half, **changed))
             combined = combined + _weight(other, output) * (conditional - unconditional)
         return (torch.cat([unconditional, combined]),)
 
@@ -41,23 +42,3 @@ def combined_prompts(unet: Any, conditioning: Callable[[], Conditioning]) -> Ite
 
 def _weight(component: Component, output: torch.Tensor) -> torch.Tensor:
     return component.weights.to(output)[:, None, None, None]
-
-
-def _with_prompt(arguments: dict[str, Any], component: Component) -> dict[str, Any]:
-    """Return the arguments of the UNet with the embeddings of a prompt."""
-    changed = {**arguments, "encoder_hidden_states": component.prompt_embeds}
-    if component.pooled_prompt_embeds is not None:
-        added = {**arguments["added_cond_kwargs"], "text_embeds": component.pooled_prompt_embeds}
-        changed["added_cond_kwargs"] = added
-    return changed
-
-
-def _conditional_half(value: Any, images: int) -> Any:
-    """Return the second half of every tensor that has one, within lists and dictionaries, too."""
-    if isinstance(value, torch.Tensor):
-        return value[images:] if value.ndim and len(value) == 2 * images else value
-    if isinstance(value, dict):
-        return {key: _conditional_half(item, images) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_conditional_half(item, images) for item in value)
-    return value

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.adapters.lora import applied_loras
+from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.hires import HiresPass, seeded_generators
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
@@ -27,7 +28,6 @@ from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.text.conditioning import shape_of
-from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.input_images import InputPixels
 from sdcli.job import Job, batch_key
@@ -153,7 +153,7 @@ def _generate(
     timer = PhaseTimer()
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler, parts, hires.describe() if hires else None)
+    runs = describe_runs(loaded, jobs, scheduler, parts, hires.description if hires else None)
     observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
     recorders = _open_recorders(observed, options)
     generators = seeded_generators(jobs)
@@ -172,7 +172,7 @@ def _generate(
     latents, enlarging = hires.run(loaded, latents, on_step, calls) if hires else (latents, [])
     _check_finite(latents, loaded)
     timer.finish("denoise")
-    pixels, fallbacks = _decode(loaded, latents, jobs[0].vae_tiling, generators)
+    pixels, fallbacks = decode_images(loaded, latents, jobs[0].vae_tiling, generators)
     timer.finish("decode")
     events = (*enlarging, *fallbacks)
     return [
@@ -234,16 +234,6 @@ def _check_size(loaded: LoadedPipeline, job: Job) -> None:
         )
 
 
-def _decode(
-    loaded: LoadedPipeline, latents: torch.Tensor, tiling: str, generators: list[torch.Generator]
-) -> tuple[Any, list[str]]:
-    """Decode the latents. Raises CorruptError or NumericsError if that gives no numbers."""
-    try:
-        return decode_latents(loaded.pipeline, latents, tiling=tiling, generators=generators)
-    except NumericsError as error:
-        raise loaded.defective_weights_error() or error from None
-
-
 def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
     if torch.isfinite(latents).all():
         return
@@ -259,10 +249,12 @@ def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
 
 
 def _out_of_memory_error(loaded: LoadedPipeline, job: Job) -> DeviceError:
+    width, height = job.final_size
+    smaller = "--hires or --size" if job.hires else "--size"
     return DeviceError(
-        f"out of memory on {loaded.device} for one image of {job.width}x{job.height}",
+        f"out of memory on {loaded.device} for one image of {width}x{height}",
         code="device.memory",
-        hint="use a smaller --size, --dtype float16, or --device cpu",
+        hint=f"use a smaller {smaller}, --dtype float16, or --device cpu",
     )
 
 

@@ -86,8 +86,7 @@ class GuidanceInterval:
         if pooled is not None and sizes is not None:
             negative = conditioning.negative_pooled_prompt_embeds
             yield "add_text_embeds", _join(negative, pooled, guided)
-            continues = self._part.first_call > 0
-            rows = sizes.time_ids(len(pooled), guided=guided, continues=continues)
+            rows = sizes.time_ids(len(pooled), guided=guided)
             yield "add_time_ids", to_tensor(rows, embeds)
 
     def _is_guided(self, call: int, calls: int) -> bool:

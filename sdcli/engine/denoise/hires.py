@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
 from sdcli.engine.denoise.run_part import plan_parts
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.loading.pipeline_classes import mode_of
-from sdcli.engine.schedulers.describe import sigmas, timesteps
+from sdcli.engine.schedulers.describe import run_sigmas, timesteps
 from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.late_start import skipped_calls
-from sdcli.engine.vae.decode import decode_latents
 from sdcli.hires_fields import LATENT
 from sdcli.job import Job
 from sdcli.result import SecondPass
@@ -28,12 +28,14 @@ from sdcli.result import SecondPass
 class HiresPass:
     """The second pass of a batch, planned before the first one begins.
 
-    `jobs` are those of the second pass; `scheduler` is built for them.
+    `jobs` are those of the second pass; `scheduler` is built for them, and `description` has its
+    schedule.
     """
 
     first_job: Job
     jobs: Sequence[Job]
     scheduler: Any
+    description: SecondPass
 
     @classmethod
     def plan(cls, loaded: LoadedPipeline, jobs: Sequence[Job]) -> HiresPass | None:
@@ -41,22 +43,13 @@ class HiresPass:
         second = [again for job in jobs if (again := job.second_pass())]
         if not second:
             return None
-        return cls(first_job=jobs[0], jobs=second, scheduler=build_for_jobs(loaded, second))
-
-    def describe(self) -> SecondPass:
-        """Return its size and the schedule that it runs."""
-        job, skipped = self.jobs[0], skipped_calls(self.scheduler, self.jobs[0])
-        levels = sigmas(self.scheduler)
-        return SecondPass(
-            width=job.width,
-            height=job.height,
-            timesteps=timesteps(self.scheduler)[skipped:],
-            sigmas=None if levels is None else levels[skipped:],
-        )
+        scheduler = build_for_jobs(loaded, second)
+        description = _describe(scheduler, second[0])
+        return cls(first_job=jobs[0], jobs=second, scheduler=scheduler, description=description)
 
     def before(self, on_step: OnStep | None) -> OnStep | None:
         """Return an `on_step` for the first pass that counts the calls of this one, too."""
-        calls = len(self.describe().timesteps)
+        calls = len(self.description.timesteps)
         return on_step and (lambda event: on_step(replace(event, steps=event.steps + calls)))
 
     def run(
@@ -100,13 +93,23 @@ class HiresPass:
     ) -> tuple[np.ndarray[Any, Any], list[str]]:
         """Return pixels (batch, height, width, 3) from 0 to 1, and the events of decoding."""
         job, processor = self.jobs[0], loaded.pipeline.image_processor
-        pixels, events = decode_latents(
-            loaded.pipeline, latents, tiling=job.vae_tiling, generators=seeded_generators(self.jobs)
+        pixels, events = decode_images(
+            loaded, latents, job.vae_tiling, seeded_generators(self.jobs)
         )
         images = processor.numpy_to_pil(pixels.astype(np.float32) / 255)
         # Pillow's Lanczos filter is the processor's default.
         enlarged = [processor.resize(image, job.height, job.width) for image in images]
         return processor.pil_to_numpy(enlarged), events
+
+
+def _describe(scheduler: Any, job: Job) -> SecondPass:
+    skipped = skipped_calls(scheduler, job)
+    return SecondPass(
+        width=job.width,
+        height=job.height,
+        timesteps=timesteps(scheduler)[skipped:],
+        sigmas=run_sigmas(scheduler, skipped),
+    )
 
 
 def _continued(on_step: OnStep, calls: int) -> OnStep:

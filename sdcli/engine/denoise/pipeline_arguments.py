@@ -51,6 +51,8 @@ def call_arguments(
     if inputs is None:
         return {**shared, **size, "guidance_rescale": job.guidance_rescale, "latents": latents}
     from_image = {**shared, "strength": job.strength, "image": inputs.images}
+    if part.sizes is not None:  # of Stable Diffusion XL: the other pipelines do not have it
+        from_image["guidance_rescale"] = job.guidance_rescale
     if mode_of(job) == "image":
         return from_image
     assert inputs.mask is not None

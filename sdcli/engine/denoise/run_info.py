@@ -8,7 +8,7 @@ from typing import Any
 
 from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.loading.pipeline import LoadedPipeline
-from sdcli.engine.schedulers.describe import public_config, sigmas, timesteps
+from sdcli.engine.schedulers.describe import public_config, run_sigmas, timesteps
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.vae.upcast import must_upcast
 from sdcli.job import Job
@@ -26,12 +26,12 @@ def describe_runs(
 
     A run from an image has only the timesteps that it runs, and begins with the latents themselves.
     """
-    skipped, levels = skipped_calls(scheduler, jobs[0]), sigmas(scheduler)
+    skipped = skipped_calls(scheduler, jobs[0])
     refined = parts[1:]
     run = RunInfo(
         job=jobs[0],
         timesteps=timesteps(scheduler)[skipped:],
-        sigmas=None if levels is None else levels[skipped:],
+        sigmas=run_sigmas(scheduler, skipped),
         scheduler_class=type(scheduler).__name__,
         scheduler_config=public_config(scheduler),
         init_noise_sigma=1.0 if jobs[0].image else float(scheduler.init_noise_sigma),

@@ -53,13 +53,13 @@ class SizeConditioning:
             "negative_aesthetic_score": NEGATIVE_AESTHETIC_SCORE,
         }
 
-    def time_ids(self, batch: int, *, guided: bool, continues: bool) -> list[Sequence[float]]:
+    def time_ids(self, batch: int, *, guided: bool) -> list[Sequence[float]]:
         """Return the rows that the pipeline makes of the arguments, one for each UNet input.
 
-        With `guided`, those of the negative prompts come first. `continues` tells that the pipeline
-        is a refiner's, whose negative rows have the corner 0, 0.
+        With `guided`, those of the negative prompts come first.
         """
-        crop = (0, 0) if continues else self.crop
+        # Beside a score, Diffusers' pipelines leave the corner out of the negative row.
+        crop = self.crop if self.aesthetic_score is None else (0, 0)
         negative = self._row(crop, NEGATIVE_AESTHETIC_SCORE)
         positive = self._row(self.crop, self.aesthetic_score)
         return [negative] * batch * guided + [positive] * batch

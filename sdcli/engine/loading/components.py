@@ -30,12 +30,11 @@ def load_component(
 
     `config` is the checked contents of `config_file`. Raises CorruptError.
     """
+    config = reduce_config(cls, config, config_file)
     if files.sources is not None:
-        return _load_from_single_file(
-            name, cls, reduce_config(cls, config, config_file), files, dtype
-        )
+        return _load_from_single_file(name, cls, config, files, dtype)
     with (
-        staged(name, reduce_config(cls, config, config_file), files) as folder,
+        staged(name, config, files) as folder,
         loading_errors_as_corrupt_errors(name, config_file.parent, folder),
     ):
         model, loading_info = cls.from_pretrained(

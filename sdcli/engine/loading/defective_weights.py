@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 
 from sdcli.checkpoints.weight_files import WeightFiles
-from sdcli.engine.loading.mapped_tensors import find_source
+from sdcli.engine.loading.mapped_tensors import find_stored
 from sdcli.errors import CorruptError
 
 
@@ -42,19 +43,21 @@ def _tensor_error(
     component: str, files: WeightFiles, name: str, dtype: torch.dtype
 ) -> CorruptError:
     problem, hint = "has NaN or infinite values", "download the file again, or use another one"
-    source = find_source(files, name)
-    if source and _fits_only_in_file(files, source.name):
+    path, stored_name = find_stored(files, name)
+    if _overflows(path, stored_name, dtype):
         problem = f"has values that are too large for {str(dtype).removeprefix('torch.')}"
         hint = "try --dtype float32"
     return CorruptError(
-        f"{component}: {files.path}: {source.name if source else name} {problem}",
-        code="model.corrupt",
-        hint=hint,
+        f"{component}: {path}: {stored_name} {problem}", code="model.corrupt", hint=hint
     )
 
 
-def _fits_only_in_file(files: WeightFiles, name: str) -> bool:
-    with safe_open(files.path, framework="pt") as file:
+def _overflows(path: Path, name: str, dtype: torch.dtype) -> bool:
+    """Return whether the file has numbers that are infinite in `dtype`."""
+    with safe_open(path, framework="pt") as file:
+        # Libraries rename some tensors of old files.
+        if name not in file.keys():  # noqa: SIM118
+            return False
         tensor: torch.Tensor = file.get_tensor(name)
     # Eight bits have a NaN, but no operation to find it.
-    return tensor.dtype.itemsize > 1 and _is_finite(tensor)
+    return tensor.dtype.itemsize > 1 and _is_finite(tensor) and not _is_finite(tensor.to(dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -53,9 +54,25 @@ def read_tensors(
 def find_source(files: WeightFiles, name: str) -> TensorSource | None:
     """Return the origin in a single file of the tensor that a model calls `name`."""
     sources = files.sources or {}
+    return sources.get(name) or sources.get(_other_name(name))
+
+
+def find_stored(files: WeightFiles, name: str) -> tuple[Path, str]:
+    """Return the file of the tensor that a model calls `name`, and its name there."""
+    if source := find_source(files, name):
+        return files.path, source.name
+    if files.tensors is None:
+        with safe_open(files.path, framework="pt") as file:
+            known = dict.fromkeys(file.keys(), files.path.name)
+    else:
+        known = dict(files.tensors)
+    stored = next((n for n in (name, _other_name(name)) if n in known), None)
+    return (files.path, name) if stored is None else (files.path.parent / known[stored], stored)
+
+
+def _other_name(name: str) -> str:
     # Text encoders have other names in other versions of Transformers.
-    other = name.removeprefix(PREFIX) if name.startswith(PREFIX) else PREFIX + name
-    return sources.get(name) or sources.get(other)
+    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else PREFIX + name
 
 
 def _group(expected: Mapping[str, torch.Tensor]) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.model_index import find_text_encoders, find_tokenizers
 from sdcli.checkpoints.single_file.model import find_model_weights
-from sdcli.checkpoints.text_encoder import COMPONENT, ChosenTextEncoder, select_text_encoder
+from sdcli.checkpoints.text_encoder import COMPONENT, ChosenTextEncoder
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.loading.tokenizer import load_tokenizer
@@ -34,13 +34,14 @@ def part_names(folder: Path) -> tuple[str, ...]:
     return ("unet", *find_text_encoders(folder), *find_tokenizers(folder))
 
 
-def find_part_files(spec: PipelineSpec, folder: Path) -> dict[str, WeightFiles]:
+def find_part_files(
+    spec: PipelineSpec, folder: Path, chosen: ChosenTextEncoder | None
+) -> dict[str, WeightFiles]:
     """Return the checked weights of the UNet and the text encoders of the spec's model.
 
-    Raises ModelError and its relatives.
+    `chosen` replaces one of them. Raises ModelError and its relatives.
     """
     names = ("unet", *find_text_encoders(folder))
-    chosen = select_text_encoder(spec, folder)
     files = {COMPONENT: chosen.weights} if chosen else {}
     files |= {name: find_model_weights(spec, folder, name) for name in names if name not in files}
     for name, component_files in files.items():
@@ -54,14 +55,14 @@ def find_part_files(spec: PipelineSpec, folder: Path) -> dict[str, WeightFiles]:
 
 
 def load_parts(
-    spec: PipelineSpec,
     folder: Path,
     files: Mapping[str, WeightFiles],
+    chosen: ChosenTextEncoder | None,
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Load the components of `part_names`, and return sentences about them for the user."""
-    encoders, chosen = find_text_encoders(folder), select_text_encoder(spec, folder)
+    encoders = find_text_encoders(folder)
     parts = {
         name: _load(name, folder, chosen, files[name], dtype).to(device)
         for name in ("unet", *encoders)

@@ -22,6 +22,7 @@ from sdcli.checkpoints.model_index import find_notes, is_xl
 from sdcli.checkpoints.recorded import REFINER_PREFIX
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.checkpoints.single_file.model import open_single_file
+from sdcli.checkpoints.text_encoder import ChosenTextEncoder, select_text_encoder
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
@@ -78,8 +79,10 @@ class LoadedPipeline:
         error = defective_weights_error(models, self.files)
         if error or self.refiner is None:
             return error
-        own = {f"{REFINER_PREFIX}{name}": name for name in ("unet", "text_encoder_2")}
-        models = {key: getattr(self.refiner.pipeline, name) for key, name in own.items()}
+        models = {
+            name: getattr(self.refiner.pipeline, name.removeprefix(REFINER_PREFIX))
+            for name in self.refiner.files
+        }
         return defective_weights_error(models, self.refiner.files)
 
     @property
@@ -120,11 +123,12 @@ def load(
     read_defaults(folder)
     check_text_width(folder)
     vae, notes = select_vae(spec, folder)
-    files = _find_weight_files(folder, vae, spec)
+    chosen = select_text_encoder(spec, folder)
+    files = _find_weight_files(folder, vae, spec, chosen)
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model, device):
-        pipeline, file_notes = _build_pipeline(spec, folder, vae, files, dtype, device, like)
+        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
     return LoadedPipeline(
@@ -169,9 +173,11 @@ def _load_refiner(
         return load_refiner(refiner, base, dtype, device, known)
 
 
-def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[str, WeightFiles]:
+def _find_weight_files(
+    folder: Path, vae: VaeInfo, spec: PipelineSpec, chosen: ChosenTextEncoder | None
+) -> dict[str, WeightFiles]:
     """Return the checked weights of each component. Raises ModelError and its relatives."""
-    files = find_part_files(spec, folder) | {"vae": vae.weights}
+    files = find_part_files(spec, folder, chosen) | {"vae": vae.weights}
     # Like Diffusers, accept a model that has the variant of some components only.
     variants = {component_files.variant for component_files in files.values()}
     if spec.variant and spec.variant not in variants:
@@ -184,7 +190,7 @@ def _find_weight_files(folder: Path, vae: VaeInfo, spec: PipelineSpec) -> dict[s
 
 
 def _build_pipeline(
-    spec: PipelineSpec,
+    chosen: ChosenTextEncoder | None,
     folder: Path,
     vae: VaeInfo,
     files: Mapping[str, WeightFiles],
@@ -197,7 +203,7 @@ def _build_pipeline(
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        parts, notes = load_parts(spec, folder, files, dtype, device)
+        parts, notes = load_parts(folder, files, chosen, dtype, device)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
     own_vae = build_vae(vae, folder, dtype).to(device)
     with loading_errors_as_corrupt_errors("model", folder):

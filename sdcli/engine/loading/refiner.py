@@ -14,6 +14,7 @@ from sdcli.checkpoints.model_defaults import describe_model
 from sdcli.checkpoints.model_index import find_notes
 from sdcli.checkpoints.recorded import REFINER_PREFIX
 from sdcli.checkpoints.single_file.model import open_single_file
+from sdcli.checkpoints.text_encoder import select_text_encoder
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
@@ -50,13 +51,14 @@ def load_refiner(
     """
     folder = fetch_model(spec)
     check_text_width(folder)
-    files = find_part_files(spec, folder)
+    chosen = select_text_encoder(spec, folder)
+    files = find_part_files(spec, folder, chosen)
     single_file = open_single_file(spec)
     notes: tuple[str, ...] = ()
     if like:
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
     else:
-        parts, notes = load_parts(spec, folder, files, dtype, device)
+        parts, notes = load_parts(folder, files, chosen, dtype, device)
     with loading_errors_as_corrupt_errors("refiner", folder):
         pipeline = build_refiner_pipeline(folder, parts, base.vae, base.scheduler)
     own_notes = (*(single_file.load_notes if single_file else ()), *find_notes(folder), *notes)

@@ -40,8 +40,7 @@ class LoadedVae:
     """A VAE on its device, without the rest of its model.
 
     It has the `vae` and `image_processor` that `decode_latents` needs. `is_xl` tells that it is to
-    run as in Stable Diffusion XL. `notes` are sentences to
-    show the user once.
+    run as in Stable Diffusion XL. `notes` are sentences to show the user once.
     """
 
     spec: PipelineSpec

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import ExitStack
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from sdcli.attention import (
@@ -18,6 +17,7 @@ from sdcli.attention import (
 )
 from sdcli.engine.recorders.attention_tap import AttentionCall, AttentionTap
 from sdcli.engine.recorders.grid_mean import GridMean
+from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.engine.recorders.observed_run import ObservedRun
 from sdcli.engine.recorders.prompt_words import check_steps, find_prompt_words
 from sdcli.errors import UsageError, did_you_mean, quoted
@@ -25,13 +25,14 @@ from sdcli.errors import UsageError, did_you_mean, quoted
 _DECODER = "up_blocks"
 
 
-class AttentionRecorder:
+class AttentionRecorder(HookedRecorder):
     """Record cross-attention, reduced at each UNet call, so that memory does not grow with steps.
 
     Raises UsageError for words that are not in the prompt, and layers that are not in the UNet.
     """
 
     def __init__(self, run: ObservedRun, selection: AttentionSelection) -> None:
+        super().__init__()
         self._selection = selection
         check_steps(selection.steps, len(run.runs[0].timesteps))
         self.words = [find_prompt_words(run, image) for image in range(run.images)]
@@ -52,7 +53,6 @@ class AttentionRecorder:
             for part in run.parts
         ]
         self.layers = frozenset(self._select_layers())
-        self._stack = ExitStack()
         self._smallest: tuple[int, int] | None = None
         self._calls: Counter[str] = Counter()
         self._mean = GridMean()
@@ -61,20 +61,9 @@ class AttentionRecorder:
         self._heads: dict[str, GridMean] = defaultdict(GridMean)
         self._shares = GridMean()
 
-    def __enter__(self) -> Self:
-        for tap in self._taps:
-            self._stack.enter_context(tap)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def on_step(self, step: int, latents: torch.Tensor) -> None:
-        """Do nothing: attention is seen inside of the UNet."""
-
-    def results(self, image: int) -> dict[str, NDArray[Any]]:
-        """Return nothing: maps are no latents; see `maps_of`."""
-        return {}
+    def hooks(self) -> Iterator[AttentionTap]:
+        """Return the taps of the UNets."""
+        yield from self._taps
 
     def take_step(self, call: int) -> tuple[NDArray[Any], dict[str, float]]:
         """Return the maps and the shares of a UNet call of the first image, and forget the call."""

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import torch
-from numpy.typing import NDArray
+from torch.utils.hooks import RemovableHandle
 
 from sdcli.attention import AttentionSelection, CausalMap, PromptWord, choose_words
 from sdcli.catalog.word_kinds import replacements
 from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.loading.pipeline import LoadedPipeline
+from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.engine.recorders.observed_run import ObservedRun
 from sdcli.engine.recorders.prompt_words import check_steps, find_prompt_words
-from sdcli.engine.text.encoder import PromptEmbedding
-from sdcli.job import Job
+from sdcli.engine.runtime.unet_call import last_rows, sample_of, with_prompt
+from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
 
 _STEPS = 5
 """UNet calls to measure unless some are selected, spread over the run."""
 
 
-class CausalRecorder:
+class CausalRecorder(HookedRecorder):
     """Repeat UNet calls with other words in the prompt, and compare the predictions.
 
     The latents and everything else of a call are the same, so that only the words' effect is left.
@@ -36,6 +36,7 @@ class CausalRecorder:
     def __init__(
         self, run: ObservedRun, selection: AttentionSelection, swaps: Mapping[str, str]
     ) -> None:
+        super().__init__()
         if run.images != 1:
             raise ValueError("causal maps are measured for one image at a time")
         words = find_prompt_words(run, 0)
@@ -49,25 +50,13 @@ class CausalRecorder:
         self._texts: dict[tuple[int, str], PromptEmbedding] = {}
         self._call = 0
         self._is_repeating = False
-        self._stack = ExitStack()
         self._moves: dict[PromptWord, list[torch.Tensor]] = {w: [] for w in self.chosen}
         self._shares: dict[PromptWord, list[float]] = {w: [] for w in self.chosen}
 
-    def __enter__(self) -> Self:
+    def hooks(self) -> Iterator[RemovableHandle]:
+        """Register the hooks of the UNets."""
         for part in self._run.parts:
-            handle = part.pipeline.unet.register_forward_hook(self._after(part), with_kwargs=True)
-            self._stack.callback(handle.remove)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def on_step(self, step: int, latents: torch.Tensor) -> None:
-        """Do nothing: predictions are seen as they leave the UNet."""
-
-    def results(self, image: int) -> dict[str, NDArray[Any]]:
-        """Return nothing: maps are no latents; see `causal_maps`."""
-        return {}
+            yield part.pipeline.unet.register_forward_hook(self._after(part), with_kwargs=True)
 
     def has_words(self) -> bool:
         """Whether there is a word to replace."""
@@ -97,7 +86,7 @@ class CausalRecorder:
             self._is_repeating = True
             try:
                 # With guidance, the prompt is in the last row, behind the negative one.
-                self._repeat(part, unet, args, kwargs, _sample(output)[-1:])
+                self._repeat(part, unet, args, kwargs, sample_of(output)[-1:])
             finally:
                 self._is_repeating = False
 
@@ -111,16 +100,15 @@ class CausalRecorder:
         kwargs: dict[str, Any],
         prediction: torch.Tensor,
     ) -> None:
-        rows = len(args[0])
-        own = _last_row(args, rows), _last_row(kwargs, rows)
+        batch = len(args[0])
+        own, named = (last_rows(value, 1, batch) for value in (args, kwargs))
         for word, others in self._swaps.items():
             for other in others:
                 text = self._encode(part, word, other)
-                changed = dict(own[1], encoder_hidden_states=text.embeds)
-                if text.pooled is not None:
-                    added = changed["added_cond_kwargs"]
-                    changed["added_cond_kwargs"] = {**added, "text_embeds": text.pooled}
-                move = (_sample(unet(*own[0], **changed)) - prediction).float()
+                # Empty chunks follow the prompt where the negative one is longer.
+                rest = named["encoder_hidden_states"][:, text.embeds.shape[1] :]
+                changed = with_prompt(named, torch.cat([text.embeds, rest], dim=1), text.pooled)
+                move = (sample_of(unet(*own, **changed)) - prediction).float()
                 # (height/8, width/8): the length of the move of each latent.
                 self._moves[word].append(move[0].norm(dim=0))
                 self._shares[word].append(float(move.norm() / prediction.float().norm()))
@@ -132,17 +120,15 @@ class CausalRecorder:
         # Every measured step needs the same few texts.
         if key not in self._texts:
             encoder = _encoder_of(self._run.loaded, part)
-            self._texts[key] = encoder.encode_prompt(_with_prompt(job, prompt))
+            # The syntax is that of the negative prompt, if there is any.
+            changed = replace(job, prompt=prompt, reads_syntax=False)
+            self._texts[key] = encoder.encode_prompt(changed)
         return self._texts[key]
 
 
-def _encoder_of(loaded: LoadedPipeline, part: RunPart) -> Any:
-    is_refiner = loaded.refiner is not None and part.first_call > 0
-    return loaded.refiner.prompt_encoder if loaded.refiner and is_refiner else loaded.prompt_encoder
-
-
-def _with_prompt(job: Job, prompt: str) -> Job:
-    return replace(job, prompt=prompt)
+def _encoder_of(loaded: LoadedPipeline, part: RunPart) -> JobEncoder:
+    is_refined = loaded.refiner is not None and part.first_call > 0
+    return loaded.refiner.prompt_encoder if loaded.refiner and is_refined else loaded.prompt_encoder
 
 
 def _choose_swaps(
@@ -155,19 +141,3 @@ def _choose_swaps(
 def _spread(calls: int) -> Sequence[int]:
     """Return up to `_STEPS` calls, from the first to shortly before the last."""
     return sorted({1 + i * calls // _STEPS for i in range(_STEPS)})
-
-
-def _sample(output: Any) -> torch.Tensor:
-    sample: torch.Tensor = output[0] if isinstance(output, tuple) else output.sample
-    return sample
-
-
-def _last_row(value: Any, rows: int) -> Any:
-    """Return the arguments of a UNet call for the last row of its batch."""
-    if isinstance(value, torch.Tensor):
-        return value[-1:] if value.ndim and len(value) == rows else value
-    if isinstance(value, dict):
-        return {name: _last_row(item, rows) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_last_row(item, rows) for item in value)
-    return value

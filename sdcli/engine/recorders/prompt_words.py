@@ -15,26 +15,9 @@ from sdcli.errors import UsageError
 def find_prompt_words(run: ObservedRun, image: int) -> tuple[PromptWord, ...]:
     """Return the words of an image's prompt, by its position in the batch.
 
-    Raises UsageError for a prompt that is not encoded as the tokens of one text, whose places are
-    then unknown.
+    Of a prompt whose words have fixed places: `check_word_places` refuses the others.
     """
-    first, job = run.parts[0], run.runs[image].job
-    tokenizer = prompt_tokenizer(first)
-    # Weights change the states after they are encoded, and a schedule changes the words themselves.
-    if job.reads_syntax:
-        raise UsageError(
-            "attention: a prompt with weights, schedules or AND has no fixed places of its words",
-            code="attention.prompt",
-            hint="write the words without them, or add --prompt-syntax plain",
-        )
-    if first.conditioning.prompt_embeds.shape[1] != tokenizer.model_max_length:
-        raise UsageError(
-            f"attention: the prompt is longer than the {tokenizer.model_max_length} tokens that "
-            "the text encoder reads together",
-            code="attention.prompt",
-            hint="shorten the prompt",
-        )
-    return find_words(tokenizer, job.prompt)
+    return find_words(prompt_tokenizer(run.parts[0]), run.runs[image].job.prompt)
 
 
 def prompt_tokenizer(part: RunPart) -> Any:

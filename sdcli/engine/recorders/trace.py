@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import torch
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from sdcli.attention import AttentionSelection
 from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.recorders.attention import AttentionRecorder
+from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.engine.recorders.host_copy import to_array
 from sdcli.engine.recorders.observed_run import ObservedRun
 from sdcli.engine.recorders.prompt_words import find_prompt_words, prompt_tokenizer
+from sdcli.engine.runtime.unet_call import sample_of
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.latents import tensor_name
 from sdcli.trace import (
@@ -30,7 +33,7 @@ from sdcli.trace import (
 )
 
 
-class TraceRecorder:
+class TraceRecorder(HookedRecorder):
     """Write the trace of a run of one image to a sink as it is computed.
 
     Latents are left to a LatentsRecorder. Of each UNet call, the conditional and the unconditional
@@ -39,6 +42,7 @@ class TraceRecorder:
     """
 
     def __init__(self, run: ObservedRun, sink: TraceSink) -> None:
+        super().__init__()
         if run.images != 1:
             raise ValueError("one image is traced at a time")
         self._run = run
@@ -46,8 +50,6 @@ class TraceRecorder:
         self._info = run.runs[0]
         self._attention = AttentionRecorder(run, AttentionSelection(by_step=True))
         self._sigmas: list[float] = []
-        self._stack = ExitStack()
-        self._step = 0
         self._outputs: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._clock = time.perf_counter()
 
@@ -59,22 +61,22 @@ class TraceRecorder:
         if embeds.negative_prompt_embeds is not None:
             negative = _array(embeds.negative_prompt_embeds[0])
             self._sink.write_trace(NEGATIVE_PROMPT_EMBEDS, negative)
-        for part in self._run.parts:
-            handle = part.pipeline.unet.register_forward_hook(self._after_unet)
-            self._stack.callback(handle.remove)
-        self._stack.enter_context(self._attention)
+        super().__enter__()
         self._clock = time.perf_counter()
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def hooks(self) -> Iterator[AbstractContextManager[Any]]:
+        """Register the hooks of the UNets, and return the recorder of their attention."""
+        for part in self._run.parts:
+            yield part.pipeline.unet.register_forward_hook(self._after_unet)
+        yield self._attention
 
     def on_step(self, step: int, latents: torch.Tensor) -> None:
         """Write what the UNet call of the step left behind."""
         if step == 0 or self._outputs is None:
             return
         seconds = time.perf_counter() - self._clock
-        self._step, (conditional, unconditional) = step, self._outputs
+        conditional, unconditional = self._outputs
         self._sink.write_trace(tensor_name(CONDITIONAL, step), _array(conditional))
         if unconditional is not None:
             self._sink.write_trace(tensor_name(UNCONDITIONAL, step), _array(unconditional))
@@ -96,12 +98,8 @@ class TraceRecorder:
         self._outputs = None
         self._clock = time.perf_counter()
 
-    def results(self, image: int) -> dict[str, NDArray[Any]]:
-        """Return nothing: the sink has it."""
-        return {}
-
     def _after_unet(self, unet: Any, args: Any, output: Any) -> None:
-        sample = output[0] if isinstance(output, tuple) else output.sample
+        sample = sample_of(output)
         unconditional = sample[0].detach().clone() if len(sample) > 1 else None
         self._outputs = sample[-1].detach().clone(), unconditional
 
@@ -143,10 +141,12 @@ def _describe_prompt(run: ObservedRun) -> TracedPrompt:
 
 
 def _input_ids(tokenizer: Any, prompt: str, part: RunPart) -> list[int]:
-    length = part.conditioning.prompt_embeds.shape[1]
-    encoded = tokenizer(prompt, padding="max_length", max_length=length, truncation=True)
-    ids: list[int] = encoded.input_ids
-    return ids
+    length = tokenizer.model_max_length
+    # Empty chunks follow the prompt where the negative one is longer.
+    empty = part.conditioning.prompt_embeds.shape[1] // length - 1
+    texts = [prompt, *[""] * empty]
+    encoded = tokenizer(texts, padding="max_length", max_length=length, truncation=True)
+    return [number for ids in encoded.input_ids for number in ids]
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:

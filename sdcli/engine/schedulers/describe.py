@@ -45,10 +45,13 @@ def timesteps(scheduler: Any) -> tuple[float, ...]:
     return tuple(float(t) for t in scheduler.timesteps)
 
 
-def sigmas(scheduler: Any) -> tuple[float, ...] | None:
-    """Return the noise level of each step and of its end; None for classes that keep none."""
+def run_sigmas(scheduler: Any, skipped: int) -> tuple[float, ...] | None:
+    """Return the noise level of each step of a run and of its end; None for classes without any.
+
+    The run leaves out the first `skipped` of the scheduler's timesteps.
+    """
     levels = scheduler_sigmas(scheduler)
-    return None if levels is None else tuple(float(sigma) for sigma in levels)
+    return None if levels is None else tuple(float(sigma) for sigma in levels[skipped:])
 
 
 def public_config(scheduler: Any) -> dict[str, object]:

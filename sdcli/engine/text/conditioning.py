@@ -9,6 +9,7 @@ import torch
 
 from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
 from sdcli.engine.text.job_phases import JobPhase, phase_at, read_job
+from sdcli.engine.text.weighted import read_chunks
 from sdcli.job import Job
 
 
@@ -71,10 +72,22 @@ def encode_prompts(
 
 
 def shape_of(encoder: JobEncoder, job: Job) -> tuple[int, int]:
-    """Return how many prompts AND combines, and the most tokens of any: a batch has one of each."""
-    rows = [_encode(encoder, phase, embeds_guidance=False) for phase in read_job(job)]
-    lengths = [embeds.shape[1] for row in rows for embeds in row.states()]
-    return len(rows[0].positive), max(lengths)
+    """Return how many prompts AND combines, and the most chunks of any: a batch has one of each."""
+    phases = read_job(job)
+    chunks = [_count_chunks(encoder, part) for phase in phases for part in phase.components]
+    return len(phases[0].components), max(chunks)
+
+
+def _count_chunks(encoder: JobEncoder, job: Job) -> int:
+    """Return the chunks of the longest prompt, by its tokens alone."""
+    if not job.reads_syntax:
+        return 1
+    texts = [(job.prompt, job.prompt_2 or job.prompt)]
+    if job.guidance_scale > 1:
+        texts.append((job.negative_prompt, job.negative_prompt_2 or job.negative_prompt))
+    # The only text encoder of a model reads the first text.
+    pairs = [pair for both in texts for pair in zip(encoder.tokenizers, both, strict=False)]
+    return max(len(read_chunks(tokenizer, text)) for tokenizer, text in pairs)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Protocol
@@ -36,6 +37,10 @@ class PromptEmbedding:
 class JobEncoder(Protocol):
     """Encodes the prompts of jobs. Raises UsageError for a clip_skip of too many layers."""
 
+    @property
+    def tokenizers(self) -> Sequence[Any]:
+        """The tokenizer of each text encoder."""
+
     def encode_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's prompt. Of its syntax, only weights and BREAK are read."""
 
@@ -53,7 +58,7 @@ class PromptEncoder:
     # issue 14124), it only logs the text that it truncates, and it encodes equal prompts again.
 
     def __init__(self, tokenizer: Any, text_encoder: Any, device: torch.device) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizers = (tokenizer,)
         self._text_encoder = text_encoder
         self._device = device
         self._encode_cached = lru_cache(maxsize=256)(self._encode)
@@ -86,7 +91,7 @@ class PromptEncoder:
 
     @torch.no_grad()
     def _encode(self, prompt: str, clip_skip: int | None, reads_syntax: bool) -> PromptEmbedding:
-        tokenizer = self._tokenizer
+        [tokenizer] = self.tokenizers
         if reads_syntax:
             run = partial(self._run, clip_skip=clip_skip)
             weighted = encode_weighted(tokenizer, self._text_encoder, prompt, run)

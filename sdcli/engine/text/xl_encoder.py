@@ -30,7 +30,7 @@ class XlPromptEncoder:
         *,
         zeroes_negative: bool,
     ) -> None:
-        self._tokenizers = tokenizers
+        self.tokenizers = tokenizers
         self._text_encoders = text_encoders
         self._device = device
         self._zeroes_negative = zeroes_negative
@@ -50,7 +50,6 @@ class XlPromptEncoder:
                 embeds=torch.zeros_like(template.embeds),
                 pooled=torch.zeros_like(template.pooled),
                 truncated_text="",
-                notes=template.notes,
             )
         # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
         texts = (job.negative_prompt, job.negative_prompt_2 or job.negative_prompt)
@@ -95,7 +94,7 @@ class XlPromptEncoder:
     def _encode_text(
         self, index: int, text: str, clip_skip: int | None, reads_syntax: bool
     ) -> PromptEmbedding:
-        tokenizer, text_encoder = self._tokenizers[index], self._text_encoders[index]
+        tokenizer, text_encoder = self.tokenizers[index], self._text_encoders[index]
         layers = text_encoder.config.num_hidden_layers
         if clip_skip is not None and clip_skip >= layers:
             raise clip_skip_error(clip_skip, layers)

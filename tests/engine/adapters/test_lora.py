@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from sdcli.checkpoints.adapters.lora_file import match_to_model
+from sdcli.checkpoints.adapters.model_layers import read_layers
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.weights import sha256
 from sdcli.engine import load
 from sdcli.engine.adapters.lora import applied_loras
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError, ModelError, NumericsError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import make_job
@@ -259,3 +264,43 @@ def test_half_precision_rounds_the_sum_once(tmp_path: Path, dtype: str) -> None:
         # The sums by hand may differ in the last bit of float32 before they are rounded.
         assert (during[key] != expected).float().mean() < 0.01
         assert torch.allclose(during[key].float(), expected.float(), rtol=1e-2, atol=1e-3)
+
+
+def test_a_sum_that_overflows_names_the_lora(tmp_path: Path) -> None:
+    loaded = load(PipelineSpec(device="cpu", dtype="float16"))
+    name = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"
+    weight = loaded.pipeline.unet.get_submodule(name).weight
+    key = f"lora_unet_{name.replace('.', '_')}"
+    tensors = {
+        f"{key}.lora_up.weight": torch.full((weight.shape[0], 1), 300.0),
+        f"{key}.lora_down.weight": torch.full((1, weight.shape[1]), 300.0),
+    }
+    path = WrittenLora(tensors=tensors).save(tmp_path / "large.safetensors")
+    before = parameters_of(loaded)
+    with (
+        pytest.raises(NumericsError, match=r"large\.safetensors.*too large for float16") as caught,
+        applied_loras(loaded, job_of((path, "1"))),
+    ):
+        raise AssertionError("it ran")
+    assert "--dtype float32" in str(caught.value.hint)
+    after = parameters_of(loaded)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    # At half of the weight it fits.
+    with applied_loras(loaded, job_of((path, "0.5"))):
+        assert torch.isfinite(weight).all()
+
+
+def test_the_layers_of_a_model_that_has_changed_are_read_again(tmp_path: Path) -> None:
+    folder = shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model")
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    spec = PipelineSpec(model=str(folder), device="cpu")
+    key = "lora_unet_added"
+    tensors = {
+        f"{key}.lora_up.weight": torch.ones(2, 1), f"{key}.lora_down.weight": torch.ones(1, 2),
+        "lora_unet_conv_in.diff": torch.ones_like(load_file(file)["conv_in.weight"]),
+    }  # fmt: skip
+    path = WrittenLora(tensors=tensors).save(tmp_path / "a.safetensors")
+    assert len(match_to_model(path, sha256(path), spec).layers) == 1
+    save_file({**load_file(file), "added.weight": torch.ones(2, 2)}, file, {"format": "pt"})
+    assert ("unet", "added") in read_layers(spec).shapes
+    assert len(match_to_model(path, sha256(path), spec).layers) == 2

@@ -159,6 +159,20 @@ def test_nan_in_the_weights_is_an_error_of_the_file(loaded: Any) -> None:
         weight.data.copy_(kept)
 
 
+@pytest.mark.parametrize("changes", [{}, {"hires": "1.5x", "hires_strength": 0.5}], ids=str)
+def test_nan_in_the_weights_of_the_vae_is_an_error_of_the_file(
+    loaded: Any, changes: dict[str, Any]
+) -> None:
+    weight = loaded.pipeline.vae.decoder.conv_out.weight
+    kept = weight.data.clone()
+    weight.data[0] = float("nan")
+    try:
+        with pytest.raises(CorruptError, match=r"decoder.conv_out.weight has NaN"):
+            engine.generate_batch(loaded, [make_job(**changes)])
+    finally:
+        weight.data.copy_(kept)
+
+
 def test_an_interrupted_run_leaves_the_pipeline_usable(loaded: Any) -> None:
     [before] = engine.generate_batch(loaded, [make_job()])
 
@@ -227,10 +241,18 @@ def test_a_failed_batch_is_freed_before_its_halves_run(loaded: Any) -> None:
     assert (len(failed), set(alive)) == (1, {False})
 
 
-def test_an_image_that_does_not_fit_alone_is_a_device_error(loaded: Any) -> None:
+@pytest.mark.parametrize(
+    ("changes", "size", "option"),
+    [({}, "64x64", "--size"), ({"hires": "2x"}, "128x128", "--hires or --size")],
+)
+def test_an_image_that_does_not_fit_alone_is_a_device_error(
+    loaded: Any, changes: dict[str, Any], size: str, option: str
+) -> None:
     with pytest.raises(DeviceError) as caught:
-        engine.generate_batch(on_small_device(loaded, 0), [make_job()])
+        engine.generate_batch(on_small_device(loaded, 0), [make_job(**changes)])
     assert caught.value.code == "device.memory"
+    assert caught.value.message.endswith(f"one image of {size}")
+    assert f"use a smaller {option}," in str(caught.value.hint)
 
 
 def test_larger_images_get_smaller_batches(loaded: Any) -> None:

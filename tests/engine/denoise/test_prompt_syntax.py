@@ -12,6 +12,8 @@ from diffusers import StableDiffusionPipeline
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.engine.schedulers.build import build_scheduler
+from sdcli.engine.text.conditioning import encode_prompts, shape_of
+from sdcli.errors import DeviceError
 from sdcli.job import Job
 from tests.jobs import make_job
 
@@ -163,3 +165,39 @@ def test_jobs_of_different_shapes_are_drawn_as_alone(loaded: Any) -> None:
     for job, result in zip(jobs, results, strict=True):
         assert result.latents is not None
         assert np.allclose(result.latents["final"], latents_of(loaded, job), atol=1e-4)
+
+
+def test_too_little_memory_for_the_text_encoder_is_a_device_error(loaded: Any) -> None:
+    """Also in a batch, whose prompts are counted first."""
+
+    def fail(module: Any, args: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    jobs = [syntax_job(f"a (fish:1.{i})", index=i) for i in (1, 2)]
+    hook = loaded.pipeline.text_encoder.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(DeviceError, match="out of memory"):
+            engine.generate_batch(loaded, jobs)
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("changes", "shape"),
+    [
+        ({"prompt": "a (cat:1.2)"}, (1, 1)),
+        ({"prompt": LONG}, (1, 2)),
+        ({"prompt": "a", "negative_prompt": "red BREAK green BREAK blue"}, (1, 3)),
+        ({"prompt": "a", "negative_prompt": LONG, "guidance_scale": 1.0}, (1, 1)),
+        ({"prompt": f"[a cat:{LONG}:2]"}, (1, 2)),
+        ({"prompt": f"a cat AND {LONG} AND a dog"}, (3, 2)),
+    ],
+)
+def test_the_shape_of_a_job_is_that_of_its_embeddings(
+    loaded: Any, changes: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    job = syntax_job(**changes)
+    assert shape_of(loaded.prompt_encoder, job) == shape
+    [*conditionings] = encode_prompts(loaded.prompt_encoder, [job]).values()
+    assert {len(c.components) or 1 for c in conditionings} == {shape[0]}
+    assert {c.prompt_embeds.shape[1] for c in conditionings} == {77 * shape[1]}

@@ -207,3 +207,41 @@ def test_a_changed_shard_changes_the_fingerprint(model_copy: Copy, component: st
     data[-1] ^= 1
     shard.write_bytes(data)
     assert fingerprint(load(folder).spec) != fingerprint(load(other).spec)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "words", "hint"),
+    [
+        (1e6, "float32", None, None),
+        (1e6, "float16", "has values that are too large for float16", "--dtype float32"),
+        (float("nan"), "float16", "has NaN or infinite values", "download the file again"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("component", "name"),
+    [
+        ("unet", "conv_in.weight"),
+        ("unet", "conv_out.weight"),
+        ("vae", "decoder.conv_in.weight"),
+        ("text_encoder", "text_model.final_layer_norm.weight"),
+    ],
+)
+@pytest.mark.parametrize("is_sharded", [False, True])
+def test_weights_that_a_type_cannot_hold_are_told_from_damaged_ones(
+    model_copy: Copy, is_sharded: bool, component: str, name: str,
+    value: float, dtype: str, words: str | None, hint: str | None,
+) -> None:  # fmt: skip
+    folder = model_copy()
+    path = folder / component / f"{STEMS[component]}.safetensors"
+    tensors = {key: tensor.astype(np.float32) for key, tensor in load_file(path).items()}
+    tensors[name][...] = value
+    save_file(tensors, path, {"format": "pt"})
+    if is_sharded:
+        index = split(folder, component)
+        path = index.parent / json.loads(index.read_text())["weight_map"][name]
+    error = load(folder, dtype=dtype).defective_weights_error()
+    if words is None:
+        assert error is None
+        return
+    assert error.message.endswith(f"{path}: {name} {words}")
+    assert hint in error.hint

@@ -12,7 +12,7 @@ import torch
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.schedulers.build import scheduler_class
-from sdcli.engine.schedulers.describe import public_config, sigmas, timestep_table, timesteps
+from sdcli.engine.schedulers.describe import public_config, run_sigmas, timestep_table, timesteps
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
@@ -88,7 +88,7 @@ def test_timesteps_and_sigmas_are_numbers_of_the_scheduler(row: Any) -> None:
     scheduler = build(row)
     scheduler.set_timesteps(5)
     assert timesteps(scheduler) == tuple(scheduler.timesteps.tolist())
-    levels = sigmas(scheduler)
+    levels = run_sigmas(scheduler, 0)
     if levels is not None:
         assert levels == tuple(scheduler.sigmas.tolist())
         assert len(levels) > len(timesteps(scheduler))

@@ -230,3 +230,16 @@ def load_spec(**changes: Any) -> Any:
     from tests.jobs import CPU
 
     return replace(CPU, **changes)
+
+
+@pytest.mark.parametrize("name", ["unet", "text_encoder", "text_encoder_2"])
+def test_weights_of_every_part_of_a_refiner_are_checked(self_refined: Any, name: str) -> None:
+    parameter = next(getattr(self_refined.refiner.pipeline, name).parameters())
+    kept = parameter.data.clone()
+    parameter.data[0] = float("nan")
+    try:
+        error = self_refined.defective_weights_error()
+    finally:
+        parameter.data.copy_(kept)
+    assert error.message.startswith(f"refiner.{name}: ")
+    assert self_refined.defective_weights_error() is None

@@ -54,6 +54,7 @@ def from_image_by_hand(plain: Any, folder: Path, job: Job, image: Any = None) ->
         strength=job.strength,
         num_inference_steps=job.num_inference_steps,
         guidance_scale=job.guidance_scale,
+        guidance_rescale=job.guidance_rescale,
         eta=job.eta,
         clip_skip=job.clip_skip,
         generator=torch.Generator("cpu").manual_seed(job.seed),
@@ -71,6 +72,7 @@ def from_image_by_hand(plain: Any, folder: Path, job: Job, image: Any = None) ->
         {"negative_prompt": "a red background", "prompt_2": "a fish"},
         {"empty_negative": True},
         {"clip_skip": 1},
+        {"guidance_rescale": 0.7},
         {"original_size": "640x480", "crop": "8,24", "target_size": "512x256"},
         {"scheduler": "DPM++ 2M Karras"},
         {"scheduler": "Euler a"},
@@ -97,7 +99,11 @@ def test_a_unet_of_nine_channels_equals_diffusers(tmp_path: Path, guidance: floa
         list(resolve_jobs(GenerationRequest(prompt="a"), read_defaults(folder), 0))
 
 
-@pytest.mark.parametrize("changes", [{}, {"original_size": "640x480"}], ids=["own", "told"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"original_size": "640x480"}, {"guidance_rescale": 0.7}],
+    ids=["own", "told", "rescaled"],
+)
 @pytest.mark.parametrize("upscaler", ["lanczos", "latent"])
 def test_a_second_pass_equals_diffusers(
     xl: Any, plain_xl: Any, base_folder: Path, upscaler: str, changes: dict[str, Any]

@@ -10,14 +10,20 @@ import pytest
 import torch
 
 from sdcli import engine
+from tests.engine.xl.conftest import load
 from tests.engine.xl.hand_calls import prompt_arguments, set_scheduler, size_arguments, xl_job
 
 STEPS = 8
 
 
 @torch.no_grad()
-def loop_by_hand(base: Any, refiner: Any, folder: Path, job: Any, calls: tuple[int, int]) -> Any:
-    """Pixels of a loop over both models; `calls` are the UNet calls of each."""
+def loop_by_hand(
+    base: Any, refiner: Any, folder: Path, job: Any, calls: tuple[int, int], encoders: int = 1
+) -> Any:
+    """Pixels of a loop over both models; `calls` are the UNet calls of each.
+
+    A refiner with one text encoder takes an aesthetic score.
+    """
     set_scheduler(base, folder, job)
     scheduler = base.scheduler
     generator = torch.Generator("cpu").manual_seed(job.seed)
@@ -27,9 +33,11 @@ def loop_by_hand(base: Any, refiner: Any, folder: Path, job: Any, calls: tuple[i
     original, target = sizes.get("original_size", own), sizes.get("target_size", own)
     crop = sizes.get("crops_coords_top_left", (0, 0))
     ids = [*original, *crop, *target]
+    scored = [*original, 0, 0, 2.5], [*original, *crop, 6]
+    second = (ids, ids) if encoders == 2 else scored
     parts = [
         (base, prompt_arguments(job), ids, ids),
-        (refiner, prompt_arguments(job, encoders=1), [*original, 0, 0, 2.5], [*original, *crop, 6]),
+        (refiner, prompt_arguments(job, encoders=encoders), *second),
     ]
     total, call = sum(calls), 0
     for (pipeline, prompts, negative_ids, positive_ids), count in zip(parts, calls, strict=True):
@@ -108,3 +116,19 @@ def test_a_batch_with_an_interval_is_close_to_its_images_alone(xl_refined: Any) 
     for job, result in zip(jobs, engine.generate_batch(xl_refined, jobs), strict=True):
         [alone] = engine.generate_batch(xl_refined, [job])
         assert np.abs(alone.pixels.astype(int) - result.pixels).max() <= 1
+
+
+@pytest.mark.parametrize("interval", [(0.0, 1.0), (0.25, 0.7), (0.8, 1.0)])
+def test_a_base_model_as_refiner_keeps_the_corner_in_its_negative_row(
+    plain_xl: Any, base_folder: Path, interval: tuple[float, float]
+) -> None:
+    """Diffusers leaves it out for a refiner that takes an aesthetic score only."""
+    job = xl_job(
+        "ddim", num_inference_steps=STEPS, negative_prompt="a dog", guidance_from=interval[0],
+        guidance_to=interval[1], original_size="200x100", crop="8,16", refiner_at=0.5,
+    )  # fmt: skip
+    [result] = engine.generate_batch(load(base_folder, refiner=str(base_folder)), [job])
+    assert result.run.refiner_call == STEPS // 2 + 1
+    calls = (STEPS // 2, STEPS // 2)
+    theirs = loop_by_hand(plain_xl, plain_xl, base_folder, job, calls, encoders=2)
+    assert np.array_equal(result.pixels, theirs)

@@ -60,3 +60,9 @@ def test_xl_schedules_change_the_pooled_embeddings_too(xl: Any) -> None:
     assert not np.array_equal(half, late)
     both = latents_of(xl, xl_job(prompt="a cat AND a dog :0", reads_syntax=True))
     assert np.allclose(both, never, atol=2e-5)
+
+
+def test_a_negative_prompt_that_was_left_out_has_no_notes_of_the_prompt(xl: Any) -> None:
+    job = xl_job(prompt="(a cat:-400)", reads_syntax=True)
+    assert xl.prompt_encoder.encode_prompt(job).notes
+    assert xl.prompt_encoder.encode_negative_prompt(job).notes == ()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_FAMILY
 from sdcli.catalog.schedulers.model_config import correct_config, visible_config
+from sdcli.checkpoints.adapters.few_steps import NO_GUIDANCE, TURBO
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.json_files import read_json, shorten
@@ -20,6 +21,7 @@ from sdcli.checkpoints.model_index import (
     find_text_encoders,
     is_xl,
 )
+from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
 from sdcli.checkpoints.xl_traits import XlTraits, read_xl_traits
 from sdcli.errors import CorruptError, ModelError
 
@@ -35,11 +37,9 @@ DIFFUSERS_GUIDANCE: Final = 7.5
 # Fewer steps than Diffusers' 50: with them, an image of 1024 x 1024 is as good, and sooner there.
 XL_STEPS: Final = 30
 XL_GUIDANCE: Final = 5.0
-DISTILLED_STEPS: Final = 4
-DISTILLED_GUIDANCE: Final = 0.0
 
 # The width of the text encoder: CLIP ViT-L in Stable Diffusion 1, OpenCLIP ViT-H in 2.
-_FAMILIES: Final = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}
+_FAMILIES: Final = {width: TEXT_WIDTHS[width] for width in (768, 1024)}
 _INPAINTING_CHANNELS: Final = 9
 """The noisy latents, the masked image and the mask."""
 
@@ -179,7 +179,7 @@ def _family_settings(
     # Turbo models, which are distilled for few steps without guidance, are trained on 512 pixels
     # and end at the noise. No file says that they are distilled.
     if size == (64, 64) and scheduler.get("timestep_spacing") == "trailing":
-        return DISTILLED_STEPS, DISTILLED_GUIDANCE
+        return TURBO.num_inference_steps, NO_GUIDANCE
     return XL_STEPS, XL_GUIDANCE
 
 

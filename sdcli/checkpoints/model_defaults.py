@@ -11,6 +11,7 @@ from typing import Any, Final
 from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_FAMILY
 from sdcli.catalog.schedulers.model_config import correct_config, visible_config
 from sdcli.checkpoints.adapters.few_steps import NO_GUIDANCE, TURBO
+from sdcli.checkpoints.clip_tokenizer import OtherEncoder
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.json_files import read_json, shorten
@@ -85,6 +86,7 @@ class ModelDefaults:
         is_inpainting: whether the UNet also takes a mask and the masked image (9 channels).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
+        other_encoder: the text encoder that a request names, None for the model's own.
         xl: the inputs that only Stable Diffusion XL has, None for another model.
         refiner: those of the refiner that a request names, None without one.
         folder: the folder of the model, None if unknown.
@@ -105,6 +107,7 @@ class ModelDefaults:
     scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
     embeds_guidance: bool = False
     is_inpainting: bool = False
+    other_encoder: OtherEncoder | None = None
     xl: XlTraits | None = None
     refiner: XlTraits | None = None
     folder: Path | None = field(default=None, compare=False)

@@ -10,8 +10,8 @@ from typing import Final
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_index import find_text_encoders
-from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.unet_names import unet_names
+from sdcli.checkpoints.text_encoder import find_component_weights
 from sdcli.checkpoints.weights import check_weights
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
@@ -34,19 +34,15 @@ class ModelLayers:
     spellings: Mapping[tuple[str, str], str]
     text_width: int | None
 
-    @property
-    def components(self) -> frozenset[str]:
-        """The components that have layers."""
-        return frozenset(component for component, _ in self.shapes)
-
 
 @lru_cache(maxsize=16)
 def read_layers(spec: PipelineSpec) -> ModelLayers:
     """Read the layers of a spec's model. Raises the errors of `fetch_model` and of its weights."""
     folder = fetch_model(spec)
     shapes: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}
-    for component in ("unet", *find_text_encoders(folder)):
-        header = check_weights(component, find_model_weights(spec, folder, component))
+    names = ("unet", *find_text_encoders(folder))
+    for component, files in find_component_weights(spec, folder, names).items():
+        header = check_weights(component, files)
         for name, tensor in header.tensors.items():
             layer, _, leaf = name.rpartition(".")
             key = component, layer.removeprefix(TEXT_PREFIX) if component != "unet" else layer

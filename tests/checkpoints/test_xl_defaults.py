@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.checkpoints.hub import needed_files
+from sdcli.checkpoints.download_selection import needed_files
 from sdcli.checkpoints.latent_rgb import SDXL_FACTORS, read_latent_rgb_factors
 from sdcli.checkpoints.model_defaults import describe_model, read_defaults
 from sdcli.errors import ModelError

@@ -40,7 +40,7 @@ def find_local(name: str, kind: Kind) -> Path | None:
         raise ModelError(
             f"{path} is {special}, not a {kind}",
             code="model.not_a_file",
-            hint="use a folder or a Hugging Face id",
+            hint="use a folder, a .safetensors file or a Hugging Face id",
         )
     return None
 
@@ -68,7 +68,7 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         code="model.not_found",
         hint=(model_name_hint(name) if kind == "model" else None)
         or did_you_mean(name, aliases.get(kind, []))
-        or "use a folder, a Hugging Face id such as owner/name, or omit the option",
+        or "use a folder, a .safetensors file, a Hugging Face id (owner/name), or omit the option",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,9 +89,11 @@ def without_alpha(random: Random, name: str, weight: Tensor) -> tuple[dict[str, 
     return parts, change * (RANK / alpha)
 
 
-def dora(random: Random, name: str, weight: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """DoRA by rows, as newer versions of LyCORIS write it."""
-    parts, change = plain(random, name, weight)
+def dora(
+    random: Random, name: str, weight: Tensor, inner: Format | None = None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """DoRA by rows, as newer versions of LyCORIS write it, of any kind."""
+    parts, change = (inner or plain)(random, name, weight)
     rows = (weight + change).flatten(1)
     scale = weight.flatten(1).norm(dim=1) * 1.1 + 0.1
     parts[".dora_scale"] = scale.reshape(-1, *[1] * (weight.ndim - 1))
@@ -179,6 +182,7 @@ def cp(random: Random, name: str, weight: Tensor) -> tuple[dict[str, Tensor], Te
 KOHYA: Final[Mapping[str, Format]] = {
     "kohya": plain, "without alpha": without_alpha, "DoRA": dora,
     "DoRA by columns": dora_by_columns, "LoHa": loha, "LoKr": lokr, "whole LoKr": whole_lokr,
+    "DoRA of LoHa": partial(dora, inner=loha), "DoRA of LoKr": partial(dora, inner=whole_lokr),
     "(IA)3": ia3, "full": full, "CP": cp,
 }  # fmt: skip
 

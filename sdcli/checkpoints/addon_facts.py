@@ -12,20 +12,18 @@ from typing import Any, Final
 from sdcli.checkpoints.adapters.few_steps import find_few_steps
 from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
 from sdcli.checkpoints.single_file.detection import Detection
+from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
 from sdcli.checkpoints.weight_source import SourceTensor, WeightSource
 
 _DOWN: Final = re.compile(r"(lora_down|lora_A|lora\.down|lora_linear_layer\.down)(\.\w+)?\.weight$")
 _CROSS: Final = re.compile(r"attn2[._](processor[._])?to_k")
 _RANK_ONE_NAMES: Final = ("hada_w1_b", "lokr_w1_b", "lokr_w2_b")
 _ALGORITHMS: Final = (
-    ("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"), ("dora_scale", "DoRA"), ("lora_mid", "LoCon"),
+    ("hada_w1_a", "LoHa"), ("lokr_w1", "LoKr"), ("dora_scale", "DoRA"),
+    ("lora_magnitude_vector", "DoRA"), ("lora_mid", "LoCon"),
 )  # fmt: skip
-_TEXT_WIDTHS: Final = {
-    768: "Stable Diffusion 1",
-    1024: "Stable Diffusion 2",
-    2048: "Stable Diffusion XL",
-    1280: "Stable Diffusion XL",
-}
+# The second text encoder of Stable Diffusion XL, which its refiner has as well, is 1280 wide.
+_TEXT_WIDTHS: Final = {**TEXT_WIDTHS, 1280: TEXT_WIDTHS[2048]}
 _BASE_KEYS: Final = ("ss_base_model_version", "modelspec.architecture", "ss_sd_model_name")
 _TRIGGER_KEYS: Final = ("modelspec.trigger_phrase", "ss_trigger_words", "trigger_words")
 _MAX_WORDS: Final = 8
@@ -54,13 +52,14 @@ def _lora_facts(source: WeightSource) -> Mapping[str, Any]:
     algorithm = next(
         (name for piece, name in _ALGORITHMS if any(piece in key for key in tensors)), "LoRA"
     )
+    layers = _count_layers(tensors)
     few = find_few_steps((source.path.stem,), source.metadata)
     return {
         "algorithm": algorithm,
         "ranks": sorted(ranks),
         "alphas": sorted(alphas),
-        "layers": _count_layers(tensors),
-        "changes_text_encoder": any("lora_te" in k or "text_encoder" in k for k in tensors),
+        "layers": layers,
+        "changes_text_encoder": any(name.startswith("text_encoder") for name in layers),
         "base": _base(source),
         "few_steps": few and few.name,
         "trigger_words": _trigger_words(source.metadata),

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.json_files import read_bytes, read_json
 from sdcli.errors import CorruptError, ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_POSITIONS: Final = 77
+POSITIONS: Final = 77
+"""Tokens that CLIP's text encoders read at once, with marks."""
+
+_FIRST: Final = "tokenizer"
 _MARKS: Final = 2
 """Tokens that mark the start and the end of a text."""
 
@@ -56,35 +59,64 @@ class ClipTokenizer:
         return self.tokenizer.id_to_token(token) or ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OtherEncoder:
+    """A text encoder in place of a model's first one, which reads `positions` tokens at once.
+
+    `tokenizer` is the folder of its own, None if it has the model's.
+    """
+
+    tokenizer: Path | None
+    positions: int
+
+
 def tokenizer_names(folder: Path) -> list[str]:
     """Return the names of the tokenizers of a model, in the order of its text encoders."""
-    names = ("tokenizer", "tokenizer_2")
+    names = (_FIRST, "tokenizer_2")
     return [name for name in names if (folder / name).is_dir()] or [names[0]]
 
 
-def count_tokens(folder: Path, text: str) -> int:
+def count_tokens(folder: Path, text: str, other: OtherEncoder | None = None) -> int:
     """Return the number of tokens of a text, without marks. Raises ModelError or CorruptError."""
-    return max(len(load_clip_tokenizer(folder, name)(text)) for name in tokenizer_names(folder))
+    names = tokenizer_names(folder)
+    return max(len(load_clip_tokenizer(folder, name, other)(text)) for name in names)
 
 
-@cache
-def token_limit(folder: Path) -> int:
+def token_limit(folder: Path, other: OtherEncoder | None = None) -> int:
     """Return how many tokens the text encoders of a model read at once, without marks."""
-    return min(_limit(folder, name) for name in tokenizer_names(folder))
+    return min(_limit(*_find(folder, name, other)) for name in tokenizer_names(folder))
 
 
-def _limit(folder: Path, name: str) -> int:
-    config = folder / name.replace("tokenizer", "text_encoder") / "config.json"
-    positions = read_config(config, config.parent.name).get("max_position_embeddings", _POSITIONS)
-    length = _read_if_there(folder / name / "tokenizer_config.json").get("model_max_length")
+def load_clip_tokenizer(
+    folder: Path, name: str = _FIRST, other: OtherEncoder | None = None
+) -> ClipTokenizer:
+    """Load a tokenizer of the model in `folder`. Raises ModelError or CorruptError."""
+    return _load(*_find(folder, name, other))
+
+
+def _find(folder: Path, name: str, other: OtherEncoder | None) -> tuple[Path, int]:
+    """Return the folder of a tokenizer, and the number of positions of its text encoder."""
+    if other and name == _FIRST:
+        return other.tokenizer or folder / name, other.positions
+    return folder / name, _positions(folder / name.replace("tokenizer", "text_encoder"))
+
+
+@cache_by_files
+def _positions(encoder: Path) -> int:
+    return int(
+        read_config(encoder / "config.json", encoder.name).get("max_position_embeddings", POSITIONS)
+    )
+
+
+@cache_by_files
+def _limit(path: Path, positions: int) -> int:
+    length = _read_if_there(path / "tokenizer_config.json").get("model_max_length")
     longest = min(positions, length) if isinstance(length, int) else positions
     return max(1, int(longest) - _MARKS)
 
 
-@cache
-def load_clip_tokenizer(folder: Path, name: str = "tokenizer") -> ClipTokenizer:
-    """Load a tokenizer of the model in `folder`. Raises ModelError or CorruptError."""
-    path = folder / name
+@cache_by_files
+def _load(path: Path, positions: int) -> ClipTokenizer:
     vocabulary, merges = _read_vocabulary(path)
     specials = _read_specials(path)
     try:
@@ -96,7 +128,7 @@ def load_clip_tokenizer(folder: Path, name: str = "tokenizer") -> ClipTokenizer:
         ) from error
     ids = {key: int(tokenizer.token_to_id(text) or 0) for key, text in specials.items()}
     return ClipTokenizer(
-        tokenizer, _limit(folder, name), ids["bos_token"], ids["eos_token"], ids["pad_token"]
+        tokenizer, _limit(path, positions), ids["bos_token"], ids["eos_token"], ids["pad_token"]
     )
 
 
@@ -147,8 +179,8 @@ def _checked(
     path: Path, vocabulary: object, merges: object
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
     if isinstance(vocabulary, Mapping) and isinstance(merges, list):
-        pairs = [merge.split(" ") if isinstance(merge, str) else list(merge) for merge in merges]
-        if all(len(pair) == 2 for pair in pairs):
+        pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+        if all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
             return dict(vocabulary), [(str(first), str(second)) for first, second in pairs]
     raise CorruptError(
         f"{path}: no usable vocabulary", code="model.corrupt", hint="download the model again"

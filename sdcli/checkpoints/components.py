@@ -10,10 +10,9 @@ from typing import Final
 
 from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.checkpoints.safetensors_header import read_header
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.errors import CorruptError, ModelError
 
-_WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 _NAME: Final = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
@@ -22,7 +21,7 @@ class Component:
     """A component of a pipeline and its weight files.
 
     `bytes` counts all weight files. `parameters` and `dtypes` cover the safetensors files only,
-    because a pickle cannot be read without running it.
+    because no component is loaded from a pickle.
     """
 
     name: str
@@ -61,7 +60,7 @@ def read_components(folder: Path) -> list[Component]:
 
 
 def _read_component(folder: Path, class_name: str) -> Component:
-    files = sorted(path for path in folder.glob("*") if path.suffix in _WEIGHT_SUFFIXES)
+    files = sorted(path for path in folder.glob("*") if path.suffix in WEIGHT_SUFFIXES)
     for path in files:
         if not path.exists():
             raise ModelError(f"{path}: a link to a missing file", code="model.incomplete")

@@ -9,7 +9,7 @@ from typing import Final
 from sdcli.checkpoints.json_files import check_regular_file
 from sdcli.errors import CorruptError, SdcliError, UnsafeError
 
-_BYTES: Final = 512
+START_BYTES: Final = 512
 _TAR_MAGIC: Final = slice(257, 262)
 
 
@@ -64,28 +64,32 @@ def read_start(path: Path) -> FileStart:
     """Return the kind of a file. Raises CorruptError for a pipe or device, and OSError."""
     check_regular_file(path)
     with path.open("rb") as file:
-        head = file.read(_BYTES)
+        head = file.read(START_BYTES)
+    if kind := find_signature(head):
+        return kind
+    text = _text(head)
+    if text.startswith((b'{"', b"{\n", b"{ ", b"{\r")):
+        return FileStart.JSON
+    return FileStart.PICKLE if head.startswith(_OLD_PICKLES) else FileStart.UNKNOWN
+
+
+def find_signature(head: bytes) -> FileStart | None:
+    """Return the kind of a file by bytes that no other kind begins with, None without them."""
     if not head:
         return FileStart.EMPTY
+    # The length of the header, then its JSON. It comes first: the bytes of a length may be any.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
+        return FileStart.SAFETENSORS
     for prefix, kind in _PREFIXES:
         if head.startswith(prefix):
             return kind
     if head[_TAR_MAGIC] == b"ustar":
         return FileStart.TAR
-    return _unsigned(head)
+    return FileStart.HTML if _text(head).startswith(b"<") else None
 
 
-def _unsigned(head: bytes) -> FileStart:
-    """Return the kind of a file without a signature."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"<"):
-        return FileStart.HTML
-    # The length of the header, then its JSON.
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
-        return FileStart.SAFETENSORS
-    if text.startswith((b'{"', b"{\n", b"{ ", b"{\r")):
-        return FileStart.JSON
-    return FileStart.PICKLE if head.startswith(_OLD_PICKLES) else FileStart.UNKNOWN
+def _text(head: bytes) -> bytes:
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def wrong_start_error(path: Path, start: FileStart) -> SdcliError:

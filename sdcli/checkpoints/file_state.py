@@ -26,14 +26,19 @@ def files_state(path: Path) -> FilesState:
 
 
 def cache_by_files(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Keep the results of a function of paths for as long as the files there stay the same."""
+    """Keep the results of a function of paths for as long as the files there stay the same.
+
+    Arguments are positional: only those are parts of the key.
+    """
 
     @lru_cache(maxsize=64)
     def cached(_: tuple[FilesState, ...], args: tuple[Any, ...]) -> _Result:
         return function(*args)  # type: ignore[call-arg]
 
     @wraps(function)
-    def call(*args: _Arguments.args, **_: _Arguments.kwargs) -> _Result:
+    def call(*args: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        if named:
+            raise TypeError(f"{function.__name__} takes positional arguments only")
         states = tuple(files_state(value) for value in args if isinstance(value, Path))
         return cached(states, args)
 

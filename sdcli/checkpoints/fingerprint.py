@@ -19,7 +19,11 @@ from sdcli.checkpoints.model_index import (
     is_xl,
 )
 from sdcli.checkpoints.single_file.model import open_single_file
-from sdcli.checkpoints.text_encoder import COMPONENT, ChosenTextEncoder, select_text_encoder
+from sdcli.checkpoints.text_encoder import (
+    ChosenTextEncoder,
+    find_component_weights,
+    select_text_encoder,
+)
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import CorruptError
@@ -73,10 +77,8 @@ def _hash_model(spec: PipelineSpec, folder: Path, vae: Path | None) -> str:
     single_file, chosen = open_single_file(spec), select_text_encoder(spec, folder)
     if single_file is None and chosen is None:
         return _hash_folders(folder, vae, spec.variant)
-    weights = {COMPONENT: chosen.weights} if chosen else {}
-    if single_file:
-        own = {"unet", *find_text_encoders(folder), *(["vae"] if vae == folder / "vae" else [])}
-        weights |= {name: single_file.weights(name) for name in sorted(own - weights.keys())}
+    own = ["unet", *find_text_encoders(folder), *(["vae"] if vae == folder / "vae" else [])]
+    weights = find_component_weights(spec, folder, own if single_file else (), chosen)
     digest = _hash_files(folder, vae, spec.variant, weights)
     return _join(digest, _hash_description(chosen)) if chosen else digest
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from sdcli.catalog.hub_names import hub_id
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
+from sdcli.checkpoints.download_selection import refuse_pickles, select_files
 from sdcli.checkpoints.hub_cache import cached_blobs, discard_damaged
 from sdcli.checkpoints.hub_errors import broken_download_error, refusal_error, unreachable_reason
 from sdcli.checkpoints.locate import Kind, find_local, find_tiny_vae, not_found_error
@@ -20,23 +22,17 @@ from sdcli.checkpoints.single_file.model import (
     refuse_refiner_config,
     refuse_single_file_options,
 )
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files, text_encoder_files
-from sdcli.errors import ModelError, UnsafeError, UsageError, did_you_mean, quoted
+from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
+from sdcli.errors import ModelError, UsageError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
 _TIMEOUT_SECONDS: Final = 10.0
 """Seconds to wait for the hub before falling back to the cache."""
 
-_WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 _FILE_NAME: Final = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 _MAX_PART: Final = 96
 _HUB_ID: Final = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
-_TEXT_FILES: Final = re.compile(
-    r"(model_index|config|sdcli)\.json"
-    r"|(unet|vae|text_encoder(_2)?)/config\.json"
-    r"|(scheduler|tokenizer(_2)?)/[\w.-]+\.(json|txt)"
-)
 
 
 class _Unreachable(ModelError):
@@ -55,6 +51,9 @@ def fetch_model(spec: PipelineSpec) -> Path:
     gated, unreachable or of an unknown kind, UnsafeError for a pickle, CorruptError for a damaged
     file, and UsageError for an option that is not for this kind of model.
     """
+    if is_hub_id(spec.model) and not expand_user(spec.model).exists():
+        # Before the download.
+        refuse_single_file_options(spec)
     path = EMBEDDED_FOLDER if spec.model == EMBEDDED else _fetch(spec.model, spec, "model")
     if single_file := open_single_file(spec):
         return single_file.folder
@@ -120,15 +119,15 @@ def pull_file(repo: str, name: str) -> Path:
     """Download one file of a repository, and return its path. Raises as `fetch_model` does."""
     repo = hub_id(repo) or repo
     _check_hub_id(repo)
-    if not name.lower().endswith(_WEIGHT_SUFFIXES) or not _FILE_NAME.fullmatch(name):
+    if not name.lower().endswith(WEIGHT_SUFFIXES) or not _FILE_NAME.fullmatch(name):
         raise UsageError(
             f"--file: {quoted(name)} is not the name of a file of weights",
             code="usage.file",
-            hint=f"such names end in {', '.join(_WEIGHT_SUFFIXES)}",
+            hint=f"such names end in {', '.join(WEIGHT_SUFFIXES)}",
         )
     names = list_files(repo, "model")
     if name not in names:
-        weights = [other for other in names if other.endswith(_WEIGHT_SUFFIXES)]
+        weights = [other for other in names if other.endswith(WEIGHT_SUFFIXES)]
         raise ModelError(
             f"{repo} has no file {name}",
             code="model.not_found",
@@ -138,28 +137,12 @@ def pull_file(repo: str, name: str) -> Path:
     return fetch_files(repo, [name], "model") / name
 
 
-def needed_files(names: Iterable[str], variant: str | None) -> list[str]:
-    """Select the files to download from a repository's file names.
-
-    These are the configurations, the tokenizer and one weight file for each component.
-    """
-    names = list(names)
-    selected = [name for name in names if _TEXT_FILES.fullmatch(name)]
-    stems = {f"{component}/": stem for component, stem in STEMS.items()}
-    if "model_index.json" not in names:  # a repository that holds only a VAE, at its top level
-        stems[""] = STEMS["vae"]
-    for folder, stem in stems.items():
-        files = [name.removeprefix(folder) for name in names if name.startswith(folder)]
-        selected += [folder + file for file in choose_files(files, stem, variant)]
-    return selected
-
-
 def is_hub_id(name: str) -> bool:
     """Whether the hub may have a repository of this name."""
     # "folder/model.safetensors" looks like an id, but is a path with a typing mistake.
     return (
         bool(_HUB_ID.fullmatch(name))
-        and Path(name).suffix not in (*_WEIGHT_SUFFIXES, ".git")
+        and Path(name).suffix not in (*WEIGHT_SUFFIXES, ".git")
         and not re.search(r"--|\.\.|[-.](/|$)|/[-.]|_/$", name)
         and max(map(len, name.split("/"))) <= _MAX_PART
     )
@@ -190,9 +173,8 @@ def _download(repo: str, variant: str | None, kind: Kind, *, use_cache: bool = T
         if use_cache:
             return _find_cached(repo, kind, str(error))
         raise ModelError(f"{kind} {repo}: {error}", code="model.offline") from error
-    names = text_encoder_files(listed, variant) if kind == "text encoder" else []
-    names = names or needed_files(listed, variant)
-    _refuse_pickles(repo, listed, names)
+    names = select_files(listed, variant, kind)
+    refuse_pickles(repo, listed, names, kind)
     if not names:
         raise ModelError(
             f"{repo} has no files that sdcli loads",
@@ -200,20 +182,6 @@ def _download(repo: str, variant: str | None, kind: Kind, *, use_cache: bool = T
             hint=f"for a single file, sdcli models pull {repo} --file NAME.safetensors",
         )
     return fetch_files(repo, names, kind)
-
-
-def _refuse_pickles(repo: str, listed: Sequence[str], needed: Sequence[str]) -> None:
-    """Raise UnsafeError for a component that the repository has as pickles only."""
-    for component in STEMS:
-        files = [name for name in listed if name.startswith(f"{component}/")]
-        pickles = [name for name in files if name.endswith(PICKLE_SUFFIXES)]
-        if pickles and not any(name.endswith(".safetensors") for name in {*files} & {*needed}):
-            raise UnsafeError(
-                f"{repo} has its {component} as a pickle only, which can run code when it is "
-                "loaded",
-                code="model.pickle",
-                hint=f"sdcli models pull {repo} --file {pickles[0]}, then sdcli models convert",
-            )
 
 
 def list_files(repo: str, kind: Kind) -> list[str]:
@@ -244,7 +212,8 @@ def fetch_files(repo: str, names: Sequence[str], kind: Kind) -> Path:
     _silence_client()
     known = cached_blobs(repo)
     try:
-        folder = Path(snapshot_download(repo, allow_patterns=list(names), cache_dir=hub_cache()))
+        patterns = [glob.escape(name) for name in names]
+        folder = Path(snapshot_download(repo, allow_patterns=patterns, cache_dir=hub_cache()))
     except (httpx.HTTPError, OSError) as error:
         raise refusal_error(error, repo, kind) or broken_download_error(
             error, repo, kind

@@ -152,9 +152,7 @@ def read_sha256(path: Path) -> str:
 
 def _digest(path: Path, digest: hashlib._Hash) -> str:
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
 
 
 def _scan() -> HFCacheInfo:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Final, Literal
 
 from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, WEIGHT_SUFFIXES, convert_hint
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import refuse_special_files, special_kind
@@ -21,7 +20,7 @@ _COMPONENT_FOLDERS: Final = (
     "scheduler", "safety_checker", "feature_extractor",
 )  # fmt: skip
 
-_MODEL_SUFFIXES: Final = (".json", ".txt", ".safetensors", *PICKLE_SUFFIXES)
+_MODEL_SUFFIXES: Final = (".json", ".txt", *WEIGHT_SUFFIXES)
 
 
 def find_local(name: str, kind: Kind) -> Path | None:
@@ -41,7 +40,7 @@ def find_local(name: str, kind: Kind) -> Path | None:
         raise ModelError(
             f"{path} is {special}, not a {kind}",
             code="model.not_a_file",
-            hint="use a folder or a Hugging Face id",
+            hint="use a folder, a .safetensors file or a Hugging Face id",
         )
     return None
 
@@ -69,7 +68,7 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         code="model.not_found",
         hint=(model_name_hint(name) if kind == "model" else None)
         or did_you_mean(name, aliases.get(kind, []))
-        or "use a folder, a Hugging Face id such as owner/name, or omit the option",
+        or "use a folder, a .safetensors file, a Hugging Face id (owner/name), or omit the option",
     )
 
 
@@ -86,11 +85,10 @@ def _check_folder(folder: Path) -> None:
 def _check_single_file(path: Path, kind: Kind) -> None:
     """Raise UnsafeError or ModelError unless the file's name is that of safetensors."""
     if path.suffix.lower() in PICKLE_SUFFIXES:
-        source, target = quote(str(path)), quote(str(path.with_suffix(".safetensors")))
         raise UnsafeError(
             f"{path} is a pickle, which can run code when it is loaded",
             code="model.pickle",
-            hint=f"convert it safely: sdcli models convert {source} {target}",
+            hint=convert_hint(path, path.with_suffix(".safetensors")),
         )
     if path.suffix.lower() != ".safetensors":
         raise ModelError(

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_FAMILY
 from sdcli.catalog.schedulers.model_config import correct_config, visible_config
+from sdcli.checkpoints.adapters.few_steps import NO_GUIDANCE, TURBO
+from sdcli.checkpoints.clip_tokenizer import OtherEncoder
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.json_files import read_json, shorten
@@ -20,6 +22,7 @@ from sdcli.checkpoints.model_index import (
     find_text_encoders,
     is_xl,
 )
+from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
 from sdcli.checkpoints.xl_traits import XlTraits, read_xl_traits
 from sdcli.errors import CorruptError, ModelError
 
@@ -35,11 +38,9 @@ DIFFUSERS_GUIDANCE: Final = 7.5
 # Fewer steps than Diffusers' 50: with them, an image of 1024 x 1024 is as good, and sooner there.
 XL_STEPS: Final = 30
 XL_GUIDANCE: Final = 5.0
-DISTILLED_STEPS: Final = 4
-DISTILLED_GUIDANCE: Final = 0.0
 
 # The width of the text encoder: CLIP ViT-L in Stable Diffusion 1, OpenCLIP ViT-H in 2.
-_FAMILIES: Final = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}
+_FAMILIES: Final = {width: TEXT_WIDTHS[width] for width in (768, 1024)}
 _INPAINTING_CHANNELS: Final = 9
 """The noisy latents, the masked image and the mask."""
 
@@ -85,6 +86,7 @@ class ModelDefaults:
         is_inpainting: whether the UNet also takes a mask and the masked image (9 channels).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
+        other_encoder: the text encoder that a request names, None for the model's own.
         xl: the inputs that only Stable Diffusion XL has, None for another model.
         refiner: those of the refiner that a request names, None without one.
         folder: the folder of the model, None if unknown.
@@ -105,6 +107,7 @@ class ModelDefaults:
     scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
     embeds_guidance: bool = False
     is_inpainting: bool = False
+    other_encoder: OtherEncoder | None = None
     xl: XlTraits | None = None
     refiner: XlTraits | None = None
     folder: Path | None = field(default=None, compare=False)
@@ -179,7 +182,7 @@ def _family_settings(
     # Turbo models, which are distilled for few steps without guidance, are trained on 512 pixels
     # and end at the noise. No file says that they are distilled.
     if size == (64, 64) and scheduler.get("timestep_spacing") == "trailing":
-        return DISTILLED_STEPS, DISTILLED_GUIDANCE
+        return TURBO.num_inference_steps, NO_GUIDANCE
     return XL_STEPS, XL_GUIDANCE
 
 

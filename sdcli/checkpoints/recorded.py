@@ -18,6 +18,7 @@ from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.single_file.detection import detect
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.errors import ModelError, SdcliError
+from sdcli.inputs.paths import hub_cache
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 
 _CACHED_REPO: Final = re.compile(r"models--([^/]+)--([^/]+)")
@@ -25,14 +26,37 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 _MAX_NEIGHBOURS: Final = 200
 
-MODEL_KINDS: Final[Mapping[str, Kind]] = {
-    "model": "model",
-    "vae": "VAE",
-    "refiner": "model",
-    "model_config": "model",
-    "refiner_config": "model",
-    "text_encoder": "text encoder",
+REFINER_PREFIX: Final = "refiner."
+"""Prefix of the refiner's components among the hashes of a record."""
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A field of a record that names a model.
+
+    `component` is the one whose hash identifies it, `words` and `option` are for messages.
+    """
+
+    kind: Kind
+    component: str
+    words: str
+    option: str
+
+
+_FIELDS: Final[Mapping[str, _Field]] = {
+    "model": _Field("model", "unet", "model", "--model FOLDER"),
+    "vae": _Field("VAE", "vae", "VAE", "--vae PATH, or --set vae=PATH"),
+    "refiner": _Field("model", f"{REFINER_PREFIX}unet", "refiner", "--set refiner=FOLDER"),
+    "model_config": _Field("model", "", "configuration folder", "--set model_config=FOLDER"),
+    "refiner_config": _Field(
+        "model", "", "refiner's configuration folder", "--set refiner_config=FOLDER"
+    ),
+    "text_encoder": _Field(
+        "text encoder", "text_encoder", "text encoder", "--set text_encoder=PATH"
+    ),
 }
+
+MODEL_KINDS: Final[Mapping[str, Kind]] = {name: field.kind for name, field in _FIELDS.items()}
 """Fields of a record that name models."""
 
 _COMPONENTS: Final[Mapping[Kind, str]] = {
@@ -40,27 +64,7 @@ _COMPONENTS: Final[Mapping[Kind, str]] = {
     "VAE": "vae",
     "text encoder": "text_encoder",
 }
-"""The component whose hash identifies a model of each kind."""
-
-_WORDS: Final = {
-    "model": "model",
-    "vae": "VAE",
-    "refiner": "refiner",
-    "model_config": "configuration folder",
-    "refiner_config": "refiner's configuration folder",
-    "text_encoder": "text encoder",
-}
-_OPTIONS: Final = {
-    "model": "--model FOLDER",
-    "vae": "--vae PATH, or --set vae=PATH",
-    "refiner": "--set refiner=FOLDER",
-    "model_config": "--set model_config=FOLDER",
-    "refiner_config": "--set refiner_config=FOLDER",
-    "text_encoder": "--set text_encoder=PATH",
-}
-
-REFINER_PREFIX: Final = "refiner."
-"""Prefix of the refiner's components among the hashes of a record."""
+"""The component of a model of each kind, whose file is hashed."""
 
 
 def recorded_name(name: str, kind: Kind) -> str:
@@ -101,19 +105,12 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
     """
     fields, hashes = record.get("request") or record, record.get("weights")
     located: dict[str, Any] = {}
-    for field, component in (
-        ("model", "unet"),
-        ("vae", "vae"),
-        ("refiner", f"{REFINER_PREFIX}unet"),
-        ("model_config", ""),
-        ("refiner_config", ""),
-        ("text_encoder", "text_encoder"),
-    ):
+    for field, row in _FIELDS.items():
         name = getattr(spec, field)
         if name is not None and name == fields.get(field):
-            recorded = str(hashes.get(component)) if isinstance(hashes, Mapping) else ""
+            recorded = str(hashes.get(row.component)) if isinstance(hashes, Mapping) else ""
             sha256 = recorded if _SHA256.fullmatch(recorded) else None
-            wanted = _Wanted(field, MODEL_KINDS[field], name, sha256, folder, spec.variant)
+            wanted = _Wanted(row, name, sha256, folder, spec.variant)
             located[field] = wanted.locate()
     return replace(spec, **located)
 
@@ -122,8 +119,7 @@ def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path)
 class _Wanted:
     """A model or VAE of a record. `sha256` is that of its UNet or VAE weights, None if unknown."""
 
-    field: str
-    kind: Kind
+    field: _Field
     name: str
     sha256: str | None
     folder: Path
@@ -131,7 +127,7 @@ class _Wanted:
 
     def locate(self) -> str:
         path = _expand(self.name)
-        if _is_alias(self.name, self.kind) or (_exists(path) and self._may_be(path)):
+        if _is_alias(self.name, self.field.kind) or (_exists(path) and self._may_be(path)):
             return self.name
         is_hub_id = not _exists(path) and _HUB_ID.fullmatch(self.name)
         if is_hub_id:
@@ -146,13 +142,17 @@ class _Wanted:
     def _may_be(self, path: Path) -> bool:
         if not self.sha256:
             return path.name == _expand(self.name).name
-        component = _COMPONENTS[self.kind]
+        component = _COMPONENTS[self.field.kind]
         part = path / component
         with suppress(SdcliError, OSError):
-            is_part = not path.is_file() and (self.kind == "model" or part.is_dir())
+            is_part = not path.is_file() and (self.field.kind == "model" or part.is_dir())
             home = part if is_part else path
             # Hashing takes seconds for each file; a header shows which of them can be models.
-            if self.kind == "model" and not is_part and detect(read_header(path)).kind != "model":
+            if (
+                self.field.kind == "model"
+                and not is_part
+                and detect(read_header(path)).kind != "model"
+            ):
                 return False
             return hash_weights(find_weights(home, component, self.variant)) == self.sha256
         return False
@@ -165,28 +165,26 @@ class _Wanted:
         for place in places:
             with suppress(OSError):
                 yield from filter(self._is_model, islice(place.iterdir(), _MAX_NEIGHBOURS))
-        if self.kind == "VAE":
+        if self.field.kind == "VAE":
             # A file of a model's folder may have been given, whose name says nothing.
             yield from (EMBEDDED_FOLDER / "vae", EMBEDDED_FOLDER / "vae_tiny")
-        if self.kind == "text encoder":
+        if self.field.kind == "text encoder":
             yield EMBEDDED_FOLDER
 
     def _is_model(self, path: Path) -> bool:
-        if self.kind == "model":
+        if self.field.kind == "model":
             is_file = path.suffix == ".safetensors" == Path(self.name).suffix and path.is_file()
             return is_file or (path / "model_index.json").is_file()
         is_folder = any(
             (path / name).is_file()
-            for name in ("config.json", f"{_COMPONENTS[self.kind]}/config.json")
+            for name in ("config.json", f"{_COMPONENTS[self.field.kind]}/config.json")
         )
         return is_folder or path.suffix == ".safetensors"
 
     def _cached(self, name: str) -> Iterator[Path]:
         """Snapshots of the hub's cache that have the weights, or the name."""
-        from huggingface_hub.constants import HF_HUB_CACHE
-
         with suppress(OSError):
-            for repo in Path(HF_HUB_CACHE).glob("models--*"):
+            for repo in hub_cache().glob("models--*"):
                 has_weights = self.sha256 and (repo / "blobs" / self.sha256).exists()
                 if has_weights or repo.name.rpartition("--")[2] == name:
                     yield from (repo / "snapshots").iterdir()
@@ -194,9 +192,9 @@ class _Wanted:
     def _not_found_error(self) -> ModelError:
         weights = f" with weights of SHA-256 {self.sha256}" if self.sha256 else ""
         return ModelError(
-            f"the record's {_WORDS[self.field]} {self.name!r}{weights} is not on this machine",
+            f"the record's {self.field.words} {self.name!r}{weights} is not on this machine",
             code="model.not_found",
-            hint=f"put it next to the file, or give its path with {_OPTIONS[self.field]}",
+            hint=f"put it next to the file, or give its path with {self.field.option}",
         )
 
 

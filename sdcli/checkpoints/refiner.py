@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sdcli.checkpoints.clip_tokenizer import POSITIONS, OtherEncoder
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
@@ -20,18 +21,28 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
     Raises the errors of `fetch_model` and `read_defaults`, and ModelError for models that cannot
     share a run.
     """
-    folder, refiner = fetch_model(spec), refiner_spec(spec)
+    # The options of the refiner are checked before anything is downloaded.
+    refiner = refiner_spec(spec)
+    folder = fetch_model(spec)
+    refiner_folder = fetch_model(refiner) if refiner else None
     try:
-        defaults = _read(folder, fetch_model(refiner) if refiner else None)
+        defaults = _read(folder, refiner_folder)
         chosen = select_text_encoder(spec, folder)
     except SdcliError as error:
-        raise name_single_file(error, spec, folder) from error
+        named = name_single_file(error, spec, folder)
+        if refiner and refiner_folder:
+            named = name_single_file(named, refiner, refiner_folder)
+        raise named from error
     if chosen is None:
         return defaults
     layers = [chosen.config.get("num_hidden_layers", 12)]
     if defaults.xl and defaults.text_encoder_layers:
         layers.append(defaults.text_encoder_layers)
-    return replace(defaults, text_encoder_layers=min(layers))
+    other = OtherEncoder(
+        tokenizer=chosen.tokenizer,
+        positions=chosen.config.get("max_position_embeddings", POSITIONS),
+    )
+    return replace(defaults, text_encoder_layers=min(layers), other_encoder=other)
 
 
 def check_resumable(spec: PipelineSpec) -> None:

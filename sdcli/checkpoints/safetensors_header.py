@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.file_start import START_BYTES, FileStart, find_signature
 from sdcli.checkpoints.json_files import check_regular_file
 from sdcli.errors import CorruptError
 
-_LFS_POINTER: Final = b"version https://git-lfs"
-_OTHER_FORMATS: Final = (
-    (b"<", "an HTML or XML page", "download the file itself; the site may ask for a login"),
-    (b"PK\x03\x04", "a zip archive, as .ckpt files are", "rename it to .ckpt and convert it: "
-     "sdcli models convert"),
-    (b"\x80", "a Python pickle", "rename it to .ckpt and convert it: sdcli models convert"),
-    (b"GGUF", "a GGUF file", "use a .safetensors file of the model"),
-)  # fmt: skip
-"""First bytes of files that are often found under the name of safetensors."""
+_TO_CKPT: Final = "rename it to .ckpt and convert it: sdcli models convert"
+_OTHER_KINDS: Final[Mapping[FileStart, tuple[str, str | None]]] = {
+    FileStart.EMPTY: ("is empty", None),
+    # A clone without Git LFS has small text files in place of the weights.
+    FileStart.LFS_POINTER: ("is a Git LFS pointer, not the weights", "run `git lfs pull`"),
+    FileStart.HTML: ("is an HTML or XML page, not safetensors",
+                     "download the file itself; the site may ask for a login"),
+    FileStart.ZIP: ("is a zip archive, as .ckpt files are, not safetensors", _TO_CKPT),
+    FileStart.PICKLE: ("is a Python pickle, not safetensors", _TO_CKPT),
+    FileStart.GGUF: ("is a GGUF file, not safetensors", "use a .safetensors file of the model"),
+}  # fmt: skip
+"""Kinds of files that are often found under the name of safetensors: the problem and a hint."""
 
 _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 100_000_000  # the limit in the safetensors library
@@ -79,9 +83,10 @@ def read_header(path: Path) -> SafetensorsHeader:
 def _read_header_bytes(path: Path, size: int) -> bytes:
     """Read the JSON of the header, which follows its length in eight bytes."""
     with path.open("rb") as file:
-        start = file.read(_LENGTH_BYTES)
-        _check_format(path, start, file.read(1))
+        head = file.read(START_BYTES)
+        _check_format(path, head)
         file.seek(_LENGTH_BYTES)
+        start = head[:_LENGTH_BYTES]
         length = int.from_bytes(start, "little")
         # A length that is out of bounds is not read, so that no file can exhaust the memory.
         if len(start) < _LENGTH_BYTES or not 2 <= length <= _MAX_HEADER_BYTES:
@@ -91,20 +96,12 @@ def _read_header_bytes(path: Path, size: int) -> bytes:
         return file.read(length)
 
 
-def _check_format(path: Path, start: bytes, header_start: bytes) -> None:
+def _check_format(path: Path, head: bytes) -> None:
     """Raise CorruptError for a file whose first bytes are those of another format."""
-    if not start:
-        raise _corrupt_error(path, "is empty")
-    # A clone without Git LFS has small text files in place of the weights.
-    if _LFS_POINTER.startswith(start):
-        raise _corrupt_error(
-            path, "is a Git LFS pointer, not the weights", hint="run `git lfs pull`"
-        )
-    # The length of a header may happen to begin with the same bytes.
-    if header_start != b"{":
-        for first_bytes, problem, hint in _OTHER_FORMATS:
-            if start.startswith(first_bytes):
-                raise _corrupt_error(path, f"is {problem}, not safetensors", hint=hint)
+    kind = find_signature(head)
+    if kind is not None and kind in _OTHER_KINDS:
+        problem, hint = _OTHER_KINDS[kind]
+        raise _corrupt_error(path, problem, hint=hint)
 
 
 def _parse_header(raw: bytes, data_start: int) -> SafetensorsHeader:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.errors import ModelError, UsageError, did_you_mean
 from sdcli.inputs.paths import expand_user
 
-SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 # A folder that was given by mistake may be a whole disk.
 _MAX_DEPTH: Final = 4
 
@@ -78,6 +77,8 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
         if "model_index.json" in names:
             continue
-        paths = (Path(parent) / name for name in names if Path(name).suffix.lower() in SUFFIXES)
+        paths = (
+            Path(parent) / name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES
+        )
         # A broken link has a name, but no size.
         yield from (path for path in paths if path.is_file())

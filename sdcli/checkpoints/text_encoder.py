@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.hub import fetch_text_encoder
-from sdcli.checkpoints.safetensors_header import read_header
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.detection import detect
+from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.parts import Part, sort_parts
 from sdcli.checkpoints.single_file.tensor_map import map_component
 from sdcli.checkpoints.weight_files import WeightFiles
@@ -54,33 +56,50 @@ def select_text_encoder(spec: PipelineSpec, model_folder: Path) -> ChosenTextEnc
         return None
     own_file = model_folder / COMPONENT / "config.json"
     own = read_config(own_file, COMPONENT)
-    chosen = _read_file(path, own_file, own) if path.is_file() else _read_folder(path, spec)
+    if path.is_file():
+        chosen = _read_file(path, own_file)
+    else:
+        chosen = _read_folder(path, spec.variant, _find_tokenizer(path))
     _check_fit(chosen, own, spec)
     return chosen
 
 
-def _read_folder(path: Path, spec: PipelineSpec) -> ChosenTextEncoder:
+def find_component_weights(
+    spec: PipelineSpec, folder: Path, names: Iterable[str], chosen: ChosenTextEncoder | None
+) -> dict[str, WeightFiles]:
+    """Return the weights of `chosen`, and those of the model's other components of `names`.
+
+    Raises the errors of `find_model_weights`.
+    """
+    files = {COMPONENT: chosen.weights} if chosen else {}
+    return files | {n: find_model_weights(spec, folder, n) for n in names if n not in files}
+
+
+@cache_by_files
+def _read_folder(path: Path, variant: str | None, tokenizer: Path | None) -> ChosenTextEncoder:
     config_file = path / "config.json"
     config = read_config(config_file, COMPONENT)
     if (kind := config.get("model_type")) not in _MODEL_TYPES:
         raise _wrong_kind_error(path, f"is a {kind}, not a CLIP text encoder")
-    files = find_weights(path, COMPONENT, spec.variant)
+    files = find_weights(path, COMPONENT, variant)
     if files.tensors is None:
-        part = _find_part(files.path)
+        part = _find_part(files.path, read_header(files.path))
         files = replace(files, sources=map_component(COMPONENT, config, part, files.path))
     return ChosenTextEncoder(
         path=path,
         config_file=config_file,
         config=config,
         weights=files,
-        tokenizer=_find_tokenizer(path),
+        tokenizer=tokenizer,
     )
 
 
-def _read_file(path: Path, own_file: Path, own: Mapping[str, Any]) -> ChosenTextEncoder:
+@cache_by_files
+def _read_file(path: Path, own_file: Path) -> ChosenTextEncoder:
     """Read a file, whose tensors tell all but the number of heads and the activation."""
-    part = _find_part(path)
-    config = {**own, **_measure(path, part)}
+    own, header = read_config(own_file, COMPONENT), read_header(path)
+    part = _find_part(path, header)
+    config = {**own, **_measure(path, part, header)}
     if part.layout == "original":
         # OpenCLIP's own activation. Stable Diffusion 2 leaves the last layers out.
         layers = int(own.get("num_hidden_layers", 12))
@@ -97,8 +116,7 @@ def _read_file(path: Path, own_file: Path, own: Mapping[str, Any]) -> ChosenText
     )
 
 
-def _find_part(path: Path) -> Part:
-    header = read_header(path)
+def _find_part(path: Path, header: SafetensorsHeader) -> Part:
     parts, _ = sort_parts(header.tensors)
     if COMPONENT in parts:
         return parts[COMPONENT]
@@ -108,8 +126,8 @@ def _find_part(path: Path) -> Part:
     )
 
 
-def _measure(path: Path, part: Part) -> dict[str, int]:
-    shapes = {name: tensor.shape for name, tensor in read_header(path).tensors.items()}
+def _measure(path: Path, part: Part, header: SafetensorsHeader) -> dict[str, int]:
+    shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
     sizes = {}
     for key, (ends, place) in _SIZES.items():
         found = (shapes[name] for name in part.names if name.endswith(ends))

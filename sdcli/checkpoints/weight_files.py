@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final, Literal
 
 STEMS: Final[Mapping[str, str]] = {
@@ -17,6 +18,7 @@ STEMS: Final[Mapping[str, str]] = {
 """Component -> name of its weight file in Diffusers and Transformers, without suffixes."""
 
 PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
+WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 
 # Shards are named NAME-00001-of-00002.safetensors, with the variant before or after the numbers.
 _SHARD: Final = re.compile(
@@ -77,6 +79,11 @@ class WeightFiles:
     def variant(self) -> str | None:
         """The variant in the name of `path`, such as `fp16`."""
         return variant_of(self.path.name)
+
+
+def convert_hint(source: Path, target: Path) -> str:
+    """Return the hint with the command that turns a pickle into safetensors."""
+    return f"convert it safely: sdcli models convert {quote(str(source))} {quote(str(target))}"
 
 
 def choose_weight_file(names: Iterable[str], stem: str, variant: str | None) -> str | None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from shlex import quote
 from threading import Thread
 from typing import Final
 
@@ -22,6 +21,7 @@ from sdcli.checkpoints.weight_files import (
     TensorSource,
     WeightFiles,
     choose_weight_file,
+    convert_hint,
 )
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
@@ -108,11 +108,6 @@ def _missing_weights_error(
         code="model.incomplete",
         hint="download the model again",
     )
-
-
-def convert_hint(source: Path, target: Path) -> str:
-    """Return the hint with the command that turns a pickle into safetensors."""
-    return f"convert it safely: sdcli models convert {quote(str(source))} {quote(str(target))}"
 
 
 def _pickle_error(

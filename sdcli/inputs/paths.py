@@ -40,7 +40,10 @@ def hub_cache() -> Path:
     The documented rule: importing huggingface_hub to learn it would take half a second.
     """
     home = os.environ.get("HF_HOME") or _cache_home() / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
+    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+    given = (value for name in names if (value := os.environ.get(name)))
+    folder = next(given, os.path.join(home, "hub"))
+    return Path(os.path.expandvars(os.path.expanduser(folder)))
 
 
 def _cache_home() -> Path:

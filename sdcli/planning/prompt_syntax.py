@@ -28,12 +28,12 @@ def reads_syntax(request: GenerationRequest, defaults: ModelDefaults) -> bool:
 
 def _fits(text: str, defaults: ModelDefaults) -> bool:
     """Return whether the text encoders read all of a text at once."""
-    folder = defaults.folder
-    limit = 75 if folder is None else token_limit(folder)
+    folder, other = defaults.folder, defaults.other_encoder
+    limit = 75 if folder is None else token_limit(folder, other)
     # No token of ASCII text is shorter than a character.
     if len(text) <= limit and text.isascii():
         return True
-    return folder is not None and count_tokens(folder, text) <= limit
+    return folder is not None and count_tokens(folder, text, other) <= limit
 
 
 def combines_prompts(request: GenerationRequest) -> bool:

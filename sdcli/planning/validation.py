@@ -94,11 +94,14 @@ def _check_model(spec: PipelineSpec) -> tuple[ModelDefaults | None, list[FieldFa
 def _check_weights(folder: Path, spec: PipelineSpec) -> None:
     """Raise SdcliError unless the model in `folder` has usable files for all its components."""
     from sdcli.checkpoints.model_index import find_text_encoders
-    from sdcli.checkpoints.single_file.model import find_model_weights
+    from sdcli.checkpoints.single_file.model import find_model_weights, name_single_file
 
-    components = {"unet", *find_text_encoders(folder)}
-    for component in sorted(components - ({"text_encoder"} if spec.text_encoder else set())):
-        find_model_weights(spec, folder, component)
+    try:
+        components = {"unet", *find_text_encoders(folder)}
+        for component in sorted(components - ({"text_encoder"} if spec.text_encoder else set())):
+            find_model_weights(spec, folder, component)
+    except SdcliError as error:
+        raise name_single_file(error, spec, folder) from error
 
 
 def _check_vae(spec: PipelineSpec, folder: Path | None) -> None:

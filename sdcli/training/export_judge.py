@@ -5,14 +5,8 @@ from pathlib import Path
 
 from sdcli.prompts.scene import VOCABULARY
 from sdcli.training.captions import SCENERY_PHRASES, article
-from sdcli.training.concepts import COLORS, CONCEPTS, SCENERY, can_be_many
-from sdcli.training.judge import load_trained_judge
-
-
-def judge_backgrounds() -> list[tuple[str, bool]]:
-    """Return the names of all backgrounds, and whether they are mirrored, as landscapes can be."""
-    plain = [(name, False) for name in COLORS]
-    return plain + [(name, flipped) for name in SCENERY for flipped in (False, True)]
+from sdcli.training.concepts import COLORS, CONCEPTS, can_be_many
+from sdcli.training.judge import judge_backgrounds, load_trained_judge
 
 
 def background_phrases() -> dict[str, str]:

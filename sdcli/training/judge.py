@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sdcli.engine.judge import SIDE, Classifier, Judge, border_pixels
 from sdcli.training.backgrounds import SIZE, paint_background
-from sdcli.training.concepts import BACKGROUNDS, CLASS_INDEX, SCENERY
+from sdcli.training.concepts import BACKGROUNDS, CLASS_INDEX, COLORS, SCENERY
 from sdcli.training.loop import StepRandom, result_file
 from sdcli.training.sprites import Sprites, load_sprites
 
@@ -93,13 +93,18 @@ class JudgeStage:
         return F.cross_entropy(logits, label), {"accuracy": accuracy}
 
 
+def judge_backgrounds() -> list[tuple[str, bool]]:
+    """Return the names of all backgrounds, and whether they are mirrored, as landscapes can be."""
+    plain = [(name, False) for name in COLORS]
+    return plain + [(name, flipped) for name in SCENERY for flipped in (False, True)]
+
+
 def load_trained_judge(folder: Path) -> Judge:
     """Load the classifier that was trained in ``folder``, and draw the backgrounds."""
     classifier = Classifier(NOTHING + 1)
     classifier.load_state_dict(torch.load(result_file(folder, "judge"), weights_only=True)["judge"])
     backgrounds = [
         (name, border_pixels(paint_background(name, flipped=flipped)))
-        for name in BACKGROUNDS
-        for flipped in ((False, True) if name in SCENERY else (False,))
+        for name, flipped in judge_backgrounds()
     ]
     return Judge(classifier, list(CLASS_INDEX), backgrounds)

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote
 
 COMMIT = "1" * 40
 REPO = "someone/emoji"
@@ -93,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             info: dict[str, Any] = {"id": REPO, "sha": COMMIT, "siblings": siblings}
             self._send(json.dumps(info).encode())
         elif path.startswith(f"/{REPO}/resolve/"):
-            self._send_file(path.split("/", 5)[5])
+            self._send_file(unquote(path.split("/", 5)[5]))
         else:
             self._send(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.checkpoints.hub import fetch_model, fetch_vae, needed_files
+from sdcli.checkpoints.adapters.lora_names import find_lora
+from sdcli.checkpoints.download_selection import needed_files
+from sdcli.checkpoints.hub import fetch_model, fetch_text_encoder, fetch_vae
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.errors import CorruptError, ModelError, UnsafeError
+from sdcli.checkpoints.refiner import fetch_defaults
+from sdcli.errors import CorruptError, ModelError, UnsafeError, UsageError
 from sdcli.pipeline_spec import PipelineSpec
 from tests.checkpoints.hub_server import REPO, HubServer, read_files, serving
 
@@ -126,6 +132,102 @@ def test_an_id_is_downloaded_once_and_without_needless_files(hub: HubServer) -> 
     assert fetch_model(spec) == folder
     assert fetch_model(replace(spec, offline=True)) == folder
     assert hub.requested_files() == []
+
+
+def fetch_chosen_text_encoder(repo: str) -> Path | None:
+    return fetch_text_encoder(PipelineSpec(text_encoder=repo))
+
+
+def fetch_chosen_vae(repo: str) -> Path:
+    return fetch_vae(PipelineSpec(vae=repo), EMBEDDED_FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("fetch", "part", "folders"),
+    [
+        (fetch_chosen_text_encoder, "text_encoder", {"text_encoder", "tokenizer"}),
+        (fetch_chosen_vae, "vae", {"vae"}),
+    ],
+)
+def test_of_a_model_in_place_of_a_part_only_that_part_is_downloaded(
+    hub: HubServer, fetch: Callable[[str], Path], part: str, folders: set[str]
+) -> None:
+    # Pickles of other parts do not matter.
+    hub.files = {name.replace(UNET, f"{UNET}.bin"): data for name, data in hub.files.items()}
+    path = fetch(REPO)
+    assert path.name == part
+    names = {name for name in hub.requested_files() if "/" in name}
+    assert {name.partition("/")[0] for name in names} == folders
+    assert f"{part}/config.json" in names
+    hub.statuses = {"/": 503}
+    assert fetch(REPO) == path
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        PipelineSpec(model=REPO, model_config="folder"),
+        PipelineSpec(model=REPO, prediction_type="epsilon"),
+        PipelineSpec(model=REPO, refiner=REPO, refiner_config="folder"),
+    ],
+)
+def test_options_of_single_files_are_refused_before_the_download(
+    hub: HubServer, spec: PipelineSpec
+) -> None:
+    with pytest.raises(UsageError, match="is not a single file"):
+        fetch_defaults(spec)
+    assert hub.requests == []
+
+
+LORAS = ("pytorch_lora_weights.safetensors", "other.safetensors", "a[1].safetensors")
+
+
+def test_the_file_of_a_lora_is_chosen_among_all(hub: HubServer) -> None:
+    hub.files = {name: name.encode() for name in LORAS}
+    for name in (LORAS[2], LORAS[1]):
+        assert find_lora(f"{REPO}/{name}", None, offline=False).read_text() == name
+        hub.statuses = {"/": 503}
+        assert find_lora(f"{REPO}/{name}", None, offline=False).name == name
+        hub.statuses = {}
+    # Those of the cache are not all.
+    assert find_lora(REPO, None, offline=False).name == LORAS[0]
+    hub.statuses = {"/": 503}
+    assert find_lora(REPO, None, offline=False).name == LORAS[0]
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_cached_lora_is_that_of_the_newest_version(cache: Path, offline: bool) -> None:
+    home = cache / "models--someone--style"
+    for commit in ("a", "b", "c"):
+        (home / "snapshots" / commit).mkdir(parents=True)
+        (home / "snapshots" / commit / "style.safetensors").touch()
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("b")
+    assert find_lora("someone/style", None, offline=offline).parent.name == "b"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HF_HUB_CACHE": "~/models"},
+        {"HF_HUB_CACHE": "$FOLDER/models"},
+        {"HF_HOME": "~/hf/$FOLDER"},
+        {"XDG_CACHE_HOME": "~/cache"},
+        {"HUGGINGFACE_HUB_CACHE": "/old"},
+        {},
+    ],
+)
+def test_the_cache_is_that_of_huggingface_hub(variables: dict[str, str], tmp_path: Path) -> None:
+    code = """if True:
+        from huggingface_hub.constants import HF_HUB_CACHE
+        from sdcli.inputs.paths import hub_cache
+        print(HF_HUB_CACHE, hub_cache(), sep="\\n")"""
+    own = {"HOME": str(tmp_path), "FOLDER": "somewhere", "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=own | variables, capture_output=True, text=True
+    )
+    theirs, ours = ran.stdout.splitlines()
+    assert ours == theirs
 
 
 def test_files_with_another_hash_are_deleted_and_downloaded_again(hub: HubServer) -> None:

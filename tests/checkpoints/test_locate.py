@@ -36,6 +36,13 @@ def test_a_file_must_be_safetensors(tmp_path: Path, kind: Kind) -> None:
     assert caught.value.code == "model.not_a_folder"
 
 
+@pytest.mark.parametrize("kind", ["model", "VAE", "text encoder"])
+def test_the_hint_names_all_that_is_usable(kind: Kind) -> None:
+    hint = not_found_error("./nowhere", kind).hint
+    assert hint
+    assert "a folder, a .safetensors file, a Hugging Face id" in hint
+
+
 @pytest.mark.parametrize("kind", ["model", "VAE"])
 @pytest.mark.parametrize("suffix", [".ckpt", ".pt", ".pth", ".bin"])
 def test_pickles_are_refused(tmp_path: Path, kind, suffix: str) -> None:

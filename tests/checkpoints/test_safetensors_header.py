@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+from sdcli.checkpoints.file_start import FileStart, read_start
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.errors import CorruptError
@@ -79,3 +81,11 @@ def test_a_broken_header_is_corrupt(path, data):
 def test_the_embedded_weights_are_complete():
     for file in EMBEDDED_FOLDER.rglob("*.safetensors"):
         assert read_header(file).tensors
+
+
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580, 0x8B1F])
+def test_a_length_that_begins_like_another_format_is_a_length(path, length):
+    entries = json.dumps(ONE_TENSOR).encode()
+    path.write_bytes(length.to_bytes(8, "little") + entries.ljust(length) + b"\0" * 8)
+    assert read_start(path) is FileStart.SAFETENSORS
+    assert list(read_header(path).tensors) == list(ONE_TENSOR)

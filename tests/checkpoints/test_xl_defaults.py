@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.checkpoints.hub import needed_files
+from sdcli.checkpoints.download_selection import needed_files
 from sdcli.checkpoints.latent_rgb import SDXL_FACTORS, read_latent_rgb_factors
 from sdcli.checkpoints.model_defaults import describe_model, read_defaults
 from sdcli.errors import ModelError
@@ -48,7 +48,7 @@ def test_a_turbo_model_needs_few_steps_and_no_guidance(tmp_path: Path) -> None:
     trailing = {"_class_name": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"}
     folder = write_xl(tmp_path, unet={**UNET, "sample_size": 64}, scheduler=trailing)
     defaults = read_defaults(folder)
-    assert (defaults.num_inference_steps, defaults.guidance_scale) == (4, 0.0)
+    assert (defaults.num_inference_steps, defaults.guidance_scale) == (4, 1.0)
     assert (defaults.width, defaults.height) == (512, 512)
 
 

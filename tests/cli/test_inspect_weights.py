@@ -157,6 +157,12 @@ def test_a_lora_tells_rank_alpha_base_and_trigger_words(run_cli: RunCli, tmp_pat
                   "lora_unet_x.dora_scale": torch.zeros(8, 1)}, "lora",
          {"algorithm": "DoRA", "ranks": [4], "alphas": [], "layers": {"unet": 1},
           "changes_text_encoder": False, "base": None, "few_steps": None, "trigger_words": []}),
+        ("peft", {"base_model.model.text_model.encoder.layers.0.mlp.fc1.lora_A.weight":
+                  torch.zeros(4, 8),
+                  "base_model.model.text_model.encoder.layers.0.mlp.fc1.lora_magnitude_vector":
+                  torch.zeros(8)}, "lora",
+         {"algorithm": "DoRA", "ranks": [4], "alphas": [], "layers": {"text_encoder": 1},
+          "changes_text_encoder": True, "base": None, "few_steps": None, "trigger_words": []}),
     ],
 )  # fmt: skip
 def test_other_files_are_named(

@@ -218,6 +218,9 @@ def bad_files(folder: Path, pipeline: Any) -> dict[str, Path]:
     half.tensors = {k: v for k, v in half.tensors.items() if "to_q.lora_up" not in k}
     key = next(k for k in half.tensors if k.endswith("lora_up.weight"))
     del half.tensors[key]
+    loha, lokr = write_kohya(pipeline, "LoHa"), write_kohya(pipeline, "LoKr")
+    del loha.tensors[next(k for k in loha.tensors if k.endswith("hada_w2_b"))]
+    del lokr.tensors[next(k for k in lokr.tensors if k.endswith("lokr_w1"))]
     other = {f"transformer.{k}": v for k, v in write_named(pipeline, "bare").tensors.items()}
     wide = write_kohya(pipeline)
     for key, value in list(wide.tensors.items()):
@@ -230,6 +233,8 @@ def bad_files(folder: Path, pipeline: Any) -> dict[str, Path]:
         "cut": cut,
         "nan": nan.save(folder / "nan.safetensors"),
         "half": half.save(folder / "half.safetensors"),
+        "half LoHa": loha.save(folder / "loha.safetensors"),
+        "half LoKr": lokr.save(folder / "lokr.safetensors"),
         "unmatched": WrittenLora(tensors=other).save(folder / "unmatched.safetensors"),
         "foreign": wide.save(folder / "foreign.safetensors"),
         "pickle": folder / "evil.pt",
@@ -244,6 +249,8 @@ def bad_files(folder: Path, pipeline: Any) -> dict[str, Path]:
         ("cut", 7, ["cut.safetensors", "but its header describes"]),
         ("nan", 7, ["has values that are not finite"]),
         ("half", 7, ["has no counterpart"]),
+        ("half LoHa", 7, ["has no counterpart (hada_w2_b)"]),
+        ("half LoKr", 7, ["has no counterpart (lokr_w1 or lokr_w1_a)"]),
         ("unmatched", 3, ["changes nothing in embedded", "transformer."]),
         ("foreign", 3, ["text embeddings of width 2048 (Stable Diffusion XL)", "has 128"]),
         ("pickle", 6, ["is a pickle", "sdcli models convert"]),

@@ -20,6 +20,7 @@ from sdcli.checkpoints.weights import sha256
 from sdcli.storage.images.codec import read_image_info
 from tests.checkpoints.model_files import pack, pack_zeros
 from tests.checkpoints.single_file.original_layout import checkpoint, save
+from tests.xl_models import write_xl_model
 
 CONFIG = ("--model-config", str(EMBEDDED_FOLDER))
 QUICK = ("--steps", "2", "--seed", "7", "--size", "64x64", "--device", "cpu")
@@ -254,6 +255,16 @@ def test_an_error_about_the_configuration_names_the_file(
                       "--prediction-type", "epsilon")  # fmt: skip
         assert ran.code == 3
         assert f"{model.name}: its UNet has 8 output channels" in ran.stderr
+
+
+def test_an_error_about_a_refiner_names_its_file(run_cli: Any, model: Path, tmp_path: Path) -> None:
+    write_xl_model(tmp_path / "xl")
+    Path("prompts.txt").write_text("a cat")
+    for command in (("generate", "a cat"), ("batch", "prompts.txt", "--dry-run")):
+        ran = run_cli(*command, "-m", "xl", "--refiner", model.name, "--refiner-config",
+                      str(EMBEDDED_FOLDER))  # fmt: skip
+        assert ran.code == 3
+        assert f"refiner: {model.name} is a " in ran.stderr
 
 
 @pytest.mark.parametrize(

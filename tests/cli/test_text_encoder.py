@@ -15,8 +15,13 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from sdcli.checkpoints.adapters.model_layers import read_layers
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.checkpoints.weights import sha256
+from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.prompt_syntax import reads_syntax
+from sdcli.request import GenerationRequest
 from sdcli.storage.images.codec import read_image_info
 from tests.checkpoints.single_file.original_layout import openclip, original_clip, save, with_prefix
 
@@ -111,6 +116,22 @@ def test_a_batch_counts_it_by_its_contents(run_cli: Any, other: Path, tmp_path: 
     plan = (*batch, "--dry-run", "--json")
     assert run_cli(*plan, "--text-encoder", str(moved)).document["done"] == 1
     assert run_cli(*plan).document["done"] == 0
+
+
+def test_a_lora_changes_the_layers_that_it_has(other: Path) -> None:
+    layers = read_layers(PipelineSpec(text_encoder=str(other))).shapes
+    numbers = {name.split(".")[2] for part, name in layers if ".layers." in name and part != "unet"}
+    assert numbers == {"0", "1"}
+
+
+def test_its_own_tokenizer_tells_what_fits(other: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(other, tmp_path / "short")
+    shutil.copytree(EMBEDDED_FOLDER / "tokenizer", folder, dirs_exist_ok=True)
+    request = GenerationRequest(prompt="cat " * 30, spec=PipelineSpec(text_encoder=str(folder)))
+    assert not reads_syntax(request, fetch_defaults(request.spec))
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": 20}))
+    assert reads_syntax(request, fetch_defaults(request.spec))
 
 
 def test_what_does_not_fit_is_refused_before_loading(

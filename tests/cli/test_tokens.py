@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from sdcli.checkpoints.clip_tokenizer import load_clip_tokenizer
+from sdcli.checkpoints.clip_tokenizer import load_clip_tokenizer, token_limit
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.single_file.vocabulary import tokenizer_files, vocabulary_files
+from sdcli.errors import CorruptError
 from tests.conftest import RunCli
 
 TEXTS = [
@@ -50,6 +52,23 @@ def test_tokens_equal_those_of_transformers(folder: Path) -> None:
         expected = theirs(text, add_special_tokens=False, return_offsets_mapping=True)
         assert [token for token, _, _ in ours(text)] == expected.input_ids, text
         assert [(a, b) for _, a, b in ours(text)] == expected["offset_mapping"], text
+
+
+def test_a_tokenizer_that_changes_is_read_again(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))
+    assert load_clip_tokenizer(folder).limit == token_limit(folder) == 75
+    path = folder / "tokenizer" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 20}))
+    assert load_clip_tokenizer(folder).limit == token_limit(folder) == 18
+
+
+@pytest.mark.parametrize("merge", [1, None, ["a"], "a", {"a": 1, "b": 2}])
+def test_merges_that_are_none_are_corrupt(tmp_path: Path, merge: object) -> None:
+    folder = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))
+    model = {"model": {"vocab": {"a": 0}, "merges": [merge]}}
+    (folder / "tokenizer" / "tokenizer.json").write_text(json.dumps(model))
+    with pytest.raises(CorruptError, match="no usable vocabulary"):
+        load_clip_tokenizer(folder)
 
 
 def read(run_cli: RunCli, *argv: str) -> Any:

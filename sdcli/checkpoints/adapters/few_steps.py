@@ -1,4 +1,4 @@
-"""Recognise LoRAs that make a model need few steps, and the settings that they are used with."""
+"""List the settings of models and LoRAs that need few steps, and recognise such LoRAs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+
+NO_GUIDANCE: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,20 +17,22 @@ class FewSteps:
     name: str
     scheduler: str
     num_inference_steps: int
-    guidance_scale: float | None = 1.0
+    guidance_scale: float | None = NO_GUIDANCE
 
 
 _TRAILING: Final = "timestep_spacing=trailing"
+TURBO: Final = FewSteps(name="Turbo", scheduler=f"Euler a;{_TRAILING}", num_inference_steps=4)
+LIGHTNING: Final = FewSteps(name="Lightning", scheduler=f"Euler;{_TRAILING}", num_inference_steps=8)
+LCM: Final = FewSteps(name="LCM", scheduler="LCM", num_inference_steps=6)
+
 _KINDS: Final = (
     (r"dmd ?2", FewSteps(name="DMD2", scheduler="LCM", num_inference_steps=4)),
     (r"hyper ?sd(xl|15|21)?",
      FewSteps(name="Hyper-SD", scheduler=f"DDIM;{_TRAILING}", num_inference_steps=8)),
-    (r"lightning",
-     FewSteps(name="Lightning", scheduler=f"Euler;{_TRAILING}", num_inference_steps=8)),
-    (r"lcm", FewSteps(name="LCM", scheduler="LCM", num_inference_steps=6)),
+    (r"lightning", LIGHTNING),
+    (r"lcm", LCM),
     (r"tcd", FewSteps(name="TCD", scheduler="TCD", num_inference_steps=4)),
-    (r"turbo",
-     FewSteps(name="Turbo", scheduler=f"Euler a;{_TRAILING}", num_inference_steps=4)),
+    (r"turbo", TURBO),
 )  # fmt: skip
 """Words in names -> settings. The first that fits counts: some names have several."""
 

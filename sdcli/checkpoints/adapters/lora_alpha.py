@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.json_files import read_json
+
 _METADATA: Final = "lora_adapter_metadata"
 _CONFIG_FILE: Final = "adapter_config.json"
 _PEFT_FILE: Final = "adapter_model.safetensors"
@@ -18,20 +20,21 @@ _COMPONENTS: Final = ("unet", "text_encoder", "text_encoder_2")
 
 @dataclass(frozen=True, kw_only=True)
 class Alphas:
-    """The alpha of each component, and that of layers whose names end in a pattern.
+    """The alpha of each component, and that of its layers whose names end in a pattern.
 
-    With `uses_sqrt_rank`, changes are scaled by alpha over the square root of the rank.
+    "" stands for any component. With `uses_sqrt_rank`, changes are scaled by alpha over the square
+    root of the rank.
     """
 
     by_component: Mapping[str, float] = field(default_factory=dict)
-    by_pattern: Mapping[str, float] = field(default_factory=dict)
+    by_pattern: Mapping[tuple[str, str], float] = field(default_factory=dict)
     uses_sqrt_rank: bool = False
 
     def of(self, component: str, layer: str) -> float | None:
         """The alpha of a layer, None where nothing states it."""
-        for pattern, alpha in self.by_pattern.items():
+        for (owner, pattern), alpha in self.by_pattern.items():
             # PEFT matches a pattern with the end of a layer's name, too.
-            if layer == pattern or layer.endswith("." + pattern):
+            if owner in ("", component) and f".{layer}".endswith(f".{pattern}"):
                 return alpha
         return self.by_component.get(component, self.by_component.get(""))
 
@@ -40,9 +43,9 @@ def read_alphas(path: Path, metadata: Mapping[str, str]) -> Alphas:
     """Read the file's metadata, or the adapter_config.json beside a file of PEFT."""
     config = _parse(metadata.get(_METADATA, ""))
     # Next to any other file, the configuration may be that of something else.
-    if not config and path.name == _PEFT_FILE:
-        with suppress(OSError, ValueError):
-            config = _parse((path.parent / _CONFIG_FILE).read_text("utf-8"))
+    beside = path.parent / _CONFIG_FILE
+    if not config and path.name == _PEFT_FILE and beside.is_file():
+        config = read_json(beside)
     return Alphas(
         by_component=dict(_numbers(config)),
         by_pattern=dict(_patterns(config)),
@@ -68,10 +71,10 @@ def _numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield component, float(value)
 
 
-def _patterns(config: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _patterns(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
     for component in ("", *_COMPONENTS):
         patterns = config.get(f"{component}.alpha_pattern" if component else "alpha_pattern")
         for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
             if isinstance(value, int | float) and not isinstance(value, bool):
                 # To PEFT these are regular expressions; only their anchors are handled here.
-                yield re.sub(r"^\^|\$$", "", str(pattern)), float(value)
+                yield (component, re.sub(r"^\^|\$$", "", str(pattern))), float(value)

@@ -14,21 +14,28 @@ from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
 from sdcli.checkpoints.adapters.model_layers import ModelLayers, read_layers
 from sdcli.checkpoints.recorded import local_states
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
+from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
 from sdcli.errors import CorruptError, ModelError
 from sdcli.pipeline_spec import PipelineSpec
 
 Parts = dict[str, str]
 """The tensors of one layer by their part in it: "down", "up", "alpha"."""
 
-_PAIRS: Final = (("down", "up"), ("up", "down"), ("mid", "down"), ("magnitude", "down"),
-                 ("on_input", "ia3"), ("ia3", "on_input"))  # fmt: skip
-"""Parts that mean nothing without the second one."""
+_FIRST: Final = ("lokr_w1", "lokr_w1_a")
+_SECOND: Final = ("lokr_w2", "lokr_w2_a")
+_PAIRS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("down", ("up",)), ("up", ("down",)), ("mid", ("down",)),
+    ("magnitude", ("down", "hada_w1_a", *_FIRST)),
+    ("on_input", ("ia3",)), ("ia3", ("on_input",)),
+    ("hada_w1_a", ("hada_w1_b",)), ("hada_w1_b", ("hada_w2_a",)),
+    ("hada_w2_a", ("hada_w2_b",)), ("hada_w2_b", ("hada_w1_a",)),
+    ("hada_t1", ("hada_w1_a",)), ("hada_t2", ("hada_w2_a",)),
+    ("lokr_w1", _SECOND), ("lokr_w1_a", _SECOND), ("lokr_w2", _FIRST), ("lokr_w2_a", _FIRST),
+    ("lokr_w1_a", ("lokr_w1_b",)), ("lokr_w1_b", ("lokr_w1_a",)),
+    ("lokr_w2_a", ("lokr_w2_b",)), ("lokr_w2_b", ("lokr_w2_a",)), ("lokr_t2", ("lokr_w2_a",)),
+)  # fmt: skip
+"""Parts that mean nothing without one of the others."""
 
-_WIDTHS: Final = {
-    768: "Stable Diffusion 1",
-    1024: "Stable Diffusion 2",
-    2048: "Stable Diffusion XL",
-}
 _MOST_NAMES: Final = 4
 
 
@@ -142,10 +149,11 @@ def _find_layer(written: str, layers: ModelLayers) -> tuple[str, str] | None:
 
 
 def _check_pairs(path: Path, layer: LoraLayer) -> None:
-    for part, other in _PAIRS:
-        if part in layer.parts and other not in layer.parts:
+    for part, others in _PAIRS:
+        if part in layer.parts and not layer.parts.keys() & set(others):
+            needed = " or ".join(others)
             raise CorruptError(
-                f"{path}: {layer.parts[part]} has no counterpart ({other}) in the file",
+                f"{path}: {layer.parts[part]} has no counterpart ({needed}) in the file",
                 code="model.corrupt",
                 hint="download the file again",
             )
@@ -191,7 +199,7 @@ def _family_error(
     width = _text_width(header)
     key = next(iter(layer.parts.values()))
     if width and width != layers.text_width:
-        family = _WIDTHS.get(width)
+        family = TEXT_WIDTHS.get(width)
         reason = (
             f"it is made for text embeddings of width {width}"
             + (f" ({family})" if family else "")

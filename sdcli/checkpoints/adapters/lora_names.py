@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from shlex import quote
 from typing import Final
 
 from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
+from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, convert_hint
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.inputs.regular_file import special_kind
@@ -47,11 +47,10 @@ def find_lora(name: str, folder: str | None, *, offline: bool) -> Path:
 def _usable(path: Path) -> Path | None:
     """The path if it is a file that may be a LoRA. Raises UnsafeError and ModelError."""
     if path.suffix.lower() in PICKLE_SUFFIXES and path.is_file():
-        target = quote(str(path.with_suffix(_SUFFIX)))
         raise UnsafeError(
             f"{path} is a pickle, which can run code when it is loaded",
             code="model.pickle",
-            hint=f"convert it safely: sdcli models convert {quote(str(path))} {target}",
+            hint=convert_hint(path, path.with_suffix(_SUFFIX)),
         )
     if path.suffix.lower() != _SUFFIX:
         return None
@@ -105,7 +104,8 @@ def _hub_repo(name: str) -> tuple[str, str | None] | None:
 
 def _fetch(repo: str, file: str | None, *, offline: bool) -> Path:
     """Return a file of a repository on the hub, from the cache if it is there."""
-    if cached := _find_cached(repo, file):
+    # Without a name, the only file in the cache need not be the only one on the hub.
+    if cached := _find_cached(repo, file if offline else file or _USUAL_NAME):
         return cached
     if offline:
         raise ModelError(
@@ -113,14 +113,24 @@ def _fetch(repo: str, file: str | None, *, offline: bool) -> Path:
             code="model.offline",
             hint="run the command once without --offline",
         )
-    names = [name for name in list_files(repo, "LoRA") if name.endswith(_SUFFIX)]
+    try:
+        listed = list_files(repo, "LoRA")
+    except ModelError as error:
+        if error.code == "model.offline" and (cached := _find_cached(repo, file)):
+            return cached
+        raise
+    names = [name for name in listed if name.endswith(_SUFFIX)]
     chosen = _choose(repo, names, file)
     return fetch_files(repo, [chosen], "LoRA") / chosen
 
 
 def _find_cached(repo: str, file: str | None) -> Path | None:
-    snapshots = hub_cache() / f"models--{repo.replace('/', '--')}" / "snapshots"
-    for snapshot in sorted(snapshots.glob("*")):
+    folder = hub_cache() / f"models--{repo.replace('/', '--')}"
+    newest = ""
+    with suppress(OSError, ValueError):
+        newest = (folder / "refs" / "main").read_text("ascii").strip()
+    snapshots = (folder / "snapshots").glob("*")
+    for snapshot in sorted(snapshots, key=lambda path: (path.name != newest, path.name)):
         files = [str(path.relative_to(snapshot)) for path in _files_in(snapshot)]
         if file in files:
             return snapshot / str(file)

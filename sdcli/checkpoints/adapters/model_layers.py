@@ -11,8 +11,8 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_index import find_text_encoders
 from sdcli.checkpoints.recorded import local_states
-from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.unet_names import unet_names
+from sdcli.checkpoints.text_encoder import find_component_weights, select_text_encoder
 from sdcli.checkpoints.weights import check_weights
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
@@ -35,11 +35,6 @@ class ModelLayers:
     spellings: Mapping[tuple[str, str], str]
     text_width: int | None
 
-    @property
-    def components(self) -> frozenset[str]:
-        """The components that have layers."""
-        return frozenset(component for component, _ in self.shapes)
-
 
 def read_layers(spec: PipelineSpec) -> ModelLayers:
     """Read the layers of a spec's model. Raises the errors of `fetch_model` and of its weights."""
@@ -51,8 +46,10 @@ def _read_layers(spec: PipelineSpec, states: object) -> ModelLayers:
     del states  # a model that has changed is read again
     folder = fetch_model(spec)
     shapes: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}
-    for component in ("unet", *find_text_encoders(folder)):
-        header = check_weights(component, find_model_weights(spec, folder, component))
+    names = ("unet", *find_text_encoders(folder))
+    chosen = select_text_encoder(spec, folder)
+    for component, files in find_component_weights(spec, folder, names, chosen).items():
+        header = check_weights(component, files)
         for name, tensor in header.tensors.items():
             layer, _, leaf = name.rpartition(".")
             key = component, layer.removeprefix(TEXT_PREFIX) if component != "unet" else layer

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
+from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.weights import sha256
 from sdcli.errors import ModelError, SdcliError
 from sdcli.inputs.paths import expand_user
@@ -133,18 +133,14 @@ def _full(name: str) -> str:
 
 def _a1111_hash(name: str) -> str | None:
     try:
-        path = find_lora(name, None, offline=True)
-        stat = path.stat()
-        return _hash_data(path, stat.st_size, stat.st_mtime_ns)
+        return _hash_data(find_lora(name, None, offline=True))
     except (SdcliError, OSError):
         return None
 
 
-@lru_cache(maxsize=256)
-def _hash_data(path: Path, size: int, changed: int) -> str:
+@cache_by_files
+def _hash_data(path: Path) -> str:
     """Hash the file without its header, so that edited metadata leaves it the same."""
-    # They are keys of the cache only: a file that was written anew is hashed anew.
-    del size, changed
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         file.seek(_LENGTH_BYTES + length)

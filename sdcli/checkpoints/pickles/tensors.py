@@ -11,6 +11,7 @@ from sdcli.checkpoints.pickles.inert_values import Foreign, Global, TensorView, 
 
 _MAX_DEPTH: Final = 32
 _MAX_ENTRIES: Final = 100_000
+_MAX_BITS: Final = 256
 _STATE_DICTS: Final = ("state_dict", "model_state_dict")
 _EMBEDDING: Final = "string_to_param"
 _MAX_EXPANSION: Final = 4
@@ -34,14 +35,17 @@ def find_tensors(file: PickledFile) -> FoundTensors:
     dropped: dict[str, str] = {}
     root, prefix = file.root, ""
     # Lightning keeps the weights beside the state of the training, and some files nest it twice.
-    while isinstance(root, dict) and (name := _state_dict(root)):
+    # A dictionary may hold itself.
+    for _ in range(_MAX_DEPTH):
+        if not (isinstance(root, dict) and (name := _state_dict(root))):
+            break
         dropped |= {_join(prefix, k): _describe(v) for k, v in root.items() if k != name}
         root, prefix = root[name], _join(prefix, name)
     for count, (name, value) in enumerate(_flatten("", root, 0)):
         if count > _MAX_ENTRIES:
             raise malformed(f"{file.path} has more than {_MAX_ENTRIES} entries")
         if isinstance(value, TensorView):
-            tensors[_unique(name, tensors)] = value
+            tensors[_unique(file, name, tensors)] = value
         else:
             dropped[_join(prefix, name)] = _describe(value)
     _check_expansion(file, tensors)
@@ -92,9 +96,9 @@ def _join(prefix: str, key: object) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
-def _unique(name: str, taken: Mapping[str, object]) -> str:
+def _unique(file: PickledFile, name: str, taken: Mapping[str, object]) -> str:
     if name in taken:
-        raise malformed(f"has two tensors of the name {name[:60]!r}")
+        raise malformed(f"{file.path} has two tensors of the name {name[:60]!r}")
     return name
 
 
@@ -104,6 +108,9 @@ def _describe(value: object) -> str:
         return str(value.source or "an object")[:80]
     if isinstance(value, Global):
         return str(value)[:80]
+    # Python writes out no integer of thousands of digits.
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        return "int"
     if isinstance(value, bool | int | float | None):
         return str(value)[:80]
     if isinstance(value, dict | list | tuple):

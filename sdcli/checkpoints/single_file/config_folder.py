@@ -27,7 +27,6 @@ from sdcli.inputs.paths import cache_folder
 Files = dict[str, bytes]
 """Contents of files by their path in the folder."""
 
-_VOCABULARY: Final = ("vocab.json", "merges.txt")
 _SUFFIXES: Final = (".json", ".txt")
 _SCHEDULER: Final = "scheduler/scheduler_config.json"
 

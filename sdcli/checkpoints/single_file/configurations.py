@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.few_steps import LCM, LIGHTNING, TURBO
+from sdcli.checkpoints.model_defaults import XL_GUIDANCE, XL_STEPS
 from sdcli.checkpoints.single_file.families import Family
 from sdcli.checkpoints.single_file.training import Distillation, Prediction
 
@@ -237,9 +239,18 @@ def default_settings(
     """Return the contents of sdcli.json: the settings that such models are used with."""
     settings: Config = {"family": family.name}
     if distillation:
-        return settings | _DISTILLED[distillation.kind]
+        few = _DISTILLED[distillation.kind]
+        return settings | {
+            "num_inference_steps": few.num_inference_steps,
+            "guidance_scale": few.guidance_scale,
+            "scheduler": few.scheduler,
+        }
     if family.base.startswith("sdxl"):
-        settings |= {"num_inference_steps": 30, "guidance_scale": 5.0, "scheduler": "Euler"}
+        settings |= {
+            "num_inference_steps": XL_STEPS,
+            "guidance_scale": XL_GUIDANCE,
+            "scheduler": "Euler",
+        }
     else:
         settings |= {
             "num_inference_steps": 25,
@@ -252,20 +263,7 @@ def default_settings(
     return settings
 
 
-_DISTILLED: Final[Mapping[str, Config]] = {
-    "turbo": {
-        "num_inference_steps": 4,
-        "guidance_scale": 1.0,
-        "scheduler": "Euler a;timestep_spacing=trailing",
-    },
-    "lightning": {
-        "num_inference_steps": 8,
-        "guidance_scale": 1.0,
-        "scheduler": "Euler;timestep_spacing=trailing",
-    },
-    "lcm": {"num_inference_steps": 6, "guidance_scale": 1.0, "scheduler": "LCM"},
-}
-"""Settings of models that were distilled to few steps, which need no guidance."""
+_DISTILLED: Final = {"turbo": TURBO, "lightning": LIGHTNING, "lcm": LCM}
 
 
 def _scheduler(is_xl: bool, prediction: Prediction) -> Config:

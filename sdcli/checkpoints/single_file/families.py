@@ -46,6 +46,9 @@ _BASES: Final[Mapping[str, tuple[str, int, int | None]]] = {
 }
 """Family -> name, width of the text embeddings, width of the additional vector."""
 
+TEXT_WIDTHS: Final[Mapping[int, str]] = {width: name for name, width, _ in _BASES.values()}
+"""Width of the text embeddings -> name of the family."""
+
 _TASKS: Final[Mapping[int, tuple[str, str, bool]]] = {
     4: ("", "text-to-image", True),
     9: ("-inpaint", "inpainting", True),

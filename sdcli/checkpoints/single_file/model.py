@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -61,9 +60,9 @@ class SingleFileModel:
             return find_weights(self.config_folder / component, component, None)
         raise _missing_part_error(self.path, component)
 
-    @cached_property
+    @property
     def load_notes(self) -> tuple[str, ...]:
-        """Sentences about the file for the user, with those about its tensors."""
+        """Sentences about the file for the user, with those about the parts that were loaded."""
         return (*self.notes, *self._tensor_notes())
 
     def _map(self, component: str) -> Sources:
@@ -77,10 +76,10 @@ class SingleFileModel:
     def _tensor_notes(self) -> Iterator[str]:
         parts = self.detection.parts
         extra = list(self.detection.other_names)
-        for component in _WORDS.keys() & parts.keys():
-            # The VAE of the file may be of another kind where the user has chosen one.
-            if (self.folder / component / "config.json").is_file():
-                extra += unused_names(parts[component], self._map(component))
+        # A part that is replaced, such as by --vae, may be of any kind.
+        for component in _WORDS:
+            if component in self._sources:
+                extra += unused_names(parts[component], self._sources[component])
         if extra:
             count = f"{len(extra)} tensor{'s' if len(extra) > 1 else ''}"
             yield f"{self.path.name}: {count} of no part of the model ignored: {name_some(extra)}"
@@ -153,11 +152,15 @@ def open_single_file(spec: PipelineSpec) -> SingleFileModel | None:
             hint="leave --variant out",
         )
     config_folder = expand_user(spec.model_config) if spec.model_config else None
-    return _open(path, config_folder, spec.prediction_type)
+    return _open(path, path.with_suffix(".yaml"), config_folder, spec.prediction_type)
 
 
 @cache_by_files
-def _open(path: Path, config_folder: Path | None, prediction_type: str | None) -> SingleFileModel:
+def _open(
+    path: Path, yaml_file: Path, config_folder: Path | None, prediction_type: str | None
+) -> SingleFileModel:
+    # It may tell the prediction type, so a change of it counts.
+    del yaml_file
     detection = _detect_model(path)
     prediction = _choose_prediction(detection, prediction_type)
     if config_folder:

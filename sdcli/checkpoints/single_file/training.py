@@ -27,7 +27,9 @@ _METADATA_KEYS: Final = ("modelspec.prediction_type", "prediction_type")
 _MAX_YAML_BYTES: Final = 1 << 17
 
 # Of Stable Diffusion 2, both kinds were published with the same tensors.
-_EPSILON_NAME: Final = re.compile(r"512|base|eps", re.IGNORECASE)
+_EPSILON_NAME: Final = re.compile(
+    r"(?<![0-9])512(?![0-9])|(?<![a-z])(base|eps(ilon)?)(?![a-z])", re.IGNORECASE
+)
 
 _DISTILLATIONS: Final[Mapping[str, re.Pattern[str]]] = {
     "turbo": re.compile(r"\bturbo\b", re.IGNORECASE),
@@ -122,11 +124,13 @@ def _assume_prediction(
 
 def _read_parameterization(path: Path) -> str | None:
     """Return the prediction type in the configuration of the original code, None without one."""
+    if not path.is_file():
+        return None
     # Few files have one, and every start would pay for the import.
     import yaml
 
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_YAML_BYTES:
+        if path.stat().st_size > _MAX_YAML_BYTES:
             return None
         data: Any = yaml.safe_load(path.read_text("utf-8-sig"))
     # A file of that name may have any contents.

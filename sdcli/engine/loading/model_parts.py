@@ -14,8 +14,11 @@ from sdcli.checkpoints import weights
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.model_index import find_text_encoders, find_tokenizers
-from sdcli.checkpoints.single_file.model import find_model_weights
-from sdcli.checkpoints.text_encoder import COMPONENT, ChosenTextEncoder
+from sdcli.checkpoints.text_encoder import (
+    COMPONENT,
+    ChosenTextEncoder,
+    find_component_weights,
+)
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.loading.tokenizer import load_tokenizer
@@ -42,8 +45,7 @@ def find_part_files(
     `chosen` replaces one of them. Raises ModelError and its relatives.
     """
     names = ("unet", *find_text_encoders(folder))
-    files = {COMPONENT: chosen.weights} if chosen else {}
-    files |= {name: find_model_weights(spec, folder, name) for name in names if name not in files}
+    files = find_component_weights(spec, folder, names, chosen)
     for name, component_files in files.items():
         header = weights.check_weights(name, component_files)
         # The tensors of a single file are compared with the model one by one.

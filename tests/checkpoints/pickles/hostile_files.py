@@ -184,6 +184,7 @@ def memory_bombs() -> dict[str, bytes]:
         "nested value": b"\x80\x02}" + b"q\x00}h\x00X\x01\x00\x00\x00ah\x00s" * 3 + b".",
         "shared dicts": shared_dicts(),
         "circle": b"\x80\x02}q\x00X\x01\x00\x00\x00ah\x00s.",
+        "state dict of itself": b"\x80\x02}q\x00X\x0a\x00\x00\x00state_dicth\x00s.",
         "depth": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
         "out of band": b"\x80\x05\x97.",
         "underflow": b"\x80\x02R.",

@@ -85,6 +85,7 @@ def extras() -> dict[str, Any]:
     optimizer = torch.optim.Adam([torch.nn.Parameter(torch.ones(2))])
     return {
         "epoch": 3,
+        "huge": 10**5000,
         "lr": 0.5,
         "name": "x",
         "callbacks": {Callback: {"best": np.float64(1.5)}},

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sdcli.checkpoints.weight_source import read_weights
 from sdcli.errors import CorruptError, SdcliError, UnsafeError
@@ -166,3 +167,10 @@ def test_every_error_names_the_file(name: str, tmp_path: Path) -> None:
         read_weights(path)
     assert str(path) in caught.value.message
     assert len(caught.value.message) < 400 + len(str(path))
+
+
+def test_two_tensors_of_one_name_are_refused(tmp_path: Path) -> None:
+    tensor = torch.zeros(2)
+    torch.save({"a": {"b": tensor}, "a.b": tensor}, tmp_path / "x.ckpt")
+    with pytest.raises(UnsafeError, match=r"x\.ckpt has two tensors of the name 'a\.b'"):
+        read_weights(tmp_path / "x.ckpt")

@@ -47,8 +47,11 @@ def test_without_a_statement_the_family_decides() -> None:
     assert find_prediction(frozenset(), {}, None, None).certainty == "guessed"
     guess = find_prediction(frozenset(), {}, SD2, Path("v2-1_768-ema-pruned.safetensors"))
     assert (guess.type, guess.certainty) == ("v_prediction", "guessed")
-    hint = find_prediction(frozenset(), {}, SD2, Path("512-base-ema.safetensors"))
-    assert (hint.type, hint.certainty, hint.reason) == ("epsilon", "guessed", "by the file's name")
+    for name in ("512-base-ema", "v2-1_512-ema-pruned", "sd21base", "mix_eps"):
+        hint = find_prediction(frozenset(), {}, SD2, Path(f"{name}.safetensors"))
+        assert (hint.type, hint.reason) == ("epsilon", "by the file's name"), name
+    for name in ("database", "10000steps", "baseball", "r15120"):
+        assert find_prediction(frozenset(), {}, SD2, Path(name)).type == "v_prediction", name
 
 
 def test_distillation_is_told_by_metadata_or_tensors() -> None:

@@ -98,11 +98,11 @@ def test_every_component_equals_its_source(
     stored = DTYPES[dtype]
     path = source.write(tmp_path / "a.safetensors", lambda state: converted(state, stored))
     single_file = source.open(path)
-    assert single_file.load_notes == ()
     for name, model in source.models.items():
         expected = converted(model.state_dict(), stored, torch.float32)
         assert_equal(load(single_file, name), expected)
         assert_equal(load(single_file, name, stored), converted(model.state_dict(), stored))
+    assert single_file.load_notes == ()
 
 
 # Diffusers recognises the others by the width of their text encoder, 1024.
@@ -169,8 +169,12 @@ def test_other_names_and_additions_change_nothing(
 
 
 def test_additions_are_named(tmp_path: Path, sd1: Source) -> None:
-    extra = sd1.write(tmp_path / "a.safetensors", RENAMED["extra"])
-    [note] = sd1.open(extra).load_notes
+    single_file = sd1.open(sd1.write(tmp_path / "a.safetensors", RENAMED["extra"]))
+    [note] = single_file.load_notes
+    assert "1 tensor of no part of the model ignored" in note
+    # Those of a part count once that part is used: --vae may replace it.
+    single_file.weights("unet")
+    [note] = single_file.load_notes
     assert "2 tensors of no part of the model ignored" in note
     assert "alone" in note
     assert f"{UNET}stray" in note
@@ -178,6 +182,14 @@ def test_additions_are_named(tmp_path: Path, sd1: Source) -> None:
     assert "the plain weights are used" in note
     [note] = sd1.open(sd1.write(tmp_path / "c.safetensors", RENAMED["markers"])).load_notes
     assert "v_pred: v_prediction; epsilon of --model-config is used" in note
+
+
+def test_a_yaml_file_that_comes_later_counts(tmp_path: Path, sd1: Source) -> None:
+    path = sd1.write(tmp_path / "a.safetensors")
+    assert sd1.open(path).notes == ()
+    path.with_suffix(".yaml").write_text("parameterization: v")
+    [note] = sd1.open(path).notes
+    assert "a.yaml says so: v_prediction; epsilon of --model-config is used" in note
 
 
 @pytest.mark.parametrize("layout", ["original", "original without prefix", "diffusers"])

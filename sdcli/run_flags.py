@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sdcli.errors import UsageError
 from sdcli.field_metadata import setting
@@ -257,6 +258,16 @@ class BatchFlags:
     )
     redo: bool = setting(False, "--redo", help="Regenerate images that are already done.")
     retry_failed: bool = setting(False, "--retry-failed", help="Retry jobs that failed before.")
+
+    def rerun(self) -> Literal["failed", "all"] | None:
+        """Which recorded jobs are run again. Raises UsageError."""
+        if self.redo and self.retry_failed:
+            raise UsageError(
+                "--redo and --retry-failed can't be used together",
+                code="usage.redo",
+                hint="--redo includes the failed jobs",
+            )
+        return "all" if self.redo else "failed" if self.retry_failed else None
 
 
 RUN_FLAGS = (

@@ -94,6 +94,12 @@ def test_a_command_imports_no_other_command() -> None:
     assert not any(name.startswith("sdcli.commands.options.flags") for name in modules)
 
 
+def test_the_help_of_batch_does_not_import_what_draws_images() -> None:
+    code, modules = probe("batch", "--help")
+    assert code == 0
+    assert not {"sdcli.runner.loop", "sdcli.workflows.replay"} & modules
+
+
 def test_a_group_alone_is_a_usage_error(run_cli) -> None:
     ran = run_cli("vae")
     assert ran.code == 2

@@ -11,21 +11,18 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import (
     parse_batch_size,
-    parse_columns,
     parse_input_format,
-    parse_limit,
     parse_name_template,
-    parse_rerun,
 )
 from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
+from sdcli.prompts.columns import Columns
 from sdcli.prompts.files import is_stream
 from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags, SheetFlags
 from sdcli.shard import Shard
 from sdcli.terminal.printing import print_path
-from sdcli.workflows.open_images import as_input_needs_images, has_images, open_images
 from sdcli.workflows.open_prompts import STDIN, STDOUT, PromptSource, open_prompts
 
 if TYPE_CHECKING:
@@ -88,8 +85,8 @@ def batch(
 
     console = Console(verbosity=options.verbosity)
     prompts = _open(files, template, jobs, console, null=source.null)
-    if limit := parse_limit(jobs.limit):
-        prompts.limit(limit)
+    if jobs.limit:
+        prompts.limit(jobs.limit)
     if jobs.dry_run:
         _print_dry_run(prompts, options, console.warn)
         return prompts.worst(ExitCode.OK)
@@ -99,19 +96,23 @@ def batch(
 def _open(
     files: list[str], template: RequestTemplate, jobs: BatchFlags, console: Console, *, null: bool
 ) -> PromptSource:
+    # Reading records needs most of what draws images.
+    from sdcli.workflows.open_images import as_input_needs_images, has_images, open_images
+
     if has_images(files):
         _check_image_options(jobs, null=null)
         return open_images(files, template, jobs.keep_going, console, as_input=jobs.as_input)
     if jobs.as_input:
         raise as_input_needs_images()
     form = parse_input_format(jobs.input_format, null=null)
-    columns = parse_columns(jobs.extra, jobs.prompt_column)
+    columns = Columns.parse(jobs.extra, jobs.prompt_column)
     return open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console, columns)
 
 
 def _check_image_options(jobs: BatchFlags, *, null: bool) -> None:
     """Raise UsageError for options of prompt files, which images would ignore."""
     given = {
+        "--extra": jobs.extra is not None,
         "--input-format": jobs.input_format is not None,
         "--prompt-column": jobs.prompt_column is not None,
         "--null": null,
@@ -132,7 +133,7 @@ def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:
         name_template=parse_name_template(jobs.name_template, out=out, tar=is_tar),
         list_done=jobs.list_done,
         journal=out != STDOUT,
-        rerun=parse_rerun(jobs.redo, jobs.retry_failed),
+        rerun=jobs.rerun(),
     )
 
 

@@ -14,6 +14,7 @@ from sdcli.errors import UsageError, did_you_mean, quoted
 from sdcli.terminal.printing import print_document
 
 SCHEMA = "sdcli/help/1"
+_NARROWEST = 16
 _HELP_BLOCK = re.compile(
     r"^(```text\n\$ sdcli ([a-z -]+) --help\n).*?^```\n", re.MULTILINE | re.DOTALL
 )
@@ -167,6 +168,7 @@ def _print_matches(search: str, words: list[str], json: bool) -> None:
         for match in matches:
             prefix = f"{match.topic}: "
             width = text_width()
-            parts = fit_lines([match.text], width - len(prefix)) if width else [match.text]
+            space = max(width - len(prefix), _NARROWEST) if width else None
+            parts = fit_lines([match.text], space) if space else [match.text]
             first, *rest = [highlight(part, search) for part in parts]
             print_styled_lines([prefix + first, *(f"  {part}" for part in rest)])

@@ -16,6 +16,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.request import GenerationRequest
@@ -25,7 +26,6 @@ from sdcli.terminal.printing import print_document
 if TYPE_CHECKING:
     from sdcli.interop.foreign_record import ForeignRecord
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 _LATENTS_SUFFIX = ".latents.safetensors"
 _SHOWN_APART = ("schema", "request", "pixels", "scheduler")
@@ -77,6 +77,9 @@ def inspect(
       sdcli inspect ./v1-5-pruned-emaonly.ckpt
     """
     path = expand_user(target)
+    is_weights = path.suffix.lower() in _WEIGHT_SUFFIXES
+    if with_hash and (as_prompt_line or as_command or not is_weights):
+        raise _no_hash_error()
     if as_prompt_line or as_command:
         if json or (as_prompt_line and as_command):
             raise UsageError(
@@ -85,10 +88,10 @@ def inspect(
             )
         _print_reproduction(path, as_command)
         return
-    if path.suffix.lower() in _WEIGHT_SUFFIXES:
+    if is_weights:
         _inspect_tensors(path, with_hash, json)
         return
-    if path.is_file() or path.suffix.lower() in _IMAGE_SUFFIXES:
+    if path.is_file() or path.suffix.lower() in IMAGE_SUFFIXES:
         document, facts = _inspect_image(path)
     else:
         document, facts = _inspect_model(target)
@@ -101,6 +104,8 @@ def _inspect_tensors(path: Path, with_hash: bool, json: bool) -> None:
 
     check_regular(path)
     if _is_latents(path):
+        if with_hash:
+            raise _no_hash_error()
         from sdcli.commands.latents.info import info
 
         info(str(path), json)
@@ -126,7 +131,7 @@ def _is_latents(path: Path) -> bool:
 def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
     from sdcli.storage.images.codec import read_image_info
 
-    if path.suffix.lower() not in _IMAGE_SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise _not_an_image_error(f"{path}: not an image and not a model folder")
     document = read_image_info(path)
     facts: dict[str, object] = {
@@ -175,7 +180,7 @@ def _print_reproduction(path: Path, as_command: bool) -> None:
     from sdcli.storage.images.codec import read_image_info
     from sdcli.storage.metadata import record
 
-    if path.is_file() and path.suffix.lower() not in _IMAGE_SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES:
         raise _not_an_image_error(f"{path}: not an image")
     document = read_image_info(path)
     if document["record"]:
@@ -230,8 +235,16 @@ def _warn_unmapped(
         Console().warn(f"not supported: {', '.join(f'{name} {value}' for name, value in settings)}")
 
 
+def _no_hash_error() -> UsageError:
+    return UsageError(
+        "--hash has no effect without a file of weights",
+        code="usage.hash",
+        hint="e.g. sdcli inspect model.safetensors --hash",
+    )
+
+
 def _not_an_image_error(message: str) -> UsageError:
-    hint = f"images end in {', '.join(_IMAGE_SUFFIXES)}"
+    hint = f"images end in {', '.join(IMAGE_SUFFIXES)}"
     return UsageError(message, code="usage.file", hint=hint)
 
 

@@ -9,13 +9,12 @@ from typing import Any
 from sdcli.checkpoints.pickles.globals_report import GlobalsReport
 from sdcli.checkpoints.weights import known_sha256, sha256
 from sdcli.checkpoints.weights_report import PartSize, WeightsReport, report_weights
-from sdcli.commands.models.list import format_bytes
 from sdcli.terminal.printing import print_document
+from sdcli.terminal.tables import format_bytes, shorten_list
 
 # Smaller files are hashed in a moment; the hashes of larger ones are asked for.
 _HASHED_BYTES = 64 << 20
 _MAX_VALUE = 100
-_MAX_LISTED = 5
 _LONG_METADATA = ("ss_tag_frequency", "ss_dataset_dirs", "ss_bucket_info", "ss_datasets")
 _PREDICTION = {"stated": "", "usual": ", the usual one", "guessed": ", a guess"}
 
@@ -98,7 +97,7 @@ def _to_facts(report: WeightsReport, size: int, digest: str | None) -> dict[str,
         **{name.replace("_", " "): _join(value) for name, value in report.addon.items()},
         **{part.name: _part_line(part) for part in report.parts},
         **_model_facts(report),
-        "unused": _shorten(report.unused),
+        "unused": shorten_list(report.unused),
         "defaults": ", ".join(f"{name} {value}" for name, value in report.defaults.items()),
         "sha256": digest or "not computed; add --hash",
         "model hash": digest and f"{digest[:10]} (A1111)",
@@ -126,9 +125,9 @@ def _pickle_facts(names: GlobalsReport | None, dropped: Mapping[str, str]) -> di
     if names is None:
         return {}
     facts: dict[str, object] = {
-        words: _shorten(getattr(names, kind)) for kind, words in _GLOBALS.items()
+        words: shorten_list(getattr(names, kind)) for kind, words in _GLOBALS.items()
     }
-    left_out = _shorten([f"{name} ({kind})" for name, kind in dropped.items()])
+    left_out = shorten_list([f"{name} ({kind})" for name, kind in dropped.items()])
     note = "nothing was run; this list does not mean that other programs can load the file safely"
     return {**facts, "not tensors": left_out, "note": note}
 
@@ -145,8 +144,3 @@ def _join(value: object) -> object:
     if isinstance(value, list):
         return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return value
-
-
-def _shorten(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more

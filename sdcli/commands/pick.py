@@ -10,7 +10,7 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.typer_options import expand_groups
-from sdcli.commands.score import Distance, Images, Reference
+from sdcli.commands.score import DUPLICATE_DISTANCE, Distance, Images, Reference
 from sdcli.errors import UsageError
 
 By = Annotated[
@@ -70,7 +70,18 @@ class ChoiceFlags:
     per: Per = None
     lowest: Lowest = False
     unique: Unique = False
-    duplicate_distance: Distance = 4
+    duplicate_distance: Distance = None
+
+    @property
+    def key(self) -> str:
+        """The name of the score."""
+        return self.by.replace("-", "_")
+
+    @property
+    def max_distance(self) -> int:
+        """The distance of duplicates."""
+        given = self.duplicate_distance
+        return DUPLICATE_DISTANCE if given is None else given
 
 
 @expand_groups
@@ -99,18 +110,20 @@ def pick(
     from sdcli.terminal.console import Console
     from sdcli.workflows.pick_images import PickOptions, collect_images, pick_images
 
-    if link and out is None:
-        raise UsageError("--link has no effect without --out", code="usage.link", hint="add -o DIR")
+    _check_effects(choice, reference, ratings)
+    if out is None:
+        _refuse_without("--out", {"--link": link, "--force": force}, hint="add -o DIR")
     _check_unique(choice.unique)
     options = PickOptions(
-        key=choice.by.replace("-", "_"),
+        key=choice.key,
         top=choice.top,
         per=choice.per,
         lowest=choice.lowest,
         unique=choice.unique,
-        max_distance=choice.duplicate_distance,
+        max_distance=choice.max_distance,
         reference=expand_user(reference) if reference else None,
         ratings=expand_user(ratings) if ratings else None,
+        folders=tuple(path for path in map(expand_user, images) if path.is_dir()),
     )
     console = Console(verbosity=parse_verbosity(quiet, 0))
     picked = pick_images(find_images(images), options, console.warn)
@@ -118,6 +131,27 @@ def pick(
     if out is not None:
         paths = collect_images(picked, expand_user(out), link=link, force=force)
     _print_picked(picked, paths, by=options.key, json=json)
+
+
+def _check_effects(choice: ChoiceFlags, reference: str | None, ratings: str | None) -> None:
+    """Raise UsageError for an option that would be ignored."""
+    if not choice.unique:
+        given = choice.duplicate_distance is not None
+        _refuse_without("--unique", {"--duplicate-distance": given})
+    if choice.key != "rating":
+        _refuse_without("--by rating", {"--ratings": ratings is not None})
+    if choice.key not in ("psnr", "ssim"):
+        _refuse_without("--by psnr or --by ssim", {"--reference": reference is not None})
+
+
+def _refuse_without(needed: str, given: dict[str, bool], hint: str | None = None) -> None:
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(
+                f"{option} has no effect without {needed}",
+                code=f"usage.{option[2:].replace('-', '_')}",
+                hint=hint or f"add {needed}",
+            )
 
 
 def _check_unique(unique: bool) -> None:

@@ -21,12 +21,15 @@ Reference = Annotated[
         show_default=False,
     ),
 ]
+DUPLICATE_DISTANCE = 4
 Distance = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--duplicate-distance",
         metavar="N",
-        help="Bits of 64 in which the perceptual hashes of duplicates differ at most.",
+        help="Bits of 64 in which the perceptual hashes of duplicates differ at most. Default: "
+        f"{DUPLICATE_DISTANCE}.",
+        show_default=False,
         min=0,
         max=64,
     ),
@@ -40,7 +43,7 @@ Sidecar = Annotated[
 def score(
     images: Images,
     reference: Reference = None,
-    duplicate_distance: Distance = 4,
+    duplicate_distance: Distance = None,
     sidecar: Sidecar = False,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -62,7 +65,7 @@ def score(
     from sdcli.storage.metadata.scores import write_scores
     from sdcli.terminal.console import Console
     from sdcli.terminal.printing import print_document
-    from sdcli.workflows.score_images import SCHEMA, Scorer, score_images
+    from sdcli.workflows.score_images import SCHEMA, Scorer, mark_duplicates, score_images
 
     console = Console(verbosity=parse_verbosity(quiet, 0))
     if not perceptual_hash.is_available():
@@ -71,9 +74,9 @@ def score(
             "for similar ones: pip install 'sdcli[metrics]'"
         )
     scorer = Scorer(reference=expand_user(reference) if reference else None, warn=console.warn)
-    scored = score_images(
-        find_images(images), scorer, max_distance=duplicate_distance, warn=console.warn
-    )
+    scored = score_images(find_images(images), scorer)
+    distance = DUPLICATE_DISTANCE if duplicate_distance is None else duplicate_distance
+    mark_duplicates(scored, distance)
     if sidecar:
         for image in scored:
             record = image.info["record"]

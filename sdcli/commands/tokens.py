@@ -56,6 +56,7 @@ def _describe(
     from sdcli.checkpoints.clip_tokenizer import load_clip_tokenizer, tokenizer_names
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import describe_model
+    from sdcli.prompts.lora_tags import take_lora_tags
     from sdcli.workflows.read_tokens import TokenReader
 
     spec = PipelineSpec(model=model, offline=True)
@@ -67,6 +68,7 @@ def _describe(
         num_inference_steps=steps,
         spec=spec,
     )
+    prompt = take_lora_tags(request).prompt
     folder = fetch_model(spec)
     count = request.num_inference_steps or describe_model(folder).num_inference_steps
     tokenizer = load_clip_tokenizer(folder, tokenizer_names(folder)[0])

@@ -100,11 +100,13 @@ class PromptList:
     """The requests of prompts, dictionaries and requests, checked before the first is generated.
 
     `skip` receives the error of an invalid entry; without it, all errors are raised together.
+    `warn` receives the warnings about valid ones, each once.
     """
 
     def __init__(
         self,
         template: RequestTemplate,
+        warn: Callable[[str], None],
         skip: Callable[[SdcliError], None] | None = None,
         columns: Columns = DEFAULT_COLUMNS,
     ) -> None:
@@ -113,6 +115,8 @@ class PromptList:
         self._expander = EntryExpander(template, self._validator)
         self._has_settings = bool(template.flags)
         self._skip = skip
+        self._warn = warn
+        self._warned: set[str] = set()
 
     def expand(self, prompts: Sequence[Prompt], *, is_single: bool) -> list[GenerationRequest]:
         """Return the requests in their order. Raises UsageErrors and ModelError."""
@@ -159,6 +163,10 @@ class PromptList:
         self._expander.advance(entry)
         if errors:
             raise UsageErrors([_without_place(error, place) for error in errors])
+        for note in self._expander.notes(entry):
+            if note not in self._warned:
+                self._warned.add(note)
+                self._warn(note)
         yield from self._expander.expand(entry)
 
     def _check_request(self, request: GenerationRequest) -> None:

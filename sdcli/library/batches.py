@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import Interrupted, SdcliError, UsageError, quoted
-from sdcli.job import Rerun
 from sdcli.library.arguments import Expansion, Prompt, PromptList, collect
 from sdcli.library.console import PythonConsole, PythonReport
 from sdcli.library.error_messages import python_errors, rewrite_error
@@ -18,6 +17,7 @@ from sdcli.library.result import GenerationResult
 from sdcli.library.rows import RowOptions
 from sdcli.library.signature import parse_batch_size, take, with_settings
 from sdcli.prompts.sources import IterableSource
+from sdcli.run_flags import BatchFlags
 from sdcli.runner.options import RunOptions
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def batch(
         force=force,
         journal=True,
         name_template=template.name_template,
-        rerun=_parse_rerun(redo, retry_failed),
+        rerun=BatchFlags(redo=redo, retry_failed=retry_failed).rerun(),
         **files,
     )
     from sdcli.runner.deliver import run
@@ -125,9 +125,9 @@ def _open(
         return open_prompts(names, input_format, template, keep_going, False, console, columns)
     if input_format is not None:
         raise UsageError("input_format is for files", code="usage.input_format")
-    requests = PromptList(template, console.error if keep_going else None, rows.columns()).expand(
-        items, is_single=False
-    )
+    skip = console.error if keep_going else None
+    prompt_list = PromptList(template, console.warn, skip, rows.columns())
+    requests = prompt_list.expand(items, is_single=False)
     images = sum(request.count for request in requests)
     return PromptSource(IterableSource(requests, template.wildcards), images)
 
@@ -141,16 +141,6 @@ def _file_name(name: str | os.PathLike[str]) -> str:
             hint="for a prompt, give a list: sdcli.batch(['a cat'])",
         )
     return str(path)
-
-
-def _parse_rerun(redo: bool, retry_failed: bool) -> Rerun | None:
-    if redo and retry_failed:
-        raise UsageError(
-            "redo and retry_failed can't be used together",
-            code="usage.redo",
-            hint="redo includes the failed jobs",
-        )
-    return "all" if redo else "failed" if retry_failed else None
 
 
 def _outcome(report: PythonReport, console: PythonConsole, folder: Path) -> BatchResult:

@@ -65,7 +65,7 @@ def generate(
     requests = one_of(requests, settings)
     template = expansion.template("generate", OWN_ARGUMENTS, settings)
     prompts, is_single = collect(requests)
-    planned = PromptList(template).expand(prompts, is_single=is_single)
+    planned = PromptList(template, console.warn).expand(prompts, is_single=is_single)
     images = sum(request.count for request in planned)
     writer = _open_writer(out, images, files, force=force)
     with console.progress(images) as bar, writer.latents if writer else nullcontext():

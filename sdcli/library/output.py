@@ -35,7 +35,13 @@ class FileOptions:
         """Return the latents to save. Raises UsageError."""
         if self.latents_kinds is None:
             return LatentsSelection.coerce(self.save_latents)
-        if not isinstance(self.save_latents, str):
+        if isinstance(self.save_latents, LatentsSelection):
+            raise UsageError(
+                "latents_kinds has no effect with a LatentsSelection",
+                code="usage.latents_kinds",
+                hint="set its kinds, or use save_latents='all'",
+            )
+        if self.save_latents is None:
             raise UsageError(
                 "latents_kinds has no effect without save_latents",
                 code="usage.latents_kinds",

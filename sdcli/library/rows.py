@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdcli.errors import UsageError, quoted
+from sdcli.errors import UsageError
 from sdcli.name_template import NameTemplate
-from sdcli.prompts.columns import Columns, ExtraPolicy
+from sdcli.prompts.columns import Columns
 
 if TYPE_CHECKING:
     from sdcli.workflows.open_prompts import PromptSource
@@ -24,14 +24,7 @@ class RowOptions:
 
     def columns(self) -> Columns:
         """Return the reading of columns. Raises UsageError."""
-        if self.extra not in (None, "keep", "ignore"):
-            raise UsageError(
-                f"extra: {quoted(str(self.extra))} is not keep or ignore", code="usage.extra"
-            )
-        if self.prompt_column is not None and not self.prompt_column.strip():
-            raise UsageError("prompt_column: the name is empty", code="usage.prompt_column")
-        policy: ExtraPolicy = "keep" if self.extra == "keep" else "ignore"
-        return Columns(extra=policy if self.extra else "refuse", prompt_column=self.prompt_column)
+        return Columns.parse(self.extra, self.prompt_column)
 
     def names(self) -> NameTemplate | None:
         """Return the template of file names. Raises UsageError."""

@@ -29,6 +29,18 @@ class Columns:
     extra: ExtraPolicy = "refuse"
     prompt_column: str | None = None
 
+    @classmethod
+    def parse(cls, extra: str | None, prompt_column: str | None) -> Columns:
+        """Parse --extra and --prompt-column. Raises UsageError."""
+        if extra not in (None, "keep", "ignore"):
+            raise UsageError(
+                f"--extra: {quoted(str(extra))} is not keep or ignore", code="usage.extra"
+            )
+        if prompt_column is not None and not prompt_column.strip():
+            raise UsageError("--prompt-column: the name is empty", code="usage.prompt_column")
+        policy: ExtraPolicy = "keep" if extra == "keep" else "ignore" if extra else "refuse"
+        return cls(extra=policy, prompt_column=prompt_column)
+
     @property
     def prompt_name(self) -> str:
         """The name of the column that has the prompts."""

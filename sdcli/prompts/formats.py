@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Final, Literal, cast, get_args
 
 from sdcli.errors import UsageError, quoted
+from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.text_decoding import LINE, NUL
 from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.entry import Reader
@@ -43,7 +44,7 @@ _FOREIGN_EXTENSIONS: Final = {
     **dict.fromkeys(("xlsx", "xls", "xlsm", "ods", "numbers", "gsheet"), _EXPORT),
     **dict.fromkeys(("parquet", "feather", "arrow", "db", "sqlite", "pkl"), "export it as CSV"),
     **dict.fromkeys(("docx", "doc", "odt", "rtf", "pdf", "pages"), _SAVE_AS_TEXT),
-    **dict.fromkeys(("png", "jpg", "jpeg", "webp"), _IMAGE),
+    **dict.fromkeys((suffix.removeprefix(".") for suffix in IMAGE_SUFFIXES), _IMAGE),
     **dict.fromkeys(("zip", "gz", "tar", "7z"), _UNPACK),
 }
 """Extensions of files that cannot be read, and what to do instead."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sdcli.terminal.json_output import print_json_line
 from sdcli.terminal.output import print_lines
-from sdcli.terminal.tables import fit_line, print_facts
+from sdcli.terminal.tables import fit_line, format_bytes, print_facts
 
 JOB_SCHEMA = "sdcli/job/1"
 PLAN_SCHEMA = "sdcli/plan/1"
@@ -65,7 +65,7 @@ def _print_totals(totals: Mapping[str, Any]) -> None:
             "images": f"{totals['images']}{done}",
             "groups": f"{totals['groups']} (images that can share a batch)",
             "model loads": f"{loads} ({models})" if models else str(loads),
-            "disk": f"about {_format_size(totals['disk_bytes'])}",
+            "disk": f"about {format_bytes(totals['disk_bytes'])}",
             "time": _format_time(totals),
         }
     )
@@ -80,11 +80,3 @@ def _format_time(totals: Mapping[str, Any]) -> str:
     untimed = totals["images"] - totals["done"] - totals["timed_images"]
     rest = f", plus {untimed} images whose time is unknown" if untimed else ""
     return f"about {duration} according to earlier runs, excluding model loading{rest}"
-
-
-def _format_size(size: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

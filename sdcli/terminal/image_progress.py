@@ -26,7 +26,6 @@ class ImageProgress(ProgressBar):
         super().__init__(jobs, None)
         self._terminal = stream
         self._rows = 0  # of the last image, if nothing was printed below it
-        self._finished = 0
 
     def show(self, pixels: NDArray[np.uint8], step: int, steps: int) -> None:
         """Draw pixels (height, width, 3) in place of the last ones."""
@@ -39,7 +38,7 @@ class ImageProgress(ProgressBar):
         top = f"\x1b[{self._rows + 1}A" if self._rows else "\n" * (rows + 1) + f"\x1b[{rows + 1}A"
         jobs = self._state.jobs
         total = "" if jobs is None else f"/{jobs}"
-        text = f"image {self._finished + 1}{total}, step {step}/{steps}"
+        text = f"image {self._state.done + 1}{total}, step {step}/{steps}"
         image = render_image(pixels, columns, rows)
         below = f"\x1b[{rows}B\r{text}\x1b[K\n"
         # One write, or the terminal would flicker.
@@ -52,12 +51,12 @@ class ImageProgress(ProgressBar):
 
     def advance(self, jobs: int) -> None:
         """Count finished images; the next one is drawn below the messages about them."""
-        self._finished += jobs
+        self._state.advance(jobs)
         self._rows = 0
 
     def skip(self, jobs: int) -> None:
         """Count images that were done before."""
-        self._finished += jobs
+        self._state.skip(jobs)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ progress bar is on the terminal, it makes room for every line.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,6 +28,12 @@ def bar_above(pause: Callable[[], AbstractContextManager[None]]) -> Iterator[Non
         yield
     finally:
         _pause_bar = previous
+
+
+def has_styles(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that shows bold and colored text, and shall."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not is_plain
 
 
 def print_data(line: str) -> None:

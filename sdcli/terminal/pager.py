@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
 
 from sdcli.storage.text import one_line, printable
-from sdcli.terminal.output import print_lines
+from sdcli.terminal.output import has_styles, print_lines
 
 _BOLD, _NORMAL = "\x1b[1m", "\x1b[0m"
 
@@ -32,7 +31,7 @@ def text_width() -> int | None:
 def highlight(text: str, words: str) -> str:
     """Return a line safe for terminals, with the words in bold if stdout is one with colours."""
     line = one_line(text)
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not has_styles(sys.stdout):
         return line
     pattern = "|".join(re.escape(one_line(word)) for word in words.split())
     return re.sub(pattern, lambda match: f"{_BOLD}{match[0]}{_NORMAL}", line, flags=re.IGNORECASE)

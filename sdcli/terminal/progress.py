@@ -33,7 +33,7 @@ class RunProgress:
         self.jobs = jobs
         self.done = 0
         self._clock = clock
-        self._skipped = 0
+        self.skipped = 0
         self._completed = 0.0
         self._begun: float | None = None
 
@@ -61,7 +61,7 @@ class RunProgress:
 
     def skip(self, jobs: int) -> None:
         """Count images that need no work."""
-        self._skipped += jobs
+        self.skipped += jobs
         self.advance(jobs)
 
     def describe(self) -> str:
@@ -77,7 +77,7 @@ class RunProgress:
         self._completed = max(self._completed, completed)
 
     def _seconds_left(self) -> float | None:
-        made = self.completed - self._skipped
+        made = self.completed - self.skipped
         if self._begun is None or self.jobs is None or made < 1 or self.done >= self.jobs:
             return None
         return (self._clock() - self._begun) / made * (self.jobs - self.completed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -13,11 +12,12 @@ from typing import TextIO
 
 from sdcli.storage import files
 from sdcli.storage.text import one_line, printable
+from sdcli.terminal.output import has_styles, print_text, write_line
 from sdcli.terminal.output import print_lines as print_lines
-from sdcli.terminal.output import print_text, write_line
 
 _UNLIMITED = sys.maxsize
 _MIN_BAR, _MAX_BAR = 6, 32
+_MAX_LISTED = 5
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _NUMBER = re.compile(r"(-?[\d.]+(e[+-]?\d+)?%?|-|inf|nan)?")
 
@@ -40,7 +40,7 @@ def print_columns(
     titles = [one_line(title) for title in header]
     width = terminal_width() if stream.isatty() else _UNLIMITED
     heading, lines = _fit_table(titles, cells, width, bars)
-    bold = stream.isatty() and os.environ.get("TERM") != "dumb"
+    bold = has_styles(stream)
     text = [f"\x1b[1m{line}\x1b[0m" if bold else line for line in heading]
     with files.os_errors_as_output_errors("stdout"):
         write_line("\n".join([*text, *lines]), stream)
@@ -128,6 +128,22 @@ def text_bar(value: float, largest: float, width: int = 32) -> str:
     # The minimum first: the quotient of a very small `largest` is infinite.
     eighths = round(min(1.0, value / largest) * width * 8)
     return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
+
+
+def format_bytes(size: float) -> str:
+    """Format a size in the unit that suits it: 4.27 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        # Rounded to three digits, more would be 1000.
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Join names, with the number of those after the fifth."""
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more
 
 
 def align_rows(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:

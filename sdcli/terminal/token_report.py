@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sdcli.storage.text import one_line
-from sdcli.terminal.output import print_lines, print_styled_lines
+from sdcli.terminal.output import has_styles, print_lines, print_styled_lines
 from sdcli.terminal.tables import print_columns, terminal_width, wrap_text
 
 _STYLES: Final = {"more": "1;33", "less": "2;36", "cut": "9;31", "special": "7", "": ""}
@@ -21,7 +20,7 @@ def print_tokens(name: str, prompt: Mapping[str, Any], limit: int) -> None:
     for number, part in enumerate(prompt["parts"], 1):
         print_lines(wrap_text(_title(name, prompt["parts"], number, limit), hanging=2))
         words = [word for chunk in part["chunks"] for word in chunk["words"]]
-        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not _no_color():
+        if has_styles(sys.stdout):
             print_styled_lines(_flow(text, words, prompt["cut"]))
         several = len(part["chunks"]) > 1
         rows = list(_rows(text, part["chunks"], several=several))
@@ -31,10 +30,6 @@ def print_tokens(name: str, prompt: Mapping[str, Any], limit: int) -> None:
     if cut := prompt["cut"]:
         excerpt = one_line(str(cut["text"]))
         print_lines(wrap_text(f"{name}: {cut['tokens']} tokens are cut off: {excerpt}", hanging=2))
-
-
-def _no_color() -> bool:
-    return bool(os.environ.get("NO_COLOR"))
 
 
 def _title(name: str, parts: Sequence[Mapping[str, Any]], number: int, limit: int) -> str:

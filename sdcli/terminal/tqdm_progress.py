@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import RLock
 from typing import Any, Final
 
 from sdcli.result import StepEvent
@@ -25,53 +24,51 @@ class TqdmProgress(ProgressBar):
 
     def __init__(self, jobs: int | None, delay: float = _DELAY_SECONDS) -> None:
         super().__init__(jobs, None)
-        self._total = jobs
-        self._appears = time.monotonic() + delay
+        self._delay = delay
+        self._step = ""
         self._first_step: float | None = None
-        self._finished = 0
         self._bar: Any = None
-        # Images are counted by the thread that saves them.
-        self._bar_lock = RLock()
 
     def on_step(self, event: StepEvent) -> None:
         """Move the bar to a step of the current batch."""
-        part = len(event.job_indices) * event.step / event.steps
-        self._update(self._finished + part, f"step {event.step}/{event.steps}")
+        self._step = f"step {event.step}/{event.steps}"
+        super().on_step(event)
 
     def advance(self, jobs: int) -> None:
         """Count finished images."""
-        self._finished += jobs
-        self._update(self._finished, "")
+        self._step = ""
+        super().advance(jobs)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Clear the bar within, so that lines can be written where it is."""
-        with self._bar_lock:
+        with self._lock:
             if self._bar is not None:
                 self._bar.clear()
             yield
 
     def close(self) -> None:
         """Remove the bar."""
-        with self._bar_lock:
+        with self._lock:
             if self._bar is not None:
                 self._bar.close()
                 self._bar = None
 
-    def _update(self, completed: float, step: str) -> None:
+    def _show(self) -> None:
         # Loading a model is no part of the time per image.
         self._first_step = self._first_step or time.time()
-        if time.monotonic() < self._appears:
+        if self._clock() - self._started < self._delay:
             return
-        with self._bar_lock:
-            total = "" if self._total is None else f"/{self._total}"
-            words = ", ".join(filter(None, (f"{self._finished}{total} images", step)))
-            if self._bar is None:
-                self._bar = _open_bar(self._total, words)
-                self._bar.start_t = self._first_step
-            # The images of a batch are counted after its last step: the bar never moves back.
-            self._bar.n = max(self._bar.n, completed)
-            self._bar.set_description_str(words)
+        state = self._state
+        total = "" if state.jobs is None else f"/{state.jobs}"
+        words = ", ".join(filter(None, (f"{state.done}{total} images", self._step)))
+        if self._bar is None:
+            self._bar = _open_bar(state.jobs, words)
+            self._bar.start_t = self._first_step
+        # Images that needed no work are no part of it either.
+        self._bar.initial = state.skipped
+        self._bar.n = state.completed
+        self._bar.set_description_str(words)
 
 
 def is_interactive() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,7 +63,7 @@ def compare_schedulers(
     _check_distinct(schedulers, labels)
     pairs = [(label, n) for label in labels for n in steps]
     _check_requests(images, [(REFERENCE_SCHEDULER, reference_steps), *pairs])
-    measurer = _Measurer(images, reference_steps, callbacks or ProgressCallbacks())
+    measurer = _Measurer(images, reference_steps, config, callbacks or ProgressCallbacks())
     runs = [measurer.measure(label, n) for label, n in pairs]
     fewest = []
     if target is not None:
@@ -83,9 +83,14 @@ class _Measurer:
     """The reference's images, and what is measured against them."""
 
     def __init__(
-        self, images: Sequence[GenerationRequest], steps: int, callbacks: ProgressCallbacks
+        self,
+        images: Sequence[GenerationRequest],
+        steps: int,
+        config: Mapping[str, object],
+        callbacks: ProgressCallbacks,
     ) -> None:
         self._images = images
+        self._config = config
         self._callbacks = callbacks
         self._references: list[GenerationResult] = []
         for outcome in self._generate(REFERENCE_SCHEDULER, steps):
@@ -106,7 +111,7 @@ class _Measurer:
         best = next((run for run in runs if run.reaches(target)), None)
         if best is None:
             return None
-        sampler = resolve_scheduler(best.scheduler).sampler
+        sampler = resolve_scheduler(best.scheduler, self._config).sampler
         least = sampler.min_steps if sampler else 1
         too_few = max((run.steps for run in runs if run.steps < best.steps), default=least - 1)
         while best.steps - too_few > 1:
@@ -133,7 +138,7 @@ class _Measurer:
         first = outcomes[0]
         return SchedulerRun(
             scheduler=label,
-            stochastic=resolve_scheduler(label).is_stochastic,
+            stochastic=resolve_scheduler(label, self._config).is_stochastic,
             steps=steps,
             unet_calls=len(results[0].run.timesteps) if results else None,
             images=tuple(map(_measure, self._images, outcomes, self._references)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.attention import AttentionMaps, AttentionSelection, CausalMap, PromptWord
@@ -66,6 +67,13 @@ class MeasuredImage:
     words: tuple[WordMap, ...]
     attention: AttentionMaps | None
     patch: tuple[float, float] | None = None
+
+    @cached_property
+    def pixels_sha256(self) -> str:
+        """The hash of the whole image's pixels, as records have it."""
+        from sdcli.storage.metadata import record
+
+        return record.pixels_sha256(self.result.pixels)
 
     def word_steps(self) -> list[tuple[int, NDArray[Any]]]:
         """Return the UNet calls, and the maps (words, height, width) of each, at least 0."""
@@ -183,7 +191,10 @@ def stretched_maps(words: Sequence[WordMap], *, common: bool) -> list[NDArray[An
 
 
 def _drawn_pixels(result: GenerationResult, callbacks: MeasuringCallbacks) -> NDArray[np.uint8]:
-    """The pixels that the maps belong to: of a repainted area only what was drawn."""
+    """The pixels that the maps belong to: of a repainted area only what was drawn.
+
+    With --hires, those of the first pass.
+    """
     job = result.job
     if result.pixels.shape[:2] == (job.height, job.width):
         return result.pixels

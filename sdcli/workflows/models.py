@@ -1,4 +1,4 @@
-"""List, find and check the models of this machine."""
+"""Find and check the models of this machine."""
 
 from __future__ import annotations
 

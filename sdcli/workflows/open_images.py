@@ -10,6 +10,7 @@ from typing import Final
 from sdcli.errors import SdcliError, UsageError, UsageErrors
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import IMAGE_FIELDS
+from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts.expansion import RequestTemplate, Validator
 from sdcli.prompts.field_values import PROMPT
@@ -23,7 +24,6 @@ from sdcli.terminal.console import Console
 from sdcli.workflows.open_prompts import PromptSource
 from sdcli.workflows.recorded_fields import read_recorded
 
-IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp")
 _PATH_FIELDS: Final = ("model", "vae", "refiner", "image", "mask")
 _OF_THE_OUTPUT: Final = frozenset({"width", "height", *IMAGE_FIELDS, *HIRES_FIELDS})
 """Recorded settings that an image replaces when it is the input itself."""
@@ -58,11 +58,13 @@ def open_images(
     the names of the images.
     """
     from sdcli.planning.validation import RequestValidator
+    from sdcli.storage.images.folder_images import find_images
 
     validator = RequestValidator(read_image)
     images: list[_RecordedImage] = []
     errors: list[UsageError] = []
-    for path in _find_images(files):
+    # One by one: no folder may be without images.
+    for path in [p for name in files for p in find_images([name], recursive=False)]:
         try:
             image = _read(path, template, as_input, console.warn)
             _check(image, template, validator)
@@ -101,28 +103,6 @@ def _expand_all(
 ) -> Iterator[GenerationRequest]:
     for image in images:
         yield from image.requests(template)
-
-
-def _find_images(files: Sequence[str]) -> Iterator[Path]:
-    """Yield images, those of a folder by name. Raises UsageError for a folder without any."""
-    for name in files:
-        path = expand_user(name)
-        if not path.is_dir():
-            yield path
-            continue
-        try:
-            found = sorted(entry for entry in path.iterdir() if _is_image(entry.name))
-        except OSError as error:
-            raise UsageError(
-                f"{name}: cannot be read: {error.strerror}", code="usage.file"
-            ) from error
-        if not found:
-            raise UsageError(
-                f"{name}: no image in this folder",
-                code="usage.file",
-                hint=f"images are files that end in {', '.join(IMAGE_SUFFIXES)}",
-            )
-        yield from found
 
 
 def _is_image(name: str) -> bool:

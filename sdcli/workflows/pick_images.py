@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.errors import OutputError, UsageError, did_you_mean
 from sdcli.storage import companions, files
-from sdcli.storage.metadata.scores import read_scores
+from sdcli.storage.text import printable
 from sdcli.workflows.image_settings import read_settings
 from sdcli.workflows.score_images import (
     METRICS,
@@ -32,7 +33,8 @@ _EXACT: Final = 0
 class PickOptions:
     """Which images are picked: the `top` highest of `key`, or `lowest`, of each group `per`.
 
-    `unique` leaves out images whose hash differs in at most `max_distance` bits from a better one.
+    `ratings` name images relative to one of `folders`, those that were given. `unique` leaves out
+    images whose hash differs in at most `max_distance` bits from a better one.
     """
 
     key: str
@@ -43,6 +45,7 @@ class PickOptions:
     max_distance: int = _EXACT
     reference: Path | None = None
     ratings: Path | None = None
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,10 +69,14 @@ def pick_images(
     ratings = read_ratings(options.ratings) if options.ratings else {}
     metrics = [options.key] if options.key in METRICS else []
     scorer = Scorer(
-        metrics=metrics, reference=options.reference, warn=warn, with_hash=options.unique
+        metrics=metrics,
+        reference=options.reference,
+        uses_sidecars=True,
+        warn=warn,
+        with_hash=options.unique,
     )
-    images = score_images(paths, scorer, max_distance=options.max_distance, warn=warn)
-    values = [_value(image, options.key, ratings) for image in images]
+    images = score_images(paths, scorer)
+    values = [_value(image, options, ratings) for image in images]
     ranked = [
         (value, image) for value, image in zip(values, images, strict=True) if value is not None
     ]
@@ -99,17 +106,22 @@ def _pick_group(
     ]
 
 
-def _value(image: ScoredImage, key: str, ratings: Mapping[str, int]) -> float | None:
-    if key == RATING:
-        posix = image.path.as_posix()
-        return next((v for name, v in ratings.items() if _ends_with(posix, name)), None)
-    if (measured := image.scores.get(key)) is not None:
-        return measured
-    return read_scores(image.path, image.pixels_sha256).get(key)
+def _value(image: ScoredImage, options: PickOptions, ratings: Mapping[str, int]) -> float | None:
+    if options.key != RATING:
+        return image.scores.get(options.key)
+    return ratings.get(_rated_name(image.path, options.folders, ratings))
 
 
-def _ends_with(path: str, name: str) -> bool:
-    return path == name or path.endswith(f"/{name}")
+def _rated_name(path: Path, folders: Sequence[Path], ratings: Mapping[str, int]) -> str:
+    """The name that an image has in ratings; any other name if it has none."""
+    folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
+    relative = printable(path.relative_to(folder).as_posix()) if folder else ""
+    if relative in ratings:
+        return relative
+    # A longer name is that of a gallery of a folder above, a shorter one of another image.
+    full = printable(path.absolute().as_posix())
+    names = (name for name in ratings if len(name) > len(relative) and full.endswith(f"/{name}"))
+    return max(names, key=len, default=relative)
 
 
 def _group(image: ScoredImage, per: str | None) -> Any:
@@ -125,8 +137,8 @@ def _no_value_error(options: PickOptions, images: Sequence[ScoredImage]) -> Usag
     elif options.key in REFERENCE_METRICS:
         hint = "add --reference IMAGE"
     else:
-        sidecars = [read_scores(image.path, image.pixels_sha256) for image in images]
-        known = {*METRICS, *REFERENCE_METRICS, RATING, *(k for scores in sidecars for k in scores)}
+        scored = (name for image in images for name in image.scores)
+        known = {*METRICS, *REFERENCE_METRICS, RATING, *scored}
         hint = did_you_mean(options.key, known) or f"one of {', '.join(sorted(known))}"
     return UsageError(f"--by {options.key}: no image has it", code="usage.by", hint=hint)
 
@@ -152,12 +164,14 @@ def collect_images(
 ) -> list[Path]:
     """Copy images with their sidecars to a folder, or link them, and return the new paths.
 
-    Raises OutputError for names that exist, and UsageError for two images of the same name.
+    Raises OutputError for names that exist, and UsageError for two files of the same name.
     """
-    names = [image.path.name for image in picked]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    # Images that differ in their suffix only share a sidecar.
+    sources = list(dict.fromkeys(source for image in picked for source in _with_sidecar(image)))
+    counts = Counter(source.name for source in sources)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
         raise UsageError(
-            f"two of the images are called {twice}",
+            f"two of the files are called {twice}",
             code="usage.out",
             hint="pick from one folder at a time",
         )
@@ -165,17 +179,21 @@ def collect_images(
     # With --force, a link would replace the very image that it points at.
     if any(image.path.parent.resolve() == folder.resolve() for image in picked):
         raise UsageError(f"--out {folder}: the images are in it", code="usage.out")
-    if not force and (taken := next((n for n in names if os.path.lexists(folder / n)), None)):
+    if not force and (taken := next((n for n in counts if os.path.lexists(folder / n)), None)):
         raise OutputError(
             f"{folder / taken} exists",
             code="output.exists",
             hint="choose another folder, or add --force",
         )
-    for image in picked:
-        sidecar = image.path.with_suffix(companions.SIDECAR)
-        for source in (image.path, *([sidecar] if sidecar.is_file() else [])):
-            _place(source, folder / source.name, link=link, force=force)
-    return [folder / name for name in names]
+    for source in sources:
+        _place(source, folder / source.name, link=link, force=force)
+    return [folder / image.path.name for image in picked]
+
+
+def _with_sidecar(image: PickedImage) -> Iterator[Path]:
+    yield image.path
+    if (sidecar := image.path.with_suffix(companions.SIDECAR)).is_file():
+        yield sidecar
 
 
 def _place(source: Path, target: Path, *, link: bool, force: bool) -> None:

@@ -23,13 +23,13 @@ def read_recorded(
     """
     from sdcli.storage.images.codec import read_image_info
 
-    document = read_image_info(path)
+    document = read_image_info(path, with_hash=False)
     if document["record"] is None:
         return _foreign_fields(path, document["parameters"], warn), {}
     changes = dict(chosen)
     if ignore_inputs:
         changes |= {**dict.fromkeys(IMAGE_FIELDS), "mask_invert": False}
-    request = read_image(path, changes, None, warn).request
+    request = read_image(path, changes, None, warn, document).request
     defaults = GenerationRequest(prompt="").to_dict()
     fields = {k: v for k, v in request.to_dict().items() if k == "prompt" or v != defaults[k]}
     return fields, request.row.extra

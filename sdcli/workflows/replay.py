@@ -50,10 +50,10 @@ def read_images(
     """Read images and their requests, changed by overrides such as "steps=40".
 
     Models are looked for on this machine by the recorded hash or name, unless `model` or an
-    override names one; input images in the folder `inputs`, next to each image, and in the current
-    folder. `warn` is called for an input that has changed. Raises ModelError for a model that is
-    not here, UsageError for an image without a record of sdcli, or one whose first steps came from
-    another run; CorruptError for a record that cannot be read.
+    override names one; input images and LoRAs in the folder `inputs`, next to each image, and in
+    the current folder. `warn` is called for an input that has changed. Raises ModelError for a
+    model or a LoRA that is not here, UsageError for an image without a record of sdcli, or one
+    whose first steps came from another run; CorruptError for a record that cannot be read.
     """
     changes = parse_overrides(overrides)
     if model is not None:
@@ -62,13 +62,20 @@ def read_images(
 
 
 def read_image(
-    path: Path, changes: Mapping[str, Any], inputs: str | None, warn: Callable[[str], None]
+    path: Path,
+    changes: Mapping[str, Any],
+    inputs: str | None,
+    warn: Callable[[str], None],
+    document: Mapping[str, Any] | None = None,
 ) -> RecordedImage:
-    """Read one image and its request, changed by fields. Raises as `read_images` does."""
+    """Read one image and its request, changed by fields. Raises as `read_images` does.
+
+    `document` is what `read_image_info` returned for it, if it was read before.
+    """
     from sdcli.storage.images.codec import read_image_info
     from sdcli.storage.metadata.record import record_request
 
-    document = read_image_info(path)
+    document = document or read_image_info(path)
     record = document["record"]
     if record is None:
         raise _no_record_error(path, document["parameters"])

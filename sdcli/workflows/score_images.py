@@ -18,6 +18,7 @@ from sdcli.storage.images import perceptual_hash
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.images.pixels import read_pixels
 from sdcli.storage.metadata.record import pixels_sha256
+from sdcli.storage.metadata.scores import read_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,11 +74,13 @@ class ScoredImage:
 class Scorer:
     """Measure images one by one. `metrics` are the names of those to compute.
 
-    `warn` is called for an image to which the reference does not apply.
+    With `uses_sidecars`, the scores in a sidecar are taken, and only others are measured. `warn` is
+    called for an image that cannot be read, or to which the reference does not apply.
     """
 
     metrics: Collection[str] = METRICS
     reference: Path | None = None
+    uses_sidecars: bool = False
     warn: Callable[[str], None] = lambda text: None
     with_hash: bool = field(default_factory=perceptual_hash.is_available)
 
@@ -85,19 +88,22 @@ class Scorer:
         """Measure an image. Raises UsageError and CorruptError for one that cannot be read."""
         info = read_image_info(path, with_hash=False)
         pixels, _ = read_pixels(path)
-        scene = _recorded_scene(info["record"], pixels)
-        judged = self._compare(scene, pixels) if scene and PROMPT_MATCH in self.metrics else None
+        digest = pixels_sha256(pixels)
+        known = read_scores(path, digest) if self.uses_sidecars else {}
+        missing = [name for name in self.metrics if name not in known]
+        scene = _recorded_scene(info["record"], pixels) if PROMPT_MATCH in missing else None
+        judged = self._compare(scene, pixels) if scene else None
         measures: dict[str, Callable[[], float | None]] = {
             PROMPT_MATCH: lambda: judged[PROMPT_MATCH] if judged else None,
             "sharpness": lambda: sharpness(pixels),
             "saturation": lambda: saturation(pixels),
         }
-        scores = {name: measure() for name, measure in measures.items() if name in self.metrics}
+        scores = {name: measure() for name, measure in measures.items() if name in missing}
         return ScoredImage(
             path=path,
             info=info,
-            pixels_sha256=pixels_sha256(pixels),
-            scores=scores | self._compare_with_reference(path, pixels),
+            pixels_sha256=digest,
+            scores=known | scores | self._compare_with_reference(path, pixels),
             judged=judged,
             appearance=perceptual_hash.describe(pixels) if self.with_hash else None,
         )
@@ -142,23 +148,16 @@ class Scorer:
         }
 
 
-def score_images(
-    paths: Sequence[Path], scorer: Scorer, *, max_distance: int, warn: Callable[[str], None]
-) -> list[ScoredImage]:
-    """Measure images and mark duplicates.
-
-    `warn` is called for each file that cannot be read, which is left out. Raises UsageError when
-    none is left.
-    """
+def score_images(paths: Sequence[Path], scorer: Scorer) -> list[ScoredImage]:
+    """Measure images, without those that cannot be read. Raises UsageError when none is left."""
     scored = []
     for path in paths:
         try:
             scored.append(scorer.score(path))
         except (CorruptError, UsageError) as error:
-            warn(f"left out: {error.message}")
+            scorer.warn(f"left out: {error.message}")
     if not scored:
         raise UsageError("none of the images can be read", code="usage.no_images")
-    mark_duplicates(scored, max_distance)
     return scored
 
 

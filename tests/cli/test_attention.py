@@ -79,6 +79,28 @@ def test_an_image_is_measured_from_its_record(run_cli):
     assert changed.stderr == ""
 
 
+def test_options_change_the_record_as_they_change_a_prompt(run_cli):
+    Image.new("L", (128, 128), 255).save("mask.png")
+    run_cli("generate", PROMPT, *QUICK, "-o", "first.png")
+    area = ("--image", "first.png", "--mask", "mask.png", "--keep-unmasked")
+    run_cli("generate", PROMPT, *QUICK, *area, "-o", "cat.png")
+    changes = ("--no-keep-unmasked", "--lora", "embedded:flag:0.5")
+    raw = ("--raw", "maps.safetensors", "-o", "sheet.png")
+    ran = run_cli("attention", "cat.png", *changes, *raw)
+    assert (ran.code, ran.stderr.count("warning")) == (0, 0)
+    with safe_open("maps.safetensors", "numpy") as file:
+        request = GenerationRequest.from_dict(json.loads(file.metadata()["request"]))
+    assert request.keep_unmasked is False
+    assert request.lora == "embedded:flag:0.5"
+
+
+@pytest.mark.parametrize("several", ["--guidance=2,3", "--seed=1..2", "--count=2"])
+def test_an_image_is_measured_once(run_cli, several):
+    Image.new("RGB", (8, 8)).save("cat.png")
+    ran = run_cli("attention", "cat.png", several)
+    assert (ran.code, "attention measures one image" in ran.stderr) == (2, True)
+
+
 def test_a_record_that_does_not_reproduce_the_image_is_said(run_cli):
     run_cli("generate", PROMPT, *QUICK, "-o", "cat.png")
     from PIL.PngImagePlugin import PngInfo

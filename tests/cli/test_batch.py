@@ -209,7 +209,7 @@ def test_a_bad_line_of_a_stream_comes_after_what_was_before_it(run_cli):
     ("argv", "words"),
     [
         (["nowhere.txt"], ["nowhere.txt: cannot be read", "No such file"]),
-        (["."], [".: no image in this folder", ".webp"]),
+        (["."], [".: no images (", ".webp"]),
         (["a.foo"], ["a.foo: unknown prompt file format", "txt"]),
         (["a.txt", "-"], ["combined with other files"]),
         (["a.txt", "--steps", "0"], ["--steps", "0 is not between"]),

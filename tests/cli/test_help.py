@@ -149,6 +149,10 @@ def test_matches_are_bold_on_a_terminal_with_colours() -> None:
     assert "\x1b" not in on_a_terminal("help", "--search", "psnr", TERM="dumb")
 
 
+def test_a_search_in_a_very_narrow_terminal() -> None:
+    assert "PSNR" in on_a_terminal("help", "--search", "psnr", COLUMNS="14", NO_COLOR="1")
+
+
 def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     show_text("a\x1b[31mb\n")
     assert capsys.readouterr().out == "a\\x1b[31mb\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -127,14 +128,31 @@ def test_images_without_a_record_are_named_or_skipped(run_cli: RunCli, folder: P
     assert "made/none.png: it has no record" in kept.stderr
 
 
+def test_a_folder_is_read_in_natural_order_without_its_subfolders(
+    run_cli: RunCli, folder: Path
+) -> None:
+    (folder / "b.png").rename(folder / "a9.png")
+    (folder / "a.png").rename(folder / "a10.png")
+    (folder / "below").mkdir()
+    for place in ("below/a.png", ".hidden.png"):
+        shutil.copy(folder / "a9.png", folder / place)
+    ran = run_cli("batch", "made", "--dry-run", "--jsonl")
+    prompts = [
+        line["prompt"] for line in map(json.loads, ran.stdout.splitlines()) if "prompt" in line
+    ]
+    assert prompts == ["a red star", "a dog"]
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
         (["made", "p.txt"], "images and prompt files cannot be in one batch"),
-        (["empty"], "no image in this folder"),
+        (["empty"], "empty: no images"),
+        (["made", "empty"], "empty: no images"),
         (["none.png"], "no file at none.png"),
         (["p.txt", "--as-input"], "the files are prompts, not images"),
         (["made", "--input-format", "csv"], "--input-format has no effect on images"),
+        (["made", "--extra", "keep"], "--extra has no effect on images"),
         (["made", "--strength", "0.5"], "made/a.png: strength has no effect without --image"),
         (["made", "--size", "65x64"], "is not a multiple of 8"),
     ],

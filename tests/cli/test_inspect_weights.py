@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from tests.checkpoints.single_file.original_layout import ema_twins, with_prefix
@@ -228,6 +229,17 @@ def test_other_suffixes_do_not_matter(run_cli: RunCli, tmp_path: Path) -> None:
     kinds = [run_cli("inspect", name, "--json").document["format"]
              for name in ("x.ckpt", "y.safetensors")]  # fmt: skip
     assert kinds == ["safetensors", "pickle"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["a.png"], ["a.png", "--as-command"], ["embedded"], ["a.latents.safetensors"]]
+)
+def test_a_hash_of_other_things_is_refused(argv: list[str], run_cli: RunCli) -> None:
+    Image.new("RGB", (8, 8)).save("a.png")
+    Path("a.latents.safetensors").write_bytes(b"")
+    ran = run_cli("inspect", *argv, "--hash")
+    assert ran.code == 2
+    assert "--hash has no effect without a file of weights" in ran.stderr
 
 
 def test_weights_need_no_torch(tmp_path: Path) -> None:

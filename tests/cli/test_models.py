@@ -190,6 +190,27 @@ def test_a_damaged_cache_is_no_traceback(run_cli: RunCli, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (
+            ("https://huggingface.co/a/b/blob/main/c.safetensors", "--file", "d.safetensors"),
+            "--file has no effect with the address of a file",
+        ),
+        (
+            ("https://huggingface.co/a/b/blob/main/c.safetensors", "--variant", "fp16"),
+            "--variant has no effect on a single file",
+        ),
+        (("a/b", "--file", "c.safetensors", "--variant", "fp16"), "--variant has no effect on"),
+    ],
+)
+def test_options_of_pull_that_would_be_ignored(
+    argv: tuple[str, ...], words: str, run_cli: RunCli
+) -> None:
+    ran = run_cli("models", "pull", *argv)
+    assert (ran.code, words in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
     "name", ["nonsense", "a/b/c", "a--b/c", "a..b/c", "-a/b", "a/b.git", "é/x"]
 )
 def test_names_that_the_hub_cannot_have(name: str, run_cli: RunCli) -> None:

@@ -18,6 +18,7 @@ from sdcli.training.sprites import Sprites, draw_shapes
 from tests.conftest import RunCli
 from tests.gallery_images import drawn_pixels, plain_color, write_image
 from tests.storage.test_gallery import data_of
+from tests.test_startup import HEAVY, probe
 
 PROMPT = "a red circle and a blue star on a yellow background"
 
@@ -199,6 +200,51 @@ def test_pick_by_the_ratings_of_a_gallery(run_cli: RunCli, folder: Path) -> None
     assert "r.json: not the ratings of a gallery" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("named", "given", "picked"),
+    [
+        # By a gallery of the folder, of the one above, and of the one above that.
+        ({"a.png": 1, "sub/a.png": 2}, "run", ["sub/a.png", "a.png"]),
+        ({"sub/a.png": 2, "a.png": 1}, "run", ["sub/a.png", "a.png"]),
+        ({"a.png": 1}, "run", ["a.png"]),
+        ({"run/a.png": 1, "run/sub/a.png": 2}, "run", ["sub/a.png", "a.png"]),
+        ({"a.png": 1, "sub/a.png": 2}, "run/sub/a.png", ["sub/a.png"]),
+        ({"sub/a.png": 2}, "run/sub", ["sub/a.png"]),
+    ],
+)
+def test_a_rating_is_that_of_the_image_of_this_name(
+    run_cli: RunCli, tmp_path: Path, named: dict[str, int], given: str, picked: list[str]
+) -> None:
+    for name in ("a.png", "sub/a.png"):
+        path = tmp_path / "run" / name
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(path)
+    Path("r.json").write_text(json.dumps({"schema": "sdcli/ratings/1", "ratings": named}))
+    ran = run_cli("pick", given, "--by", "rating", "--ratings", "r.json", "--json")
+    sources = [row["source"].removeprefix("run/") for row in ran.document["images"]]
+    assert sources == picked
+    assert [row["value"] for row in ran.document["images"]] == [
+        2 if "sub" in name else 1 for name in picked
+    ]
+
+
+def test_nothing_is_copied_if_something_is_in_the_way(run_cli: RunCli, folder: Path) -> None:
+    argv = ("pick", "run", "--by", "saturation", "--top", "4", "-o", "best")
+    run_cli("score", "run", "--sidecar")
+    Path("best").mkdir()
+    Path("best/swapped.json").write_text("mine")
+    ran = run_cli(*argv)
+    assert (ran.code, "best/swapped.json exists" in ran.stderr) == (ExitCode.OUTPUT, True)
+    assert [path.name for path in Path("best").iterdir()] == ["swapped.json"]
+    Path("best/swapped.json").unlink()
+    (folder / "other").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "other" / "half.jpg")
+    (folder / "other" / "half.json").write_text("{}")
+    ran = run_cli("pick", "run", "--by", "saturation", "-o", "best", "--force")
+    assert (ran.code, "two of the files are called half.json" in ran.stderr) == (2, True)
+    assert not list(Path("best").iterdir())
+
+
 @pytest.mark.parametrize("link", [False, True])
 def test_copies_and_links(run_cli: RunCli, folder: Path, link: bool) -> None:
     run_cli("score", "run", "--sidecar")
@@ -221,8 +267,12 @@ def test_sidecars_are_used_before_measuring(run_cli: RunCli, folder: Path) -> No
     for path in folder.glob("*.json"):
         document = json.loads(path.read_text())
         document["scores"]["taste"] = len(path.stem)
+        document["scores"]["prompt_match"] = len(path.stem)
         path.write_text(json.dumps(document))
     assert names(run_cli("pick", "run", "--by", "taste", "--top", "1")) == ["swapped.png"]
+    code, modules = probe("pick", "run", "--by", "prompt_match", "--top", "1", cwd=folder.parent)
+    assert (code, modules & HEAVY) == (0, set())
+    assert names(run_cli("pick", "run", "--by", "prompt_match", "--top", "1")) == ["swapped.png"]
 
 
 @pytest.mark.parametrize(
@@ -233,9 +283,16 @@ def test_sidecars_are_used_before_measuring(run_cli: RunCli, folder: Path) -> No
         (["--by", "rating"], "add --ratings FILE"),
         (["--by", "sharpness", "--per", "sku"], "--per sku: no image has it"),
         (["--by", "sharpness", "--link"], "--link has no effect without --out"),
+        (["--by", "sharpness", "--force"], "--force has no effect without --out"),
+        (
+            ["--by", "sharpness", "--duplicate-distance", "4"],
+            "--duplicate-distance has no effect without --unique",
+        ),
+        (["--by", "sharpness", "--ratings", "r"], "--ratings has no effect without --by rating"),
+        (["--by", "rating", "--reference", "a.png"], "--reference has no effect without --by psnr"),
         (["--by", "sharpness", "-o", "run"], "--out run: the images are in it"),
-        (["--by", "sharpness", "--ratings", "nowhere"], "nowhere: not the ratings"),
-        (["--by", "sharpness", "--reference", "nowhere.png"], "nowhere.png"),
+        (["--by", "rating", "--ratings", "nowhere"], "nowhere: not the ratings"),
+        (["--by", "psnr", "--reference", "nowhere.png"], "nowhere.png"),
         (["--by", "sharpness", "--top", "0"], "1 or more"),
     ],
 )

@@ -100,6 +100,11 @@ def test_words_have_their_weights_and_places(run_cli: RunCli) -> None:
     assert "".join(last["pieces"]) == "guitarrrist</w>"
 
 
+def test_tags_of_loras_have_no_tokens(run_cli: RunCli) -> None:
+    document = read(run_cli, "a <lora:style:0.5> cat")
+    assert document["prompt"] == read(run_cli, "a cat")["prompt"]
+
+
 def test_changing_and_combined_prompts_have_parts(run_cli: RunCli) -> None:
     prompt = "a [cat:dog:0.5] AND blue :0.5"
     parts = read(run_cli, prompt, "--steps", "4")["prompt"]["parts"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import sdcli
 from sdcli import BatchResult, GenerationRequest, GenerationResult, SdcliError, SdcliWarning, engine
 from sdcli.errors import NumericsError, UsageErrors
+from sdcli.latents import LatentsSelection
 from tests.conftest import RunCli
 
 QUICK: dict[str, Any] = {"steps": 1, "size": "64x64", "seed": 7}
@@ -122,6 +124,12 @@ def test_invalid_entries_are_all_named_before_anything_is_made() -> None:
         (5, {}, "int is not text or a list"),
         (["a cat", Path("rows.csv")], {}, "a prompt is text, a dict"),
         (["a cat"], {"redo": True, "retry_failed": True}, "can't be used together"),
+        (
+            ["a cat"],
+            {"save_latents": LatentsSelection(), "latents_kinds": "x0"},
+            "latents_kinds has no effect with a LatentsSelection",
+        ),
+        (["a cat"], {"latents_kinds": "x0"}, "latents_kinds has no effect without save_latents"),
         (["a cat"], {"input_format": "csv"}, "input_format is for files"),
         (["a cat"], {"out": "-"}, "out: '-' is not a file or a folder"),
         (["a cat"], {"kep_going": True}, "batch() has no argument 'kep_going'"),
@@ -135,6 +143,21 @@ def test_mistakes_are_answered_in_python(
         sdcli.batch(prompts, **settings)
     assert message in str(caught.value)
     assert "--" not in f"{caught.value.message} {caught.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "warning"),
+    [
+        ({"guidance": [1, 4], "negative": "blue"}, "negative has no effect on the images of a"),
+        ({"extra": "ignore"}, "'stepz' is no setting and is ignored; did you mean steps"),
+    ],
+)
+def test_notes_about_entries_are_warnings(settings: dict[str, Any], warning: str) -> None:
+    extra = {"stepz": 3} if "extra" in settings else {}
+    prompts = [{"prompt": "a cat"}, {"prompt": "a dog", **extra}]
+    with pytest.warns(SdcliWarning, match=warning) as caught:
+        sdcli.batch(prompts, **QUICK, **settings)
+    assert len([each for each in caught if re.search(warning, str(each.message))]) == 1
 
 
 def test_a_failed_image_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import pty
 import subprocess
@@ -16,7 +17,7 @@ from sdcli.errors import ModelError
 from sdcli.terminal import printing, tables
 from sdcli.terminal.console import Console
 from sdcli.terminal.dry_run_report import _format_job
-from sdcli.terminal.output import print_data, print_lines, print_traceback
+from sdcli.terminal.output import has_styles, print_data, print_lines, print_traceback
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "a\x1b[31m\x9b2J\x07\u202eb"
@@ -108,6 +109,32 @@ def test_a_path_on_a_terminal_is_escaped() -> None:
     output = in_terminal(HOSTILE)
     assert f"{SAFE}\r\n" in output
     assert HOSTILE not in output
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "env", "expected"),
+    [
+        (Terminal(), {"TERM": "xterm"}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (Terminal(), {"TERM": "xterm", "NO_COLOR": "1"}, False),
+        (Terminal(), {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (io.StringIO(), {"TERM": "xterm"}, False),
+    ],
+)
+def test_styles_are_for_terminals_that_show_them(
+    stream: io.StringIO, env: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert has_styles(stream) is expected
+    tables.print_columns(("name",), [("cell",)], stream)
+    assert ("\x1b[1m" in stream.getvalue()) is expected
 
 
 def printing_calls(path: Path) -> list[str]:

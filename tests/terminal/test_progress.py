@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sdcli.result import StepEvent
 from sdcli.terminal.console import Console
 from sdcli.terminal.progress import ProgressBar, RunProgress, format_duration
+from sdcli.terminal.tqdm_progress import TqdmProgress
 
 
 class Clock:
@@ -45,6 +46,20 @@ def test_an_unknown_number_of_images() -> None:
     progress = RunProgress(None)
     progress.advance(1)
     assert progress.describe() == "1 image"
+
+
+def test_the_bar_of_python_counts_what_was_skipped() -> None:
+    bar = TqdmProgress(10, delay=0)
+    bar.skip(4)
+    bar.on_step(step(2, images=2))
+    assert (bar._bar.n, bar._bar.initial, bar._bar.total) == (5, 4, 10)
+    assert bar._bar.desc == "4/10 images, step 2/4"
+    bar.advance(2)
+    assert (bar._bar.n, bar._bar.desc) == (6, "6/10 images")
+    bar.close()
+    late = TqdmProgress(None, delay=60)
+    late.advance(1)
+    assert late._bar is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["step", "advance", "skip"]), st.integers(1, 4))))

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.terminal.output import print_lines
-from sdcli.terminal.tables import align_rows, print_columns, print_facts, text_bar, wrap_text
+from sdcli.terminal.tables import (
+    align_rows,
+    format_bytes,
+    print_columns,
+    print_facts,
+    shorten_list,
+    text_bar,
+    wrap_text,
+)
 
 cells = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), max_size=9)
 
@@ -75,6 +83,27 @@ def test_text_is_wrapped_to_the_width_with_its_indents(monkeypatch: pytest.Monke
     assert all(len(line) <= 40 for line in lines)
     assert lines[0].startswith("  a")
     assert all(line.startswith(" " * 6) and line[6] != " " for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (123_456, "123 kB"),
+        (999_600, "1 MB"),
+        (4_265_000_000, "4.26 GB"),
+        (2e12, "2 TB"),
+    ],
+)
+def test_sizes_have_three_digits(size: float, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+def test_long_lists_are_shortened() -> None:
+    assert shorten_list(list("abcde")) == "a, b, c, d, e"
+    assert shorten_list(list("abcdefg")) == "a, b, c, d, e and 2 more"
 
 
 def test_facts_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:

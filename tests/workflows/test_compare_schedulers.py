@@ -155,6 +155,17 @@ def test_short_names_are_those_of_the_model(tmp_path: Path) -> None:
     assert not np.array_equal(bare.pixels, normal.pixels)
 
 
+def test_a_scheduler_is_judged_with_the_configuration_of_the_model(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))
+    file = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(file.read_text()) | {"_class_name": "DPMSolverMultistepScheduler"}
+    file.write_text(json.dumps(config | {"algorithm_type": "sde-dpmsolver++"}))
+    template = replace(TEMPLATE, spec=PipelineSpec(model=str(folder), device="cpu"))
+    names = ["DPMSolverMultistepScheduler", "DDIM"]
+    comparison = compare_schedulers([template], names, [2], reference_steps=2)
+    assert [run.stochastic for run in comparison.runs] == [True, False]
+
+
 @pytest.mark.parametrize(("name", "value"), [("scheduler", "DDIM"), ("num_inference_steps", 3)])
 def test_a_prompt_with_its_own_scheduler_or_steps_is_refused(name: str, value: object) -> None:
     template = replace(TEMPLATE, **{name: value})  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdcli.commands.attention.options import DrawFlags, MeasureFlags
-from sdcli.commands.attention.report import pixels_sha256, report
+from sdcli.commands.attention.report import report
 from sdcli.commands.attention.sheet_writer import SheetWriter
 from sdcli.commands.options import flags
 from sdcli.commands.options.config_defaults import setting_source
@@ -16,14 +16,14 @@ from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
+from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.paths import expand_user
+from sdcli.prompts.field_values import flag_values
 from sdcli.request import GenerationRequest
 from sdcli.run_flags import ExpansionFlags, MessageFlags, OutputFlags
 
 if TYPE_CHECKING:
     from sdcli.terminal.console import Console
-
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 Target = Annotated[
     str,
@@ -75,7 +75,7 @@ def attention(
             console.warn(event)
         paths = writer.write(measured, console)
         bar.advance(1)
-    if recorded is not None and recorded != pixels_sha256(measured):
+    if recorded is not None and recorded != measured.pixels_sha256:
         console.warn(f"{target}: the regenerated image is different (see sdcli replay --check)")
     report(measured, paths, console, json=json, quiet=messages.quiet)
     return ExitCode.OK
@@ -90,12 +90,12 @@ def _read_target(
 ) -> tuple[GenerationRequest, str | None]:
     """The request, and the hash of the pixels that an unchanged record promises."""
     path = expand_user(target)
-    if path.suffix.lower() in _IMAGE_SUFFIXES and os.path.isfile(path):
-        from sdcli.workflows.replay import read_images
+    if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path):
+        from sdcli.workflows.replay import read_image
 
-        overrides = _typed_overrides(context, flags_)
-        [image] = read_images([str(path)], overrides, inputs=inputs, warn=console.warn)
-        return image.request, None if overrides else image.document["pixels_sha256"]
+        changes = _typed_changes(context, flags_)
+        image = read_image(path, changes, inputs, console.warn)
+        return image.request, None if changes else image.document["pixels_sha256"]
     if inputs is not None:
         raise UsageError(
             "--inputs is for an IMAGE, but this is a prompt",
@@ -107,20 +107,23 @@ def _read_target(
         console.warn(note)
     requests = list(template.expand({"prompt": (target,)}))
     if len(requests) != 1 or requests[0].count != 1:
-        raise UsageError(
-            "attention measures one image, and these options ask for several",
-            code="usage.count",
-            hint="leave out --count and lists of values",
-        )
+        raise _several_images_error()
     return requests[0], None
 
 
-def _typed_overrides(context: typer.Context, flags_: RequestFlags) -> list[str]:
+def _typed_changes(context: typer.Context, flags_: RequestFlags) -> dict[str, object]:
     """The typed options as changes of a record: settings are for new images."""
     from_settings = {p.name for p in context.command.params if setting_source(context, p)}
-    unset = (None, False)
-    return [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in flags_.values.items()
-        if value not in unset and name not in from_settings
-    ]
+    typed = {name: value for name, value in flags_.values.items() if name not in from_settings}
+    axes = flag_values(typed)
+    if any(len(values) != 1 for values in axes.values()) or axes.get("count", (1,))[0] != 1:
+        raise _several_images_error()
+    return {name: values[0] for name, values in axes.items()}
+
+
+def _several_images_error() -> UsageError:
+    return UsageError(
+        "attention measures one image, and these options ask for several",
+        code="usage.count",
+        hint="leave out --count and lists of values",
+    )

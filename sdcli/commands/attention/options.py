@@ -73,14 +73,16 @@ class MeasureFlags:
     def _check(self, swaps: dict[str, str]) -> None:
         if swaps and not self.causal:
             raise UsageError("--swap has no effect without --causal", code="usage.swap")
-        attention_only = {
-            "--heads": self.heads,
-            "--layers": self.layers is not None,
-            "--self": self.self_ is not None,
-        }
+        has_point = self.self_ is not None
         if self.causal:
-            refuse_together("--causal", attention_only)
-        refuse_together("--heads", {"--self": self.heads and self.self_ is not None})
+            others = {
+                "--heads": self.heads,
+                "--layers": self.layers is not None,
+                "--self": has_point,
+            }
+            refuse_together("--causal", others)
+        if self.heads:
+            refuse_together("--heads", {"--self": has_point})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +158,10 @@ def refuse_together(option: str, others: dict[str, bool]) -> None:
 
 def parse_steps(text: str | None) -> tuple[int, ...]:
     """Parse "1,5..9" to steps, none if left out. Raises UsageError."""
+    if text is None:
+        return ()
     steps: set[int] = set()
-    for part in [] if text is None else text.split(","):
+    for part in text.split(","):
         match = _STEPS.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:

@@ -27,13 +27,6 @@ def report(
         print_path(path, json=False)
 
 
-def pixels_sha256(measured: MeasuredImage) -> str:
-    """Return the hash of the whole image's pixels, as records have it."""
-    from sdcli.storage.metadata import record
-
-    return record.pixels_sha256(measured.result.pixels)
-
-
 def _warn_about_kinds(measured: MeasuredImage, console: Console) -> None:
     """Say which of the shown words have maps that are not true."""
     words = [shown.word for shown in measured.words if shown.word.kind]
@@ -59,7 +52,7 @@ def _document(measured: MeasuredImage, paths: list[str]) -> dict[str, Any]:
         "seed": job.seed,
         "width": job.width,
         "height": job.height,
-        "pixels_sha256": pixels_sha256(measured),
+        "pixels_sha256": measured.pixels_sha256,
         "causal": maps is None,
         "shares": None if maps is None else {k: round(v, 6) for k, v in maps.shares.items()},
         "layers": None if maps is None else dict(maps.layers),

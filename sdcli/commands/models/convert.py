@@ -10,11 +10,10 @@ from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_dtype
 from sdcli.inputs.paths import expand_user
 from sdcli.terminal.printing import print_path
+from sdcli.terminal.tables import shorten_list
 
 if TYPE_CHECKING:
     from sdcli.workflows.convert_weights import Conversion
-
-_MAX_LISTED = 5
 
 Source = Annotated[
     str, typer.Argument(metavar="IN", help="A .ckpt, .pt, .pth, .bin or .safetensors file.")
@@ -74,12 +73,7 @@ def _warn(done: Conversion) -> None:
 
     if done.dropped:
         names = [f"{name} ({kind})" for name, kind in done.dropped.items()]
-        Console().warn(f"left out, not tensors: {_shorten(names)}")
+        Console().warn(f"left out, not tensors: {shorten_list(names)}")
     if done.overflowed:
         count = sum(done.overflowed.values())
-        Console().warn(f"{count} numbers became infinite, in {_shorten(list(done.overflowed))}")
-
-
-def _shorten(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
+        Console().warn(f"{count} numbers became infinite, in {shorten_list(list(done.overflowed))}")

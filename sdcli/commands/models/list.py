@@ -7,6 +7,7 @@ from typing import Any
 from sdcli.commands.models.options import ModelsDir
 from sdcli.commands.options import flags
 from sdcli.terminal.printing import print_document
+from sdcli.terminal.tables import format_bytes
 
 
 def list_models(models_dir: ModelsDir = None, json: flags.Json = False) -> None:
@@ -45,11 +46,3 @@ def _print(rows: list[dict[str, Any]], cache: str) -> None:
         print_columns(("name", "size", "path"), cells)
     total = format_bytes(sum(row["bytes"] for row in rows))
     Console().summary(f"{len(rows)} models, {total}; the cache is {cache}")
-
-
-def format_bytes(count: int) -> str:
-    """A size in the unit that suits it: 4.27 GB."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count / 1e3:.1f} kB"

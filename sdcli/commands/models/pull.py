@@ -8,6 +8,7 @@ import typer
 
 from sdcli.catalog.hub_names import hub_file
 from sdcli.commands.options import flags
+from sdcli.errors import UsageError
 from sdcli.terminal.printing import print_path
 
 Repo = Annotated[
@@ -46,6 +47,19 @@ def pull(
     from sdcli.checkpoints.hub import pull_file, pull_model
 
     # The address of a file's page names both.
-    repo, file = hub_file(repo) or (repo, file)
+    if named := hub_file(repo):
+        if file:
+            raise UsageError(
+                "--file has no effect with the address of a file",
+                code="usage.file",
+                hint="leave it out, or give owner/name",
+            )
+        repo, file = named
+    if file and variant:
+        raise UsageError(
+            "--variant has no effect on a single file",
+            code="usage.variant",
+            hint="leave it out, or download the whole model",
+        )
     path = pull_file(repo, file) if file else pull_model(repo, variant)
     print_path(str(path), json, schema="sdcli/pulled/1", model=repo)

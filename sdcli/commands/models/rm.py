@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sdcli.commands.models.list import format_bytes
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.terminal.console import Console
 from sdcli.terminal.printing import print_document
+from sdcli.terminal.tables import format_bytes
 
 Names = Annotated[
     list[str], typer.Argument(metavar="ID...", help="Hub ids of models in the cache.")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Literal
 
 from sdcli.errors import UsageError, quoted
 from sdcli.inputs import sizes
 from sdcli.latents import LatentsSelection
 from sdcli.name_template import NameTemplate
 from sdcli.pipeline_spec import DTYPES, SHORT_DTYPES
-from sdcli.prompts.columns import Columns, ExtraPolicy
 from sdcli.prompts.formats import NUL_SEPARATED
 from sdcli.runner.options import PreviewOptions, ReportForm
 
@@ -102,32 +100,6 @@ def parse_report_format(json: bool, jsonl: bool) -> ReportForm:
     if json and jsonl:
         raise UsageError("--json and --jsonl can't be used together", code="usage.json")
     return "json" if json else "jsonl" if jsonl else "paths"
-
-
-def parse_rerun(redo: bool, retry_failed: bool) -> Literal["failed", "all"] | None:
-    """Which recorded jobs are run again. Raises UsageError."""
-    if redo and retry_failed:
-        raise UsageError(
-            "--redo and --retry-failed can't be used together",
-            code="usage.redo",
-            hint="--redo includes the failed jobs",
-        )
-    return "all" if redo else "failed" if retry_failed else None
-
-
-def parse_columns(extra: str | None, prompt_column: str | None) -> Columns:
-    """The reading of columns by --extra and --prompt-column. Raises UsageError."""
-    if prompt_column is not None and not prompt_column.strip():
-        raise UsageError("--prompt-column: the name is empty", code="usage.prompt_column")
-    policy: ExtraPolicy = "keep" if extra == "keep" else "ignore" if extra else "refuse"
-    return Columns(extra=policy, prompt_column=prompt_column)
-
-
-def parse_limit(limit: int | None) -> int | None:
-    """The number of --limit. Raises UsageError."""
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit: {limit} is not above 0", code="usage.limit")
-    return limit
 
 
 def parse_name_template(text: str | None, *, out: str, tar: bool) -> NameTemplate | None:

@@ -15,12 +15,12 @@ from sdcli.catalog.synonyms import Synonym, find_command, find_option, option_ke
 from sdcli.commands.options.config_defaults import setting_source
 from sdcli.errors import UsageError, closest, quoted
 from sdcli.field_metadata import field_infos
+from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.request import SIZE_INFO, GenerationRequest
 from sdcli.run_flags import RUN_FLAGS
 
-_IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _DASHES: Final = "–—−"
 _WIDTHS, _HEIGHTS = frozenset({"width", "w", "-W"}), frozenset({"height", "h", "-H"})
 _EXAMPLES: Final = {
@@ -152,7 +152,7 @@ def _quoting_hint(word: str, arguments: Sequence[str]) -> str | None:
     suffix = PurePath(word).suffix.lower()
     if suffix.removeprefix(".") in EXTENSIONS:
         return f"sdcli batch {shlex.quote(word)}"
-    if suffix in _IMAGE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES:
         return f"sdcli inspect {shlex.quote(word)}"
     if " " in word.strip():
         return f"sdcli generate {shlex.quote(word)}"

@@ -12,17 +12,19 @@ from sdcli.inputs.paths import expand_user
 from sdcli.storage.images.codec import FORMATS
 
 
-def find_images(names: Sequence[str]) -> list[Path]:
-    """Return the image files of that names, and of the folders among them with all subfolders.
+def find_images(names: Sequence[str], *, recursive: bool = True) -> list[Path]:
+    """Return the image files of that names, and of the folders among them.
 
-    Those of a folder are in natural order (9 before 10), without hidden ones. Raises UsageError
-    for a name that is neither, and when there are none at all.
+    Those of a folder are in natural order (9 before 10), without hidden ones; `recursive` includes
+    its subfolders. Raises UsageError for a name that is neither, for a folder that cannot be read,
+    and when there are none at all.
     """
     found: dict[Path, None] = {}
     for name in names:
         path = expand_user(name)
         if path.is_dir():
-            found |= dict.fromkeys(sorted(_walk(path), key=lambda file: natural_key(str(file))))
+            images = sorted(_walk(path, recursive), key=lambda file: natural_key(str(file)))
+            found |= dict.fromkeys(images)
         elif path.suffix.lower() in FORMATS:
             found[path] = None
         else:
@@ -36,9 +38,13 @@ def find_images(names: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        if error.filename == str(folder):
+            raise UsageError(f"{folder}: cannot be read: {error.strerror}", code="usage.file")
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         for name in files:
             if os.path.splitext(name)[1].lower() in FORMATS and not name.startswith("."):
                 yield Path(parent, name)

@@ -33,6 +33,14 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)
 
 
+def test_every_block_names_its_language() -> None:
+    """Those of `sh` are run, those of `text` parsed; a bare one would be neither."""
+    for path in manual.pages():
+        fences = re.findall(r"^```(.*)$", path.read_text("utf-8"), flags=re.M)
+        assert set(fences[1::2]) <= {""}, path
+        assert set(fences[::2]) <= {"sh", "text", "json", "python", "bash", "toml"}, path
+
+
 PARTS = [(path, name) for path in manual.pages() for name in manual.parts(path.read_text("utf-8"))]
 
 

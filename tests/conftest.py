@@ -18,7 +18,7 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Timings of the tests' runs are nobody's estimate.
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sdcli-tests-")
+os.environ["XDG_CACHE_HOME"] = (_cache := tempfile.TemporaryDirectory(prefix="sdcli-tests-")).name
 
 # It sets what Diffusers reads when it is imported, with which a test may come first.
 import sdcli.engine  # noqa: F401

@@ -161,7 +161,7 @@ def _check_unique(unique: bool) -> None:
         raise UsageError(
             "--unique needs the package ImageHash",
             code="usage.unique",
-            hint="pip install 'sdcli[metrics]'",
+            hint="pip install ImageHash",
         )
 
 

@@ -71,7 +71,7 @@ def score(
     if not perceptual_hash.is_available():
         console.warn(
             "only identical images are found to be duplicates; "
-            "for similar ones: pip install 'sdcli[metrics]'"
+            "for similar ones: pip install ImageHash"
         )
     scorer = Scorer(reference=expand_user(reference) if reference else None, warn=console.warn)
     scored = score_images(find_images(images), scorer)

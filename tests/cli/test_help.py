@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ from sdcli.cli import COMMANDS
 from sdcli.terminal.markdown_text import fit_markdown
 from sdcli.terminal.pager import highlight, show_text
 from tests.conftest import RunCli
+from tests.terminals import run_sdcli
 from tests.test_startup import HEAVY, probe
 
 LISTS = "sdcli help lists the topics; sdcli help --search WORD searches them"
@@ -113,23 +110,9 @@ def test_the_manual_needs_no_heavy_library(argv: list[str], tmp_path: Path) -> N
 
 def on_a_terminal(*argv: str, **env: str) -> str:
     """The output of the program when stdin and stdout are a terminal."""
-    leader, follower = pty.openpty()
-    variables = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "MANPAGER", "PAGER")}
-    variables |= {"TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path), **env}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sdcli", *argv], stdin=follower, stdout=follower, env=variables
-    )
-    os.close(follower)
-    output = b""
-    # Linux raises an error when the last process closes the terminal.
-    try:
-        while chunk := os.read(leader, 4096):
-            output += chunk
-    except OSError:
-        pass
-    os.close(leader)
-    assert process.wait() == 0
-    return output.decode().replace("\r\n", "\n")
+    code, text = run_sdcli(*argv, env=env)
+    assert code == 0
+    return text
 
 
 def test_a_terminal_gets_the_pager_that_is_chosen() -> None:

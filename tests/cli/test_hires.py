@@ -12,13 +12,10 @@ from PIL import Image
 from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
 from tests.conftest import RunCli
+from tests.image_files import pixels_of
 
 FAST = ("--steps", "3", "--seed", "1", "--size", "64x64")
 HIRES = ("--hires", "1.5x", "--hires-strength", "0.7")
-
-
-def pixels_of(path: Path | str) -> np.ndarray:
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 def test_it_is_recorded_and_replayed(run_cli: RunCli) -> None:

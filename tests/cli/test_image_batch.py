@@ -14,16 +14,13 @@ from PIL.PngImagePlugin import PngInfo
 from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
 from tests.conftest import RunCli
+from tests.image_files import pixels_of
 
 A1111 = (
     "a fish\nNegative prompt: a cat\nSteps: 3, Sampler: DDIM, CFG scale: 2, Seed: 9, Size: 64x64, "
     "Model: other, Denoising strength: 0.7, Hires upscale: 1.5, Hires steps: 4, "
     "Hires upscaler: Latent, Version: v1.9.0"
 )
-
-
-def pixels_of(path: Path | str) -> np.ndarray:
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from PIL import Image
 from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
 from tests.conftest import RunCli
+from tests.image_files import pixels_of
 
 FAST = ("--steps", "3", "--seed", "1")
 
@@ -31,10 +32,6 @@ def mask(tmp_path: Path) -> Path:
     pixels[:, :30] = 255
     Image.fromarray(pixels).save(tmp_path / "mask.png")
     return tmp_path / "mask.png"
-
-
-def pixels_of(path: Path | str) -> np.ndarray:
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
 from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.conftest import RunCli
-from tests.loras import KOHYA, WrittenLora, change_by_hand, write_kohya, write_named
+from tests.image_files import pixels_of, record_of
+from tests.loras import WrittenLora, change_by_hand, write_kohya, write_named
 from tests.xl_models import write_xl_model
 
 TRAILING = "ddim;timestep_spacing=trailing"
@@ -38,15 +39,6 @@ def _load() -> Any:
     )
     loaded.set_progress_bar_config(disable=True)
     return loaded
-
-
-def pixels_of(path: Path) -> np.ndarray:
-    return np.asarray(Image.open(path)).astype(int)
-
-
-def record_of(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(Image.open(path).text["sdcli"])
-    return record
 
 
 def draw(run_cli: RunCli, *more: str, code: int = 0) -> list[Path]:
@@ -72,7 +64,8 @@ def test_an_image_is_that_of_diffusers_with_weights_changed_by_hand(
     # The sums differ in the last bit of float32.
     assert difference.max() <= 1
     draw(run_cli, "-o", "plain.png")
-    assert np.abs(pixels_of(tmp_path / "plain.png") - np.asarray(image).astype(int)).max() > 10
+    plain = pixels_of(tmp_path / "plain.png").astype(int)
+    assert np.abs(plain - np.asarray(image)).max() > 10
 
 
 def test_no_weight_is_no_lora_and_nothing_is_left_behind(
@@ -179,28 +172,33 @@ def test_a_grid_has_a_column_without(run_cli: RunCli, pipeline: Any, tmp_path: P
     assert (names.count("lora-none"), names.count("lora-a-0.2")) == (2, 2), names
 
 
-@pytest.mark.parametrize("kind", KOHYA)
-def test_stable_diffusion_xl(run_cli: RunCli, tmp_path: Path, kind: str, xl: Any) -> None:
-    folder, loaded = xl
-    write_kohya(loaded, kind).save(tmp_path / "a.safetensors")
-    more = ("-m", str(folder), "--dtype", "float32")
+def test_stable_diffusion_xl(run_cli: RunCli, tmp_path: Path) -> None:
+    folder = write_xl_model(tmp_path / "xl")
+    plain = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
+    written = write_kohya(plain)
+    written.save(tmp_path / "a.safetensors")
+    more = ("-m", str(folder), "--dtype", "float32", "-g", "5")
     [path] = draw(run_cli, *more, "--lora", "a.safetensors:0.5", "-o", "a.png")
-    [plain] = draw(run_cli, *more, "-o", "plain.png")
-    assert not np.array_equal(pixels_of(path), pixels_of(plain))
-
-
-@pytest.fixture(scope="module")
-def xl(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
-    from diffusers import StableDiffusionXLPipeline
-
-    folder = write_xl_model(tmp_path_factory.mktemp("models") / "xl")
-    return folder, StableDiffusionXLPipeline.from_pretrained(folder)
+    [without] = draw(run_cli, *more, "-o", "plain.png")
+    change_by_hand(plain, written.changes, 0.5)
+    plain.scheduler = DDIMScheduler.from_pretrained(
+        folder, subfolder="scheduler", timestep_spacing="trailing",
+        clip_sample=False, set_alpha_to_one=False,
+    )  # fmt: skip
+    plain.set_progress_bar_config(disable=True)
+    image = plain(
+        "a cat", num_inference_steps=2, guidance_scale=5.0, width=64, height=64,
+        generator=torch.Generator().manual_seed(5),
+    ).images[0]  # fmt: skip
+    theirs = np.asarray(image).astype(int)
+    assert np.abs(pixels_of(path) - theirs).max() <= 1
+    assert np.abs(pixels_of(without) - theirs).max() > 10
 
 
 def test_the_embedded_lora_draws_a_flag(run_cli: RunCli, tmp_path: Path) -> None:
     ran = run_cli("generate", "a flag", "--lora", "embedded:flag", "--seed", "3", "-o", "a.png")
     assert (ran.code, ran.stderr) == (0, ""), ran.stderr
-    image = pixels_of(tmp_path / "a.png")
+    image = pixels_of(tmp_path / "a.png").astype(int)
     stripes = [(31, 158, 143), (226, 72, 61)]
     shares = [(np.abs(image - color).max(-1) < 60).mean() for color in stripes]
     assert min(shares) > 0.03, shares

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pty
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from safetensors.torch import save_file
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.checkpoints.hub_server import COMMIT, REPO, etag, read_files
 from tests.conftest import RunCli
+from tests.terminals import run_sdcli
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -156,22 +154,10 @@ def test_rm_deletes_only_what_it_is_told(run_cli: RunCli, tmp_path: Path, files:
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 2), ("\n", 2), ("y\n", 0), ("Yes\n", 0)])
 def test_rm_asks_on_a_terminal(answer: str, code: int, tmp_path: Path) -> None:
     snapshot = fill_cache(tmp_path / "cache")
-    leader, follower = pty.openpty()
-    os.write(leader, answer.encode())
-    ran = subprocess.run(
-        [sys.executable, "-m", "sdcli", "models", "rm", REPO],
-        stdin=follower,
-        stderr=follower,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "HF_HUB_CACHE": str(tmp_path / "cache"),
-        },
-    )
-    os.close(follower)
-    assert b"delete someone/emoji" in os.read(leader, 4096)
-    os.close(leader)
-    assert (ran.returncode, snapshot.exists()) == (code, code != 0)
+    cache = {"HF_HUB_CACHE": str(tmp_path / "cache")}
+    ran, shown = run_sdcli("models", "rm", REPO, keys=answer, env=cache)
+    assert "delete someone/emoji" in shown
+    assert (ran, snapshot.exists()) == (code, code != 0)
 
 
 def test_a_damaged_cache_is_no_traceback(run_cli: RunCli, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sdcli.storage.images.codec import read_image_info
+from tests.terminals import Terminal
 
 QUICK = ("--steps", "3", "--seed", "7", "--device", "cpu")
 
@@ -61,7 +61,7 @@ def test_a_preview_overwrites_nothing_unforced(run_cli, tmp_path):
 
 
 def test_in_a_terminal_pictures_are_on_stderr_and_paths_on_stdout(tmp_path):
-    master, slave = pty.openpty()
+    terminal = Terminal()
     environment = {
         **os.environ,
         "PYTHONPATH": ":".join(sys.path),
@@ -69,22 +69,11 @@ def test_in_a_terminal_pictures_are_on_stderr_and_paths_on_stdout(tmp_path):
         "COLORTERM": "truecolor",
     }
     argv = [sys.executable, "-m", "sdcli", "generate", "a cat", *QUICK, "--preview", "-o", "c.png"]
-    process = subprocess.Popen(
-        argv, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=slave
+    ran = subprocess.run(
+        argv, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=terminal.follower
     )
-    os.close(slave)
-    seen = b""
-    while part := _read(master):
-        seen += part
-    stdout, _ = process.communicate()
-    os.close(master)
-    assert (process.returncode, stdout) == (0, b"c.png\n")
-    assert "▀".encode() in seen
-    assert b"image 1/1, step 3/3" in seen
-
-
-def _read(master: int) -> bytes:
-    try:
-        return os.read(master, 65536)
-    except OSError:  # how Linux says that the other side was closed
-        return b""
+    os.close(terminal.follower)
+    seen = terminal.text()
+    assert (ran.returncode, ran.stdout) == (0, b"c.png\n")
+    assert "▀" in seen
+    assert "image 1/1, step 3/3" in seen

@@ -119,6 +119,7 @@ def test_a_record_that_is_not_understood_is_named_with_its_file(run_cli):
     ran = run_cli("replay", "bad.png")
     assert ran.code == ExitCode.USAGE
     assert "bad.png: its record (sdcli/record/9) is of a later version" in ran.stderr
+    assert "hint: upgrade sdcli: sdcli help install" in ran.stderr
     _with_record("bad.png", {"request": {"prompt": "a cat", "seed": -1}})
     assert "bad.png: its record: seed: -1 is not between" in run_cli("replay", "bad.png").stderr
     _with_record("bad.png", {"request": {}, "decoded": {}})

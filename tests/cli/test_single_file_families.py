@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,9 @@ from sdcli.storage.images.codec import read_image_info
 from tests.checkpoints.single_file.original_layout import save
 from tests.checkpoints.single_file.tiny_models import build, tensors, tiny_configs, write_configs
 from tests.engine.xl.hand_calls import refine_by_hand, xl_job
+from tests.image_files import pixels_of
+
+pytestmark = pytest.mark.usefixtures("no_sockets")
 
 QUICK = ("--seed", "5", "--size", "64x64", "--device", "cpu", "-s", "EulerDiscreteScheduler")
 STEPS = ("--steps", "4", "-g", "5")
@@ -66,16 +68,6 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
 
 
 @pytest.fixture(autouse=True)
-def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("a socket was used")
-
-    for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-@pytest.fixture(autouse=True)
 def _inputs(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "in.png")
@@ -97,11 +89,6 @@ def read_folder(made: Made) -> Any:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def pixels_of(path: str) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.array(image)
 
 
 def draw_by_hand(made: Made, *, masked: bool) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,8 @@ from sdcli.storage.images.codec import read_image_info
 from tests.checkpoints.model_files import pack, pack_zeros
 from tests.checkpoints.single_file.original_layout import checkpoint, save
 from tests.xl_models import write_xl_model
+
+pytestmark = pytest.mark.usefixtures("no_sockets")
 
 CONFIG = ("--model-config", str(EMBEDDED_FOLDER))
 QUICK = ("--steps", "2", "--seed", "7", "--size", "64x64", "--device", "cpu")
@@ -45,16 +46,6 @@ def original(state: Mapping[str, torch.Tensor], tmp_path_factory: pytest.TempPat
 def model(original: Path, tmp_path: Path) -> Path:
     """The embedded model as a single file in the current folder."""
     return Path(shutil.copy(original, tmp_path))
-
-
-@pytest.fixture(autouse=True)
-def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("a socket was used")
-
-    for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.single_file.vocabulary import tokenizer_files, vocabulary_files
 from sdcli.errors import CorruptError
 from tests.conftest import RunCli
+from tests.terminals import run_sdcli, without_styles
 
 TEXTS = [
     "", "a cat", "A  Cat, the dog's 123!!", "é ﬁ İstanbul 你好 😀", "\n\ttab", "it's they've I'll",
@@ -152,17 +151,11 @@ def test_mistakes_are_one_line(
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_lines_fit_the_terminal(width: int) -> None:
-    import pexpect
-
     prompt = "(masterpiece:1.2), [blurry], a (cat:1.3) and a guitar on a blue background " * 3
-    child = pexpect.spawn(
-        sys.executable, ["-m", "sdcli", "tokens", prompt], dimensions=(200, width), timeout=60,
-        encoding="utf-8", env={**os.environ, "TERM": "xterm", "COLUMNS": str(width)},
-    )  # fmt: skip
-    output = child.read()
+    _, output = run_sdcli("tokens", prompt, columns=width)
     assert "\x1b[1;33mcat" in output
     assert "\x1b[2;36mblurry" in output
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines()
+    lines = without_styles(output).splitlines()
     assert max(map(len, lines)) <= width
     assert "weight" in output
 

@@ -14,13 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.numerics.metrics import psnr
+from tests.image_files import pixels_of
 from tests.test_startup import HEAVY, probe
 
 LATENTS = np.random.default_rng(0).standard_normal((4, 8, 8)).astype(np.float32)
-
-
-def pixels(path: Path | str) -> np.ndarray:
-    return np.asarray(Image.open(path).convert("RGB"))
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def test_the_last_latents_decode_to_the_picture(run_cli, argv):
     generate(run_cli, *argv)
     ran = run_cli("vae", "decode", "cat.latents.safetensors", "-o", "again.png")
     assert (ran.code, ran.stdout) == (0, "again.png\n")
-    assert np.array_equal(pixels("again.png"), pixels("cat.png"))
+    assert np.array_equal(pixels_of("again.png"), pixels_of("cat.png"))
     old, new = (
         run_cli("inspect", name, "--json").document["record"] for name in ("cat.png", "again.png")
     )
@@ -56,7 +53,7 @@ def test_another_vae_is_what_generate_would_have_drawn(run_cli):
     generate(run_cli)
     run_cli("vae", "decode", "cat.latents.safetensors", "--vae", "tiny", "-o", "tiny.png")
     generate(run_cli, "--vae", "tiny", "--force")
-    assert np.array_equal(pixels("tiny.png"), pixels("cat.png"))
+    assert np.array_equal(pixels_of("tiny.png"), pixels_of("cat.png"))
     request = run_cli("inspect", "tiny.png", "--json").document["record"]["request"]
     assert request["vae"] == "tiny"
 
@@ -71,7 +68,7 @@ def test_there_and_back(run_cli, vae, least):
     ran = run_cli("vae", "decode", "s.safetensors", "--json")
     [image] = ran.document["images"]
     assert image["vae"] == vae  # as the file tells
-    assert psnr(pixels(image["path"]), pixels("cat.png")) > least
+    assert psnr(pixels_of(image["path"]), pixels_of("cat.png")) > least
 
 
 def test_encoding_takes_the_mean_or_a_seeded_sample(run_cli, tmp_path):
@@ -106,7 +103,7 @@ def test_latents_of_another_tool_decode(run_cli, tmp_path, latents):
     save_file({"z": np.stack([LATENTS, LATENTS])}, tmp_path / "two.safetensors")
     ran = run_cli("vae", "decode", "two.safetensors")
     assert len(ran.paths) == 2
-    assert all(np.array_equal(pixels(path), pixels("one.png")) for path in ran.paths)
+    assert all(np.array_equal(pixels_of(path), pixels_of("one.png")) for path in ran.paths)
     assert run_cli("vae", "decode", "two.safetensors", "-o", "x.png").code == 2
 
 
@@ -117,7 +114,7 @@ def test_compare_an_image(run_cli, tmp_path):
     assert [row["vae"] for row in rows] == ["own", "tiny"]
     assert all(row["psnr"] > 10 and 0 < row["ssim"] <= 1 for row in rows)
     assert all(row["encode_seconds"] > 0 and row["decode_seconds"] > 0 for row in rows)
-    assert pixels("sheet.png").shape[1] > 3 * 64
+    assert pixels_of("sheet.png").shape[1] > 3 * 64
 
 
 def test_compare_latents_with_the_first(run_cli, latents):
@@ -250,4 +247,4 @@ def test_one_file_is_a_vae_for_every_command(run_cli):
     file = str(EMBEDDED_FOLDER / "vae" / "diffusion_pytorch_model.safetensors")
     generate(run_cli, "--vae", file)
     generate(run_cli, "-o", "own.png")
-    assert (pixels("cat.png") == pixels("own.png")).all()
+    assert (pixels_of("cat.png") == pixels_of("own.png")).all()

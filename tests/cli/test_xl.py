@@ -14,6 +14,7 @@ from PIL import Image
 from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.pipeline_spec import PipelineSpec
 from tests.conftest import RunCli
+from tests.image_files import pixels_of, record_of
 from tests.xl_models import write_refiner, write_xl_model
 
 SETTINGS = ("--size", "64x64", "--seed", "5", "--device", "cpu", "--dtype", "float32")
@@ -25,15 +26,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_xl_model(folder / "base")
     write_refiner(folder / "refiner")
     return folder
-
-
-def record_of(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(Image.open(path).text["sdcli"])
-    return record
-
-
-def pixels_of(path: Path) -> np.ndarray:
-    return np.asarray(Image.open(path))
 
 
 def test_a_refined_image_is_recorded_and_replayed(

@@ -20,9 +20,14 @@ import typer
 
 from sdcli import docs
 from sdcli.cli import app
+from sdcli.commands.doctor import _OPTIONAL
 from sdcli.errors import ExitCode
+from sdcli.result import SecondPass
+from sdcli.row import Row
+from sdcli.storage.metadata.record import make_record
 from tests import manual, tour
 from tests.conftest import RunCli
+from tests.jobs import make_result, make_run
 
 
 def page(topic: str) -> str:
@@ -31,6 +36,14 @@ def page(topic: str) -> str:
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)
+
+
+def test_every_block_names_its_language() -> None:
+    """Those of `sh` are run, those of `text` parsed; a bare one would be neither."""
+    for path in manual.pages():
+        fences = re.findall(r"^```(.*)$", path.read_text("utf-8"), flags=re.M)
+        assert set(fences[1::2]) <= {""}, path
+        assert set(fences[::2]) <= {"sh", "text", "json", "python", "bash", "toml"}, path
 
 
 PARTS = [(path, name) for path in manual.pages() for name in manual.parts(path.read_text("utf-8"))]
@@ -101,6 +114,29 @@ def test_every_schema_is_listed() -> None:
     sources = "".join(p.read_text("utf-8") for p in manual.ROOT.glob("sdcli/**/*.py"))
     listed = re.findall(rf"^\| `({pattern})`", page("scripting"), flags=re.M)
     assert listed == sorted(set(re.findall(rf'"({pattern})"', sources)))
+
+
+def test_messages_name_the_packages_of_the_manual() -> None:
+    """Never sdcli itself: the package of that name on PyPI is another program."""
+    sources = "".join(p.read_text("utf-8") for p in manual.ROOT.glob("sdcli/**/*.py"))
+    named = set(" ".join(re.findall(r"pip install ([^\"(),;]+)", sources)).split())
+    assert named - {"{name}", "{package}"} <= set(dict(_OPTIONAL))
+
+
+def test_every_key_of_a_record_is_explained() -> None:
+    run = make_run(
+        refiner_call=3,
+        vae_dtype="float32",
+        second_pass=SecondPass(width=96, height=96, timesteps=(1.0,), sigmas=None),
+        image="in.png",
+        image_sha256="ab" * 32,
+        lora="a.safetensors:1",
+        lora_sha256=f"{'cd' * 32}:1",
+        row=Row(extra={"sku": "P1"}),
+    )
+    record = make_record(make_result(run=run), {"sdcli": "0"})
+    explained = set(re.findall(r"`(\w+)`", page("records")))
+    assert set(record) <= explained
 
 
 def command_lines(text: str) -> Iterator[list[str]]:

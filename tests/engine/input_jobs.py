@@ -1,4 +1,4 @@
-"""Pictures, masks and jobs that start from them, and the same call by hand in Diffusers."""
+"""Pictures, masks and jobs that start from them, and the calls of Diffusers that they equal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from sdcli.input_images import InputPixels
 from sdcli.job import Job
+from tests.engine.xl.hand_calls import set_scheduler
 from tests.jobs import make_job
 
 SIDE = 64
@@ -41,37 +42,40 @@ def inputs_of(job: Job) -> InputPixels:
     return InputPixels(image=picture(), mask=left_half() if job.mask else None)
 
 
-def set_scheduler(pipeline: Any, job: Job, plain: Any = None) -> None:
-    """Give a pipeline the scheduler of a job, from the configuration of the model's own."""
-    scheduler_class = getattr(diffusers, str(job.scheduler.class_name))
-    pristine = (plain or pipeline).components["scheduler"].config
-    pipeline.scheduler = scheduler_class.from_config(pristine, **dict(job.scheduler.config))
+def by_hand(plain: Any, job: Job, *, output_type: str = "pil", image: Any = None) -> Any:
+    """What the call that a Diffusers user would write returns: a PIL image, or latents.
 
-
-def by_hand(plain: Any, job: Job, output_type: str | None = None) -> Any:
-    """The pixels (height, width, 3) of the call that a Diffusers user would write.
-
-    With an `output_type`, the images as the pipeline returns them.
+    An `image` takes the place of the job's own.
     """
-    cls: Any = diffusers.StableDiffusionImg2ImgPipeline
-    more: dict[str, Any] = {}
+    pipeline: Any = plain
+    more: dict[str, Any] = {"height": job.height, "width": job.width}
     if job.mask:
-        cls = diffusers.StableDiffusionInpaintPipeline
         mask = Image.fromarray(left_half().astype(np.uint8) * 255)
-        more = {"mask_image": mask, "height": job.height, "width": job.width}
-    pipeline = cls(**plain.components, requires_safety_checker=False)
-    pipeline.set_progress_bar_config(disable=True)
-    set_scheduler(pipeline, job, plain)
-    images = pipeline(
+        pipeline = _relative(diffusers.StableDiffusionInpaintPipeline, plain)
+        more |= {"mask_image": mask}
+    elif job.image or image is not None:
+        pipeline, more = _relative(diffusers.StableDiffusionImg2ImgPipeline, plain), {}
+    else:
+        more |= {"guidance_rescale": job.guidance_rescale}
+    if pipeline is not plain:
+        more |= {"image": Image.fromarray(picture()) if image is None else image,
+                 "strength": job.strength}  # fmt: skip
+    set_scheduler(pipeline, plain.config._name_or_path, job)
+    return pipeline(
         job.prompt,
-        image=Image.fromarray(picture()),
-        strength=job.strength,
+        **more,
         negative_prompt=job.negative_prompt or None,
         num_inference_steps=job.num_inference_steps,
         guidance_scale=job.guidance_scale,
         eta=job.eta,
+        clip_skip=job.clip_skip,
         generator=torch.Generator("cpu").manual_seed(job.seed),
-        output_type=output_type or "pil",
-        **more,
-    ).images
-    return images if output_type else np.asarray(images[0])
+        output_type=output_type,
+    ).images[slice(None) if output_type == "latent" else 0]
+
+
+def _relative(cls: Any, plain: Any) -> Any:
+    """A pipeline of another class with the same components."""
+    pipeline = cls(**plain.components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

@@ -14,7 +14,7 @@ from sdcli import GenerationRequest, engine, generate
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.job import Job
+from tests.engine.input_jobs import by_hand
 from tests.jobs import CPU, make_job
 
 pytestmark = [
@@ -32,41 +32,17 @@ MODEL_SCHEDULER = diffusers.DPMSolverMultistepScheduler
 CLASSES = list(dict.fromkeys(row.class_name for row in SAMPLERS))
 
 
-def expected(plain: Any, job: Job) -> np.ndarray:
-    """Return the pixels (height, width, 3) of the call that a Diffusers user would write."""
-    folder = plain.config._name_or_path
-    pristine = MODEL_SCHEDULER.from_pretrained(folder, subfolder="scheduler")
-    cls = getattr(diffusers, str(job.scheduler.class_name))
-    plain.scheduler = cls.from_config(pristine.config, **dict(job.scheduler.config))
-    image = plain(
-        job.prompt,
-        negative_prompt=job.negative_prompt or None,
-        height=job.height,
-        width=job.width,
-        num_inference_steps=job.num_inference_steps,
-        guidance_scale=job.guidance_scale,
-        guidance_rescale=job.guidance_rescale,
-        eta=job.eta,
-        clip_skip=job.clip_skip,
-        generator=torch.Generator("cpu").manual_seed(job.seed),
-        output_type="pil",
-    ).images[0]
-    return np.asarray(image)
-
-
-def diffusers_choice(class_name: str, config: dict[str, Any], seed: int = 7) -> SchedulerConfig:
-    """Return the options that a Diffusers user writes, with the seed that DPMSolverSDE needs."""
-    seeds = {"noise_sampler_seed": seed} if class_name == "DPMSolverSDEScheduler" else {}
-    return SchedulerConfig(class_name=class_name, config=tuple({**seeds, **config}.items()))
+def choice_of(class_name: str, options: dict[str, Any]) -> SchedulerConfig:
+    """The options that a Diffusers user writes."""
+    return SchedulerConfig(class_name=class_name, config=tuple(options.items()))
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: str) -> None:
     options = CLASS_OPTIONS.get(class_name, {})
-    choice = SchedulerConfig(class_name=class_name, config=tuple(options.items()))
-    [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
-    theirs = expected(plain, make_job(scheduler=diffusers_choice(class_name, options)))
-    assert np.array_equal(result.pixels, theirs)
+    job = make_job(scheduler=choice_of(class_name, options))
+    [result] = engine.generate_batch(loaded, [job])
+    assert np.array_equal(result.pixels, by_hand(plain, job))
     assert result.run.scheduler_class == class_name
     assert result.run.timesteps == tuple(float(t) for t in plain.scheduler.timesteps)
 
@@ -138,7 +114,7 @@ def test_a_sampler_name_equals_its_translation_to_diffusers(
     loaded: Any, plain: Any, name: str
 ) -> None:
     [result] = engine.generate_batch(loaded, [make_job(scheduler=resolve_scheduler(name).choice)])
-    theirs = expected(plain, make_job(scheduler=diffusers_choice(*TRANSLATED[name])))
+    theirs = by_hand(plain, make_job(scheduler=choice_of(*TRANSLATED[name])))
     assert np.array_equal(result.pixels, theirs)
 
 
@@ -170,8 +146,8 @@ def test_options_in_a_scheduler_name_are_those_of_the_constructor(
 ) -> None:
     choice = resolve_scheduler(typed).choice
     [result] = engine.generate_batch(loaded, [make_job(scheduler=choice)])
-    theirs = diffusers_choice(str(choice.class_name), OPTIONS[typed])
-    assert np.array_equal(result.pixels, expected(plain, make_job(scheduler=theirs)))
+    theirs = choice_of(str(choice.class_name), OPTIONS[typed])
+    assert np.array_equal(result.pixels, by_hand(plain, make_job(scheduler=theirs)))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +168,7 @@ def test_options_in_a_scheduler_name_are_those_of_the_constructor(
 def test_every_argument_equals_diffusers(loaded: Any, plain: Any, changes: dict[str, Any]) -> None:
     job = make_job(**changes)
     [result] = engine.generate_batch(loaded, [job])
-    assert np.array_equal(result.pixels, expected(plain, job))
+    assert np.array_equal(result.pixels, by_hand(plain, job))
 
 
 def test_clip_skip_equals_diffusers(
@@ -204,7 +180,7 @@ def test_clip_skip_equals_diffusers(
         monkeypatch.setattr(cls, "text_model", property(lambda self: self), raising=False)
     job = make_job(clip_skip=1)
     [result] = engine.generate_batch(loaded, [job])
-    assert np.array_equal(result.pixels, expected(plain, job))
+    assert np.array_equal(result.pixels, by_hand(plain, job))
     [unskipped] = engine.generate_batch(loaded, [make_job()])
     assert not np.array_equal(result.pixels, unskipped.pixels)
 
@@ -220,4 +196,4 @@ def test_a_swapped_vae_equals_diffusers(plain: Any) -> None:
     swapped = diffusers.StableDiffusionPipeline(**components, requires_safety_checker=False)
     swapped.set_progress_bar_config(disable=True)
     swapped.config._name_or_path = folder
-    assert np.array_equal(result.pixels, expected(swapped, job))
+    assert np.array_equal(result.pixels, by_hand(swapped, job))

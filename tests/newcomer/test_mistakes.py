@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from sdcli.catalog.synonyms import SYNONYMS, find_command, find_option, option_key
 from sdcli.cli import COMMANDS, app
 from sdcli.commands.options.usage_hints import _any_option
+from tests.terminals import run_sdcli
 from tests.test_startup import HELP_FREE, probe
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -57,9 +52,9 @@ OPTIONS = [
     ("--medvram", "memory is managed automatically"),
     ("--clip_skip 2", "A1111's Clip skip 2 is --clip-skip 1"),
     ("--lora-scales 0.5", "--lora style.safetensors:0.8"),
-    ("--init-image x.png", "--image"),
-    ("--denoising-strength 0.5", "--strength"),
-    ("--mask-image x.png", "--mask"),
+    ("--init-image x.png", "sdcli calls it --image"),
+    ("--denoising-strength 0.5", "sdcli calls it --strength"),
+    ("--mask-image x.png", "sdcli calls it --mask"),
     ("--controlnet canny", "ControlNet is not supported"),
     ("--upscale 2", "upscaling alone is not supported"),
     ("--tiling", "seamless tiling is not supported"),
@@ -331,36 +326,15 @@ def test_the_table_is_only_imported_after_an_error() -> None:
     assert not HELP_FREE & modules
 
 
-def in_terminal(argv: list[str], folder: Path, keys: bytes = b"") -> tuple[int, str]:
-    """Run a command in a terminal; returns its exit code and what the terminal shows."""
-    leader, follower = pty.openpty()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "sdcli", *argv],
-        stdin=follower, stdout=follower, stderr=follower, cwd=folder, env=env,
-    ) as process:  # fmt: skip
-        os.close(follower)
-        os.write(leader, keys)
-        shown = b""
-        try:
-            while chunk := os.read(leader, 65536):
-                shown += chunk
-        except OSError:  # how Linux reports the end of a terminal
-            pass
-        code = process.wait()
-    os.close(leader)
-    return code, shown.decode()
-
-
 def test_prompts_are_read_from_a_terminal_with_a_word_about_its_end(tmp_path):
-    code, shown = in_terminal(["generate", "-", "--steps", "1"], tmp_path, b"a cat\n\x04")
+    code, shown = run_sdcli("generate", "-", "--steps", "1", cwd=tmp_path, keys="a cat\n\x04")
     assert code == 0
     assert "one per line; end with Ctrl-D" in shown
     assert ".png" in shown
 
 
 def test_a_terminal_shows_the_error_and_the_hint_alone(tmp_path):
-    code, shown = in_terminal(["generate", "a cat", "--cfg-scale", "3"], tmp_path)
+    code, shown = run_sdcli("generate", "a cat", "--cfg-scale", "3", cwd=tmp_path)
     assert code == 2
     assert shown.splitlines() == [
         "sdcli: error: no such option: --cfg-scale",
@@ -370,6 +344,6 @@ def test_a_terminal_shows_the_error_and_the_hint_alone(tmp_path):
 
 def test_a_file_with_control_characters_reaches_no_terminal(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"- prompt: '\x1b]0;owned\x07 a: b")
-    code, shown = in_terminal(["batch", "a.yaml"], tmp_path)
+    code, shown = run_sdcli("batch", "a.yaml", cwd=tmp_path)
     assert code == 2
     assert "\x1b" not in shown

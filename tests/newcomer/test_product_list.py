@@ -45,7 +45,7 @@ STEPS = [
         code=2,
     ),
     Step(
-        f"{BATCH} --dry-run",
+        f"{BATCH} --dry-run -v",
         ["its columns are separated by semicolons", "seed 1", "images 8", "model loads 1", "disk"],
         # The jobs are one line each, however long the prompt.
         wide=True,
@@ -69,7 +69,7 @@ STEPS = [
     Step(f"sdcli replay {FIRST} --check", [f"{FIRST}: identical"]),
     Step(
         'sdcli generate "a castle" -m stable-diffusion-v1-5/stable-diffusion-v1-5 --offline',
-        ["is not in the local cache", "hint: download it once while online: hf download"],
+        ["is not in the local cache", "hint: download it once while online: sdcli models pull"],
         code=3,
     ),
     Step("sdcli help --search retry", ["--retry-failed"]),

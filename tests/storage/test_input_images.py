@@ -20,6 +20,7 @@ from sdcli.storage.images.fitting import extend, extend_mask, fit, scale
 from sdcli.storage.images.input_files import describe_input
 from sdcli.storage.images.masks import area_around, grow_to_cells, soften
 from sdcli.storage.images.prepared_input import PreparedInput, prepare_input
+from tests.image_files import pixels_of
 from tests.jobs import make_job
 
 sides = st.integers(1, 60)
@@ -168,10 +169,6 @@ def mask(tmp_path: Path) -> Path:
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[10:30, 5:21] = 255
     return write(tmp_path / "mask.png", pixels)
-
-
-def pixels_of(file: Path) -> np.ndarray:
-    return np.asarray(Image.open(file).convert("RGB"))
 
 
 DRAWN = np.full((64, 64, 3), 7, np.uint8)

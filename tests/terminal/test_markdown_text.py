@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
 import shlex
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 from sdcli import docs
 from sdcli.terminal.markdown_text import fit_lines, fit_markdown
+from tests.terminals import run_sdcli, without_styles
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = (60, 80, 200)
@@ -126,33 +120,13 @@ def test_lines_continue_below_their_last_column(line: str, fitted: list[str]) ->
     assert fit_lines([line], 30) == fitted
 
 
-def on_a_terminal(*argv: str, columns: int) -> list[str]:
-    """What a command prints in a terminal of that width, without colours."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    environment |= {"PAGER": "cat", "TERM": "xterm", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sdcli", *argv],
-        stdin=follower, stdout=follower, stderr=follower, env=environment,
-    )  # fmt: skip
-    os.close(follower)
-    output = b""
-    try:
-        while chunk := os.read(leader, 65536):
-            output += chunk
-    except OSError:  # Linux: the last process has closed the terminal
-        pass
-    os.close(leader)
-    assert process.wait() == 0
-    return re.sub(r"\x1b\[[\d;]*m", "", output.decode()).replace("\r\n", "\n").splitlines()
-
-
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("words", ["options", "scripting", "latents", "generate", "latents grid"])
 def test_the_command_fits_its_terminal(words: str, columns: int) -> None:
     """`options` has the help of every command, which is made again for a narrow terminal."""
-    lines = on_a_terminal("help", *words.split(), columns=columns)
+    code, text = run_sdcli("help", *words.split(), columns=columns, env={"PAGER": "cat"})
+    assert code == 0
+    lines = without_styles(text).splitlines()
     assert len(lines) > 20
     assert not too_wide(lines, columns)
     if words == "options":

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import ast
 import io
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +14,7 @@ from sdcli.terminal import printing, tables
 from sdcli.terminal.console import Console
 from sdcli.terminal.dry_run_report import _format_job
 from sdcli.terminal.output import has_styles, print_data, print_lines, print_traceback
+from tests.terminals import run_python
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "a\x1b[31m\x9b2J\x07\u202eb"
@@ -78,36 +75,23 @@ with messages.progress(3) as bar:
 
 
 def in_terminal(*argv: str) -> str:
-    """The output of a script whose stdout and stderr are one terminal of 80 columns."""
-    master, slave = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "80"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *argv], stdout=slave, stderr=slave, cwd=ROOT,
-        env=environment | {"TERM": "xterm"},
-    )  # fmt: skip
-    os.close(slave)
-    chunks = []
-    try:
-        while chunk := os.read(master, 65536):
-            chunks.append(chunk)
-    except OSError:
-        pass  # the other end is closed
-    os.close(master)
-    assert process.wait() == 0
-    return b"".join(chunks).decode()
+    """The output of a script in a terminal of 80 columns."""
+    code, text = run_python(["-c", SCRIPT, *argv], env={"COLUMNS": "80"})
+    assert code == 0
+    return text
 
 
 def test_lines_longer_than_the_terminal_stay_whole_while_the_bar_is_up() -> None:
     path = "/a/" + "b c-[red]d:cat:/" * 20 + "cat.png"
     output = in_terminal(path)
-    assert f"{path}\r\n" in output
-    assert f"sdcli: warning: :smile: [bold]careful[/bold] {path}\r\n" in output
+    assert f"{path}\n" in output
+    assert f"sdcli: warning: :smile: [bold]careful[/bold] {path}\n" in output
     assert "images" in output
 
 
 def test_a_path_on_a_terminal_is_escaped() -> None:
     output = in_terminal(HOSTILE)
-    assert f"{SAFE}\r\n" in output
+    assert f"{SAFE}\n" in output
     assert HOSTILE not in output
 
 

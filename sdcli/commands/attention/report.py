@@ -62,7 +62,7 @@ def _document(measured: MeasuredImage, paths: list[str]) -> dict[str, Any]:
 
 def _print_shares(measured: MeasuredImage) -> None:
     """Print the share of each word on stderr, as stdout has the paths."""
-    from sdcli.terminal.tables import print_columns, print_lines
+    from sdcli.terminal.tables import print_columns, print_lines, wrap_text
     from sdcli.workflows.draw_attention import percent
 
     job, maps = measured.result.job, measured.attention
@@ -77,4 +77,4 @@ def _print_shares(measured: MeasuredImage) -> None:
         print_columns(header, rows, sys.stderr)
     if maps is not None:
         parts = ", ".join(f"{name} {percent(part)}" for name, part in maps.shares.items())
-        print_lines([f"attention to the tokens: {parts}"], sys.stderr)
+        print_lines(wrap_text(f"attention to the tokens: {parts}"), sys.stderr)

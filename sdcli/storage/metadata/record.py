@@ -124,7 +124,7 @@ def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:
         raise UsageError(
             f"{path}: its record ({record.get('schema')}) is of a later version: {error.message}",
             code=error.code,
-            hint="pip install --upgrade sdcli",
+            hint="upgrade sdcli: sdcli help install",
         ) from error
 
 

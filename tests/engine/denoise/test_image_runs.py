@@ -11,8 +11,8 @@ from sdcli import engine
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.errors import UsageError
 from sdcli.job import Job
-from tests.engine.denoise.test_resume import MemorySource
 from tests.engine.input_jobs import image_job, inputs_of, mask_job
+from tests.engine.recorded_latents import MemorySource
 
 JOBS = {"image": image_job, "mask": mask_job}
 NAMES = ("DDIM", "Euler a", "DPM++ 2M", "Heun", "LMS", "PLMS")

@@ -15,6 +15,7 @@ from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.text.conditioning import encode_prompts, shape_of
 from sdcli.errors import DeviceError
 from sdcli.job import Job
+from tests.engine.recorded_latents import latents_of, record
 from tests.jobs import make_job
 
 HEUN = {
@@ -25,13 +26,6 @@ HEUN = {
 
 def syntax_job(prompt: str, **changes: Any) -> Job:
     return make_job(prompt=prompt, prompt_syntax="a1111", reads_syntax=True, **changes)
-
-
-def latents_of(loaded: Any, job: Job) -> np.ndarray:
-    [result] = engine.generate_batch(loaded, [job], save_latents="final")
-    assert result.latents is not None
-    final: np.ndarray = result.latents["final"]
-    return final
 
 
 def encode(loaded: Any, prompt: str) -> torch.Tensor:
@@ -102,11 +96,14 @@ def test_a_schedule_equals_embeddings_replaced_by_hand(
 def test_a_schedule_combines_with_a_guidance_interval(loaded: Any) -> None:
     """From the change on, the run is that of the second prompt from the same latents."""
     limits = {"guidance_from": 0.25, "guidance_to": 0.75}
-    plain = latents_of(loaded, make_job(prompt="a cat", **limits))
+    cat, dog = (make_job(prompt=prompt, **limits) for prompt in ("a cat", "a dog"))
+    result, source = record(loaded, cat)
     same = latents_of(loaded, syntax_job("a [cat:cat:0.5]", **limits))
+    assert np.array_equal(result.latents["final"], same)
     changed = latents_of(loaded, syntax_job("a [cat:dog:0.5]", **limits))
-    assert np.array_equal(plain, same)
-    assert not np.array_equal(plain, changed)
+    assert not np.array_equal(changed, same)
+    resumed = latents_of(loaded, dog, start=engine.find_resume_point(loaded, dog, cat, source, 2))
+    assert np.array_equal(changed, resumed)
 
 
 def combine_by_hand(loaded: Any, job: Job, prompts: list[str], weights: list[float]) -> np.ndarray:

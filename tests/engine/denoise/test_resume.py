@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
 from sdcli.errors import CorruptError, UsageError
 from sdcli.job import Job
-from sdcli.latents import RESUMED_PREFIX, parse_tensor_name
+from sdcli.latents import RESUMED_PREFIX
+from tests.engine.recorded_latents import MemorySource, record
 from tests.jobs import make_job
-
-
-@dataclass
-class MemorySource:
-    """A LatentsSource of the arrays that a run returned."""
-
-    arrays: dict[str, NDArray[Any]]
-    num_steps: int
-    record: dict[str, Any] = field(default_factory=dict)
-    path: Path = Path("cat.latents.safetensors")
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        channels, height, width = next(iter(self.arrays.values())).shape
-        return channels, height, width
-
-    def steps(self, kind: str) -> list[int]:
-        parsed = [parse_tensor_name(name) for name in self.arrays]
-        found = [step for name in parsed if name for k, step in [name] if k == kind]
-        return [*([0] if kind == "xt" and "noise" in self.arrays else []), *found]
-
-    def tensor(self, kind: str, step: int) -> NDArray[Any]:
-        return self.arrays["noise" if (kind, step) == ("xt", 0) else f"{kind}_{step:04d}"]
-
-    def tensor_by_name(self, name: str) -> NDArray[Any]:
-        return self.arrays[name]
-
 
 JOB = make_job()
 ANCESTRAL = make_job(scheduler=resolve_scheduler("Euler a").choice, scheduler_label="Euler a")
 EULER = make_job(scheduler=resolve_scheduler("Euler").choice, scheduler_label="Euler")
-
-
-def record(loaded: Any, job: Job, kinds: tuple[str, ...] = ("xt", "x0", "eps", "noise")) -> Any:
-    [result] = engine.generate_batch(loaded, [job], save_latents="all")
-    assert result.latents is not None
-    arrays = {
-        name: array
-        for name, array in result.latents.items()
-        if name.split("_")[0] in (*kinds, "final")
-    }
-    return result, MemorySource(arrays, len(result.run.timesteps))
 
 
 @pytest.mark.parametrize("job", [JOB, ANCESTRAL], ids=["ddim", "ancestral"])

@@ -22,7 +22,7 @@ def xl_job(scheduler: str = "EulerDiscreteScheduler", **changes: Any) -> Job:
     return make_job(**{**own, **changes})
 
 
-def set_scheduler(pipeline: Any, folder: Path, job: Job) -> None:
+def set_scheduler(pipeline: Any, folder: Path | str, job: Job) -> None:
     """Give the pipeline the scheduler of a job, built from the model's file."""
     cls = getattr(diffusers, str(job.scheduler.class_name))
     config = cls.load_config(folder, subfolder="scheduler")
@@ -63,16 +63,21 @@ def run_settings(job: Job) -> dict[str, Any]:
 
 def draw_by_hand(pipeline: Any, folder: Path, job: Job) -> np.ndarray:
     """Pixels (height, width, 3) of the plain call."""
+    return np.asarray(call_by_hand(pipeline, folder, job, "pil")[0])
+
+
+def call_by_hand(pipeline: Any, folder: Path, job: Job, output_type: str) -> Any:
+    """What the plain call returns: PIL images, or latents."""
     set_scheduler(pipeline, folder, job)
-    image = pipeline(
+    return pipeline(
         **prompt_arguments(job),
         **size_arguments(job),
         **run_settings(job),
         height=job.height,
         width=job.width,
         generator=torch.Generator("cpu").manual_seed(job.seed),
-    ).images[0]
-    return np.asarray(image)
+        output_type=output_type,
+    ).images
 
 
 def refine_by_hand(base: Any, refiner: Any, folder: Path, job: Job) -> np.ndarray:

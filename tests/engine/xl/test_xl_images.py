@@ -22,6 +22,7 @@ from sdcli.request import GenerationRequest
 from tests.engine.input_jobs import inputs_of, left_half, picture
 from tests.engine.xl.conftest import load
 from tests.engine.xl.hand_calls import (
+    call_by_hand,
     draw_by_hand,
     prompt_arguments,
     set_scheduler,
@@ -116,9 +117,7 @@ def test_a_second_pass_equals_diffusers(
         first = Image.fromarray(draw_by_hand(plain_xl, base_folder, job))
         enlarged: Any = first.resize(job.final_size, Image.Resampling.LANCZOS)
     else:
-        small = engine.generate_batch(xl, [job], save_latents="final")[0].latents
-        assert small is not None
-        latents = torch.from_numpy(small["final"])[None]
+        latents = call_by_hand(plain_xl, base_folder, job, "latent")
         enlarged = torch.nn.functional.interpolate(latents, size=(12, 12), mode="bilinear")
     theirs = from_image_by_hand(plain_xl, base_folder, second, enlarged)
     assert np.array_equal(result.pixels, theirs)

@@ -7,18 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from sdcli import engine
-from sdcli.job import Job
+from tests.engine.recorded_latents import latents_of
 from tests.engine.xl.hand_calls import xl_job
 
 LONG = "a dog " * 40
-
-
-def latents_of(loaded: Any, job: Job) -> np.ndarray:
-    [result] = engine.generate_batch(loaded, [job], save_latents="final")
-    assert result.latents is not None
-    final: np.ndarray = result.latents["final"]
-    return final
 
 
 def test_both_text_encoders_of_xl_read_the_syntax(xl: Any) -> None:

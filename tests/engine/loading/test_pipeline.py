@@ -15,7 +15,6 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from sdcli import engine
-from sdcli.checkpoints import weights
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import CorruptError, ModelError, SdcliError, UnsafeError
 from sdcli.pipeline_spec import PipelineSpec

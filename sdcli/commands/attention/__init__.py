@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,19 +10,12 @@ from sdcli.commands.attention.options import DrawFlags, MeasureFlags
 from sdcli.commands.attention.report import pixels_sha256, report
 from sdcli.commands.attention.sheet_writer import SheetWriter
 from sdcli.commands.options import flags
-from sdcli.commands.options.config_defaults import setting_source
 from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.commands.options.request_flags import RequestFlags
+from sdcli.commands.options.target import read_target
 from sdcli.commands.options.typer_options import expand_groups
-from sdcli.errors import ExitCode, UsageError
-from sdcli.inputs.paths import expand_user
-from sdcli.request import GenerationRequest
-from sdcli.run_flags import ExpansionFlags, MessageFlags, OutputFlags
-
-if TYPE_CHECKING:
-    from sdcli.terminal.console import Console
-
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+from sdcli.errors import ExitCode
+from sdcli.run_flags import MessageFlags, OutputFlags
 
 Target = Annotated[
     str,
@@ -67,7 +59,9 @@ def attention(
 
     console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
     writer = SheetWriter(draw, output, json=json)
-    wanted, recorded = _read_target(target, context, request, inputs, console)
+    wanted, recorded = read_target(
+        target, context, request, inputs, console, purpose="attention measures"
+    )
     with console.progress(1) as bar:
         callbacks = MeasuringCallbacks(on_step=bar.on_step, warn=console.warn)
         measured = measure_image(wanted, options, callbacks)
@@ -79,48 +73,3 @@ def attention(
         console.warn(f"{target}: the regenerated image is different (see sdcli replay --check)")
     report(measured, paths, console, json=json, quiet=messages.quiet)
     return ExitCode.OK
-
-
-def _read_target(
-    target: str,
-    context: typer.Context,
-    flags_: RequestFlags,
-    inputs: str | None,
-    console: Console,
-) -> tuple[GenerationRequest, str | None]:
-    """The request, and the hash of the pixels that an unchanged record promises."""
-    path = expand_user(target)
-    if path.suffix.lower() in _IMAGE_SUFFIXES and os.path.isfile(path):
-        from sdcli.workflows.replay import read_images
-
-        overrides = _typed_overrides(context, flags_)
-        [image] = read_images([str(path)], overrides, inputs=inputs, warn=console.warn)
-        return image.request, None if overrides else image.document["pixels_sha256"]
-    if inputs is not None:
-        raise UsageError(
-            "--inputs is for an IMAGE, but this is a prompt",
-            code="usage.inputs",
-            hint="--image names the input image of a prompt",
-        )
-    template = flags_.template(context, ExpansionFlags())
-    for note in template.notes({"prompt": (target,)}):
-        console.warn(note)
-    requests = list(template.expand({"prompt": (target,)}))
-    if len(requests) != 1 or requests[0].count != 1:
-        raise UsageError(
-            "attention measures one image, and these options ask for several",
-            code="usage.count",
-            hint="leave out --count and lists of values",
-        )
-    return requests[0], None
-
-
-def _typed_overrides(context: typer.Context, flags_: RequestFlags) -> list[str]:
-    """The typed options as changes of a record: settings are for new images."""
-    from_settings = {p.name for p in context.command.params if setting_source(context, p)}
-    unset = (None, False)
-    return [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
-        for name, value in flags_.values.items()
-        if value not in unset and name not in from_settings
-    ]

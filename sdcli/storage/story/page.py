@@ -10,7 +10,7 @@ from sdcli.numerics.plot_layout import Box, lay_out
 from sdcli.storage.gallery.page import content_policy, render_template
 from sdcli.storage.images.thumbnail import encode_thumbnail
 from sdcli.storage.text import one_line
-from sdcli.story import Chapter, Picture, Plot, Story
+from sdcli.story import Chapter, Picture, Plot, Story, Table
 
 _FOLDER: Final = Path(__file__).parent
 _PICTURE_SIDE: Final = 320
@@ -38,11 +38,16 @@ def render_story(story: Story) -> str:
 def _describe(chapter: Chapter) -> dict[str, Any]:
     return {
         "title": chapter.title,
-        "texts": chapter.texts,
+        "texts": [one_line(text) for text in chapter.texts],
         "pictures": [_describe_picture(picture) for picture in chapter.pictures],
-        "table": chapter.table,
+        "table": chapter.table and _describe_table(chapter.table),
         "plots": [describe_plot(plot) for plot in chapter.plots if any(plot.lines.values())],
     }
+
+
+def _describe_table(table: Table) -> dict[str, Any]:
+    rows = [["–" if cell is None else one_line(str(cell)) for cell in row] for row in table.rows]
+    return {"header": table.header, "rows": rows}
 
 
 def _describe_picture(picture: Picture) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def describe_plot(plot: Plot) -> dict[str, Any]:
         "rows": layout.rows,
         "columns": layout.columns,
         "lines": [
-            {"name": name, "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points)}
+            {"name": one_line(name), "points": " ".join(f"{x:.1f},{y:.1f}" for x, y in points)}
             for name, points in layout.lines.items()
         ],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file
 from sdcli.cli import main
 from sdcli.storage.images.codec import read_image_info
 from tests import explained
+from tests.cli.test_widths import Terminal
 from tests.explained import TracedRun
 from tests.test_architecture import ROOT
 from tests.test_startup import HEAVY, HELP_FREE, probe
@@ -141,6 +143,24 @@ def test_text_is_printed_with_tables_and_plots(run_cli):
     assert "\x1b" not in ran.stdout
     assert "{" not in ran.stdout
     assert max(len(line) for line in ran.stdout.split("The command that")[0].splitlines()) <= 88
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_terminal_of_any_width_shows_pictures(run_cli, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = Terminal(columns)
+    with monkeypatch.context() as patch, os.fdopen(terminal.slave, "w") as stream:
+        patch.setattr("sys.stdout", stream)
+        assert main(["explain", CAT, *QUICK, "-q"]) == 0
+    text = terminal.text().split("The command that")[0]
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= columns
+    pictures = [line for line in lines if "▀" in line]
+    # At least 20 pictures of at least 7 rows, of which 4 stand side by side at most at 60 columns.
+    assert len(pictures) > 5 * 7
+    assert "finished image" in text
 
 
 def test_files_are_written_as_asked(run_cli):

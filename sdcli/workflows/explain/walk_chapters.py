@@ -172,9 +172,9 @@ def _arrival_sentence(step: int | None, steps: int) -> Sentence:
         return say("The whole image has not arrived before the last step, {steps}.", steps=steps)
     if step <= steps / 2:
         return say(
-            "It is often said that colours come first, then shapes, then details. Here the whole "
-            "image has arrived at step {arrival} of {steps}: colours and shapes come together, "
-            "and the other steps sharpen them.",
+            "It is often said that the first steps only choose the colours, and later ones the "
+            "shapes. Here the whole image has arrived at step {arrival} of {steps}, shapes "
+            "included. The steps after it sharpen the image.",
             arrival=step,
             steps=steps,
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sdcli.workflows.explain.runs import ExplainedRun
 
 _END_OF_WORD = "</w>"
+_SIMILAR_EFFECT = 0.1
 
 
 def tell_pieces(run: ExplainedRun) -> Chapter:
@@ -255,6 +256,12 @@ def tell_chance(run: ExplainedRun) -> Chapter:
 
 
 def _larger_effect(by_noise: float, by_words: float) -> Sentence:
+    # With other seeds, differences of this size come out the other way.
+    if abs(by_noise - by_words) < _SIMILAR_EFFECT * max(by_noise, by_words):
+        return say(
+            "So here the noise and this one word matter about equally: the prompt says what may "
+            "appear, and chance picks one of the images that fit."
+        )
     if by_noise > by_words:
         return say(
             "So here the noise decides more than this one word: the prompt says what may appear, "

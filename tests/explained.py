@@ -137,6 +137,8 @@ def expected_vectors(run: TracedRun, other: TracedRun, replacement: str) -> dict
 def without_words(run: TracedRun) -> Any:
     """x_0 of the unconditional output at step 1, from the definition of the prediction."""
     sigma, output = run.steps[0]["sigma"], run.arrays["uncond_0001"]
+    if sigma is None:
+        return -output
     signal = 1 / math.sqrt(1 + sigma**2)
     # The input follows from the guided output and its x_0.
     guided, x0 = run.arrays["eps_0001"], run.arrays["x0_0001"]
@@ -193,9 +195,12 @@ def expected_walk(run: TracedRun) -> dict[str, Any]:
     lengths = [far(a, b) for a, b in pairwise(points)]
     straight = far(run.noise, run.end)
     turn = angle_cosine(run.arrays["x0_0001"] - run.noise, run.end - run.noise)
+    if run.count == 1:
+        return {"steps": 1, "start_distance": straight}
+    first_sigma = run.steps[0]["sigma"]
     facts = {
         "steps": run.count,
-        "first_sigma": run.steps[0]["sigma"],
+        **({} if first_sigma is None else {"first_sigma": first_sigma}),
         "last_sigma": run.steps[-1]["sigma"],
         "start_distance": straight,
         "last_distance": far(points[-2], run.end),

@@ -86,7 +86,7 @@ def gallery(
     from sdcli.storage.trace_reader import is_trace
     from sdcli.terminal.console import Console
     from sdcli.terminal.printing import print_path
-    from sdcli.workflows.gallery import SCHEMA
+    from sdcli.workflows.gallery import SCHEMA, GalleryOptions, build_gallery
 
     source = expand_user(folder)
     if not source.is_dir():
@@ -102,8 +102,6 @@ def gallery(
 
         text, count = build_trace_page(source, vae=vae, thumbnail=thumbnail, warn=console.warn)
     else:
-        from sdcli.workflows.gallery import GalleryOptions, build_gallery
-
         options = GalleryOptions(folder=page.parent, thumbnail=thumbnail, links=links)
         text, count = build_gallery(source, options, console.warn)
     destination = Destination(kind="stdout" if to_stdout else "file", path=page, force=force)

@@ -12,7 +12,7 @@ from sdcli.numerics.prediction import distance
 from sdcli.storage.gallery.trace_page import TracedWord, TracePage, render_trace
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.trace_reader import Trace, read_trace
-from sdcli.story import Plot, percent
+from sdcli.story import Plot, percent, say
 from sdcli.workflows.image_settings import read_settings
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ def build_trace_page(
     steps = range(1, len(trace.steps) + 1)
     command, _ = read_settings(trace.image, read_image_info(trace.image, with_hash=False))
     request = trace.latents.request
+    count = say("{steps:step|steps}", steps=len(steps)).text
     page = TracePage(
         title=request.prompt or "no prompt",
-        subtitle=f"seed {request.seed}, {len(steps)} steps, {request.scheduler}",
+        subtitle=f"seed {request.seed}, {count}, {request.scheduler}",
         command=command,
         noisy=[render(point) for point in points[:-1]],
         predicted=[render(trace.array(X0, step)) for step in steps],

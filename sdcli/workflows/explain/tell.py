@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sdcli.story import Story
+from sdcli.story import Story, say
 from sdcli.workflows.explain import step_chapters, walk_chapters, word_chapters
 from sdcli.workflows.explain.runs import ExplainedRun
 
@@ -28,10 +28,11 @@ CHAPTERS: Final = (
 def tell(run: ExplainedRun) -> Story:
     """Tell the story of a run."""
     job = run.result.job
+    steps = say("{steps:step|steps}", steps=len(run.trace.steps)).text
     scale = f"guidance {job.guidance_scale:g}"
     return Story(
         title=job.prompt,
-        subtitle=f"seed {job.seed}, {len(run.trace.steps)} steps, {scale}, {job.scheduler_label}",
+        subtitle=f"seed {job.seed}, {steps}, {scale}, {job.scheduler_label}",
         command=_command(run),
         chapters=[tell_chapter(run) for tell_chapter in CHAPTERS],
     )

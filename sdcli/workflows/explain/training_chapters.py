@@ -41,9 +41,9 @@ def training_document(story: Story, pair: TrainingPair) -> dict[str, Any]:
 
 
 def _shown(pair: TrainingPair) -> list[int]:
-    """The timesteps with pictures: the first, the last and three between."""
+    """The timesteps with pictures: the first, the last and two between."""
     count = len(pair.errors)
-    return sorted({round(i * (count - 1) / 4) for i in range(5)})
+    return sorted({round(i * (count - 1) / 3) for i in range(4)})
 
 
 def _tell_noise(pair: TrainingPair) -> Chapter:

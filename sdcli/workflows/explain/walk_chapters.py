@@ -48,12 +48,14 @@ def tell_walk(run: ExplainedRun) -> Chapter:
         ),
     ]
     second = [_straight_sentence(sum(steps), straight, turn), *_step_sentences(steps)]
+    if len(steps) == 1:
+        first, second = [_one_step_sentence(trace, straight)], []
     distances = list(enumerate(remaining, 1))
     levels = [(s["step"], float(s["sigma"])) for s in trace.steps if s["sigma"] is not None]
     label = "step"
     return Chapter(
         title="The walk",
-        paragraphs=[first, second],
+        paragraphs=[first, second] if second else [first],
         pictures=_walk_pictures(run),
         plots=[
             Plot(
@@ -68,6 +70,15 @@ def tell_walk(run: ExplainedRun) -> Chapter:
                 lines={"distance": distances},
             ),
         ],
+    )
+
+
+def _one_step_sentence(trace: Trace, straight: float) -> Sentence:
+    return say(
+        "The image is made in {steps:step|steps}: a straight line of {start_distance:.1f} from the "
+        "noise to the prediction.",
+        steps=len(trace.steps),
+        start_distance=straight,
     )
 
 
@@ -140,7 +151,10 @@ def tell_arrival(run: ExplainedRun) -> Chapter:
     lines = {"whole image": whole}
     for shown in thing_maps(trace):
         place = place_of(shown.map, *end.shape[1:])
-        lines[shown.word.text] = [similarity(x0, end, place) for x0 in predictions]
+        # A word may occur twice, in two places.
+        same = sum(name.split(" (")[0] == shown.word.text for name in lines)
+        name = f"{shown.word.text} ({same + 1})" if same else shown.word.text
+        lines[name] = [similarity(x0, end, place) for x0 in predictions]
     # A thing that arrives may leave again: only the step from which it stays counts.
     arrivals = {name: first_lasting(values, _SIMILAR) for name, values in lines.items()}
     first = [

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _END_OF_WORD = "</w>"
 _SIMILAR_EFFECT = 0.1
+# Batches of other texts round otherwise.
+_UNMOVED = 1e-3
 
 
 def tell_pieces(run: ExplainedRun) -> Chapter:
@@ -102,13 +104,7 @@ def tell_vectors(run: ExplainedRun) -> Chapter:
     ]
     # With another number of tokens, the later places are those of other words.
     later = [move for place, move in enumerate(moves) if end <= place < count]
-    second = [
-        say(
-            "The vectors before it move by {before_move:percent}, because the encoder reads from "
-            "left to right: a vector knows only the words before it.",
-            before_move=max(moves[:first]),
-        )
-    ]
+    second = [_before_sentence(max(moves[:first]))]
     if later and _same_tokens(run):
         second.append(
             say(
@@ -118,6 +114,16 @@ def tell_vectors(run: ExplainedRun) -> Chapter:
             )
         )
     return Chapter(title="Each piece becomes a vector", paragraphs=[first_paragraph, second])
+
+
+def _before_sentence(move: float) -> Sentence:
+    if move < _UNMOVED:
+        return say(
+            "The vectors before it move by {before_move:percent}, because the encoder reads from "
+            "left to right: a vector knows only the words before it.",
+            before_move=move,
+        )
+    return say("The vectors before it move by up to {before_move:percent}.", before_move=move)
 
 
 def _same_tokens(run: ExplainedRun) -> bool:

@@ -243,6 +243,38 @@ class TestBrowser:
         opened.context.close()
 
 
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of `explain`, of a prompt that would run as code if it could."""
+    page = tmp_path_factory.mktemp("explained") / "page.html"
+    prompt = f"{HOSTILE[0]} {HOSTILE[1]} a cat"
+    options = ("--steps", "2", "--seed", "7", "--size", "64x64", "--prompt-syntax", "plain", "-q")
+    assert main(["explain", prompt, *options, "-o", str(page)]) == 0
+    return page
+
+
+class TestExplanation:
+    pytestmark = in_browser
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_the_page_can_be_read_and_is_silent(
+        self, browser: Any, explained: Path, scheme: str
+    ) -> None:
+        opened = Opened(browser, explained, color_scheme=scheme)
+        assert opened.page.locator("h2").count() == 12
+        assert opened.page.locator("script").count() == 0
+        assert opened.page.title().startswith("</script><script>document.title")
+        assert opened.page.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+        pairs = '[["section p", "section"], ["figcaption", "section"], ["th", "section"]]'
+        start, end = CONTRASTS.index("[["), CONTRASTS.index("]];") + 2
+        ratios = opened.page.evaluate(CONTRASTS[:start] + pairs + CONTRASTS[end:])
+        assert min(ratios) >= 4.5
+        opened.page.set_viewport_size({"width": 320, "height": 700})
+        root = "document.documentElement"
+        assert opened.page.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
+        close_silent(opened, explained)
+
+
 def test_the_data_of_the_page_are_those_of_the_trace(html: Path, trace: Path) -> None:
     text = html.read_text("utf-8")
     data = json.loads(text.split('id="run">')[1].split("</script>")[0])

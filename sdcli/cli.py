@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "vae": "List, show and compare VAEs; encode images and decode latents.",
     "models": "List, download, check, convert and delete models.",
     "attention": "Show which word of a prompt made which part of the image.",
+    "explain": "Explain how an image is made from noise, with numbers measured in its own run.",
     "latents": "Inspect, compare and resume from saved latents.",
     "gallery": "Show a folder of images as one HTML page, to filter, compare and rate them.",
     "score": "Measure images: sharpness, duplicates, and whether they show what the prompt says.",

@@ -37,7 +37,7 @@ LAYERS = (
         "xl_settings",
         "prompt_settings",
     },
-    {"config", "attention"},
+    {"config", "attention", "story"},
     {
         "catalog",
         "numerics",

@@ -25,6 +25,7 @@ TOPICS: Final = (
     "schedulers",
     "latents",
     "attention",
+    "explain",
     "gallery",
     "scripting",
     "python",

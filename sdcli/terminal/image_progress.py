@@ -78,7 +78,7 @@ def render_image(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
     Uses kitty, iTerm2 or sixel graphics if chafa is installed and the environment says that the
     terminal supports them, and half blocks otherwise.
     """
-    return _render_graphics(pixels, columns, rows) or render_half_blocks(pixels, columns, rows)
+    return render_graphics(pixels, columns, rows) or render_half_blocks(pixels, columns, rows)
 
 
 def render_half_blocks(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
@@ -108,8 +108,8 @@ def _color_code(pixel: Sequence[int], is_truecolor: bool) -> str:
     return f"8;5;{16 + 36 * red + 6 * green + blue}"
 
 
-def _render_graphics(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
-    """The image as real pixels, "" without the library or in a terminal that has no graphics."""
+def render_graphics(pixels: NDArray[np.uint8], columns: int, rows: int) -> str:
+    """Return the image as real pixels, "" without the library or the terminal's support."""
     try:
         import chafa
     except ImportError:

@@ -20,9 +20,14 @@ _ROWS_PER_LEVEL: Final = 3
 
 
 def plot_series(
-    title: str, series: Mapping[str, Points], *, x_label: str, level: float | None = None
+    title: str,
+    series: Mapping[str, Points],
+    *,
+    x_label: str,
+    level: float | None = None,
+    linear: bool = False,
 ) -> list[str]:
-    """Plot series over a logarithmic x axis, in lines no wider than the terminal.
+    """Plot series over a logarithmic or a `linear` x axis, in lines no wider than the terminal.
 
     Each series has a letter, in the order of the mapping; a star stands for several in one place.
     `level` is a value of y to mark by a line of dots. x is above zero, and all values are finite.
@@ -31,7 +36,7 @@ def plot_series(
     points = [point for line in series.values() for point in line]
     if not points:
         return [title]
-    plane = _Plane.fit(points, level)
+    plane = _Plane.fit(points, level, linear=linear)
     cells = plane.draw(series, level)
     legend = [f"{mark} {name}" for mark, name in zip(_MARKS, series, strict=False)]
     several = [f"{_SEVERAL} several"] if any(_SEVERAL in row for row in cells) else []
@@ -64,15 +69,17 @@ class _Plane:
     margin: int
     xs: tuple[float, ...]
     levels: tuple[float, ...]
+    linear: bool
 
     @classmethod
-    def fit(cls, points: Points, level: float | None) -> _Plane:
+    def fit(cls, points: Points, level: float | None, *, linear: bool) -> _Plane:
         values = [y for _, y in points] + ([] if level is None else [level])
         levels = nice_levels(min(values), max(values))
         margin = max(len(f"{value:g}") for value in levels)
         width = min(_MAX_WIDTH, terminal_width())
         xs = tuple(sorted({x for x, _ in points}))
-        return cls(columns=max(width - margin - 2, 10), margin=margin, xs=xs, levels=levels)
+        columns = max(width - margin - 2, 10)
+        return cls(columns=columns, margin=margin, xs=xs, levels=levels, linear=linear)
 
     @property
     def rows(self) -> int:
@@ -116,6 +123,6 @@ class _Plane:
         return round((high - y) / (high - low) * (self.rows - 1))
 
     def _column(self, x: float) -> int:
-        low, high = math.log(self.xs[0]), math.log(self.xs[-1])
-        share = (math.log(x) - low) / (high - low) if high > low else 0.5
+        value, low, high = (v if self.linear else math.log(v) for v in (x, self.xs[0], self.xs[-1]))
+        share = (value - low) / (high - low) if high > low else 0.5
         return round(share * (self.columns - 1))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdcli.run_flags import SheetFlags
+from sdcli.story import percent
 from sdcli.workflows.measure_attention import (
     MeasuredImage,
     WordMap,
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
-
-
-def percent(share: float) -> str:
-    """Write a share with two digits that count: "8.3 %"."""
-    return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
 
 
 def word_label(shown: WordMap) -> str:

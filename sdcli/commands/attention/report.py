@@ -62,8 +62,8 @@ def _document(measured: MeasuredImage, paths: list[str]) -> dict[str, Any]:
 
 def _print_shares(measured: MeasuredImage) -> None:
     """Print the share of each word on stderr, as stdout has the paths."""
+    from sdcli.story import percent
     from sdcli.terminal.tables import print_columns, print_lines, wrap_text
-    from sdcli.workflows.draw_attention import percent
 
     job, maps = measured.result.job, measured.attention
     share = "moves the prediction by" if maps is None else "share"

@@ -38,14 +38,10 @@ class GalleryImage:
 
 def render_page(title: str, images: Sequence[GalleryImage], *, links: bool = False) -> str:
     """Render the page. With `links`, it may load images from files next to it."""
-    import jinja2
-
-    # Strict, so that a misspelt name is an error, not an empty place in the page.
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     style, script = ((_FOLDER / name).read_text("utf-8") for name in ("grid.css", "grid.js"))
-    return environment.get_template("grid.html.jinja").render(
+    return render_template(
+        _FOLDER,
+        "grid.html.jinja",
         title=one_line(title),
         policy=content_policy(style, script, links=links),
         style=style,
@@ -54,13 +50,24 @@ def render_page(title: str, images: Sequence[GalleryImage], *, links: bool = Fal
     )
 
 
-def content_policy(style: str, script: str, *, links: bool) -> str:
+def render_template(folder: Path, name: str, **values: Any) -> str:
+    """Render a template in a folder; all text is escaped unless the template calls it safe."""
+    import jinja2
+
+    # Strict, so that a misspelt name is an error, not an empty place in the page.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(name).render(**values)
+
+
+def content_policy(style: str, script: str | None, *, links: bool) -> str:
     """The Content-Security-Policy: only this style and script run, and nothing is requested."""
     directives = {
         "default-src": "'none'",
         "img-src": _LINKED_SOURCES if links else _INLINE_SOURCES,
         "style-src": f"'{_hash_source(style)}'",
-        "script-src": f"'{_hash_source(script)}'",
+        "script-src": "'none'" if script is None else f"'{_hash_source(script)}'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }

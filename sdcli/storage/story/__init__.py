@@ -1,0 +1,1 @@
+"""Write explanations as a page and as an image."""

@@ -1,0 +1,1 @@
+"""Explain how an image came about, with numbers measured in its own run."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import cache
 from importlib import import_module
 
+from sdcli import engine
 from sdcli.cli import main
+from sdcli.runner.pipeline_cache import DEFAULT_CACHE
 from sdcli.server.runtime_folder import RuntimeFolder
 from sdcli.server.supervisor import Supervisor
 
+_MAX_PIPELINES = 3
 _MODULES = (
     "commands.batch",
     "commands.generate",
@@ -28,7 +32,7 @@ _MODULES = (
 def serve(path: str, key: str, idle_seconds: float) -> None:
     """Serve the clients that find the socket in the folder `path`, until there are none."""
     # It listens from here on: clients wait for the imports instead of starting workers.
-    supervisor = Supervisor(RuntimeFolder(path), key, main, idle_seconds)
+    supervisor = Supervisor(RuntimeFolder(path), key, _run, idle_seconds)
     _import_libraries()
     # What the children share with this process is not copied when they collect garbage.
     gc.collect()
@@ -36,10 +40,26 @@ def serve(path: str, key: str, idle_seconds: float) -> None:
     supervisor.run()
 
 
+def _run(arguments: list[str]) -> int:
+    """Run one command, in a child."""
+    _limit_memory()
+    return main(arguments)
+
+
+@cache
+def _limit_memory() -> None:
+    # In the child: asking for devices may create what does not survive a fork.
+    has_gpu = any(device.name != "cpu" for device in engine.list_devices())
+    physical_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    DEFAULT_CACHE.serve_runs(
+        # On a GPU, other programs need what a second model would hold.
+        max_pipelines=1 if has_gpu else _MAX_PIPELINES,
+        max_bytes=physical_bytes // 2,
+    )
+
+
 def _import_libraries() -> None:
     """Import what a run needs, without computing anything."""
-    from sdcli import engine
-
     for name in _MODULES:
         import_module(f"sdcli.{name}")
     # Names of the engine import their modules, and with them torch and Diffusers.
@@ -48,5 +68,5 @@ def _import_libraries() -> None:
 
 if __name__ == "__main__":
     serve(sys.argv[1], sys.argv[2], float(sys.argv[3]))
-    # Whoever asked it to stop waits for the end of the connection, which now is that of the process.
+    # Whoever asked it to stop waits for the end of a connection, which now is that of the process.
     os._exit(0)

@@ -19,7 +19,12 @@ _END_SIGNALS: Final[dict[int, Any]] = {
     signal.SIGTERM: signal.SIG_DFL,
     signal.SIGHUP: signal.SIG_DFL,
 }
-_NAMES: Final = ("stdin", "stdout", "stderr")
+_OWN_STREAMS: Final = {name: getattr(sys, name) for name in ("stdin", "stdout", "stderr")}
+# Before a call replaces them.
+_TEXT: Final[dict[str, dict[str, Any]]] = {
+    name: {"encoding": stream.encoding, "errors": stream.errors}
+    for name, stream in _OWN_STREAMS.items()
+}
 
 
 @contextmanager
@@ -62,11 +67,11 @@ def _open_streams(on_output: Callable[[], None]) -> None:
     """Open Python's streams as a new process does, whose encoding depends on the worker's key."""
     output = io.BufferedWriter(_Output(on_output))
     streams = {
-        "stdin": io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), **_text("stdin")),
-        "stdout": io.TextIOWrapper(output, **_text("stdout"), line_buffering=os.isatty(1)),
+        "stdin": io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), **_TEXT["stdin"]),
+        "stdout": io.TextIOWrapper(output, **_TEXT["stdout"], line_buffering=os.isatty(1)),
         "stderr": io.TextIOWrapper(
             io.BufferedWriter(io.FileIO(2, "w", closefd=False)),
-            **_text("stderr"),
+            **_TEXT["stderr"],
             line_buffering=True,
         ),
     }
@@ -74,14 +79,6 @@ def _open_streams(on_output: Callable[[], None]) -> None:
         setattr(sys, name, stream)
         # shutil.get_terminal_size asks this one.
         setattr(sys, f"__{name}__", stream)
-
-
-_OWN_STREAMS: Final = {name: getattr(sys, name) for name in _NAMES}
-
-
-def _text(name: str) -> dict[str, Any]:
-    own = _OWN_STREAMS[name]
-    return {"encoding": own.encoding, "errors": own.errors}
 
 
 class _Output(io.FileIO):
@@ -98,11 +95,11 @@ class _Output(io.FileIO):
 
 def _release() -> None:
     """Let go of the client's files, which others wait for the end of."""
-    for name in _NAMES:
+    for name, own in _OWN_STREAMS.items():
         with suppress(OSError, ValueError):
             getattr(sys, name).flush()
-        setattr(sys, name, _OWN_STREAMS[name])
-        setattr(sys, f"__{name}__", _OWN_STREAMS[name])
+        setattr(sys, name, own)
+        setattr(sys, f"__{name}__", own)
     null = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
         os.dup2(null, number)

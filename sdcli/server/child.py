@@ -11,11 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from sdcli.runner.pipeline_cache import DEFAULT_CACHE
 from sdcli.server.protocol import Call, Receiver, send
 from sdcli.server.session import Main, Session
-
-_MAX_PIPELINES = 3
 
 
 class Child:
@@ -79,7 +76,6 @@ class Child:
 def _live(channel: socket.socket, main: Main) -> None:
     """Be the child; never returns into the code of the parent."""
     try:
-        DEFAULT_CACHE.serve_runs(max_pipelines=_max_pipelines(), max_bytes=_physical_bytes() // 2)
         Session(channel, main).run()
         # The temporary folders of models in single files.
         atexit._run_exitfuncs()
@@ -87,15 +83,3 @@ def _live(channel: socket.socket, main: Main) -> None:
         traceback.print_exc()
     finally:
         os._exit(0)
-
-
-def _max_pipelines() -> int:
-    # On a GPU, other programs need what a second model would hold.
-    from sdcli import engine
-
-    devices = engine.list_devices()
-    return 1 if any(device.name != "cpu" for device in devices) else _MAX_PIPELINES
-
-
-def _physical_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

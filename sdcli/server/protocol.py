@@ -50,7 +50,8 @@ def send(connection: socket.socket, message: object, fds: Sequence[int] = ()) ->
     data = json.dumps(message).encode()
     frame = _LENGTH.pack(len(data)) + data
     sent = socket.send_fds(connection, [frame], fds) if fds else connection.send(frame)
-    connection.sendall(frame[sent:])
+    if sent < len(frame):
+        connection.sendall(frame[sent:])
 
 
 def try_send(connection: socket.socket, message: object) -> None:

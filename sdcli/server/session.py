@@ -40,7 +40,11 @@ class Session:
         ignore_signals()
         receiver = Receiver(self._channel)
         for number in range(1, _MAX_CALLS + 1):
-            if (message := receiver.wait()) is None:
+            try:
+                message = receiver.wait()
+            except ConnectionResetError:  # the parent has been killed
+                return
+            if message is None:
                 return
             *fds, client = receiver.fds
             receiver.fds = []

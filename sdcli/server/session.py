@@ -58,10 +58,13 @@ class Session:
             DEFAULT_CACHE.end_run()
 
     def _run_call(self, call: Call, fds: list[int], connection: socket.socket) -> int:
-        self._effects.watch(call.arguments, lambda: try_send(connection, {"event": "effect"}))
         try:
             with ClientWatch(connection), client_context(call, fds, self._effects.notice):
+                # First of all: what began has an end, and is not asked for again.
                 try_send(connection, {"event": "begun"})
+                self._effects.watch(
+                    call.arguments, lambda: try_send(connection, {"event": "effect"})
+                )
                 code = self._run_main(call.arguments)
         except KeyboardInterrupt:
             code = _INTERRUPTED

@@ -24,7 +24,9 @@ SECONDS = 120
 
 def environment(runtime: Path, **more: str) -> dict[str, str]:
     search_path = os.pathsep.join(sys.path)
-    return {**os.environ, "PYTHONPATH": search_path, "XDG_RUNTIME_DIR": str(runtime), **more}
+    # Another cache of the hub, as `run_cli` sets for each test, would be another worker.
+    folders = {"XDG_RUNTIME_DIR": str(runtime), "HF_HUB_CACHE": str(runtime / "hub")}
+    return {**os.environ, "PYTHONPATH": search_path, **folders, **more}
 
 
 def start(

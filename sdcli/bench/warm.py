@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from typing import Any
 
 from sdcli.bench.measure import BenchCommand, measure, sdcli_command
 from sdcli.bench.scenarios import _EXACT, PROMPT, _to_document, plain_script
-from sdcli.server.requests import stop_worker
 
 _VARIABLE = "XDG_RUNTIME_DIR"
 
@@ -46,7 +46,7 @@ def _own_worker(folder: str) -> Iterator[None]:
     try:
         yield
     finally:
-        stop_worker(now=True)
+        subprocess.run(sdcli_command("worker", "stop", "--now"), capture_output=True, check=False)
         if before is None:
             del os.environ[_VARIABLE]
         else:

@@ -58,10 +58,12 @@ class Session:
             DEFAULT_CACHE.end_run()
 
     def _run_call(self, call: Call, fds: list[int], connection: socket.socket) -> int:
+        code: int | None = None
         try:
             with ClientWatch(connection), client_context(call, fds, self._effects.notice):
-                # First of all: what began has an end, and is not asked for again.
+                # Before anything has an effect: the client must not ask for it again.
                 try_send(connection, {"event": "begun"})
+                code = _INTERNAL
                 self._effects.watch(
                     call.arguments, lambda: try_send(connection, {"event": "effect"})
                 )
@@ -69,12 +71,13 @@ class Session:
         except KeyboardInterrupt:
             code = _INTERRUPTED
         except OSError as error:
-            try_send(connection, {"event": "refused", "reason": str(error)})
-            return 0
+            if code is None:
+                try_send(connection, {"event": "refused", "reason": str(error)})
+                return 0
         finally:
             self._effects.stop()
         try_send(connection, {"event": "exit", "code": code})
-        return code
+        return code if code is not None else _INTERNAL
 
     def _run_main(self, arguments: list[str]) -> int:
         try:

@@ -16,7 +16,7 @@ import pytest
 
 from sdcli.server.protocol import MAX_BYTES
 from sdcli.server.runtime_folder import RuntimeFolder
-from tests.server.workers import KEY, Client, supervised, wait_until
+from tests.server.workers import KEY, Client, is_gone, supervised, wait_until
 
 BEGUN, EFFECT = {"event": "begun"}, {"event": "effect"}
 
@@ -325,13 +325,6 @@ def test_the_child_of_a_killed_worker_ends_with_its_run(tmp_path: Path) -> None:
         assert client.events() == [ended(0)]
         os.waitpid(pid, 0)
         wait_until(lambda: is_gone(child))
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_a_worker_whose_socket_another_one_replaced_ends(tmp_path: Path) -> None:

@@ -64,10 +64,11 @@ def status(runtime: Path) -> dict[str, Any] | None:
     connection = _folder(runtime).connect()
     if connection is None:
         return None
-    with connection:
+    with connection, suppress(ConnectionResetError, BrokenPipeError):
         send(connection, {"do": "status", "key": KEY})
-        answer: dict[str, Any] = Receiver(connection).wait()
+        answer: dict[str, Any] | None = Receiver(connection).wait()
         return answer
+    return None
 
 
 def stop(runtime: Path) -> None:
@@ -93,6 +94,14 @@ def wait_until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
     return value
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, whether or not anybody has noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def test_the_commands_of_the_worker(runtime: Path, warm: Warm, tmp_path: Path) -
     assert workers.sdcli(runtime, "worker", "stop", cwd=tmp_path) == (
         0, b"", f"sdcli: stopped process {document['pid']}\n".encode(),
     )  # fmt: skip
-    assert workers.is_gone(document["pid"])
+    wait_until(lambda: workers.is_gone(document["pid"]))
     _, out, _ = workers.sdcli(runtime, "worker", "status", cwd=tmp_path)
     assert out == b"worker: not running\n"
     _, out, _ = workers.sdcli(runtime, "worker", "stop", "--json", cwd=tmp_path)

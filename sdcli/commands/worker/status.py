@@ -10,7 +10,7 @@ from sdcli.terminal.printing import print_document
 
 
 def status(json: flags.Json = False) -> None:
-    """Show whether a warm worker is running, what it has loaded, and when it would end.
+    """Show whether a warm worker is running, and its models.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ Now = Annotated[bool, typer.Option("--now", help="Do not wait for the command th
 
 
 def stop(now: Now = False, json: flags.Json = False, quiet: flags.Quiet = False) -> None:
-    """Stop the warm worker when the command that it is running has ended.
+    """Stop the warm worker after its current command.
 
     A command that loses its worker runs again without one if it had written nothing yet.
 

@@ -19,6 +19,7 @@ import sdcli
 from sdcli import signals
 from sdcli.commands.options.config_defaults import ConfigDefaults
 from sdcli.commands.options.converters import PlainCommand, PlainGroup
+from sdcli.commands.options.warm_option import add_warm_option
 from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageError
 
 COMMANDS: Final = {
@@ -36,6 +37,7 @@ COMMANDS: Final = {
     "gallery": "Show a folder of images as one HTML page, to filter, compare and rate them.",
     "score": "Measure images: sharpness, duplicates, and whether they show what the prompt says.",
     "pick": "Print, copy or link the best images of a folder.",
+    "worker": "Show or stop the background process that --warm starts.",
     "bench": "Time sdcli against plain Diffusers scripts and diffusers-cli.",
     "doctor": "Check the installation and show which device and settings would be used.",
     "demo-files": "Write the example prompt files, one in each format, to a folder.",
@@ -74,6 +76,7 @@ def _load_command(name: str) -> Any:
         group.command(name, cls=PlainCommand)(getattr(module, identifier))
     command = typer.main.get_command(group)
     command.name = name
+    add_warm_option(command, name)
     return command
 
 
@@ -195,18 +198,18 @@ def _run_interruptibly(arguments: Sequence[str]) -> int:
         if not signals.was_interrupted():
             raise
         signals.ignore()
-        return int(_report_error(Interrupted("interrupted", code="interrupted"), arguments))
+        return int(report_error(Interrupted("interrupted", code="interrupted"), arguments))
 
 
 def _run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=arguments, prog_name="sdcli", standalone_mode=False)
     except typer.TyperException as error:
-        code = _report_error(_to_usage_error(error, arguments), arguments)
+        code = report_error(_to_usage_error(error, arguments), arguments)
     except SdcliError as error:
-        code = _report_error(error, arguments)
+        code = report_error(error, arguments)
     except OSError as error:
-        code = _report_error(_path_error(error), arguments)
+        code = report_error(_path_error(error), arguments)
     except SystemExit as finished:  # how typer ends shell completion
         code = finished.code
     _flush_streams()
@@ -272,7 +275,7 @@ def _typed_command(arguments: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
+def report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
     if signals.was_interrupted() and not isinstance(error, Interrupted):
         # A library has turned the interrupt into an error of its own.
         error = Interrupted("interrupted", code="interrupted")

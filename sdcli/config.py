@@ -23,7 +23,8 @@ _CODE: Final = "usage.config"
 _HUGE: Final = 10**40
 PROFILE: Final = "profile"
 MAX_PIXELS: Final = "max_pixels"
-_NOT_OPTIONS: Final = (PROFILE, MAX_PIXELS)
+WORKER_IDLE: Final = "worker_idle"
+_NOT_OPTIONS: Final = (PROFILE, MAX_PIXELS, WORKER_IDLE)
 """Names of variables that have no option: they are read where they apply."""
 
 Commands = Mapping[str, frozenset[str]]
@@ -80,6 +81,24 @@ def has_settings(profile: str | None) -> bool:
             for name in os.environ
         )
     )
+
+
+def is_switched_on(option: str, command: str, profile: str | None) -> bool:
+    """Whether the files turn a switch on for a command, without knowing any option.
+
+    A file with a mistake turns nothing on; `load_settings` reports it.
+    """
+    is_on = False
+    try:
+        for path in config_files():
+            data = _read_toml(path)
+            profiles = data.get(PROFILE, {})
+            for table in (data, profiles.get(profile, {})):
+                for values in (table, table.get(command, {})):
+                    is_on = values.get(option, is_on) is True
+    except (UsageError, AttributeError):
+        return False
+    return is_on
 
 
 def config_files() -> list[Path]:

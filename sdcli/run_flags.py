@@ -26,6 +26,18 @@ class ReportFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmFlags:
+    """Which process does the work."""
+
+    warm: bool = setting(
+        False,
+        "--warm",
+        off_flag="--no-warm",
+        help="Run in a background process that keeps the model loaded, and start it if needed.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputFlags:
     """Where files are written."""
 
@@ -272,6 +284,7 @@ class BatchFlags:
 
 RUN_FLAGS = (
     MessageFlags,
+    WarmFlags,
     ReportFlags,
     OutputFlags,
     ImageFlags,

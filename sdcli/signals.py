@@ -93,6 +93,12 @@ def _cancel_retry() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
+def count() -> None:
+    """Count a signal that another handler received."""
+    global _signals
+    _signals += 1
+
+
 def was_interrupted() -> bool:
     """Whether a signal was received since `install`."""
     return _signals > 0

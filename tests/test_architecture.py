@@ -53,7 +53,7 @@ LAYERS = (
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
 
-OUTSIDE = {"__init__", "__main__", "training"}
+OUTSIDE = {"__init__", "__main__", "worker_process", "training"}
 """Entry points and tools, which no room imports and which may import any."""
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate"}

@@ -80,7 +80,7 @@ def test_inspecting_a_model_needs_no_torch():
 def test_the_installed_command_is_main() -> None:
     from importlib.metadata import entry_points
 
-    from sdcli.cli import main
+    from sdcli.__main__ import main
 
     [script] = entry_points(group="console_scripts", name="sdcli")
     assert script.load() is main

@@ -64,16 +64,15 @@ def time_single_image(folder: Path, model: str, rounds: int) -> Document:
     `folder` is the local folder of `model`.
     """
     with tempfile.TemporaryDirectory() as out:
-        args = _script_arguments(folder, read_defaults(folder))
-        args |= {"prompt": PROMPT, "out": f"{out}/plain.png"}
         argv = ["generate", PROMPT, "--model", model, *_EXACT]
         # --force: every round writes the same file.
         argv += ["--force", "--json", "--out", f"{out}/sdcli.png"]
         commands = [
-            BenchCommand(name="plain Diffusers script", argv=_script_command(SINGLE_IMAGE, args)),
+            plain_script(folder, out),
             BenchCommand(name="sdcli generate", argv=sdcli_command(*argv)),
         ]
         if script := installed_script("diffusers-cli"):
+            args = _script_arguments(folder, read_defaults(folder))
             commands.append(_diffusers_cli(script, args, out))
         timings = measure(commands, rounds=rounds)
     plain, ours = (json.loads(timing.stdout[-1]) for timing in timings[:2])
@@ -82,6 +81,13 @@ def time_single_image(folder: Path, model: str, rounds: int) -> Document:
     return _to_document("one", timings, phases) | {
         "same_pixels": plain["pixels_sha256"] == [image["pixels_sha256"]],
     }
+
+
+def plain_script(folder: Path, out: str) -> BenchCommand:
+    """Return the command that draws one image of the model in `folder` without sdcli."""
+    args = _script_arguments(folder, read_defaults(folder))
+    args |= {"prompt": PROMPT, "out": f"{out}/plain.png"}
+    return BenchCommand(name="plain Diffusers script", argv=_script_command(SINGLE_IMAGE, args))
 
 
 def time_batch(folder: Path, model: str, prompts: Sequence[str], rounds: int) -> Document:

@@ -23,6 +23,7 @@ class Scenario(StrEnum):
 
     START = "start"
     ONE = "one"
+    WARM = "warm"
     BATCH = "batch"
     DUMP = "dump"
     PREVIEW = "preview"
@@ -34,9 +35,10 @@ def bench(
         list[Scenario] | None,
         typer.Argument(
             help="start: commands without a model; one: one image; batch: a hundred images. "
-            "Default: these three. preview: live previews; dump: saving the latents of every "
-            "step, with a random model of the size of Stable Diffusion 1.5 (4 GB of disk); load: "
-            "loading such a model from a single file (2 GB of disk)."
+            "Default: these three. warm: one image with --warm; preview: live previews; dump: "
+            "saving the latents of every step, with a random model of the size of Stable "
+            "Diffusion 1.5 (4 GB of disk); load: loading such a model from a single file (2 GB of "
+            "disk)."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,
@@ -91,6 +93,7 @@ def _run_scenario(
         time_single_image,
         time_startup,
     )
+    from sdcli.bench.warm import time_warm_run
     from sdcli.checkpoints.hub import fetch_model
 
     if scenario is Scenario.START:
@@ -104,6 +107,8 @@ def _run_scenario(
     folder = fetch_model(PipelineSpec(model=model))
     if scenario is Scenario.ONE:
         return time_single_image(folder, model, rounds)
+    if scenario is Scenario.WARM:
+        return time_warm_run(folder, model, rounds)
     return time_batch(folder, model, prompts or shape_prompts(count), rounds)
 
 

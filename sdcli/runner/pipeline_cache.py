@@ -36,6 +36,17 @@ class PipelineCache:
         # The least recently used comes first.
         self._pipelines: OrderedDict[_Key, LoadedPipeline] = OrderedDict()
         self._known_bytes: dict[_Key, int] = {}
+        self._serves_runs = False
+
+    def serve_runs(self, *, max_pipelines: int, max_bytes: int) -> None:
+        """Set the limits for a process of several runs, and tell each run the notes of a load."""
+        self._max_pipelines, self._max_bytes = max_pipelines, max_bytes
+        self._serves_runs = True
+
+    def end_run(self) -> None:
+        """Forget how long loading took: the next run has no part in it."""
+        for pipeline in self._pipelines.values():
+            pipeline.seconds.update(dict.fromkeys(pipeline.seconds, 0.0))
 
     @property
     def specs(self) -> tuple[PipelineSpec, ...]:
@@ -70,7 +81,7 @@ class PipelineCache:
     ) -> LoadedPipeline:
         from sdcli import engine
 
-        key = (spec, local_states(spec))
+        key, is_new = (spec, local_states(spec)), False
         if key not in self._pipelines:
             relative = self._find_same_base_model(key)
             # Before the load: two models may not fit into memory together.
@@ -78,9 +89,10 @@ class PipelineCache:
             pipeline = engine.load(spec, like=relative)
             self._pipelines[key] = pipeline
             self._known_bytes[key] = sum(_tensor_bytes(pipeline).values())
-            if warn:
-                for note in pipeline.notes:
-                    warn(note)
+            is_new = True
+        if warn and (is_new or self._serves_runs):
+            for note in self._pipelines[key].notes:
+                warn(note)
         self._pipelines.move_to_end(key)
         self._evict(self._max_pipelines)
         return self._pipelines[key]

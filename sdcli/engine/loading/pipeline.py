@@ -60,7 +60,7 @@ class LoadedPipeline:
     files: Mapping[str, WeightFiles]
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
-    seconds: Mapping[str, float]
+    seconds: dict[str, float]
     refiner: LoadedRefiner | None = None
     notes: tuple[str, ...] = ()
     _relatives: dict[Mode, Any] = field(init=False, default_factory=dict)

@@ -15,6 +15,7 @@ WARM_COMMANDS: Final = frozenset(
         "batch",
         "replay",
         "attention",
+        "explain",
         "score",
         "schedulers compare",
         "vae encode",

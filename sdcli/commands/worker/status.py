@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdcli.commands.models.list import format_bytes
 from sdcli.commands.options import flags
 from sdcli.terminal.printing import print_document
+from sdcli.terminal.tables import format_bytes
 
 
 def status(json: flags.Json = False) -> None:

@@ -16,7 +16,7 @@ from sdcli.distributed.messages import (
     Warned,
     fatal_error,
 )
-from sdcli.errors import SdcliError
+from sdcli.errors import Interrupted, SdcliError
 from sdcli.job import Job
 from sdcli.result import DoneImage
 from sdcli.runner.options import ReportForm
@@ -89,7 +89,12 @@ class Outcomes:
         return [job for index in indices if (job := self.jobs.pop(index, None))]
 
     def _add_failure(self, message: Failed) -> None:
-        jobs = self._take(message.indices)
+        error, jobs = message.error(), self._take(message.indices)
+        if isinstance(error, Interrupted):
+            # A signal to the worker alone, or by its parent, which reports that itself.
+            if "; " in error.message.removeprefix("interrupted; "):
+                self.warn(f"a worker process was {error.message}")
+            return
         if not message.indices:
             # The first error of several workers tells the cause.
             if self.ended:
@@ -97,7 +102,7 @@ class Outcomes:
             self.ended = True
         elif not jobs:
             return
-        self.results.add_failure(message.error(), jobs)
+        self.results.add_failure(error, jobs)
 
     def _settle(self, job: Job) -> None:
         """Count a job that was done when a worker came to it: by another run, or by a dead worker.

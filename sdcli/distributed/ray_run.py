@@ -38,7 +38,7 @@ def check_ray() -> None:
     """Raise UsageError without the package."""
     if find_spec("ray") is None:
         raise UsageError(
-            "--ray needs the package ray", code="usage.ray", hint="pip install 'sdcli[ray]'"
+            "--ray needs the package ray", code="usage.ray", hint="pip install 'ray[data]'"
         )
 
 

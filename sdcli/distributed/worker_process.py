@@ -92,7 +92,10 @@ def main(descriptor: int) -> None:
     signals.install()
     signals.start()
     os.set_inheritable(descriptor, False)
-    serve(Channel(Connection(descriptor)))
+    try:
+        serve(Channel(Connection(descriptor)))
+    finally:
+        signals.ignore()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ TOPICS: Final = (
     "attention",
     "gallery",
     "scripting",
+    "clusters",
     "python",
     "faq",
     "glossary",

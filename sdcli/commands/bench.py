@@ -48,13 +48,11 @@ def bench(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            "--prompts",
-            help="File with one prompt per line (for batch and workers).",
-            metavar="FILE",
+            "--prompts", help="File of prompts, one a line: batch, workers.", metavar="FILE"
         ),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, help="Number of prompts (for batch and workers).")
+        int, typer.Option("--count", min=1, help="Number of prompts (batch, workers).")
     ] = 100,
     json: flags.Json = False,
     quiet: flags.Quiet = False,

@@ -132,6 +132,7 @@ class BlockWorker:
             self._writer.close()
 
     def _make_batch(self, jobs: Sequence[Job]) -> None:
+        # Not before: a lease that waits for its turn would keep other processes from the job.
         leased, busy = self._jobs.lease(jobs)
         if busy:
             owners = tuple(sorted(self._jobs.owners(busy)))

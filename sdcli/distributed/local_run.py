@@ -55,6 +55,7 @@ class _LocalRun:
             while not (self._run.is_complete or self._run.is_ending):
                 self._feed()
                 self._receive()
+            # Also after an error or Ctrl-C: images in progress are finished.
             self._pool.stop()
             while self._pool.alive:
                 self._receive()

@@ -55,7 +55,7 @@ def run_on_ray(
     `address` is "local" for a cluster of this machine that ends with the run, "auto", or that of a
     cluster.
     """
-    # The journal's folder is checked first: joining a cluster takes a while.
+    # The folder of the output is checked first: joining a cluster takes a while.
     return run_distributed(
         source,
         options,
@@ -103,6 +103,7 @@ def _make_blocks(
 ) -> None:
     from sdcli.distributed.ray_worker import RayWorker
 
+    # One row in each block of Ray: with several, a dead actor would take others with it.
     rows = [{"jobs": block} for block in blocks]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         RayWorker,

@@ -67,6 +67,7 @@ class RayWorker:
         try:
             worker = self._worker = self._worker or self._start()
             worker.make(pickle.loads(jobs))
+            # What is not saved when the block is returned would be lost with the actor.
             worker.flush()
         except SdcliError as error:
             self._abort(error)

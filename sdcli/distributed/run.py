@@ -104,6 +104,7 @@ def _make_all(
         results.report.started(expected_images)
         with run.interrupts.handling(), run.interrupts.deferred():
             make_all(run)
+        # Everything in progress was finished; what is left makes the run an interrupted one.
         run.interrupts.raise_if_interrupted()
     except (SdcliError, KeyboardInterrupt) as error:
         results.flush()

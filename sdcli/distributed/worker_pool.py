@@ -165,6 +165,7 @@ class WorkerPool:
 
     def _reap(self, worker: Worker) -> Iterator[tuple[Worker, Died]]:
         """Forget a process that has ended; its leases are free once it is waited for."""
+        # Until then it is a zombie, which still looks like the living owner of its leases.
         returncode = worker.process.wait()
         worker.connection.close()
         worker.alive = worker.ready = False

@@ -89,6 +89,7 @@ def merge_folder(
             merged.failed += _copy_failure(journal, key, entry)
         elif not is_complete(source, entry):
             merged.lost += 1
+        # The entry alone is no proof: the file may have been removed from the target since.
         elif (known := journal.get(key)) and is_complete(target, known):
             is_same = known.pixels_sha256 == entry.pixels_sha256
             merged.present += is_same

@@ -13,6 +13,7 @@ from sdcli.distributed.messages import (
     Failed,
     Made,
     Message,
+    Noted,
     Settled,
     Stepped,
     Warned,
@@ -23,6 +24,7 @@ from sdcli.errors import SdcliError
 from sdcli.job import Job
 from sdcli.result import DoneImage, JobFailure, SavedImage, StepEvent
 from sdcli.runner.batch_generator import BatchGenerator
+from sdcli.runner.details import RunDetails
 from sdcli.runner.options import RunOptions
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
@@ -92,6 +94,7 @@ class BlockWorker:
             report=report,
             progress=ProgressBar(None, None),
             warn=self._warn,
+            on_saved=(RunDetails(self._note).add,) if options.verbosity > 0 else (),
         )
         self._generator = BatchGenerator(
             batch_size=settings.batch_size,
@@ -148,6 +151,9 @@ class BlockWorker:
         self._tell(Began(_indices(leased)))
         for outcome in self._generator.generate(leased):
             self._saving.submit(partial(self._results.handle, outcome))
+
+    def _note(self, text: str) -> None:
+        self._tell(Noted(text))
 
     def _warn(self, text: str) -> None:
         self._tell(Warned(text))

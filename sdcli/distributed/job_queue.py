@@ -82,7 +82,7 @@ class JobQueue:
     def _receive(self, wait: bool) -> bool:
         """Take in a window that is planned; False if none is at hand. Raises what planning did."""
         try:
-            # Without waiting, the workers that are busy could not be listened to.
+            # A run that has busy workers must not wait: it has to listen to them.
             window = self._windows.get(block=wait)
         except Empty:
             return False

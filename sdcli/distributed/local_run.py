@@ -52,16 +52,21 @@ class _LocalRun:
     def make_all(self) -> None:
         """Feed the workers until everything is made, or the run ends."""
         try:
-            while not (self._run.is_complete or self._run.is_ending):
-                self._feed()
-                self._receive()
-            # Also after an error or Ctrl-C: images in progress are finished.
-            self._pool.stop()
-            while self._pool.alive:
-                self._receive()
+            try:
+                while not (self._run.is_complete or self._run.is_ending):
+                    self._feed()
+                    self._receive()
+            finally:
+                self._finish()
         except KeyboardInterrupt:
             self._end_at_once()
             raise
+
+    def _finish(self) -> None:
+        """Let the workers end, also after an error: images in progress are finished."""
+        self._pool.stop()
+        while self._pool.alive:
+            self._receive()
 
     def _end_at_once(self) -> None:
         """End the workers within their images, after what they still have to say."""

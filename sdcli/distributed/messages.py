@@ -109,13 +109,20 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """A detail for --verbose."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Stepped:
     """A batch has made a step."""
 
     event: StepEvent
 
 
-Message = Ready | Began | Made | Failed | Settled | Busy | Warned | Stepped
+Message = Ready | Began | Made | Failed | Settled | Busy | Warned | Noted | Stepped
 """What a worker sends."""
 
 MOST_ATTEMPTS: Final = 2

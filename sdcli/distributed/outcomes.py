@@ -11,6 +11,7 @@ from sdcli.distributed.messages import (
     Failed,
     Made,
     Message,
+    Noted,
     Settled,
     Stepped,
     Warned,
@@ -39,8 +40,10 @@ class Outcomes:
         store: JobStore,
         form: ReportForm,
         warn: Callable[[str], None],
+        note: Callable[[str], None],
     ) -> None:
         self.results = results
+        self._note = note
         self.warn = warn
         self.jobs: dict[int, Job] = {}
         self.busy: list[Job] = []
@@ -72,6 +75,8 @@ class Outcomes:
                 self.busy += self._take(message.indices)
             case Warned():
                 self.warn(message.text)
+            case Noted():
+                self._note(message.text)
             case Stepped():
                 self.results.progress.on_step(message.event)
                 self.results.report.step(message.event)

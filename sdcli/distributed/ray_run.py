@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,13 +57,31 @@ def run_on_ray(
     cluster.
     """
     # The folder of the output is checked first: joining a cluster takes a while.
-    return run_distributed(
-        source,
-        options,
-        partial(_make_all, address, workers),
-        workers=workers or 1,
-        batch_size=batch_size,
-    )
+    with _python_stderr_only():
+        return run_distributed(
+            source,
+            options,
+            partial(_make_all, address, workers),
+            workers=workers or 1,
+            batch_size=batch_size,
+        )
+
+
+@contextmanager
+def _python_stderr_only() -> Iterator[None]:
+    """Within, only Python writes to stderr."""
+    # Ray's core logs to descriptor 2 what no option turns off; its log files have it, too.
+    original, copy, saved = sys.stderr, os.dup(2), os.dup(2)
+    settings = {"encoding": original.encoding, "errors": original.errors, "buffering": 1}
+    with open(copy, "w", **settings) as stream, open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        sys.stderr = stream
+        try:
+            yield
+        finally:
+            sys.stderr = original
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def _make_all(address: str, workers: int | None, run: DistributedRun) -> None:
@@ -148,7 +167,6 @@ def _connected(address: str) -> Iterator[Any]:
     """Join a cluster, or start one, which ends with the block. Raises DeviceError."""
     # Read when Ray is imported.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
     import ray.data
 

@@ -87,7 +87,7 @@ def run_distributed(
         run = DistributedRun(
             settings=settings,
             queue=JobQueue(source, store, warn=console.warn, expect=results.expect),
-            outcomes=Outcomes(results, store, options.report, console.warn),
+            outcomes=Outcomes(results, store, options.report, console.warn, console.note),
             interrupts=interrupts,
             workers=workers,
         )
@@ -110,8 +110,10 @@ def _make_all(
         results.flush()
         results.abort(error)
     finally:
-        results.flush()
-        results.writer.close()
+        try:
+            results.flush()
+        finally:
+            results.writer.close()
 
 
 def _job_store(writer: ResultWriter, options: RunOptions) -> JobStore:

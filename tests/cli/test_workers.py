@@ -106,6 +106,25 @@ def test_events_and_failures_are_those_of_one_process(run_cli):
     assert {event["event"] for event in events} == {"started", "step", "image", "failed", "done"}
 
 
+def test_a_closed_pipe_ends_the_run_quietly(run_cli):
+    del run_cli
+    write_prompts(*WORDS)
+    with started("--steps", "20", "--workers", "2", "-v") as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        workers = children(process.pid)
+        process.stdout.close()
+        assert process.wait(SECONDS) == 141
+        assert process.stderr
+        with process.stderr as stream:
+            errors = stream.read()
+        process.stderr = process.stdout = None
+    assert "Traceback" not in errors
+    assert "sdcli: model embedded, device cpu" in errors
+    assert all(map(is_gone, workers))
+    assert not list(Path("out").glob(".sdcli-claims/*"))
+
+
 def test_workers_make_prompts_of_a_stream(run_cli):
     argv = ("batch", "-", *QUICK, "--steps", "1", "--json", "--workers", "2")
     ran = run_cli(*argv, stdin="a cat\na whale\n")

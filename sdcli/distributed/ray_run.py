@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -20,12 +22,14 @@ from typing import Any, Final
 
 from sdcli.distributed.messages import Message
 from sdcli.distributed.run import DistributedRun, run_distributed
-from sdcli.errors import DeviceError, ExitCode, SdcliError, UsageError
+from sdcli.errors import DeviceError, ExitCode, SdcliError, UsageError, quoted
 from sdcli.prompts.sources import RequestSource
 from sdcli.runner.options import RunOptions
 from sdcli.versions import __version__
 
-LOCAL: Final = "local"
+LOCAL, AUTO = "local", "auto"
+_ADDRESS: Final = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
+_CONNECT_SECONDS: Final = 10.0
 
 _MOST_JOBS: Final = 10_000
 """Jobs of one dataset: Ray holds all of its rows, but starts new actors for the next one."""
@@ -35,8 +39,14 @@ _WATCH_SECONDS: Final = 0.2
 _THREADS: Final = "OMP_NUM_THREADS"
 
 
-def check_ray() -> None:
-    """Raise UsageError without the package."""
+def check_ray(address: str) -> None:
+    """Raise UsageError for what is no address, and without the package."""
+    if address not in (LOCAL, AUTO) and not _ADDRESS.fullmatch(address):
+        raise UsageError(
+            f"--ray: {quoted(address)} is not local, auto or HOST:PORT",
+            code="usage.ray",
+            hint="ray start prints the address; its port is usually 6379",
+        )
     if find_spec("ray") is None:
         raise UsageError(
             "--ray needs the package ray", code="usage.ray", hint="pip install 'ray[data]'"
@@ -72,8 +82,11 @@ def _python_stderr_only() -> Iterator[None]:
     """Within, only Python writes to stderr."""
     # Ray's core logs to descriptor 2 what no option turns off; its log files have it, too.
     original, copy, saved = sys.stderr, os.dup(2), os.dup(2)
-    settings = {"encoding": original.encoding, "errors": original.errors, "buffering": 1}
-    with open(copy, "w", **settings) as stream, open(os.devnull, "w") as nowhere:
+    encoding, errors = original.encoding, original.errors
+    with (
+        open(copy, "w", buffering=1, encoding=encoding, errors=errors) as stream,
+        open(os.devnull, "w") as nowhere,
+    ):
         os.dup2(nowhere.fileno(), 2)
         sys.stderr = stream
         try:
@@ -172,6 +185,7 @@ def _connected(address: str) -> Iterator[Any]:
 
     settings: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
+        _check_reachable(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
     except Exception as error:
         raise _connection_error(address, error) from error
@@ -183,6 +197,13 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise OSError if nothing listens at the address: Ray would try for minutes."""
+    if match := _ADDRESS.fullmatch(address):
+        host, port = match["host"].strip("[]"), int(match["port"])
+        socket.create_connection((host, port), _CONNECT_SECONDS).close()
 
 
 @contextmanager

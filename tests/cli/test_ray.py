@@ -152,7 +152,7 @@ def test_an_image_that_kills_its_actors_fails_alone(monkeypatch, tmp_path):
     assert len(pixels("out")) == len(WORDS) - 1
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "ray://127.0.0.1:9", ""])
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere.invalid:6379", "auto"])
 def test_a_cluster_that_is_not_there(address):
     ran = run("--steps", "1", "--ray", address, "-o", "out")
     assert ran.returncode == 4, ran.stderr

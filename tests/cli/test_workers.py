@@ -244,6 +244,9 @@ def test_a_vanished_output_ends_the_run(run_cli):
         (("--gpus", "1,0,1"), "--gpus: '1,0,1' names a GPU twice"),
         (("--gpus", ""), "--gpus: '' is not all"),
         (("--ray", "local", "--gpus", "0"), "--ray can't be used with --gpus"),
+        (("--ray", "nowhere"), "--ray: 'nowhere' is not local, auto or HOST:PORT"),
+        (("--ray", "ray://127.0.0.1:10001"), "is not local, auto or HOST:PORT"),
+        (("--ray", ""), "--ray: '' is not local, auto or HOST:PORT"),
     ],
 )
 def test_workers_that_can_not_be(run_cli, argv, message):

@@ -50,7 +50,7 @@ def find_runner(cluster: ClusterFlags) -> Callable[..., ExitCode]:
     if cluster.ray is not None:
         from sdcli.distributed.ray_run import check_ray, run_on_ray
 
-        check_ray()
+        check_ray(cluster.ray)
         return partial(run_on_ray, address=cluster.ray, workers=cluster.workers)
     if cluster.workers is None and cluster.gpus is None:
         from sdcli.runner.deliver import run

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
-from threading import Event, Thread
-from typing import Any, Final
+from threading import Event, Thread, current_thread, main_thread
+from typing import Any, Final, TextIO, cast
 
 from sdcli.distributed.messages import Message
 from sdcli.distributed.run import DistributedRun, run_distributed
@@ -67,7 +67,7 @@ def run_on_ray(
     cluster.
     """
     # The folder of the output is checked first: joining a cluster takes a while.
-    with _python_stderr_only():
+    with _without_output_of_ray():
         return run_distributed(
             source,
             options,
@@ -77,22 +77,36 @@ def run_on_ray(
         )
 
 
+class _MainThreadStream:
+    """A stream that drops what other threads write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        is_main = current_thread() is main_thread()
+        return self._stream.write(text) if is_main else len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextmanager
-def _python_stderr_only() -> Iterator[None]:
-    """Within, only Python writes to stderr."""
-    # Ray's core logs to descriptor 2 what no option turns off; its log files have it, too.
-    original, copy, saved = sys.stderr, os.dup(2), os.dup(2)
-    encoding, errors = original.encoding, original.errors
+def _without_output_of_ray() -> Iterator[None]:
+    """Within, stdout has only what the main thread writes, and stderr what Python does."""
+    # No option turns off that Ray's threads print the deaths of actors among our paths, and that
+    # its core logs to descriptor 2. Its log files have both.
+    out, err, copy, saved = sys.stdout, sys.stderr, os.dup(2), os.dup(2)
     with (
-        open(copy, "w", buffering=1, encoding=encoding, errors=errors) as stream,
+        open(copy, "w", buffering=1, encoding=err.encoding, errors=err.errors) as stream,
         open(os.devnull, "w") as nowhere,
     ):
         os.dup2(nowhere.fileno(), 2)
-        sys.stderr = stream
+        sys.stderr, sys.stdout = stream, cast(TextIO, _MainThreadStream(out))
         try:
             yield
         finally:
-            sys.stderr = original
+            sys.stderr, sys.stdout = err, out
             os.dup2(saved, 2)
             os.close(saved)
 

@@ -35,7 +35,6 @@ class DistributedRun:
     queue: JobQueue
     outcomes: Outcomes
     interrupts: InterruptHandler
-    workers: int
 
     @property
     def batch_size(self) -> int | None:
@@ -89,7 +88,6 @@ def run_distributed(
             queue=JobQueue(source, store, warn=console.warn, expect=results.expect),
             outcomes=Outcomes(results, store, options.report, console.warn, console.note),
             interrupts=interrupts,
-            workers=workers,
         )
         _make_all(make_all, run, options.expected_images)
     return finish_run(results, time.monotonic() - start, console)

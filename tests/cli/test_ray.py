@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import platform
 import signal
 import subprocess
 import sys
@@ -13,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from sdcli.distributed.messages import WorkerSettings
+from sdcli.runner.options import RunOptions
 from sdcli.storage.images.codec import read_image_info
+from sdcli.versions import __version__
 
 pytestmark = [
     pytest.mark.ray,
@@ -150,6 +155,22 @@ def test_an_image_that_kills_its_actors_fails_alone(monkeypatch, tmp_path):
     assert ran.returncode == 9, ran.stderr
     assert "'a star': 2 worker processes ended while they made this image" in ran.stderr
     assert len(pixels("out")) == len(WORDS) - 1
+
+
+@pytest.mark.parametrize(
+    ("version", "folder", "code"),
+    [("0.0.1", ".", "ray.version"), (__version__, "./not-shared", "output.ray")],
+)
+def test_an_actor_that_can_not_begin_says_why(version, folder, code):
+    from sdcli.distributed.ray_worker import RayWorker
+
+    options = RunOptions(out="out", expected_images=1, journal=True)
+    settings = WorkerSettings(options=options, batch_size=1, opening_serial=0, folder=folder)
+    worker = RayWorker(pickle.dumps(settings), version, None)
+    [answer] = worker({"jobs": [pickle.dumps([])]})["messages"]
+    [failed] = pickle.loads(answer)
+    assert (failed.indices, failed.code) == ((), code)
+    assert platform.node() in failed.message
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere.invalid:6379", "auto"])

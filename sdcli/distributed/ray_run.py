@@ -34,6 +34,9 @@ _CONNECT_SECONDS: Final = 10.0
 _MOST_JOBS: Final = 10_000
 """Jobs of one dataset: Ray holds all of its rows, but starts new actors for the next one."""
 
+_LIKELY_ACTORS: Final = 8
+"""The number of actors by which blocks are sized as long as the cluster is not known."""
+
 _BUSY_SECONDS: Final = 0.5
 _WATCH_SECONDS: Final = 0.2
 _THREADS: Final = "OMP_NUM_THREADS"
@@ -112,16 +115,18 @@ def _without_output_of_ray() -> Iterator[None]:
 
 
 def _make_all(address: str, workers: int | None, run: DistributedRun) -> None:
+    blocks = _take_blocks(run, workers or _LIKELY_ACTORS)
+    if not blocks:
+        return
     with _connected(address) as ray:
         from sdcli.distributed.ray_worker import Coordinator
 
         actors = workers or _default_workers(ray)
         coordinator = ray.remote(num_cpus=0)(Coordinator).remote()
         with _stopping(run, coordinator):
-            while blocks := _take_blocks(run, actors):
+            while blocks and not run.is_ending:
                 _make_blocks(ray, blocks, run, coordinator, actors)
-                if run.is_ending:
-                    return
+                blocks = [] if run.is_ending else _take_blocks(run, actors)
 
 
 def _take_blocks(run: DistributedRun, actors: int) -> list[bytes]:

@@ -99,7 +99,10 @@ def test_two_actors_one_killed_make_every_image_once(run_cli):
     process = start(*steps, *LOCAL, "-o", "both")
     os.kill(wait_for_owner("both"), signal.SIGKILL)
     out, errors = process.communicate(timeout=SECONDS)
-    assert (process.returncode, errors) == (0, "sdcli: 8 images made\n")
+    assert process.returncode == 0, errors
+    # A slow machine has lines about the progress; nothing is from Ray.
+    assert all(line.startswith("sdcli: ") for line in errors.splitlines())
+    assert errors.endswith("sdcli: 8 images made\n")
     assert len(out.splitlines()) == len(WORDS) - 1
     assert pixels("both") == pixels("alone")
     assert journaled("both") == sorted(pixels("alone"))
@@ -109,18 +112,19 @@ def test_two_actors_one_killed_make_every_image_once(run_cli):
 
 
 def test_ctrl_c_finishes_the_images_in_progress(run_cli):
-    process = start("--steps", "40", *LOCAL, "-o", "out")
-    wait_for_owner("out")
+    many = ("--count", "8", "--steps", "6")
+    images = 8 * len(WORDS)
+    process = start(*many, *LOCAL, "-o", "out")
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, errors
     assert "finishing the images in progress" in errors
     assert errors.count("sdcli: error: interrupted") == 1
     done = pixels("out")
-    assert 1 <= len(done) < len(WORDS)
+    assert 1 <= len(done) < images
     assert len(out.splitlines()) + 1 == len(done)
-    ran = run_cli("batch", "prompts.txt", *QUICK, "--steps", "40", "-o", "out")
-    assert (ran.code, len(ran.paths)) == (0, len(WORDS) - len(done))
+    ran = run_cli("batch", "prompts.txt", *QUICK, *many, "-o", "out")
+    assert (ran.code, len(ran.paths)) == (0, images - len(done))
     assert done.items() <= pixels("out").items()
 
 
@@ -134,8 +138,8 @@ def test_a_killed_driver_is_no_loss(run_cli):
 
 
 POISON = """
-import os
-if os.environ.get("RAY_JOB_ID") or "ray" in " ".join(__import__("sys").orig_argv):
+import os, sys
+if "default_worker" in " ".join(sys.orig_argv):
     from sdcli.runner.batch_generator import BatchGenerator
     generate = BatchGenerator.generate
     def poisoned(self, batch):

@@ -96,22 +96,15 @@ class _MainThreadStream:
 
 @contextmanager
 def _without_output_of_ray() -> Iterator[None]:
-    """Within, stdout has only what the main thread writes, and stderr what Python does."""
-    # No option turns off that Ray's threads print the deaths of actors among our paths, and that
-    # its core logs to descriptor 2. Its log files have both.
-    out, err, copy, saved = sys.stdout, sys.stderr, os.dup(2), os.dup(2)
-    with (
-        open(copy, "w", buffering=1, encoding=err.encoding, errors=err.errors) as stream,
-        open(os.devnull, "w") as nowhere,
-    ):
-        os.dup2(nowhere.fileno(), 2)
-        sys.stderr, sys.stdout = stream, cast(TextIO, _MainThreadStream(out))
-        try:
-            yield
-        finally:
-            sys.stderr, sys.stdout = err, out
-            os.dup2(saved, 2)
-            os.close(saved)
+    """Within, stdout has only what the main thread writes."""
+    # No option turns off that Ray's threads print the deaths of actors among our paths. What its
+    # core writes to stderr stays: it may be the last words before the core ends the process.
+    stdout = sys.stdout
+    sys.stdout = cast(TextIO, _MainThreadStream(stdout))
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
 
 
 def _make_all(address: str, workers: int | None, run: DistributedRun) -> None:

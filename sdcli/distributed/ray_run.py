@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from importlib.util import find_spec
 from threading import Event, Thread, current_thread, main_thread
@@ -208,7 +208,9 @@ def _connected(address: str) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        # It prints what its threads have collected, in this one.
+        with redirect_stdout(sys.stderr):
+            ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:

@@ -6,12 +6,15 @@ PROMPT := a cat and a guitar on a blue background
 MODEL := sdcli/models/tiny-emoji-128
 SEED ?= 1
 MINUTES ?= 5
+# A line of a .pth file that adds the packages of another environment, and the folder for the file.
+LINK := import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))
+SITE := import sysconfig; print(sysconfig.get_path('purelib'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint types docs bench train evaluate clean
+.PHONY: help setup demo test test-ray fuzz lint types docs bench train evaluate clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +35,12 @@ demo: $(VENV)/run.stamp ## generate a cat and a guitar, and print the path of th
 
 test: setup ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+test-ray: setup ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
+	@test -e .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
+	@$(BIN)/python -c "$(LINK)" > $$(.venv-ray/bin/python -c "$(SITE)")/venv.pth
+	@.venv-ray/bin/python -m pip install --quiet --constraint constraints.txt 'ray[data]'
+	OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q -m ray tests/cli/test_ray.py
 
 fuzz: setup ## try damaged files and settings for MINUTES (5), from SEED (1)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seed $(SEED) --minutes $(MINUTES)
@@ -57,4 +66,4 @@ evaluate: setup ## measure the embedded model on its held-out prompts
 	$(BIN)/python -m sdcli.training.evaluate --folder .training --model $(MODEL)
 
 clean: ## remove everything the other targets made, except .training
-	rm -rf $(VENV) outputs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-ray outputs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -25,6 +25,7 @@ from sdcli.errors import ExitCode, Interrupted, OutputError, SdcliError, UsageEr
 COMMANDS: Final = {
     "generate": "Generate images from prompts and print their paths.",
     "batch": "Generate every prompt of a file, and resume where an earlier run stopped.",
+    "merge": "Copy the images of several batch folders into one, and tell which are missing.",
     "replay": "Regenerate images from their embedded metadata.",
     "inspect": "Show the metadata of an image, latents, a file of weights or a model.",
     "tokens": "Show the tokens of a prompt, their weights and what is cut off.",

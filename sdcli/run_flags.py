@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sdcli.cluster_flags import ClusterFlags
 from sdcli.errors import UsageError
 from sdcli.field_metadata import setting
 
@@ -294,5 +295,6 @@ RUN_FLAGS = (
     ExpansionFlags,
     InputFlags,
     BatchFlags,
+    ClusterFlags,
 )
 """The groups whose options belong to a whole run: no row of a prompt file can set them."""

@@ -48,7 +48,7 @@ LAYERS = (
         "name_template",
         "input_images",
     },
-    {"inputs"},
+    {"inputs", "cluster_flags"},
     {"errors", "versions", "field_metadata", "signals", "docs"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""
@@ -64,6 +64,7 @@ LIBRARIES = {
     "jinja2": {"storage"},
     "huggingface_hub": {"checkpoints", "engine"},
     "typer": {"cli", "commands"},
+    "ray": {"distributed"},
     "click": set(),
 }
 """Third-party packages, and the only rooms that may import each."""

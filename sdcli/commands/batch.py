@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdcli.cluster_flags import ClusterFlags
 from sdcli.commands.options import flags
+from sdcli.commands.options.cluster_options import check_cluster, find_runner
 from sdcli.commands.options.parsing import (
     parse_batch_size,
     parse_input_format,
@@ -50,6 +53,7 @@ def batch(
     source: InputFlags,
     jobs: BatchFlags,
     batch_size: flags.BatchSize = "auto",
+    cluster: ClusterFlags,
     run_flags: RunFlags,
 ) -> ExitCode:
     """Generate every prompt of a file, and resume where an earlier run stopped.
@@ -63,7 +67,8 @@ def batch(
     is given on the command line wins over the record.
 
     A journal in the output folder records what is done. Run the same command again to
-    resume, or several times at once to share the work.
+    resume, or several times at once to share the work; --workers and --gpus do that in one
+    command, --shard on machines without a common folder.
 
     \b
     Examples:
@@ -71,29 +76,43 @@ def batch(
       sdcli batch prompts/demo.csv --dry-run
       sdcli batch products.csv --extra keep --name-template "{sku}-{seed}"
       sdcli batch demo --hires 2x -o large
-      sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --batch-size 1
+      sdcli batch prompts/demo.yaml --seed 1..4 --steps 10,20 --workers 2
+      sdcli batch prompts/demo.txt --shard 1/8 --seed 1 -o part-1
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
-    options, sheet = _run_options(run_flags, jobs), expansion.sheet()
+    shard = Shard.parse(cluster.shard) if cluster.shard is not None else None
+    options, sheet = _run_options(run_flags, jobs, shard), expansion.sheet()
+    check_cluster(cluster, options)
     template = replace(request.template(context, expansion), name_template=options.name_template)
     size = parse_batch_size(batch_size)
     axes: tuple[str, ...] = ()
     if expansion.grid is not None:
-        _check_grid(expansion.grid, files, request, options.out)
+        _check_grid(expansion.grid, files, request, options)
         axes = _parse_axes(expansion.grid, template, json=run_flags.report.json)
-    from sdcli.terminal.console import Console
-
-    console = Console(verbosity=options.verbosity)
-    prompts = _open(files, template, jobs, console, null=source.null)
-    if jobs.limit:
-        prompts.limit(jobs.limit)
+    prompts = _open(files, template, jobs, options, null=source.null)
     if jobs.dry_run:
-        _print_dry_run(prompts, options, console.warn)
-        return prompts.worst(ExitCode.OK)
-    return _run(prompts, options, size, axes, sheet)
+        return _print_dry_run(prompts, options)
+    make = find_runner(cluster)
+    return _run(prompts, options, partial(make, batch_size=size), axes, sheet)
 
 
 def _open(
+    files: list[str],
+    template: RequestTemplate,
+    jobs: BatchFlags,
+    options: RunOptions,
+    *,
+    null: bool,
+) -> PromptSource:
+    from sdcli.terminal.console import Console
+
+    prompts = _open_all(files, template, jobs, Console(verbosity=options.verbosity), null=null)
+    if jobs.limit:
+        prompts.limit(jobs.limit)
+    return prompts
+
+
+def _open_all(
     files: list[str], template: RequestTemplate, jobs: BatchFlags, console: Console, *, null: bool
 ) -> PromptSource:
     # Reading records needs most of what draws images.
@@ -126,13 +145,14 @@ def _check_image_options(jobs: BatchFlags, *, null: bool) -> None:
             )
 
 
-def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:
+def _run_options(run_flags: RunFlags, jobs: BatchFlags, shard: Shard | None) -> RunOptions:
     out, is_tar = run_flags.output.out, run_flags.image.format == "tar"
     return run_flags.options(
         expected_images=None,
         name_template=parse_name_template(jobs.name_template, out=out, tar=is_tar),
         list_done=jobs.list_done,
         journal=out != STDOUT,
+        shard=shard,
         rerun=jobs.rerun(),
     )
 
@@ -140,16 +160,15 @@ def _run_options(run_flags: RunFlags, jobs: BatchFlags) -> RunOptions:
 def _run(
     prompts: PromptSource,
     options: RunOptions,
-    batch_size: int | None,
+    make: Callable[..., ExitCode],
     axes: tuple[str, ...],
     sheet: SheetFlags,
 ) -> ExitCode:
     """Draw the images, and then the grids of what is done, in this start or before."""
-    from sdcli.runner.deliver import run
     from sdcli.workflows.xy_grid import write_batch_grids
 
     options = replace(options, expected_images=prompts.images)
-    code = prompts.worst(run(prompts.source, options, batch_size=batch_size))
+    code = prompts.worst(make(prompts.source, options))
     if axes and code in (ExitCode.OK, ExitCode.PARTIAL):
         for path in write_batch_grids(prompts.reopen(), options, axes, sheet):
             print_path(path, options.report == "jsonl", schema="sdcli/grid/1")
@@ -163,26 +182,30 @@ def _parse_axes(text: str, template: RequestTemplate, *, json: bool) -> tuple[st
     return parse_grid_axes(text, template, 2, json=json)
 
 
-def _check_grid(text: str, files: list[str], request: RequestFlags, out: str) -> None:
+def _check_grid(text: str, files: list[str], request: RequestFlags, options: RunOptions) -> None:
     """Raise UsageError for a grid that can't be made, or not twice the same."""
     reason = None
     if any(name == STDIN or is_stream(name) for name in files):
         reason = "the grid is made from the files at the end, and stdin can't be read twice"
-    elif out == STDOUT:
+    elif options.out == STDOUT:
         reason = "the grid is written next to the images, but --out is stdout"
     elif not request.has_seed():
         reason = "the images of a grid need the same seed; add --seed"
-    elif not Shard.from_environment().is_whole_run:
-        reason = "no rank has all images; run the same command without ranks afterwards"
+    elif not options.find_shard().is_whole_run:
+        reason = "no rank or shard has all images; run the same command without them afterwards"
     if reason:
         raise UsageError(f"--grid {text}: {reason}", code="usage.grid")
 
 
-def _print_dry_run(prompts: PromptSource, options: RunOptions, warn: Callable[[str], None]) -> None:
+def _print_dry_run(prompts: PromptSource, options: RunOptions) -> ExitCode:
     from sdcli.runner.dry_run import DryRunTotals, dry_run, open_folder_state
+    from sdcli.terminal.console import Console
     from sdcli.terminal.dry_run_report import print_dry_run
 
-    totals = DryRunTotals()
+    totals, warn = DryRunTotals(), Console(verbosity=options.verbosity).warn
     with open_folder_state(options.out, options.rerun) as folder:
-        jobs = dry_run(prompts.source, totals, options.save_latents, folder, warn)
+        jobs = dry_run(
+            prompts.source, totals, options.save_latents, folder, warn, options.find_shard()
+        )
         print_dry_run(jobs, totals.to_dict, options.report, verbose=options.verbosity > 0)
+    return prompts.worst(ExitCode.OK)

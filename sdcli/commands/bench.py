@@ -28,6 +28,7 @@ class Scenario(StrEnum):
     DUMP = "dump"
     PREVIEW = "preview"
     LOAD = "load"
+    WORKERS = "workers"
 
 
 def bench(
@@ -38,7 +39,7 @@ def bench(
             "Default: these three. warm: one image with --warm; preview: live previews; dump: "
             "saving the latents of every step, with a random model of the size of Stable "
             "Diffusion 1.5 (4 GB of disk); load: loading such a model from a single file (2 GB of "
-            "disk)."
+            "disk); workers: a hundred images in two processes."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,
@@ -48,11 +49,11 @@ def bench(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            "--prompts", help="File with one prompt per line (for batch).", metavar="FILE"
+            "--prompts", help="File of prompts, one a line: batch, workers.", metavar="FILE"
         ),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, help="Number of prompts (for batch).")
+        int, typer.Option("--count", min=1, help="Number of prompts (batch, workers).")
     ] = 100,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -67,6 +68,7 @@ def bench(
       sdcli bench
       sdcli bench one --rounds 5 --json
       sdcli bench batch --prompts prompts/demo.txt
+      sdcli bench workers --prompts prompts/demo.txt
     """
     texts = _read_prompts(prompts)[:count] if prompts else None
     documents = []
@@ -104,6 +106,10 @@ def _run_scenario(
         return time_loading(rounds)
     if scenario is Scenario.PREVIEW:
         return time_preview(rounds)
+    if scenario is Scenario.WORKERS:
+        from sdcli.bench.workers import time_workers
+
+        return time_workers(model, prompts or shape_prompts(count), rounds)
     folder = fetch_model(PipelineSpec(model=model))
     if scenario is Scenario.ONE:
         return time_single_image(folder, model, rounds)

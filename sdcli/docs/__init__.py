@@ -28,6 +28,7 @@ TOPICS: Final = (
     "explain",
     "gallery",
     "scripting",
+    "clusters",
     "python",
     "faq",
     "glossary",

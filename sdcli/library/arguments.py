@@ -54,6 +54,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "quiet": "use progress=False",
     "verbose": "a result has .run and .seconds; leave it out",
     "null": "use a list of prompts",
+    **dict.fromkeys(("workers", "gpus", "shard", "ray"), "use: sdcli batch"),
     "dry_run": "use: sdcli batch --dry-run",
     "profile": "sdcli.toml is only read by the command line; leave it out",
 }

@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from sdcli.terminal.progress import ProgressBar
     from sdcli.terminal.reports import Report
 
-_DEFERRED_MESSAGE: Final = (
-    "finishing the images in progress; press Ctrl-C again to stop immediately"
-)
+DEFERRED_MESSAGE: Final = "finishing the images in progress; press Ctrl-C again to stop immediately"
 
 
 def run(
@@ -82,7 +80,7 @@ def run(
             recorders=trace.recorders,
         )
         _generate_all(generate, results, options.expected_images)
-    return _close(results, time.monotonic() - start, console if options.journal else None)
+    return finish_run(results, time.monotonic() - start, console if options.journal else None)
 
 
 def _generate_all(
@@ -113,7 +111,7 @@ def _open_sinks(
     return [writer.latents, *trace.sinks, preview]
 
 
-def _close(results: ResultHandler, seconds: float, console: Console | None) -> ExitCode:
+def finish_run(results: ResultHandler, seconds: float, console: Console | None) -> ExitCode:
     """Close the report, after a summary on the console if there is one."""
     if console:
         console.summary(results.summary())
@@ -128,7 +126,7 @@ def _save_results(
 ) -> None:
     """Generate in this thread and save in another one, with Ctrl-C deferred to the next image."""
     writer_thread = WriterThread()
-    interrupts = InterruptHandler(partial(results.warn, _DEFERRED_MESSAGE))
+    interrupts = InterruptHandler(partial(results.warn, DEFERRED_MESSAGE))
 
     def on_step(event: StepEvent) -> None:
         results.progress.on_step(event)

@@ -21,6 +21,7 @@ from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
 from sdcli.runner.input_images import read_image
+from sdcli.shard import WHOLE_RUN, Shard
 
 if TYPE_CHECKING:
     from sdcli.storage.images.destination import Destination
@@ -144,11 +145,12 @@ def dry_run(
     latents: LatentsSelection | None,
     folder: FolderState,
     warn: Callable[[str], None] = lambda warning: None,
+    shard: Shard = WHOLE_RUN,
 ) -> Iterator[dict[str, Any]]:
     """Yield the jobs of a run as JSON objects, and add them to `totals`; `warn` as in the run.
 
     A seed that the run would draw is None without a journal. Raises UsageError, and ModelError for
-    a model that is not on this machine.
+    a model that is not on this machine. Only the jobs of the `shard` count.
     """
     jobs = folder.jobs
     planner = Planner(
@@ -166,7 +168,7 @@ def dry_run(
             planned = planner.plan([request])
             pending = {job.index for job in (jobs.take_pending(planned) if jobs else planned)}
             has_seed = request.seed is not None or jobs is not None
-            for job in planned:
+            for job in filter(lambda job: shard.contains(job.index), planned):
                 is_pending = job.index in pending
                 totals.images += 1
                 totals.done += not is_pending

@@ -21,11 +21,15 @@ class RunEstimate:
     """Estimates the time of a run by earlier ones, and remembers that of its images at the end.
 
     `jobs` is the job store of the run's folder, and `images` the number of its images, None if that
-    is unknown.
+    is unknown. So many `workers` are taken to make them together.
     """
 
     def __init__(
-        self, jobs: JobStore | None, images: int | None, note: Callable[[str], None]
+        self,
+        jobs: JobStore | None,
+        images: int | None,
+        note: Callable[[str], None],
+        workers: int = 1,
     ) -> None:
         from sdcli.storage.jobs.user_timings import RunTimings
 
@@ -33,6 +37,7 @@ class RunEstimate:
         self._images = images
         self._note = note
         self._planned = 0
+        self._workers = workers
         self._is_done = False
         self._run_timings = RunTimings()
 
@@ -54,7 +59,7 @@ class RunEstimate:
                     f"{left} images, time unknown; generate the first two to know: --limit 2"
                 )
             return
-        total = sum(known) / len(known) * left
+        total = sum(known) / len(known) * left / self._workers
         if total >= _SHORT_SECONDS:
             from sdcli.terminal.progress import format_duration
 

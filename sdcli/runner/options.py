@@ -10,6 +10,7 @@ from sdcli.job import Rerun
 from sdcli.latents import LatentsSelection
 from sdcli.name_template import NameTemplate
 from sdcli.result import GenerationResult
+from sdcli.shard import Shard
 
 ReportForm = Literal["paths", "json", "jsonl"]
 
@@ -35,7 +36,8 @@ class RunOptions:
     `expected_images` is None for a stream of unknown length. `journal` skips jobs that are done in
     the folder, except those that `rerun` names. `on_result` is called with every result once its
     file is written. `name_template` names the files in a folder. `list_done` also reports the
-    images that were done before. `trace` is the folder for the trace of a run of one image.
+    images that were done before. `trace` is the folder for the trace of a run of one image. `shard`
+    is the share of the run to make, by default that of the environment.
     """
 
     out: str
@@ -55,6 +57,11 @@ class RunOptions:
     name_template: NameTemplate | None = None
     list_done: bool = False
     trace: str | None = None
+    shard: Shard | None = None
+
+    def find_shard(self) -> Shard:
+        """The share of this process. Raises UsageError as `Shard.from_environment` does."""
+        return self.shard or Shard.from_environment()
 
     @property
     def draws_in_terminal(self) -> bool:

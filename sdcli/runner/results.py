@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sdcli.runner.writer import ResultWriter
     from sdcli.storage.latents.writer import LatentsWriter
     from sdcli.terminal.progress import ProgressBar
-    from sdcli.terminal.reports import Report
+    from sdcli.terminal.reports import ImageEntry, Report
 
 _SUMMARY_WORDS: Final = {
     "done": "done before",
@@ -105,6 +105,20 @@ class ResultHandler:
             entry = self.report.done_entry(image)
             self._report_in_order(image.job.index, partial(self.report.add_image, entry))
 
+    def add_image(self, index: int, entry: ImageEntry) -> None:
+        """Count an image that is saved and journaled, and report it in its turn."""
+        self.made += 1
+        self._report_in_order(index, lambda: self.report.add_image(entry))
+        self.progress.advance(1)
+
+    def add_failure(self, error: SdcliError, jobs: Sequence[Job]) -> None:
+        """Count and report an error that is journaled; without jobs, it ends the run."""
+        self.errors.append(error)
+        self.report.failed(error, jobs)
+        self._failed += len(jobs)
+        self.skip(jobs)
+        self.progress.advance(len(jobs))
+
     def skip(self, jobs: Sequence[Job]) -> None:
         """Do not wait for these jobs: they do not come, or not in their order."""
         for job in jobs:
@@ -120,25 +134,18 @@ class ResultHandler:
         image, latents = self.writer.save(result)
         # Only the entry waits for its turn: the pixels of many images would fill the memory.
         entry = self.report.entry(image, latents)
-        self.made += 1
         for notify in self.on_saved:
             notify(image, result)
         for event in result.events:
             self.warn(event)
         if latents and not Path(latents).name.startswith(Path(image.path).stem):
             self.warn(f"the latents of {image.path} are in {latents}: their own name was taken")
-        self._report_in_order(result.job.index, lambda: self.report.add_image(entry))
-        self.progress.advance(1)
+        self.add_image(result.job.index, entry)
 
     def _handle_failure(self, failure: JobFailure) -> None:
         if self.writer.jobs:
             self.writer.jobs.record_failure(failure.jobs, failure.error)
-        error = _salvage_latents(failure, self.writer.latents)
-        self.errors.append(error)
-        self.report.failed(error, failure.jobs)
-        self._failed += len(failure.jobs)
-        self.skip(failure.jobs)
-        self.progress.advance(len(failure.jobs))
+        self.add_failure(_salvage_latents(failure, self.writer.latents), failure.jobs)
 
     def _report_in_order(self, index: int, report: Callable[[], None]) -> None:
         self._ready[index] = report

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class ResultWriter:
     """Writes results where the options say. `jobs` is the job store of a run with a journal.
 
-    Raises OutputError or UsageError when the destination cannot be written.
+    `opening_serial` is that of JobStore. Raises OutputError or UsageError when the destination
+    cannot be written.
     """
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, *, opening_serial: int | None = None) -> None:
         from sdcli.storage.images.destination import parse_destination
         from sdcli.storage.jobs.store import JobStore
         from sdcli.storage.latents.writer import LatentsWriter
@@ -47,8 +48,20 @@ class ResultWriter:
         )
         self.jobs: JobStore | None = None
         if options.journal and self._destination.kind in ("folder", "numbered"):
-            shard = Shard.from_environment()
-            self.jobs = JobStore(self._destination, rerun=options.rerun, shard=shard)
+            self.jobs = JobStore(
+                self._destination,
+                rerun=options.rerun,
+                shard=options.find_shard(),
+                opening_serial=opening_serial,
+            )
+            self._begin_shard(options)
+
+    def _begin_shard(self, options: RunOptions) -> None:
+        shard = options.find_shard()
+        if self.jobs and not shard.is_whole_run:
+            # Ranks have a folder in common, and so its seeds.
+            has_own_folder = shard != Shard.from_environment()
+            self.jobs.begin_shard(options.expected_images, warn_unseeded=has_own_folder)
 
     def report_to(self, warn: Callable[[str], None]) -> None:
         """Report ignored lines of the journal, and later the processes to wait for, to `warn`."""

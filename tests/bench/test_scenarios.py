@@ -15,6 +15,7 @@ from sdcli.bench.scenarios import (
     describe_loading,
     shape_prompts,
 )
+from sdcli.bench.workers import worker_commands
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unknown_words
 
 
@@ -49,6 +50,14 @@ def test_a_batch_is_timed_one_by_one_and_in_batches(tmp_path):
     assert [command.stdin for command in commands] == ["a cat\na dog\n"] * 2 + [""]
     assert (tmp_path / "prompts.txt").read_text() == "a cat\na dog\n"
     assert "--redo" in commands[-1].argv
+
+
+def test_workers_are_timed_with_the_same_batch_in_one_process(tmp_path):
+    one, two = worker_commands("embedded", ["a cat", "a dog"], str(tmp_path))
+    assert (one.name, two.name) == ("sdcli batch", "sdcli batch --workers 2")
+    assert [word for word in two.argv if word not in one.argv][:2] == ["--workers", "2"]
+    assert (tmp_path / "prompts.txt").read_text() == "a cat\na dog\n"
+    assert one.argv[-1] != two.argv[-1]
 
 
 def test_loading_is_compared_in_pairs():

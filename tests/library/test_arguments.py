@@ -126,9 +126,9 @@ def takes(function: Any, name: str) -> bool:
 
 
 NOT_IN_PYTHON = {
-    "as_input", "dry_run", "format", "grid", "grid_columns", "grid_scale", "json", "jsonl",
-    "list_done", "null", "preview", "preview_out", "preview_vae", "profile", "quiet", "trace",
-    "verbose",
+    "as_input", "dry_run", "format", "gpus", "grid", "grid_columns", "grid_scale", "json", "jsonl",
+    "list_done", "null", "preview", "preview_out", "preview_vae", "profile", "quiet", "ray",
+    "shard", "trace", "verbose", "workers",
 }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import PurePath
 from typing import Final
 
@@ -28,6 +30,20 @@ def job_file_name(job: Job, destination: Destination) -> str:
     if destination.kind in ("folder", "stdout"):
         return f"{chosen or f'{number}-{descriptive_stem(job)}'}{destination.suffix}"
     return f"{destination.path.stem}-{chosen or number}{destination.path.suffix}"
+
+
+def new_names(job: Job, destination: Destination) -> Iterator[str]:
+    """Yield the names that a job may take, without end: its own first."""
+    return alternative_names(job_file_name(job, destination), job.id)
+
+
+def alternative_names(name: str, job_id: str) -> Iterator[str]:
+    """Yield a file name, and then those that a job takes when others have it."""
+    first = PurePath(name)
+    yield first.name
+    for number in count(1):
+        ending = f"-{number}" if number > 1 else ""
+        yield f"{first.stem}-{job_id[:8]}{ending}{first.suffix}"
 
 
 def first_file_name(job: Job, destination: Destination) -> str:

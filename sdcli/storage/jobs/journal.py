@@ -16,15 +16,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
-from typing import Any, Final
+from typing import Final
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
 from sdcli.storage.jobs.journal_index import JournalEntry, JournalIndex, Key
+from sdcli.storage.jobs.journal_lines import BadNameError, parse_entry
 
 NAME: Final = "sdcli-journal.jsonl"
 SCHEMA: Final = "sdcli/journal/1"
-_MAX_NAME_BYTES: Final = 255
 
 
 class Journal:
@@ -96,6 +96,10 @@ class Journal:
         line = {"event": "image", **_key_fields(key), "name": entry.name, **hashes}
         self._write({**line, "beside": entry.companions, **facts})
 
+    def sharded(self, shard: str, images: int | None) -> None:
+        """Write that a process begins its share of a run of so many images, None if unknown."""
+        self._write({"event": "shard", "shard": shard, "images": images})
+
     def failed(self, key: Key, code: str, message: str) -> None:
         """Write that the job failed."""
         self._write({"event": "failed", **_key_fields(key), "error": code, "message": message})
@@ -149,10 +153,10 @@ class Journal:
                 self.entropy = self.entropy or ascii(event["entropy"]).strip("'")
             elif kind in ("image", "failed"):
                 key = (str(event["job"]), int(event["occurrence"]))
-                entry = _to_entry(event, self._index.get(key), self.serial + 1)
+                entry = parse_entry(event, self._index.get(key), self.serial + 1)
                 self._index.put(key, entry)
                 self.serial += 1
-        except _BadNameError as error:
+        except BadNameError as error:
             self._ignored += 1
             self._first_ignored = self._first_ignored or str(error)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -174,10 +178,6 @@ class Journal:
 
 def _key_fields(key: Key) -> dict[str, object]:
     return {"job": key[0], "occurrence": key[1]}
-
-
-class _BadNameError(Exception):
-    """A name in the journal that is no file name of the folder."""
 
 
 def _open_journal(path: Path) -> int:
@@ -202,39 +202,3 @@ def _not_a_file_error(path: Path, kind: str) -> OutputError:
         code="output.journal",
         hint="replace it by the file itself, or choose another --out",
     )
-
-
-def _to_entry(event: Mapping[str, Any], previous: JournalEntry | None, serial: int) -> JournalEntry:
-    """The entry of a line; a failure keeps the file name of the previous entry.
-
-    Raises _BadNameError for names that reach outside the folder, or that no file can have.
-    """
-    former = (previous.former | {previous.sha256}) if previous else frozenset()
-    is_failure = event["event"] == "failed"
-    name = previous.name if previous and is_failure else _file_name(event.get("name", ""))
-    return JournalEntry(
-        name=name,
-        sha256=_hash(event.get("sha256")),
-        pixels_sha256=_hash(event.get("pixels_sha256")),
-        companions=tuple(map(_file_name, event.get("beside", ()))),
-        former=former - {""},
-        serial=serial,
-        error=f"{event['error']}: {event.get('message', '')}" if is_failure else None,
-    )
-
-
-def _file_name(name: object) -> str:
-    """Check a name of the journal, which may be forged: a file of the folder, or ""."""
-    if not isinstance(name, str) or "/" in name or "\0" in name or name in (".", ".."):
-        raise _BadNameError(ascii(name))
-    try:
-        is_short = len(os.fsencode(name)) <= _MAX_NAME_BYTES
-    except UnicodeEncodeError as error:
-        raise _BadNameError(ascii(name)) from error
-    if not is_short:
-        raise _BadNameError(ascii(f"{name[:40]}…"))
-    return name
-
-
-def _hash(value: object) -> str:
-    return value if isinstance(value, str) else ""

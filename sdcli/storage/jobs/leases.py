@@ -6,6 +6,7 @@ is.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -155,6 +156,12 @@ class JobLeases:
             # times; writing sets them, too.
             if _read(path) == self._content:
                 path.write_bytes(self._content)
+
+
+def name_key(name: str) -> Key:
+    """The lease of a name, without its suffix: companions of two formats would be the same."""
+    text = f"name {Path(name).stem}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32], 0
 
 
 def _check_folder(folder: Path) -> None:

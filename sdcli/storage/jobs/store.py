@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,10 +23,11 @@ from sdcli.shard import Shard
 from sdcli.storage import files
 from sdcli.storage.companions import LATENTS, belongs_to_job, existing_companions
 from sdcli.storage.images.destination import Destination
-from sdcli.storage.images.file_names import first_file_name, job_file_name
+from sdcli.storage.images.file_names import first_file_name, new_names
+from sdcli.storage.jobs.drawn_seeds import UNSEEDED_SHARD, draw_seed
 from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
-from sdcli.storage.jobs.leases import JobLeases
+from sdcli.storage.jobs.leases import JobLeases, name_key
 from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
 from sdcli.storage.jobs.timings import seconds_per_image
 from sdcli.storage.metadata import record
@@ -48,6 +49,7 @@ class JobStore:
     """The jobs of one folder of images.
 
     `rerun` makes failed jobs, or all, a second time; `shard` is this process's share of the jobs.
+    Entries up to `opening_serial` are from earlier runs, by default all that there are.
     `counts` counts jobs by their state when they were taken: new, done, failed, again or lost, and
     those made by another process since as "elsewhere". Raises OutputError.
     """
@@ -58,6 +60,7 @@ class JobStore:
         *,
         rerun: Rerun | None = None,
         shard: Shard | None = None,
+        opening_serial: int | None = None,
     ) -> None:
         self._destination = destination
         self._rerun = rerun
@@ -66,7 +69,8 @@ class JobStore:
         self.counts: Counter[str] = Counter()
         self._journal = Journal(self.folder)
         self._leases = JobLeases(self.folder)
-        self._opening_serial = self._journal.serial
+        self.opening_serial = self._journal.serial if opening_serial is None else opening_serial
+        self._warns_unseeded = False
         self._names: dict[Key, Key] = {}
         self._warn: Callable[[str], None] = lambda text: None
 
@@ -76,6 +80,14 @@ class JobStore:
         if warning := self._journal.warning():
             warn(warning)
 
+    def begin_shard(self, images: int | None, *, warn_unseeded: bool) -> None:
+        """Write to the journal which share of a run of so many images this process makes.
+
+        With `warn_unseeded`, jobs without a seed are warned of.
+        """
+        self._warns_unseeded = warn_unseeded
+        self._journal.sharded(str(self._shard), images)
+
     def close(self) -> None:
         """Release all leases and close the journal."""
         self._leases.close()
@@ -83,11 +95,9 @@ class JobStore:
 
     def draw_seed(self, job: Job) -> int:
         """Draw a seed of 32 bits for a job without one: random, but the same in every start."""
-        # Counted under another prompt, apart from jobs that were given the seed 0.
-        unseeded = replace(job, seed=0, prompt=f"unseeded\n{job.prompt}")
-        occurrence = self._journal.next_occurrence(unseeded.id)
-        text = f"{self._journal.entropy} {job.id} {occurrence}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        if self._warns_unseeded:
+            self._warn(UNSEEDED_SHARD)
+        return draw_seed(self._journal, job)
 
     def number_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Give each job its occurrence: how many equal ones this store has numbered before."""
@@ -135,11 +145,23 @@ class JobStore:
             if unfinished:
                 yield unfinished
             elif jobs:
-                current = {self._leases.describe_owner(_key(job)) for job in jobs} - {""}
+                current = self.owners(jobs)
                 for owner in sorted(current - owners):
                     self._warn(f"waiting for images that are leased to {owner}")
                 owners |= current
                 time.sleep(_POLL_SECONDS)
+
+    def owners(self, jobs: Sequence[Job]) -> set[str]:
+        """The processes that make these jobs, in words."""
+        return {self._leases.describe_owner(_key(job)) for job in jobs} - {""}
+
+    def find_outcome(self, job: Job) -> DoneImage | str | None:
+        """The image that is complete by now, the message of a failure, or None."""
+        self._journal.refresh()
+        if self._state(job) == "done":
+            return self._done_image(job)
+        entry = self._journal.get(_key(job))
+        return entry.error if entry else None
 
     def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
         """Write to the journal that the jobs failed, and release them."""
@@ -156,7 +178,7 @@ class JobStore:
         if lease := self._names.pop(_key(job), None):
             self._leases.release([lease])
         for name in self._candidate_names(job):
-            lease = _name_key(name)
+            lease = name_key(name)
             if not self._leases.acquire(lease):
                 continue
             # Another process may have used the name, and released it, since the journal was read.
@@ -207,7 +229,7 @@ class JobStore:
         if entry is None:
             return "new"
         # Entries of this run are final: only older ones can be asked to run again.
-        is_old = entry.serial <= self._opening_serial
+        is_old = entry.serial <= self.opening_serial
         if is_old and self._rerun == "all":
             return "again"
         if entry.error:
@@ -217,7 +239,7 @@ class JobStore:
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
         for job in jobs:
-            first, second = islice(self._new_names(job), 2)
+            first, second = islice(new_names(job, self._destination), 2)
             names = (first, second, first_file_name(job, self._destination))
             any(self._adopt_image(job, name) for name in dict.fromkeys(names))
 
@@ -268,21 +290,8 @@ class JobStore:
         entry = self._journal.get(_key(job))
         if entry and entry.name:
             yield entry.name
-        yield from self._new_names(job)
-
-    def _new_names(self, job: Job) -> Iterator[str]:
-        first = Path(job_file_name(job, self._destination))
-        yield first.name
-        for number in count(1):
-            ending = f"-{number}" if number > 1 else ""
-            yield f"{first.stem}-{job.id[:8]}{ending}{first.suffix}"
+        yield from new_names(job, self._destination)
 
 
 def _key(job: Job) -> Key:
     return job.id, job.occurrence
-
-
-def _name_key(name: str) -> Key:
-    """The lease of a name, without its suffix: companions of two formats would be the same."""
-    text = f"name {Path(name).stem}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32], 0

@@ -1,0 +1,196 @@
+"""Copy the finished images of one folder, with their journal, into another."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.errors import UsageError
+from sdcli.storage import files
+from sdcli.storage.companions import SUFFIXES, belongs_to_job, existing_companions
+from sdcli.storage.images.file_names import alternative_names
+from sdcli.storage.jobs.journal import NAME, Journal
+from sdcli.storage.jobs.journal_index import JournalEntry, Key
+from sdcli.storage.jobs.journal_lines import BadNameError, parse_entry
+from sdcli.storage.jobs.saved_files import is_complete
+
+_MOST_IMAGES: Final = 10_000_000
+"""A journal that claims more is not believed: the indices of all would fill the memory."""
+
+_FACTS: Final = ("index", "seed", "kind", "seconds")
+"""What a journal says of an image beside its name and hashes."""
+
+
+@dataclass(kw_only=True)
+class MergedFolder:
+    """The jobs of a merged folder, by what became of them.
+
+    `present` were in the target already, with the same pixels; `different` with others, which
+    stayed. `lost` are journaled, but their file is missing or altered.
+    """
+
+    path: str
+    copied: int = 0
+    present: int = 0
+    different: int = 0
+    lost: int = 0
+    failed: int = 0
+
+
+@dataclass(kw_only=True)
+class MergedRun:
+    """What the journal of a merged folder knows of its run.
+
+    `images` are all of the run, None if its shards do not say or differ. `shards` are those that
+    were begun, of `world_size`. `done` are indices of jobs; those of the `failed` are not known.
+    """
+
+    images: int | None = None
+    world_size: int | None = None
+    shards: set[int] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
+    failed: int = 0
+    is_ambiguous: bool = False
+
+    def missing(self) -> list[int]:
+        """The indices of the run that are not done, those that failed among them."""
+        return [index for index in range(self.images or 0) if index not in self.done]
+
+    def add_shard(self, event: Mapping[str, Any]) -> None:
+        """Take in the line of a shard. Raises ValueError, KeyError or TypeError for another."""
+        rank, world_size = (int(number) for number in str(event["shard"]).split("/"))
+        images = None if event["images"] is None else int(event["images"])
+        if not (1 <= rank <= world_size and 0 <= (images or 0) <= _MOST_IMAGES):
+            raise ValueError(event)
+        run = (images, world_size)
+        self.is_ambiguous |= bool(self.shards) and run != (self.images, self.world_size)
+        self.images, self.world_size = run
+        self.shards.add(rank)
+
+
+def merge_folder(
+    source: Path, target: Path, journal: Journal, warn: Callable[[str], None]
+) -> MergedFolder:
+    """Copy what is done in `source` and not in `target`, whose journal is open.
+
+    Raises UsageError for a folder without a journal, and OutputError.
+    """
+    merged = MergedFolder(path=str(source))
+    for event in read_journal(source):
+        if event.get("event") == "shard":
+            journal.sharded(str(event.get("shard")), event.get("images"))
+            continue
+        key, entry = (event["job"], event["occurrence"]), event["entry"]
+        if entry.error:
+            merged.failed += _copy_failure(journal, key, entry)
+        elif not is_complete(source, entry):
+            merged.lost += 1
+        # The entry alone is no proof: the file may have been removed from the target since.
+        elif (known := journal.get(key)) and is_complete(target, known):
+            is_same = known.pixels_sha256 == entry.pixels_sha256
+            merged.present += is_same
+            merged.different += not is_same
+            if not is_same:
+                warn(f"{source / entry.name} differs from {target / known.name}, which stays")
+        else:
+            _copy_image(source, target, journal, key, entry, event)
+            merged.copied += 1
+    return merged
+
+
+def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the last line of every job, with its `entry`, and those of shards, without writing.
+
+    Raises UsageError for a folder without a journal.
+    """
+    path = folder / NAME
+    try:
+        with path.open("rb") as file:
+            last = dict(_parse_lines(file))
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror}",
+            code="usage.folder",
+            hint="give the folders that sdcli batch wrote",
+        ) from error
+    yield from last.values()
+
+
+def read_run(folder: Path) -> MergedRun:
+    """Read what a journal knows of the whole run."""
+    run = MergedRun()
+    for event in read_journal(folder):
+        if event["event"] == "shard":
+            run.add_shard(event)
+        elif event["entry"].error:
+            run.failed += 1
+        elif isinstance(index := event.get("index"), int):
+            run.done.add(index)
+    return run
+
+
+def _parse_lines(lines: Any) -> Iterator[tuple[object, dict[str, Any]]]:
+    """Yield what each valid line is about, and the line."""
+    for line in lines:
+        try:
+            event = json.loads(line)
+            if event["event"] == "shard":
+                MergedRun().add_shard(event)
+                yield event["shard"], event
+            elif event["event"] in ("image", "failed"):
+                key = (str(event["job"]), int(event["occurrence"]))
+                entry = parse_entry(event, None, 0)
+                yield key, {**event, "job": key[0], "occurrence": key[1], "entry": entry}
+        except (BadNameError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            continue  # torn by a crash, or written by a later version
+
+
+def _copy_failure(journal: Journal, key: Key, entry: JournalEntry) -> bool:
+    if journal.get(key):
+        return False
+    code, _, message = (entry.error or "").partition(": ")
+    journal.failed(key, code, message)
+    return True
+
+
+def _copy_image(
+    source: Path,
+    target: Path,
+    journal: Journal,
+    key: Key,
+    entry: JournalEntry,
+    event: Mapping[str, Any],
+) -> None:
+    """Copy an image and its companions: first these, then the line in the journal, then itself."""
+    names = alternative_names(entry.name, key[0])
+    name = next(name for name in names if _is_free(target / name, key[0]))
+    companions = []
+    for companion in entry.companions:
+        suffix = next((each for each in SUFFIXES if companion.endswith(each)), "")
+        copy = Path(name).stem + suffix if suffix else companion
+        # A merge that was killed may have left it.
+        force = belongs_to_job(target / copy, key[0])
+        files.write_atomic(target / copy, _read(source / companion), force=force)
+        companions.append(copy)
+    facts = {fact: event[fact] for fact in _FACTS if fact in event}
+    new = replace(entry, name=name, companions=tuple(companions))
+    files.write_atomic(
+        target / name,
+        _read(source / entry.name),
+        force=False,
+        announce=lambda: journal.done(key, new, **facts),
+    )
+
+
+def _is_free(path: Path, job_id: str) -> bool:
+    taken = (other for other in existing_companions(path) if not belongs_to_job(other, job_id))
+    return not os.path.lexists(path) and not any(taken)
+
+
+def _read(path: Path) -> bytes:
+    with files.os_errors_as_output_errors(path):
+        return path.read_bytes()

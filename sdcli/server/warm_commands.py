@@ -37,6 +37,8 @@ WARM_FLAG: Final = "--warm"
 COLD_FLAG: Final = "--no-warm"
 _WORDS: Final = {"true": True, "yes": True, "1": True}
 _GROUPS: Final = frozenset(name.split()[0] for name in WARM_COMMANDS if " " in name)
+# Runs that start processes of their own, which load the models.
+_OWN_PROCESSES: Final = ("--workers", "--gpus", "--ray")
 # What only exists for the process that names it.
 _OWN_FILES: Final = ("/dev/fd/", "/proc/self/", "/proc/thread-self/")
 
@@ -48,7 +50,10 @@ def wants_worker(arguments: Sequence[str]) -> bool:
         return False
     if any(part in argument for argument in arguments for part in _OWN_FILES):
         return False
-    typed = [word for word in _options(arguments) if word in (WARM_FLAG, COLD_FLAG)]
+    options = list(_options(arguments))
+    if any(option.partition("=")[0] in _OWN_PROCESSES for option in options):
+        return False
+    typed = [word for word in options if word in (WARM_FLAG, COLD_FLAG)]
     if typed:
         return typed[-1] == WARM_FLAG
     if (value := os.environ.get(VARIABLE)) is not None:

@@ -34,6 +34,8 @@ GENERATE = ["generate", "a cat"]
         (["--profile"], False),
         (["batch", "/dev/fd/63", "--warm"], False),
         (["batch", "/proc/self/fd/7", "--warm"], False),
+        (["batch", "a.txt", "--workers", "2", "--warm"], False),
+        (["batch", "a.txt", "--gpus=all", "--warm"], False),
         (["--warm"], False),
         ([], False),
     ],

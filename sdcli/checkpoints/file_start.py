@@ -49,7 +49,7 @@ _PREFIXES: Final = (
 # Pickles of protocol 0 and 1 have no signature; these begin a list, dictionary, tuple, name, long.
 _OLD_PICKLES: Final = (b"(", b"]", b"}", b"c", b"L", b"\x8a")
 
-_HINTS: Final = {
+HINTS: Final = {
     FileStart.EMPTY: "download the file again",
     FileStart.HTML: "the download needs a login, or its link leads to a page; get the file itself",
     FileStart.LFS_POINTER: "run `git lfs pull`",
@@ -67,9 +67,6 @@ def read_start(path: Path) -> FileStart:
         head = file.read(START_BYTES)
     if kind := find_signature(head):
         return kind
-    text = _text(head)
-    if text.startswith((b'{"', b"{\n", b"{ ", b"{\r")):
-        return FileStart.JSON
     return FileStart.PICKLE if head.startswith(_OLD_PICKLES) else FileStart.UNKNOWN
 
 
@@ -85,7 +82,10 @@ def find_signature(head: bytes) -> FileStart | None:
             return kind
     if head[_TAR_MAGIC] == b"ustar":
         return FileStart.TAR
-    return FileStart.HTML if _text(head).startswith(b"<") else None
+    text = _text(head)
+    if text.startswith((b'{"', b"{\n", b"{ ", b"{\r")):
+        return FileStart.JSON
+    return FileStart.HTML if text.startswith(b"<") else None
 
 
 def _text(head: bytes) -> bytes:
@@ -103,5 +103,5 @@ def wrong_start_error(path: Path, start: FileStart) -> SdcliError:
     return CorruptError(
         f"{path} is {start}, not a file of weights",
         code="model.not_weights",
-        hint=_HINTS.get(start, "give a .safetensors or .ckpt file"),
+        hint=HINTS.get(start, "give a .safetensors or .ckpt file"),
     )

@@ -44,9 +44,9 @@ class _Field:
 
 
 _FIELDS: Final[Mapping[str, _Field]] = {
-    "model": _Field("model", "unet", "model", "--model FOLDER"),
+    "model": _Field("model", "unet", "model", "--model PATH"),
     "vae": _Field("VAE", "vae", "VAE", "--vae PATH, or --set vae=PATH"),
-    "refiner": _Field("model", f"{REFINER_PREFIX}unet", "refiner", "--set refiner=FOLDER"),
+    "refiner": _Field("model", f"{REFINER_PREFIX}unet", "refiner", "--set refiner=PATH"),
     "model_config": _Field("model", "", "configuration folder", "--set model_config=FOLDER"),
     "refiner_config": _Field(
         "model", "", "refiner's configuration folder", "--set refiner_config=FOLDER"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.checkpoints.file_start import START_BYTES, FileStart, find_signature
+from sdcli.checkpoints.file_start import HINTS, START_BYTES, FileStart, find_signature
 from sdcli.checkpoints.json_files import check_regular_file
 from sdcli.errors import CorruptError
 
@@ -99,8 +99,8 @@ def _read_header_bytes(path: Path, size: int) -> bytes:
 def _check_format(path: Path, head: bytes) -> None:
     """Raise CorruptError for a file whose first bytes are those of another format."""
     kind = find_signature(head)
-    if kind is not None and kind in _OTHER_KINDS:
-        problem, hint = _OTHER_KINDS[kind]
+    if kind not in (None, FileStart.SAFETENSORS):
+        problem, hint = _OTHER_KINDS.get(kind, (f"is {kind}, not safetensors", HINTS.get(kind)))
         raise _corrupt_error(path, problem, hint=hint)
 
 

@@ -17,7 +17,7 @@ from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.parts import Part, sort_parts
 from sdcli.checkpoints.single_file.tensor_map import map_component
 from sdcli.checkpoints.weight_files import WeightFiles
-from sdcli.checkpoints.weights import find_weights
+from sdcli.checkpoints.weights import check_weights, find_weights
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -107,13 +107,11 @@ def _read_file(path: Path, own_file: Path) -> ChosenTextEncoder:
             "hidden_act": "gelu",
             "num_hidden_layers": min(layers, config["num_hidden_layers"]),
         }
-    sources = map_component(COMPONENT, config, part, path)
-    return ChosenTextEncoder(
-        path=path,
-        config_file=own_file,
-        config=config,
-        weights=WeightFiles(path=path, files=(path,), sources=sources),
+    weights = WeightFiles(
+        path=path, files=(path,), sources=map_component(COMPONENT, config, part, path)
     )
+    check_weights(COMPONENT, weights)
+    return ChosenTextEncoder(path=path, config_file=own_file, config=config, weights=weights)
 
 
 def _find_part(path: Path, header: SafetensorsHeader) -> Part:

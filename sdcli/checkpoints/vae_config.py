@@ -8,13 +8,14 @@ download a configuration from the hub instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import SD_SCALING_FACTOR, SDXL_SCALING_FACTOR
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo
-from sdcli.errors import ModelError
+from sdcli.checkpoints.single_file.detection import detect
+from sdcli.errors import CorruptError, ModelError
 
 # Prefixes of the VAE's tensors in files that hold a whole model; "" is for a VAE alone.
 _PREFIXES: Final = ("first_stage_model.", "vae.", "")
@@ -22,6 +23,7 @@ _BLOCK: Final = re.compile(
     r"encoder\.(?:down|down_blocks)\.(\d+)\.(?:block|resnets)\.(\d+)\.conv1\.weight"
 )
 _TAESD_NAME: Final = re.compile(r"((en|de)coder\.)?(layers\.)?\d+\.(weight|conv\..*)")
+_SIZED: Final = ("encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.conv_out.weight")
 _DEFAULT_NORM_GROUPS: Final = 32
 _SDXL_NAME: Final = re.compile(r"(^|[^a-z])(sd)?xl([^a-z]|$)|stable-diffusion-xl", re.IGNORECASE)
 
@@ -33,14 +35,16 @@ def infer_vae_config(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return a configuration for AutoencoderKL, and sentences about its assumptions.
 
-    Tensors do not show the scaling factor. It is that of SDXL if the file's name or metadata says
+    A VAE's tensors do not show the scaling factor. It is that of the family if the file holds a
+    whole model of a known one. Otherwise it is that of SDXL if the file's name or metadata says
     so, or else that of `model_vae_config`, the configuration of the model's own VAE. Raises
-    ModelError for other layouts.
+    ModelError for other layouts, and CorruptError for a file that lacks a layer.
     """
     shapes = _vae_shapes(header)
     blocks = _encoder_blocks(shapes)
     if "encoder.conv_out.weight" not in shapes or not blocks:
-        raise _unknown_layout_error(path, shapes)
+        raise _unknown_layout_error(path, header, shapes)
+    _check_convolutions(path, header, [*_SIZED, *(names[0] for names in blocks.values())])
     factor, assumptions = _infer_scaling_factor(path, header, model_vae_config)
     config = {
         "_class_name": "AutoencoderKL",
@@ -71,6 +75,18 @@ def _architecture(
         # "mid.attn_1" in the original layout, "mid_block.attentions" in that of Diffusers.
         "mid_block_add_attention": any(".mid" in name and "att" in name for name in shapes),
     }
+
+
+def _check_convolutions(path: Path, header: SafetensorsHeader, names: Iterable[str]) -> None:
+    """Raise CorruptError unless the VAE has convolutions of these names, which tell its sizes."""
+    for name in (_find_prefix(header) + name for name in names):
+        if name not in header.tensors:
+            problem = f"vae: {path} lacks {name}"
+        elif len(shape := header.tensors[name].shape) != 4:
+            problem = f"vae: {path}: {name} has the shape {shape}, but a convolution has 4 sides"
+        else:
+            continue
+        raise CorruptError(problem, code="model.corrupt", hint="download the file again")
 
 
 def _vae_shapes(header: SafetensorsHeader) -> dict[str, tuple[int, ...]]:
@@ -116,6 +132,9 @@ def _infer_norm_groups(channels: list[int], model_vae_config: Mapping[str, Any])
 def _infer_scaling_factor(
     path: Path, header: SafetensorsHeader, model_vae_config: Mapping[str, Any]
 ) -> tuple[float, tuple[str, ...]]:
+    if family := detect(header).family:
+        is_xl = family.base.startswith("sdxl")
+        return SDXL_SCALING_FACTOR if is_xl else SD_SCALING_FACTOR, ()
     architecture = header.metadata.get("modelspec.architecture", "")
     if _SDXL_NAME.search(path.stem) or _SDXL_NAME.search(architecture):
         return SDXL_SCALING_FACTOR, (
@@ -129,11 +148,21 @@ def _infer_scaling_factor(
     return factor, (f"VAE: {path.name} does not contain its scaling factor, {factor:g} is assumed",)
 
 
-def _unknown_layout_error(path: Path, shapes: Shapes) -> ModelError:
-    looks_like_taesd = any(_TAESD_NAME.fullmatch(name) for name in shapes)
+def _unknown_layout_error(path: Path, header: SafetensorsHeader, shapes: Shapes) -> ModelError:
+    found = detect(header)
+    problem = "does not have the layout of Stable Diffusion's VAE"
+    if any(_TAESD_NAME.fullmatch(name) for name in shapes):
+        problem += "; it looks like one half of a TAESD"
+    elif found.other and found.other.id != "approximate-vae":
+        problem = f"is {found.other.name}, not a VAE"
+    elif found.kind == "text_encoder":
+        problem = "is a text encoder, not a VAE"
+    elif found.kind == "model" and "vae" not in found.parts:
+        problem = "is a model without a VAE"
     return ModelError(
-        f"VAE: {path} does not have the layout of Stable Diffusion's VAE"
-        + ("; it looks like one half of a TAESD" if looks_like_taesd else ""),
+        f"VAE: {path} {problem}",
         code="model.vae",
-        hint="such VAEs can be loaded from a folder or a repository, for example --vae taesd",
+        hint="such VAEs can be loaded from a folder or a repository, for example --vae taesd"
+        if "layout" in problem
+        else "--vae takes a name of `sdcli vae list`, a Hugging Face id, a folder or a file",
     )

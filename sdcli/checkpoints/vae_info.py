@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.json_files import shorten
 from sdcli.checkpoints.safetensors_header import TensorInfo
+from sdcli.checkpoints.single_file.parts import sort_parts
+from sdcli.checkpoints.single_file.tensor_map import map_component
 from sdcli.checkpoints.vae_config import infer_vae_config, vae_tensors
 from sdcli.checkpoints.weight_files import WeightFiles
-from sdcli.checkpoints.weights import check_weights
+from sdcli.checkpoints.weights import check_weights, read_headers
 from sdcli.errors import CorruptError, ModelError
 
 
@@ -67,13 +69,18 @@ def read_vae(
     file does not contain. Raises ModelError for a class that is not supported, and CorruptError
     for broken files.
     """
-    header = check_weights("vae", weights)
-    tensors: Mapping[str, TensorInfo] = header.tensors
+    assumptions: tuple[str, ...] = ()
     if path == weights.path:
-        tensors = vae_tensors(header)
-        config, assumptions = infer_vae_config(path, header, model_vae_config)
+        file = read_headers("vae", weights)[path.name]
+        config, assumptions = infer_vae_config(path, file, model_vae_config)
+        part = sort_parts(file.tensors)[0]["vae"]
+        weights = replace(weights, sources=map_component("vae", config, part, path))
+        tensors: Mapping[str, TensorInfo] = vae_tensors(file)
+        check_weights("vae", weights)
     else:
-        config, assumptions = read_config(path / "config.json", "vae"), ()
+        config = read_config(path / "config.json", "vae")
+        header = check_weights("vae", weights)
+        tensors = header.tensors
     if class_name:
         config = {**config, "_class_name": class_name}
     _check_class(path, config)

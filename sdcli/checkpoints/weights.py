@@ -15,6 +15,7 @@ from sdcli.checkpoints import hash_cache
 from sdcli.checkpoints.hash_cache import FileState
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
+from sdcli.checkpoints.weight_dtypes import check_dtypes
 from sdcli.checkpoints.weight_files import (
     PICKLE_SUFFIXES,
     STEMS,
@@ -126,18 +127,20 @@ def _pickle_error(
 def check_weights(component: str, weights: WeightFiles) -> SafetensorsHeader:
     """Check with the headers alone that all files are complete, and return their tensors.
 
-    The tensors of shards must be those of the index. Raises CorruptError.
+    The tensors of shards must be those of the index. Raises CorruptError, and ModelError for
+    weights that are no floating-point numbers.
     """
-    try:
-        headers = {file.name: read_header(file) for file in weights.files}
-    except CorruptError as error:
-        raise CorruptError(
-            f"{component}: {error.message}", code=error.code, hint=error.hint
-        ) from error
+    header = _read_tensors(component, weights)
+    check_dtypes(component, weights.path, header.tensors)
+    return header
+
+
+def _read_tensors(component: str, weights: WeightFiles) -> SafetensorsHeader:
+    headers = read_headers(component, weights)
     if weights.tensors is not None:
         _check_shards(component, weights.path, weights.tensors, headers)
     if weights.sources is not None:
-        return _select(headers[weights.path.name], weights.sources)
+        return select_tensors(headers[weights.path.name], weights.sources)
     return SafetensorsHeader(
         tensors={
             name: info for header in headers.values() for name, info in header.tensors.items()
@@ -146,7 +149,19 @@ def check_weights(component: str, weights: WeightFiles) -> SafetensorsHeader:
     )
 
 
-def _select(header: SafetensorsHeader, sources: Mapping[str, TensorSource]) -> SafetensorsHeader:
+def read_headers(component: str, weights: WeightFiles) -> dict[str, SafetensorsHeader]:
+    """Read the header of each file, by its name. Raises CorruptError that names the component."""
+    try:
+        return {file.name: read_header(file) for file in weights.files}
+    except CorruptError as error:
+        raise CorruptError(
+            f"{component}: {error.message}", code=error.code, hint=error.hint
+        ) from error
+
+
+def select_tensors(
+    header: SafetensorsHeader, sources: Mapping[str, TensorSource]
+) -> SafetensorsHeader:
     """Return the tensors of a component in a single file, as they are after their changes."""
     tensors = {name: (source, header.tensors[source.name]) for name, source in sources.items()}
     return SafetensorsHeader(

@@ -11,13 +11,18 @@ from typing import Any, Final
 from sdcli.checkpoints.addon_facts import read_addon_facts
 from sdcli.checkpoints.pickles.globals_report import GlobalsReport
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo
-from sdcli.checkpoints.single_file.configurations import default_settings
+from sdcli.checkpoints.single_file.configurations import component_configs, default_settings
 from sdcli.checkpoints.single_file.detection import Detection, detect
+from sdcli.checkpoints.single_file.families import Family
 from sdcli.checkpoints.single_file.training import Prediction
 from sdcli.checkpoints.weight_source import WeightSource, read_weights
 
+_LATENT_PIXELS: Final = 8
+"""Pixels of the image for each latent, in each direction."""
+
 _KIND_NAMES: Final = {
     "model": "a Stable Diffusion model",
+    "ema": "a Stable Diffusion model without its plain weights",
     "vae": "a VAE",
     "text_encoder": "a text encoder",
     "unknown": "weights of an unknown kind",
@@ -91,7 +96,7 @@ def report_weights(path: Path) -> WeightsReport:
         kind=found.other.id if found.other else found.kind,
         kind_name=found.other.name if found.other else _KIND_NAMES[found.kind],
         family=found.family.name if found.family else None,
-        task=found.family.task if found.family else None,
+        task=_task(found.family) if found.family else None,
         supported=bool(found.family and found.family.supported),
         reasons=found.reasons,
         prediction=found.prediction,
@@ -138,8 +143,15 @@ def _measure(name: str, names: Iterable[str], header: SafetensorsHeader) -> Part
     )
 
 
+def _task(family: Family) -> str:
+    is_refiner = family.base == "sdxl-refiner" and family.task == "text-to-image"
+    return "refinement" if is_refiner else family.task
+
+
 def _defaults(found: Detection) -> Mapping[str, Any]:
     if not (found.family and found.family.supported and found.prediction):
         return {}
-    settings = default_settings(found.family, found.prediction, found.distillation)
+    facts = (found.family, found.prediction, found.distillation)
+    side = _LATENT_PIXELS * component_configs(*facts)["unet"]["sample_size"]
+    settings = {"width": side, "height": side, **default_settings(*facts)}
     return {name: value for name, value in settings.items() if name != "family"}

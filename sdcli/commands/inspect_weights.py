@@ -90,7 +90,7 @@ def _to_facts(report: WeightsReport, size: int, digest: str | None) -> dict[str,
         "family": report.family or ("unknown" if report.kind == "model" else None),
         "task": report.task,
         "why": "; ".join(report.reasons),
-        "runs": None if report.supported or report.kind != "model" else "no, not supported",
+        "runs": _runs(report),
         "prediction type": prediction
         and f"{prediction.type}{_PREDICTION[prediction.certainty]} ({prediction.reason})",
         "few steps": report.distillation,
@@ -104,6 +104,14 @@ def _to_facts(report: WeightsReport, size: int, digest: str | None) -> dict[str,
         **_pickle_facts(report.names, report.dropped),
         **{f"({name})": _value(name, value) for name, value in report.metadata.items()},
     }
+
+
+def _runs(report: WeightsReport) -> str | None:
+    if report.kind != "model" or (report.supported and report.task != "refinement"):
+        return None
+    if report.supported:
+        return "with --refiner, after a base model"
+    return "no, not supported" if report.family else "only with --model-config FOLDER"
 
 
 def _model_facts(report: WeightsReport) -> dict[str, object]:

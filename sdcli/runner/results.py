@@ -185,7 +185,8 @@ def _salvage_latents(failure: JobFailure, latents: LatentsWriter) -> SdcliError:
 
 def _salvage_hint(error: SdcliError, paths: str) -> str | None:
     # Latents that are not finite cannot be decoded by any VAE.
-    if error.code == "numerics.unet":
+    if error.code in ("numerics.unet", "model.defective"):
         return error.hint
-    vae = " --vae NAME (sdcli vae list)" if error.code == "numerics.vae" else ""
+    is_vae = error.code in ("numerics.vae", "model.defective_vae")
+    vae = " --vae NAME (sdcli vae list)" if is_vae else ""
     return f"sdcli latents decode {paths}{vae}"

@@ -33,7 +33,8 @@ def check_target(path: Path, size: int, *, force: bool) -> None:
             f"{path} exists", code="output.exists", hint="choose another name, or add --force"
         )
     with files.os_errors_as_output_errors(path):
-        free = shutil.disk_usage(path.parent).free
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        free = shutil.disk_usage(folder).free
     if size > free:
         raise OutputError(
             f"{path} needs {size / 1e9:.2f} GB, but the disk has {free / 1e9:.2f} GB left",
@@ -45,8 +46,13 @@ def check_target(path: Path, size: int, *, force: bool) -> None:
 def write_weights(
     path: Path, tensors: Mapping[str, NewTensor], metadata: Mapping[str, str], *, force: bool
 ) -> None:
-    """Write the tensors atomically, holding one chunk in memory. Raises OutputError."""
+    """Write the tensors atomically, holding one chunk in memory. Raises OutputError.
+
+    A folder that does not exist is made.
+    """
     check_target(path, sum(tensor.byte_count for tensor in tensors.values()), force=force)
+    with files.os_errors_as_output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = files.temporary_name(path.parent)
     try:
         with files.os_errors_as_output_errors(path), temporary.open("xb") as file:

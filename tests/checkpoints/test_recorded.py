@@ -142,7 +142,7 @@ def test_a_model_that_is_nowhere_is_named_with_its_hash(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=UNET) as caught:
         locate("mine", {"unet": UNET}, tmp_path / "images")
     assert caught.value.exit_code == 3
-    assert "--model FOLDER" in str(caught.value.hint)
+    assert "--model PATH" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("place_name", ["embedded", "beside"])

@@ -42,12 +42,30 @@ def test_true_sizes(family: str, run_cli: RunCli, tmp_path: Path) -> None:
     with path.open("rb") as file:
         header = 8 + int.from_bytes(file.read(8), "little")
     assert sum(part["bytes"] for part in found["parts"]) + header == path.stat().st_size
-    assert "add --hash" in run_cli("inspect", str(path)).stdout
+    shown = run_cli("inspect", str(path)).stdout
+    assert "add --hash" in shown
+    # The guess for Stable Diffusion 2 is the larger model.
+    side = {"sd1": 512, "sd1-inpaint": 512, "sd2-inpaint": 512, "sd2": 768}.get(family, 1024)
+    assert (found["defaults"]["width"], found["defaults"]["height"]) == (side, side)
+    is_refiner = family == "sdxl-refiner"
+    assert (found["task"] == "refinement") == is_refiner
+    assert ("runs: with --refiner, after a base model" in shown) == is_refiner
 
 
 @pytest.fixture(scope="module")
 def tiny() -> dict[str, torch.Tensor]:
     return tensors("sd1", build(tiny_configs("sd1")))
+
+
+def test_a_file_that_needs_a_configuration_is_said_to(
+    tiny: dict[str, torch.Tensor], run_cli: RunCli
+) -> None:
+    save_file({name: t.contiguous() for name, t in tiny.items()}, "a.safetensors")
+    assert "runs: only with --model-config FOLDER" in run_cli("inspect", "a.safetensors").stdout
+    plain = {name: t.contiguous() for name, t in tiny.items() if not name.startswith(UNET)}
+    save_file(plain | ema_twins(tiny), "b.safetensors")
+    found = run_cli("inspect", "b.safetensors", "--json").document
+    assert (found["kind"], found["reasons"]) == ("ema", ["its UNet has EMA weights only"])
 
 
 def test_a_pickle_is_described_as_the_same_weights_in_safetensors(

@@ -203,3 +203,11 @@ def test_names_that_the_hub_cannot_have(name: str, run_cli: RunCli) -> None:
     ran = run_cli("models", "pull", "--", name)
     assert (ran.code, "is not a Hugging Face id" in ran.stderr) == (2, True)
     assert run_cli("generate", "a cat", f"--model={name}").code == 3
+
+
+def test_convert_makes_the_folder_of_the_new_file(run_cli: RunCli) -> None:
+    torch.save({"emb_params": torch.ones(1, 768)}, "a.pt")
+    ran = run_cli("models", "convert", "a.pt", "new/folder/a.safetensors")
+    assert (ran.code, ran.paths) == (0, [Path("new/folder/a.safetensors")]), ran.stderr
+    assert ran.paths[0].is_file()
+    assert run_cli("models", "convert", "a.pt", "a.pt/b.safetensors").code == 5

@@ -1,4 +1,4 @@
-"""`-m FILE`: pictures, records and replay of single files, and the errors of wrong ones."""
+"""`-m FILE`: pictures, records and replay of single files, and errors about their options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from PIL import Image
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.weights import sha256
 from sdcli.storage.images.codec import read_image_info
-from tests.checkpoints.model_files import pack, pack_zeros
 from tests.checkpoints.single_file.original_layout import checkpoint, save
 from tests.xl_models import write_xl_model
 
@@ -151,76 +150,6 @@ def test_the_vae_may_be_missing(
     assert pixels[0] == pixels[1]
 
 
-LORA = pack_zeros({"lora_unet_mid_block.lora_down.weight": (4, 8)}, {})
-VAE = pack_zeros({"first_stage_model.encoder.conv_in.weight": (8, 3, 3, 3)}, {})
-DEPTH = pack_zeros(
-    {
-        "model.diffusion_model.input_blocks.0.0.weight": (320, 5, 3, 3),
-        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (1, 1024),
-    },
-    {},
-)
-WRONG: dict[str, tuple[bytes, int, str, str]] = {
-    "empty": (b"", 7, "is empty", "download the file again"),
-    "HTML": (b"<!DOCTYPE html><html>", 7, "an HTML or XML page", "login"),
-    "LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", 7, "LFS", "git lfs pull"),
-    "zip": (b"PK\x03\x04" + bytes(60), 7, "a zip archive", "sdcli models convert"),
-    "pickle": (b"\x80\x02}q\x00(X\x05\x00\x00", 7, "a Python pickle", "sdcli models convert"),
-    "text": (b"hello, world", 7, "no safetensors header", "download the file again"),
-    "no tensors": (pack({}, b""), 7, "contains no tensors", "download the file again"),
-    "LoRA": (LORA, 3, "is a LoRA, not a model: it has the tensor lora_unet_mid", "checkpoint"),
-    "VAE": (VAE, 3, "is a VAE, not a model", "--vae"),
-    "anything": (pack_zeros({"x": (2, 3)}, {}), 3, "not a Stable Diffusion model", "checkpoint"),
-    "depth": (DEPTH, 3, "Stable Diffusion 2 depth-to-image", "text-to-image or inpainting"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG.values(), ids=list(WRONG))
-def test_wrong_files_end_in_a_sentence_that_helps(run_cli: Any, case: Any) -> None:
-    data, code, message, hint = case
-    Path("a.safetensors").write_bytes(data)
-    Path("prompts.txt").write_text("a cat")
-    for command in (("generate", "a cat"), ("batch", "prompts.txt", "--dry-run")):
-        ran = run_cli(*command, "-m", "a.safetensors")
-        assert ran.code == code, ran.stderr
-        assert message in ran.stderr
-        assert hint in ran.stderr
-        assert "Traceback" not in ran.stderr
-
-
-def test_a_pickle_is_refused_with_the_command_that_converts_it(run_cli: Any) -> None:
-    Path("my model.ckpt").write_bytes(b"\x80\x02")
-    ran = run_cli("generate", "a cat", "-m", "my model.ckpt")
-    assert ran.code == 6
-    assert "sdcli models convert 'my model.ckpt' 'my model.safetensors'" in ran.stderr
-
-
-def test_truncated_files_are_corrupt(run_cli: Any, model: Path) -> None:
-    data = model.read_bytes()
-    header = int.from_bytes(data[:8], "little") + 8
-    places = [0, 1, 4, 7, 8, 9, 100, header - 1, header, header + 1]
-    places += [header + (len(data) - header) * n // 10 for n in range(1, 10)] + [len(data) - 1]
-    assert len(places) == 20
-    for place in places:
-        Path("cut.safetensors").write_bytes(data[:place])
-        ran = run_cli("generate", "a cat", "-m", "cut.safetensors", *CONFIG)
-        assert ran.code == 7, (place, ran.stderr)
-        assert ran.stderr.count("sdcli: error: ") == 1, ran.stderr
-
-
-def test_flipped_bytes_of_the_header_never_end_in_a_traceback(run_cli: Any, model: Path) -> None:
-    data = bytearray(model.read_bytes())
-    header = int.from_bytes(data[:8], "little")
-    for place in [0, 1, 2, 3, 7, *range(8, header, header // 20)]:
-        flipped = bytearray(data)
-        flipped[place] ^= 0x55
-        Path("flipped.safetensors").write_bytes(flipped)
-        ran = run_cli("generate", "a cat", "-m", "flipped.safetensors", *CONFIG, *QUICK)
-        # Only the name of a tensor that is not used, and the metadata, may be other letters.
-        assert ran.code in (3, 7) or "ignored" in ran.stderr, (place, ran.stderr)
-        assert ran.stderr.count("sdcli: error: ") == (ran.code != 0), ran.stderr
-
-
 @pytest.mark.parametrize("option", ["--prediction-type=epsilon", f"--model-config={CONFIG[1]}"])
 def test_options_of_files_are_refused_for_folders(run_cli: Any, option: str) -> None:
     ran = run_cli("generate", "a cat", option)
@@ -256,31 +185,6 @@ def test_an_error_about_a_refiner_names_its_file(run_cli: Any, model: Path, tmp_
                       str(EMBEDDED_FOLDER))  # fmt: skip
         assert ran.code == 3
         assert f"refiner: {model.name} is a " in ran.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "message"),
-    [
-        ("missing", lambda t: None, "unet: missing.safetensors lacks"),
-        ("shape", lambda t: t[:, :-1], "but the model needs (64, 4, 3, 3)"),
-        ("nan", lambda t: t * float("nan"), "has NaN or infinite values"),
-    ],
-)
-def test_broken_tensors_end_with_the_name_of_the_first(
-    run_cli: Any, state: Mapping[str, torch.Tensor], name: str, change: Any, message: str
-) -> None:
-    tensor = "model.diffusion_model.input_blocks.0.0.weight"
-    changed = {k: v for k, v in state.items() if k != tensor}
-    if (new := change(state[tensor].clone())) is not None:
-        changed[tensor] = new
-    else:
-        del changed["model.diffusion_model.out.2.bias"]
-        changed[tensor] = state[tensor]
-    save(changed, Path(f"{name}.safetensors"))
-    ran = run_cli("generate", "a cat", "-m", f"{name}.safetensors", *CONFIG, *QUICK)
-    assert ran.code == 7
-    assert message in ran.stderr
-    assert "model.diffusion_model." in ran.stderr
 
 
 def test_the_vae_of_a_file_is_shown(run_cli: Any, model: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.checkpoints.single_file.families import Family, find_family, measure_unet
@@ -18,7 +18,10 @@ from sdcli.checkpoints.single_file.training import (
     find_prediction,
 )
 
-Kind = Literal["model", "vae", "text_encoder", "wrong_kind", "unknown"]
+Kind = Literal["model", "ema", "vae", "text_encoder", "wrong_kind", "unknown"]
+
+# The training of a VAE also keeps averages, under other names.
+_EMA_UNET: Final = "model_ema.diffusion_model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,9 @@ class Detection:
     """Everything that the header of a single file tells about it.
 
     Attributes:
-        kind: "model" for any file with a UNet, even if other parts are missing. A file with one
-            other part is "vae" or "text_encoder"; "wrong_kind" is an add-on or a model of another
+        kind: "model" for any file with a UNet, even if other parts are missing, and "ema" for one
+            with the EMA weights of a UNet only. A file with one other part is "vae" or
+            "text_encoder"; "wrong_kind" is an add-on or a model of another
             architecture, described by `other`.
         family: None if the sizes are those of no known family.
         layout: the names of the UNet's tensors, None without a UNet.
@@ -82,6 +86,8 @@ def _describe_other(
     reasons: tuple[str, ...] = ("no part of a Stable Diffusion model was found in it",)
     if other:
         kind, reasons = "wrong_kind", (f"it has the tensor {other[1]}",)
+    elif "ema" in parts and any(name.startswith(_EMA_UNET) for name in parts["ema"].names):
+        kind, reasons = "ema", ("its UNet has EMA weights only",)
     elif "vae" in parts:
         kind, reasons = "vae", ("it has the tensors of a VAE and no UNet",)
     elif parts.keys() & {"text_encoder", "text_encoder_2"}:

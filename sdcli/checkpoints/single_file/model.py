@@ -9,7 +9,7 @@ from typing import Final
 
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.file_state import cache_by_files
-from sdcli.checkpoints.safetensors_header import read_header
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.config_folder import changed_folder, family_folder
 from sdcli.checkpoints.single_file.detection import Detection, detect
 from sdcli.checkpoints.single_file.tensor_map import (
@@ -19,6 +19,7 @@ from sdcli.checkpoints.single_file.tensor_map import (
     unused_names,
 )
 from sdcli.checkpoints.single_file.training import Prediction
+from sdcli.checkpoints.weight_dtypes import check_dtypes
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import ModelError, SdcliError, UsageError
@@ -46,6 +47,7 @@ class SingleFileModel:
     folder: Path
     config_folder: Path | None
     notes: tuple[str, ...]
+    _header: SafetensorsHeader
     _sources: dict[str, Sources] = field(default_factory=dict)
 
     def weights(self, component: str) -> WeightFiles:
@@ -70,7 +72,10 @@ class SingleFileModel:
             kind = "text_encoder" if component == "text_encoder_2" else component
             config = read_config(self.folder / component / "config.json", kind)
             part = self.detection.parts[component]
-            self._sources[component] = map_component(component, config, part, self.path)
+            sources = map_component(component, config, part, self.path)
+            used = {source.name: self._header.tensors[source.name] for source in sources.values()}
+            check_dtypes(component, self.path, used)
+            self._sources[component] = sources
         return self._sources[component]
 
     def _tensor_notes(self) -> Iterator[str]:
@@ -161,7 +166,8 @@ def _open(
 ) -> SingleFileModel:
     # It may tell the prediction type, so a change of it counts.
     del yaml_file
-    detection = _detect_model(path)
+    header = read_header(path)
+    detection = _detect_model(path, header)
     prediction = _choose_prediction(detection, prediction_type)
     if config_folder:
         folder, notes = _given_folder(config_folder, path, detection, prediction_type)
@@ -173,15 +179,17 @@ def _open(
         folder=folder,
         config_folder=config_folder,
         notes=tuple(notes),
+        _header=header,
     )
 
 
-def _detect_model(path: Path) -> Detection:
+def _detect_model(path: Path, header: SafetensorsHeader) -> Detection:
     """Recognise the file. Raises ModelError unless it holds a UNet."""
-    detection = detect(read_header(path), path)
+    detection = detect(header, path)
     if detection.kind == "model":
         return detection
     names = {
+        "ema": ("not a whole model", "use the file that has the plain weights as well"),
         "vae": ("a VAE, not a model", "use it with --vae"),
         "text_encoder": ("a text encoder, not a model", None),
         "unknown": ("not a Stable Diffusion model", None),

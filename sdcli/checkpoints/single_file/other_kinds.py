@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from sdcli.checkpoints.weight_dtypes import QUANTIZATION
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -42,6 +44,7 @@ _KINDS: Final = (
     OtherKind("embedding", "an SDXL embedding", ("clip_l", "clip_g"), needs_all=True),
     OtherKind("upscaler", "an image upscaler", ("RRDB_trunk.", "body.0.rdb1.", "conv_first.",
                                                 "model.1.sub.0.RDB1.")),
+    OtherKind("quantized", "a file of quantized weights", QUANTIZATION),
     OtherKind("approximate-vae", "a small VAE (TAESD)", ("decoder.layers.", "taesd_decoder.")),
 )  # fmt: skip
 

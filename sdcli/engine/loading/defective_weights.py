@@ -47,9 +47,8 @@ def _tensor_error(
     if _overflows(path, stored_name, dtype):
         problem = f"has values that are too large for {str(dtype).removeprefix('torch.')}"
         hint = "try --dtype float32"
-    return CorruptError(
-        f"{component}: {path}: {stored_name} {problem}", code="model.corrupt", hint=hint
-    )
+    code = "model.defective_vae" if component == "vae" else "model.defective"
+    return CorruptError(f"{component}: {path}: {stored_name} {problem}", code=code, hint=hint)
 
 
 def _overflows(path: Path, name: str, dtype: torch.dtype) -> bool:

@@ -17,15 +17,8 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
-from sdcli.engine.loading.class_configs import reduce_config
-from sdcli.engine.loading.components import (
-    check_complete,
-    load_component,
-    loading_errors_as_corrupt_errors,
-)
-from sdcli.engine.loading.staging import staged
+from sdcli.engine.loading.components import load_component
 from sdcli.engine.runtime import devices, memory
-from sdcli.engine.runtime.diffusers_internals import visible_config
 from sdcli.pipeline_spec import PipelineSpec
 
 _CLASSES: Mapping[str, Any] = {
@@ -82,24 +75,9 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
 def build_vae(info: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
     """Build the Diffusers VAE of the described files on the CPU. Raises CorruptError."""
     cls = _CLASSES[info.class_name]
-    if not info.is_single_file:
-        config_file = info.path / "config.json"
-        return load_component("vae", cls, config_file, info.config, info.weights, dtype)
-    return _load_single_file(cls, info, model_folder, dtype)
-
-
-def _load_single_file(cls: Any, info: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
-    file, config_file = info.weights.path, model_folder / "vae" / "config.json"
-    config = reduce_config(cls, read_config(config_file, "vae"), config_file)
-    with staged("vae", config) as folder, loading_errors_as_corrupt_errors("vae", file, folder):
-        vae = cls.from_single_file(
-            str(file),
-            # Without a config, Diffusers downloads one. The model's own serves as the base, and is
-            # overridden by everything that the file's tensors show.
-            config=str(folder),
-            local_files_only=True,
-            dtype=dtype,
-            **visible_config(info.config),
-        )
-    check_complete("vae", file, vae, [])
-    return vae
+    config_file, config = info.path / "config.json", info.config
+    if info.is_single_file:
+        # The model's own serves as the base of everything that the file's tensors do not show.
+        config_file = model_folder / "vae" / "config.json"
+        config = {**read_config(config_file, "vae"), **info.config}
+    return load_component("vae", cls, config_file, config, info.weights, dtype)

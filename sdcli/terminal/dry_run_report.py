@@ -72,6 +72,8 @@ def _print_totals(totals: Mapping[str, Any]) -> None:
 
 
 def _format_time(totals: Mapping[str, Any]) -> str:
+    if not totals["images"]:
+        return "none"
     if totals["images"] == totals["done"]:
         return "none, everything is done"
     if totals["seconds"] is None:

@@ -60,6 +60,7 @@ def test_totals_have_units(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"seconds": None}, "unknown; generate the first two to know: --limit 2"),
         ({"done": 3}, "none, everything is done"),
+        ({"images": 0, "done": 0}, "none"),
     ],
 )
 def test_times_may_be_unknown(

@@ -80,5 +80,6 @@ def _format_time(totals: Mapping[str, Any]) -> str:
         return "unknown; generate the first two to know: --limit 2"
     duration = timedelta(seconds=round(totals["seconds"]))
     untimed = totals["images"] - totals["done"] - totals["timed_images"]
-    rest = f", plus {untimed} images whose time is unknown" if untimed else ""
+    noun = "image" if untimed == 1 else "images"
+    rest = f", plus {untimed} {noun} whose time is unknown" if untimed else ""
     return f"about {duration} according to earlier runs, excluding model loading{rest}"

@@ -52,7 +52,7 @@ def test_totals_have_units(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["disk"] == "about 123 kB"
     assert facts["model loads"] == "1 (embedded)"
     assert facts["time"].startswith("about 0:01:01")
-    assert facts["time"].endswith("plus 1 images whose time is unknown")
+    assert facts["time"].endswith("plus 1 image whose time is unknown")
 
 
 @pytest.mark.parametrize(

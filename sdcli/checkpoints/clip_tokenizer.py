@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,15 +77,30 @@ def tokenizer_names(folder: Path) -> list[str]:
     return [name for name in names if (folder / name).is_dir()] or [names[0]]
 
 
-def count_tokens(folder: Path, text: str, other: OtherEncoder | None = None) -> int:
-    """Return the number of tokens of a text, without marks. Raises ModelError or CorruptError."""
-    names = tokenizer_names(folder)
-    return max(len(load_clip_tokenizer(folder, name, other)(text)) for name in names)
+@dataclass(frozen=True)
+class ModelTokenizers:
+    """The tokenizers of the model in `folder`, whose files are read once, when they are needed.
 
+    Its attributes and methods raise ModelError or CorruptError.
+    """
 
-def token_limit(folder: Path, other: OtherEncoder | None = None) -> int:
-    """Return how many tokens the text encoders of a model read at once, without marks."""
-    return min(_limit(*_find(folder, name, other)) for name in tokenizer_names(folder))
+    folder: Path
+    other: OtherEncoder | None = None
+
+    @cached_property
+    def limit(self) -> int:
+        """How many tokens the text encoders of the model read at once, without marks."""
+        names = tokenizer_names(self.folder)
+        return min(_limit(*_find(self.folder, name, self.other)) for name in names)
+
+    @cached_property
+    def _tokenizers(self) -> tuple[ClipTokenizer, ...]:
+        names = tokenizer_names(self.folder)
+        return tuple(load_clip_tokenizer(self.folder, name, self.other) for name in names)
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text, without marks."""
+        return max(len(tokenizer(text)) for tokenizer in self._tokenizers)
 
 
 def load_clip_tokenizer(

@@ -53,6 +53,11 @@ def _either(first: _Rule, second: _Rule) -> _Rule:
     return _Rule(lambda v: first.accepts(v) or second.accepts(v), f"{first.text}, or {second.text}")
 
 
+def _word(first: str, *others: str) -> _Rule:
+    words = (first, *others)
+    return _Rule(lambda v: v in words, f"{', '.join(words[:-1])} or {words[-1]}")
+
+
 _TEXT: Final = _Rule(lambda v: isinstance(v, str) and len(v) < 200, "text")
 _FLAG: Final = _Rule(lambda v: isinstance(v, bool), "true or false")
 _WIDTH: Final = _whole(1, 1 << 16)
@@ -88,9 +93,12 @@ _VAE: Final = {
 _SCHEDULER: Final = {
     "_class_name": _TEXT,
     "num_train_timesteps": _whole(1, 100_000),
-    "prediction_type": _TEXT,
-    "beta_schedule": _TEXT,
-    "timestep_spacing": _TEXT,
+    # Some classes know fewer of them, and say so themselves.
+    "prediction_type": _word("epsilon", "v_prediction", "sample", "flow_prediction"),
+    "beta_schedule": _word(
+        *("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp")
+    ),
+    "timestep_spacing": _word("leading", "linspace", "trailing"),
     "solver_order": _whole(1, 100),
     "original_inference_steps": _nullable(_whole(1, 100_000)),
     "trained_betas": _nullable(_list_of(_number(0, 1), 100_000)),
@@ -133,7 +141,7 @@ _TOKENIZER: Final = {
     "model_max_length": _nullable(_number(2, 1e31)),
     "do_lower_case": _FLAG,
     "add_prefix_space": _FLAG,
-    "errors": _Rule(lambda v: v in ("strict", "replace", "ignore"), "strict, replace or ignore"),
+    "errors": _word("strict", "replace", "ignore"),
 }
 _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
     "unet": _UNET,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_FAMILY
 from sdcli.catalog.schedulers.model_config import correct_config, visible_config
 from sdcli.checkpoints.adapters.few_steps import NO_GUIDANCE, TURBO
-from sdcli.checkpoints.clip_tokenizer import OtherEncoder
+from sdcli.checkpoints.clip_tokenizer import ModelTokenizers, OtherEncoder
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.json_files import read_json, shorten
@@ -112,6 +113,11 @@ class ModelDefaults:
     refiner: XlTraits | None = None
     folder: Path | None = field(default=None, compare=False)
     words: frozenset[str] | None = None
+
+    @cached_property
+    def tokenizers(self) -> ModelTokenizers | None:
+        """The tokenizers in the folder, read once for all prompts; None without a folder."""
+        return ModelTokenizers(self.folder, self.other_encoder) if self.folder else None
 
 
 @cache_by_files

@@ -45,6 +45,9 @@ def find_prompt(graph: Graph, sampler: Node, side: str) -> Text | None:
     for text in texts:
         if isinstance(text, Missing):
             return text
+    if not texts and (node := graph.node_at(links[0])):
+        # Nodes that link to nothing but each other.
+        return Missing(node.place)
     stripped = (str(text).strip() for text in texts)
     return ", ".join(filter(None, dict.fromkeys(stripped)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sdcli.checkpoints.clip_tokenizer import count_tokens, token_limit
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
 from sdcli.job import Job
@@ -28,12 +27,12 @@ def reads_syntax(request: GenerationRequest, defaults: ModelDefaults) -> bool:
 
 def _fits(text: str, defaults: ModelDefaults) -> bool:
     """Return whether the text encoders read all of a text at once."""
-    folder, other = defaults.folder, defaults.other_encoder
-    limit = 75 if folder is None else token_limit(folder, other)
+    tokenizers = defaults.tokenizers
+    limit = tokenizers.limit if tokenizers else 75
     # No token of ASCII text is shorter than a character.
     if len(text) <= limit and text.isascii():
         return True
-    return folder is not None and count_tokens(folder, text, other) <= limit
+    return tokenizers is not None and tokenizers.count(text) <= limit
 
 
 def combines_prompts(request: GenerationRequest) -> bool:

@@ -56,7 +56,8 @@ class RequestWarnings:
                 "-n is --negative, and --count is the number of images",
             )
         for name in PROMPT_FIELDS:
-            text = getattr(request, name) or ""
+            if not (text := getattr(request, name)):
+                continue
             yield from _find_syntax(text, self._fills_wildcards)
             reads_loras = name == "prompt" and request.prompt_syntax != PLAIN
             if match := (_NETWORK if reads_loras else _ANY_NETWORK).search(text):

@@ -89,8 +89,10 @@ def _beside(entry: PromptEntry, values: Sequence[object], name: str) -> Sequence
     """Return paths relative to the folder of the entry's file; those on stdin stay as they are."""
     is_path = name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
     join = lora_sweep.relative_to if name == LORA else _join if is_path else None
-    file = expand_user(entry.location.file) if join else Path()
-    if join is None or not file.is_file():
+    if join is None:
+        return values
+    file = expand_user(entry.location.file)
+    if not file.is_file():
         return values
     return [join(file.parent, value) if isinstance(value, str) else value for value in values]
 

@@ -72,11 +72,14 @@ def _print_totals(totals: Mapping[str, Any]) -> None:
 
 
 def _format_time(totals: Mapping[str, Any]) -> str:
+    if not totals["images"]:
+        return "none"
     if totals["images"] == totals["done"]:
         return "none, everything is done"
     if totals["seconds"] is None:
         return "unknown; generate the first two to know: --limit 2"
     duration = timedelta(seconds=round(totals["seconds"]))
     untimed = totals["images"] - totals["done"] - totals["timed_images"]
-    rest = f", plus {untimed} images whose time is unknown" if untimed else ""
+    noun = "image" if untimed == 1 else "images"
+    rest = f", plus {untimed} {noun} whose time is unknown" if untimed else ""
     return f"about {duration} according to earlier runs, excluding model loading{rest}"

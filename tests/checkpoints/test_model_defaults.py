@@ -69,6 +69,25 @@ def test_a_version_that_is_none_is_corrupt(tmp_path, version):
         read_defaults(write_model(tmp_path, unet=unet))
 
 
+@pytest.mark.parametrize("value", ["nope", "", "Linear", None, [], {}, 1])
+@pytest.mark.parametrize("key", ["beta_schedule", "prediction_type", "timestep_spacing"])
+def test_a_word_that_no_scheduler_knows_is_corrupt(tmp_path, key, value):
+    with pytest.raises(CorruptError, match=f"{key} is .*; it must be .* or "):
+        read_defaults(write_model(tmp_path, scheduler={key: value}))
+
+
+def test_every_word_of_a_scheduler_of_diffusers_is_accepted(tmp_path):
+    words = {
+        "beta_schedule": ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace"),
+        "prediction_type": ("epsilon", "v_prediction", "sample", "flow_prediction"),
+        "timestep_spacing": ("leading", "linspace", "trailing"),
+    }
+    for key, values in words.items():
+        for value in values:
+            folder = write_model(tmp_path / key / value, scheduler={key: value})
+            assert read_defaults(folder).scheduler_config[key] == value
+
+
 def test_the_models_own_defaults_win(tmp_path):
     custom = {"family": "small", "num_inference_steps": 20, "guidance_scale": 3, "width": 128}
     defaults = read_defaults(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.checkpoints.clip_tokenizer import load_clip_tokenizer, token_limit
+from sdcli.checkpoints.clip_tokenizer import ModelTokenizers, load_clip_tokenizer
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.single_file.vocabulary import tokenizer_files, vocabulary_files
 from sdcli.errors import CorruptError
@@ -55,10 +55,10 @@ def test_tokens_equal_those_of_transformers(folder: Path) -> None:
 
 def test_a_tokenizer_that_changes_is_read_again(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model"))
-    assert load_clip_tokenizer(folder).limit == token_limit(folder) == 75
+    assert load_clip_tokenizer(folder).limit == ModelTokenizers(folder).limit == 75
     path = folder / "tokenizer" / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 20}))
-    assert load_clip_tokenizer(folder).limit == token_limit(folder) == 18
+    assert load_clip_tokenizer(folder).limit == ModelTokenizers(folder).limit == 18
 
 
 @pytest.mark.parametrize("merge", [1, None, ["a"], "a", {"a": 1, "b": 2}])

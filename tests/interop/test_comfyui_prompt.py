@@ -199,6 +199,17 @@ def test_a_node_that_throws_its_input_away_ends_the_walk() -> None:
     assert record.fields["negative_prompt"] == ""
 
 
+@pytest.mark.parametrize("kind", ["ConditioningConcat", "ConditioningCombine", "Reroute"])
+def test_nodes_that_link_only_to_each_other_have_no_prompt(kind: str) -> None:
+    ring = {
+        "20": {"class_type": kind, "inputs": {"conditioning_1": ["21", 0], "a": ["20", 0]}},
+        "21": {"class_type": kind, "inputs": {"conditioning_1": ["20", 0]}},
+    }
+    record = read({**BASE, **ring})
+    assert record.not_found == {"prompt": f"node 20 ({kind})"}
+    assert "prompt" not in record.fields
+
+
 def test_a_negative_prompt_is_not_found_by_itself() -> None:
     lost = node("CLIPTextEncode", text=["9", 0])
     record = read({**BASE, "2": TEXT, "3": lost, "9": LOST["a file"]})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
-from sdcli.checkpoints.model_defaults import ModelDefaults
+import pytest
+
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, ModelDefaults, read_defaults
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner
@@ -33,6 +36,26 @@ def test_each_model_is_looked_up_once() -> None:
     requests = [GenerationRequest(prompt="a cat", spec=spec) for spec in (CPU, tiny, CPU)]
     Planner(print, find_model=find_model).plan(requests)
     assert looked_up == [CPU, tiny]
+
+
+@pytest.mark.parametrize("prompt", ["a cat", "a cat and a dog " * 6, "a häuschen"])
+def test_more_prompts_look_at_no_more_files(prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million prompts would otherwise look at those of the tokenizer a million times."""
+    looks: list[object] = []
+    original = os.stat
+
+    def stat(*args: object, **options: object) -> os.stat_result:
+        looks.append(args)
+        return original(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", stat)
+    defaults = replace(read_defaults(EMBEDDED_FOLDER), words=None)
+    planner = Planner(print, find_model=lambda spec: (defaults, ""))
+    planner.plan([GenerationRequest(prompt=prompt, seed=1)])
+    assert looks
+    looks.clear()
+    planner.plan([GenerationRequest(prompt=f"{prompt} {i}", seed=i) for i in range(20)])
+    assert not looks
 
 
 def test_each_unknown_word_is_warned_of_once() -> None:

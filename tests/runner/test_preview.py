@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdcli import engine
+from sdcli.engine.vae import roundtrip
 from sdcli.errors import UsageError
 from sdcli.runner.options import PreviewOptions
+from sdcli.runner.pipeline_cache import engine_lock
 from tests.runner.conftest import RunBatch, hash_images, make_request
 
 REQUESTS = [make_request("a red star", num_inference_steps=4)]
@@ -43,3 +46,26 @@ def test_a_preview_needs_an_image_file_that_is_not_the_output(
         run_batch(REQUESTS, out="outputs.png", preview=PreviewOptions(out=out))
     assert caught.value.code == "usage.preview"
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_the_vae_of_a_preview_is_loaded_and_used_under_the_lock_of_the_engine(
+    run_batch: RunBatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+
+    def spy_on(module: object, name: str) -> None:
+        original = getattr(module, name)
+
+        def use(*args: object, **options: object) -> object:
+            # The lock refuses the thread that holds it.
+            with pytest.raises(RuntimeError, match="cannot generate"), engine_lock():
+                pass
+            used.append(name)
+            return original(*args, **options)
+
+        monkeypatch.setattr(module, name, use)
+
+    spy_on(engine, "load_vae")
+    spy_on(roundtrip, "decode_array")
+    run_batch(REQUESTS, preview=PreviewOptions(out=str(tmp_path / "now.png"), vae="tiny"))
+    assert {*used} == {"load_vae", "decode_array"}

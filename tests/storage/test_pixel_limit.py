@@ -15,7 +15,7 @@ from sdcli.storage.images.embedded_text import read_embedded_text
 from sdcli.storage.images.opening import open_header, open_image
 from sdcli.storage.images.pixel_limit import DEFAULT_MAX_PIXELS, VARIABLE, max_pixels
 from sdcli.storage.images.pixels import read_pixels
-from tests.storage.png_files import write_png
+from tests.storage.png_files import chunk, write_png
 
 RECORD = {"schema": "sdcli/record/1", "request": {"prompt": "a cat", "seed": 5}}
 
@@ -115,3 +115,16 @@ def test_the_variable_is_not_taken_for_an_option(run_cli, monkeypatch) -> None:
     assert max_pixels() == DEFAULT_MAX_PIXELS
     monkeypatch.setenv(VARIABLE, "1000")
     assert run_cli("inspect", "embedded").code == 0
+
+
+def test_too_much_text_is_a_limit_and_no_damage(run_cli, tmp_path: Path) -> None:
+    compressed = chunk(b"zTXt", b"parameters\0\0" + zlib.compress(bytes(2**21)))
+    many = 70 * chunk(b"zTXt", b"parameters\0\0" + zlib.compress(b"a" * 2**20))
+    for texts in (compressed, many):
+        path = write_png(tmp_path / "a.png", 8, 8, data=blank(8, 8))
+        data = path.read_bytes()
+        path.write_bytes(data[:33] + texts + data[33:])
+        ran = run_cli("inspect", str(path))
+        assert (ran.code, ran.stdout) == (2, "")
+        assert "a.png: its texts exceed the limit of 1 MiB" in ran.stderr
+        assert "damaged" not in ran.stderr

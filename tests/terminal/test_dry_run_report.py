@@ -52,7 +52,7 @@ def test_totals_have_units(capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["disk"] == "about 123 kB"
     assert facts["model loads"] == "1 (embedded)"
     assert facts["time"].startswith("about 0:01:01")
-    assert facts["time"].endswith("plus 1 images whose time is unknown")
+    assert facts["time"].endswith("plus 1 image whose time is unknown")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,7 @@ def test_totals_have_units(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ({"seconds": None}, "unknown; generate the first two to know: --limit 2"),
         ({"done": 3}, "none, everything is done"),
+        ({"images": 0, "done": 0}, "none"),
     ],
 )
 def test_times_may_be_unknown(

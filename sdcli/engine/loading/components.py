@@ -79,15 +79,15 @@ def loading_errors_as_corrupt_errors(
         yield
     except SdcliError:
         raise
-    except NotImplementedError as error:
-        # torch: "Cannot copy out of meta tensor", of a tensor that the file doesn't have.
-        raise corrupt_component_error(name, path, "lacks tensors of its layout") from error
     # A library given a file that it does not expect raises anything, from AssertionError to the
     # ZeroDivisionError of a group normalization. Interrupts are no Exception.
     except Exception as error:
         if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
         problem = first_line(error).replace(str(loaded_from), str(path))
+        # torch: "Cannot copy out of meta tensor", of a tensor that the file doesn't have.
+        if isinstance(error, NotImplementedError) and "meta tensor" in problem:
+            problem = "lacks tensors of its layout"
         raise corrupt_component_error(name, path, problem) from error
     except BaseException as error:
         if not is_panic(error):

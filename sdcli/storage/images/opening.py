@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdcli.errors import CorruptError
+from sdcli.errors import CorruptError, UsageError
 from sdcli.inputs.regular_file import check_regular
 from sdcli.storage.images.pixel_limit import check_pixel_count, too_large_error
 
@@ -25,6 +25,8 @@ _UNREADABLE: Final = (
 """Exceptions of Pillow for damaged files. It has no common base class for them."""
 _PNG_EXPANSION: Final = 1032
 """The most bytes that one byte of deflated data can expand to."""
+_TEXT_LIMITS: Final = ("MAX_TEXT_CHUNK", "MAX_TEXT_MEMORY")
+"""Pillow's limits of the text in a PNG, as its errors name them."""
 
 # Without a handler, Python prints what Pillow logs of damaged files on stderr.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -35,8 +37,9 @@ def open_image(path: Path) -> Iterator[Image]:
     """Open an image and decode its pixels.
 
     Raises UsageError when there is no file, or it declares more pixels than the limit, which is
-    judged before any of them is decoded. Raises CorruptError when it is not an image or is damaged,
-    also when the damage only shows in the block of the `with` statement.
+    judged before any of them is decoded, or has more text than Pillow reads. Raises CorruptError
+    when it is not an image or is damaged, also when the damage only shows in the block of the
+    `with` statement.
     """
     with open_header(path) as image:
         check_pixel_count(path, *image.size)
@@ -60,6 +63,8 @@ def open_header(path: Path) -> Iterator[Image]:
     except DecompressionBombError as error:  # an image within the file, as in an icon
         raise too_large_error(path, str(error)) from error
     except _UNREADABLE as error:
+        if any(limit in str(error) for limit in _TEXT_LIMITS):
+            raise _too_much_text_error(path) from error
         raise corrupt_image_error(path, f"not a readable image ({error})") from error
 
 
@@ -105,6 +110,17 @@ def _check_png_size(path: Path, image: Image) -> None:
         raise corrupt_image_error(
             path, f"{size} bytes cannot hold the {image.width}x{image.height} pixels it declares"
         )
+
+
+def _too_much_text_error(path: Path) -> UsageError:
+    from PIL.PngImagePlugin import MAX_TEXT_CHUNK, MAX_TEXT_MEMORY
+
+    sizes = f"{MAX_TEXT_CHUNK >> 20} MiB in one compressed text, or {MAX_TEXT_MEMORY >> 20} in all"
+    return UsageError(
+        f"{path}: its texts exceed the limit of {sizes}",
+        code="image.too_large",
+        hint="save the image without its texts first",
+    )
 
 
 def corrupt_image_error(path: Path, problem: str) -> CorruptError:

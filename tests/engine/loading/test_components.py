@@ -54,6 +54,14 @@ def test_a_tensor_on_the_meta_device_is_a_missing_one() -> None:
         check_complete("vae", FILE, module, [])
 
 
+def test_other_things_that_a_library_does_not_implement_are_told() -> None:
+    with (
+        pytest.raises(CorruptError, match="cosine is not implemented"),
+        loading_errors_as_corrupt_errors("scheduler", FILE),
+    ):
+        raise NotImplementedError("cosine is not implemented")
+
+
 def test_running_out_of_memory_is_passed_on() -> None:
     with pytest.raises(torch.OutOfMemoryError), loading_errors_as_corrupt_errors("unet", FILE):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -140,6 +140,10 @@ FILES = [
     ("a.zip", "PK", "unpack it"),
     ("a.csv", "// list\nprompt,steps\na,2\n", "a comment line begins with #"),
     ("a.csv", "prompt,cfg scale x\na,2\n", "did you mean cfg_scale?"),
+    ("a.csv", "prompt,colour\na,2\n", "is no setting, use --extra keep or --extra ignore"),
+    ("a.csv", "prompt,stpes\na,2\n", "did you mean steps? for a column that is no setting, use"),
+    ("a.csv", "prompt,cfgscale x\na,2\n", "did you mean cfg_scale?"),
+    ("a.csv", "prompt,steps,,\na,2,x,\n", "3 cells, but only 2 named columns"),
     ("a.csv", "prompt,batch_count\na,2\n", "sdcli calls it count"),
     ("a.csv", "prompt,lora\na,2\n", "--lora-dir DIR looks names up in a folder"),
     ("a.txt", "a cat --gpu 1\n", "sdcli calls it device"),
@@ -200,6 +204,7 @@ ODDITIES = [
     ("a.jsonl", '{"prompt": "a cat", "seed": [1, 4, 7], "count": 3}\n', None),
     ("a.txt", "A CAT AND A DOG, 16:9 (16:9) (SMALL)\n", "AND combines two prompts"),
     ("a.csv", "sep=,\nprompt,steps\na cat,2\n", None),
+    ("a.csv", "prompt,steps,,\na cat,2,,\na dog,3\n", None),
 ]
 
 

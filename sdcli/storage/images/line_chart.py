@@ -66,7 +66,7 @@ def draw_chart(chart: Chart, size: tuple[int, int], font_size: int) -> NDArray[n
     _draw_axes(draw, plane, chart)
     has_bars = any(point.spread for line in chart.lines.values() for point in line)
     for number, (name, points) in enumerate(chart.lines.items()):
-        shift = plane.beside(number, len(chart.lines)) if has_bars else 0.0
+        shift = plane.offset(number, len(chart.lines)) if has_bars else 0.0
         _draw_line(draw, plane, number, points, shift)
         _draw_legend_entry(draw, plane, number, name)
     return np.array(image.resize(size, Image.Resampling.BOX))
@@ -113,8 +113,8 @@ class _Plane:
         # Space before the first and behind the last point, also for what is drawn beside them.
         return self.left + self.size + share * (self.right - self.left - 2 * self.size)
 
-    def beside(self, number: int, lines: int) -> float:
-        """How far beside its column a line's points are: error bars would hide one another."""
+    def offset(self, number: int, lines: int) -> float:
+        """How far a line's points are from their column: error bars would hide one another."""
         step = min(self.size / 2, 1.5 * self.size / max(1, lines - 1))
         return (number - (lines - 1) / 2) * step
 

@@ -131,7 +131,10 @@ def test_a_dry_run_knows_the_time_from_another_folder(
     [
         ((), ["p.csv:1:1: unknown field 'sku'", "--extra keep", "--prompt-column NAME"]),
         (("--prompt-column", "titel"), ["no column is named titel", "--prompt-column title?"]),
-        (("--prompt-column", "x"), ["no column is named x", "its columns: sku, title, colour"]),
+        (
+            ("--prompt-column", "x"),
+            ["no column is named x", "its columns: sku, title, seed, colour"],
+        ),
         (("--prompt-column", ""), ["--prompt-column: the name is empty"]),
         ((*KEPT, "--name-template", "{skuu}"), ["p.csv:2:1", "{skuu}", "did you mean sku?"]),
         ((*KEPT, "--name-template", "{x}"), ["columns sku, colour, index, file, line, and any"]),

@@ -66,7 +66,6 @@ OPTIONS = [
     ("--cfgscale 7", "sdcli calls it --guidance"),
     ("--NumInferenceSteps 20", "sdcli calls it --steps"),
     ("--negativeprompt red", "sdcli calls it --negative"),
-    ("--prompts x.txt", "sdcli batch prompts.txt"),
     ("--fps 3", "sdcli {command} --help"),
     ("--qqqq 20", "sdcli {command} --help"),
     ("-n", "sdcli {command} --help"),

@@ -135,7 +135,8 @@ class Interrupted(SdcliError):
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most similar, or None when none is close. Case does not matter."""
     by_key = {candidate.lower(): candidate for candidate in known}
-    near = get_close_matches(name.lower(), by_key, n=1, cutoff=0.6)
+    # At 0.6, the default, colour is close to lora, and price to device.
+    near = get_close_matches(name.lower(), by_key, n=1, cutoff=0.7)
     return by_key[near[0]] if near else None
 
 

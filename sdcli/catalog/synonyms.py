@@ -187,12 +187,15 @@ def option_key(word: str) -> str:
 
 
 _BY_OPTION: Final = {option_key(s.word): s for s in SYNONYMS if s.is_option}
+_BY_LETTERS: Final = {key.replace("_", ""): s for key, s in _BY_OPTION.items() if len(key) > 4}
+"""By the letters alone: cfgscale. Short names would be mistaken for others."""
 _BY_COMMAND: Final = {s.word: s for s in SYNONYMS if not s.is_option}
 
 
 def find_option(word: str) -> Synonym | None:
-    """Return the row of an option or a field: "--cfg-scale", "cfg_scale" or "CFG scale"."""
-    return _BY_OPTION.get(option_key(word))
+    """Return the row of an option or a field: "--cfg-scale", "cfgscale" or "CFG scale"."""
+    key = option_key(word)
+    return _BY_OPTION.get(key) or _BY_LETTERS.get(key.replace("_", ""))
 
 
 def find_command(word: str) -> Synonym | None:

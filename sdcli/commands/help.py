@@ -131,7 +131,8 @@ def _command_help(context: typer.Context, words: list[str]) -> str | None:
 def _unknown_topic_error(context: typer.Context, words: list[str]) -> UsageError:
     name = " ".join(words)
     commands = context.find_root().command.commands  # type: ignore[attr-defined]  # a group
-    near = did_you_mean(_topic_name(name), [*docs.TOPICS, *commands])
+    known = [*docs.TOPICS, *commands]
+    near = did_you_mean(_topic_name(name), known) or did_you_mean(words[0], known)
     return UsageError(
         f"no topic {quoted(name)} in the manual",
         code="usage.topic",

@@ -30,7 +30,8 @@ _CALLS: Final = {
 """Commands that hints name, and what to type in Python instead."""
 
 # A value is a number, a size, a name in quotes or capitals, or a word that options take.
-_WORDS: Final = "|".join((*DTYPES, "cpu", r"cuda(?::\d+)?", "mps", "auto", "on", "off"))
+_CHOICES: Final = sorted({word for info in _INFOS.values() for word in info.choices})
+_WORDS: Final = "|".join((*DTYPES, "cpu", r"cuda(?::\d+)?", "mps", *_CHOICES))
 _VALUE: Final = rf"'[^']*'|[\w.-]+/[\w.-]+|\w+=[\w,]+|\d[\w.]*\w|\d|[A-Z][\w+]*|(?:{_WORDS})\b"
 _FLAG: Final = re.compile(rf"(?<![\w-])(--[a-z][a-z-]*|-[a-zA-Z](?=\s))(?:[ =]({_VALUE}))?")
 _LABEL: Final = re.compile(r"\b(\w+) \((--[a-z-]+)\)")

@@ -73,8 +73,8 @@ class RequestWarnings:
         if self._repeats_seeds(request):
             yield (
                 "seeds",
-                f"some images are drawn twice: with --count {request.count}, each seed also "
-                f"draws the next {request.count - 1}; leave --count out, or give one seed",
+                f"some images are drawn twice: with --count {request.count}, each seed "
+                "also draws the images of the seeds after it; leave --count out, or give one seed",
             )
 
     def _repeats_seeds(self, request: GenerationRequest) -> bool:

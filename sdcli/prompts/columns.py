@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sdcli.errors import NearMissError, UsageError, quoted
+from sdcli.errors import NearMissError, UsageError, closest, quoted
 from sdcli.field_metadata import spelling_key
 from sdcli.prompts.entry import EntryIterator, PromptEntry, Reader, located_error
 from sdcli.prompts.fields import OPTIONS_HINT, canonical_field
@@ -16,6 +16,7 @@ from sdcli.prompts.fields import OPTIONS_HINT, canonical_field
 ExtraPolicy = Literal["refuse", "keep", "ignore"]
 
 _PROMPT: Final = "prompt"
+_MAX_NAMES: Final = 12
 _EXTRA_HINT: Final = "for a column that is no setting, use --extra keep or --extra ignore"
 
 
@@ -64,7 +65,7 @@ class Columns:
         if isinstance(found, str):
             return found
         if self.extra == "refuse":
-            raise UsageError(found.message, code=found.code, hint=found.hint)
+            raise UsageError(found.message, code=found.code, hint=_refusal_hint(found))
         return None
 
     def convert(self, entry: PromptEntry) -> PromptEntry:
@@ -155,6 +156,30 @@ def column_field(name: str) -> str:
     if isinstance(found := _find_field(name), UsageError):
         raise UsageError(found.message, code=found.code, hint=found.hint)
     return found
+
+
+def prompt_column_hint(columns: Columns, names: Sequence[str]) -> str:
+    """Return the hint for a table of these columns, none of which has the prompts."""
+    names = [name.strip() for name in names if name.strip()]
+    if columns.prompt_column:
+        near = closest(columns.prompt_column, names)
+        return f"did you mean --prompt-column {near}?" if near else f"its columns: {_list(names)}"
+    return (
+        "the first line must name the columns, for example prompt,steps,seed; "
+        "--prompt-column NAME takes the prompts from another column"
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MAX_NAMES])
+    return f"{shown} and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else shown
+
+
+def _refusal_hint(error: UsageError) -> str | None:
+    """A word that is close to a setting may still be a column of the table's own."""
+    if isinstance(error, NearMissError) and error.hint and error.hint.startswith("did you mean"):
+        return f"{error.hint} {_EXTRA_HINT}"
+    return error.hint
 
 
 def _to_json(name: str, value: object) -> object:

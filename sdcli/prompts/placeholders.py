@@ -30,13 +30,10 @@ def placeholder_errors(template: NameTemplate, extra: Mapping[str, Any]) -> Iter
     values = {spelling_key(name): value for name, value in extra.items()}
     unknown = [key for key in template.keys if key not in values and not _is_known(key)]
     for key in unknown:
-        known = [*extra, *_known_names()]
-        hint = did_you_mean(key, known)
-        names = f"a name can have {', '.join(known)}"
         yield UsageError(
             f"--name-template: unknown placeholder {{{key}}}",
             code=CODE,
-            hint=f"{hint} {names}" if hint else f"{names}; columns of the file with --extra keep",
+            hint=did_you_mean(key, [*extra, *_known_names()]) or _known_hint(extra),
         )
     if not unknown:
         try:
@@ -76,6 +73,13 @@ def _job_value(job: Job, key: str) -> object:
     if key == _LINE:
         return job.row.line or None
     return job_value(job, canonical_field(key))
+
+
+def _known_hint(extra: Mapping[str, Any]) -> str:
+    own = (
+        f"this row's columns {', '.join(extra)}" if extra else "columns of the file (--extra keep)"
+    )
+    return f"a name can have {own}, index, file, line, and any setting, such as seed"
 
 
 def _is_known(key: str) -> bool:

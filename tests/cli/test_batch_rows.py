@@ -130,9 +130,14 @@ def test_a_dry_run_knows_the_time_from_another_folder(
     ("argv", "words"),
     [
         ((), ["p.csv:1:1: unknown field 'sku'", "--extra keep", "--prompt-column NAME"]),
-        (("--prompt-column", "titel"), ["no column is named titel"]),
+        (("--prompt-column", "titel"), ["no column is named titel", "--prompt-column title?"]),
+        (
+            ("--prompt-column", "x"),
+            ["no column is named x", "its columns: sku, title, seed, colour"],
+        ),
         (("--prompt-column", ""), ["--prompt-column: the name is empty"]),
-        ((*KEPT, "--name-template", "{skuu}"), ["p.csv:2:1", "{skuu}", "sku, colour, index"]),
+        ((*KEPT, "--name-template", "{skuu}"), ["p.csv:2:1", "{skuu}", "did you mean sku?"]),
+        ((*KEPT, "--name-template", "{x}"), ["columns sku, colour, index, file, line, and any"]),
         ((*KEPT, "--name-template", "../{sku}"), ["is not a file name"]),
         ((*KEPT, "--name-template", "{sku"), ["--name-template"]),
         ((*KEPT, "--limit", "0"), ["'--limit': '0' is not 1 or more"]),

@@ -27,6 +27,8 @@ STEPS = [
     Step("sdcli latents path cat.png", ["999", "████", "straightness"]),
     Step("sdcli latents grd cat.png", ["hint: did you mean sdcli latents grid?"], code=2),
     Step("sdcli latents grid cat.png -o steps.png", ["steps.png"]),
+    Step("sdcli latents grid cat.png --column 2", ["hint: did you mean --columns?"], code=2),
+    Step("sdcli latents grid cat.png --columns 2 --scale 4 -o wall.png", ["wall.png"]),
     Step("sdcli latents animate cat.png -o cat.gif", ["cat.gif"]),
     Step("sdcli latents noise cat.png --steps 2 -o noise.png", ["noise.png"]),
     Step("sdcli latents grid cat.png -o steps.png", ["steps.png exists", "add --force"], code=5),
@@ -34,6 +36,16 @@ STEPS = [
         "sdcli generate 'a red star' -s euler,heun --steps 2,4 --size 64x64 --seed 1 "
         "--grid steps,scheduler -o stars",
         ["stars/0001-a-red-star-1-euler-steps-2.png", "stars/0005-grid-a-red-star-1"],
+    ),
+    Step(
+        "sdcli schedulers compare 'a red star' --scheduler ddim",
+        ["hint: did you mean --schedulers?"],
+        code=2,
+    ),
+    Step(
+        "sdcli schedulers compare 'a red star' 'a fish' --count 2 --seed 7 --size 64x64 "
+        "--schedulers ddim,euler --steps 2,4 --reference-steps 20 -o compare.png",
+        ["±", "A DDIM   B Euler", "UNet calls", "means of 4 images: 2 prompts, seeds 7 to 8"],
     ),
     Step("sdcli replay cat.png --check", ["cat.png: identical"]),
     Step("sdcli latents decode cat.png --steps 2 --kind x0 --vae own -o two.png", ["two.png"]),
@@ -44,6 +56,11 @@ STEPS = [
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_class_with_a_projector(tmp_path: Path) -> None:
     play(shell(tmp_path), STEPS)
-    for name in ("steps.png", "noise.png", "two.png", "cat.gif"):
+    for name in ("steps.png", "noise.png", "two.png", "cat.gif", "compare.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) >= 64
+    with Image.open(tmp_path / "steps.png") as wide, Image.open(tmp_path / "wall.png") as high:
+        assert wide.width > wide.height
+        # Two steps beside each other, two below, each in two rows of pictures of 256 pixels.
+        assert high.width >= 2 * 256
+        assert high.height >= 4 * 256

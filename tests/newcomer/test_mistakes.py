@@ -63,7 +63,12 @@ OPTIONS = [
     ("—steps 20", "it begins with two hyphens: --steps"),
     ("-out x", "it begins with two hyphens: --out"),
     ("--stpes 20", "did you mean --steps?"),
-    ("--qqqq 20", "sdcli generate --help"),
+    ("--cfgscale 7", "sdcli calls it --guidance"),
+    ("--NumInferenceSteps 20", "sdcli calls it --steps"),
+    ("--negativeprompt red", "sdcli calls it --negative"),
+    ("--fps 3", "sdcli {command} --help"),
+    ("--qqqq 20", "sdcli {command} --help"),
+    ("-n", "sdcli {command} --help"),
 ]
 
 COMMAND_LINES = [
@@ -90,7 +95,20 @@ COMMAND_LINES = [
     (["latents", "grid"], "sdcli latents grid --help"),
     (["latents", "grid", "a.png", "--cfg-scale", "3"], "sdcli latents grid does not have"),
     (["vae", "show", "tiny", "--fp16"], "see sdcli vae show --help"),
-    (["schedulers", "compare", "x", "--sampler", "ddim"], "sdcli calls it --scheduler"),
+    (["schedulers", "compare", "x", "--sampler", "ddim"], "sdcli calls it --schedulers"),
+    (["schedulers", "compare", "x", "--scheduler", "ddim"], "did you mean --schedulers?"),
+    (["schedulers", "compare", "x", "--psnr", "30"], "sdcli schedulers compare --help"),
+    (["vae", "compare", "x", "--vae", "own"], "did you mean --vaes?"),
+    (["generate", "x", "--extra", "keep"], "--extra is an option of sdcli batch, not"),
+    (["generate", "x", "--dry-run"], "--dry-run is an option of sdcli batch, not"),
+    (["generate", "x", "--limit", "2"], "--limit is an option of sdcli batch, not"),
+    (["inspect", "x", "--steps", "2"], "--steps is an option of sdcli generate and sdcli batch"),
+    (
+        ["latents", "diff", "x", "--columns", "2"],
+        "option of sdcli latents grid and sdcli latents noise",
+    ),
+    (["latents", "grid", "x", "--column", "2"], "did you mean --columns?"),
+    (["help", "--search"], "sdcli help --help"),
     (["generate", "x", "-q", "-v"], "sdcli generate --help"),
 ]
 
@@ -121,6 +139,10 @@ FILES = [
     ("a.zip", "PK", "unpack it"),
     ("a.csv", "// list\nprompt,steps\na,2\n", "a comment line begins with #"),
     ("a.csv", "prompt,cfg scale x\na,2\n", "did you mean cfg_scale?"),
+    ("a.csv", "prompt,colour\na,2\n", "is no setting, use --extra keep or --extra ignore"),
+    ("a.csv", "prompt,stpes\na,2\n", "did you mean steps? for a column that is no setting, use"),
+    ("a.csv", "prompt,cfgscale x\na,2\n", "did you mean cfg_scale?"),
+    ("a.csv", "prompt,steps,,\na,2,x,\n", "3 cells, but only 2 named columns"),
     ("a.csv", "prompt,batch_count\na,2\n", "sdcli calls it count"),
     ("a.csv", "prompt,lora\na,2\n", "--lora-dir DIR looks names up in a folder"),
     ("a.txt", "a cat --gpu 1\n", "sdcli calls it device"),
@@ -181,6 +203,7 @@ ODDITIES = [
     ("a.jsonl", '{"prompt": "a cat", "seed": [1, 4, 7], "count": 3}\n', None),
     ("a.txt", "A CAT AND A DOG, 16:9 (16:9) (SMALL)\n", "AND combines two prompts"),
     ("a.csv", "sep=,\nprompt,steps\na cat,2\n", None),
+    ("a.csv", "prompt,steps,,\na cat,2,,\na dog,3\n", None),
 ]
 
 
@@ -195,9 +218,8 @@ def assert_answer(ran, words, code=2):
 @pytest.mark.parametrize(("typed", "words"), OPTIONS, ids=lambda value: str(value)[:30])
 @pytest.mark.parametrize("command", ["generate", "batch"])
 def test_an_option_of_another_tool_is_answered(run_cli, command, typed, words):
-    words = words.replace("sdcli generate --help", f"sdcli {command} --help")
     ran = run_cli(command, "a cat", *typed.split())
-    assert_answer(ran, words)
+    assert_answer(ran, words.replace("{command}", command))
     assert "--guidance-" not in ran.stderr
 
 

@@ -9,14 +9,18 @@ import pytest
 from tests.newcomer.session import Step, play, shell
 
 ROWS = (
-    r"prompt;negative;seed\n"
-    r"a red star on a gray background;blue;1\n"
-    r"a green apple on a white background;red;2\n"
-    r"a fish on a blue background;;3\n"
-    r"a lemon on a gray background;;x\n"
+    r"sku;title;colour;negative;seed\n"
+    r"P-17;a red star on a gray background;red;blue;1\n"
+    r"P-18;a green apple on a white background;green;red;2\n"
+    r"P-19;a fish on a blue background;blue;;3\n"
+    r"P/20;a lemon on a gray background;;;x\n"
 )
-BATCH = "sdcli batch products.csv --steps 2 --size 64x64 --count 2 --batch-size 1 -o shop"
-FIRST = "shop/0001-a-red-star-on-a-gray-background-1.png"
+COLUMNS = "--prompt-column title --extra keep"
+BATCH = (
+    f"sdcli batch products.csv {COLUMNS} --name-template '{{sku}}-{{seed}}' "
+    "--steps 2 --size 64x64 --count 2 --batch-size 1 -o shop"
+)
+FIRST = "shop/P-17-1.png"
 
 STEPS = [
     Step("sdcli --version", ["sdcli "]),
@@ -35,10 +39,34 @@ STEPS = [
     ),
     Step(
         "sdcli batch products.csv --dry-run",
-        ["error: products.csv:5:31: seed: 'x' is not a whole number"],
+        ["products.csv:1:1: no column is named prompt", "--prompt-column NAME"],
+        code=2,
+    ),
+    Step(
+        "sdcli batch products.csv --prompt-column title --dry-run",
+        ["products.csv:1:1: unknown field 'sku'", "use --extra keep or --extra ignore"],
+        hides=["did you mean", "Traceback"],  # colour is no misspelt setting
+        code=2,
+    ),
+    Step("sdcli generate 'a star' --extra keep", ["--extra is an option of sdcli batch"], code=2),
+    Step(
+        "sdcli batch products.csv --prompt-column titel --dry-run",
+        ["no column is named titel", "hint: did you mean --prompt-column title?"],
+        code=2,
+    ),
+    Step("sdcli help --search sku", ["prompt-files", "--name-template", "sku"]),
+    Step(
+        f"sdcli batch products.csv {COLUMNS} --dry-run",
+        ["error: products.csv:5:37: seed: 'x' is not a whole number"],
+        hides=["did you mean", "Traceback"],  # colour is no misspelt setting
         code=2,
     ),
     Step("sed -i 's/;x$/;4/' products.csv"),
+    Step(
+        f"{BATCH.replace('{sku}', '{sk}')} --dry-run",
+        ["unknown placeholder {sk}", "hint: did you mean sku?"],
+        code=2,
+    ),
     Step(
         "sdcli batch products.csv --sampler euler --dry-run",
         ["no such option: --sampler", "hint: sdcli calls it --scheduler"],
@@ -56,14 +84,29 @@ STEPS = [
         code=137,
         wide=True,  # bash tells of the kill with the whole command
     ),
-    Step(BATCH, ["shop/0008-a-lemon-on-a-gray-background-5.png", "images made, ", "done before"]),
-    Step(BATCH, ["sdcli: 0 images made, 8 done before"], hides=["shop/0008", "Traceback"]),
+    Step(BATCH, ["shop/P-20-5.png", "images made, ", "done before"]),
+    Step(BATCH, ["sdcli: 0 images made, 8 done before"], hides=["shop/P-20", "Traceback"]),
+    Step(f"{BATCH} -q --list-done --limit 3", ["shop/P-17-1.png", "shop/P-17-2.png", "P-18-2"]),
     Step(f"{BATCH} --json -q", ['"made": 0, "skipped": 8, "failed": 0'], wide=True),
+    Step(
+        f"{BATCH} --jsonl -q | grep P-18-3",
+        [
+            '"skipped": true',
+            '"file": "products.csv", "line": 3',
+            '"extra": {"sku": "P-18", "colour": "green"}',
+        ],
+        wide=True,
+    ),
     Step(f"{BATCH} --retry-failed", ["0 images made, 8 done before"]),
     Step("ls shop/*.png | wc -l", ["8"]),
     Step(
         f"sdcli inspect {FIRST}",
-        ["prompt a red star on a gray background", "negative_prompt blue", "seed 1"],
+        [
+            "prompt a red star on a gray background",
+            "negative_prompt blue",
+            "seed 1",
+            "sku P-17, colour red",
+        ],
     ),
     Step(f"sdcli inspect {FIRST} --as-command", ["sdcli generate", "--negative=blue"], wide=True),
     Step(f"sdcli replay {FIRST} --check", [f"{FIRST}: identical"]),

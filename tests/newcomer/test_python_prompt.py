@@ -52,6 +52,21 @@ STEPS = [
     Step("rows[1]['steps'] = 2"),
     Step("sdcli.batch(rows, size='64x64', seed=1)", ["made=2, skipped=0, failed=0"], wide=True),
     Step("sdcli.batch(rows, size='64x64', seed=1)", ["made=0, skipped=2, failed=0"], wide=True),
+    Step("shop = dict(prompt_column='title', name_template='{sku}-{seed}', out='shop')"),
+    Step("rows = [dict(title='a fish', sku='P-17'), dict(title='a lemon', sku='P-18')]"),
+    Step(
+        "sdcli.batch(rows, steps=1, size='64x64', seed=1, **shop)",
+        ["prompts[0]: unknown field 'sku'", "extra='keep'"],
+        hides=["--extra"],
+        wide=True,  # the paths of a traceback
+    ),
+    Step("shop['extra'] = 'keep'"),
+    Step(
+        "done = sdcli.batch(rows, steps=1, size='64x64', seed=1, "
+        "on_result=lambda result: print(result.job.row.extra['sku']), **shop)",
+        ["P-17", "P-18"],
+    ),
+    Step("[path.name for path in done.paths]", ["['P-17-1.png', 'P-18-1.png']"]),
     Step("len(sdcli.generate('a flurb', steps=1))", ["SdcliWarning", "flurb", "1"], wide=True),
 ]
 
@@ -61,4 +76,6 @@ STEPS = [
 def test_python_at_its_prompt(tmp_path: Path) -> None:
     play(python(tmp_path), STEPS)
     names = sorted(path.name for path in tmp_path.glob("**/*.png"))
-    assert names == ["0001-a-fish-1.png", "0002-a-lemon-1.png", "cat.png"]
+    assert names == [
+        "0001-a-fish-1.png", "0002-a-lemon-1.png", "P-17-1.png", "P-18-1.png", "cat.png",
+    ]  # fmt: skip

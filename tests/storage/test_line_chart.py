@@ -47,6 +47,14 @@ def test_the_error_bar_is_twice_the_spread() -> None:
     assert barred > bare + 100
 
 
+@pytest.mark.parametrize("count", [2, 4, 6])
+def test_no_error_bar_hides_another(count: int) -> None:
+    lines = {str(number): points(20, 20, spread=10) for number in range(count)}
+    chart = draw(**lines)[60:90].reshape(30, -1, 3).astype(int)
+    bars = np.ptp(chart, axis=2).mean(axis=0) > 20
+    assert np.count_nonzero(np.diff(bars.astype(int)) == 1) >= 2 * count
+
+
 @pytest.mark.parametrize("count", [1, 9, 30])
 def test_any_number_of_lines_is_drawn(count: int) -> None:
     lines = {f"a scheduler of a long name {n}": points(10 + n) for n in range(count)}

@@ -35,9 +35,7 @@ def argument_hint(command: str) -> str:
     return f"{example}; see {command} --help" if example else f"{command} --help"
 
 
-def option_hint(
-    option: str, context: Any, near: Sequence[str] | None, arguments: Sequence[str]
-) -> str:
+def option_hint(option: str, context: Any, arguments: Sequence[str]) -> str:
     """Return the hint for an option that the command of `context` does not have."""
     typed = _typed_option(option, arguments)
     path: str = context.command_path if context else "sdcli"
@@ -46,8 +44,10 @@ def option_hint(
         return _synonym_hint(synonym, path, own, arguments)
     if path == "sdcli" and (ours := _any_option(typed)):
         return f'options follow the command: sdcli generate "a cat" {ours}'
-    if near:
-        return f"did you mean {near[0]}?"
+    if f"{typed}s" not in own and (owners := _owners(typed, context)):
+        return f"{typed} is an option of {_join(owners)}, not of {path}"
+    if near := closest(typed, (name for name in own if name.startswith("--"))):
+        return f"did you mean {near}?"
     return f"{path} --help"
 
 
@@ -93,8 +93,27 @@ def _typed_option(option: str, arguments: Sequence[str]) -> str:
 
 
 def _own_options(context: Any) -> frozenset[str]:
-    params = context.command.params if context else ()
-    return frozenset(option for param in params for option in param.opts)
+    return _options_of(context.command) if context else frozenset()
+
+
+def _options_of(command: Any) -> frozenset[str]:
+    return frozenset(option for param in command.params for option in param.opts)
+
+
+def _owners(option: str, context: Any) -> list[str]:
+    """Return the commands that have an option: those that generate, and those of the same group."""
+    if not context:
+        return []
+    root = context.find_root()
+    commands = {f"sdcli {name}": root.command.commands[name] for name in ("generate", "batch")}
+    if context.parent and context.parent is not root:
+        path = context.parent.command_path
+        commands |= {f"{path} {name}": c for name, c in context.parent.command.commands.items()}
+    return [path for path, command in commands.items() if option in _options_of(command)]
+
+
+def _join(names: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _synonym_hint(
@@ -107,6 +126,8 @@ def _synonym_hint(
         note = f"--size {size}"
     if not ours.startswith("--"):
         return f"use {note or f'sdcli {ours}'}"
+    if ours not in own and f"{ours}s" in own:
+        return f"sdcli calls it {ours}s"
     answer = f"sdcli calls it {ours}"
     if path == "sdcli":
         return f'{answer}; options follow the command: sdcli generate "a cat" {ours}'
@@ -176,12 +197,13 @@ def to_usage_error(error: typer.TyperException, arguments: Sequence[str]) -> Usa
 
 def _usage_hint(
     error: typer.TyperException, context: Any, message: str, arguments: Sequence[str]
-) -> str:
-    command: str = context.command_path if context else "sdcli"
+) -> str | None:
+    """Return the hint, or None for the help of the command that was typed."""
     if hasattr(error, "possibilities"):
-        return option_hint(
-            getattr(error, "option_name", ""), context, error.possibilities, arguments
-        )
+        return option_hint(getattr(error, "option_name", ""), context, arguments)
+    if not context:
+        return None
+    command: str = context.command_path
     if message.startswith("missing argument"):
         return argument_hint(command)
     return f"{command} --help"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sdcli.errors import UsageError, UsageErrors, quoted
-from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
+from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns, prompt_column_hint
 from sdcli.prompts.entry import SourceLocation, located_error, relocated_error
 
 DELIMITER_NAMES: Final = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
@@ -30,23 +30,25 @@ def check_header(
             names.append(_parse_name(name, names, columns))
         except UsageError as error:
             errors.append(relocated_error(locate(index), error))
-    is_misspelt = any(error.hint == _PROMPT_SUGGESTION for error in errors)
+    is_misspelt = any((error.hint or "").startswith(_PROMPT_SUGGESTION) for error in errors)
     if _PROMPT not in names and not is_misspelt:
         # Without a single field, the first row is no header, and its words are not names.
         errors = [
-            _no_prompt_error(locate(0), header[0].startswith(("//", ";")), columns.prompt_name),
+            _no_prompt_error(locate(0), header, columns),
             *(errors if names else ()),
         ]
     return UsageErrors(errors) if errors else None
 
 
-def _no_prompt_error(location: SourceLocation, is_comment: bool, name: str) -> UsageError:
-    hint = f"the first line must name the columns, for example {name},steps,seed"
-    if name == _PROMPT:
-        hint += "; --prompt-column NAME takes the prompts from another column"
-    if is_comment:
+def _no_prompt_error(
+    location: SourceLocation, header: Sequence[str], columns: Columns
+) -> UsageError:
+    # The delimiter is only found with the column of the prompts.
+    names = header if len(header) > 1 else re.split(r"[,;\t|]", header[0])
+    hint = prompt_column_hint(columns, names)
+    if header[0].startswith(("//", ";")):
         hint = "a comment line begins with #"
-    return located_error(location, f"no column is named {name}", hint=hint)
+    return located_error(location, f"no column is named {columns.prompt_name}", hint=hint)
 
 
 def _parse_name(text: str, names: Sequence[str], columns: Columns) -> str:

@@ -97,6 +97,9 @@ class _Table:
         """Return the entry of a row, or the error; None for a blank row, a comment, the header."""
         if _is_blank(cells) or (not self.header and cells[0].startswith("#")):
             return None
+        # Spreadsheets write empty columns that once had a cell.
+        while not cells[-1].strip() and len(cells) > len(self.header or ("prompt",)):
+            cells = cells[:-1]
         if self.header:
             return self._add_notes(_row_entry(self.header, cells, row, self._columns))
         if problem := _check_text(row) or check_header(cells, row.cell_location, self._columns):

@@ -64,8 +64,10 @@ def draw_chart(chart: Chart, size: tuple[int, int], font_size: int) -> NDArray[n
     title = fit_label(chart.title, load_font(plane.size), large[0] - plane.size, _TITLE_LINES)
     draw_centred(draw, (large[0] / 2, plane.top / 2), title, load_font(plane.size))
     _draw_axes(draw, plane, chart)
+    has_bars = any(point.spread for line in chart.lines.values() for point in line)
     for number, (name, points) in enumerate(chart.lines.items()):
-        _draw_line(draw, plane, number, points)
+        shift = plane.offset(number, len(chart.lines)) if has_bars else 0.0
+        _draw_line(draw, plane, number, points, shift)
         _draw_legend_entry(draw, plane, number, name)
     return np.array(image.resize(size, Image.Resampling.BOX))
 
@@ -108,8 +110,13 @@ class _Plane:
         """The column of a value of x."""
         low, high = math.log(self.xs[0]), math.log(self.xs[-1])
         share = (math.log(value) - low) / (high - low) if high > low else 0.5
-        # Half a mark of space before the first and behind the last point.
+        # Space before the first and behind the last point, also for what is drawn beside them.
         return self.left + self.size + share * (self.right - self.left - 2 * self.size)
+
+    def offset(self, number: int, lines: int) -> float:
+        """How far a line's points are from their column: error bars would hide one another."""
+        step = min(self.size / 2, 1.5 * self.size / max(1, lines - 1))
+        return (number - (lines - 1) / 2) * step
 
     def y(self, value: float) -> float:
         """The row of a value of y."""
@@ -147,9 +154,11 @@ def _draw_x_labels(draw: ImageDraw, plane: _Plane) -> None:
             free = column + half + size / 2
 
 
-def _draw_line(draw: ImageDraw, plane: _Plane, number: int, points: Sequence[ChartPoint]) -> None:
+def _draw_line(
+    draw: ImageDraw, plane: _Plane, number: int, points: Sequence[ChartPoint], shift: float
+) -> None:
     color = _COLORS[number % len(_COLORS)]
-    places = [(plane.x(point.x), plane.y(point.y)) for point in points]
+    places = [(plane.x(point.x) + shift, plane.y(point.y)) for point in points]
     if len(places) > 1:
         draw.line(places, fill=color, width=2 * plane.stroke, joint="curve")
     for point, place in zip(points, places, strict=True):

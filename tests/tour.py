@@ -1,6 +1,6 @@
 """The README's tour, run as it is written: `python -m tests.tour FOLDER` leaves its files there.
 
-It also writes the README's pictures and its table of a comparison.
+It also writes the README's pictures.
 """
 
 from __future__ import annotations
@@ -46,35 +46,9 @@ def run_in_shell(script: str, folder: Path) -> int:
     ).returncode
 
 
-def comparison(output: str) -> str:
-    """What `schedulers compare` prints, less its plot and its seconds, which vary each time."""
-    table, _, rest = output.split("\n\n", 2)
-    lines = table.splitlines()
-    end = lines[0].index("  seconds") + len("  seconds")
-    start = end - max(len(line[:end].split()[-1]) for line in lines) - 2
-    return "\n".join(line[:start] + line[end:] for line in lines) + f"\n\n{rest}"
-
-
 def pictures() -> Iterator[str]:
     """The names of the pictures that the README shows."""
     yield from re.findall(r"^!\[.*\]\(\.readme/(.*)\)", README.read_text("utf-8"), flags=re.M)
-
-
-def compare_command() -> str:
-    """The line of the tour that prints the table which the README shows."""
-    [line] = [line for line in commands() if line.startswith("sdcli schedulers compare")]
-    return line
-
-
-def _write_comparison(folder: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", *shlex.split(compare_command()), "--force"],
-        cwd=folder, env=os.environ | {"COLUMNS": "100"}, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    begin, end = "<!-- generated: comparison -->\n", "<!-- end -->"
-    before, _, rest = README.read_text("utf-8").partition(begin)
-    table = f"```text\n{comparison(ran.stdout).rstrip()}\n```\n"
-    README.write_text(before + begin + table + end + rest.partition(end)[2], "utf-8")
 
 
 def _write_pictures(folder: Path) -> None:
@@ -90,6 +64,4 @@ def _write_pictures(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    TOUR = Path(sys.argv[1]).absolute()
-    _write_pictures(TOUR)
-    _write_comparison(TOUR)
+    _write_pictures(Path(sys.argv[1]).absolute())

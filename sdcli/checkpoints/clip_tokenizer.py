@@ -76,12 +76,6 @@ def tokenizer_names(folder: Path) -> list[str]:
     return [name for name in names if (folder / name).is_dir()] or [names[0]]
 
 
-def count_tokens(folder: Path, text: str, other: OtherEncoder | None = None) -> int:
-    """Return the number of tokens of a text, without marks. Raises ModelError or CorruptError."""
-    names = tokenizer_names(folder)
-    return max(len(load_clip_tokenizer(folder, name, other)(text)) for name in names)
-
-
 def token_limit(folder: Path, other: OtherEncoder | None = None) -> int:
     """Return how many tokens the text encoders of a model read at once, without marks."""
     return min(_limit(*_find(folder, name, other)) for name in tokenizer_names(folder))

@@ -18,7 +18,7 @@ SEPARATOR: Final = ";"
 """Between the embeddings of one image."""
 
 SUFFIXES: Final = (".safetensors", ".pt", ".bin")
-_WRITTEN: Final = re.compile(r"(.+?)(?::([^:/]*))?")
+_WRITTEN: Final = re.compile(r"([^:].*?)(?::([^:/]*))?")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from sdcli.embedding_fields import EmbeddingRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import check_choice, check_number, check_text, label_of, value_error
+from sdcli.freeu_fields import FreeuRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
 from sdcli.lora_fields import LoraRequestFields
@@ -31,6 +32,7 @@ class GenerationRequest(
     ImageRequestFields,
     LoraRequestFields,
     EmbeddingRequestFields,
+    FreeuRequestField,
     PromptSettings,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
@@ -212,6 +214,7 @@ class GenerationRequest(
         self.check_image_fields()
         self.check_lora_fields()
         self.check_embedding_fields()
+        self.check_freeu()
         self.check_hires_fields()
         self.check_own_values()
 

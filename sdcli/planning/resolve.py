@@ -12,6 +12,7 @@ from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT, repeated_first_ti
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError, UsageError
+from sdcli.freeu_fields import name_freeu
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.hires_check import hires_faults
@@ -125,7 +126,7 @@ def _first_job(
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
-    values.update(files, **resolve_xl_settings(request, defaults))
+    values.update(files, freeu=name_freeu(request.freeu), **resolve_xl_settings(request, defaults))
     values["seed"] = request.seed or 0
     return Job(
         index=0,

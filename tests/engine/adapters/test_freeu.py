@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
 
 from sdcli import engine
 from sdcli.errors import UsageError
@@ -14,7 +17,8 @@ from sdcli.freeu_fields import name_freeu, parse_freeu
 from tests.conftest import RunCli
 from tests.engine.input_jobs import by_hand
 from tests.image_files import pixels_of, record_of
-from tests.jobs import make_job
+from tests.jobs import CPU, make_job
+from tests.xl_models import write_xl_model
 
 FACTORS = {"s1": 0.9, "s2": 0.2, "b1": 1.5, "b2": 1.6}
 NAMED = "s1=0.9,s2=0.2,b1=1.5,b2=1.6"
@@ -80,3 +84,16 @@ def test_rows_records_and_replay(run_cli: RunCli, tmp_path: Path) -> None:
     assert "identical" in run_cli("replay", str(first), "--check").stdout
     refused = run_cli("generate", "a cat", "--freeu", "1.5,1.6,0.9,0.2")
     assert (refused.code, "write b1=1.5,b2=1.6,s1=0.9,s2=0.2" in refused.stderr) == (2, True)
+
+
+def test_stable_diffusion_xl_equals_diffusers(tmp_path: Path) -> None:
+    folder = write_xl_model(tmp_path / "xl")
+    spec = replace(CPU, model=str(folder))
+    job = make_job(spec=spec, guidance_scale=5.0, negative_prompt="a dog", freeu=NAMED)
+    [changed] = engine.generate_batch(engine.load(spec), [job])
+    plain = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
+    plain.set_progress_bar_config(disable=True)
+    before = by_hand(plain, job)
+    plain.enable_freeu(**FACTORS)
+    assert np.array_equal(changed.pixels, by_hand(plain, job))
+    assert not np.array_equal(changed.pixels, before)

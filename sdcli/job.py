@@ -11,6 +11,8 @@ from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.embedding_fields import EmbeddingJobFields
+from sdcli.freeu_fields import FreeuJobField
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.lora_fields import LoraJobFields
@@ -29,7 +31,7 @@ _ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(HiresJobFields, ImageJobFields, LoraJobFields):
+class Job(HiresJobFields, ImageJobFields, LoraJobFields, EmbeddingJobFields, FreeuJobField):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
@@ -196,6 +198,7 @@ _NOT_IN_ID: Final = frozenset(
         "name",
         "row",
         "lora",
+        "embedding",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
     }
@@ -247,6 +250,8 @@ _OWN_FIELDS: Final = frozenset(
         "row",
         "prompt_syntax",
         "reads_syntax",
+        "embedding",
+        "embedding_facts",
     }
 )
 """Fields that may differ within a batch."""

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Final
 
+from sdcli.embedding_fields import EmbeddingRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import check_choice, check_number, check_text, label_of, value_error
+from sdcli.freeu_fields import FreeuRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
 from sdcli.lora_fields import LoraRequestFields
@@ -25,7 +27,13 @@ MAX_SEED: Final = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest(
-    XlSettings, HiresRequestFields, ImageRequestFields, LoraRequestFields, PromptSettings
+    XlSettings,
+    HiresRequestFields,
+    ImageRequestFields,
+    LoraRequestFields,
+    EmbeddingRequestFields,
+    FreeuRequestField,
+    PromptSettings,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
@@ -205,6 +213,8 @@ class GenerationRequest(
             check_number(label, value, info, is_fraction=is_fraction, optional=optional)
         self.check_image_fields()
         self.check_lora_fields()
+        self.check_embedding_fields()
+        self.check_freeu()
         self.check_hires_fields()
         self.check_own_values()
 

@@ -23,7 +23,7 @@ from sdcli.storage.images.codec import FORMATS, read_image_info
 
 MOST_MOVED = 1  # levels of 255, between a picture of a batch and the same one alone
 LOSSY = (".jpg", ".jpeg")
-SOURCES = (*FORMATS, ".bmp", ".gif", ".tif", ".tiff", ".avif", ".safetensors")
+SOURCES = (*FORMATS, ".bmp", ".gif", ".tif", ".tiff", ".avif", ".safetensors", ".pt", ".bin")
 
 
 def made(folder: Path) -> Iterator[Path]:
@@ -62,7 +62,8 @@ def sources_of(record: Mapping[str, Any]) -> dict[str, str]:
     """The hashes of the files that a run read besides its models, and what each file is."""
     images = {sha256: field for field, sha256 in record.get("inputs", {}).items()}
     loras = [use for use in record.get("loras", ()) if not use["name"].startswith(EMBEDDED_PREFIX)]
-    return images | {use["sha256"]: f"LoRA {use['name']}" for use in loras}
+    embeddings = {use["sha256"]: f"embedding {use['name']}" for use in record.get("embeddings", ())}
+    return images | {use["sha256"]: f"LoRA {use['name']}" for use in loras} | embeddings
 
 
 def files_by_hash(base: Path) -> dict[str, Path]:

@@ -33,6 +33,8 @@ LAYERS = (
         "pipeline_spec",
         "image_fields",
         "lora_fields",
+        "freeu_fields",
+        "embedding_fields",
         "hires_fields",
         "xl_settings",
         "prompt_settings",

@@ -72,7 +72,7 @@ def test_a_job_takes_over_every_setting_of_an_image() -> None:
     own = (
         {f.name for f in fields(GenerationRequest)}
         - {"prompt", "spec", "scheduler", "count"}
-        # Where a request came from, and where its LoRAs are looked up.
-        - {"row", "lora_dir"}
+        # Where a request came from, and where its LoRAs and embeddings are looked up.
+        - {"row", "lora_dir", "embedding_dir"}
     )
     assert set(JOB_SETTINGS) == own

@@ -114,6 +114,9 @@ _OPTIONS: Final = (
     _Row("--lora-scales --lora-weights --network-mul --am", f"{_KOHYA}, {_MFLUX}", "--lora",
          _LORA_WEIGHT),
     _Row("--lora-model-dir --lora-path", f"{_SDCPP}, {_A1111}", "--lora-dir"),
+    _Row("--embeddings --textual-inversion --textual-inversion-embeddings --ti",
+         f"{_KOHYA}, {_DIFFUSERS}", "--embedding", "FILE:WORD gives the word for prompts"),
+    _Row("--embeddings-dir --embd-dir", f"{_A1111}, {_SDCPP}", "--embedding-dir"),
     _Row("--init-image --init-img --image-path -I --i",
          f"{_INVOKEAI}, {_SDCPP}, {_MFLUX}", "--image"),
     _Row("--denoising-strength --denoise --image-strength", f"{_A1111}, {_COMFYUI}, {_MFLUX}",
@@ -134,8 +137,6 @@ _OPTIONS: Final = (
     _Row("--upscale --upscaler", f"{_A1111}, {_INVOKEAI}, {_SDCPP}", None, _NO_UPSCALE),
     _Row("--tiling --seamless", f"{_A1111}, {_INVOKEAI}", None,
          "seamless tiling is not supported: leave it out"),
-    _Row("--embedding --embeddings --embeddings-dir --embd-dir --textual-inversion",
-         f"{_A1111}, {_SDCPP}, {_KOHYA}", None, "textual inversion is not supported: leave it out"),
     _Row("--restore-faces", _A1111, None, _LEAVE_OUT),
     _Row("--styles --style", _A1111, None, "write the style's words into the prompt"),
     _Row("--subseed --subseed-strength --seed-resize-from-h --seed-resize-from-w "

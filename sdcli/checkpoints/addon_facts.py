@@ -107,12 +107,12 @@ def _trigger_words(metadata: Mapping[str, str]) -> list[str]:
 
 
 def _embedding_facts(source: WeightSource) -> Mapping[str, Any]:
-    shapes = {name: t.shape for name, t in source.tensors.items() if len(t.shape) == 2}
-    widths = sorted({shape[1] for shape in shapes.values()})
+    shapes = {name: t.shape for name, t in source.tensors.items() if len(t.shape) in (1, 2)}
+    widths = sorted({shape[-1] for shape in shapes.values()})
     bases = sorted({_TEXT_WIDTHS[width] for width in widths if width in _TEXT_WIDTHS})
     is_xl = "clip_g" in shapes
     return {
-        "vectors": max((shape[0] for shape in shapes.values()), default=None),
+        "vectors": max((1 if len(s) == 1 else s[0] for s in shapes.values()), default=None),
         "widths": widths,
         "base": "Stable Diffusion XL" if is_xl else bases[0] if len(bases) == 1 else None,
         "trigger_words": [source.path.stem],

@@ -81,7 +81,7 @@ def tokenizer_names(folder: Path) -> list[str]:
 class ModelTokenizers:
     """The tokenizers of the model in `folder`, whose files are read once, when they are needed.
 
-    Its attributes and methods raise ModelError or CorruptError.
+    Its attributes raise ModelError or CorruptError.
     """
 
     folder: Path
@@ -94,13 +94,10 @@ class ModelTokenizers:
         return min(_limit(*_find(self.folder, name, self.other)) for name in names)
 
     @cached_property
-    def _tokenizers(self) -> tuple[ClipTokenizer, ...]:
+    def each(self) -> tuple[ClipTokenizer, ...]:
+        """The tokenizers, in the order of the text encoders."""
         names = tokenizer_names(self.folder)
         return tuple(load_clip_tokenizer(self.folder, name, self.other) for name in names)
-
-    def count(self, text: str) -> int:
-        """Return the number of tokens of a text, without marks."""
-        return max(len(tokenizer(text)) for tokenizer in self._tokenizers)
 
 
 def load_clip_tokenizer(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from sdcli.commands.options import flags
+from sdcli.embedding_fields import SEPARATOR
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.prompt_settings import A1111
 from sdcli.request import GenerationRequest
@@ -21,6 +22,8 @@ def tokens(
     negative: flags.Negative = None,
     model: flags.Model = EMBEDDED,
     prompt_syntax: flags.PromptSyntax = None,
+    embedding: flags.Embedding = None,
+    embedding_dir: flags.EmbeddingDir = None,
     steps: flags.Steps = None,
     json: flags.Json = False,
 ) -> None:
@@ -35,8 +38,18 @@ def tokens(
       sdcli tokens "a [cat:dog:0.5]" --steps 20
       sdcli tokens "a cat" -n "a dog" --json
       sdcli tokens "a (cat)" --prompt-syntax plain
+      sdcli tokens "a toy" --embedding toy.safetensors
     """
-    document = _describe(prompt, negative, model, prompt_syntax or A1111, steps)
+    request = GenerationRequest(
+        prompt=prompt,
+        negative_prompt=negative,
+        prompt_syntax=prompt_syntax or A1111,
+        num_inference_steps=steps,
+        embedding=SEPARATOR.join(embedding) if embedding else None,
+        embedding_dir=embedding_dir,
+        spec=PipelineSpec(model=model, offline=True),
+    )
+    document = _describe(request)
     if json:
         from sdcli.terminal.json_output import print_json_line
 
@@ -49,36 +62,32 @@ def tokens(
         print_tokens("negative prompt", document["negative_prompt"], document["limit"])
 
 
-def _describe(
-    prompt: str, negative: str | None, model: str, syntax: str, steps: int | None
-) -> dict[str, Any]:
+def _describe(written: GenerationRequest) -> dict[str, Any]:
     """Return the document. Raises UsageError and ModelError."""
     from sdcli.checkpoints.clip_tokenizer import load_clip_tokenizer, tokenizer_names
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import describe_model
+    from sdcli.planning.request_embeddings import find_embeddings
     from sdcli.prompts.lora_tags import take_lora_tags
+    from sdcli.terminal.console import Console
     from sdcli.workflows.read_tokens import TokenReader
 
-    spec = PipelineSpec(model=model, offline=True)
-    # Checks what was typed.
-    request = GenerationRequest(
-        prompt=prompt,
-        negative_prompt=negative,
-        prompt_syntax=syntax,
-        num_inference_steps=steps,
-        spec=spec,
-    )
-    prompt = take_lora_tags(request).prompt
-    folder = fetch_model(spec)
-    count = request.num_inference_steps or describe_model(folder).num_inference_steps
+    request = take_lora_tags(written)
+    folder = fetch_model(request.spec)
+    defaults = describe_model(folder)
+    embeddings = find_embeddings(request, defaults)
+    for note in embeddings.notes:
+        Console().warn(note)
+    count = request.num_inference_steps or defaults.num_inference_steps
     tokenizer = load_clip_tokenizer(folder, tokenizer_names(folder)[0])
-    reader = TokenReader(tokenizer, syntax, count)
+    syntax, negative = str(request.prompt_syntax), request.negative_prompt
+    reader = TokenReader(tokenizer, syntax, count, embeddings.words)
     return {
         "schema": SCHEMA,
-        "model": model,
+        "model": request.spec.model,
         "prompt_syntax": syntax,
         "num_inference_steps": count,
         "limit": tokenizer.limit,
-        "prompt": reader.read(prompt),
+        "prompt": reader.read(request.prompt),
         "negative_prompt": None if negative is None else reader.read(negative, combines=False),
     }

@@ -11,7 +11,8 @@ from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.prompt_syntax import check_word_places
-from sdcli.planning.request_loras import RequestLoras, take_loras
+from sdcli.planning.request_embeddings import find_embeddings
+from sdcli.planning.request_loras import take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
 from sdcli.prompt_settings import PLAIN
@@ -73,8 +74,9 @@ class Planner:
             defaults, fingerprint = self._look_up_model(template.spec)
             for filled in self._fill_wildcards(template, defaults, fingerprint):
                 request, loras = take_loras(filled)
+                embeddings = find_embeddings(request, defaults)
                 if self._option_of_words:
-                    check_word_places(request, defaults, self._option_of_words)
+                    check_word_places(request, defaults, self._option_of_words, embeddings)
                 jobs += resolve_jobs(
                     request,
                     defaults,
@@ -83,10 +85,11 @@ class Planner:
                     draw_seed=self._draw_seed,
                     read_image=self._read_image,
                     loras=loras,
+                    embeddings=embeddings,
                 )
-                self._report_notes(loras)
+                self._report_notes((*loras.notes, *embeddings.notes))
                 if defaults.words is not None:
-                    words = defaults.words | loras.words
+                    words = defaults.words | loras.words | embeddings.vocabulary
                     self._report_words(unknown_words(_words_of(request), words))
         self._planned += len(jobs)
         return jobs
@@ -112,8 +115,8 @@ class Planner:
             self._models[spec] = self._find_model(spec)
         return self._models[spec]
 
-    def _report_notes(self, loras: RequestLoras) -> None:
-        for note in loras.notes:
+    def _report_notes(self, notes: Iterable[str]) -> None:
+        for note in notes:
             if note not in self._reported_notes:
                 self._reported_notes.add(note)
                 self._warn(note)

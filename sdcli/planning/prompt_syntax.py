@@ -7,14 +7,20 @@ from collections.abc import Iterator
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
 from sdcli.job import Job
+from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
 from sdcli.prompt_settings import PLAIN
+from sdcli.prompts.syntax.embedding_words import has_word, tokenize_words
 from sdcli.prompts.syntax.presence import has_and, has_syntax
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 _HINT = "use --prompt-syntax plain to draw AND as a word"
 
 
-def reads_syntax(request: GenerationRequest, defaults: ModelDefaults) -> bool:
+def reads_syntax(
+    request: GenerationRequest,
+    defaults: ModelDefaults,
+    embeddings: RequestEmbeddings = NO_EMBEDDINGS,
+) -> bool:
     """Return whether reading the syntax of the prompts makes a difference.
 
     It makes none for a short prompt without syntax, whose job is the same as with plain syntax.
@@ -22,17 +28,24 @@ def reads_syntax(request: GenerationRequest, defaults: ModelDefaults) -> bool:
     if request.prompt_syntax == PLAIN:
         return False
     texts = (getattr(request, name) for name in PROMPT_FIELDS)
-    return any(text and (has_syntax(text) or not _fits(text, defaults)) for text in texts)
+    return any(
+        text and (has_syntax(text) or not _fits(text, defaults, embeddings)) for text in texts
+    )
 
 
-def _fits(text: str, defaults: ModelDefaults) -> bool:
+def _fits(
+    text: str, defaults: ModelDefaults, embeddings: RequestEmbeddings = NO_EMBEDDINGS
+) -> bool:
     """Return whether the text encoders read all of a text at once."""
     tokenizers = defaults.tokenizers
     limit = tokenizers.limit if tokenizers else 75
     # No token of ASCII text is shorter than a character.
-    if len(text) <= limit and text.isascii():
+    if len(text) <= limit and text.isascii() and not embeddings.embedding:
         return True
-    return tokenizers is not None and tokenizers.count(text) <= limit
+    if tokenizers is None:
+        return False
+    words = embeddings.words
+    return all(len(tokenize_words(one, words)(text)) <= limit for one in tokenizers.each)
 
 
 def combines_prompts(request: GenerationRequest) -> bool:
@@ -40,15 +53,29 @@ def combines_prompts(request: GenerationRequest) -> bool:
     return request.prompt_syntax != PLAIN and has_and(request.prompt)
 
 
-def check_word_places(request: GenerationRequest, defaults: ModelDefaults, option: str) -> None:
+def check_word_places(
+    request: GenerationRequest,
+    defaults: ModelDefaults,
+    option: str,
+    embeddings: RequestEmbeddings = NO_EMBEDDINGS,
+) -> None:
     """Raise UsageError for a prompt whose words have no fixed places, which `option` needs.
 
     Weights change the states of the words, a schedule the words themselves, and a long prompt is
-    read in chunks. What the negative prompt has does not matter.
+    read in chunks; an embedding has the place of several. What the negative prompt has does not
+    matter.
     """
+    texts = [text for text in (request.prompt, request.prompt_2) if text]
+    for word in embeddings.words:
+        if any(has_word(text, word.word) for text in texts):
+            raise UsageError(
+                f"{option}: the embedding {word.word} has the places of {word.vectors} tokens, "
+                "which are no words",
+                code="attention.prompt",
+                hint="leave the embedding out, or use it in the negative prompt",
+            )
     if request.prompt_syntax == PLAIN:
         return
-    texts = [text for text in (request.prompt, request.prompt_2) if text]
     if any(has_syntax(text) for text in texts):
         raise UsageError(
             f"{option}: a prompt with weights, schedules or AND has no fixed places of its words",

@@ -20,7 +20,11 @@ _OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
 _COMMENT = re.compile(r"\s*(//|;)")
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?(x\d+)?\s*")
 _LONGEST_EXCERPT: Final = 40
-_WHERE: Final = {True: "and is drawn as words; only <lora:…> is read", False: "in this prompt"}
+_WHERE: Final = {
+    True: "and is drawn as words; only <lora:…> is read, and an embedding is its word alone, "
+    "with --embedding FILE",
+    False: "in this prompt",
+}
 
 
 class RequestWarnings:

@@ -12,12 +12,14 @@ from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT, repeated_first_ti
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError, UsageError
+from sdcli.freeu_fields import name_freeu
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
-from sdcli.planning.request_images import image_faults, read_images
+from sdcli.planning.request_embeddings import RequestEmbeddings, find_embeddings
+from sdcli.planning.request_images import RequestImages, image_faults, read_images
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.prompts.lora_tags import drop_open_tags
@@ -43,31 +45,35 @@ def resolve_jobs(
     draw_seed: SeedDrawer | None = None,
     read_image: InputReader | None = None,
     loras: RequestLoras | None = None,
+    embeddings: RequestEmbeddings | None = None,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
     `draw_seed` gives the seed where the request has none, by default a random one. `read_image`
     describes the files of a request that has any. `loras` are those of the request, if they were
-    taken out of its prompt before. Raises UsageError for options that the model or its scheduler
-    would ignore or cannot run with, and CorruptError for an unreadable image.
+    taken out of its prompt before, and `embeddings` those of its prompts. Raises UsageError for
+    options that the model or its scheduler would ignore or cannot run with, and CorruptError for
+    an unreadable image.
     """
     if loras is None:
         request, loras = take_loras(request)
     defaults = loras.change(defaults)
     images = read_images(request, defaults, read_image)
-    template = _TEMPLATES.find(request, defaults, (images, loras))
+    embeddings = embeddings or find_embeddings(request, defaults)
+    key = images, loras, embeddings
+    template = _TEMPLATES.find(request, defaults, key)
     if template is None:
         scheduler = _resolve_scheduler(request, defaults)
-        files = {**images.job_fields(), **loras.job_fields()}
+        files = _job_fields(*key)
         template = _first_job(request, scheduler, defaults, files, fingerprint)
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
-        _TEMPLATES.add(request, defaults, (images, loras), template)
+        _TEMPLATES.add(request, defaults, key, template)
     copy = partial(
         template.for_image,
         request,
         fingerprint=fingerprint,
-        reads_syntax=reads_syntax(request, defaults),
+        reads_syntax=reads_syntax(request, defaults, embeddings),
     )
     seed = request.seed
     if seed is None:
@@ -84,9 +90,10 @@ def find_faults(
         request, loras = take_loras(drop_open_tags(request))
         defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)
+        key = images, loras, find_embeddings(request, defaults)
     except SdcliError as error:
         return [error]
-    if _TEMPLATES.find(request, defaults, (images, loras)):
+    if _TEMPLATES.find(request, defaults, key):
         return []
     faults: list[SdcliError] = []
     whole = request
@@ -99,12 +106,15 @@ def find_faults(
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
-    files = {**images.job_fields(), **loras.job_fields()}
-    job = _first_job(request, scheduler, defaults, files, "")
+    job = _first_job(request, scheduler, defaults, _job_fields(*key), "")
     faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
-        _TEMPLATES.add(whole, defaults, (images, loras), job)
+        _TEMPLATES.add(whole, defaults, key, job)
     return faults
+
+
+def _job_fields(*files: RequestImages | RequestLoras | RequestEmbeddings) -> dict[str, Any]:
+    return {name: value for one in files for name, value in one.job_fields().items()}
 
 
 def _first_job(
@@ -116,7 +126,7 @@ def _first_job(
 ) -> Job:
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
-    values.update(files, **resolve_xl_settings(request, defaults))
+    values.update(files, freeu=name_freeu(request.freeu), **resolve_xl_settings(request, defaults))
     values["seed"] = request.seed or 0
     return Job(
         index=0,

@@ -8,13 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
-from sdcli.prompts import lora_sweep, sweep
+from sdcli.prompts import embedding_sweep, lora_sweep, sweep
 from sdcli.prompts.columns import column_field
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
-from sdcli.prompts.lora_sweep import LORA, combine_loras
+from sdcli.prompts.lora_sweep import LORA
 from sdcli.prompts.sweep import SweepAxes
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
@@ -88,7 +89,7 @@ def _parse_value(name: str, value: object, is_text: bool) -> Sequence[object]:
 def _beside(entry: PromptEntry, values: Sequence[object], name: str) -> Sequence[object]:
     """Return paths relative to the folder of the entry's file; those on stdin stay as they are."""
     is_path = name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
-    join = lora_sweep.relative_to if name == LORA else _join if is_path else None
+    join = _RELATIVE.get(name, _join if is_path else None)
     if join is None:
         return values
     file = expand_user(entry.location.file)
@@ -109,6 +110,14 @@ entry_values: Final = _LastEntry()
 """Returns the values of an entry's fields, and the errors of those that cannot be read."""
 
 
+_RELATIVE: Final = {LORA: lora_sweep.relative_to, EMBEDDING: embedding_sweep.relative_to}
+_COMBINE: Final = {
+    LORA: lora_sweep.combine_loras,
+    EMBEDDING: embedding_sweep.combine_embeddings,
+}
+"""Fields of several files: how paths beside a prompt file, and repeated options, are read."""
+
+
 def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
     """Return the values of options: text, True for a switch, None for one left out."""
     axes: dict[str, Sequence[object]] = {}
@@ -120,7 +129,7 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
             continue
         if isinstance(value, list):
             if value:
-                axes[field] = combine_loras(value)
+                axes[field] = _COMBINE[field](value)
             continue
         is_word = isinstance(value, str)
         axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
+from sdcli.embedding_fields import EMBEDDING, short_embeddings
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import spelling_key
 from sdcli.image_fields import INPUT_FIELDS
@@ -17,7 +18,7 @@ from sdcli.request import REQUEST_FIELDS
 
 _INDEX, _FILE, _LINE = "index", "file", "line"
 _PLACES: Final = (_INDEX, _FILE, _LINE)
-_UNAVAILABLE: Final = frozenset({"count", "lora_dir"})
+_UNAVAILABLE: Final = frozenset({"count", "lora_dir", "embedding_dir"})
 """Fields that a job does not have."""
 _SAMPLES: Final[Mapping[str, object]] = {"int": 1, "float": 1.5}
 _PATHS: Final = (
@@ -62,6 +63,8 @@ def field_value(job: Job, name: str) -> object:
         return job.scheduler_label
     if name == "lora":
         return short_loras(job.lora)
+    if name == EMBEDDING:
+        return short_embeddings(job.embedding)
     return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
 
 

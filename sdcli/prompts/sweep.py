@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Final
 
+from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import UsageError, quoted
+from sdcli.prompts.embedding_sweep import embedding_values
 from sdcli.prompts.fields import (
     SIZE,
     field_error,
@@ -30,6 +32,12 @@ SWEPT: Final = {
 }
 """The axes of a sweep and their rank: what must be loaded changes least often."""
 
+_FILE_LISTS: Final[Mapping[str, Callable[[str], Sequence[object]]]] = {
+    LORA: lora_values,
+    EMBEDDING: embedding_values,
+}
+"""Fields that name several files for one image, and what parses their sweeps."""
+
 
 def parse_values(name: str, text: str) -> Sequence[object]:
     """Parse a list, a range or one value of a field: "10,20", "1..4", "5..9:2".
@@ -38,8 +46,8 @@ def parse_values(name: str, text: str) -> Sequence[object]:
     """
     if name not in SWEPT:
         return (parse_text(name, text),)
-    if name == LORA:
-        return lora_values(text)
+    if name in _FILE_LISTS:
+        return _FILE_LISTS[name](text)
     values: list[Sequence[object]] = []
     for word in text.split(","):
         if not word.strip():
@@ -65,7 +73,9 @@ def values_from_data(name: str, value: object) -> Sequence[object]:
 
 
 def _single_value(name: str, value: object) -> Sequence[object]:
-    if isinstance(value, str) and (name in (SIZE, LORA) or field_type(name) != "str"):
+    if isinstance(value, str) and (
+        name == SIZE or name in _FILE_LISTS or field_type(name) != "str"
+    ):
         return parse_values(name, value)
     return (parse_data(name, value),)
 

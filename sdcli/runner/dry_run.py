@@ -37,7 +37,7 @@ _LATENT_BYTES: Final = 4 * 4
 
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
-    "reads_syntax", "lora_sha256",
+    "reads_syntax", "lora_sha256", "embedding_facts",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))

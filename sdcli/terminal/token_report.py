@@ -53,10 +53,17 @@ def _rows(
             row = (
                 f"{spelled} (a special token)" if word["special"] else spelled,
                 f"{word['weight']:.4g}",
-                " ".join(map(str, word["ids"])),
+                _places(word),
                 f"{word['start']}-{word['end']}",
             )
             yield (str(index), *row) if several else row
+
+
+def _places(word: Mapping[str, Any]) -> str:
+    """The ids of a word, or how many vectors stand in its place."""
+    if count := word["vectors"]:
+        return f"{count} vector{'s' * (count != 1)}"
+    return " ".join(map(str, word["ids"]))
 
 
 def _flow(

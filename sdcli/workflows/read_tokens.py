@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdcli.checkpoints.clip_tokenizer import ClipTokenizer
+from sdcli.embedding_fields import EmbeddingWord
 from sdcli.prompt_settings import PLAIN
 from sdcli.prompts.syntax.chunks import Chunk, WeightedToken, split_chunks
 from sdcli.prompts.syntax.combination import read_components
+from sdcli.prompts.syntax.embedding_words import is_vector, tokenize_words
 from sdcli.prompts.syntax.schedule import read_phases
 from sdcli.prompts.syntax.source import SourceText
 from sdcli.prompts.syntax.weights import read_weights
@@ -24,6 +26,7 @@ class TokenReader:
     tokenizer: ClipTokenizer
     syntax: str
     steps: int
+    embeddings: tuple[EmbeddingWord, ...] = ()
 
     def read(self, prompt: str, *, combines: bool = True) -> dict[str, Any]:
         """Return a JSON-able description of a prompt.
@@ -48,11 +51,14 @@ class TokenReader:
         for text, weight in [(c.text, c.weight) for c in several] or [(source, 1.0)]:
             for phase in read_phases(text, self.steps):
                 sections = read_weights(phase.text)
-                chunks = split_chunks(sections, self.tokenizer, self.tokenizer.limit)
+                chunks = split_chunks(sections, self._tokenize, self.tokenizer.limit)
                 yield weight, phase.first_step, phase.last_step, chunks
 
     def _tokens(self, source: SourceText) -> list[WeightedToken]:
-        return [WeightedToken(token, 1.0, *span) for token, *span in self.tokenizer(source.text)]
+        return [WeightedToken(token, 1.0, *span) for token, *span in self._tokenize(source.text)]
+
+    def _tokenize(self, text: str) -> Sequence[tuple[int, int, int]]:
+        return tokenize_words(self.tokenizer, self.embeddings)(text)
 
     def _find_cut(self, prompt: str) -> dict[str, Any] | None:
         """Return the end of a prompt that does not fit, None if all of it does."""
@@ -77,21 +83,28 @@ class TokenReader:
         }
 
     def _words(self, chunk: Chunk) -> Iterator[list[WeightedToken]]:
-        """Yield the tokens of each word."""
+        """Yield the tokens of each word, and the vectors of each embedding."""
         word: list[WeightedToken] = []
         for token in chunk:
-            word.append(token)
-            if self._is_special(token.id) or self.tokenizer.piece(token.id).endswith(_WORD_END):
+            if word and not self._continues(word[-1], token):
                 yield word
                 word = []
+            word.append(token)
         if word:
             yield word
 
+    def _continues(self, last: WeightedToken, token: WeightedToken) -> bool:
+        if is_vector(last.id) or is_vector(token.id):
+            return (last.start, last.end) == (token.start, token.end)
+        return not (self._is_special(last.id) or self.tokenizer.piece(last.id).endswith(_WORD_END))
+
     def _word(self, tokens: Sequence[WeightedToken]) -> dict[str, Any]:
         first, last = tokens[0], tokens[-1]
+        ids = [token.id for token in tokens if not is_vector(token.id)]
         return {
-            "ids": [token.id for token in tokens],
-            "pieces": [self.tokenizer.piece(token.id) for token in tokens],
+            "ids": ids,
+            "pieces": [self.tokenizer.piece(token) for token in ids],
+            "vectors": len(tokens) - len(ids),
             "weight": first.weight,
             "start": first.start,
             "end": last.end,

@@ -50,9 +50,9 @@ def read_images(
     """Read images and their requests, changed by overrides such as "steps=40".
 
     Models are looked for on this machine by the recorded hash or name, unless `model` or an
-    override names one; input images and LoRAs in the folder `inputs`, next to each image, and in
+    override names one; input images and add-ons in the folder `inputs`, next to each image, and in
     the current folder. `warn` is called for an input that has changed. Raises ModelError for a
-    model or a LoRA that is not here, UsageError for an image without a record of sdcli, or one
+    model or an add-on that is not here, UsageError for an image without a record of sdcli, or one
     whose first steps came from another run; CorruptError for a record that cannot be read.
     """
     changes = parse_overrides(overrides)
@@ -95,7 +95,7 @@ def read_image(
     )
     if "model" in changes:
         request = replace(request, spec=drop_single_file_options(request.spec))
-    request = locate_loras(_locate(request, record, path), record, path, inputs)
+    request = locate_addons(_locate(request, record, path), record, path, inputs)
     request = locate_inputs(request, record, path, inputs, warn)
     return RecordedImage(path=path, document=document, request=request)
 
@@ -109,22 +109,22 @@ def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -
     return replace(request, spec=spec)
 
 
-def locate_loras(
+def locate_addons(
     request: GenerationRequest, record: Mapping[str, Any], path: Path, inputs: str | None
 ) -> GenerationRequest:
-    """Return the request of the file at `path` with the paths of its LoRAs here.
+    """Return the request of the file at `path` with the paths of its LoRAs and embeddings here.
 
     Raises ModelError for one that is not here.
     """
-    if request.lora is None:
+    if request.lora is None and request.embedding is None:
         return request
-    from sdcli.checkpoints.adapters import recorded_loras
+    from sdcli.checkpoints.adapters.recorded_embeddings import locate_embeddings
+    from sdcli.checkpoints.adapters.recorded_loras import locate_loras
 
     folders = [expand_user(inputs)] if inputs else []
+    folders += [path.parent, path.parent.parent, Path()]
     try:
-        return recorded_loras.locate_loras(
-            request, record, [*folders, path.parent, path.parent.parent, Path()]
-        )
+        return locate_embeddings(locate_loras(request, record, folders), record, folders)
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
 

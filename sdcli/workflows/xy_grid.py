@@ -36,10 +36,11 @@ _AXIS_FIELDS: Final = {
     SIZE: ("width", "height"),
     "scheduler": ("scheduler", "scheduler_label"),
     "lora": ("lora", "lora_sha256"),
+    "embedding": ("embedding", "embedding_facts"),
 }
 _IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint", "name", "row")
 _SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model", "lora")
+_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model", "lora", "embedding")
 
 
 def parse_grid_axes(

@@ -132,6 +132,8 @@ def test_every_key_of_a_record_is_explained() -> None:
         image_sha256="ab" * 32,
         lora="a.safetensors:1",
         lora_sha256=f"{'cd' * 32}:1",
+        embedding="a.pt:toy",
+        embedding_facts=f"{'ef' * 32}:2:toy",
         row=Row(extra={"sku": "P1"}),
     )
     record = make_record(make_result(run=run), {"sdcli": "0"})

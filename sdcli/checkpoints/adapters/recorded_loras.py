@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
+from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_hash
 from sdcli.checkpoints.file_state import cache_by_files
-from sdcli.checkpoints.weights import sha256
 from sdcli.errors import ModelError, SdcliError
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, lora_stem, parse_loras
 from sdcli.request import GenerationRequest
 
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LENGTH_BYTES: Final = 8
-_MOST_NEIGHBOURS: Final = 1000
 _A1111_DIGITS: Final = 12
 
 
@@ -76,17 +72,10 @@ def locate_loras(
 
 
 def _locate(use: LoraUse, entry: object, folders: Sequence[Path]) -> LoraUse:
-    digest = str(entry.get("sha256")) if isinstance(entry, Mapping) else ""
-    wanted = digest if _SHA256.fullmatch(digest) else None
-    named = [path for path in _named(use.name, folders) if path.is_file()]
-    if wanted:
-        # The likely file comes first, since hashing large files takes long.
-        for path in (*named, *_neighbours(folders)):
-            if _hash(path) == wanted:
-                return replace(use, name=str(path))
-    # With a known hash, a file of the same name and other content is not the LoRA.
-    if named and not wanted:
-        return replace(use, name=str(named[0]))
+    wanted = recorded_hash(entry.get("sha256")) if isinstance(entry, Mapping) else None
+    named = list(_named(use.name, folders))
+    if path := find_recorded(wanted, named, folders, [".safetensors"]):
+        return replace(use, name=str(path))
     if _is_id(use.name):
         return use
     known = f" (SHA-256 {wanted})" if wanted else ""
@@ -105,18 +94,6 @@ def _named(name: str, folders: Sequence[Path]) -> Iterator[Path]:
         return
     yield expand_user(name)
     yield from (folder / Path(name).name for folder in folders)
-
-
-def _neighbours(folders: Sequence[Path]) -> Iterator[Path]:
-    for folder in dict.fromkeys(folders):
-        with suppress(OSError):
-            yield from islice(sorted(folder.glob("*.safetensors")), _MOST_NEIGHBOURS)
-
-
-def _hash(path: Path) -> str | None:
-    with suppress(OSError):
-        return sha256(path)
-    return None
 
 
 def _is_id(name: str) -> bool:

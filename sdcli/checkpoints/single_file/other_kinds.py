@@ -66,7 +66,10 @@ def find_other_kind(shapes: Shapes) -> tuple[OtherKind, str] | None:
 
 def _is_embedding(shapes: Shapes) -> bool:
     """Whether the file has nothing but a few rows as wide as a text encoder."""
-    return len(shapes) == 1 and all(
-        len(shape) == 2 and shape[0] <= _MAX_VECTORS and shape[1] in _EMBEDDING_WIDTHS
-        for shape in shapes.values()
-    )
+    if len(shapes) != 1:
+        return False
+    [(name, shape)] = shapes.items()
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] > _MAX_VECTORS):
+        return False
+    # Diffusers names the only tensor after the word that was trained.
+    return shape[-1] in _EMBEDDING_WIDTHS or (name.startswith("<") and name.endswith(">"))

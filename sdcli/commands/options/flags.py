@@ -32,6 +32,8 @@ GuidanceTo = Annotated[float | None, _field("guidance_to")]
 Negative = Annotated[str | None, _field("negative_prompt")]
 PromptSyntax = Annotated[Literal["a1111", "plain"] | None, _field("prompt_syntax")]
 Size = Annotated[str | None, to_option(SIZE_INFO)]
+Embedding = Annotated[list[str] | None, _field("embedding")]
+EmbeddingDir = Annotated[str | None, _field("embedding_dir")]
 Seed = Annotated[int | None, _field("seed")]
 Count = Annotated[int, _field("count", min=1)]
 
@@ -59,7 +61,7 @@ Inputs = Annotated[
     typer.Option(
         "--inputs",
         metavar="DIR",
-        help="Folder of the images and LoRAs that were given as --image, --mask and --lora. "
+        help="Folder of what was given as --image, --mask, --lora and --embedding. "
         "Default: next to the image, then the current folder.",
         show_default=False,
     ),

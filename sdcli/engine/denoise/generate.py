@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.adapters.freeu import applied_freeu
 from sdcli.engine.adapters.lora import applied_loras
 from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.hires import HiresPass, seeded_generators
@@ -138,6 +139,7 @@ def _ready_to_run(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Iterator[None]
         loaded.memory.recording(memory_kind(jobs[0]), len(jobs)),
         model_errors_as_corrupt_errors(loaded.folder),
         applied_loras(loaded, jobs[0]),
+        applied_freeu(loaded, jobs[0]),
     ):
         yield
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from sdcli.embedding_fields import embedding_words
 from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
 from sdcli.engine.text.job_phases import JobPhase, phase_at, read_job
 from sdcli.engine.text.weighted import read_chunks
@@ -87,7 +88,8 @@ def _count_chunks(encoder: JobEncoder, job: Job) -> int:
         texts.append((job.negative_prompt, job.negative_prompt_2 or job.negative_prompt))
     # The only text encoder of a model reads the first text.
     pairs = [pair for both in texts for pair in zip(encoder.tokenizers, both, strict=False)]
-    return max(len(read_chunks(tokenizer, text)) for tokenizer, text in pairs)
+    words = embedding_words(job.embedding_facts)
+    return max(len(read_chunks(tokenizer, text, words)) for tokenizer, text in pairs)
 
 
 @dataclass(frozen=True)

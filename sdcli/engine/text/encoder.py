@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
 
+from sdcli.checkpoints.adapters.embedding_file import ONLY
 from sdcli.engine.runtime.diffusers_internals import final_layer_norm, uses_attention_mask
-from sdcli.engine.text.tokens import tokenize, truncated_text
+from sdcli.engine.text.embeddings import NO_VECTORS, JobVectors, read_vectors
+from sdcli.engine.text.tokens import tokenize
 from sdcli.engine.text.weighted import encode_weighted
 from sdcli.errors import UsageError
 from sdcli.job import Job
+
+_KEYS = (ONLY,)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,12 +69,14 @@ class PromptEncoder:
 
     def encode_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's prompt. Raises UsageError."""
-        return self.encode(job.prompt, job.clip_skip, reads_syntax=job.reads_syntax)
+        vectors = read_vectors(job, _KEYS)
+        return self._checked(job.prompt, job.clip_skip, job.reads_syntax, vectors)
 
     def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's negative prompt."""
         # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
-        return self.encode(job.negative_prompt, reads_syntax=job.reads_syntax)
+        vectors = read_vectors(job, _KEYS)
+        return self._checked(job.negative_prompt, None, job.reads_syntax, vectors)
 
     def forget(self) -> None:
         """Forget all embeddings, because the text encoder changes."""
@@ -84,25 +90,38 @@ class PromptEncoder:
         `clip_skip` is the number of last layers of the text encoder to leave out. Raises UsageError
         if it doesn't have that many.
         """
+        return self._checked(prompt, clip_skip, reads_syntax, NO_VECTORS)
+
+    def _checked(
+        self, prompt: str, clip_skip: int | None, reads_syntax: bool, vectors: JobVectors
+    ) -> PromptEmbedding:
         layers = self._text_encoder.config.num_hidden_layers
         if clip_skip is not None and clip_skip > layers:
             raise clip_skip_error(clip_skip, layers)
-        return self._encode_cached(prompt, clip_skip, reads_syntax)
+        return self._encode_cached(prompt, clip_skip, reads_syntax, vectors)
 
     @torch.no_grad()
-    def _encode(self, prompt: str, clip_skip: int | None, reads_syntax: bool) -> PromptEmbedding:
-        [tokenizer] = self.tokenizers
-        if reads_syntax:
-            run = partial(self._run, clip_skip=clip_skip)
-            weighted = encode_weighted(tokenizer, self._text_encoder, prompt, run)
-            return PromptEmbedding(embeds=weighted.embeds, truncated_text="", notes=weighted.notes)
-        tokens = tokenize(tokenizer, self._text_encoder, prompt, self._device)
-        embeds, _ = self._run(tokens.input_ids, tokens.attention_mask, clip_skip)
-        return PromptEmbedding(embeds=embeds, truncated_text=truncated_text(tokenizer, prompt))
+    def _encode(
+        self, prompt: str, clip_skip: int | None, reads_syntax: bool, vectors: JobVectors
+    ) -> PromptEmbedding:
+        [tokenizer], encoder = self.tokenizers, self._text_encoder
+        with vectors.replacing_rows(encoder) as place:
+
+            def run(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, None]:
+                return self._run(place(ids), mask, clip_skip), None
+
+            if reads_syntax:
+                weighted = encode_weighted(tokenizer, encoder, prompt, run, vectors.words)
+                embeds, rest, notes = weighted.embeds, "", weighted.notes
+            else:
+                tokens = tokenize(tokenizer, encoder, prompt, self._device, vectors.words)
+                embeds, _ = run(tokens.ids, tokens.mask)
+                rest, notes = tokens.truncated_text, ()
+        return PromptEmbedding(embeds=embeds, truncated_text=rest, notes=notes)
 
     def _run(
         self, ids: torch.Tensor, attention_mask: torch.Tensor, clip_skip: int | None
-    ) -> tuple[torch.Tensor, None]:
+    ) -> torch.Tensor:
         """Return the states (1, 77, width) of ids (1, 77)."""
         text_encoder = self._text_encoder
         mask = attention_mask if uses_attention_mask(text_encoder) else None
@@ -113,7 +132,8 @@ class PromptEncoder:
             hidden_states = output.hidden_states
             # Intermediate layers are not normalized, but the UNet was trained on normalized states.
             embeds = final_layer_norm(text_encoder)(hidden_states[-(clip_skip + 1)])
-        return embeds.to(text_encoder.dtype), None
+        states: torch.Tensor = embeds.to(text_encoder.dtype)
+        return states
 
 
 def clip_skip_error(clip_skip: int, layers: int) -> UsageError:

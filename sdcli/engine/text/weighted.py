@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
 
-from sdcli.engine.text.tokens import check_ids
+from sdcli.embedding_fields import EmbeddingWord
+from sdcli.engine.text.tokens import check_ids, find_tokens, pad_ids
 from sdcli.prompts.syntax.chunks import Chunk, split_chunks
+from sdcli.prompts.syntax.embedding_words import tokenize_words
 from sdcli.prompts.syntax.weights import read_weights
 
 # A factor far from 1 usually comes from a mean near 0, and would distort the states.
@@ -35,20 +38,24 @@ class WeightedEmbedding:
     notes: tuple[str, ...]
 
 
-def read_chunks(tokenizer: Any, prompt: str) -> tuple[Chunk, ...]:
-    """Return the tokens of a prompt with weights, in chunks as long as the tokenizer's limit."""
+def read_chunks(
+    tokenizer: Any, prompt: str, words: Sequence[EmbeddingWord] = ()
+) -> tuple[Chunk, ...]:
+    """Return the tokens of a prompt with weights, in chunks as long as the tokenizer's limit.
 
-    def tokenize(text: str) -> list[tuple[int, int, int]]:
-        tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        pairs = zip(tokens.input_ids, tokens.offset_mapping, strict=True)
-        return [(token, start, end) for token, (start, end) in pairs]
-
+    `words` are those that stand for embeddings.
+    """
+    tokenize = tokenize_words(partial(find_tokens, tokenizer), tuple(words))
     # Two places are for the start and the end token.
     return split_chunks(read_weights(prompt), tokenize, tokenizer.model_max_length - 2)
 
 
 def encode_weighted(
-    tokenizer: Any, text_encoder: Any, prompt: str, run: RunEncoder
+    tokenizer: Any,
+    text_encoder: Any,
+    prompt: str,
+    run: RunEncoder,
+    words: Sequence[EmbeddingWord] = (),
 ) -> WeightedEmbedding:
     """Encode each chunk of a prompt, weigh its states, and restore their mean.
 
@@ -57,8 +64,8 @@ def encode_weighted(
     """
     states, notes = [], []
     pooled = None
-    for index, chunk in enumerate(read_chunks(tokenizer, prompt)):
-        ids, mask = _pad(tokenizer, chunk)
+    for index, chunk in enumerate(read_chunks(tokenizer, prompt, words)):
+        ids, mask = pad_ids(tokenizer, [token.id for token in chunk])
         check_ids(ids, text_encoder)
         encoded, pooled_states = run(ids.to(text_encoder.device), mask.to(text_encoder.device))
         weighted, is_restored = _weigh(encoded, [token.weight for token in chunk])
@@ -66,15 +73,6 @@ def encode_weighted(
         notes += [] if is_restored else [UNRESTORED]
         pooled = pooled_states if index == 0 else pooled
     return WeightedEmbedding(torch.cat(states, dim=1), pooled, tuple(dict.fromkeys(notes)))
-
-
-def _pad(tokenizer: Any, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ids of a chunk between its marks, and the mask of what is not padding."""
-    length, pad = tokenizer.model_max_length, tokenizer.pad_token_id
-    ids = [tokenizer.bos_token_id, *(token.id for token in chunk), tokenizer.eos_token_id]
-    filling = [tokenizer.eos_token_id if pad is None else pad] * (length - len(ids))
-    mask = [1] * len(ids) + [0] * len(filling)
-    return torch.tensor([ids + filling]), torch.tensor([mask])
 
 
 def _weigh(states: torch.Tensor, weights: Sequence[float]) -> tuple[torch.Tensor, bool]:

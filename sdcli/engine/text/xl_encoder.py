@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
 
+from sdcli.checkpoints.adapters.embedding_file import XL_KEYS
+from sdcli.engine.text.embeddings import NO_VECTORS, JobVectors, read_vectors
 from sdcli.engine.text.encoder import PromptEmbedding, clip_skip_error
-from sdcli.engine.text.tokens import tokenize, truncated_text
+from sdcli.engine.text.tokens import tokenize
 from sdcli.engine.text.weighted import encode_weighted
 from sdcli.job import Job
+
+_States = tuple[torch.Tensor, torch.Tensor | None]
 
 
 class XlPromptEncoder:
@@ -39,7 +43,7 @@ class XlPromptEncoder:
     def encode_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's prompts. Raises UsageError for a clip_skip of too many layers."""
         texts = (job.prompt, job.prompt_2 or job.prompt)
-        return self._encode(texts, job.clip_skip, job.reads_syntax)
+        return self._encode(texts, job.clip_skip, job)
 
     def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's negative prompts."""
@@ -53,19 +57,18 @@ class XlPromptEncoder:
             )
         # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
         texts = (job.negative_prompt, job.negative_prompt_2 or job.negative_prompt)
-        return self._encode(texts, None, job.reads_syntax)
+        return self._encode(texts, None, job)
 
     def forget(self) -> None:
         """Forget all embeddings, because the text encoders change."""
         self._encode_cached.cache_clear()
 
-    def _encode(
-        self, texts: Sequence[str], clip_skip: int | None, reads_syntax: bool
-    ) -> PromptEmbedding:
+    def _encode(self, texts: Sequence[str], clip_skip: int | None, job: Job) -> PromptEmbedding:
         """Encode a text for each text encoder; the only one of a refiner gets the first."""
         count = len(self._text_encoders)
+        vectors = read_vectors(job, XL_KEYS[-count:])
         parts = [
-            self._encode_cached(i, text, clip_skip, reads_syntax)
+            self._encode_cached(i, text, clip_skip, job.reads_syntax, vectors)
             for i, text in enumerate(texts[:count])
         ]
         embeds = torch.cat(self._in_equal_chunks(parts, clip_skip), dim=-1)
@@ -86,38 +89,41 @@ class XlPromptEncoder:
         for i, part in enumerate(parts):
             missing = longest - part.embeds.shape[1]
             if missing:
-                empty = self._encode_cached(i, "", clip_skip, True).embeds
+                empty = self._encode_cached(i, "", clip_skip, True, NO_VECTORS).embeds
                 states[i] = torch.cat([part.embeds, *[empty] * (missing // empty.shape[1])], dim=1)
         return states
 
     @torch.no_grad()
     def _encode_text(
-        self, index: int, text: str, clip_skip: int | None, reads_syntax: bool
+        self,
+        index: int,
+        text: str,
+        clip_skip: int | None,
+        reads_syntax: bool,
+        vectors: JobVectors,
     ) -> PromptEmbedding:
-        tokenizer, text_encoder = self.tokenizers[index], self._text_encoders[index]
-        layers = text_encoder.config.num_hidden_layers
+        tokenizer, encoder = self.tokenizers[index], self._text_encoders[index]
+        layers = encoder.config.num_hidden_layers
         if clip_skip is not None and clip_skip >= layers:
             raise clip_skip_error(clip_skip, layers)
-        if reads_syntax:
-            run = partial(self._run, index, clip_skip)
-            weighted = encode_weighted(tokenizer, text_encoder, text, run)
-            return PromptEmbedding(
-                embeds=weighted.embeds,
-                pooled=weighted.pooled,
-                truncated_text="",
-                notes=weighted.notes,
-            )
-        tokens = tokenize(tokenizer, text_encoder, text, self._device)
-        embeds, pooled = self._run(index, clip_skip, tokens.input_ids, tokens.attention_mask)
-        return PromptEmbedding(
-            embeds=embeds, pooled=pooled, truncated_text=truncated_text(tokenizer, text)
-        )
+        with vectors.replacing_rows(encoder, index) as place:
 
-    def _run(
-        self, index: int, clip_skip: int | None, ids: torch.Tensor, mask: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+            def run(ids: torch.Tensor, mask: torch.Tensor) -> _States:
+                # The mask is not used, as in Diffusers.
+                return self._run(index, clip_skip, place(ids))
+
+            if reads_syntax:
+                weighted = encode_weighted(tokenizer, encoder, text, run, vectors.words)
+                embeds, pooled, notes = weighted.embeds, weighted.pooled, weighted.notes
+                rest = ""
+            else:
+                tokens = tokenize(tokenizer, encoder, text, self._device, vectors.words)
+                (embeds, pooled), notes = run(tokens.ids, tokens.mask), ()
+                rest = tokens.truncated_text
+        return PromptEmbedding(embeds=embeds, pooled=pooled, truncated_text=rest, notes=notes)
+
+    def _run(self, index: int, clip_skip: int | None, ids: torch.Tensor) -> _States:
         """Return the states (1, 77, width) of ids (1, 77), and the pooled embedding (1, width)."""
-        del mask  # as in Diffusers
         output = self._text_encoders[index](ids, output_hidden_states=True)
         # The UNet was trained on the states before the last layer, not normalized.
         skipped = 2 + (clip_skip or 0)

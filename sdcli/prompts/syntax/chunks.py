@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sdcli.prompts.syntax.embedding_words import join_vectors
 from sdcli.prompts.syntax.weights import Section
 
 CHUNK_LENGTH: Final = 75
@@ -37,7 +38,7 @@ def split_chunks(
     """Return the chunks of a prompt, at least one.
 
     Each section begins a new one. Where a chunk is full, what follows its last comma moves to the
-    next chunk too, unless that is more than 20 tokens.
+    next chunk too, unless that is more than 20 tokens. The vectors of an embedding stay together.
     """
     # Without a token for the comma alone, chunks end where they are full.
     comma = tokenize(",")
@@ -46,10 +47,11 @@ def split_chunks(
         if index:
             builder.close()
         for part in section:
-            for token, first, end in tokenize(part.text):
+            for tokens in join_vectors(tokenize(part.text)):
+                _, first, end = tokens[0]
                 # Syntax may follow the last character, and is no part of the token.
                 start, last = part.source.position(first), part.source.position(end - 1)
-                builder.add(WeightedToken(token, part.weight, start, last + 1))
+                builder.add([WeightedToken(t, part.weight, start, last + 1) for t, *_ in tokens])
     return builder.finish()
 
 
@@ -61,14 +63,15 @@ class _Builder:
         self._tokens: list[WeightedToken] = []
         self._last_comma: int | None = None
 
-    def add(self, token: WeightedToken) -> None:
-        if token.id == self._comma:
+    def add(self, tokens: Sequence[WeightedToken]) -> None:
+        """Add a token, or the vectors of an embedding."""
+        if tokens[0].id == self._comma:
             self._last_comma = len(self._tokens)
         elif len(self._tokens) == self._length and self._last_comma is not None:
             self._move_after_comma(self._last_comma)
-        if len(self._tokens) == self._length:
+        if self._tokens and len(self._tokens) + len(tokens) > self._length:
             self.close()
-        self._tokens.append(token)
+        self._tokens += tokens
 
     def _move_after_comma(self, comma: int) -> None:
         if len(self._tokens) - comma > _LONGEST_MOVE:

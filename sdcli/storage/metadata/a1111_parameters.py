@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import a1111_names
+from sdcli.checkpoints.adapters.recorded_embeddings import a1111_embeddings
 from sdcli.checkpoints.adapters.recorded_loras import a1111_loras
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import EMBEDDED
@@ -154,6 +155,7 @@ def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("Refiner", _model_name(request["refiner"]) if request.get("refiner") else None),
         *((str(name), number) for name, number in numbers.items()),
         ("Lora hashes", a1111_loras(record)[1]),
+        ("TI hashes", a1111_embeddings(record)),
         *hires_texts(request),
         ("Inpaint area", "Only masked" if request.get("inpaint_area") == "mask" else None),
         ("RNG", "CPU"),  # the noise is drawn on the CPU on every device

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdcli.checkpoints.adapters.recorded_embeddings import embedding_names, embeddings_of
 from sdcli.checkpoints.adapters.recorded_loras import lora_names, loras_of
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.recorded import MODEL_KINDS, full_path, recorded_name
@@ -59,6 +60,8 @@ def partial_record(
     request |= input_names(job, full_paths=full_paths)
     if job.lora:
         request["lora"] = lora_names(job, full_paths=full_paths)
+    if job.embedding:
+        request["embedding"] = embedding_names(job, full_paths=full_paths)
     optional = {
         "refiner_call": run.refiner_call,
         "vae_dtype": run.vae_dtype,
@@ -70,6 +73,7 @@ def partial_record(
         "request": name_models(request, full_path if full_paths else recorded_name),
         **({"inputs": inputs_of(job)} if job.image else {}),
         **({"loras": loras_of(job)} if job.lora else {}),
+        **({"embeddings": embeddings_of(job)} if job.embedding else {}),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),

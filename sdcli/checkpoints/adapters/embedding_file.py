@@ -1,0 +1,162 @@
+"""Read textual inversion embeddings: their vectors for each text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from sdcli.checkpoints.file_state import cache_by_files
+from sdcli.checkpoints.single_file.other_kinds import find_other_kind
+from sdcli.checkpoints.weight_source import (
+    SourceTensor,
+    WeightSource,
+    dangerous_names_error,
+    read_weights,
+)
+from sdcli.embedding_fields import SUFFIXES, embedding_stem
+from sdcli.errors import ModelError, did_you_mean, quoted
+from sdcli.inputs.paths import expand_user
+from sdcli.inputs.regular_file import special_kind
+
+ONLY: Final = "clip"
+"""The key of the vectors of a file for one text encoder."""
+
+XL_KEYS: Final = ("clip_l", "clip_g")
+"""The keys of the vectors for the two text encoders of Stable Diffusion XL, in their order."""
+
+_USUAL_KEY: Final = "emb_params"
+_FLOATS: Final = frozenset({"F16", "BF16", "F32", "F64"})
+_MOST_FILES: Final = 10_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmbeddingFile:
+    """The tensors of a file: one under ONLY, or those of Stable Diffusion XL under XL_KEYS."""
+
+    path: Path
+    tensors: Mapping[str, SourceTensor]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The numbers of each vector, for each text encoder."""
+        return tuple(tensor.shape[-1] for tensor in self.tensors.values())
+
+    @property
+    def vectors(self) -> int:
+        """The places that the embedding takes among the tokens of a prompt."""
+        return rows_of(next(iter(self.tensors.values())))
+
+
+def rows_of(tensor: SourceTensor) -> int:
+    """The vectors of a tensor, of which a single one may be a row or a list."""
+    return 1 if len(tensor.shape) == 1 else tensor.shape[0]
+
+
+@cache_by_files
+def read_embedding(path: Path) -> EmbeddingFile:
+    """Read the header of a file, or its pickle without running anything in it.
+
+    Raises CorruptError for a damaged file, UnsafeError for a malicious pickle, and ModelError for
+    what is no embedding, or has no vectors.
+    """
+    source = read_weights(path)
+    if source.names and (error := dangerous_names_error(path, source.names)):
+        raise error
+    tensors = _choose(source)
+    if not tensors:
+        raise _kind_error(source)
+    file = EmbeddingFile(path=path, tensors=tensors)
+    counts = [rows_of(tensor) for tensor in tensors.values()]
+    if not all(counts) or not all(file.widths):
+        raise _embedding_error(path, "has no vectors")
+    if len(set(counts)) > 1:
+        raise _embedding_error(
+            path, f"has {counts[0]} vectors for one text encoder and {counts[1]} for the other"
+        )
+    return file
+
+
+def _choose(source: WeightSource) -> dict[str, SourceTensor]:
+    """The tensors with the vectors: by their names, or else the only one there is."""
+    found = {
+        name: tensor
+        for name, tensor in source.tensors.items()
+        if len(tensor.shape) in (1, 2) and tensor.dtype in _FLOATS
+    }
+    if all(key in found for key in XL_KEYS):
+        return {key: found[key] for key in XL_KEYS}
+    halves = [key for key in XL_KEYS if key in found]
+    if halves:
+        [missing] = set(XL_KEYS).difference(halves)
+        raise _embedding_error(source.path, f"has {halves[0]} but not {missing}")
+    if _USUAL_KEY in found:
+        return {ONLY: found[_USUAL_KEY]}
+    # Whole numbers, such as the ids of the words that were trained, are no vectors.
+    return {ONLY: next(iter(found.values()))} if len(found) == 1 else {}
+
+
+def _kind_error(source: WeightSource) -> ModelError:
+    other = find_other_kind({name: tensor.shape for name, tensor in source.tensors.items()})
+    count = len(source.tensors)
+    what = f"has {count} tensor{'s' * (count != 1)}"
+    if other and other[0].id != "embedding":
+        what = f"is {other[0].name}"
+    return _embedding_error(source.path, f"{what}, not a textual inversion embedding")
+
+
+def _embedding_error(path: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"{path.name} {reason}",
+        code="model.embedding",
+        hint=f"sdcli inspect {path.name} shows what it has",
+    )
+
+
+def find_embedding(name: str, folder: str | None) -> Path:
+    """Return the file at a path, or of a name in `folder`. Raises ModelError."""
+    candidates = [expand_user(name), *([expand_user(folder) / name] if folder else [])]
+    for path in candidates:
+        for suffix in ("", *SUFFIXES) if path.name else ():
+            spelled = path.with_name(path.name + suffix)
+            if found := _usable(spelled):
+                return found
+    files = embeddings_in(expand_user(folder)) if folder else {}
+    if name.lower() in files:
+        return files[name.lower()]
+    where = f" or in {folder}" if folder else ""
+    raise ModelError(
+        f"no embedding at {quoted(name)}{where}",
+        code="model.not_found",
+        hint=did_you_mean(embedding_stem(name), [path.stem for path in files.values()])
+        or ("use a .safetensors, .pt or .bin file"
+            + ("" if folder else "; --embedding-dir DIR looks names up in a folder")),
+    )  # fmt: skip
+
+
+def _usable(path: Path) -> Path | None:
+    if path.suffix.lower() not in SUFFIXES:
+        return None
+    if special := special_kind(path):
+        raise ModelError(f"{path} is {special}, not an embedding", code="model.not_a_file")
+    return path if path.is_file() else None
+
+
+def embeddings_in(folder: Path) -> Mapping[str, Path]:
+    """The files of a folder and the folders in it, by their names in lower case."""
+    with suppress(OSError):
+        state = folder.stat().st_mtime_ns
+        return _files_in(folder.absolute(), state)
+    return {}
+
+
+@lru_cache(maxsize=8)
+def _files_in(folder: Path, state: int) -> Mapping[str, Path]:
+    del state  # a folder that has changed is read again
+    files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    # Of two files of one name, the first in the order of paths counts.
+    return {path.stem.lower(): path for path in sorted(islice(files, _MOST_FILES), reverse=True)}

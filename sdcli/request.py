@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Final
 
+from sdcli.control_fields import ControlRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import check_choice, check_number, check_text, label_of, value_error
@@ -25,7 +26,12 @@ MAX_SEED: Final = 2**63 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest(
-    XlSettings, HiresRequestFields, ImageRequestFields, LoraRequestFields, PromptSettings
+    XlSettings,
+    HiresRequestFields,
+    ImageRequestFields,
+    ControlRequestFields,
+    LoraRequestFields,
+    PromptSettings,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
@@ -205,6 +211,7 @@ class GenerationRequest(
             check_number(label, value, info, is_fraction=is_fraction, optional=optional)
         self.check_image_fields()
         self.check_lora_fields()
+        self.check_control_fields()
         self.check_hires_fields()
         self.check_own_values()
 

@@ -17,6 +17,7 @@ from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
+from sdcli.planning.request_controls import take_controls
 from sdcli.planning.request_images import image_faults, read_images
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
@@ -55,14 +56,16 @@ def resolve_jobs(
         request, loras = take_loras(request)
     defaults = loras.change(defaults)
     images = read_images(request, defaults, read_image)
-    template = _TEMPLATES.find(request, defaults, (images, loras))
+    controls = take_controls(request, defaults, read_image)
+    inputs = (images, controls, loras)
+    template = _TEMPLATES.find(request, defaults, inputs)
     if template is None:
         scheduler = _resolve_scheduler(request, defaults)
-        files = {**images.job_fields(), **loras.job_fields()}
+        files = {**images.job_fields(), **controls.job_fields(), **loras.job_fields()}
         template = _first_job(request, scheduler, defaults, files, fingerprint)
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
-        _TEMPLATES.add(request, defaults, (images, loras), template)
+        _TEMPLATES.add(request, defaults, inputs, template)
     copy = partial(
         template.for_image,
         request,
@@ -84,9 +87,11 @@ def find_faults(
         request, loras = take_loras(drop_open_tags(request))
         defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)
+        controls = take_controls(request, defaults, read_image)
     except SdcliError as error:
         return [error]
-    if _TEMPLATES.find(request, defaults, (images, loras)):
+    inputs = (images, controls, loras)
+    if _TEMPLATES.find(request, defaults, inputs):
         return []
     faults: list[SdcliError] = []
     whole = request
@@ -99,11 +104,11 @@ def find_faults(
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
-    files = {**images.job_fields(), **loras.job_fields()}
+    files = {**images.job_fields(), **controls.job_fields(), **loras.job_fields()}
     job = _first_job(request, scheduler, defaults, files, "")
     faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
-        _TEMPLATES.add(whole, defaults, (images, loras), job)
+        _TEMPLATES.add(whole, defaults, inputs, job)
     return faults
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from sdcli.errors import SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
-from sdcli.prompts import lora_sweep, sweep
+from sdcli.prompts import control_values, lora_sweep, sweep
 from sdcli.prompts.columns import column_field
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
-from sdcli.prompts.lora_sweep import LORA, combine_loras
+from sdcli.prompts.lora_sweep import LORA
 from sdcli.prompts.sweep import SweepAxes
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
@@ -88,7 +88,7 @@ def _parse_value(name: str, value: object, is_text: bool) -> Sequence[object]:
 def _beside(entry: PromptEntry, values: Sequence[object], name: str) -> Sequence[object]:
     """Return paths relative to the folder of the entry's file; those on stdin stay as they are."""
     is_path = name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
-    join = lora_sweep.relative_to if name == LORA else _join if is_path else None
+    join = _JOINS.get(name) or (_join if is_path else None)
     file = expand_user(entry.location.file) if join else Path()
     if join is None or not file.is_file():
         return values
@@ -99,6 +99,13 @@ def _join(folder: Path, value: str) -> str:
     # "~" is expanded later, and an absolute path replaces the folder.
     return value if value.startswith("~") else str(folder / value)
 
+
+_JOINS: Final[Mapping[str, Callable[[Path, str], str]]] = {
+    LORA: lora_sweep.relative_to,
+    control_values.MODELS: control_values.models_relative_to,
+    control_values.IMAGES: control_values.images_relative_to,
+}
+"""Fields whose text has paths among other things."""
 
 # With the types of the arguments: 1 and True are equal.
 _parse_shared: Final = lru_cache(maxsize=4096, typed=True)(_parse_value)
@@ -118,7 +125,7 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
             continue
         if isinstance(value, list):
             if value:
-                axes[field] = combine_loras(value)
+                axes[field] = sweep.combine_repeated(field, value)
             continue
         is_word = isinstance(value, str)
         axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)

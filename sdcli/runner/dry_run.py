@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import OutputError
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
@@ -36,7 +37,7 @@ _LATENT_BYTES: Final = 4 * 4
 
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
-    "reads_syntax", "lora_sha256",
+    "reads_syntax", "lora_sha256", "controlnet_sha256", "control_image_sha256",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
@@ -200,6 +201,7 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
         if name not in _HIDDEN_FIELDS
         and (job.image or name not in _IMAGE_FIELDS)
         and (job.hires or name not in HIRES_FIELDS)
+        and (job.controlnet or name not in CONTROL_FIELDS)
     }
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None

@@ -36,10 +36,12 @@ _AXIS_FIELDS: Final = {
     SIZE: ("width", "height"),
     "scheduler": ("scheduler", "scheduler_label"),
     "lora": ("lora", "lora_sha256"),
+    "controlnet": ("controlnet", "controlnet_sha256"),
+    "control_image": ("control_image", "control_image_sha256"),
 }
 _IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint", "name", "row")
 _SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model", "lora")
+_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model", "lora", "controlnet", "control_image")
 
 
 def parse_grid_axes(

@@ -33,6 +33,9 @@ _WORDS: Final = {
 }
 
 
+_ADD_ON_HINTS: Final = {"lora": "use it with --lora", "controlnet": "use it with --controlnet"}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SingleFileModel:
     """A model in one file.
@@ -189,6 +192,7 @@ def _detect_model(path: Path) -> Detection:
     kind, hint = names.get(detection.kind, ("not a model", None))
     if detection.other:
         kind = f"{detection.other.name}, not a model"
+        hint = _ADD_ON_HINTS.get(detection.other.id)
     raise ModelError(
         f"{path} is {kind}: {detection.reasons[0]}",
         code="model.wrong_kind",

@@ -59,8 +59,8 @@ Inputs = Annotated[
     typer.Option(
         "--inputs",
         metavar="DIR",
-        help="Folder of the images and LoRAs that were given as --image, --mask and --lora. "
-        "Default: next to the image, then the current folder.",
+        help="Folder of what was given as --image, --mask, --lora, --controlnet and "
+        "--control-image. Default: next to the image, then the current folder.",
         show_default=False,
     ),
 ]

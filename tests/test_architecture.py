@@ -33,6 +33,7 @@ LAYERS = (
         "pipeline_spec",
         "image_fields",
         "lora_fields",
+        "control_fields",
         "hires_fields",
         "xl_settings",
         "prompt_settings",

@@ -40,8 +40,8 @@ class Planner:
     `wildcards` fill prompts by it.
     `find_model` is called once per spec; by default it downloads the model. `read_image` describes
     the files that requests start from. `option_of_words` needs the words of prompts in fixed
-    places. `warn` is called once for each word that the model does not know, and for each kind of
-    mistake.
+    places. With `is_local`, no ControlNet is downloaded. `warn` is called once for each word that
+    the model does not know, and for each kind of mistake.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class Planner:
         find_model: ModelFinder | None = None,
         read_image: InputReader | None = None,
         option_of_words: str | None = None,
+        *,
+        is_local: bool = False,
     ) -> None:
         self._warn = warn
         self._draw_seed = draw_seed
@@ -59,6 +61,7 @@ class Planner:
         self._find_model = find_model or _fetch_model
         self._read_image = read_image
         self._option_of_words = option_of_words
+        self._is_local = is_local
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
@@ -83,6 +86,7 @@ class Planner:
                     draw_seed=self._draw_seed,
                     read_image=self._read_image,
                     loras=loras,
+                    is_local=self._is_local,
                 )
                 self._report_notes(loras)
                 if defaults.words is not None:

@@ -45,10 +45,15 @@ NO_CONTROLS: Final = RequestControls()
 
 
 def take_controls(
-    request: GenerationRequest, defaults: ModelDefaults, read: InputReader | None
+    request: GenerationRequest,
+    defaults: ModelDefaults,
+    read: InputReader | None,
+    *,
+    is_local: bool = False,
 ) -> RequestControls:
     """Find the ControlNets and the images of a request, and check that they fit together.
 
+    With `is_local` nothing is downloaded: of a ControlNet that would be, only the name is known.
     ControlNets are matched to the model by their headers alone. Raises UsageError, ModelError,
     UnsafeError and CorruptError, whose messages begin with the field that is at fault.
     """
@@ -67,7 +72,12 @@ def take_controls(
     _check_preprocessors(words)
     assert read is not None, "a request with control images needs a reader of images"
     described = [read_as("control_image", image.path, read) for image in images]
-    networks = [_read_network(name, request) for name in names]
+    try:
+        networks = [_read_network(name, request, is_local=is_local) for name in names]
+    except ModelError as error:
+        if error.code != "model.offline" or request.spec.offline or not is_local:
+            raise
+        return RequestControls(controlnet=request.controlnet, control_image=request.control_image)
     return RequestControls(
         controlnet=join_controls(_lasting_name(name) for name in names),
         controlnet_sha256=SEPARATOR.join(network.sha256 for network in networks),
@@ -109,9 +119,10 @@ def _check_preprocessors(words: Sequence[str]) -> None:
         )
 
 
-def _read_network(name: str, request: GenerationRequest) -> ControlnetFile:
+def _read_network(name: str, request: GenerationRequest, *, is_local: bool) -> ControlnetFile:
+    spec = replace(request.spec, offline=request.spec.offline or is_local)
     try:
-        return read_controlnet(name, request.spec)
+        return read_controlnet(name, spec)
     except SdcliError as error:
         message = error.message
         if not message.startswith("controlnet: "):

@@ -44,19 +44,21 @@ def resolve_jobs(
     draw_seed: SeedDrawer | None = None,
     read_image: InputReader | None = None,
     loras: RequestLoras | None = None,
+    is_local: bool = False,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
     `draw_seed` gives the seed where the request has none, by default a random one. `read_image`
     describes the files of a request that has any. `loras` are those of the request, if they were
-    taken out of its prompt before. Raises UsageError for options that the model or its scheduler
-    would ignore or cannot run with, and CorruptError for an unreadable image.
+    taken out of its prompt before. With `is_local`, no ControlNet is downloaded. Raises UsageError
+    for options that the model or its scheduler would ignore or cannot run with, and CorruptError
+    for an unreadable image.
     """
     if loras is None:
         request, loras = take_loras(request)
     defaults = loras.change(defaults)
     images = read_images(request, defaults, read_image)
-    controls = take_controls(request, defaults, read_image)
+    controls = take_controls(request, defaults, read_image, is_local=is_local)
     inputs = (images, controls, loras)
     template = _TEMPLATES.find(request, defaults, inputs)
     if template is None:
@@ -87,7 +89,7 @@ def find_faults(
         request, loras = take_loras(drop_open_tags(request))
         defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)
-        controls = take_controls(request, defaults, read_image)
+        controls = take_controls(request, defaults, read_image, is_local=True)
     except SdcliError as error:
         return [error]
     inputs = (images, controls, loras)

@@ -158,6 +158,7 @@ def dry_run(
         source.wildcards if jobs else None,
         _find_cached_model,
         read_image,
+        is_local=True,
     )
     loaded: PipelineSpec | None = None
     while window := source.take(1, wait=True):

@@ -42,8 +42,7 @@ def denoise(
 
     There is one of them for each image. Returns the last latents (batch, 4, height/8, width/8). The
     loop resumes at `start`, if given, and begins with the images in `inputs` instead of with noise.
-    With two parts, the second pipeline continues with the latents of the first; `controls` guide
-    the first.
+    With two parts, the second pipeline continues; `controls` guide the first one only.
     """
     dtype = parts[0].conditioning.prompt_embeds.dtype
     latents = _initial_latents(loaded, jobs, dtype, None if inputs else generators)

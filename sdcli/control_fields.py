@@ -150,7 +150,7 @@ class ControlRequestFields:
         None,
         "--control-preprocess",
         metavar="NAME",
-        help="Make the control image from a photo: canny finds its edges (needs sdcli[control]); "
+        help="Make the control image from a photo: canny finds its edges (needs OpenCV); "
         "none uses it as it is. One for all control images, or one for each.  [default: none]",
         repeatable=True,
     )

@@ -56,6 +56,7 @@ _OPTIONAL = (
     ("torchsde", "DPM++ SDE"),
     ("chafa.py", "--preview as pixels in kitty, iTerm2 and sixel terminals"),
     ("av", "MP4 of latents animate"),
+    ("opencv-python-headless", "--control-preprocess canny"),
     ("ImageHash", "images that look alike, in score and pick"),
 )
 

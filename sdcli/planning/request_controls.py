@@ -115,7 +115,7 @@ def _check_preprocessors(words: Sequence[str]) -> None:
         raise UsageError(
             "control_preprocess: canny needs OpenCV, which is not installed",
             code="usage.control_preprocess",
-            hint="pip install 'sdcli[control]', or give an image of edges",
+            hint="pip install opencv-python-headless, or give an image of edges",
         )
 
 

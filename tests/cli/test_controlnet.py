@@ -270,6 +270,8 @@ def bad_models(here: Path, unet: Any) -> dict[str, Path]:
         "wide": {k: torch.ones(v.shape[0], 2048) if "attn2.to_k" in k else v
                  for k, v in good.items()},
     }  # fmt: skip
+    wrong["layer"] = good | {"control_model.time_embed.0.weight": torch.ones(3, 64)}
+    wrong["scalar"] = {"controlnet_cond_embedding.conv_in.weight": torch.ones(())}
     for name, tensors in wrong.items():
         save_file(tensors, here / f"{name}.safetensors")
     (here / "cut.safetensors").write_bytes((here / "edges.safetensors").read_bytes()[:-100])
@@ -295,6 +297,8 @@ def bad_models(here: Path, unet: Any) -> dict[str, Path]:
         ("extra", 3, ["of no part of a ControlNet: more.weight"]),
         ("union", 3, ["a ControlNet Union"]),
         ("wide", 3, ["width 2048 (Stable Diffusion XL), and this model has 128"]),
+        ("layer", 3, ["time_embedding.linear_1.weight has the shape 3x64, and the UNet's"]),
+        ("scalar", 3, ["does not fit embedded"]),
         ("cut", 7, ["cut.safetensors", "but its header describes"]),
         ("pickle", 6, ["is a pickle", "sdcli models convert"]),
         ("model", 3, ["is a whole model, not a ControlNet", "use it with --model"]),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.checkpoints.adapters.controlnet_fit import check_fit
+from sdcli.checkpoints.adapters.controlnet_fit import check_fit, check_shapes
 from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.lora_names import fetch_hub_file, hub_file
 from sdcli.checkpoints.component_configs import read_config
@@ -107,6 +107,7 @@ def _read(path: Path, state: FilesState, spec: PipelineSpec, states: object) -> 
         check_sizes(COMPONENT, config_file, header)
     else:
         files = _map_file(files, found, config)
+    check_shapes(path, spec.model, check_weights(COMPONENT, files), unet)
     return ControlnetFile(path=path, files=files, config_file=config_file, config=config)
 
 

@@ -36,14 +36,28 @@ def check_fit(
     reasons = (
         *_family_reasons(found, width, own),
         *_size_reasons(found, own, config),
-        *_tensor_reasons(found, unet),
     )
     for reason in reasons:
-        raise ModelError(
-            f"{path} is a ControlNet that does not fit {model}: {reason}",
-            code="model.controlnet_family",
-            hint="use a ControlNet of the model's family (sdcli inspect FILE names it)",
-        )
+        raise _misfit_error(path, model, reason)
+
+
+def check_shapes(
+    path: Path, model: str, tensors: SafetensorsHeader, unet: SafetensorsHeader
+) -> None:
+    """Raise ModelError for a tensor, by its name in Diffusers, that differs from the UNet's."""
+    for name, tensor in tensors.tensors.items():
+        copied = unet.tensors.get(name) if name.startswith(_COPIED) else None
+        if copied and copied.shape != tensor.shape:
+            shapes = f"the shape {_list(tensor.shape)}, and the UNet's {_list(copied.shape)}"
+            raise _misfit_error(path, model, f"{name} has {shapes}")
+
+
+def _misfit_error(path: Path, model: str, reason: str) -> ModelError:
+    return ModelError(
+        f"{path} is a ControlNet that does not fit {model}: {reason}",
+        code="model.controlnet_family",
+        hint="use a ControlNet of the model's family (sdcli inspect FILE names it)",
+    )
 
 
 def _text_width(unet: SafetensorsHeader) -> int | None:
@@ -85,14 +99,6 @@ def _size_reasons(
         yield f"it reads the control image in cells of {cell} pixels, not {_CELL}"
     if config.get("global_pool_conditions"):
         yield "it is for shuffled images (global_pool_conditions), which sdcli cannot draw with"
-
-
-def _tensor_reasons(found: ControlnetShapes, unet: SafetensorsHeader) -> Iterator[str]:
-    # Original names differ; a file with them is mapped to the UNet's, tensor by tensor.
-    for name, shape in found.shapes.items():
-        tensor = unet.tensors.get(name) if name.startswith(_COPIED) else None
-        if tensor and tensor.shape != shape:
-            yield f"{name} has the shape {_list(shape)}, and the UNet's {_list(tensor.shape)}"
 
 
 def _list(values: Any) -> str:

@@ -14,6 +14,7 @@ from sdcli.checkpoints.weight_files import TensorSource
 Shapes = Mapping[str, tuple[int, ...]]
 
 _PREFIX: Final = "control_model."
+_ORIGINAL: Final = ("input_blocks.", "input_hint_block.", "zero_convs.")
 _EMBEDDING: Final = "controlnet_cond_embedding."
 
 
@@ -47,7 +48,7 @@ class ControlnetShapes:
         """Sort the tensors of a file. One with the whole model has the ControlNet's by prefix."""
         prefix = _PREFIX if any(name.startswith(_PREFIX) for name in shapes) else ""
         own = {n.removeprefix(prefix): shape for n, shape in shapes.items() if n.startswith(prefix)}
-        is_original = any(name.startswith(("input_hint_block.", "zero_convs.")) for name in own)
+        is_original = any(name.startswith(_ORIGINAL) for name in own)
         layout: Layout = "original" if is_original else "diffusers"
         return cls(prefix=prefix, layout=layout, shapes=own)
 
@@ -65,16 +66,18 @@ class ControlnetShapes:
     @property
     def skipped_widths(self) -> list[int]:
         """The channels of each of its outputs but the last, in their order."""
-        return list(self._numbered(r"(?:zero_convs\.(\d+)\.0|controlnet_down_blocks\.(\d+))"))
+        return list(
+            self._numbered(r"(?:zero_convs\.(\d{1,4})\.0|controlnet_down_blocks\.(\d{1,4}))")
+        )
 
     @property
     def embedding_widths(self) -> list[int]:
         """The channels of each level of the part that reads the control image."""
         if self.layout == "original":
-            widths = list(self._numbered(r"input_hint_block\.(\d+)"))[:-1]
+            widths = list(self._numbered(r"input_hint_block\.(\d{1,4})"))[:-1]
         else:
-            first = self.shapes.get(f"{_EMBEDDING}conv_in.weight", (0,))[0]
-            widths = [first, *self._numbered(re.escape(_EMBEDDING) + r"blocks\.(\d+)")]
+            first = self.shapes.get(f"{_EMBEDDING}conv_in.weight") or (0,)
+            widths = [first[0], *self._numbered(re.escape(_EMBEDDING) + r"blocks\.(\d{1,4})")]
         return widths[::2]
 
     @property

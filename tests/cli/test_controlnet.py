@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -373,3 +374,23 @@ def test_a_file_says_what_it_is(run_cli: RunCli, here: Path) -> None:
             "base": None, "text_width": 128, "image_channels": 3, "layout": layout,
         }  # fmt: skip
         assert not ran.document["unused"]
+
+
+def test_a_preprocessor_whose_library_is_missing_is_refused(
+    run_cli: RunCli, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if it were not installed.
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    control = (*EDGES, "--control-image", "a.png", "--control-preprocess", "canny")
+    ran = run_cli("generate", "a cat", *QUICK, *control, "-o", "x.png")
+    assert ran.code == 2
+    assert "pip install opencv-python-headless" in ran.stderr
+
+
+def test_a_resumed_run_is_guided_as_before(run_cli: RunCli, here: Path) -> None:
+    saved = ("--steps", "4", "--save-latents", "all")
+    whole = draw(run_cli, *EDGES, "--control-image", "a.png:0.8:0:0.8", *saved)
+    resumed = ("--from-step", "2", "-o", "resumed.png")
+    ran = run_cli("latents", "resume", "drawn.latents.safetensors", *resumed)
+    assert ran.code == 0, ran.stderr
+    assert np.array_equal(pixels_of(here / "resumed.png"), whole)

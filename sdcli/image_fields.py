@@ -116,7 +116,7 @@ class ImageRequestFields:
         help="Fit an image of another shape to --size: crop its sides, stretch it, or pad it.",
         choices=RESIZE_MODES,
         resolved="crop",
-        needs=("image",),
+        needs=("image", "control_image"),
     )
 
     def check_image_fields(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,3 +35,14 @@ class InputPixels:
 
     image: NDArray[np.uint8]
     mask: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ControlPixels:
+    """The images for the ControlNets of a run, each (height, width, 3) uint8.
+
+    `first` are at the size of the first pass, `second` at that of the second one, if there is one.
+    """
+
+    first: Sequence[NDArray[np.uint8]]
+    second: Sequence[NDArray[np.uint8]] = ()

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.control_fields import CONTROL_FIELDS, ControlJobFields
 from sdcli.embedding_fields import EmbeddingJobFields
 from sdcli.freeu_fields import FreeuJobField
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
@@ -31,7 +32,14 @@ _ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(HiresJobFields, ImageJobFields, LoraJobFields, EmbeddingJobFields, FreeuJobField):
+class Job(
+    HiresJobFields,
+    ImageJobFields,
+    ControlJobFields,
+    LoraJobFields,
+    EmbeddingJobFields,
+    FreeuJobField,
+):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
     `empty_negative` tells that an empty negative prompt was given, to a model for which that
@@ -87,12 +95,16 @@ class Job(HiresJobFields, ImageJobFields, LoraJobFields, EmbeddingJobFields, Fre
         )
 
     def has_effect(self, name: str) -> bool:
-        """Whether a field of an input image or of a second pass has an effect, as others have."""
+        """Whether a field of an input image, a ControlNet or a second pass has an effect."""
         if name in HIRES_FIELDS:
             return self.hires is not None
+        if name in CONTROL_FIELDS:
+            return self.controlnet is not None
         if name not in IMAGE_FIELDS:
             return True
         needed = IMAGE_FIELDS[name].needs
+        if self.control_image is not None and "control_image" in needed:
+            return True
         return self.image is not None and (not needed or any(map(self._is_set, needed)))
 
     def _is_set(self, name: str) -> bool:
@@ -199,6 +211,8 @@ _NOT_IN_ID: Final = frozenset(
         "row",
         "lora",
         "embedding",
+        "controlnet",
+        "control_image",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
     }
@@ -223,7 +237,9 @@ def timing_key(job: Job) -> TimingKey:
     """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
     has_guidance = job.guidance_scale > 1
     size = (job.width, job.height)
-    key = (job.spec.model, *size, job.scheduler_label, job.denoising_steps, has_guidance)
+    key: TimingKey = (job.spec.model, *size, job.scheduler_label, job.denoising_steps, has_guidance)
+    if job.controlnet is not None:
+        key = (*key, job.controlnet_sha256)
     second = job.second_pass()
     if second is None:
         return key

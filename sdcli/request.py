@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Final
 
+from sdcli.control_fields import ControlRequestFields
 from sdcli.embedding_fields import EmbeddingRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
@@ -30,6 +31,7 @@ class GenerationRequest(
     XlSettings,
     HiresRequestFields,
     ImageRequestFields,
+    ControlRequestFields,
     LoraRequestFields,
     EmbeddingRequestFields,
     FreeuRequestField,
@@ -213,6 +215,7 @@ class GenerationRequest(
             check_number(label, value, info, is_fraction=is_fraction, optional=optional)
         self.check_image_fields()
         self.check_lora_fields()
+        self.check_control_fields()
         self.check_embedding_fields()
         self.check_freeu()
         self.check_hires_fields()

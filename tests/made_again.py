@@ -62,8 +62,12 @@ def sources_of(record: Mapping[str, Any]) -> dict[str, str]:
     """The hashes of the files that a run read besides its models, and what each file is."""
     images = {sha256: field for field, sha256 in record.get("inputs", {}).items()}
     loras = [use for use in record.get("loras", ()) if not use["name"].startswith(EMBEDDED_PREFIX)]
-    embeddings = {use["sha256"]: f"embedding {use['name']}" for use in record.get("embeddings", ())}
-    return images | {use["sha256"]: f"LoRA {use['name']}" for use in loras} | embeddings
+    named = {use["sha256"]: f"LoRA {use['name']}" for use in loras}
+    named |= {use["sha256"]: f"embedding {use['name']}" for use in record.get("embeddings", ())}
+    for use in record.get("controlnets", ()):
+        named |= {use["sha256"]: f"ControlNet {use['name']}"}
+        named |= {use["image_sha256"]: f"control image {use['image']}"}
+    return images | named
 
 
 def files_by_hash(base: Path) -> dict[str, Path]:

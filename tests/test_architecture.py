@@ -35,6 +35,7 @@ LAYERS = (
         "lora_fields",
         "freeu_fields",
         "embedding_fields",
+        "control_fields",
         "hires_fields",
         "xl_settings",
         "prompt_settings",

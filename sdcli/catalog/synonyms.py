@@ -47,7 +47,8 @@ _SIZE_NOTE: Final = "width and height are one option, e.g. --size 512x768"
 _IN_QUOTES: Final = 'the prompt is an argument without an option: sdcli generate "a cat"'
 _LEAVE_OUT: Final = "leave it out"
 _LORA_WEIGHT: Final = "the weight follows the file: --lora style.safetensors:0.8"
-_NO_CONTROLNET: Final = "ControlNet is not supported: leave it out"
+_CONTROL_SCALE: Final = "it follows the image: --control-image edges.png:0.8"
+_CONTROL_PART: Final = "it follows the scale: --control-image edges.png:1:0:0.5"
 _NO_UPSCALE: Final = "upscaling alone is not supported: --hires 2x enlarges and redraws an image"
 _NO_VARIATION: Final = "variation seeds are not supported: leave it out"
 _AUTOMATIC: Final = "memory is managed automatically: leave it out, or use --vae-tiling on"
@@ -128,8 +129,17 @@ _OPTIONS: Final = (
     _Row("--inpaint-full-res", _A1111, "--inpaint-area", "--inpaint-area mask"),
     _Row("--inpaint-full-res-padding", _A1111, "--inpaint-padding"),
     _Row("--resize-mode", _A1111, "--resize"),
-    _Row("--controlnet --control-net --control-image --cn", f"{_DIFFUSERS}, {_SDCPP}, {_KOHYA}",
-         None, _NO_CONTROLNET),
+    _Row("--control-net --controlnet-model --control-net-models --cn",
+         f"{_DIFFUSERS}, {_SDCPP}, {_KOHYA}", "--controlnet", "add --control-image FILE"),
+    _Row("--control-net-image --controlnet-image --controlnet-image-path --guide-image-path",
+         f"{_DIFFUSERS}, {_KOHYA}, {_MFLUX}", "--control-image"),
+    _Row("--control-strength --control-scale --controlnet-conditioning-scale "
+         "--controlnet-strength --control-net-multipliers",
+         f"{_DIFFUSERS}, {_SDCPP}, {_KOHYA}, {_MFLUX}", "--control-image", _CONTROL_SCALE),
+    _Row("--control-guidance-start --control-guidance-end --control-net-ratios",
+         f"{_DIFFUSERS}, {_KOHYA}", "--control-image", _CONTROL_PART),
+    _Row("--canny --control-net-preps --control-type --preprocessor",
+         f"{_SDCPP}, {_KOHYA}, {_A1111}", "--control-preprocess", "--control-preprocess canny"),
     _Row("--ip-adapter --ip-adapter-image", f"{_DIFFUSERS}, {_SDCPP}", None,
          "IP-Adapter is not supported: leave it out"),
     _Row("--hires-fix --enable-hr --hr-scale --highres-fix-scale --hires-scale",

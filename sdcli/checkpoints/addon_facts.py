@@ -1,4 +1,4 @@
-"""Read what LoRAs and textual inversion embeddings say about themselves."""
+"""Read what LoRAs, embeddings and ControlNets say about themselves."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.few_steps import find_few_steps
 from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
 from sdcli.checkpoints.single_file.detection import Detection
@@ -32,12 +33,14 @@ _FORMATS: Final = {"F16": "<e", "F32": "<f", "F64": "<d", "BF16": "<f"}
 
 
 def read_addon_facts(found: Detection, source: WeightSource) -> Mapping[str, Any]:
-    """Return rank, alpha, base and trigger words of a LoRA; vectors and widths of an embedding."""
+    """Return the rank, base and trigger words of a LoRA, and the like of other add-ons."""
     kind = found.other.id if found.other else None
     if kind == "lora":
         return _lora_facts(source)
     if kind == "embedding":
         return _embedding_facts(source)
+    if kind == "controlnet":
+        return _controlnet_facts(source)
     return {}
 
 
@@ -116,6 +119,17 @@ def _embedding_facts(source: WeightSource) -> Mapping[str, Any]:
         "widths": widths,
         "base": "Stable Diffusion XL" if is_xl else bases[0] if len(bases) == 1 else None,
         "trigger_words": [source.path.stem],
+    }
+
+
+def _controlnet_facts(source: WeightSource) -> Mapping[str, Any]:
+    found = ControlnetShapes.of({name: t.shape for name, t in source.tensors.items()})
+    width = found.text_width
+    return {
+        "base": TEXT_WIDTHS.get(width) if width else None,
+        "text_width": width,
+        "image_channels": found.image_channels,
+        "layout": found.layout,
     }
 
 

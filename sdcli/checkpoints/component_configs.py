@@ -125,6 +125,13 @@ _UNET: Final = {
     "projection_class_embeddings_input_dim": _nullable(_WIDTH),
     "mid_block_scale_factor": _number(-1e6, 1e6),
 }
+_CONTROLNET: Final = {
+    **_UNET,
+    "conditioning_channels": _CHANNELS,
+    "conditioning_embedding_out_channels": _nullable(_WIDTHS),
+    "controlnet_conditioning_channel_order": _TEXT,
+    "global_pool_conditions": _FLAG,
+}
 _TEXT_ENCODER: Final = {
     "hidden_size": _WIDTH,
     "intermediate_size": _WIDTH,
@@ -145,6 +152,7 @@ _TOKENIZER: Final = {
 }
 _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
     "unet": _UNET,
+    "controlnet": _CONTROLNET,
     "vae": _VAE,
     "text_encoder": _TEXT_ENCODER,
     "text_encoder_2": _TEXT_ENCODER,

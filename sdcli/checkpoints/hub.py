@@ -108,6 +108,11 @@ def fetch_text_encoder(spec: PipelineSpec) -> Path | None:
     return own if (own / "config.json").is_file() else path
 
 
+def fetch_controlnet(name: str, spec: PipelineSpec) -> Path:
+    """Return the folder or file of a ControlNet. Raises the errors of `fetch_model`."""
+    return _fetch(hub_id(name) or name, spec, "ControlNet")
+
+
 def pull_model(repo: str, variant: str | None) -> Path:
     """Download a model or a VAE, and return its folder. Raises the errors of `fetch_model`."""
     repo = hub_id(repo) or repo

@@ -13,11 +13,11 @@ from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import refuse_special_files, special_kind
 from sdcli.pipeline_spec import EMBEDDED
 
-Kind = Literal["model", "VAE", "LoRA", "text encoder"]
+Kind = Literal["model", "VAE", "LoRA", "text encoder", "ControlNet"]
 
 _COMPONENT_FOLDERS: Final = (
     "unet", "vae", "vae_tiny", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2",
-    "scheduler", "safety_checker", "feature_extractor",
+    "scheduler", "safety_checker", "feature_extractor", "controlnet",
 )  # fmt: skip
 
 _MODEL_SUFFIXES: Final = (".json", ".txt", *WEIGHT_SUFFIXES)

@@ -17,6 +17,8 @@ STEMS: Final[Mapping[str, str]] = {
 }
 """Component -> name of its weight file in Diffusers and Transformers, without suffixes."""
 
+_USUAL_STEM: Final = "diffusion_pytorch_model"
+
 PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
 WEIGHT_SUFFIXES: Final = (".safetensors", *PICKLE_SUFFIXES)
 
@@ -79,6 +81,11 @@ class WeightFiles:
     def variant(self) -> str | None:
         """The variant in the name of `path`, such as `fp16`."""
         return variant_of(self.path.name)
+
+
+def stem_of(component: str) -> str:
+    """Return the name of a component's weight file, without suffixes."""
+    return STEMS.get(component, _USUAL_STEM)
 
 
 def convert_hint(source: Path, target: Path) -> str:

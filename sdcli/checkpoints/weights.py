@@ -18,11 +18,11 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.weight_dtypes import check_dtypes
 from sdcli.checkpoints.weight_files import (
     PICKLE_SUFFIXES,
-    STEMS,
     TensorSource,
     WeightFiles,
     choose_weight_file,
     convert_hint,
+    stem_of,
 )
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 
@@ -38,7 +38,7 @@ def find_weights(path: Path, component: str, variant: str | None) -> WeightFiles
     if path.is_file():
         return WeightFiles(path=path, files=(path,))
     names = [child.name for child in path.iterdir()] if path.is_dir() else []
-    name = choose_weight_file(names, STEMS[component], variant)
+    name = choose_weight_file(names, stem_of(component), variant)
     if not name:
         raise _missing_weights_error(path, component, names)
     if name.endswith(".json"):
@@ -102,7 +102,7 @@ def _missing_weights_error(
             component,
             folder / pickles[0],
             "is a pickle",
-            convert_hint(folder / pickles[0], folder / f"{STEMS[component]}.safetensors"),
+            convert_hint(folder / pickles[0], folder / f"{stem_of(component)}.safetensors"),
         )
     return ModelError(
         f"{component}: no .safetensors file in {folder}",

@@ -104,7 +104,7 @@ def report_weights(path: Path) -> WeightsReport:
         parts=tuple(_parts(found, header)),
         defaults=_defaults(found),
         addon=read_addon_facts(found, source),
-        unused=found.other_names if found.parts else (),
+        unused=found.other_names if found.parts and not found.other else (),
         metadata=source.metadata,
         names=source.names,
         dropped=source.dropped,
@@ -123,7 +123,8 @@ def _header(source: WeightSource) -> SafetensorsHeader:
 
 
 def _parts(found: Detection, header: SafetensorsHeader) -> Iterable[PartSize]:
-    if not found.parts:
+    # Some add-ons have tensors with the names of a UNet.
+    if not found.parts or found.other:
         return [_measure("tensors", header.tensors, header)]
     rest = set(header.tensors).difference(*(part.names for part in found.parts.values()))
     parts = [_measure(name, part.names, header) for name, part in found.parts.items()]

@@ -57,6 +57,7 @@ _OPTIONAL = (
     ("chafa.py", "--preview as pixels in kitty, iTerm2 and sixel terminals"),
     ("av", "MP4 of latents animate"),
     ("ray", "batch --ray"),
+    ("opencv-python-headless", "--control-preprocess canny"),
     ("ImageHash", "images that look alike, in score and pick"),
 )
 

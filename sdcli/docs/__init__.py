@@ -17,6 +17,7 @@ TOPICS: Final = (
     "image-to-image",
     "prompts",
     "add-ons",
+    "controlnet",
     "prompt-files",
     "options",
     "coming-from",

@@ -41,8 +41,8 @@ class Planner:
     `wildcards` fill prompts by it.
     `find_model` is called once per spec; by default it downloads the model. `read_image` describes
     the files that requests start from. `option_of_words` needs the words of prompts in fixed
-    places. `warn` is called once for each word that the model does not know, and for each kind of
-    mistake.
+    places. With `is_local`, no ControlNet is downloaded. `warn` is called once for each word that
+    the model does not know, and for each kind of mistake.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Planner:
         find_model: ModelFinder | None = None,
         read_image: InputReader | None = None,
         option_of_words: str | None = None,
+        *,
+        is_local: bool = False,
     ) -> None:
         self._warn = warn
         self._draw_seed = draw_seed
@@ -60,6 +62,7 @@ class Planner:
         self._find_model = find_model or _fetch_model
         self._read_image = read_image
         self._option_of_words = option_of_words
+        self._is_local = is_local
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
         self._reported_words: set[str] = set()
@@ -86,6 +89,7 @@ class Planner:
                     read_image=self._read_image,
                     loras=loras,
                     embeddings=embeddings,
+                    is_local=self._is_local,
                 )
                 self._report_notes((*loras.notes, *embeddings.notes))
                 if defaults.words is not None:

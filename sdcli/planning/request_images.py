@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import CorruptError, UsageError
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, Margins, steps_run
@@ -46,16 +47,20 @@ def read_images(
     if request.image is None:
         return RequestImages(width=width, height=height)
     assert read is not None, "a request with an image needs a reader of images"
-    image = _read(request, "image", read)
-    mask = None if request.mask is None else _read(request, "mask", read)
+    image = read_as("image", request.image, read)
+    mask = None if request.mask is None else read_as("mask", request.mask, read)
     if request.inpaint_area != "mask":
         width, height = _whole_size(request, image, max(8, defaults.vae_scale_factor))
     return RequestImages(width=width, height=height, image=image, mask=mask)
 
 
-def _read(request: GenerationRequest, name: str, read: InputReader) -> InputImage:
+def read_as(name: str, path: str, read: InputReader) -> InputImage:
+    """Read the image at a path with errors of the field `name`.
+
+    Raises UsageError and CorruptError.
+    """
     try:
-        return read(getattr(request, name))
+        return read(path)
     except (UsageError, CorruptError) as error:
         message = f"{describe_field(name)}: {error.message}"
         if isinstance(error, UsageError):
@@ -114,7 +119,7 @@ def image_faults(
 
 
 def _flag(name: str) -> str:
-    flag = {**IMAGE_FIELDS, **HIRES_FIELDS}[name].flag
+    flag = {**IMAGE_FIELDS, **HIRES_FIELDS, **CONTROL_FIELDS}[name].flag
     return f"{flag} mask" if name == "inpaint_area" else flag
 
 

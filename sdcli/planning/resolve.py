@@ -18,6 +18,7 @@ from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
+from sdcli.planning.request_controls import RequestControls, take_controls
 from sdcli.planning.request_embeddings import RequestEmbeddings, find_embeddings
 from sdcli.planning.request_images import RequestImages, image_faults, read_images
 from sdcli.planning.request_loras import RequestLoras, take_loras
@@ -46,21 +47,23 @@ def resolve_jobs(
     read_image: InputReader | None = None,
     loras: RequestLoras | None = None,
     embeddings: RequestEmbeddings | None = None,
+    is_local: bool = False,
 ) -> Iterator[Job]:
     """The jobs of one request on a model with these defaults; image *i* gets seed + *i*.
 
     `draw_seed` gives the seed where the request has none, by default a random one. `read_image`
     describes the files of a request that has any. `loras` are those of the request, if they were
-    taken out of its prompt before, and `embeddings` those of its prompts. Raises UsageError for
-    options that the model or its scheduler would ignore or cannot run with, and CorruptError for
-    an unreadable image.
+    taken out of its prompt before, and `embeddings` those of its prompts. With `is_local`, no
+    ControlNet is downloaded. Raises UsageError for options that the model or its scheduler would
+    ignore or cannot run with, and CorruptError for an unreadable image.
     """
     if loras is None:
         request, loras = take_loras(request)
     defaults = loras.change(defaults)
     images = read_images(request, defaults, read_image)
+    controls = take_controls(request, defaults, read_image, is_local=is_local)
     embeddings = embeddings or find_embeddings(request, defaults)
-    key = images, loras, embeddings
+    key = images, controls, loras, embeddings
     template = _TEMPLATES.find(request, defaults, key)
     if template is None:
         scheduler = _resolve_scheduler(request, defaults)
@@ -90,7 +93,8 @@ def find_faults(
         request, loras = take_loras(drop_open_tags(request))
         defaults = loras.change(defaults)
         images = read_images(request, defaults, read_image)
-        key = images, loras, find_embeddings(request, defaults)
+        controls = take_controls(request, defaults, read_image, is_local=True)
+        key = images, controls, loras, find_embeddings(request, defaults)
     except SdcliError as error:
         return [error]
     if _TEMPLATES.find(request, defaults, key):
@@ -113,7 +117,9 @@ def find_faults(
     return faults
 
 
-def _job_fields(*files: RequestImages | RequestLoras | RequestEmbeddings) -> dict[str, Any]:
+def _job_fields(
+    *files: RequestImages | RequestControls | RequestLoras | RequestEmbeddings,
+) -> dict[str, Any]:
     return {name: value for one in files for name, value in one.job_fields().items()}
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
-from sdcli.embedding_fields import EMBEDDING, SEPARATOR, format_embeddings, parse_embeddings
+from sdcli.embedding_fields import EMBEDDING, format_embeddings, parse_embeddings
 from sdcli.prompts.fields import field_error
 from sdcli.prompts.ranges import check_length
 
@@ -22,12 +20,6 @@ def embedding_values(text: str) -> list[str]:
     for value in values:
         parse_embeddings(value)
     return values
-
-
-def combine_embeddings(texts: Sequence[str]) -> list[str]:
-    """Parse several options for the same image: each value of one with each of the others."""
-    axes = [embedding_values(text) for text in texts]
-    return [SEPARATOR.join(chosen) for chosen in product(*axes)]
 
 
 def relative_to(folder: Path, value: str) -> str:

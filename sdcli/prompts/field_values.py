@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Final
 from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
-from sdcli.prompts import embedding_sweep, lora_sweep, sweep
+from sdcli.prompts import control_values, embedding_sweep, lora_sweep, sweep
 from sdcli.prompts.columns import column_field
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
@@ -89,7 +89,7 @@ def _parse_value(name: str, value: object, is_text: bool) -> Sequence[object]:
 def _beside(entry: PromptEntry, values: Sequence[object], name: str) -> Sequence[object]:
     """Return paths relative to the folder of the entry's file; those on stdin stay as they are."""
     is_path = name in REQUEST_FIELDS and REQUEST_FIELDS[name].is_path
-    join = _RELATIVE.get(name, _join if is_path else None)
+    join = _JOINS.get(name) or (_join if is_path else None)
     if join is None:
         return values
     file = expand_user(entry.location.file)
@@ -103,19 +103,19 @@ def _join(folder: Path, value: str) -> str:
     return value if value.startswith("~") else str(folder / value)
 
 
+_JOINS: Final[Mapping[str, Callable[[Path, str], str]]] = {
+    LORA: lora_sweep.relative_to,
+    EMBEDDING: embedding_sweep.relative_to,
+    control_values.MODELS: control_values.models_relative_to,
+    control_values.IMAGES: control_values.images_relative_to,
+}
+"""Fields whose text has paths among other things."""
+
 # With the types of the arguments: 1 and True are equal.
 _parse_shared: Final = lru_cache(maxsize=4096, typed=True)(_parse_value)
 
 entry_values: Final = _LastEntry()
 """Returns the values of an entry's fields, and the errors of those that cannot be read."""
-
-
-_RELATIVE: Final = {LORA: lora_sweep.relative_to, EMBEDDING: embedding_sweep.relative_to}
-_COMBINE: Final = {
-    LORA: lora_sweep.combine_loras,
-    EMBEDDING: embedding_sweep.combine_embeddings,
-}
-"""Fields of several files: how paths beside a prompt file, and repeated options, are read."""
 
 
 def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
@@ -129,7 +129,7 @@ def flag_values(said: Mapping[str, object]) -> dict[str, Sequence[object]]:
             continue
         if isinstance(value, list):
             if value:
-                axes[field] = _COMBINE[field](value)
+                axes[field] = sweep.combine_repeated(field, value)
             continue
         is_word = isinstance(value, str)
         axes[field] = sweep.parse_values(field, str(value)) if is_word else (value,)

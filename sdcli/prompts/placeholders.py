@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
+from sdcli.control_fields import short_control_images, short_controlnets
 from sdcli.embedding_fields import EMBEDDING, short_embeddings
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import spelling_key
@@ -24,6 +25,15 @@ _SAMPLES: Final[Mapping[str, object]] = {"int": 1, "float": 1.5}
 _PATHS: Final = (
     "model", "vae", "refiner", "text_encoder", "model_config", "refiner_config", *INPUT_FIELDS,
 )  # fmt: skip
+
+
+_SHORT: Final[Mapping[str, Callable[[str | None], str]]] = {
+    "lora": short_loras,
+    EMBEDDING: short_embeddings,
+    "controlnet": short_controlnets,
+    "control_image": short_control_images,
+}
+"""Fields whose text has several paths, and what shows them without folders."""
 
 
 def placeholder_errors(template: NameTemplate, extra: Mapping[str, Any]) -> Iterator[UsageError]:
@@ -61,10 +71,8 @@ def field_value(job: Job, name: str) -> object:
         return f"{job.width}x{job.height}"
     if name == "scheduler":
         return job.scheduler_label
-    if name == "lora":
-        return short_loras(job.lora)
-    if name == EMBEDDING:
-        return short_embeddings(job.embedding)
+    if name in _SHORT:
+        return _SHORT[name](getattr(job, name))
     return getattr(job, name) if hasattr(job, name) else getattr(job.spec, name)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Final
 
+from sdcli.control_fields import SEPARATOR
 from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import UsageError, quoted
 from sdcli.prompts.embedding_sweep import embedding_values
@@ -18,7 +20,7 @@ from sdcli.prompts.fields import (
     parse_data,
     parse_text,
 )
-from sdcli.prompts.lora_sweep import LORA, lora_values
+from sdcli.prompts.lora_sweep import LORA, combine_loras, lora_values
 from sdcli.prompts.ranges import RANGE, range_values
 from sdcli.request import REQUEST_FIELDS, SIZE_INFO
 
@@ -58,6 +60,17 @@ def parse_values(name: str, text: str) -> Sequence[object]:
         match = RANGE.fullmatch(word.strip()) if field_type(name) in ("int", "float") else None
         values.append(range_values(name, match) if match else (parse_text(name, word.strip()),))
     return values[0] if len(values) == 1 else [value for part in values for value in part]
+
+
+def combine_repeated(name: str, texts: Sequence[str]) -> Sequence[object]:
+    """Parse an option that is given several times for the same image.
+
+    Each value of one combines with each of the others. Raises UsageError.
+    """
+    if name == LORA:
+        return combine_loras(texts)
+    axes = [parse_values(name, text) for text in texts]
+    return [SEPARATOR.join(map(str, chosen)) for chosen in product(*axes)]
 
 
 def values_from_data(name: str, value: object) -> Sequence[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli import signals
@@ -15,7 +15,12 @@ from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.resolve import resolve_jobs
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
-from sdcli.runner.input_images import insert_result, prepare_images, read_image
+from sdcli.runner.input_images import (
+    insert_result,
+    prepare_controls,
+    prepare_images,
+    read_image,
+)
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 
 if TYPE_CHECKING:
@@ -87,6 +92,7 @@ class BatchGenerator:
         from sdcli import engine
 
         prepared = prepare_images(pipeline, batch[0])
+        controls = prepare_controls(pipeline, batch[0], prepared)
         results = engine.generate_batch(
             pipeline,
             batch,
@@ -95,10 +101,14 @@ class BatchGenerator:
             sinks=self.sinks,
             start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
             inputs=prepared.pixels if prepared else None,
+            controls=controls.pixels if controls else None,
             warn=self.warn,
             recorders=self.recorders,
         )
-        return [insert_result(prepared, result) for result in results] if prepared else results
+        if prepared:
+            results = [insert_result(prepared, result) for result in results]
+        notes = controls.notes if controls else ()
+        return [replace(result, events=(*notes, *result.events)) for result in results]
 
     @contextmanager
     def _load(self, spec: PipelineSpec) -> Iterator[LoadedPipeline | None]:

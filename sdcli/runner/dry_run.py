@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import OutputError
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
@@ -37,7 +38,8 @@ _LATENT_BYTES: Final = 4 * 4
 
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
-    "reads_syntax", "lora_sha256", "embedding_facts",
+    "reads_syntax", "lora_sha256", "embedding_facts", "controlnet_sha256",
+    "control_image_sha256",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
@@ -159,6 +161,7 @@ def dry_run(
         source.wildcards if jobs else None,
         _find_cached_model,
         read_image,
+        is_local=True,
     )
     loaded: PipelineSpec | None = None
     while window := source.take(1, wait=True):
@@ -202,6 +205,7 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
         if name not in _HIDDEN_FIELDS
         and (job.image or name not in _IMAGE_FIELDS)
         and (job.hires or name not in HIRES_FIELDS)
+        and (job.controlnet or name not in CONTROL_FIELDS)
     }
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None

@@ -11,6 +11,7 @@ from sdcli.result import GenerationResult
 
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
+    from sdcli.storage.images.control_images import PreparedControls
     from sdcli.storage.images.prepared_input import PreparedInput
 
 
@@ -29,6 +30,18 @@ def prepare_images(pipeline: LoadedPipeline, job: Job) -> PreparedInput | None:
 
     _, cell = pipeline.latent_shape
     return prepare_input(job, max(8, cell))
+
+
+def prepare_controls(
+    pipeline: LoadedPipeline, job: Job, prepared: PreparedInput | None
+) -> PreparedControls | None:
+    """Prepare the images for a job's ControlNets, None without them. Raises UsageError."""
+    if job.controlnet is None:
+        return None
+    from sdcli.storage.images import control_images
+
+    _, cell = pipeline.latent_shape
+    return control_images.prepare_controls(job, max(8, cell), prepared)
 
 
 def insert_result(prepared: PreparedInput, result: GenerationResult) -> GenerationResult:

@@ -24,7 +24,7 @@ from sdcli.terminal.console import Console
 from sdcli.workflows.open_prompts import PromptSource
 from sdcli.workflows.recorded_fields import read_recorded
 
-_PATH_FIELDS: Final = ("model", "vae", "refiner", "image", "mask")
+_PATH_FIELDS: Final = ("model", "vae", "refiner", "image", "mask", "controlnet", "control_image")
 _OF_THE_OUTPUT: Final = frozenset({"width", "height", *IMAGE_FIELDS, *HIRES_FIELDS})
 """Recorded settings that an image replaces when it is the input itself."""
 

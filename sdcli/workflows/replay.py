@@ -97,6 +97,7 @@ def read_image(
         request = replace(request, spec=drop_single_file_options(request.spec))
     request = locate_addons(_locate(request, record, path), record, path, inputs)
     request = locate_inputs(request, record, path, inputs, warn)
+    request = locate_controls(request, record, path, inputs, warn)
     return RecordedImage(path=path, document=document, request=request)
 
 
@@ -150,6 +151,28 @@ def locate_inputs(
         return recorded_inputs.locate_inputs(request, record, folders, warn, own=path)
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
+
+
+def locate_controls(
+    request: GenerationRequest,
+    record: Mapping[str, Any],
+    path: Path,
+    inputs: str | None,
+    warn: Callable[[str], None],
+) -> GenerationRequest:
+    """Return the request of the file at `path` with the paths of its ControlNets and images here.
+
+    Raises ModelError and UsageError for one that is not here.
+    """
+    if request.controlnet is None:
+        return request
+    from sdcli.storage.metadata import recorded_controls
+
+    folders = [*([expand_user(inputs)] if inputs else []), path.parent, path.parent.parent, Path()]
+    try:
+        return recorded_controls.locate_controls(request, record, folders, warn, own=path)
+    except (ModelError, UsageError) as error:
+        raise type(error)(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
 
 
 def _no_record_error(path: Path, parameters: str | None) -> UsageError:

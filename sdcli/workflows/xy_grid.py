@@ -37,10 +37,14 @@ _AXIS_FIELDS: Final = {
     "scheduler": ("scheduler", "scheduler_label"),
     "lora": ("lora", "lora_sha256"),
     "embedding": ("embedding", "embedding_facts"),
+    "controlnet": ("controlnet", "controlnet_sha256"),
+    "control_image": ("control_image", "control_image_sha256"),
 }
 _IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint", "name", "row")
 _SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
-_UNLABELLED: Final = (PROMPT, SIZE, "scheduler", "model", "lora", "embedding")
+_UNLABELLED: Final = (
+    PROMPT, SIZE, "scheduler", "model", "lora", "embedding", "controlnet", "control_image",
+)  # fmt: skip
 
 
 def parse_grid_axes(

@@ -170,7 +170,8 @@ def test_a_lora_tells_rank_alpha_base_and_trigger_words(run_cli: RunCli, tmp_pat
         ("ip", {"image_proj.proj.weight": torch.zeros(1), "ip_adapter.1.to_k_ip.weight":
                 torch.zeros(1)}, "ip-adapter", {}),
         ("cn", {"control_model.input_blocks.0.0.weight": torch.zeros(8, 4, 3, 3)},
-         "controlnet", {}),
+         "controlnet",
+         {"base": None, "text_width": None, "image_channels": None, "layout": "original"}),
         ("none", {"w": torch.zeros(2)}, "unknown", {}),
         ("dora", {"lora_unet_x.lora_down.weight": torch.zeros(4, 8),
                   "lora_unet_x.dora_scale": torch.zeros(8, 1)}, "lora",

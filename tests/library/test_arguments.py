@@ -67,8 +67,8 @@ MISTAKES: list[tuple[dict[str, Any], str, str | None]] = [
     ({"output_type": "pil"}, "no argument 'output_type'",
      "a result has .image (PIL) and .pixels (numpy)"),
     ({"callback_on_step_end": print}, "no argument 'callback_on_step_end'", "use on_step"),
-    ({"controlnet": "x"}, "no argument 'controlnet'",
-     "ControlNet is not supported: leave it out"),
+    ({"controlnet_conditioning_scale": 1}, "no argument 'controlnet_conditioning_scale'",
+     "use control_image"),
 ]  # fmt: skip
 
 

@@ -55,7 +55,7 @@ OPTIONS = [
     ("--init-image x.png", "sdcli calls it --image"),
     ("--denoising-strength 0.5", "sdcli calls it --strength"),
     ("--mask-image x.png", "sdcli calls it --mask"),
-    ("--controlnet canny", "ControlNet is not supported"),
+    ("--cn canny", "sdcli calls it --controlnet"),
     ("--upscale 2", "upscaling alone is not supported"),
     ("--tiling", "seamless tiling is not supported"),
     ("--from-file x.txt", "sdcli batch prompts.txt"),

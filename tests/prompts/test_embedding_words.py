@@ -8,7 +8,8 @@ import pytest
 
 from sdcli.embedding_fields import EmbeddingWord, format_embeddings, parse_embeddings
 from sdcli.errors import UsageError
-from sdcli.prompts.embedding_sweep import combine_embeddings, embedding_values
+from sdcli.prompts.embedding_sweep import embedding_values
+from sdcli.prompts.sweep import combine_repeated
 from sdcli.prompts.syntax.chunks import split_chunks
 from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR, has_word, tokenize_words
 from sdcli.prompts.syntax.weights import read_weights
@@ -92,6 +93,6 @@ def test_embeddings_are_written_as_they_are_read(text: str, expected: str | None
 
 def test_lists_are_axes_and_options_are_combined() -> None:
     assert embedding_values("none, a.pt;b.pt") == ["none", "a.pt;b.pt"]
-    assert combine_embeddings(["none,a.pt", "b.pt"]) == ["none;b.pt", "a.pt;b.pt"]
+    assert combine_repeated("embedding", ["none,a.pt", "b.pt"]) == ["none;b.pt", "a.pt;b.pt"]
     with pytest.raises(UsageError, match="has an empty item"):
         embedding_values("a.pt,,b.pt")

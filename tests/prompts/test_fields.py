@@ -18,7 +18,7 @@ from sdcli.prompts.fields import NAMES, canonical_field
         ("wildcard-mode", "--wildcard-mode"),
         ("batch_size", "--count"),
         ("Restore_Faces", "leave it out"),
-        ("cn", "ControlNet"),
+        ("cn", "sdcli calls it controlnet"),
         ("stpes", "did you mean steps?"),
         ("qqq", "sdcli batch -h"),
     ],

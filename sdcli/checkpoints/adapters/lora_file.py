@@ -15,6 +15,7 @@ from sdcli.checkpoints.adapters.model_layers import ModelLayers, read_layers
 from sdcli.checkpoints.recorded import local_states
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
+from sdcli.checkpoints.single_file.other_kinds import find_other_kind
 from sdcli.errors import CorruptError, ModelError
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -227,6 +228,13 @@ def _text_width(header: SafetensorsHeader) -> int | None:
 
 
 def _nothing_matched_error(path: Path, model: str, header: SafetensorsHeader) -> ModelError:
+    shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
+    if (other := find_other_kind(shapes)) and other[0].id == "controlnet":
+        return ModelError(
+            f"{path.name} is {other[0].name}, not a LoRA: it has the tensor {other[1]}",
+            code="model.wrong_kind",
+            hint="use it with --controlnet",
+        )
     return ModelError(
         f"{path.name} changes nothing in {model}: none of its {len(header.tensors)} tensors "
         f"belongs to a layer of this model ({_some(list(header.tensors))})",

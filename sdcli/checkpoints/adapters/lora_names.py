@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
+from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, convert_hint
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user, hub_cache
@@ -39,8 +40,8 @@ def find_lora(name: str, folder: str | None, *, offline: bool) -> Path:
                 return found
     if folder is not None and (found := _find_by_stem(name, expand_user(folder))):
         return found
-    if repo := _hub_repo(name):
-        return _fetch(*repo, offline=offline)
+    if repo := hub_file(name):
+        return fetch_hub_file(*repo, offline=offline)
     raise _not_found_error(name, folder)
 
 
@@ -93,7 +94,7 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(islice(files, _MOST_FILES))
 
 
-def _hub_repo(name: str) -> tuple[str, str | None] | None:
+def hub_file(name: str) -> tuple[str, str | None] | None:
     """Split owner/name or owner/name/FILE.safetensors, None for a name that is neither."""
     owner, _, rest = name.partition("/")
     repo, _, file = rest.partition("/")
@@ -102,26 +103,29 @@ def _hub_repo(name: str) -> tuple[str, str | None] | None:
     return None
 
 
-def _fetch(repo: str, file: str | None, *, offline: bool) -> Path:
-    """Return a file of a repository on the hub, from the cache if it is there."""
+def fetch_hub_file(repo: str, file: str | None, *, offline: bool, kind: Kind = "LoRA") -> Path:
+    """Return a file of a repository on the hub, from the cache if it is there.
+
+    Raises ModelError for one that is not found.
+    """
     # Without a name, the only file in the cache need not be the only one on the hub.
     if cached := _find_cached(repo, file if offline else file or _USUAL_NAME):
         return cached
     if offline:
         raise ModelError(
-            f"LoRA {repo} is not in the local cache, and no download was attempted",
+            f"{kind} {repo} is not in the local cache, and no download was attempted",
             code="model.offline",
             hint="run the command once without --offline",
         )
     try:
-        listed = list_files(repo, "LoRA")
+        listed = list_files(repo, kind)
     except ModelError as error:
         if error.code == "model.offline" and (cached := _find_cached(repo, file)):
             return cached
         raise
     names = [name for name in listed if name.endswith(_SUFFIX)]
     chosen = _choose(repo, names, file)
-    return fetch_files(repo, [chosen], "LoRA") / chosen
+    return fetch_files(repo, [chosen], kind) / chosen
 
 
 def _find_cached(repo: str, file: str | None) -> Path | None:

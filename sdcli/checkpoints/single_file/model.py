@@ -34,6 +34,9 @@ _WORDS: Final = {
 }
 
 
+_ADD_ON_HINTS: Final = {"lora": "use it with --lora", "controlnet": "use it with --controlnet"}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SingleFileModel:
     """A model in one file.
@@ -197,6 +200,7 @@ def _detect_model(path: Path, header: SafetensorsHeader) -> Detection:
     kind, hint = names.get(detection.kind, ("not a model", None))
     if detection.other:
         kind = f"{detection.other.name}, not a model"
+        hint = _ADD_ON_HINTS.get(detection.other.id)
     raise ModelError(
         f"{path} is {kind}: {detection.reasons[0]}",
         code="model.wrong_kind",

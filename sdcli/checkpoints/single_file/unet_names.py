@@ -36,23 +36,47 @@ def unet_names(config: Mapping[str, Any]) -> Iterator[Pair]:
 
     Raises ModelError for a UNet that the original code cannot express.
     """
-    widths = list(config.get("block_out_channels", (320, 640, 1280, 1280)))
-    layers = _per_level(config.get("layers_per_block", 2), len(widths))
-    depths = _per_level(config.get("transformer_layers_per_block", 1), len(widths))
-    yield from _both("conv_in", "input_blocks.0.0")
+    widths, layers, depths = _sizes(config)
+    yield from encoder_names(config)
+    yield from _up_names(config, widths, layers, depths)
+    yield from both("conv_norm_out", "out.0")
+    yield from both("conv_out", "out.2")
+
+
+def encoder_names(config: Mapping[str, Any]) -> Iterator[Pair]:
+    """Yield the names of the half of a UNet that a ControlNet is a copy of.
+
+    Raises ModelError as `unet_names` does.
+    """
+    widths, layers, depths = _sizes(config)
+    yield from both("conv_in", "input_blocks.0.0")
     yield from _embedding_names(config)
     yield from _down_names(config, widths, layers, depths)
     yield from _mid_names(config, depths[-1])
-    yield from _up_names(config, widths, layers, depths)
-    yield from _both("conv_norm_out", "out.0")
-    yield from _both("conv_out", "out.2")
+
+
+def skipped_widths(config: Mapping[str, Any]) -> list[int]:
+    """Return the channels of each output of that half, in their order. Raises ModelError."""
+    widths, layers, _ = _sizes(config)
+    found = widths[:1]
+    for level, width in enumerate(widths):
+        found += [width] * (layers[level] + (level < len(widths) - 1))
+    return found
+
+
+def _sizes(config: Mapping[str, Any]) -> tuple[list[int], list[int], list[int]]:
+    """Return the channels, blocks and depths of transformers of each level."""
+    widths = list(config.get("block_out_channels", (320, 640, 1280, 1280)))
+    layers = _per_level(config.get("layers_per_block", 2), len(widths))
+    depths = _per_level(config.get("transformer_layers_per_block", 1), len(widths))
+    return widths, layers, depths
 
 
 def _embedding_names(config: Mapping[str, Any]) -> Iterator[Pair]:
     for diffusers, original in (("linear_1", "0"), ("linear_2", "2")):
-        yield from _both(f"time_embedding.{diffusers}", f"time_embed.{original}")
+        yield from both(f"time_embedding.{diffusers}", f"time_embed.{original}")
         if config.get("addition_embed_type") == "text_time":
-            yield from _both(f"add_embedding.{diffusers}", f"label_emb.0.{original}")
+            yield from both(f"add_embedding.{diffusers}", f"label_emb.0.{original}")
     # Only Diffusers has this input; its name serves for both.
     if config.get("time_cond_proj_dim") is not None:
         yield "time_embedding.cond_proj.weight", "time_embedding.cond_proj.weight"
@@ -71,7 +95,7 @@ def _down_names(
                 yield from _transformer(f"{block}.attentions.{layer}", f"{at}.1", depths[level])
             index, width = index + 1, widths[level]
         if level < len(widths) - 1:
-            yield from _both(f"{block}.downsamplers.0.conv", f"input_blocks.{index}.0.op")
+            yield from both(f"{block}.downsamplers.0.conv", f"input_blocks.{index}.0.op")
             index += 1
 
 
@@ -104,28 +128,29 @@ def _up_names(
             index, width = index + 1, widths[level]
         if level < len(widths) - 1:
             slot = 2 if has_attention else 1
-            yield from _both(f"{block}.upsamplers.0.conv", f"{at}.{slot}.conv")
+            yield from both(f"{block}.upsamplers.0.conv", f"{at}.{slot}.conv")
 
 
 def _resnet(diffusers: str, original: str, changes_width: bool) -> Iterator[Pair]:
     for name, old in _RESNET.items():
-        yield from _both(f"{diffusers}.{name}", f"{original}.{old}")
+        yield from both(f"{diffusers}.{name}", f"{original}.{old}")
     if changes_width:
-        yield from _both(f"{diffusers}.conv_shortcut", f"{original}.skip_connection")
+        yield from both(f"{diffusers}.conv_shortcut", f"{original}.skip_connection")
 
 
 def _transformer(diffusers: str, original: str, depth: int) -> Iterator[Pair]:
     for name in _TRANSFORMER:
-        yield from _both(f"{diffusers}.{name}", f"{original}.{name}")
+        yield from both(f"{diffusers}.{name}", f"{original}.{name}")
     for i in range(depth):
         block = f"transformer_blocks.{i}"
         for name in _TRANSFORMER_BLOCK:
-            yield from _both(f"{diffusers}.{block}.{name}", f"{original}.{block}.{name}")
+            yield from both(f"{diffusers}.{block}.{name}", f"{original}.{block}.{name}")
         for name in _PROJECTIONS:
             yield f"{diffusers}.{block}.{name}", f"{original}.{block}.{name}"
 
 
-def _both(diffusers: str, original: str) -> Iterator[Pair]:
+def both(diffusers: str, original: str) -> Iterator[Pair]:
+    """Yield the names of a layer's weight and bias."""
     for leaf in ("weight", "bias"):
         yield f"{diffusers}.{leaf}", f"{original}.{leaf}"
 

@@ -61,8 +61,8 @@ Inputs = Annotated[
     typer.Option(
         "--inputs",
         metavar="DIR",
-        help="Folder of what was given as --image, --mask, --lora and --embedding. "
-        "Default: next to the image, then the current folder.",
+        help="Folder of what was given as --image, --mask, --lora, --embedding, --controlnet and "
+        "--control-image. Default: next to the image, then the current folder.",
         show_default=False,
     ),
 ]

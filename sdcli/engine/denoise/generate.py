@@ -13,6 +13,7 @@ import torch
 
 from sdcli.engine.adapters.freeu import applied_freeu
 from sdcli.engine.adapters.lora import applied_loras
+from sdcli.engine.denoise.control import load_controls
 from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.hires import HiresPass, seeded_generators
 from sdcli.engine.denoise.loop import OnStep, denoise
@@ -30,7 +31,7 @@ from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.text.conditioning import shape_of
 from sdcli.errors import DeviceError, NumericsError, UsageError
-from sdcli.input_images import InputPixels
+from sdcli.input_images import ControlPixels, InputPixels
 from sdcli.job import Job, batch_key
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
 from sdcli.result import GenerationResult
@@ -45,6 +46,7 @@ def generate_batch(
     sinks: Sequence[LatentsSink] = (),
     start: ResumePoint | None = None,
     inputs: InputPixels | None = None,
+    controls: ControlPixels | None = None,
     warn: Callable[[str], None] | None = None,
     recorders: Sequence[RecorderFactory] = (),
 ) -> list[GenerationResult]:
@@ -53,10 +55,11 @@ def generate_batch(
     The jobs may differ only in their prompts and seeds; those whose prompts differ in the number of
     chunks, or of parts that AND combines, are denoised apart. Latents are written to each of
     `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
-    resumes there. `inputs` are the image and mask of jobs that have them; the results are what the
-    pipeline draws, before it is put back into the image. `warn` gets reasons to expect a poor
-    image, before the first step; they are among the results' events, too. `recorders` make further
-    observers of the run. Of two passes, latents and recorders are those of the first.
+    resumes there. `inputs` are the image and mask of jobs that have them, and `controls` the images
+    for their ControlNets; the results are what the pipeline draws, before it is put back into the
+    image. `warn` gets reasons to expect a poor image, before the first step; they are among the
+    results' events, too. `recorders` make further observers of the run. Of two passes, latents and
+    recorders are those of the first.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -75,6 +78,7 @@ def generate_batch(
         selection=selection,
         start=start,
         inputs=inputs,
+        controls=controls or ControlPixels(first=()),
         warn=warn,
         recorders=recorders,
     )
@@ -93,6 +97,7 @@ class _RunOptions:
     selection: LatentsSelection | None
     start: ResumePoint | None
     inputs: InputPixels | None
+    controls: ControlPixels
     warn: Callable[[str], None] | None
     recorders: Sequence[RecorderFactory]
 
@@ -153,6 +158,7 @@ def _generate(
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
     _tell(notes, options.warn)
     timer = PhaseTimer()
+    controls = load_controls(loaded, jobs[0], options.controls.first)
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
     runs = describe_runs(loaded, jobs, scheduler, parts, hires.description if hires else None)
@@ -168,10 +174,14 @@ def _generate(
         on_step=hires.before(on_step) if hires else on_step,
         start=start,
         inputs=BatchInputs.of(options.inputs, len(jobs)) if options.inputs else None,
+        controls=controls,
     )
     _check_finite(latents, loaded)
-    calls = len(runs[0].timesteps)
-    latents, enlarging = hires.run(loaded, latents, on_step, calls) if hires else (latents, [])
+    enlarging: list[str] = []
+    if hires:
+        controls = load_controls(loaded, hires.jobs[0], options.controls.second)
+        calls = len(runs[0].timesteps)
+        latents, enlarging = hires.run(loaded, latents, on_step, calls, controls)
     _check_finite(latents, loaded)
     timer.finish("denoise")
     pixels, fallbacks = decode_images(loaded, latents, jobs[0].vae_tiling, generators)

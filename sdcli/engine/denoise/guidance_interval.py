@@ -27,10 +27,15 @@ class GuidanceInterval:
         self._job = job
         self._part = part
         self._conditioning = part.conditioning_at(part.first_call, part.all_calls or 1)
+        self._call = part.first_call
 
     def get_conditioning(self) -> Conditioning:
         """Return the conditioning of the current UNet call."""
         return self._conditioning
+
+    def position(self) -> tuple[int, int]:
+        """Return the number of the current UNet call, from 0, and that of all calls."""
+        return self._call, self._part.all_calls or self._part.pipeline.num_timesteps
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline that make its first UNet call guided, or not."""
@@ -61,6 +66,7 @@ class GuidanceInterval:
         tensors to replace.
         """
         first, calls = self._part.first_call, self._part.all_calls or pipeline.num_timesteps
+        self._call = first + call + 1
         guided = self._is_guided(first + call + 1, calls)
         if call + 1 == pipeline.num_timesteps:
             return {}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from sdcli.engine.denoise.control import Control
 from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
@@ -58,8 +59,9 @@ class HiresPass:
         latents: torch.Tensor,
         on_step: OnStep | None,
         earlier_calls: int,
+        controls: Sequence[Control] = (),
     ) -> tuple[torch.Tensor, list[str]]:
-        """Redraw the latents of the first pass, enlarged.
+        """Redraw the latents of the first pass, enlarged, guided by `controls`.
 
         Returns the last latents, (batch, 4, height/8, width/8) at the new size, and descriptions of
         what went wrong in between.
@@ -80,6 +82,7 @@ class HiresPass:
             on_step=on_step and _continued(on_step, earlier_calls),
             start=None,
             inputs=BatchInputs(images=images),
+            controls=controls,
         )
         return redrawn, events
 

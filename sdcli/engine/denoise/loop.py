@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.denoise.combination import combined_prompts
+from sdcli.engine.denoise.control import Control, controlled
 from sdcli.engine.denoise.guidance_interval import GuidanceInterval
 from sdcli.engine.denoise.injection import resuming_at
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs, call_arguments
@@ -35,12 +36,13 @@ def denoise(
     on_step: OnStep | None,
     start: ResumePoint | None,
     inputs: BatchInputs | None = None,
+    controls: Sequence[Control] = (),
 ) -> torch.Tensor:
     """Run the pipeline's own denoising loop, with everything random drawn from `generators`.
 
     There is one of them for each image. Returns the last latents (batch, 4, height/8, width/8). The
     loop resumes at `start`, if given, and begins with the images in `inputs` instead of with noise.
-    With two parts, the second pipeline continues with the latents of the first.
+    With two parts, the second pipeline continues; `controls` guide the first one only.
     """
     dtype = parts[0].conditioning.prompt_embeds.dtype
     latents = _initial_latents(loaded, jobs, dtype, None if inputs else generators)
@@ -54,6 +56,7 @@ def denoise(
         for recorder in recorders:
             stack.enter_context(recorder)
         guidances = [GuidanceInterval(jobs[0], part) for part in parts]
+        stack.enter_context(controlled(pipeline.unet, controls, guidances[0].position))
         for guidance, part in zip(guidances, parts, strict=True):
             if part.conditioning.components:
                 stack.enter_context(combined_prompts(part.pipeline.unet, guidance.get_conditioning))

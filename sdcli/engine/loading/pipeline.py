@@ -27,6 +27,7 @@ from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
+from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
@@ -60,6 +61,7 @@ class LoadedPipeline:
     files: Mapping[str, WeightFiles]
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
+    controlnets: LoadedControlnets
     seconds: dict[str, float]
     refiner: LoadedRefiner | None = None
     notes: tuple[str, ...] = ()
@@ -76,7 +78,9 @@ class LoadedPipeline:
     def defective_weights_error(self) -> CorruptError | None:
         """Return the error of weights that are not numbers, None if all are."""
         models = {name: getattr(self.pipeline, name) for name in self.files}
-        error = defective_weights_error(models, self.files)
+        error = defective_weights_error(models, self.files) or defective_weights_error(
+            self.controlnets.models, self.controlnets.files
+        )
         if error or self.refiner is None:
             return error
         models = {
@@ -100,7 +104,7 @@ def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:
 def memory_kind(job: Job) -> Hashable:
     """Return a key that is equal for images which need the same memory."""
     # With guidance the UNet computes every image twice, in one batch.
-    return (*job.final_size, job.guidance_scale > 1)
+    return (*job.final_size, job.guidance_scale > 1, job.controlnet_sha256)
 
 
 def load(
@@ -143,6 +147,7 @@ def load(
         files=files,
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
+        controlnets=LoadedControlnets(spec=spec, device=device, dtype=dtype),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=(
             *(single_file.load_notes if single_file else ()),

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sdcli.checkpoints.weight_files import STEMS, WeightFiles
+from sdcli.checkpoints.weight_files import WeightFiles, stem_of
 from sdcli.errors import OutputError
 
 
@@ -31,7 +31,7 @@ def staged(
     with staged_files({"config.json": json.dumps(config).encode()}) as folder:
         if weights:
             with _disk_errors_as_output_errors():
-                _link_weights(folder, STEMS[name], weights)
+                _link_weights(folder, stem_of(name), weights)
         yield folder
 
 

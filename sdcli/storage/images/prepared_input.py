@@ -68,7 +68,7 @@ def prepare_input(job: Job, cell: int) -> PreparedInput:
         canvas = extend(canvas, margins)
         mask = None if mask is None else extend_mask(mask, margins)
     if job.inpaint_area == "whole":
-        notes += _fit_notes(job, canvas, cell)
+        notes += fit_notes("the input image", canvas, job, cell)
         canvas = fit(canvas, job.width, job.height, job.resize, cell)
         mask = None if mask is None else fit(mask, job.width, job.height, job.resize, cell)
     if mask is None:
@@ -123,15 +123,15 @@ def _read_mask_for(job: Job, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8
     return (255 - mask if job.mask_invert else mask), notes
 
 
-def _fit_notes(job: Job, canvas: NDArray[np.uint8], cell: int) -> list[str]:
-    """Say what the image loses when it is fitted to the size of the job."""
+def fit_notes(name: str, canvas: NDArray[np.uint8], job: Job, cell: int) -> list[str]:
+    """Say what the image called `name` loses when it is fitted to the size of the job."""
     height, width, _ = canvas.shape
     if (width, height) == (job.width, job.height):
         return []
     sizes = f"from {width}x{height} to {job.width}x{job.height}"
     if is_cut((width, height), (job.width, job.height), cell):
-        return [f"the input image was cut {sizes}, multiples of {cell}"]
+        return [f"{name} was cut {sizes}, multiples of {cell}"]
     if width * job.height == height * job.width:
         return []
     words = {"crop": "scaled and cropped", "stretch": "stretched", "pad": "scaled and padded"}
-    return [f"the input image was {words[job.resize]} {sizes}"]
+    return [f"{name} was {words[job.resize]} {sizes}"]

@@ -19,6 +19,7 @@ from sdcli.prompt_settings import with_recorded_syntax
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
+from sdcli.storage.metadata.recorded_controls import control_names, controls_of
 from sdcli.storage.metadata.recorded_inputs import input_names, inputs_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def partial_record(
         request["lora"] = lora_names(job, full_paths=full_paths)
     if job.embedding:
         request["embedding"] = embedding_names(job, full_paths=full_paths)
+    if job.controlnet:
+        request |= control_names(job, full_paths=full_paths)
     optional = {
         "refiner_call": run.refiner_call,
         "vae_dtype": run.vae_dtype,
@@ -74,6 +77,7 @@ def partial_record(
         **({"inputs": inputs_of(job)} if job.image else {}),
         **({"loras": loras_of(job)} if job.lora else {}),
         **({"embeddings": embeddings_of(job)} if job.embedding else {}),
+        **({"controlnets": controls_of(job)} if job.controlnet else {}),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),

@@ -65,15 +65,30 @@ def locate_inputs(
             continue
         sha256 = str(hashes.get(field)) if isinstance(hashes, Mapping) else ""
         sha256 = sha256 if _SHA256.fullmatch(sha256) else ""
-        path = _locate(name, sha256, folders, own)
-        if path is None:
-            raise _not_found_error(field, name, sha256)
-        if not sha256:
-            warn(f"{path} may have changed: the record has no SHA-256 of its {field}")
-        elif _hash(path) != sha256:
-            warn(f"{path} has changed: the recorded {field} has SHA-256 {sha256}")
-        located[field] = str(path)
+        located[field] = locate_image(field, name, sha256, folders, warn, own)
     return replace(request, **located)
+
+
+def locate_image(
+    field: str,
+    name: str,
+    sha256: str,
+    folders: Sequence[Path],
+    warn: Callable[[str], None],
+    own: Path | None,
+) -> str:
+    """Return the path of the recorded image of a field; its hash is "" if that is not known.
+
+    Raises UsageError for one that is not here.
+    """
+    path = _locate(name, sha256, folders, own)
+    if path is None:
+        raise _not_found_error(field, name, sha256)
+    if not sha256:
+        warn(f"{path} may have changed: the record has no SHA-256 of its {field}")
+    elif _hash(path) != sha256:
+        warn(f"{path} has changed: the recorded {field} has SHA-256 {sha256}")
+    return str(path)
 
 
 def _locate(name: str, sha256: str, folders: Sequence[Path], own: Path | None) -> Path | None:

@@ -1,0 +1,85 @@
+"""Load the ControlNets of jobs, and keep those of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel
+
+from sdcli.checkpoints.adapters.controlnet_file import (
+    COMPONENT,
+    ControlnetFile,
+    read_controlnet,
+)
+from sdcli.checkpoints.weight_files import WeightFiles
+from sdcli.control_fields import SEPARATOR, parse_controlnets
+from sdcli.engine.loading.components import load_component
+from sdcli.engine.runtime import memory
+from sdcli.errors import ModelError
+from sdcli.job import Job
+from sdcli.pipeline_spec import PipelineSpec
+
+
+@dataclass(kw_only=True, eq=False)
+class LoadedControlnets:
+    """The ControlNets that a pipeline has used last, by the hashes of their weights."""
+
+    spec: PipelineSpec
+    device: torch.device
+    dtype: torch.dtype
+    _models: dict[str, Any] = field(default_factory=dict)
+    _files: dict[str, WeightFiles] = field(default_factory=dict)
+
+    def load(self, job: Job, wanted: Sequence[bool]) -> list[Any]:
+        """Return the ControlNets of a job, None for those that are not wanted.
+
+        Those of earlier jobs are forgotten. Raises CorruptError, DeviceError, and ModelError for a
+        file that has changed since the job was planned.
+        """
+        names = parse_controlnets(job.controlnet)
+        planned = job.controlnet_sha256.split(SEPARATOR)
+        used = {digest for digest, want in zip(planned, wanted, strict=True) if want}
+        for digest in self._models.keys() - used:
+            del self._models[digest], self._files[digest]
+        for name, digest in zip(names, planned, strict=True):
+            if digest in used and digest not in self._models:
+                file = _open(name, digest, self.spec)
+                self._models[digest] = self._load(file)
+                self._files[digest] = file.files
+        return [self._models.get(digest) for digest in planned]
+
+    def _load(self, file: ControlnetFile) -> Any:
+        with memory.out_of_memory_as_device_error(f"controlnet: {file.path}", self.device):
+            return load_component(
+                COMPONENT,
+                ControlNetModel,
+                file.config_file,
+                file.config,
+                file.files,
+                self.dtype,
+            ).to(self.device)
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """The loaded models by their names in messages."""
+        return {f"{COMPONENT} {digest[:8]}": model for digest, model in self._models.items()}
+
+    @property
+    def files(self) -> dict[str, WeightFiles]:
+        """The files of the loaded models by the same names."""
+        return {f"{COMPONENT} {digest[:8]}": files for digest, files in self._files.items()}
+
+
+def _open(name: str, planned: str, spec: PipelineSpec) -> ControlnetFile:
+    file = read_controlnet(name, spec)
+    # The record has the planned hash, so no other content may be used under it.
+    if file.sha256 != planned:
+        raise ModelError(
+            f"controlnet: {file.path} has changed since this run was planned",
+            code="model.changed",
+            hint="run the command again",
+        )
+    return file

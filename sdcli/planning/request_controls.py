@@ -1,0 +1,143 @@
+"""Resolve the ControlNets of a request and their images: their files and hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.checkpoints.adapters.controlnet_file import ControlnetFile, read_controlnet
+from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.control_fields import (
+    NONE,
+    SEPARATOR,
+    join_controls,
+    parse_control_images,
+    parse_controlnets,
+    parse_preprocessors,
+)
+from sdcli.errors import ModelError, SdcliError, UsageError
+from sdcli.input_images import InputReader
+from sdcli.inputs.paths import expand_user
+from sdcli.planning.request_images import read_as
+from sdcli.request import GenerationRequest
+
+_CELL: Final = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestControls:
+    """The ControlNets of a request and their images: as its job has them, and by their hashes."""
+
+    controlnet: str | None = None
+    controlnet_sha256: str = ""
+    control_image: str | None = None
+    control_image_sha256: str = ""
+    control_preprocess: str | None = None
+
+    def job_fields(self) -> dict[str, Any]:
+        """The fields of a job that come from the ControlNets."""
+        return dict(vars(self))
+
+
+NO_CONTROLS: Final = RequestControls()
+
+
+def take_controls(
+    request: GenerationRequest,
+    defaults: ModelDefaults,
+    read: InputReader | None,
+    *,
+    is_local: bool = False,
+) -> RequestControls:
+    """Find the ControlNets and the images of a request, and check that they fit together.
+
+    With `is_local` nothing is downloaded: of a ControlNet that would be, only the name is known.
+    ControlNets are matched to the model by their headers alone. Raises UsageError, ModelError,
+    UnsafeError and CorruptError, whose messages begin with the field that is at fault.
+    """
+    names = parse_controlnets(request.controlnet)
+    images = parse_control_images(request.control_image)
+    _check_counts(request, len(names), len(images))
+    if not names:
+        return NO_CONTROLS
+    words = parse_preprocessors(request.control_preprocess, len(images))
+    if defaults.vae_scale_factor != _CELL:
+        raise ModelError(
+            f"controlnet: the latents of this model have cells of {defaults.vae_scale_factor} "
+            f"pixels, and a ControlNet reads its image in cells of {_CELL}",
+            code="model.controlnet_family",
+        )
+    _check_preprocessors(words)
+    assert read is not None, "a request with control images needs a reader of images"
+    described = [read_as("control_image", image.path, read) for image in images]
+    try:
+        networks = [_read_network(name, request, is_local=is_local) for name in names]
+    except ModelError as error:
+        if error.code != "model.offline" or request.spec.offline or not is_local:
+            raise
+        return RequestControls(controlnet=request.controlnet, control_image=request.control_image)
+    return RequestControls(
+        controlnet=join_controls(_lasting_name(name) for name in names),
+        controlnet_sha256=SEPARATOR.join(network.sha256 for network in networks),
+        control_image=join_controls(images),
+        control_image_sha256=SEPARATOR.join(
+            str(replace(image, path=found.sha256))
+            for image, found in zip(images, described, strict=True)
+        ),
+        control_preprocess=_join_words(words),
+    )
+
+
+def _check_counts(request: GenerationRequest, networks: int, images: int) -> None:
+    if networks and images != networks:
+        few = f"{networks} ControlNet{'s' if networks > 1 else ''} and {images or 'no'} image"
+        raise UsageError(
+            f"controlnet: there {'are' if networks > 1 else 'is'} {few}{'s' * (images != 1)}",
+            code="usage.controlnet" if images > networks else "usage.control_image",
+            hint="give each --controlnet a --control-image of its own, in the same order",
+        )
+    for name in ("control_image", "control_preprocess"):
+        if not networks and getattr(request, name) not in (None, NONE):
+            raise UsageError(
+                f"{name}: it has no effect without --controlnet",
+                code=f"usage.{name}",
+                hint="add --controlnet MODEL, or leave it out",
+            )
+
+
+def _check_preprocessors(words: Sequence[str]) -> None:
+    """Raise UsageError for a preprocessor whose library is not installed."""
+    from importlib.util import find_spec
+
+    if any(word != NONE for word in words) and find_spec("cv2") is None:
+        raise UsageError(
+            "control_preprocess: canny needs OpenCV, which is not installed",
+            code="usage.control_preprocess",
+            hint="pip install opencv-python-headless, or give an image of edges",
+        )
+
+
+def _read_network(name: str, request: GenerationRequest, *, is_local: bool) -> ControlnetFile:
+    spec = replace(request.spec, offline=request.spec.offline or is_local)
+    try:
+        return read_controlnet(name, spec)
+    except SdcliError as error:
+        message = error.message
+        if not message.startswith("controlnet: "):
+            message = f"controlnet: {message}"
+        raise type(error)(message, code=error.code, hint=error.hint) from error
+
+
+def _lasting_name(name: str) -> str:
+    """The name that finds the model from every folder: its absolute path, or its id."""
+    path = expand_user(name)
+    return str(Path(path).absolute()) if path.exists() else name
+
+
+def _join_words(words: Sequence[str]) -> str | None:
+    """Write the preprocessors as a request has them, None for none."""
+    if len(set(words)) == 1:
+        return None if words[0] == NONE else words[0]
+    return SEPARATOR.join(words)

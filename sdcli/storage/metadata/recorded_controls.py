@@ -1,0 +1,150 @@
+"""Name ControlNets and their images in records, and find them again by their hashes or names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from sdcli.checkpoints.adapters.controlnet_file import COMPONENT
+from sdcli.checkpoints.recorded import full_path, recorded_name
+from sdcli.checkpoints.weights import find_weights, hash_weights
+from sdcli.control_fields import (
+    SEPARATOR,
+    join_controls,
+    parse_control_images,
+    parse_controlnets,
+    parse_preprocessors,
+)
+from sdcli.errors import ModelError, SdcliError
+from sdcli.inputs.paths import expand_user
+from sdcli.job import Job
+from sdcli.request import GenerationRequest
+from sdcli.storage.metadata.recorded_inputs import locate_image
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MOST_NEIGHBOURS: Final = 200
+
+
+def control_names(job: Job, *, full_paths: bool) -> dict[str, str | None]:
+    """Return the job's ControlNets and their images by name, or with `full_paths` by path."""
+    spell = full_path if full_paths else recorded_name
+    names = parse_controlnets(job.controlnet)
+    images = parse_control_images(job.control_image)
+    paths = [
+        str(expand_user(image.path).absolute()) if full_paths else Path(image.path).name
+        for image in images
+    ]
+    return {
+        "controlnet": join_controls(spell(name, "ControlNet") for name in names),
+        "control_image": join_controls(
+            replace(image, path=path) for image, path in zip(images, paths, strict=True)
+        ),
+    }
+
+
+def controls_of(job: Job) -> list[dict[str, Any]]:
+    """Return what a record says of each ControlNet of a job: names, hashes and numbers."""
+    images = parse_control_images(job.control_image)
+    hashes = job.control_image_sha256.split(SEPARATOR)
+    words = parse_preprocessors(job.control_preprocess, len(images))
+    models = zip(
+        parse_controlnets(job.controlnet), job.controlnet_sha256.split(SEPARATOR), strict=True
+    )
+    return [
+        {
+            "name": recorded_name(name, "ControlNet"),
+            "sha256": sha256,
+            "image": Path(image.path).name,
+            "image_sha256": digest.partition(":")[0],
+            "scale": image.scale,
+            "start": image.start,
+            "end": image.end,
+            "preprocess": word,
+        }
+        for (name, sha256), image, digest, word in zip(models, images, hashes, words, strict=True)
+    ]
+
+
+def locate_controls(
+    request: GenerationRequest,
+    record: Mapping[str, Any],
+    folders: Sequence[Path],
+    warn: Callable[[str], None],
+    own: Path | None = None,
+) -> GenerationRequest:
+    """Return the request with the paths of its recorded ControlNets and images on this machine.
+
+    `own` is the image that has the record. What has the recorded hash comes first, in the
+    `folders`, in their order. ControlNets and images that are not the recorded ones were chosen by
+    the user, and stay. Raises ModelError and UsageError, which say what to look for.
+    """
+    recorded = record.get("request")
+    if not isinstance(recorded, Mapping):
+        return request
+    entries = record.get("controlnets")
+    known = [entry for entry in entries if isinstance(entry, Mapping)] if entries else []
+    changes: dict[str, Any] = {}
+    names = parse_controlnets(request.controlnet)
+    if names and request.controlnet == recorded.get("controlnet"):
+        hashes = _hashes(known, "sha256", len(names))
+        found = (_locate(n, h, folders) for n, h in zip(names, hashes, strict=True))
+        changes["controlnet"] = join_controls(found)
+    images = parse_control_images(request.control_image)
+    if images and request.control_image == recorded.get("control_image"):
+        hashes = _hashes(known, "image_sha256", len(images))
+        changes["control_image"] = join_controls(
+            replace(i, path=locate_image("control_image", i.path, digest, folders, warn, own))
+            for i, digest in zip(images, hashes, strict=True)
+        )
+    return replace(request, **changes)
+
+
+def _hashes(entries: Sequence[Mapping[str, Any]], key: str, count: int) -> list[str]:
+    """Return the recorded hashes, "" for those that are none."""
+    hashes = [str(entry.get(key)) for entry in entries]
+    if len(hashes) != count:
+        return [""] * count
+    return [digest if _SHA256.fullmatch(digest) else "" for digest in hashes]
+
+
+def _locate(name: str, sha256: str, folders: Sequence[Path]) -> str:
+    named = [expand_user(name), *(folder / Path(name).name for folder in folders)]
+    named = [path for path in named if path.exists()]
+    if sha256:
+        # The likely one comes first, since hashing large files takes long.
+        for path in (*named, *_neighbours(folders)):
+            if _hash(path) == sha256:
+                return str(path)
+    elif named:
+        return str(named[0])
+    if "/" in name and not expand_user(name).exists():
+        return name  # an id of the hub
+    known = f" (SHA-256 {sha256})" if sha256 else ""
+    raise ModelError(
+        f"the record's ControlNet {name!r}{known} is not on this machine",
+        code="model.not_found",
+        hint="put it next to the image, or name its folder with --inputs DIR, or another one with "
+        "--set controlnet=PATH",
+    )
+
+
+def _neighbours(folders: Sequence[Path]) -> Iterator[Path]:
+    for folder in dict.fromkeys(folders):
+        with suppress(OSError):
+            children = islice(sorted(folder.iterdir()), _MOST_NEIGHBOURS)
+            yield from (
+                path
+                for path in children
+                if path.suffix == ".safetensors" or (path / "config.json").is_file()
+            )
+
+
+def _hash(path: Path) -> str | None:
+    with suppress(OSError, SdcliError):
+        return hash_weights(find_weights(path, COMPONENT, None))
+    return None

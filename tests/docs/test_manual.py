@@ -43,7 +43,7 @@ def test_every_block_names_its_language() -> None:
     for path in manual.pages():
         fences = re.findall(r"^```(.*)$", path.read_text("utf-8"), flags=re.M)
         assert set(fences[1::2]) <= {""}, path
-        assert set(fences[::2]) <= {"sh", "text", "json", "python", "bash", "toml"}, path
+        assert set(fences[::2]) <= {"sh", "text", "json", "python", "bash", "toml", "yaml"}, path
 
 
 PARTS = [(path, name) for path in manual.pages() for name in manual.parts(path.read_text("utf-8"))]
@@ -119,7 +119,9 @@ def test_every_schema_is_listed() -> None:
 def test_messages_name_the_packages_of_the_manual() -> None:
     """Never sdcli itself: the package of that name on PyPI is another program."""
     sources = "".join(p.read_text("utf-8") for p in manual.ROOT.glob("sdcli/**/*.py"))
-    named = set(" ".join(re.findall(r"pip install ([^\"(),;]+)", sources)).split())
+    named = set(
+        re.sub(r"'|\[\w+\]", "", " ".join(re.findall(r"pip install ([^\"(),;]+)", sources))).split()
+    )
     assert named - {"{name}", "{package}"} <= set(dict(_OPTIONAL))
 
 

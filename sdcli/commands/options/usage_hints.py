@@ -46,8 +46,10 @@ def option_hint(option: str, context: Any, arguments: Sequence[str]) -> str:
         return f'options follow the command: sdcli generate "a cat" {ours}'
     if f"{typed}s" not in own and (owners := _owners(typed, context)):
         return f"{typed} is an option of {_join(owners)}, not of {path}"
-    if near := closest(typed, (name for name in own if name.startswith("--"))):
-        return f"did you mean {near}?"
+    # Without hyphens, which would make all short options look alike.
+    names = (name.removeprefix("--") for name in own if name.startswith("--"))
+    if near := closest(typed.lstrip("-"), names):
+        return f"did you mean --{near}?"
     return f"{path} --help"
 
 
@@ -105,7 +107,10 @@ def _owners(option: str, context: Any) -> list[str]:
     if not context:
         return []
     root = context.find_root()
-    commands = {f"sdcli {name}": root.command.commands[name] for name in ("generate", "batch")}
+    commands: dict[str, Any] = {}
+    # Looking a command up imports it, which takes time.
+    if _any_option(option):
+        commands |= {f"sdcli {name}": root.command.commands[name] for name in ("generate", "batch")}
     if context.parent and context.parent is not root:
         path = context.parent.command_path
         commands |= {f"{path} {name}": c for name, c in context.parent.command.commands.items()}

@@ -59,9 +59,9 @@ def merge(
 def _describe(merged: Merge) -> Iterator[str]:
     for folder in merged.folders:
         yield f"{folder.path}: {_describe_folder(folder)}"
-    total = f"{len(merged.run.done)} images"
+    total = f"{merged.run.complete} images"
     if merged.run.images is not None and not merged.run.is_ambiguous:
-        total = f"{len(merged.run.done)} of {merged.run.images} images"
+        total = f"{merged.run.images - len(merged.missing)} of {merged.run.images} images"
     failed = f", {merged.run.failed} failed" if merged.run.failed else ""
     yield f"{merged.out}: {total}{failed}"
     for shard, count in merged.missing_by_shard().items():

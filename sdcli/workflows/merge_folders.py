@@ -11,7 +11,13 @@ from typing import Any
 from sdcli.errors import ExitCode, UsageError
 from sdcli.storage import files
 from sdcli.storage.jobs.journal import Journal
-from sdcli.storage.jobs.merging import MergedFolder, MergedRun, merge_folder, read_journal, read_run
+from sdcli.storage.jobs.merging import (
+    MergedFolder,
+    MergedRun,
+    check_journal,
+    merge_folder,
+    read_run,
+)
 
 SCHEMA = "sdcli/merge/1"
 
@@ -47,7 +53,7 @@ class Merge:
             "schema": SCHEMA,
             "out": self.out,
             "folders": [asdict(folder) for folder in self.folders],
-            "images": len(self.run.done),
+            "images": self.run.complete,
             "expected": None if self.run.is_ambiguous else self.run.images,
             "failed": self.run.failed,
             "missing": self.missing,
@@ -78,8 +84,7 @@ def merge_folders(sources: Sequence[Path], out: Path, warn: Callable[[str], None
 
 def _check_folders(sources: Sequence[Path], out: Path) -> None:
     for number, source in enumerate(sources):
-        for _ in read_journal(source):
-            break
+        check_journal(source)
         others = [*sources[:number], out]
         if any(other.exists() and source.samefile(other) for other in others):
             raise UsageError(

@@ -101,7 +101,7 @@ def test_duplicates_differences_and_taken_names(run_cli):
     shutil.copytree("a", "c")
     run_cli("batch", "prompts.txt", *QUICK[:2], "--steps", "2", *SEED, "--limit", "1", "-o", "d")
     code, document = merged(run_cli, "c", "d", out="both")
-    assert (code, len(pixels("both"))) == (0, 3)
+    assert (code, len(pixels("both")), document["images"]) == (0, 3, 3)
     assert {*pixels("a").values(), *pixels("d").values()} == {*pixels("both").values()}
     # The same job, with other pixels: the first stays.
     journal = Path("b", "sdcli-journal.jsonl")

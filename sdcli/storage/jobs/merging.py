@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from sdcli.errors import UsageError
 from sdcli.storage import files
@@ -22,7 +23,7 @@ _MOST_IMAGES: Final = 10_000_000
 """A journal that claims more is not believed: the indices of all would fill the memory."""
 
 _FACTS: Final = ("index", "seed", "kind", "seconds")
-"""What a journal says of an image beside its name and hashes."""
+"""Facts about an image in a journal beside its name and hashes."""
 
 
 @dataclass(kw_only=True)
@@ -43,16 +44,18 @@ class MergedFolder:
 
 @dataclass(kw_only=True)
 class MergedRun:
-    """What the journal of a merged folder knows of its run.
+    """The run of a merged folder, as far as its journal and its images tell.
 
     `images` are all of the run, None if its shards do not say or differ. `shards` are those that
-    were begun, of `world_size`. `done` are indices of jobs; those of the `failed` are not known.
+    were begun, of `world_size`. `done` are indices of jobs, which jobs of several runs share;
+    `complete` counts the images that are there. The indices of the `failed` are not known.
     """
 
     images: int | None = None
     world_size: int | None = None
     shards: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
+    complete: int = 0
     failed: int = 0
     is_ambiguous: bool = False
 
@@ -107,30 +110,44 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
 
     Raises UsageError for a folder without a journal.
     """
-    path = folder / NAME
-    try:
-        with path.open("rb") as file:
-            last = dict(_parse_lines(file))
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}",
-            code="usage.folder",
-            hint="give the folders that sdcli batch wrote",
-        ) from error
+    with _open_journal(folder) as file:
+        last = dict(_parse_lines(file))
     yield from last.values()
 
 
+def check_journal(folder: Path) -> None:
+    """Raise UsageError for a folder without a journal."""
+    with _open_journal(folder):
+        pass
+
+
 def read_run(folder: Path) -> MergedRun:
-    """Read what a journal knows of the whole run."""
+    """Read what a folder has of the whole run: its journal, and the images that are complete."""
     run = MergedRun()
     for event in read_journal(folder):
         if event["event"] == "shard":
             run.add_shard(event)
         elif event["entry"].error:
             run.failed += 1
-        elif isinstance(index := event.get("index"), int):
-            run.done.add(index)
+        elif is_complete(folder, event["entry"]):
+            run.complete += 1
+            if isinstance(index := event.get("index"), int):
+                run.done.add(index)
     return run
+
+
+@contextmanager
+def _open_journal(folder: Path) -> Iterator[BinaryIO]:
+    path = folder / NAME
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(
+            f"{path}: {error.strerror}",
+            code="usage.folder",
+            hint="give the folders that sdcli batch wrote",
+        ) from error
 
 
 def _parse_lines(lines: Any) -> Iterator[tuple[object, dict[str, Any]]]:

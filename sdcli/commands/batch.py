@@ -82,7 +82,7 @@ def batch(
     """
     shard = Shard.parse(cluster.shard) if cluster.shard is not None else None
     options, sheet = _run_options(run_flags, jobs, shard), expansion.sheet()
-    check_cluster(cluster, options)
+    check_cluster(cluster, options, request.device())
     template = replace(request.template(context, expansion), name_template=options.name_template)
     size = parse_batch_size(batch_size)
     axes: tuple[str, ...] = ()

@@ -243,6 +243,9 @@ def test_a_vanished_output_ends_the_run(run_cli):
         (("--gpus", "0,"), "--gpus: '0,' is not all or a list of numbers"),
         (("--gpus", "1,0,1"), "--gpus: '1,0,1' names a GPU twice"),
         (("--gpus", ""), "--gpus: '' is not all"),
+        (("--gpus", "0", "--device", "cpu"), "--gpus can't be used with --device cpu"),
+        (("--gpus", "all", "--device", "cuda:1"), "--gpus can't be used with --device cuda:1"),
+        (("--shard", "1/2", "-o", "-"), "a shard of a run can't be written to stdout"),
         (("--ray", "local", "--gpus", "0"), "--ray can't be used with --gpus"),
         (("--ray", "nowhere"), "--ray: 'nowhere' is not local, auto or HOST:PORT"),
         (("--ray", "ray://127.0.0.1:10001"), "is not local, auto or HOST:PORT"),
@@ -263,6 +266,8 @@ def test_ranks_have_no_workers(run_cli, monkeypatch):
     write_prompts("a cat")
     ran = run_cli("batch", "prompts.txt", "--workers", "2")
     assert (ran.code, "torchrun starts the processes itself" in ran.stderr) == (2, True)
+    ran = run_cli("batch", "prompts.txt", "-o", "-", "--format", "tar")
+    assert (ran.code, "can't be written to stdout" in ran.stderr) == (2, True)
 
 
 def test_a_gpu_that_is_not_there(run_cli):

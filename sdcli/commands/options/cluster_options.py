@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from sdcli.runner.options import RunOptions
 
 
-def check_cluster(cluster: ClusterFlags, options: RunOptions) -> None:
-    """Check before files are read that a run can be divided as asked. Raises UsageError."""
+def check_cluster(cluster: ClusterFlags, options: RunOptions, device: str | None) -> None:
+    """Check before files are read that a run can be divided as asked. Raises UsageError.
+
+    `device` is the one that was asked for.
+    """
+    if options.out == "-" and not options.find_shard().is_whole_run:
+        raise UsageError(
+            "--out -: a shard of a run can't be written to stdout",
+            code="usage.shard",
+            hint="give --out a folder, whose journal tells the shares apart",
+        )
     chosen = [
         flag
         for flag, value in (("--workers", cluster.workers), ("--gpus", cluster.gpus))
@@ -29,6 +38,7 @@ def check_cluster(cluster: ClusterFlags, options: RunOptions) -> None:
     flag = chosen[-1]
     if cluster.gpus is not None:
         _check_gpu_list(cluster.gpus)
+        _check_gpu_device(device)
     reason = hint = None
     if len(chosen) > 1 and chosen != ["--workers", "--ray"]:
         reason, hint = f"can't be used with {chosen[0]}", "each GPU has one process"
@@ -73,6 +83,16 @@ def _check_gpu_list(text: str) -> None:
     else:
         return
     raise UsageError(f"--gpus: {quoted(text)} {reason}", code="usage.gpus", hint="e.g. --gpus 0,1")
+
+
+def _check_gpu_device(device: str | None) -> None:
+    # A process sees its own GPU alone, as cuda:0.
+    if device not in (None, "auto", "cuda"):
+        raise UsageError(
+            f"--gpus can't be used with --device {device}",
+            code="usage.gpus",
+            hint="leave --device out, or choose the GPU by number: --gpus 1",
+        )
 
 
 def _find_gpus(text: str) -> list[str]:

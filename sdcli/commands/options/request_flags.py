@@ -50,6 +50,11 @@ class RequestFlags:
         """Whether a seed was given, other than -1 for a random one."""
         return self.values["seed"] not in (None, "-1")
 
+    def device(self) -> str | None:
+        """The device that was asked for, None without a choice."""
+        device = self.values["device"]
+        return None if device is None else str(device)
+
     def template(self, context: typer.Context, expansion: ExpansionFlags) -> RequestTemplate:
         """What holds for every request of the run; `context` knows what was typed, what was set.
 

@@ -18,7 +18,10 @@ _FEW_IMAGES: Final = 50
 
 
 class RunEstimate:
-    """Estimates the time of a run by earlier ones, and remembers that of its images at the end.
+    """Estimates the time of a run by earlier ones.
+
+    As a context manager it also remembers the time of the images that it is told of. A run of
+    several processes only estimates: beside others, an image takes longer than alone.
 
     `jobs` is the job store of the run's folder, and `images` the number of its images, None if that
     is unknown. So many `workers` are taken to make them together.
@@ -34,6 +37,7 @@ class RunEstimate:
         from sdcli.storage.jobs.user_timings import RunTimings
 
         self._folder = jobs.folder if jobs else None
+        self._shares = jobs.shard.world_size if jobs else 1
         self._images = images
         self._note = note
         self._planned = 0
@@ -50,7 +54,8 @@ class RunEstimate:
         if not jobs.pending:
             return
         self._is_done = True
-        left = max(0, (self._images or 0) - self._planned) + len(jobs.pending)
+        unplanned = max(0, (self._images or 0) - self._planned)
+        left = unplanned // self._shares + len(jobs.pending)
         known = self._known_seconds(jobs.pending)
         # An average of only some of the jobs would mislead.
         if len(known) < len(jobs.pending):

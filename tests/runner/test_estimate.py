@@ -9,6 +9,9 @@ import pytest
 from sdcli.job import Job
 from sdcli.result import DoneImage, SortedJobs
 from sdcli.runner.estimate import RunEstimate
+from sdcli.shard import Shard
+from sdcli.storage.images.destination import parse_destination
+from sdcli.storage.jobs.store import JobStore
 from sdcli.storage.jobs.user_timings import RunTimings
 from tests.jobs import make_job
 
@@ -71,3 +74,12 @@ def test_images_of_earlier_windows_are_not_left(
         images = [DoneImage(job=job, path="a.png", pixels_sha256="") for job in JOBS[:done]]
         run.expect(SortedJobs(pending=pending, done=images, others=others))
     assert [note.partition(",")[0] for note in notes] == [f"{left} images"]
+
+
+def test_a_shard_is_estimated_by_its_own_images(tmp_path: Path) -> None:
+    notes: list[str] = []
+    destination = parse_destination(str(tmp_path / "out"), several=True, force=False)
+    store = JobStore(destination, shard=Shard(rank=1, world_size=4))
+    RunEstimate(store, 2000, notes.append).expect(SortedJobs(pending=JOBS, others=30))
+    store.close()
+    assert [note.partition(",")[0] for note in notes] == ["500 images"]

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from sdcli.errors import SdcliError
 from sdcli.job import Job, Rerun, timing_key
 from sdcli.result import DoneImage, GenerationResult, SortedJobs
-from sdcli.shard import Shard
+from sdcli.shard import WHOLE_RUN, Shard
 from sdcli.storage import files
 from sdcli.storage.companions import LATENTS, belongs_to_job, existing_companions
 from sdcli.storage.images.destination import Destination
@@ -59,12 +59,12 @@ class JobStore:
         destination: Destination,
         *,
         rerun: Rerun | None = None,
-        shard: Shard | None = None,
+        shard: Shard = WHOLE_RUN,
         opening_serial: int | None = None,
     ) -> None:
         self._destination = destination
         self._rerun = rerun
-        self._shard = shard or Shard()
+        self.shard = shard
         self.folder = destination.path if destination.kind == "folder" else destination.path.parent
         self.counts: Counter[str] = Counter()
         self._journal = Journal(self.folder)
@@ -86,7 +86,7 @@ class JobStore:
         With `warn_unseeded`, jobs without a seed are warned of.
         """
         self._warns_unseeded = warn_unseeded
-        self._journal.sharded(str(self._shard), images)
+        self._journal.sharded(str(self.shard), images)
 
     def close(self) -> None:
         """Release all leases and close the journal."""
@@ -109,7 +109,7 @@ class JobStore:
 
     def sort_jobs(self, jobs: Sequence[Job]) -> SortedJobs:
         """Number the jobs, and sort those of this shard by what is left to do."""
-        share = [job for job in self.number_jobs(jobs) if self._shard.contains(job.index)]
+        share = [job for job in self.number_jobs(jobs) if self.shard.contains(job.index)]
         if self._rerun != "all":
             self._adopt_images(share)
         states = {job.index: self._state(job) for job in share}

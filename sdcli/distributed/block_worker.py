@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,20 +16,21 @@ from sdcli.distributed.messages import (
     Noted,
     Settled,
     Stepped,
+    Verdict,
     Warned,
     WorkerSettings,
     fatal_error,
 )
 from sdcli.errors import SdcliError
 from sdcli.job import Job
-from sdcli.result import DoneImage, JobFailure, SavedImage, StepEvent
+from sdcli.result import DoneImage, GenerationResult, JobFailure, SavedImage, StepEvent
 from sdcli.runner.batch_generator import BatchGenerator
 from sdcli.runner.details import RunDetails
 from sdcli.runner.options import RunOptions
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
 from sdcli.runner.writer_thread import WriterThread
-from sdcli.shard import Shard
+from sdcli.shard import WHOLE_RUN
 from sdcli.terminal.json_output import image_document
 from sdcli.terminal.progress import ProgressBar
 from sdcli.terminal.reports import ImageEntry
@@ -70,8 +71,9 @@ class BlockWorker:
     """Generates, saves and journals the images of blocks of jobs.
 
     `tell` gets the messages, also from a second thread. `is_stopping` is asked before each batch,
-    and `refuse` for the indices of those jobs of a batch that have ended too many workers. Raises
-    OutputError when the output can't be written.
+    and `begin` for the indices of those jobs of a batch that have ended too many workers, and of
+    those that must be made one at a time, because they may have ended one. Raises OutputError when
+    the output can't be written.
     """
 
     def __init__(
@@ -79,12 +81,12 @@ class BlockWorker:
         settings: WorkerSettings,
         tell: Callable[[Message], None],
         is_stopping: Callable[[], bool] = lambda: False,
-        refuse: Callable[[Sequence[int]], Collection[int]] = lambda indices: (),
+        begin: Callable[[Sequence[int]], Verdict] = lambda indices: ((), ()),
     ) -> None:
         options = worker_options(settings.options)
         self._tell = tell
         self._is_stopping = is_stopping
-        self._refuse = refuse
+        self._begin = begin
         self._writer = ResultWriter(options, opening_serial=settings.opening_serial)
         assert self._writer.jobs is not None
         self._jobs = self._writer.jobs
@@ -142,15 +144,24 @@ class BlockWorker:
             self._tell(Busy(_indices(busy), owners))
         if settled := {*_indices(jobs)} - {*_indices(leased), *_indices(busy)}:
             self._tell(Settled(tuple(settled)))
-        if not leased:
-            return
-        refused = set(self._refuse(_indices(leased)))
-        for job in (job for job in leased if job.index in refused):
-            self._results.handle(JobFailure(jobs=(job,), error=fatal_error(job.prompt)))
-        leased = [job for job in leased if job.index not in refused]
-        self._tell(Began(_indices(leased)))
-        for outcome in self._generator.generate(leased):
-            self._saving.submit(partial(self._results.handle, outcome))
+        if leased:
+            self._make_leased(leased)
+
+    def _make_leased(self, jobs: Sequence[Job]) -> None:
+        refused, alone = self._begin(_indices(jobs))
+        for job in (job for job in jobs if job.index in refused):
+            self._save(JobFailure(jobs=(job,), error=fatal_error(job.prompt)))
+        if together := [job for job in jobs if job.index not in (*refused, *alone)]:
+            self._tell(Began(_indices(together)))
+            for outcome in self._generator.generate(together):
+                self._save(outcome)
+        for job in (job for job in jobs if job.index in alone):
+            # The next one may end this process, and must not take what is made with it.
+            self.flush()
+            self._make_leased([job])
+
+    def _save(self, outcome: GenerationResult | JobFailure) -> None:
+        self._saving.submit(partial(self._results.handle, outcome))
 
     def _note(self, text: str) -> None:
         self._tell(Noted(text))
@@ -161,7 +172,7 @@ class BlockWorker:
 
 def worker_options(options: RunOptions) -> RunOptions:
     """The options of a run for one of its workers, which gets its jobs from another process."""
-    return replace(options, preview=None, on_result=None, shard=Shard())
+    return replace(options, preview=None, on_result=None, shard=WHOLE_RUN)
 
 
 def _indices(jobs: Sequence[Job]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Final
 
 from sdcli.job import Job
-from sdcli.planning.batching import PLANNING_WINDOW, group_jobs
+from sdcli.planning.batching import group_jobs, plan_window
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import SortedJobs
@@ -55,13 +55,13 @@ class JobQueue:
         """Whether everything was handed out, and there is nothing more to come."""
         return self._is_planned and not self._groups and not self._alone
 
-    def take(self, batch_size: int | None, workers: int, *, wait: bool = False) -> list[Job]:
+    def take(self, batch_size: int | None, workers: int) -> list[Job]:
         """Take the next block of jobs that can share a batch; empty if none is at hand.
 
         With a `batch_size` of None, `workers` of them get blocks that become smaller at the end.
-        With `wait`, a block is waited for. Raises the error of an invalid request.
+        Raises the error of an invalid request.
         """
-        while not self._groups and not self._is_planned and self._receive(wait):
+        while not self._groups and not self._is_planned and self._receive():
             pass
         if not self._groups:
             return [self._alone.popleft()] if self._alone else []
@@ -79,11 +79,11 @@ class JobQueue:
         """Hand out each of these jobs by itself, when there are no others."""
         self._alone.extend(jobs)
 
-    def _receive(self, wait: bool) -> bool:
+    def _receive(self) -> bool:
         """Take in a window that is planned; False if none is at hand. Raises what planning did."""
         try:
-            # A run that has busy workers must not wait: it has to listen to them.
-            window = self._windows.get(block=wait)
+            # No waiting: a run has to listen to its workers, and to Ctrl-C.
+            window = self._windows.get_nowait()
         except Empty:
             return False
         if isinstance(window, BaseException):
@@ -98,14 +98,8 @@ class JobQueue:
 
     def _plan(self) -> None:
         try:
-            while jobs := self._plan_window():
+            while jobs := plan_window(self._source, self._planner):
                 self._windows.put(self._store.sort_jobs(jobs))
             self._windows.put(None)
         except BaseException as error:  # raised by the thread that takes jobs
             self._windows.put(error)
-
-    def _plan_window(self) -> list[Job]:
-        jobs = self._planner.plan(self._source.take(1, wait=True))
-        if jobs:
-            jobs += self._planner.plan(self._source.take(PLANNING_WINDOW - 1, wait=False))
-        return jobs

@@ -40,10 +40,10 @@ def run_with_workers(
 
 def _make_all(environments: Sequence[Mapping[str, str]], run: DistributedRun) -> None:
     with WorkerPool(run.settings, environments) as pool:
-        _LocalRun(run, pool).make_all()
+        LocalRun(run, pool).make_all()
 
 
-class _LocalRun:
+class LocalRun:
     def __init__(self, run: DistributedRun, pool: WorkerPool) -> None:
         self._run = run
         self._pool = pool
@@ -52,15 +52,20 @@ class _LocalRun:
     def make_all(self) -> None:
         """Feed the workers until everything is made, or the run ends."""
         try:
-            try:
-                while not (self._run.is_complete or self._run.is_ending):
-                    self._feed()
-                    self._receive()
-            finally:
-                self._finish()
+            self._make_and_finish()
         except KeyboardInterrupt:
             self._end_at_once()
             raise
+
+    def _make_and_finish(self) -> None:
+        try:
+            while not (self._run.is_complete or self._run.is_ending):
+                self._feed()
+                self._receive()
+        except Exception:
+            self._finish()
+            raise
+        self._finish()
 
     def _finish(self) -> None:
         """Let the workers end, also after an error: images in progress are finished."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ from sdcli.versions import __version__
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What a worker must know before its first job.
+    """The facts that a worker must know before its first job.
 
     `opening_serial` is the number of journal entries before the run. `folder` is the working
     directory, which relative paths of the jobs begin at.
@@ -123,7 +123,10 @@ class Stepped:
 
 
 Message = Ready | Began | Made | Failed | Settled | Busy | Warned | Noted | Stepped
-"""What a worker sends."""
+"""Messages of a worker."""
+
+Verdict = tuple[Collection[int], Collection[int]]
+"""The indices of the jobs of a batch that must not be made, and of those to make one at a time."""
 
 MOST_ATTEMPTS: Final = 2
 """Deaths of a worker in the middle of an image after which the image counts as failed."""

@@ -118,7 +118,8 @@ class Outcomes:
         if isinstance(outcome, DoneImage):
             self.results.add_image(job.index, self._entry(done_document(outcome)))
         elif outcome:
-            self.results.add_failure(SdcliError(outcome, code="worker.died"), [job])
+            code, _, message = outcome.partition(": ")
+            self.results.add_failure(SdcliError(message, code=code), [job])
         else:
             self._store.counts["elsewhere"] += 1
             self.results.skip([job])

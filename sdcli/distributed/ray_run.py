@@ -7,6 +7,7 @@ files come out. The actors write images and journal themselves, to a folder that
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import re
@@ -20,6 +21,7 @@ from importlib.util import find_spec
 from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Final, TextIO, cast
 
+from sdcli.distributed.coordinator import Coordinator
 from sdcli.distributed.messages import Message
 from sdcli.distributed.run import DistributedRun, run_distributed
 from sdcli.errors import DeviceError, ExitCode, SdcliError, UsageError, quoted
@@ -38,6 +40,7 @@ _LIKELY_ACTORS: Final = 8
 """The number of actors by which blocks are sized as long as the cluster is not known."""
 
 _BUSY_SECONDS: Final = 0.5
+_PLANNING_SECONDS: Final = 0.05
 _WATCH_SECONDS: Final = 0.2
 _THREADS: Final = "OMP_NUM_THREADS"
 
@@ -108,37 +111,36 @@ def _without_output_of_ray() -> Iterator[None]:
 
 
 def _make_all(address: str, workers: int | None, run: DistributedRun) -> None:
-    blocks = _take_blocks(run, workers or _LIKELY_ACTORS)
-    if not blocks:
+    blocks = take_blocks(run, workers or _LIKELY_ACTORS)
+    if not blocks or run.is_ending:
         return
     with _connected(address) as ray:
-        from sdcli.distributed.ray_worker import Coordinator
-
         actors = workers or _default_workers(ray)
         coordinator = ray.remote(num_cpus=0)(Coordinator).remote()
         with _stopping(run, coordinator):
             while blocks and not run.is_ending:
                 _make_blocks(ray, blocks, run, coordinator, actors)
-                blocks = [] if run.is_ending else _take_blocks(run, actors)
+                blocks = [] if run.is_ending else take_blocks(run, actors)
 
 
-def _take_blocks(run: DistributedRun, actors: int) -> list[bytes]:
+def take_blocks(run: DistributedRun, actors: int) -> list[bytes]:
     """Take the blocks of the next dataset, pickled; none at the end of the run."""
     blocks: list[bytes] = []
     planned = 0
     is_stream = run.settings.options.expected_images is None
-    while planned < _MOST_JOBS:
-        jobs = run.queue.take(run.batch_size, actors, wait=not (blocks and is_stream))
-        if not jobs and not blocks and run.outcomes.busy:
+    while planned < _MOST_JOBS and not run.is_ending:
+        if jobs := run.queue.take(run.batch_size, actors):
+            run.outcomes.hand_out(jobs, may_repeat=True)
+            planned += len(jobs)
+            blocks.append(pickle.dumps(jobs))
+        elif run.queue.is_empty and not blocks and run.outcomes.busy:
             time.sleep(_BUSY_SECONDS)
             run.queue.put_back(run.outcomes.busy)
             run.outcomes.busy = []
-            continue
-        if not jobs:
+        elif run.queue.is_empty or (blocks and is_stream):
             break
-        run.outcomes.hand_out(jobs, may_repeat=True)
-        planned += len(jobs)
-        blocks.append(pickle.dumps(jobs))
+        else:
+            time.sleep(_PLANNING_SECONDS)
     return blocks
 
 
@@ -177,9 +179,20 @@ def _resources(ray: Any, actors: int) -> dict[str, Any]:
     return {
         # Less than a core each: Ray needs the rest, and a cluster that is full waits forever.
         "num_cpus": round(min(1.0, cores / (2 * actors)), 4),
-        "num_gpus": round(min(1.0, gpus / actors), 4) or None,
+        "num_gpus": gpu_share(gpus, actors),
         "runtime_env": {"env_vars": {_THREADS: threads}},
     }
+
+
+def gpu_share(gpus: float, actors: int) -> float | None:
+    """The part of a GPU for each of the actors, so that all find room; None without a GPU.
+
+    An actor can't have parts of two GPUs: with 3 actors on 2 GPUs, each gets a half.
+    """
+    if not gpus:
+        return None
+    # Ray counts four digits, and three times 0.3334 is too much for one GPU.
+    return math.floor(10_000 / math.ceil(actors / gpus)) / 10_000
 
 
 def _default_workers(ray: Any) -> int:

@@ -1,4 +1,4 @@
-"""Make blocks of jobs in an actor of Ray. Only this module is imported on the cluster's machines.
+"""Make blocks of jobs in an actor of Ray. The cluster's machines import this module.
 
 Ray runs a block again when its actor dies, so that a job may come twice. The journal makes it once
 on disk.
@@ -10,39 +10,15 @@ import os
 import pickle
 import platform
 import traceback
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 
 from sdcli.distributed.block_worker import BlockWorker
-from sdcli.distributed.messages import MOST_ATTEMPTS, Failed, Message, WorkerSettings
+from sdcli.distributed.messages import Failed, Message, Verdict, WorkerSettings
 from sdcli.errors import DeviceError, OutputError, SdcliError
 from sdcli.versions import __version__
-
-_INTERNAL = 1
-
-
-class Coordinator:
-    """An actor that knows for all others whether to stop, and which jobs were begun how often."""
-
-    def __init__(self) -> None:
-        self._is_stopping = False
-        self._attempts: Counter[int] = Counter()
-
-    def stop(self) -> None:
-        """Let no further batch begin."""
-        self._is_stopping = True
-
-    def is_stopping(self) -> bool:
-        """Whether no further batch is to begin."""
-        return self._is_stopping
-
-    def begin(self, indices: Sequence[int]) -> list[int]:
-        """Count that jobs begin; returns those that have begun too often and must not."""
-        self._attempts.update(indices)
-        return [index for index in indices if self._attempts[index] > MOST_ATTEMPTS]
 
 
 class RayWorker:
@@ -74,7 +50,7 @@ class RayWorker:
         except Exception as error:
             traceback.print_exc()
             text = f"on {platform.node()}: {type(error).__name__}: {error}"
-            self._messages.append(Failed((), _INTERNAL, "ray.worker", text, "see the logs of Ray"))
+            self._abort(SdcliError(text, code="ray.worker", hint="see the logs of Ray"))
         return self._messages
 
     def _start(self) -> BlockWorker:
@@ -94,15 +70,17 @@ class RayWorker:
                 code="output.ray",
                 hint="start sdcli in a folder that all machines of the cluster share",
             ) from error
-        return BlockWorker(settings, self._tell, self._is_stopping, self._refuse)
+        return BlockWorker(settings, self._tell, self._is_stopping, self._begin)
 
     def _abort(self, error: SdcliError) -> None:
-        if self._worker:
-            self._worker.abort(error)
-            self._worker.close()
-            self._worker = None
-        else:
+        worker, self._worker = self._worker, None
+        if not worker:
             self._messages.append(Failed.from_error(error))
+            return
+        try:
+            worker.abort(error)
+        finally:
+            worker.close()
 
     def _tell(self, message: Message) -> None:
         self._messages.append(message)
@@ -110,6 +88,6 @@ class RayWorker:
     def _is_stopping(self) -> bool:
         return bool(ray.get(self._coordinator.is_stopping.remote()))
 
-    def _refuse(self, indices: Sequence[int]) -> list[int]:
-        refused: list[int] = ray.get(self._coordinator.begin.remote(list(indices)))
-        return refused
+    def _begin(self, indices: Sequence[int]) -> Verdict:
+        verdict: Verdict = ray.get(self._coordinator.begin.remote(list(indices)))
+        return verdict

@@ -11,7 +11,7 @@ from functools import partial
 from sdcli.distributed.job_queue import JobQueue
 from sdcli.distributed.messages import WorkerSettings
 from sdcli.distributed.outcomes import Outcomes
-from sdcli.errors import ExitCode, SdcliError, UsageError
+from sdcli.errors import ExitCode, SdcliError
 from sdcli.prompts.sources import RequestSource
 from sdcli.runner.deliver import DEFERRED_MESSAGE, finish_run
 from sdcli.runner.estimate import RunEstimate
@@ -19,14 +19,13 @@ from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.options import RunOptions
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
-from sdcli.storage.jobs.store import JobStore
 from sdcli.terminal.console import Console
 from sdcli.terminal.reports import make_report
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedRun:
-    """What those need who have the jobs made: settings for workers, jobs, and where they are told.
+    """The settings, the queue and the account of a run, for the function that has its jobs made.
 
     A first Ctrl-C sets `interrupts.interrupted`.
     """
@@ -63,7 +62,9 @@ def run_distributed(
     """Plan the requests, have them made by `make_all`, and report as `runner.deliver.run` does."""
     start = time.monotonic()
     writer = ResultWriter(options)
-    store = _job_store(writer, options)
+    store = writer.jobs
+    # Only stdout has none, and the options of several processes can't be used with that.
+    assert store is not None
     console = Console(verbosity=options.verbosity)
     report = make_report(options.report, console, list_done=options.list_done)
     writer.report_to(console.warn)
@@ -112,13 +113,3 @@ def _make_all(
             results.flush()
         finally:
             results.writer.close()
-
-
-def _job_store(writer: ResultWriter, options: RunOptions) -> JobStore:
-    if writer.jobs is None:
-        raise UsageError(
-            f"--out {options.out}: several processes need a folder, whose journal they share",
-            code="usage.workers",
-            hint="give --out a folder",
-        )
-    return writer.jobs

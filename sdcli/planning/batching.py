@@ -118,10 +118,9 @@ class LeasedBatchPlanner:
 
     def _plan_window(self) -> bool:
         """Plan the requests that have arrived; False at the end of the source."""
-        jobs = self._planner.plan(self._source.take(1, wait=True))
+        jobs = plan_window(self._source, self._planner)
         if not jobs:
             return False
-        jobs += self._planner.plan(self._source.take(PLANNING_WINDOW - 1, wait=False))
         jobs_by_state = self._shared.sort_jobs(jobs)
         self._observer.expect(jobs_by_state)
         self._groups.extend(group_jobs(jobs_by_state.pending, self._last_spec))
@@ -132,6 +131,14 @@ class LeasedBatchPlanner:
         self._postponed += others
         self._observer.skip([job for job in jobs if job not in leased])
         return leased
+
+
+def plan_window(source: RequestSource, planner: Planner) -> list[Job]:
+    """Wait for a request, and plan it with those that have arrived; empty at the end."""
+    jobs = planner.plan(source.take(1, wait=True))
+    if jobs:
+        jobs += planner.plan(source.take(PLANNING_WINDOW - 1, wait=False))
+    return jobs
 
 
 def group_jobs(jobs: Sequence[Job], loaded: PipelineSpec | None = None) -> list[list[Job]]:

@@ -157,6 +157,8 @@ def test_an_image_that_kills_its_actors_fails_alone(monkeypatch, tmp_path):
     ran = run("--steps", "1", *LOCAL, "-o", "out")
     assert ran.returncode == 9, ran.stderr
     assert "'a star': 2 worker processes ended while they made this image" in ran.stderr
+    assert ran.stderr.count("sdcli: error:") == 1
+    assert "ray.worker" not in ran.stderr
     assert len(pixels("out")) == len(WORDS) - 1
 
 

@@ -1,0 +1,51 @@
+"""Blocks of jobs, of which some have ended a worker before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdcli.distributed.block_worker import BlockWorker
+from sdcli.distributed.coordinator import Coordinator
+from sdcli.distributed.messages import Began, Failed, Made, Message
+from tests.distributed.runs import make_settings
+from tests.jobs import make_job
+
+JOBS = [make_job(index=index, seed=index, num_inference_steps=1) for index in range(4)]
+
+
+def make(folder: Path, coordinator: Coordinator) -> list[Message]:
+    """The messages about the jobs, made by a worker in batches of two."""
+    messages: list[Message] = []
+    worker = BlockWorker(make_settings(folder), messages.append, begin=coordinator.begin)
+    worker.make(JOBS)
+    worker.flush()
+    worker.close()
+    return messages
+
+
+def begun(messages: list[Message]) -> list[tuple[int, ...]]:
+    return [message.indices for message in messages if isinstance(message, Began)]
+
+
+def test_a_batch_whose_jobs_are_all_refused_is_no_end(tmp_path: Path) -> None:
+    coordinator = Coordinator()
+    for index in (0, 1, 0, 1):
+        coordinator.begin([index])
+    messages = make(tmp_path, coordinator)
+    failed = [message for message in messages if isinstance(message, Failed)]
+    assert [(message.indices, message.code) for message in failed] == [
+        ((0,), "worker.died"),
+        ((1,), "worker.died"),
+    ]
+    assert begun(messages) == [(2, 3)]
+
+
+def test_jobs_that_an_actor_had_begun_are_made_and_saved_one_at_a_time(tmp_path: Path) -> None:
+    coordinator = Coordinator()
+    coordinator.begin([0, 1])
+    messages = make(tmp_path, coordinator)
+    assert begun(messages) == [(0,), (1,), (2, 3)]
+    made = [message.index for message in messages if isinstance(message, Made)]
+    assert made == [0, 1, 2, 3]
+    kinds = [type(message) for message in messages]
+    assert kinds.index(Made) < messages.index(Began((1,)))

@@ -1,0 +1,72 @@
+"""The parts of a Ray run that need no cluster."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from threading import Event, Timer
+
+import pytest
+
+from sdcli.distributed.ray_run import gpu_share, take_blocks
+from sdcli.prompts.sources import IterableSource
+from sdcli.request import GenerationRequest
+from tests.distributed.runs import opened_run
+from tests.jobs import CPU
+
+
+@pytest.mark.parametrize(
+    ("gpus", "actors", "share"),
+    [
+        (0, 3, None),
+        (1, 1, 1.0),
+        (8, 2, 1.0),
+        (2, 4, 0.5),
+        (2, 3, 0.5),
+        (1, 3, 0.3333),
+        (1, 6, 0.1666),
+        (3, 7, 0.3333),
+        (2, 256, 0.0078),
+    ],
+)
+def test_all_actors_find_room_on_the_gpus(gpus: int, actors: int, share: float | None) -> None:
+    assert gpu_share(gpus, actors) == share
+    if share:
+        assert gpus * (10_000 // round(share * 10_000)) >= actors
+
+
+class SilentSource:
+    """A stream that has one request at first, and then none until it is over."""
+
+    wildcards = None
+
+    def __init__(self) -> None:
+        self.is_over = Event()
+        self._requests = [GenerationRequest(prompt="a cat", seed=1, spec=CPU)]
+
+    def take(self, limit: int, *, wait: bool) -> list[GenerationRequest]:
+        del limit
+        if not self._requests and wait:
+            self.is_over.wait()
+        return [self._requests.pop()] if self._requests else []
+
+
+def test_ctrl_c_ends_the_wait_for_a_stream(tmp_path: Path) -> None:
+    source = SilentSource()
+    with opened_run(tmp_path, source) as run:
+        [block] = take_blocks(run, 1)
+        assert [job.prompt for job in pickle.loads(block)] == ["a cat"]
+        timer = Timer(0.2, lambda: setattr(run.interrupts, "interrupted", True))
+        timer.start()
+        assert take_blocks(run, 1) == []
+        assert run.is_ending
+        timer.join()
+        source.is_over.set()
+
+
+def test_all_jobs_of_files_are_taken(tmp_path: Path) -> None:
+    requests = [GenerationRequest(prompt=f"a cat {i}", seed=i, spec=CPU) for i in range(5)]
+    with opened_run(tmp_path, IterableSource(requests)) as run:
+        blocks = [pickle.loads(block) for block in take_blocks(run, 1)]
+        assert [len(block) for block in blocks] == [2, 2, 1]
+        assert take_blocks(run, 1) == []

@@ -28,7 +28,11 @@ def run_with_workers(
     *,
     batch_size: int | None,
 ) -> ExitCode:
-    """Generate the requests in one process for each environment, as `runner.deliver.run` does."""
+    """Generate the requests in one process for each environment, as `runner.deliver.run` does.
+
+    There are no more processes than images.
+    """
+    environments = environments[: most_workers(options)]
     return run_distributed(
         source,
         options,
@@ -36,6 +40,13 @@ def run_with_workers(
         workers=len(environments),
         batch_size=batch_size,
     )
+
+
+def most_workers(options: RunOptions) -> int | None:
+    """The number of workers that can each have an image; None for a stream."""
+    if options.expected_images is None:
+        return None
+    return max(1, -(-options.expected_images // options.find_shard().world_size))
 
 
 def _make_all(environments: Sequence[Mapping[str, str]], run: DistributedRun) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.distributed.worker_pool import worker_environments
+from sdcli.distributed.worker_pool import WorkerPool, worker_environments
 from sdcli.storage.images.codec import read_image_info
 
 WORDS = ("a cat", "a dog", "a fish", "a star", "a pizza", "a whale", "a house", "grapes")
@@ -123,6 +123,17 @@ def test_a_closed_pipe_ends_the_run_quietly(run_cli):
     assert "sdcli: model embedded, device cpu" in errors
     assert all(map(is_gone, workers))
     assert not list(Path("out").glob(".sdcli-claims/*"))
+
+
+def test_there_are_no_more_workers_than_images(run_cli, monkeypatch):
+    started_with = []
+    start = WorkerPool.__enter__
+    monkeypatch.setattr(
+        WorkerPool, "__enter__", lambda pool: started_with.append(len(pool.workers)) or start(pool)
+    )
+    write_prompts("a cat")
+    ran = run_cli("batch", "prompts.txt", *QUICK, "--steps", "1", "--workers", "4")
+    assert (ran.code, len(ran.paths), started_with) == (0, 1, [1])
 
 
 def test_workers_make_prompts_of_a_stream(run_cli):

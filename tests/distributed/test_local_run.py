@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from sdcli.distributed.local_run import LocalRun
+from sdcli.distributed.local_run import LocalRun, most_workers
 from sdcli.distributed.messages import Message
 from sdcli.distributed.worker_pool import Died, Worker, WorkerPool
 from sdcli.errors import OutputError
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
+from sdcli.runner.options import RunOptions
+from sdcli.shard import WHOLE_RUN, Shard
 from tests.distributed.runs import make_settings, opened_run
 from tests.jobs import CPU
 
@@ -52,3 +54,20 @@ def test_only_an_interrupt_ends_the_workers_at_once(
     with opened_run(tmp_path, source) as run, pytest.raises(type(error)):
         LocalRun(run, pool).make_all()
     assert pool.calls == calls
+
+
+@pytest.mark.parametrize(
+    ("images", "shard", "workers"),
+    [
+        (None, WHOLE_RUN, None),
+        (0, WHOLE_RUN, 1),
+        (5, WHOLE_RUN, 5),
+        (5, Shard(rank=0, world_size=2), 3),
+        (5, Shard(rank=7, world_size=8), 1),
+    ],
+)
+def test_no_worker_is_without_an_image(
+    images: int | None, shard: Shard, workers: int | None
+) -> None:
+    options = RunOptions(out="out", expected_images=images, shard=shard)
+    assert most_workers(options) == workers

@@ -99,17 +99,7 @@ class Trace:
 
     def points(self) -> list[Array]:
         """Read x_t from the noise to the end, (steps + 1) tensors, scaled to variance 1."""
-        return [self._unit_variance(step) for step in range(len(self.steps) + 1)]
-
-    def _unit_variance(self, step: int) -> Array:
-        if step == 0:
-            return self.noise
-        latents, sigmas = self.latents.tensor(XT, step), self.record.get("sigmas")
-        # Only schedulers that work with sigmas start from noise of a larger variance.
-        if self.latents.init_noise_sigma <= 1 or not sigmas or step >= len(sigmas):
-            return latents
-        scaled: Array = latents / (1 + sigmas[step] ** 2) ** 0.5
-        return scaled
+        return [self.latents.unit_variance(XT, step) for step in range(len(self.steps) + 1)]
 
 
 def is_trace(folder: Path) -> bool:

@@ -51,7 +51,7 @@ class TracedStep:
         seconds: time since the call before.
         guidance_scale: None if the call computed no unconditional half.
         guidance_share: length of guidance's part, (scale - 1) * (cond - uncond), as a part of the
-            length of the guided output.
+            length of the guided output, both before rescaling (`guidance_rescale`).
         guidance_cosine: cosine between the two halves' outputs.
         attention: the part of the attention that each group of tokens gets.
     """

@@ -103,13 +103,15 @@ def expected_pieces(run: TracedRun) -> dict[str, Any]:
     marks = [w for w in run.words if not any(c.isalnum() for c in w["text"])]
     pieces = sum(len(w["tokens"]) for w in run.words)
     longest = max(run.words, key=lambda w: len(w["tokens"]))
+    chunks = len(run.manifest["tokens"]) // 77
     split = {"split_word": longest["text"], "split_pieces": len(longest["tokens"])}
     return {
         "words": len(run.words) - len(marks),
         "pieces": pieces,
         **({"marks": len(marks)} if marks else {}),
         **(split if len(longest["tokens"]) > 1 else {}),
-        "padding": len(run.manifest["tokens"]) - pieces - 2,
+        **({"chunks": chunks} if chunks > 1 else {}),
+        "padding": len(run.manifest["tokens"]) - pieces - 2 * chunks,
         "positions": len(run.manifest["tokens"]),
     }
 
@@ -237,17 +239,20 @@ def expected_arrival(run: TracedRun) -> dict[str, Any]:
 
 
 def expected_guidance(run: TracedRun) -> dict[str, Any]:
-    if "uncond_0001" not in run.arrays:
+    guided = [i + 1 for i in range(run.count) if f"uncond_{i + 1:04d}" in run.arrays]
+    if not guided:
         return {"least": 1}
     scale = run.record["request"]["guidance_scale"]
-    pairs = list(zip(run.named("cond"), run.named("uncond"), strict=True))
+    pairs = [(run.arrays[f"cond_{i:04d}"], run.arrays[f"uncond_{i:04d}"]) for i in guided]
     shares = [(scale - 1) * far(c, u) / far(u + scale * (c - u), 0) for c, u in pairs]
     lowest = int(np.argmin(shares))
     return {
         "scale": scale,
         "first_share": shares[0],
         "last_share": shares[-1],
-        "lowest_step": lowest + 1,
+        "first_guided": guided[0],
+        "last_guided": guided[-1],
+        "lowest_step": guided[lowest],
         "lowest_share": shares[lowest],
         "first_agreement": angle_cosine(*pairs[0]),
         "last_agreement": angle_cosine(*pairs[-1]),

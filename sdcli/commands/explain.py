@@ -135,7 +135,7 @@ def _explain_run(
         )
         run = run_all(wanted, folder, callbacks, force=force)
         story = tell(run)
-        return story, story_document(story, run, trace)
+        return story, story_document(story, run, trace and str(folder))
 
 
 def _check_training(trace: str | None, inputs: str | None) -> None:

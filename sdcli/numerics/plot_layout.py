@@ -23,8 +23,12 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class PlotLayout:
-    """Lines as places within the plot, and its ticks as places with their labels."""
+    """Lines as places within the plot, and its ticks as places with their labels.
 
+    `ends` are the x values at the left and the right side.
+    """
+
+    ends: tuple[float, float]
     lines: Mapping[str, Points]
     rows: Sequence[tuple[float, str]]
     columns: Sequence[tuple[float, str]]
@@ -51,6 +55,7 @@ def lay_out(lines: Mapping[str, Points], box: Box, *, log: bool) -> PlotLayout:
         return box.bottom - (scale(y) - low) / (high - low) * (box.bottom - box.top)
 
     return PlotLayout(
+        ends=(xs[0], xs[-1]),
         lines={name: [(column(x), row(y)) for x, y in line] for name, line in kept.items()},
         rows=[(row(level), f"{level:g}") for level in levels],
         columns=[(column(x), f"{x:g}") for x in dict.fromkeys((xs[0], xs[-1]))],

@@ -12,8 +12,10 @@ from sdcli.attention import TOKEN_GROUPS, PromptWord
 from sdcli.checkpoints.json_files import read_json
 from sdcli.errors import CorruptError, ModelError, UsageError
 from sdcli.latents import NOISE, XT
+from sdcli.numerics.float_names import FLOATS
 from sdcli.storage.latents.latents_file import LatentsFile
 from sdcli.storage.latents.reader import read_any_latents_file, read_latents_file
+from sdcli.storage.latents.record_types import is_number
 from sdcli.storage.trace_writer import MANIFEST, SCHEMA
 
 if TYPE_CHECKING:
@@ -99,17 +101,7 @@ class Trace:
 
     def points(self) -> list[Array]:
         """Read x_t from the noise to the end, (steps + 1) tensors, scaled to variance 1."""
-        return [self._unit_variance(step) for step in range(len(self.steps) + 1)]
-
-    def _unit_variance(self, step: int) -> Array:
-        if step == 0:
-            return self.noise
-        latents, sigmas = self.latents.tensor(XT, step), self.record.get("sigmas")
-        # Only schedulers that work with sigmas start from noise of a larger variance.
-        if self.latents.init_noise_sigma <= 1 or not sigmas or step >= len(sigmas):
-            return latents
-        scaled: Array = latents / (1 + sigmas[step] ** 2) ** 0.5
-        return scaled
+        return [self.latents.unit_variance(XT, step) for step in range(len(self.steps) + 1)]
 
 
 def is_trace(folder: Path) -> bool:
@@ -131,7 +123,7 @@ def read_trace(folder: Path) -> Trace:
         _check(manifest)
         names = {kind: str(name) for kind, name in manifest["files"].items()}
         # A manifest from elsewhere must not lead to other files.
-        if any(Path(name).name != name for name in names.values()):
+        if any(Path(name).name != name or name in ("", "..") for name in names.values()):
             raise ValueError("files outside of its folder")
         latents = read_latents_file(folder / names["latents"])
         tensors = read_any_latents_file(folder / names["tensors"])
@@ -153,28 +145,38 @@ def _check(manifest: Mapping[str, Any]) -> None:
         raise ValueError(f"its schema is {manifest['schema']!r}")
     if not manifest["steps"]:
         raise ValueError("it has no steps")
+    str.strip(manifest["files"]["image"])
+    dict.keys(manifest["record"]["scheduler"]["config"])
     count = len(manifest["tokens"])
     for token in manifest["tokens"]:
         str.strip(token["text"])
     for word in manifest["words"]:
         str.strip(word["text"])
+        places = (word["index"], *word["tokens"])
+        if any(isinstance(place, bool) or not isinstance(place, int) for place in places):
+            raise ValueError("a place is not a whole number")
         if not word["tokens"] or not all(0 < token < count for token in word["tokens"]):
             raise ValueError("a word has no tokens")
     for step in manifest["steps"]:
-        for name in _NUMBERS:
-            _ = None if step[name] is None else float(step[name])
-        for group in TOKEN_GROUPS:
-            float(step["attention"][group])
+        values = [step[name] for name in _NUMBERS if step[name] is not None]
+        values += [step["attention"][group] for group in TOKEN_GROUPS]
+        if not all(map(is_number, values)) or (step["sigma"] or 0) < 0:
+            raise ValueError("a measurement is not a number")
 
 
 def _check_tensors(trace: Trace) -> None:
     kept = 2 + max((t for word in trace.words for t in word.tokens), default=0)
     known = {**trace.tensors.tensors, **trace.latents.tensors}
+    attention = {known[step["tensors"]["attention"]].shape for step in trace.steps}
+    if len(attention) != 1:
+        raise ValueError("the attention of the steps has several shapes")
     for number, step in enumerate(trace.steps, 1):
         if step["step"] != number or not {"x0", "cond", "attention"} <= step["tensors"].keys():
             raise ValueError(f"step {number} lacks tensors")
         for kind, name in step["tensors"].items():
             shape = known[name].shape
+            if known[name].dtype not in FLOATS or 0 in shape:
+                raise ValueError(f"{name} has no numbers")
             if kind != "attention" and shape != trace.latents.shape:
                 raise ValueError(f"{name} has another shape")
             if kind == "attention" and (len(shape) != 3 or shape[0] < kept - 1):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError
-from sdcli.workflows.render_latents import unit_variance_latents
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
@@ -83,7 +82,7 @@ def check_equal_shapes(first: LatentsFile, second: LatentsFile, *, hint: str) ->
 def _step_distance(first: LatentsFile, second: LatentsFile, kind: str, step: int) -> StepDistance:
     from sdcli.numerics.metrics import cosine, rmse
 
-    a, b = unit_variance_latents(first, kind, step), unit_variance_latents(second, kind, step)
+    a, b = first.unit_variance(kind, step), second.unit_variance(kind, step)
     distance, size = rmse(a, b), rmse(b, 0 * b)
     return StepDistance(
         step=step,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import UsageError
 from sdcli.latents import NOISE, X0, XT, LatentsSelection
-from sdcli.workflows.render_latents import unit_variance_latents
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
@@ -43,7 +42,7 @@ def _measure(file: LatentsFile) -> dict[str, Any]:
             code="latents.no_step",
             hint="save them with --save-latents all",
         )
-    points = [unit_variance_latents(file, XT, step) for step in steps]
+    points = [file.unit_variance(XT, step) for step in steps]
     predicted = set(file.steps(X0))
     rows = [
         {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.errors import UsageError
-from sdcli.latents import NOISE, X0, XT
+from sdcli.latents import X0, XT
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.run_flags import SheetFlags
 from sdcli.runner.pipeline_cache import engine_lock
@@ -106,26 +106,11 @@ def choose_renderer(file: LatentsFile, options: RendererOptions, warn: Warn) -> 
     return linear_renderer(file, options.model)
 
 
-def unit_variance_latents(file: LatentsFile, kind: str, step: int) -> Any:
-    """Read latents of a step, scaling x_t of schedulers that work with sigmas to variance 1.
-
-    Such a scheduler's x_t is x_0 + sigma * noise; dividing by sqrt(1 + sigma²) gives the scale of
-    schedulers that work with alphas, which VAEs and the linear approximation expect.
-    """
-    if kind == XT and step == 0 and NOISE in file.tensors:
-        return file.tensor_by_name(NOISE)
-    latents, sigmas = file.tensor(kind, step), file.record.get("sigmas")
-    # Only schedulers that work with sigmas start from noise of a larger variance.
-    if kind != XT or file.init_noise_sigma <= 1.0 or not sigmas or step >= len(sigmas):
-        return latents
-    return latents / (1 + sigmas[step] ** 2) ** 0.5
-
-
 def render_frames(
     file: LatentsFile, kind: str, steps: Sequence[int], render: LatentsRenderer
 ) -> list[Any]:
     """Render tensors of one kind at the given steps, as pixels (height, width, 3) each."""
-    return [render(unit_variance_latents(file, kind, step)) for step in steps]
+    return [render(file.unit_variance(kind, step)) for step in steps]
 
 
 def render_grid(
@@ -192,7 +177,7 @@ def decode_steps(
             decoder = None
             decoder = _StepDecoder(spec, tiling, warn)
         for step in steps:
-            pixels, events = decoder.decode(unit_variance_latents(file, kind, step))
+            pixels, events = decoder.decode(file.unit_variance(kind, step))
             name, record = f"{file.name}-{kind}-{step:04d}", None
             if kind == XT and step == file.num_steps:
                 name, record = file.name, rerendered_record(file, pixels, spec, tiling, events)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from sdcli.latents import LatentsRenderer
 
 LINEAR: Final = "linear"
-_MAX_SIDE: Final = 512
 
 
 def build_trace_page(
@@ -49,7 +48,7 @@ def build_trace_page(
         facts=[_describe_step(step) for step in trace.steps],
         words=list(_words(trace)),
         plots=list(_plots(trace, points)),
-        side=min(thumbnail, _MAX_SIDE),
+        side=thumbnail,
     )
     return render_trace(page), len(steps)
 
@@ -64,7 +63,7 @@ def _find_renderer(trace: Trace, vae: str | None, warn: Callable[[str], None]) -
 
 
 def _describe_step(step: Any) -> str:
-    sigma = "no limit to it" if step["sigma"] is None else f"{step['sigma']:.3g}"
+    sigma = "infinite" if step["sigma"] is None else f"{step['sigma']:.3g}"
     share = step["guidance_share"]
     guided = "" if share is None else f", guidance {percent(share)} of the output"
     return f"Step {step['step']}: noise level (sigma) {sigma}{guided}."

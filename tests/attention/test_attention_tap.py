@@ -267,3 +267,14 @@ def test_the_grid_of_a_layer(patches: int, size: tuple[int, int], grid: tuple[in
 def test_a_grid_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(ModelError, match="7 patches"):
         patch_grid(7, 16, 16)
+
+
+def test_no_hook_stays_when_a_layer_has_no_query() -> None:
+    unet = load().unet
+    *_, (_, last) = [item for item in unet.named_modules() if item[0].endswith("attn2")]
+    del last.to_q
+    with pytest.raises(AttributeError, match="to_q"), AttentionTap(unet, lambda call: None):
+        pass
+    for module in unet.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks

@@ -14,6 +14,7 @@ from PIL import Image
 from sdcli.attention import AttentionSelection
 from sdcli.engine.recorders.attention import AttentionRecorder
 from sdcli.engine.recorders.causal import CausalRecorder
+from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.errors import SdcliError, UsageError
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
@@ -65,6 +66,23 @@ def mask_image(tmp_path_factory: pytest.TempPathFactory) -> str:
     pixels[32:80, 16:80] = 255
     Image.fromarray(pixels).save(path)
     return str(path)
+
+
+class _SecondFails(HookedRecorder):
+    def __init__(self, unet: torch.nn.Module) -> None:
+        super().__init__()
+        self._unet = unet
+
+    def hooks(self) -> Iterator[Any]:
+        yield self._unet.register_forward_hook(lambda *_: None)
+        raise UsageError("the second hook", code="usage.test")
+
+
+def test_no_hook_stays_when_a_later_one_fails() -> None:
+    unet = torch.nn.Linear(1, 1)
+    with pytest.raises(UsageError, match="the second hook"), _SecondFails(unet):
+        pass
+    assert not unet._forward_hooks
 
 
 SETUPS: dict[str, tuple[dict[str, Any], int]] = {

@@ -20,7 +20,7 @@ from tests.cli.test_widths import Terminal
 from tests.explained import TracedRun
 from tests.test_architecture import ROOT
 from tests.test_startup import HEAVY, HELP_FREE, probe
-from tests.xl_models import write_xl_model
+from tests.xl_models import write_refiner, write_xl_model
 
 CAT = "a cat and a guitar on a blue background"
 QUICK = ("--steps", "3", "--seed", "7", "--size", "64x64", "--device", "cpu")
@@ -34,9 +34,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "a green apple and a red apple": ("--scheduler", "ddim", "--guidance", "7"),
     "cat": ("--negative", "blue", "--steps", "2"),
     "of the": ("--scheduler", "ddim;rescale_betas_zero_snr=true;timestep_spacing=trailing"),
+    "a green cat": ("--steps", "4", "--guidance-from", ".5", "--negative", "a dog " * 40),
     "ein Bär & ein <b>Haus</b>": ("--size", "72x40"),
 }  # fmt: skip
-"""Ten prompts, each with its options."""
+"""Eleven prompts, each with its options."""
 
 
 def run_plain(run_cli: Any, *argv: str) -> TracedRun:
@@ -209,16 +210,36 @@ def test_what_cannot_be_explained_is_refused(run_cli, argv, message):
     ran = run_cli("explain", *argv, *QUICK[:4])
     assert (ran.code, ran.stdout) == (2, "")
     assert message in ran.stderr
-    assert not list(Path().glob("*.*"))
+    assert not list(Path().iterdir())
+
+
+def test_an_image_made_from_another_is_refused_with_a_hint_that_helps(run_cli):
+    Image.new("RGB", (64, 64), "red").save("red.png")
+    run_cli("generate", CAT, *QUICK, "--image", "red.png", "-q", "-o", "cat.png")
+    ran = run_cli("explain", "cat.png")
+    assert ran.code == 2
+    assert "name an image that was made without it" in ran.stderr
+
+
+def test_the_document_names_the_folder_of_the_trace(run_cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    ran = run_cli("explain", "a dog", *QUICK, "--trace", "~/run", "--json", "-q")
+    assert ran.document["trace"] == str(tmp_path / "run")
+    assert (tmp_path / "run" / "trace.json").is_file()
 
 
 def test_refusals_load_nothing_heavy(tmp_path):
     code, modules = probe("explain", "a cat", "-o", "cat.jpg", cwd=tmp_path)
     assert code == 2
     assert not HELP_FREE & modules
-    code, modules = probe("explain", "a cat", "--image", "x.png", cwd=tmp_path)
-    assert code == 2
-    assert not HEAVY & modules
+    for argv in (
+        ("a cat", "--image", "x.png"),
+        ("",),
+        ("a dog", "--training", "nowhere.png"),
+    ):
+        code, modules = probe("explain", *argv, cwd=tmp_path)
+        assert code == 2
+        assert not HEAVY & modules, argv
 
 
 def test_xl_is_explained(run_cli, tmp_path):
@@ -230,6 +251,12 @@ def test_xl_is_explained(run_cli, tmp_path):
     Image.new("RGB", (64, 64), "red").save("red.png")
     ran = run_cli("explain", "a cat", "--training", "red.png", *options, "--device", "cpu")
     assert ran.code == 0, ran.stderr
+    # It would have no part in it, and is not loaded.
+    write_refiner(tmp_path / "refiner")
+    refined = ("--refiner", "refiner", "--refiner-at", "0.5", "--aesthetic-score", "5")
+    again = run_cli("explain", "a cat", "--training", "red.png", *options, *refined)
+    assert again.code == 0, again.stderr
+    assert again.document["chapters"] == ran.document["chapters"]
 
 
 class TestTraining:

@@ -18,7 +18,6 @@ from sdcli.workflows.render_latents import (
     choose_renderer,
     render_frames,
     render_grid,
-    unit_variance_latents,
 )
 from tests.storage.latents_files import rewrite, write_complete_file
 
@@ -66,11 +65,36 @@ def test_noisy_latents_of_sigma_schedulers_are_scaled_to_unit_variance(tmp_path)
     sigmas = [2.0, 1.5, 1.0, 0.5, 0.0]
     rewrite(path, record=json.dumps(record | {"sigmas": sigmas}))
     file = read_latents_file(path)
-    assert np.array_equal(unit_variance_latents(file, "xt", 0), file.tensor_by_name("noise"))
+    assert np.array_equal(file.unit_variance("xt", 0), file.tensor_by_name("noise"))
     for step, sigma in enumerate(sigmas[1:], 1):
         expected = file.tensor("xt", step) / np.sqrt(1 + sigma**2)
-        assert np.allclose(unit_variance_latents(file, "xt", step), expected)
-        assert np.array_equal(unit_variance_latents(file, "x0", step), file.tensor("x0", step))
+        assert np.allclose(file.unit_variance("xt", step), expected)
+        assert np.array_equal(file.unit_variance("x0", step), file.tensor("x0", step))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "image", "scaled"),
+    [
+        ("EulerDiscreteScheduler", "cat.png", (0, 1, 2, 3)),
+        ("EulerDiscreteScheduler", None, (1, 2, 3)),
+        ("DPMSolverMultistepScheduler", "cat.png", ()),
+    ],
+)
+def test_a_run_from_an_image_is_scaled_by_its_scheduler(tmp_path, scheduler, image, scaled):
+    """Its factor of the noise is 1 whatever the scheduler, and its noise is x_t itself."""
+    path = write_complete_file(tmp_path)
+    record = dict(read_latents_file(path).record)
+    sigmas = [2.0, 1.5, 1.0, 0.5, 0.0]
+    record |= {
+        "sigmas": sigmas,
+        "scheduler": {"class": scheduler, "config": {}},
+        "request": {**record["request"], "image": image},
+    }
+    rewrite(path, record=json.dumps(record), init_noise_sigma="1.0")
+    file = read_latents_file(path)
+    for step, sigma in enumerate(sigmas):
+        scale = np.sqrt(1 + sigma**2) if step in scaled else 1
+        assert np.allclose(file.unit_variance("xt", step), file.tensor("xt", step) / scale)
 
 
 def test_frames_and_grid_show_the_steps_in_order(file):

@@ -167,3 +167,16 @@ CONSTRUCTORS: Final[Mapping[str, Options]] = {
     "LCMScheduler": _DISTILLED,
     "TCDScheduler": _DISTILLED,
 }
+
+VARIANCE_EXPLODING: Final = frozenset(
+    {
+        "LMSDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "KDPM2DiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "DPMSolverSDEScheduler",
+    }
+)
+"""Classes whose x_t is x_0 + sigma * noise, which they scale to variance 1 for the UNet."""

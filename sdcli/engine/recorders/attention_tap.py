@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from sdcli.errors import ModelError, UsageError
 
@@ -84,14 +85,11 @@ class AttentionTap:
 
     def __enter__(self) -> Self:
         check_not_compiled(self.unet)
-        self._keep(self.unet.register_forward_pre_hook(self._begin, with_kwargs=True))
-        for name, kind, module in self._layers():
-            for part in ("to_q", "to_k"):
-                self._keep(getattr(module, part).register_forward_hook(self._hold(name, part)))
-            self._keep(
-                module.register_forward_hook(self._finish(self.prefix + name, kind, name),
-                                             with_kwargs=True)
-            )  # fmt: skip
+        # The UNet is cached: if one hook fails, none may stay.
+        with ExitStack() as entered:
+            for handle in self._register():
+                entered.callback(handle.remove)
+            self._stack = entered.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -120,8 +118,13 @@ class AttentionTap:
             if kind == "cross" or (kind and self.self_attention):
                 yield name, kind, module
 
-    def _keep(self, handle: Any) -> None:
-        self._stack.callback(handle.remove)
+    def _register(self) -> Iterator[RemovableHandle]:
+        yield self.unet.register_forward_pre_hook(self._begin, with_kwargs=True)
+        for name, kind, module in self._layers():
+            for part in ("to_q", "to_k"):
+                yield getattr(module, part).register_forward_hook(self._hold(name, part))
+            finish = self._finish(self.prefix + name, kind, name)
+            yield module.register_forward_hook(finish, with_kwargs=True)
 
     def _begin(self, unet: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         sample = args[0] if args else kwargs["sample"]

@@ -22,8 +22,11 @@ class HookedRecorder(ABC):
         """Return the hooks of the run, which are entered with the recorder."""
 
     def __enter__(self) -> Self:
-        for hook in self.hooks():
-            self._stack.enter_context(hook)
+        # The UNets are cached: if one hook fails, none may stay.
+        with ExitStack() as entered:
+            for hook in self.hooks():
+                entered.enter_context(hook)
+            self._stack = entered.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:

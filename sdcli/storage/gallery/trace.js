@@ -40,9 +40,13 @@ function show() {
   scrub.setAttribute("aria-valuetext", `step ${step} of ${total}`);
   byId("number").textContent = `${step} of ${total}`;
   byId("fact").textContent = run.facts[step - 1];
-  const share = total > 1 ? (step - 1) / (total - 1) : 0;
-  const x = run.plot.left + share * (run.plot.right - run.plot.left);
   for (const line of document.querySelectorAll(".now")) {
+    // A plot without a value for the first step begins later.
+    const first = Number(line.dataset.first);
+    const last = Number(line.dataset.last);
+    const share = last > first ? (step - first) / (last - first) : 0;
+    const x = run.plot.left + share * (run.plot.right - run.plot.left);
+    line.setAttribute("visibility", step < first || step > last ? "hidden" : "visible");
     line.setAttribute("x1", x);
     line.setAttribute("x2", x);
   }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sdcli.catalog.schedulers.class_options import VARIANCE_EXPLODING
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.errors import CorruptError, UsageError, did_you_mean, quoted
 from sdcli.latents import FINAL, NOISE, XT, parse_tensor_name, tensor_name
@@ -142,6 +143,29 @@ class LatentsFile:
             code="latents.no_step",
             hint=f"it has {kind} of steps: {steps}",
         )
+
+    def unit_variance(self, kind: str, step: int) -> Array:
+        """Read one tensor, scaling x_t of schedulers that work with sigmas to variance 1.
+
+        Such a scheduler's x_t is x_0 + sigma * noise; dividing by sqrt(1 + sigma²) gives the scale
+        of schedulers that work with alphas, which VAEs and the linear approximation expect.
+        """
+        latents, sigmas = self.tensor(kind, step), self.record.get("sigmas")
+        if kind != XT or not self._has_sigma_scale:
+            return latents
+        # Only a run from an image begins with noise that is not of variance 1 in the file.
+        if step == 0 and NOISE in self.tensors and not self.record.get("request", {}).get("image"):
+            return self.tensor_by_name(NOISE)
+        if not sigmas or step >= len(sigmas):
+            return latents
+        scaled: Array = latents / (1 + sigmas[step] ** 2) ** 0.5
+        return scaled
+
+    @property
+    def _has_sigma_scale(self) -> bool:
+        # A run from an image has a factor of 1, whatever its scheduler.
+        name = self.record.get("scheduler", {}).get("class")
+        return self.init_noise_sigma > 1 or name in VARIANCE_EXPLODING
 
     def final(self) -> Array:
         """Read the last latents. Raises UsageError when the run was interrupted."""

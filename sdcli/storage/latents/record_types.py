@@ -16,7 +16,8 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number of JSON."""
     # Compared before it is converted: float() raises for a whole number of 400 digits.
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and abs(value) < _HUGE and math.isfinite(value)  # type: ignore[arg-type]
@@ -43,15 +44,15 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
     "record": {
         "request": _is_object,
         "scheduler": _is_object,
-        "timesteps": _list_of(_is_number),
-        "sigmas": _optional(_list_of(_is_number)),
+        "timesteps": _list_of(is_number),
+        "sigmas": _optional(_list_of(is_number)),
         "pixels": _is_object,
         "versions": _texts_by_name,
         "weights": _texts_by_name,
         "events": _list_of(_is_text),
         "decoded": _is_object,
         **dict.fromkeys(("schema", "job", "dtype", "device"), _TEXT),
-        **dict.fromkeys(("batch_size", "refiner_call"), _optional(_is_number)),
+        **dict.fromkeys(("batch_size", "refiner_call"), _optional(is_number)),
         "vae_dtype": _TEXT,
     },
     "encoded": {
@@ -61,11 +62,11 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
         **dict.fromkeys(("image", "model", "vae", "variant", "dtype", "device"), _TEXT),
         **dict.fromkeys(("pixels_sha256", "model_config", "prediction_type"), _TEXT),
         "force_vae": _optional(lambda value: isinstance(value, bool)),
-        "scaling_factor": _optional(_is_number),
-        "seed": _optional(_is_number),
+        "scaling_factor": _optional(is_number),
+        "seed": _optional(is_number),
     },
     "scheduler": {"class": _TEXT, "config": _is_object},
-    "pixels": {"sha256": _TEXT, "width": _is_number, "height": _is_number},
+    "pixels": {"sha256": _TEXT, "width": is_number, "height": is_number},
 }
 """The check of each key that sdcli reads, for the objects of a file and those inside of them."""
 

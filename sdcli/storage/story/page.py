@@ -75,6 +75,7 @@ def describe_plot(plot: Plot) -> dict[str, Any]:
         "width": PLOT_WIDTH,
         "height": PLOT_HEIGHT,
         "box": PLOT_BOX,
+        "ends": layout.ends,
         "rows": layout.rows,
         "columns": layout.columns,
         "lines": [

@@ -13,11 +13,10 @@ from sdcli.errors import UsageError
 from sdcli.latents import FINAL, LatentsSelection
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import MAX_SEED, GenerationRequest
-from sdcli.result import GenerationResult, JobFailure, RunInfo, StepEvent
+from sdcli.result import GenerationResult, JobFailure, StepEvent
 from sdcli.runner.loop import iter_results
 from sdcli.runner.word_recorder import WordRecorder
 from sdcli.storage.trace_reader import Trace, read_trace
-from sdcli.trace import PROMPT_EMBEDS, TracedPrompt, TracedStep
 from sdcli.workflows.measure_attention import (
     AttentionOptions,
     MeasuringCallbacks,
@@ -128,8 +127,10 @@ def check_request(request: GenerationRequest) -> None:
             raise UsageError(
                 f"{name}: the explanation is of a run from noise to image, and this one {reason}",
                 code="usage.explain",
-                hint=f"leave out {name}",
+                hint=f"leave out {name}, or name an image that was made without it",
             )
+    if not request.prompt.strip():
+        raise _no_words_error()
 
 
 def _trace(
@@ -159,7 +160,11 @@ def _check_words(run: Any) -> None:
     from sdcli.engine.recorders.prompt_words import find_prompt_words
 
     if not find_prompt_words(run, 0):
-        raise UsageError("explain: the prompt has no words", code="usage.prompt")
+        raise _no_words_error()
+
+
+def _no_words_error() -> UsageError:
+    return UsageError("explain: the prompt has no words", code="usage.prompt")
 
 
 def _replace_words(
@@ -183,40 +188,23 @@ def _replacement(word: PromptWord, words: Sequence[PromptWord]) -> str:
 
 
 def _run_variant(request: GenerationRequest, callbacks: ExplainCallbacks) -> Variant:
-    embeddings = _Embeddings()
+    recorders: list[Any] = []
 
     def make_recorder(run: Any) -> Any:
-        from sdcli.engine.recorders.trace import TraceRecorder
+        from sdcli.engine.recorders.prompt_embeds import PromptEmbedsRecorder
 
-        return TraceRecorder(run, embeddings)
+        recorders.append(PromptEmbedsRecorder(run))
+        return recorders[-1]
 
     selection = LatentsSelection.parse("final")
     result = _run(
         request,
-        callbacks,
+        # The warnings of the model were printed already.
+        ExplainCallbacks(on_step=callbacks.on_step),
         recorders=[WordRecorder("explain", make_recorder)],
         save_latents=selection,
     )
-    return Variant(result=result, embeds=embeddings.array, tokens=embeddings.tokens)
-
-
-class _Embeddings:
-    """A TraceSink that keeps the embeddings of the prompt, and counts the tokens of its words."""
-
-    array: NDArray[Any]
-    tokens = 0
-
-    def begin_trace(self, run: RunInfo, prompt: TracedPrompt, layers: Sequence[str]) -> None:
-        """Count the tokens."""
-        self.tokens = sum(len(word.tokens) for word in prompt.words)
-
-    def write_trace(self, name: str, array: NDArray[Any]) -> None:
-        """Keep the embeddings."""
-        if name == PROMPT_EMBEDS:
-            self.array = array
-
-    def add_step(self, step: TracedStep) -> None:
-        """Ignore the step."""
+    return Variant(result=result, embeds=recorders[-1].embeds, tokens=recorders[-1].tokens)
 
 
 def _run(

@@ -122,22 +122,27 @@ def _prepare(request: GenerationRequest) -> GenerationRequest:
             raise UsageError(
                 f"{option} can't be used with --training", code="usage.training"
             )  # fmt: skip
-    steps = _STEPS if request.num_inference_steps is None else request.num_inference_steps
-    return replace(request, count=1, num_inference_steps=steps)
+    if request.spec.refiner:
+        # It would be loaded for nothing.
+        spec = replace(request.spec, refiner=None, refiner_config=None)
+        request = replace(request, spec=spec, refiner_at=None, aesthetic_score=None)
+    return replace(request, count=1, num_inference_steps=_STEPS)
 
 
 def _encode(
     image: Path, request: GenerationRequest, warn: Callable[[str], None]
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    from sdcli import engine
     from sdcli.checkpoints.refiner import fetch_defaults
-    from sdcli.engine.vae.encode import encode_image
     from sdcli.planning.resolve import resolve_jobs
     from sdcli.storage.images.fitting import fit
     from sdcli.storage.images.pixels import read_pixels
 
-    [job] = resolve_jobs(request, fetch_defaults(request.spec), 0)
+    # Before torch is imported, which takes long.
     pixels, notes = read_pixels(image)
+    [job] = resolve_jobs(request, fetch_defaults(request.spec), 0)
+    from sdcli import engine
+    from sdcli.engine.vae.encode import encode_image
+
     with engine_lock():
         vae = engine.load_vae(job.spec)
         fitted = fit(pixels, job.width, job.height, "crop", vae.facts.vae_scale_factor)

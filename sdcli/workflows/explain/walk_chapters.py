@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sdcli.latents import X0
 from sdcli.numerics.metrics import cosine
@@ -19,7 +19,7 @@ from sdcli.story import Chapter, Picture, Plot, Sentence, Table, say
 from sdcli.workflows.explain.pictures import thing_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sdcli.storage.trace_reader import Trace
     from sdcli.workflows.explain.runs import ExplainedRun
@@ -202,28 +202,19 @@ def tell_guidance(run: ExplainedRun) -> Chapter:
     title, steps = "Guidance", run.trace.steps
     guided = [step for step in steps if step["guidance_share"] is not None]
     if not guided:
-        return Chapter(
-            title=title,
-            paragraphs=[
-                [
-                    say(
-                        "Guidance is off in this run: each step predicts once, with the prompt. "
-                        "A guidance scale of more than {least} turns it on.",
-                        least=1,
-                    )
-                ]
-            ],
-        )
+        return Chapter(title=title, paragraphs=[[_unguided(run.result.job.guidance_scale)]])
     shares = [step["guidance_share"] for step in guided]
     cosines = [step["guidance_cosine"] for step in guided]
     lowest = min(guided, key=lambda step: float(step["guidance_share"]))
     sentences = [
+        _guided_steps(guided, len(steps)),
         say(
-            "Each step predicts twice, with your words and without them, and multiplies the "
-            "difference by {scale:g}. What this adds is {first_share:percent} of the first step's "
-            "output and {last_share:percent} of the last one's. It is least at step {lowest_step}, "
-            "{lowest_share:percent}.",
+            "The difference is multiplied by {scale:g}. What this adds is {first_share:percent} of "
+            "the output of step {first_guided} and {last_share:percent} of that of step "
+            "{last_guided}. It is least at step {lowest_step}, {lowest_share:percent}.",
             scale=guided[0]["guidance_scale"],
+            first_guided=guided[0]["step"],
+            last_guided=guided[-1]["step"],
             first_share=shares[0],
             lowest_step=lowest["step"],
             lowest_share=lowest["guidance_share"],
@@ -235,7 +226,8 @@ def tell_guidance(run: ExplainedRun) -> Chapter:
             first_agreement=cosines[0],
             last_agreement=cosines[-1],
         ),
-        *_agreement(cosines[0], cosines[-1]),
+        # It tells of both ends of the run.
+        *(_agreement(cosines[0], cosines[-1]) if len(guided) == len(steps) else ()),
     ]
     lines = {
         "guidance's part": [(s["step"], s["guidance_share"]) for s in guided],
@@ -243,6 +235,34 @@ def tell_guidance(run: ExplainedRun) -> Chapter:
     }
     plots = [Plot(title="Guidance at each step", x_label="step", lines=lines)]
     return Chapter(title=title, paragraphs=[sentences], plots=plots)
+
+
+def _unguided(scale: float) -> Sentence:
+    if scale > 1:
+        return say(
+            "No step of this run has an unconditional output: each predicts once, with the prompt. "
+            "The model itself takes the guidance scale, {scale:g}, as an input.",
+            scale=scale,
+        )
+    return say(
+        "Guidance is off in this run: each step predicts once, with the prompt. A guidance scale "
+        "of more than {least} turns it on.",
+        least=1,
+    )
+
+
+def _guided_steps(guided: Sequence[Mapping[str, Any]], steps: int) -> Sentence:
+    """Which steps predict twice."""
+    if len(guided) == steps:
+        return say("Each step predicts twice, with your words and without them.")
+    if len(guided) == 1:
+        return say("One step predicts twice, with your words and without them, the others once.")
+    return say(
+        "Steps {first_guided} to {last_guided} predict twice, with your words and without them, "
+        "the others once.",
+        first_guided=guided[0]["step"],
+        last_guided=guided[-1]["step"],
+    )
 
 
 def _agreement(first: float, last: float) -> list[Sentence]:

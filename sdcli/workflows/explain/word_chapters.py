@@ -28,18 +28,14 @@ def tell_pieces(run: ExplainedRun) -> Chapter:
     trace = run.trace
     words, tokens = trace.words, trace.manifest["tokens"]
     pieces = sum(len(word.tokens) for word in words)
+    # Both are in each chunk, and a word may look like them.
+    chunks = sum(token["text"] == tokens[0]["text"] and token["word"] is None for token in tokens)
     split = [word for word in words if len(word.tokens) > 1]
     sentences = [
         say("The text encoder reads pieces of words, called tokens."),
         _count_sentence(words, pieces),
         _split_sentence(split, trace),
-        say(
-            "A start token and an end token surround them, and "
-            "{padding:padding token fills|padding tokens fill} the rest of the {positions} "
-            "positions.",
-            padding=len(tokens) - pieces - 2,
-            positions=len(tokens),
-        ),
+        _padding_sentence(chunks, len(tokens) - pieces - 2 * chunks, len(tokens)),
     ]
     rows = [[word.text, " ".join(_pieces(word, trace))] for word in words]
     table = Table(header=["word", "tokens"], rows=rows)
@@ -70,6 +66,23 @@ def _split_sentence(split: Sequence[PromptWord], trace: Trace) -> Sentence:
         "{split_pieces} tokens.",
         split_word=longest.text,
         split_pieces=len(longest.tokens),
+    )
+
+
+def _padding_sentence(chunks: int, padding: int, positions: int) -> Sentence:
+    facts = {"padding": padding, "positions": positions}
+    if chunks == 1:
+        return Sentence(
+            "A start token and an end token surround them, and "
+            "{padding:padding token fills|padding tokens fill} the rest of the {positions} "
+            "positions.",
+            facts,
+        )
+    return Sentence(
+        "The negative prompt is longer, so the text is read in {chunks} chunks. Each has a start "
+        "token and an end token, and {padding:padding token fills|padding tokens fill} the rest of "
+        "the {positions} positions.",
+        {"chunks": chunks, **facts},
     )
 
 

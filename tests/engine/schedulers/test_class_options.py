@@ -10,7 +10,7 @@ import diffusers
 import pytest
 import torch
 
-from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
+from sdcli.catalog.schedulers.class_options import CONSTRUCTORS, VARIANCE_EXPLODING
 from sdcli.catalog.schedulers.option_info import OPTION_INFO, option_info
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
@@ -150,3 +150,15 @@ def is_as_before(class_name: str, key: str, value: object) -> bool:
     """Return whether the value is the default, or already that of the base."""
     default = CONSTRUCTORS[class_name][key]
     return str(value).lower() == str(BASE.get(key, default)).lower()
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_variance_exploding_classes_scale_the_input_of_the_unet(name: str) -> None:
+    if name == "DPMSolverSDEScheduler":
+        pytest.importorskip("torchsde")
+    scheduler = getattr(diffusers, name)(**BASE)
+    scheduler.set_timesteps(4)
+    latents = torch.ones(1)
+    scaled = scheduler.scale_model_input(latents, scheduler.timesteps[0])
+    assert bool(scaled < 0.5) == (name in VARIANCE_EXPLODING)
+    assert bool(scaled == 1) == (name not in VARIANCE_EXPLODING)

@@ -151,7 +151,7 @@ class ControlRequestFields:
         "--control-preprocess",
         metavar="NAME",
         help="Make the control image from a photo: canny finds its edges (needs OpenCV); "
-        "none uses it as it is. One for all control images, or one for each.  [default: none]",
+        "none, the default, uses it as it is. One for all control images, or one for each.",
         repeatable=True,
     )
 

@@ -23,8 +23,8 @@ class Scenario(StrEnum):
 
     START = "start"
     ONE = "one"
-    WARM = "warm"
     BATCH = "batch"
+    WARM = "warm"
     DUMP = "dump"
     PREVIEW = "preview"
     LOAD = "load"

@@ -52,6 +52,7 @@ _ADVICE: Final[Mapping[str, str]] = {
     "preview_out": "use on_step, or progress=True",
     "preview_vae": "use on_step, or progress=True",
     "quiet": "use progress=False",
+    "warm": "a model stays loaded from call to call; leave it out",
     "verbose": "a result has .run and .seconds; leave it out",
     "null": "use a list of prompts",
     **dict.fromkeys(("workers", "gpus", "shard", "ray"), "use: sdcli batch"),

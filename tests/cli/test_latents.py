@@ -451,7 +451,7 @@ def test_a_decode_that_fails_keeps_the_latents_and_says_how(run, monkeypatch):
 
     quick = ("--steps", "2", "--seed", "3", "--device", "cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("sdcli.engine.denoise.generate.decode_latents", fail)
+        patch.setattr("sdcli.engine.denoise.decode_images.decode_latents", fail)
         ran = run("generate", "a cat", *quick, "-o", "out")
     assert ran.code == 4
     [kept] = Path("out").iterdir()

@@ -128,7 +128,7 @@ def takes(function: Any, name: str) -> bool:
 NOT_IN_PYTHON = {
     "as_input", "dry_run", "format", "gpus", "grid", "grid_columns", "grid_scale", "json", "jsonl",
     "list_done", "null", "preview", "preview_out", "preview_vae", "profile", "quiet", "ray",
-    "shard", "trace", "verbose", "workers",
+    "shard", "trace", "verbose", "warm", "workers",
 }  # fmt: skip
 
 

@@ -225,6 +225,19 @@ def test_a_model_that_was_written_anew_is_loaded_anew(tmp_path: Path) -> None:
     assert len(seen) == 6
 
 
+def test_the_next_run_has_no_part_in_the_load_of_an_earlier_one() -> None:
+    cache = PipelineCache(max_pipelines=2)
+    with cache.load(CPU) as first:
+        first.memory.record_out_of_memory("kind", 2)
+    assert first.seconds["import"] >= 0 < first.seconds["load"]
+    cache.end_run()
+    assert first.memory.batch_size("kind", 1) > 1
+    assert set(first.seconds.values()) == {0.0}
+    with cache.load(TINY) as second:
+        # The libraries had been imported before.
+        assert second.seconds["import"] == 0
+
+
 def _write_model(folder: Path, factor: float) -> None:
     """Write the embedded model with the last layer of the UNet multiplied."""
     shutil.copytree(EMBEDDED_FOLDER, folder, dirs_exist_ok=True)

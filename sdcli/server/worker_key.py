@@ -51,7 +51,8 @@ def _is_read_once(name: str) -> bool:
 def search_path() -> list[str]:
     """Return the folders of PYTHONPATH, which a worker in another folder finds as well."""
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [os.path.abspath(entry) for entry in entries if entry]
+    # One that is not there may stand for something else, as those of editable installations do.
+    return [os.path.abspath(entry) for entry in entries if entry and os.path.exists(entry)]
 
 
 def _file_states(folder: str) -> Iterator[tuple[str, int, int]]:

@@ -186,9 +186,12 @@ def test_the_call_of_a_client_that_is_killed_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_of_the_client_ends_its_call(tmp_path: Path, number: int) -> None:
+    ready = tmp_path / "ready"
+
     def handle(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: sys.exit(0))
         try:
+            ready.touch()
             return words(arguments)
         except SystemExit:
             return 130
@@ -197,7 +200,7 @@ def test_a_signal_of_the_client_ends_its_call(tmp_path: Path, number: int) -> No
         client = Client(tmp_path / "run")
         client.call("sleep", "60")
         assert client.receiver.wait() == BEGUN
-        time.sleep(0.2)
+        wait_until(ready.exists)
         client.connection.sendall(frame({"signal": int(number)}))
         assert client.events() == [ended(130)]
 

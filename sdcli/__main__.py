@@ -21,19 +21,23 @@ def main() -> int:
 def _run_warm(arguments: list[str]) -> int | None:
     """Run a command in the worker; None if it must run here."""
     from sdcli.server.client import WorkerDied, WorkerUnavailable, run
+    from sdcli.server.warm_commands import is_quiet
 
     try:
         return run(arguments)
     except WorkerUnavailable as error:
-        if not {"-q", "--quiet"} & set(arguments):
+        if not is_quiet(arguments):
+            from sdcli.cli import open_streams
             from sdcli.terminal.console import Console
 
+            open_streams()
             Console().warn(f"the warm worker cannot be used: {error}")
         return None
     except WorkerDied:
-        from sdcli.cli import report_error
+        from sdcli.cli import open_streams, report_error
         from sdcli.errors import SdcliError
 
+        open_streams()
         died = SdcliError(
             "the warm worker ended before the command did",
             code="worker.died",

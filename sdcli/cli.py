@@ -167,7 +167,7 @@ def root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. Only bugs are raised as exceptions."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _open_streams()
+    open_streams()
     if signals.IS_PROGRAM:
         # The message of a bug may hold what a file says.
         sys.excepthook = _print_traceback
@@ -217,7 +217,7 @@ def _run(arguments: Sequence[str]) -> int:
     return int(code or ExitCode.OK)
 
 
-def _open_streams() -> None:
+def open_streams() -> None:
     """Replace standard streams that the parent closed, and let them print any text."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

@@ -83,22 +83,22 @@ def has_settings(profile: str | None) -> bool:
     )
 
 
-def is_switched_on(option: str, command: str, profile: str | None) -> bool:
-    """Whether the files turn a switch on for a command, without knowing any option.
+def find_in_files(option: str, command: str, profile: str | None) -> Any:
+    """Return the value that the files give a command's option, without knowing any option.
 
-    A file with a mistake turns nothing on; `load_settings` reports it.
+    None without a value, also for a file with a mistake, which `load_settings` reports.
     """
-    is_on = False
+    value = None
     try:
         for path in config_files():
             data = _read_toml(path)
             profiles = data.get(PROFILE, {})
             for table in (data, profiles.get(profile, {})):
                 for values in (table, table.get(command, {})):
-                    is_on = values.get(option, is_on) is True
+                    value = values.get(option, value)
     except (UsageError, AttributeError):
-        return False
-    return is_on
+        return None
+    return value
 
 
 def config_files() -> list[Path]:

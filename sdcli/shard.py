@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sdcli.errors import UsageError, quoted
 
@@ -17,8 +16,8 @@ _KUBERNETES: Final = "JOB_COMPLETION_INDEX"
 _SPELLINGS: Final = "e.g. --shard 2/8 for the second of eight shares, or --shard auto"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shard:
+# Not a dataclass: the client of the worker starts faster without that module.
+class Shard(NamedTuple):
     """The share of one of `world_size` processes that were started together.
 
     `rank` counts the processes of the run from 0, `local_rank` those of this machine.
@@ -89,6 +88,11 @@ def without_rank(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in _RANK_VARIABLES}
 
 
+def is_launched() -> bool:
+    """Whether torchrun or `accelerate launch` started this process, as one of several."""
+    return "WORLD_SIZE" in os.environ
+
+
 def _numbered_shard(text: str, number: int, count: int) -> Shard:
     if not 1 <= number <= count:
         hint = f"shares count from 1: {_SPELLINGS}"
@@ -98,7 +102,7 @@ def _numbered_shard(text: str, number: int, count: int) -> Shard:
 
 def _find_shard(text: str, count: int | None) -> Shard:
     """The share that the environment tells, of `count` ones if that is given."""
-    if "WORLD_SIZE" in os.environ:
+    if is_launched():
         found = Shard.from_environment()
     elif f"{_SLURM}ID" in os.environ:
         found = _slurm_shard(text)

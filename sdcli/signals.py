@@ -72,7 +72,7 @@ def start() -> None:
 def restore() -> None:
     """Bring back the handlers that `install` found, and forget the signals."""
     global _signals
-    _cancel_retry()
+    cancel_retry()
     while _previous:
         number, handler = _previous.popitem()
         signal.signal(number, handler)
@@ -81,13 +81,14 @@ def restore() -> None:
 
 def ignore() -> None:
     """Ignore further signals: the program is ending already."""
-    _cancel_retry()
+    cancel_retry()
     for number in _NUMBERS:
         if signal.getsignal(number) is on_signal:
             signal.signal(number, signal.SIG_IGN)
 
 
-def _cancel_retry() -> None:
+def cancel_retry() -> None:
+    """Raise no KeyboardInterrupt for a signal that came within an import; it is counted."""
     if signal.getsignal(signal.SIGALRM) is _retry:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

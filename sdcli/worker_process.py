@@ -64,6 +64,7 @@ def _import_libraries() -> None:
         import_module(f"sdcli.{name}")
     # Names of the engine import their modules, and with them torch and Diffusers.
     _ = engine.generate_batch, engine.load
+    engine.forget_import_seconds()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from sdcli import config
 from sdcli.errors import SdcliError
 
 
@@ -82,6 +83,15 @@ def measure(commands: Sequence[BenchCommand], *, rounds: int) -> list[Timing]:
     return timings
 
 
+def _environment() -> dict[str, str]:
+    """The environment of a timed command: without requests to the hub, and without a worker."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    # Only if a setting may ask for the worker: with a variable, sdcli reads all settings.
+    if config.has_settings(os.environ.get("SDCLI_PROFILE")):
+        environment["SDCLI_WARM"] = "0"
+    return environment
+
+
 def _run(command: BenchCommand) -> tuple[float, str]:
     """Run a command and return its wall-clock seconds and its stdout."""
     started = time.perf_counter()
@@ -91,8 +101,7 @@ def _run(command: BenchCommand) -> tuple[float, str]:
         capture_output=True,
         text=True,
         check=False,
-        # Requests to the hub would be timed as well.
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        env=_environment(),
     )
     seconds = time.perf_counter() - started
     if process.returncode != command.exit_code:

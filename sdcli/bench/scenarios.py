@@ -28,7 +28,7 @@ SEED: Final = 7
 SCRIPT_BATCH_SIZE: Final = 8
 
 # Both sides run on the same device in the same precision, so that their pixels can be compared.
-_EXACT: Final = ("--seed", str(SEED), "--dtype", "float32", "--device", "cpu")
+EXACT: Final = ("--seed", str(SEED), "--dtype", "float32", "--device", "cpu")
 
 Document = dict[str, Any]
 
@@ -55,7 +55,7 @@ def time_startup(rounds: int) -> Document:
             ),
             BenchCommand(name="sdcli inspect", argv=sdcli_command("inspect", image)),
         ]
-        return _to_document("start", measure(commands, rounds=rounds), {})
+        return to_document("start", measure(commands, rounds=rounds), {})
 
 
 def time_single_image(folder: Path, model: str, rounds: int) -> Document:
@@ -64,7 +64,7 @@ def time_single_image(folder: Path, model: str, rounds: int) -> Document:
     `folder` is the local folder of `model`.
     """
     with tempfile.TemporaryDirectory() as out:
-        argv = ["generate", PROMPT, "--model", model, *_EXACT]
+        argv = ["generate", PROMPT, "--model", model, *EXACT]
         # --force: every round writes the same file.
         argv += ["--force", "--json", "--out", f"{out}/sdcli.png"]
         commands = [
@@ -78,7 +78,7 @@ def time_single_image(folder: Path, model: str, rounds: int) -> Document:
     plain, ours = (json.loads(timing.stdout[-1]) for timing in timings[:2])
     image = ours["images"][0]
     phases = {"plain Diffusers script": plain["seconds"], "sdcli generate": image["seconds"]}
-    return _to_document("one", timings, phases) | {
+    return to_document("one", timings, phases) | {
         "same_pixels": plain["pixels_sha256"] == [image["pixels_sha256"]],
     }
 
@@ -103,7 +103,7 @@ def time_batch(folder: Path, model: str, prompts: Sequence[str], rounds: int) ->
         )
     plain, _, exact, *_ = (json.loads(timing.stdout[-1]) for timing in timings)
     digests = [image["pixels_sha256"] for image in exact["images"]]
-    return _to_document("batch", timings, {}) | {
+    return to_document("batch", timings, {}) | {
         "prompts": len(prompts),
         "same_pixels": plain["pixels_sha256"] == digests,
     }
@@ -123,7 +123,7 @@ def _sdcli_batches(model: str, prompts: Sequence[str], out: str) -> list[BenchCo
     text = "".join(f"{prompt}\n" for prompt in prompts)
     file = Path(out, "prompts.txt")
     file.write_text(text, "utf-8")
-    shared = ["--model", model, *_EXACT, "--json", "--out", out]
+    shared = ["--model", model, *EXACT, "--json", "--out", out]
     # --redo: without it, the second round would find every image done.
     batch = sdcli_command("batch", str(file), *shared, "--redo", "--quiet")
     return [
@@ -180,7 +180,7 @@ def describe_loading(timings: Sequence[Timing]) -> Document:
         f"{key}_ratio": [round(b[key] / a[key], 3) for a, b in zip(plain, ours, strict=True)]
         for key in plain[0]
     }
-    return _to_document("load", timings, phases) | ratios
+    return to_document("load", timings, phases) | ratios
 
 
 def time_preview(rounds: int) -> Document:
@@ -194,7 +194,7 @@ def _compare_options(
     scenario: str, argv: Sequence[str], options: Sequence[str], rounds: int
 ) -> Document:
     """Time the same images without and with `options`, and compare their denoising time."""
-    argv = ["generate", PROMPT, *_EXACT, "--json", "--force", *argv]
+    argv = ["generate", PROMPT, *EXACT, "--json", "--force", *argv]
     commands = [
         BenchCommand(name="sdcli generate", argv=sdcli_command(*argv)),
         BenchCommand(name=f"sdcli generate {options[0]}", argv=sdcli_command(*argv, *options)),
@@ -207,7 +207,7 @@ def _compare_options(
     without, with_options = (phases[timing.name]["denoise"] for timing in timings)
     # Saving and previewing must not change the images.
     digests = {tuple(_digests(text)) for timing in timings for text in timing.stdout}
-    return _to_document(scenario, timings, phases) | {
+    return to_document(scenario, timings, phases) | {
         "denoise_ratio": round(with_options / without, 4),
         "same_pixels": len(digests) == 1,
     }
@@ -268,9 +268,7 @@ def _diffusers_cli(script: str, args: Document, out: str) -> BenchCommand:
     return BenchCommand(name="diffusers-cli run", argv=argv)
 
 
-def _to_document(
-    scenario: str, timings: Sequence[Timing], phases: Mapping[str, object]
-) -> Document:
+def to_document(scenario: str, timings: Sequence[Timing], phases: Mapping[str, object]) -> Document:
     """Return the result as JSON. Ratios are relative to the first command.
 
     `phases` maps names of commands to their seconds by phase.

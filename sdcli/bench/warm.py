@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sdcli.bench.measure import BenchCommand, measure, sdcli_command
-from sdcli.bench.scenarios import _EXACT, PROMPT, _to_document, plain_script
+from sdcli.bench.scenarios import EXACT, PROMPT, plain_script, to_document
 
 _VARIABLE = "XDG_RUNTIME_DIR"
 
@@ -24,7 +24,7 @@ def time_warm_run(folder: Path, model: str, rounds: int) -> dict[str, Any]:
     not counted starts.
     """
     with tempfile.TemporaryDirectory() as out, _own_worker(out):
-        argv = ["generate", PROMPT, "--model", model, *_EXACT]
+        argv = ["generate", PROMPT, "--model", model, *EXACT]
         argv += ["--force", "--json", "--out", f"{out}/sdcli.png"]
         commands = [
             plain_script(folder, out),
@@ -34,7 +34,7 @@ def time_warm_run(folder: Path, model: str, rounds: int) -> dict[str, Any]:
         timings = measure(commands, rounds=rounds)
     plain, *ours = (json.loads(timing.stdout[-1]) for timing in timings)
     digests = [[image["pixels_sha256"] for image in document["images"]] for document in ours]
-    return _to_document("warm", timings, {}) | {
+    return to_document("warm", timings, {}) | {
         "same_pixels": all(own == plain["pixels_sha256"] for own in digests),
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sdcli.bench.measure import BenchCommand, measure, sdcli_command
-from sdcli.bench.scenarios import SEED, Document, _to_document
+from sdcli.bench.scenarios import SEED, Document, to_document
 
 WORKERS = 2
 
@@ -21,7 +21,7 @@ def time_workers(model: str, prompts: Sequence[str], rounds: int) -> Document:
     with tempfile.TemporaryDirectory() as folder:
         timings = measure(worker_commands(model, prompts, folder), rounds=rounds)
     runs = [json.loads(timing.stdout[-1]) for timing in timings]
-    return _to_document("workers", timings, {}) | {
+    return to_document("workers", timings, {}) | {
         "prompts": len(prompts),
         "images": [len(run["images"]) for run in runs],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,6 +55,19 @@ def list_cached() -> list[CachedModel]:
             )
         )
     return models
+
+
+def cached_snapshot(repo: str) -> Path | None:
+    """Return the folder of the version of a repository that is loaded now, None without one.
+
+    The documented layout: importing huggingface_hub to learn it would take half a second.
+    """
+    folder = hub_cache() / f"models--{repo.replace('/', '--')}"
+    with suppress(OSError, ValueError):
+        commit = (folder / "refs" / "main").read_text("utf-8").strip()
+        if _GIT_SHA1.fullmatch(commit):
+            return folder / "snapshots" / commit
+    return None
 
 
 def find_cached(name: str) -> CachedModel:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
 from sdcli.checkpoints.file_state import FilesState, files_state
+from sdcli.checkpoints.hub_cache import cached_snapshot
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
@@ -87,13 +88,18 @@ def full_path(name: str, kind: Kind) -> str:
 
 
 def local_states(spec: PipelineSpec) -> tuple[tuple[str, FilesState], ...]:
-    """Return the state of each model of the spec that is a folder or a file, with its field."""
+    """Return the state of each model of the spec that is on this machine, with its field."""
     names = {field: getattr(spec, field) for field in MODEL_KINDS}
-    return tuple(
-        (field, files_state(_expand(name)))
-        for field, name in names.items()
-        if name and not _is_alias(name, MODEL_KINDS[field]) and _exists(_expand(name))
-    )
+    states = ((field, _state(name, MODEL_KINDS[field])) for field, name in names.items() if name)
+    return tuple((field, state) for field, state in states if state)
+
+
+def _state(name: str, kind: Kind) -> FilesState:
+    if not _is_alias(name, kind) and _exists(_expand(name)):
+        return files_state(_expand(name))
+    known_vae = find_known_vae(name) if kind == "VAE" else None
+    snapshot = cached_snapshot(known_vae.repo if known_vae else name)
+    return (str(snapshot),) if snapshot else ()
 
 
 def locate_recorded(spec: PipelineSpec, record: Mapping[str, Any], folder: Path) -> PipelineSpec:

@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sdcli.engine.runtime.lazy_import import load_attribute
+from sdcli.engine.runtime.lazy_import import forget_import_seconds, load_attribute
 
 if TYPE_CHECKING:
     from sdcli.engine.denoise.generate import generate_batch
@@ -24,6 +24,7 @@ __all__ = [
     "LoadedVae",
     "auto_batch_size",
     "find_resume_point",
+    "forget_import_seconds",
     "generate_batch",
     "list_devices",
     "load",

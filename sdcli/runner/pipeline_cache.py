@@ -44,8 +44,12 @@ class PipelineCache:
         self._serves_runs = True
 
     def end_run(self) -> None:
-        """Forget how long loading took: the next run has no part in it."""
+        """Forget how long loading took and what was measured: the next run starts afresh."""
+        from sdcli.engine import forget_import_seconds
+
+        forget_import_seconds()
         for pipeline in self._pipelines.values():
+            pipeline.memory.forget()
             pipeline.seconds.update(dict.fromkeys(pipeline.seconds, 0.0))
 
     @property

@@ -16,6 +16,7 @@ from sdcli import signals
 from sdcli.server.protocol import Call, Receiver, send, try_send
 from sdcli.server.runtime_folder import RuntimeFolder
 from sdcli.server.start_worker import connect_or_start
+from sdcli.server.warm_commands import is_quiet
 from sdcli.server.worker_key import worker_key
 
 _PATIENCE_SECONDS: Final = 2.0
@@ -31,10 +32,6 @@ class WorkerDied(Exception):
     """The worker ended within the command, which has had effects."""
 
 
-class _Interrupted(BaseException):
-    """A signal came while the command was waiting for its turn."""
-
-
 def run(arguments: Sequence[str]) -> int | None:
     """Run a command in the worker and return its exit code.
 
@@ -45,20 +42,25 @@ def run(arguments: Sequence[str]) -> int | None:
         return None
     try:
         fill_streams()
-        call = _make_call(arguments)
-        key = worker_key()
-        folder = RuntimeFolder.open()
-        # A worker may end by itself at the moment in which it is asked.
-        for _ in range(2):
-            with connect_or_start(folder, key) as connection:
-                run_call = _RunningCall(connection, is_quiet="-q" in arguments)
-                if run_call.begin(call, key):
-                    return run_call.finish()
-        raise WorkerUnavailable("it ended before the command began")
-    except _Interrupted:
+        # Before the wait for another client that starts a worker, and for the new one.
+        with (passed := _PassedSignals()).handled():
+            return _run(_make_call(arguments), passed)
+    except KeyboardInterrupt:
         return None
     except (OSError, ValueError) as error:
         raise WorkerUnavailable(str(error)) from error
+
+
+def _run(call: Call, passed: _PassedSignals) -> int:
+    key = worker_key()
+    folder = RuntimeFolder.open()
+    # A worker may end by itself at the moment in which it is asked.
+    for _ in range(2):
+        with connect_or_start(folder, key) as connection:
+            run_call = _RunningCall(connection, passed)
+            if run_call.begin(call, key):
+                return run_call.finish()
+    raise WorkerUnavailable("it ended before the command began")
 
 
 def fill_streams() -> None:
@@ -83,42 +85,74 @@ def _make_call(arguments: Sequence[str]) -> Call:
     )
 
 
+class _PassedSignals:
+    """The signals of this process: they end the wait for a worker, then go to the command."""
+
+    def __init__(self) -> None:
+        self.was_passed = False
+        self._connection: socket | None = None
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Handle signals within. Raises KeyboardInterrupt until the command has begun."""
+        previous = {n: signal.signal(n, self._on_signal) for n in signals.handled_numbers()}
+        try:
+            # One that came before, which was only counted.
+            signals.raise_if_interrupted()
+            yield
+        finally:
+            signals.cancel_retry()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def pass_on(self, connection: socket) -> None:
+        """Send signals to the command from now on, which handles them itself."""
+        self._connection = connection
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._connection:
+            self.was_passed = True
+            try_send(self._connection, {"signal": number})
+        else:
+            signals.count()
+            signals.raise_when_imported(frame)
+
+
 class _RunningCall:
     """A command that the worker was asked to run, and its state."""
 
-    def __init__(self, connection: socket, *, is_quiet: bool) -> None:
+    def __init__(self, connection: socket, passed: _PassedSignals) -> None:
         self._connection = connection
         self._receiver = Receiver(connection)
-        self._is_quiet = is_quiet
-        self._has_begun = False
-        self._was_signalled = False
+        self._passed = passed
 
     def begin(self, call: Call, key: str) -> bool:
         """Wait until the command runs; False if the worker ended or is replaced.
 
         Raises WorkerUnavailable, OSError or ValueError.
         """
-        with self._signals_handled():
-            try:
-                send(self._connection, {"do": "call", "key": key, "call": call.to_dict()}, range(3))
+        try:
+            send(self._connection, {"do": "call", "key": key, "call": call.to_dict()}, range(3))
+            if not is_quiet(call.arguments):
                 self._tell_of_waiting()
-                answer = self._receiver.wait()
-            except (BrokenPipeError, ConnectionResetError):
-                return False
-            self._has_begun = answer is not None and answer["event"] == "begun"
+            answer = self._receiver.wait()
+        except (BrokenPipeError, ConnectionResetError):
+            return False
         if answer and answer["event"] == "refused":
             raise WorkerUnavailable(str(answer["reason"]))
-        return self._has_begun
+        if answer is None or answer["event"] != "begun":
+            return False
+        self._passed.pass_on(self._connection)
+        return True
 
     def finish(self) -> int:
         """Wait for the end, and return the exit code. Raises WorkerUnavailable or WorkerDied."""
         has_effects = False
-        with self._signals_handled():
-            while message := self._receive():
-                if message["event"] == "exit":
-                    return int(message["code"])
-                has_effects = has_effects or message["event"] == "effect"
-        if self._was_signalled:
+        while message := self._receive():
+            if message["event"] == "exit":
+                return int(message["code"])
+            has_effects = has_effects or message["event"] == "effect"
+        if self._passed.was_passed:
             return _INTERRUPTED
         if has_effects:
             raise WorkerDied
@@ -131,24 +165,7 @@ class _RunningCall:
             return None
 
     def _tell_of_waiting(self) -> None:
-        if self._is_quiet or not (sys.stderr and sys.stderr.isatty()):
+        if not (sys.stderr and sys.stderr.isatty()):
             return
         if not select.select([self._connection], [], [], _PATIENCE_SECONDS)[0]:
             sys.stderr.write("sdcli: waiting for the warm worker\n")
-
-    @contextmanager
-    def _signals_handled(self) -> Iterator[None]:
-        previous = {n: signal.signal(n, self._on_signal) for n in signals.handled_numbers()}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._has_begun:
-            self._was_signalled = True
-            try_send(self._connection, {"signal": number})
-        else:
-            signals.count()
-            raise _Interrupted

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from sdcli.inputs.paths import cache_folder, hub_cache
 
 _PUBLISHING = frozenset({"os.rename", "os.link", "os.symlink"})
 
@@ -36,5 +40,14 @@ class EffectWatcher:
     def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         # Files are renamed when they are complete. A journal is appended to, but then the same
         # command goes on where it ended.
-        if event in _PUBLISHING:
+        if event in _PUBLISHING and self._on_effect and not _is_for_a_cache(arguments[1]):
             self.notice()
+
+
+def _is_for_a_cache(target: Any) -> bool:
+    """Whether a path is one that every run may write again."""
+    if not isinstance(target, str | bytes | os.PathLike):
+        return False
+    path = Path(os.path.abspath(os.fsdecode(target)))
+    folders = (os.path.abspath(folder) for folder in (cache_folder(), hub_cache()))
+    return "__pycache__" in path.parts or any(path.is_relative_to(folder) for folder in folders)

@@ -14,7 +14,11 @@ _KEPT = frozenset({"_temporary_folder"})
 
 
 def clear_caches() -> None:
-    """Clear the caches of sdcli's functions, but for results that depend on nothing."""
+    """Clear the caches of sdcli's functions that have arguments.
+
+    Those of `cache_by_files` stay: it compares the files itself, and its results depend on nothing
+    else.
+    """
     for function in set(_cached_functions()):
         function.cache_clear()
 

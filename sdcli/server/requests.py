@@ -36,6 +36,9 @@ def _ask(question: dict[str, object]) -> dict[str, Any] | None:
             while connection.recv(1):
                 pass
             return answer
+    except (FileNotFoundError, ConnectionResetError, BrokenPipeError):
+        # There is no folder for one, or it ended just now.
+        return None
     except (OSError, ValueError) as error:
         raise SdcliError(
             f"the warm worker does not answer: {error}", code="worker.silent"

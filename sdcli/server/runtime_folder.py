@@ -29,7 +29,8 @@ class RuntimeFolder:
     def open(cls) -> RuntimeFolder:
         """Create the folder, or check the one that is there. Raises OSError."""
         home = os.environ.get("XDG_RUNTIME_DIR")
-        path = os.path.join(home, "sdcli") if home else f"/tmp/sdcli-{os.getuid()}"
+        # The worker works in another folder.
+        path = os.path.abspath(os.path.join(home, "sdcli")) if home else f"/tmp/sdcli-{os.getuid()}"
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)
         state = os.lstat(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from sdcli.server.protocol import Call, Receiver, try_send
 _MAX_CALLS: Final = 1000
 _GRACE_SECONDS: Final = 10.0
 _INTERNAL, _INTERRUPTED = 1, 130
+# Success, a mistake of the user and a closed pipe leave the libraries as they were.
+_HARMLESS: Final = (0, 2, 141)
 _SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 Main = Callable[[list[str]], int]
@@ -28,7 +31,7 @@ Main = Callable[[list[str]], int]
 
 
 class Session:
-    """The calls of one child. It is thrown away after an interrupt, a bug and many calls."""
+    """The calls of one child. It is thrown away after errors and many calls."""
 
     def __init__(self, channel: socket.socket, main: Main) -> None:
         self._channel = channel
@@ -50,7 +53,7 @@ class Session:
             receiver.fds = []
             with socket.socket(fileno=client) as connection:
                 code = self._run_call(Call.from_dict(message), fds, connection)
-            is_last = code in (_INTERNAL, _INTERRUPTED) or number == _MAX_CALLS
+            is_last = code not in _HARMLESS or number == _MAX_CALLS
             try_send(self._channel, {**_cache_facts(), "last": is_last})
             if is_last:
                 return
@@ -132,6 +135,9 @@ class ClientWatch:
             if self._is_over:
                 return
             time.sleep(0.05)
+        # The temporary folders of models in single files.
+        with suppress(Exception):
+            atexit._run_exitfuncs()
         os._exit(_INTERNAL)
 
 

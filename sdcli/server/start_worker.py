@@ -10,12 +10,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sdcli.server.runtime_folder import RuntimeFolder
-from sdcli.server.worker_key import PACKAGE
+from sdcli.server.worker_key import IDLE_VARIABLE, PACKAGE, search_path
 
 if TYPE_CHECKING:
     from subprocess import Popen
 
-IDLE_VARIABLE: Final = "SDCLI_WORKER_IDLE"
 _IDLE_SECONDS: Final = 900.0
 _START_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.01
@@ -25,7 +24,7 @@ def connect_or_start(folder: RuntimeFolder, key: str) -> socket.socket:
     """Connect to the worker, or to a new one with this key. Raises OSError.
 
     A new worker accepts connections before it has imported anything large. Raises ValueError for
-    a wrong SDCLI_WORKER_IDLE.
+    a wrong time in IDLE_VARIABLE.
     """
     if connection := folder.connect():
         return connection
@@ -90,8 +89,7 @@ def _interpreter_flags() -> list[str]:
 
 def _environment() -> dict[str, str]:
     """The client's own, with the folder of this sdcli if only the working directory led to it."""
-    root = os.path.dirname(PACKAGE)
-    if any(os.path.abspath(entry) == root for entry in sys.path[1:] if entry):
-        return dict(os.environ)
-    search_path = filter(None, (root, os.environ.get("PYTHONPATH")))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(search_path)}
+    root, entries = os.path.dirname(PACKAGE), search_path()
+    if not any(os.path.abspath(entry) == root for entry in sys.path[1:] if entry):
+        entries.insert(0, root)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entries)}

@@ -180,6 +180,7 @@ class Supervisor:
         assert child is not None
         message = child.read()
         if message is not None:
+            self._crashes = 0
             self._last_use = time.monotonic()
             self._facts = {name: message[name] for name in self._facts}
         if child.is_running:

@@ -9,6 +9,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from sdcli.inputs.switches import read_switch
+from sdcli.shard import is_launched
+
 WARM_COMMANDS: Final = frozenset(
     {
         "generate",
@@ -32,13 +35,12 @@ WARM_COMMANDS: Final = frozenset(
 )
 """The commands that have --warm: those that load a model."""
 
-VARIABLE: Final = "SDCLI_WARM"
 WARM_FLAG: Final = "--warm"
 COLD_FLAG: Final = "--no-warm"
-_WORDS: Final = {"true": True, "yes": True, "1": True}
 _GROUPS: Final = frozenset(name.split()[0] for name in WARM_COMMANDS if " " in name)
 # Runs that start processes of their own, which load the models.
-_OWN_PROCESSES: Final = ("--workers", "--gpus", "--ray")
+_OWN_PROCESSES: Final = ("workers", "gpus", "ray")
+_MAY_START_PROCESSES: Final = "batch"
 # What only exists for the process that names it.
 _OWN_FILES: Final = ("/dev/fd/", "/proc/self/", "/proc/thread-self/")
 
@@ -50,17 +52,44 @@ def wants_worker(arguments: Sequence[str]) -> bool:
         return False
     if any(part in argument for argument in arguments for part in _OWN_FILES):
         return False
-    options = list(_options(arguments))
-    if any(option.partition("=")[0] in _OWN_PROCESSES for option in options):
-        return False
-    typed = [word for word in options if word in (WARM_FLAG, COLD_FLAG)]
+    profile = profile or os.environ.get("SDCLI_PROFILE")
+    return _is_asked_for(arguments, command, profile) and not _has_processes(
+        arguments, command, profile
+    )
+
+
+def is_quiet(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for errors only."""
+    return not {"-q", "--quiet"}.isdisjoint(_options(arguments))
+
+
+def _is_asked_for(arguments: Sequence[str], command: str, profile: str | None) -> bool:
+    typed = [word for word in _options(arguments) if word in (WARM_FLAG, COLD_FLAG)]
     if typed:
         return typed[-1] == WARM_FLAG
-    if (value := os.environ.get(VARIABLE)) is not None:
-        return _WORDS.get(value.lower(), False)
+    return read_switch(_find_setting("warm", command, profile)) is True
+
+
+def _has_processes(arguments: Sequence[str], command: str, profile: str | None) -> bool:
+    """Whether the run starts processes, or is one of several that a launcher started."""
+    if is_launched():
+        return True
+    if command != _MAY_START_PROCESSES:
+        return False
+    typed = {option.partition("=")[0] for option in _options(arguments)}
+    return any(
+        f"--{name}" in typed or _find_setting(name, command, profile) is not None
+        for name in _OWN_PROCESSES
+    )
+
+
+def _find_setting(option: str, command: str, profile: str | None) -> object:
+    """Return the value of a variable or of a file, None without one."""
+    if (value := os.environ.get(f"SDCLI_{option.upper()}")) is not None:
+        return value
     from sdcli import config
 
-    return config.is_switched_on("warm", command, profile or os.environ.get("SDCLI_PROFILE"))
+    return config.find_in_files(option, command, profile)
 
 
 def _options(arguments: Sequence[str]) -> Iterator[str]:

@@ -9,16 +9,18 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+IDLE_VARIABLE: Final = "SDCLI_WORKER_IDLE"
 PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # Read when Python or a library starts, and never again. Other variables are passed on with a call.
 _PREFIXES: Final = (
     "ACCELERATE_", "ATEN_", "CUBLAS_", "CUDA_", "CUDNN_", "DIFFUSERS_", "DNNL_", "GOMP_", "HF_",
     "HIP_", "HSA_", "HUGGINGFACE_", "KMP_", "LC_", "LD_", "MALLOC_", "MKL_", "NVIDIA_", "OMP_",
-    "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "ROCR_", "SAFETENSORS_", "TOKENIZERS_", "TORCH",
-    "TRANSFORMERS_", "XLA_",
+    "ONEDNN_", "OPENBLAS_", "PYTHON", "PYTORCH_", "ROCR_", "SAFETENSORS_", "SSL_CERT_",
+    "TOKENIZERS_", "TORCH", "TRANSFORMERS_", "XLA_",
 )  # fmt: skip
-_NAMES: Final = frozenset({"HOME", "LANG", "LANGUAGE", "XDG_CACHE_HOME", "SDCLI_WORKER_IDLE"})
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_NAMES: Final = frozenset({"HOME", "LANG", "LANGUAGE", "XDG_CACHE_HOME", IDLE_VARIABLE, *_PROXIES})
 _NAMESPACES: Final = ("mnt", "net", "pid", "user")
 _LIMITS: Final = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
 
@@ -35,13 +37,22 @@ def worker_key() -> str:
         list(_package_states()),
         sorted((name, value) for name, value in os.environ.items() if _is_read_once(name)),
         _process_state(),
+        search_path(),
     )
     # The variables may hold a token of the hub: only their hash may be seen in a list of processes.
     return hashlib.sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _is_read_once(name: str) -> bool:
-    return name.startswith(_PREFIXES) or name in _NAMES
+    # Proxies have both spellings.
+    return name.startswith(_PREFIXES) or name in _NAMES or name.upper() in _PROXIES
+
+
+def search_path() -> list[str]:
+    """Return the folders of PYTHONPATH, which a worker in another folder finds as well."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # One that is not there may stand for something else, as those of editable installations do.
+    return [os.path.abspath(entry) for entry in entries if entry and os.path.exists(entry)]
 
 
 def _file_states(folder: str) -> Iterator[tuple[str, int, int]]:

@@ -50,6 +50,21 @@ def test_commands_do_not_use_the_network():
     assert timing.stdout == ["1\n"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "variable", "expected"),
+    [("warm = true", None, "0"), ("", "1", "0"), ("", None, "None")],
+)
+def test_commands_do_not_use_the_worker(settings, variable, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if settings:
+        (tmp_path / "sdcli.toml").write_text(settings)
+    if variable:
+        monkeypatch.setenv("SDCLI_WARM", variable)
+    script = "import os; print(os.environ.get('SDCLI_WARM'))"
+    [timing] = measure([BenchCommand(name="x", argv=python_command("-c", script))], rounds=1)
+    assert timing.stdout == [f"{expected}\n"]
+
+
 def test_a_ratio_compares_the_runs_of_each_round():
     baseline = Timing(name="a", seconds=[1.0, 2.0, 4.0])
     slower = Timing(name="b", seconds=[2.0, 6.0, 4.0])

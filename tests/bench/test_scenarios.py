@@ -11,9 +11,9 @@ from sdcli.bench.scenarios import (
     _script_arguments,
     _script_batches,
     _sdcli_batches,
-    _to_document,
     describe_loading,
     shape_prompts,
+    to_document,
 )
 from sdcli.bench.workers import worker_commands
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unknown_words
@@ -21,7 +21,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults, unk
 
 def test_the_document_has_ratios_to_the_first_command():
     timings = [Timing(name="a", seconds=[1.0, 2.0]), Timing(name="b", seconds=[2.0, 4.0])]
-    document = _to_document("one", timings, {"b": {"load": 1.0}})
+    document = to_document("one", timings, {"b": {"load": 1.0}})
     assert document["schema"] == "sdcli/bench-one/1"
     assert document["rounds"] == 2
     first, second = document["contestants"]

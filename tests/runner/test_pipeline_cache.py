@@ -225,6 +225,35 @@ def test_a_model_that_was_written_anew_is_loaded_anew(tmp_path: Path) -> None:
     assert len(seen) == 6
 
 
+def test_a_model_of_the_hub_that_was_updated_is_loaded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    spec = replace(CPU, model="owner/model", offline=True)
+    repo, cache = tmp_path / "models--owner--model", PipelineCache()
+    (repo / "refs").mkdir(parents=True)
+    seen = set()
+    for commit, change in (("1" * 40, 1.0), ("2" * 40, 0.5)):
+        _write_model(repo / "snapshots" / commit, change)
+        (repo / "refs" / "main").write_text(commit)
+        [result] = iter_results(IterableSource([make_request("a cat", spec=spec)]), cache=cache)
+        seen.add(result.pixels.tobytes())
+    assert len(seen) == 2
+
+
+def test_the_next_run_has_no_part_in_the_load_of_an_earlier_one() -> None:
+    cache = PipelineCache(max_pipelines=2)
+    with cache.load(CPU) as first:
+        first.memory.record_out_of_memory("kind", 2)
+    assert first.seconds["import"] >= 0 < first.seconds["load"]
+    cache.end_run()
+    assert first.memory.batch_size("kind", 1) > 1
+    assert set(first.seconds.values()) == {0.0}
+    with cache.load(TINY) as second:
+        # The libraries had been imported before.
+        assert second.seconds["import"] == 0
+
+
 def _write_model(folder: Path, factor: float) -> None:
     """Write the embedded model with the last layer of the UNet multiplied."""
     shutil.copytree(EMBEDDED_FOLDER, folder, dirs_exist_ok=True)

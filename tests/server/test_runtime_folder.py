@@ -50,6 +50,14 @@ def test_a_folder_that_others_could_have_made_is_refused(home: Path, kind: str) 
         RuntimeFolder.open()
 
 
+def test_a_relative_path_is_one_of_the_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", ".")
+    assert RuntimeFolder.open().path == str(tmp_path / "sdcli")
+
+
 def test_a_missing_parent_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "nowhere"))
     with pytest.raises(FileNotFoundError):

@@ -8,10 +8,11 @@ import pytest
 import typer
 
 from sdcli import cli
-from sdcli.server.warm_commands import WARM_COMMANDS, wants_worker
+from sdcli.server.warm_commands import WARM_COMMANDS, is_quiet, wants_worker
 from tests.conftest import RunCli
 
 GENERATE = ["generate", "a cat"]
+BATCH = ["batch", "a.txt"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ GENERATE = ["generate", "a cat"]
         (["batch", "/proc/self/fd/7", "--warm"], False),
         (["batch", "a.txt", "--workers", "2", "--warm"], False),
         (["batch", "a.txt", "--gpus=all", "--warm"], False),
+        (["batch", "a.txt", "--warm"], True),
         (["--warm"], False),
         ([], False),
     ],
@@ -58,7 +60,11 @@ def test_on_the_command_line(
         (None, "warm = true", GENERATE, True),
         (None, "warm = true", [*GENERATE, "--no-warm"], False),
         (None, "warm = true", ["doctor"], False),
-        (None, "warm = 'true'", GENERATE, False),
+        (None, "warm = 'true'", GENERATE, True),
+        (None, "warm = 'yes'", GENERATE, True),
+        (None, "warm = 1", GENERATE, True),
+        (None, "warm = 'no'", GENERATE, False),
+        (None, "warm = 'perhaps'", GENERATE, False),
         (None, "[generate]\nwarm = true", GENERATE, True),
         (None, "[batch]\nwarm = true", GENERATE, False),
         (None, "warm = true\n[generate]\nwarm = false", GENERATE, False),
@@ -66,6 +72,10 @@ def test_on_the_command_line(
         (None, "[profile.p]\nwarm = true", GENERATE, False),
         (None, "[profile.p]\nwarm = true", ["--profile", "p", *GENERATE], True),
         (None, "[profile.p.generate]\nwarm = true", ["--profile", "p", *GENERATE], True),
+        ("1", "workers = 2", BATCH, False),
+        ("1", "[batch]\ngpus = 'all'", BATCH, False),
+        ("1", "[profile.p]\nray = 'auto'", ["--profile", "p", *BATCH], False),
+        ("1", "workers = 2", GENERATE, True),
         (None, "warm = true\nwarm", GENERATE, False),
         (None, "warm = true\nprofile = 3", GENERATE, False),
         (None, "warm = true\ngenerate = 3", GENERATE, False),
@@ -84,6 +94,38 @@ def test_by_settings(
     if variable is not None:
         monkeypatch.setenv("SDCLI_WARM", variable)
     assert wants_worker(arguments) is expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments", "expected"),
+    [
+        ("SDCLI_WORKERS", BATCH, False),
+        ("SDCLI_GPUS", BATCH, False),
+        ("SDCLI_RAY", BATCH, False),
+        ("SDCLI_WORKERS", GENERATE, True),
+        ("SDCLI_STEPS", BATCH, True),
+        ("WORLD_SIZE", BATCH, False),
+        ("WORLD_SIZE", GENERATE, False),
+    ],
+)
+def test_a_run_of_several_processes_has_no_worker(
+    variable: str,
+    arguments: list[str],
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "2")
+    assert wants_worker([*arguments, "--warm"]) is expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], False), (["-q"], True), (["--quiet"], True), (["--", "-q"], False)],
+)
+def test_a_command_line_is_quiet(arguments: list[str], expected: bool) -> None:
+    assert is_quiet([*GENERATE, *arguments]) is expected
 
 
 def test_the_file_of_the_folder_wins_over_the_users(

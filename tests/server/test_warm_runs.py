@@ -76,7 +76,7 @@ def without_seconds(text: str | bytes) -> str:
         ([*CAT, "--jsonl", "-o", "cat.webp"], "", 0),
         (["generate", "-", "--steps", "2", "--seed", "1"], "a star\na fish\n", 0),
         (["batch", "-", "--steps", "2", "--seed", "1", "-v"], "a star\na fish\n", 0),
-        ([*CAT, "-o", "no/such\0name"[:7] + "/x.jpg/y.gif"], "", 2),
+        ([*CAT, "-o", "no/such/x.jpg/y.gif"], "", 2),
         (["generate", "a cat", "--stpes", "2"], "", 2),
         (["generate", "a cat", "--steps", "0", "--json"], "", 2),
         (["generate", "a cat", "-m", "nowhere/model", "--offline"], "", 3),

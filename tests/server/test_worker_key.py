@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.server import worker_key as module
-from sdcli.server.worker_key import worker_key
+from sdcli.server.worker_key import search_path, worker_key
 
 PROBE = "from sdcli.server.worker_key import worker_key; print(worker_key())"
 
@@ -35,6 +35,7 @@ def test_it_is_the_same_for_the_same_process() -> None:
     [
         "OMP_NUM_THREADS", "HF_HOME", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES", "TORCH_HOME",
         "PYTORCH_CUDA_ALLOC_CONF", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "LC_ALL", "HOME",
+        "HTTPS_PROXY", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
         "XDG_CACHE_HOME", "SDCLI_WORKER_IDLE", "MKL_NUM_THREADS", "TRANSFORMERS_CACHE",
     ],
 )  # fmt: skip
@@ -60,6 +61,19 @@ def test_what_a_child_inherits_belongs_to_it(change: Callable[[], object]) -> No
     if len(os.sched_getaffinity(0)) == 1 and change.__code__.co_names[1] == "sched_setaffinity":
         pytest.skip("this machine has one processor")
     assert key(preexec_fn=change) != key()
+
+
+def test_a_relative_search_path_is_another_one_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["modules", "", "missing", "/"]))
+    keys = set()
+    for name in ("one", "two"):
+        (tmp_path / name / "modules").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / name)
+        assert search_path() == [str(tmp_path / name / "modules"), "/"]
+        keys.add(worker_key())
+    assert len(keys) == 2
 
 
 def test_the_flags_of_the_interpreter_belong_to_it() -> None:

@@ -52,6 +52,15 @@ class TestDescribe:
         job = job_of(file, width=24, height=16)
         assert prepare_input(job, 8).pixels.image.shape == (16, 24, 3)
 
+    def test_the_limit_is_not_that_of_an_earlier_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = write(tmp_path / "a.png", noise(30, 20))
+        describe_input(str(file))
+        monkeypatch.setenv("SDCLI_MAX_PIXELS", "599")
+        with pytest.raises(UsageError, match="exceed the limit of 599"):
+            describe_input(str(file))
+
     def test_a_changed_file_is_read_again(self, tmp_path: Path) -> None:
         file = write(tmp_path / "a.png", noise(8, 8))
         before = describe_input(str(file))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sdcli import config
 from sdcli.errors import UsageError, quoted
+from sdcli.inputs.switches import read_switch
 
 
 class ConfigDefaults:
@@ -44,14 +45,11 @@ def _find_commands(group: Any, path: str = "") -> Iterator[tuple[str, dict[str, 
             yield f"{path}{name}", options
 
 
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
 def _typed_value(setting: config.Setting, param: Any) -> Any:
     """Convert a value to what the command line would pass. Raises UsageError."""
     value = setting.value
     if param.is_flag:
-        if (known := _BOOLEANS.get(str(value).lower())) is not None:
+        if (known := read_switch(value)) is not None:
             return known
         raise UsageError(
             f"{setting.source}: {setting.option}: {quoted(value)} is not true or false",

@@ -32,6 +32,11 @@ class MemoryModel:
         self._bytes_per_image: dict[Hashable, float] = {}
         self._limits: dict[Hashable, int] = {}
 
+    def forget(self) -> None:
+        """Forget what was measured: another run may have more memory or other images."""
+        self._bytes_per_image.clear()
+        self._limits.clear()
+
     def batch_size(self, kind: Hashable, pixels: int) -> int:
         """Return how many images of `kind`, of `pixels` pixels each, to denoise together (≥ 1)."""
         if self._device.type != "cuda":

@@ -30,6 +30,8 @@ def describe_input(path: str) -> InputImage:
     """
     file = expand_user(path)
     width, height = _upright_size(file)
+    # Not within, where the limit of an earlier run would be remembered.
+    check_pixel_count(file, width, height)
     return InputImage(path=path, sha256=weights.sha256(file), width=width, height=height)
 
 
@@ -37,7 +39,6 @@ def describe_input(path: str) -> InputImage:
 @cache_by_files
 def _upright_size(file: Path) -> tuple[int, int]:
     with open_header(file) as image:
-        check_pixel_count(file, *image.size)
         width, height = image.size
         return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 

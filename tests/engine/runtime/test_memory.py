@@ -43,6 +43,16 @@ def test_the_largest_peak_per_image_counts() -> None:
     assert model.max_images("512", 20 * GIB) == 8
 
 
+def test_another_run_measures_anew() -> None:
+    model = cuda()
+    model.record_peak("512", 1, GIB)
+    model.record_out_of_memory("512", 24)
+    model.forget()
+    assert model.max_images("512", 80 * GIB) == 1
+    model.record_peak("512", 1, GIB // 64)
+    assert model.max_images("512", 80 * GIB) == LARGEST_BATCH
+
+
 def test_a_batch_size_that_did_not_fit_is_not_tried_again() -> None:
     model = cuda()
     model.record_peak("512", 1, GIB // 64)

@@ -70,7 +70,7 @@ class _Found:
 
     @property
     def facts(self) -> str:
-        return f"{self.sha256}:{self.file.vectors}:{self.use.word.lower()}"
+        return f"{self.sha256}:{self.file.vectors}:{_in_lower_case(self.use.word)}"
 
 
 def find_embeddings(request: GenerationRequest, defaults: ModelDefaults) -> RequestEmbeddings:
@@ -106,6 +106,12 @@ def find_embeddings(request: GenerationRequest, defaults: ModelDefaults) -> Requ
         embedding_facts=SEPARATOR.join(one.facts for one in found),
         notes=tuple(notes),
     )
+
+
+def _in_lower_case(word: str) -> str:
+    """The word in lower case, but as it is written where that would no longer be the same word."""
+    lower = word.lower()
+    return lower if has_word(word, lower) else word
 
 
 def _is_used(word: str, texts: list[str]) -> bool:
@@ -149,5 +155,6 @@ def _in_folder(
             )
         folder = embeddings_in(path)
     for word, path in folder.items():
-        if word not in taken and not _UNWRITABLE & set(word) and _is_used(word, texts):
+        unusable = word in taken or _UNWRITABLE & set(word)
+        if not unusable and _is_used(path.stem, texts):
             yield EmbeddingUse(path=str(path), word=path.stem)

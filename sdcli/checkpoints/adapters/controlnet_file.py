@@ -14,7 +14,7 @@ from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.lora_names import fetch_hub_file, hub_file
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
-from sdcli.checkpoints.file_state import FilesState, files_state
+from sdcli.checkpoints.file_state import FilesState, fetch_once, files_state
 from sdcli.checkpoints.hub import fetch_controlnet, fetch_model
 from sdcli.checkpoints.json_files import shorten
 from sdcli.checkpoints.recorded import local_states
@@ -72,9 +72,16 @@ def find_controlnet(name: str, spec: PipelineSpec) -> Path:
 
     Raises UnsafeError for a pickle, and ModelError for a name that is not found.
     """
-    if not expand_user(name).exists() and (repo := hub_file(name)) and repo[1]:
+    if expand_user(name).exists():
+        return own_folder(fetch_controlnet(name, spec))
+    if (repo := hub_file(name)) and repo[1]:
         return fetch_hub_file(*repo, offline=spec.offline, kind="ControlNet")
-    return own_folder(fetch_controlnet(name, spec))
+    return own_folder(_fetch(name, spec.variant, spec.offline))
+
+
+@fetch_once
+def _fetch(name: str, variant: str | None, offline: bool) -> Path:
+    return fetch_controlnet(name, PipelineSpec(variant=variant, offline=offline))
 
 
 def own_folder(path: Path) -> Path:

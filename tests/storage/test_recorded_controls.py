@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sdcli.checkpoints.weights import sha256
-from sdcli.errors import ModelError
+from sdcli.errors import ModelError, UsageError
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest
 from sdcli.storage.metadata import recorded_controls
@@ -93,6 +93,12 @@ def test_the_hub_comes_before_what_lies_about(tmp_path: Path) -> None:
     assert locate(gone, digest, tmp_path) == str(tmp_path / "edges.safetensors")
     with pytest.raises(ModelError, match="is not on this machine"):
         locate(gone, "0" * 64, tmp_path)
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a;b" / "edges.safetensors", 1)
+    with pytest.raises(UsageError, match="has ';', which separates"):
+        locate(path.name, sha256(path), path.parent)
 
 
 @pytest.mark.parametrize("entries", [5, "x", None, {}, [], [5], [{"sha256": 5}], [{}, {}]])

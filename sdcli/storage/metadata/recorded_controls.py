@@ -22,6 +22,7 @@ from sdcli.control_fields import (
     parse_preprocessors,
 )
 from sdcli.errors import ModelError, SdcliError
+from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.request import GenerationRequest
@@ -96,13 +97,17 @@ def locate_controls(
         hashes = _hashes(known, "sha256", len(names))
         variant = request.spec.variant
         found = (_locate(n, h, variant, folders) for n, h in zip(names, hashes, strict=True))
-        changes["controlnet"] = join_controls(found)
+        changes["controlnet"] = join_controls(refuse_separator("controlnet", f) for f in found)
     images = parse_control_images(request.control_image)
     if images and request.control_image == recorded.get("control_image"):
         hashes = _hashes(known, "image_sha256", len(images))
+        paths = (
+            locate_image("control_image", image.path, digest, folders, warn, own)
+            for image, digest in zip(images, hashes, strict=True)
+        )
         changes["control_image"] = join_controls(
-            replace(i, path=locate_image("control_image", i.path, digest, folders, warn, own))
-            for i, digest in zip(images, hashes, strict=True)
+            replace(image, path=refuse_separator("control_image", path))
+            for image, path in zip(images, paths, strict=True)
         )
     return replace(request, **changes)
 

@@ -133,7 +133,7 @@ class ControlRequestFields:
         help="Let a ControlNet guide the image by a --control-image: a hub id, a folder or a "
         ".safetensors file. May be repeated, each with a --control-image of its own; none for "
         "none.",
-        sweep=46,
+        sweep=47,
         repeatable=True,
     )
     control_image: str | None = setting(
@@ -143,7 +143,7 @@ class ControlRequestFields:
         help="The image for the ControlNet: edges, depth, a pose, as the model was trained. "
         "IMAGE:SCALE:START:END also say how strongly it counts (default 1), and in which part of "
         "the run (default 0 to 1).",
-        sweep=47,
+        sweep=48,
         repeatable=True,
     )
     control_preprocess: str | None = setting(

@@ -13,6 +13,7 @@ from sdcli.inputs.text_decoding import NUL, find_bad_character
 _LONGEST_TEXT: Final = 16_384  # readers limit PNG text chunks, and a record holds it twice
 
 _HUGE: Final = 10**40
+_SEPARATOR: Final = ";"
 
 
 def check_text(label: str, value: object, *, optional: bool, empty: bool = False) -> None:
@@ -63,6 +64,17 @@ def check_choice(label: str, value: object, choices: Sequence[str]) -> None:
     """Raise UsageError unless the value is None or one of the words."""
     if value is not None and value not in choices:
         raise value_error(label, value, f"is not {', '.join(choices)}")
+
+
+def refuse_separator(field: str, path: str) -> str:
+    """Return a path. Raise UsageError if it has the sign that separates the paths of one image."""
+    if _SEPARATOR not in path:
+        return path
+    raise UsageError(
+        f"{quoted(path)} has {_SEPARATOR!r}, which separates the paths of one image",
+        code=f"usage.{field}",
+        hint="rename that folder or file, or make a link to it without",
+    )
 
 
 def value_error(label: str, value: object, reason: str) -> UsageError:

@@ -30,6 +30,11 @@ def test_help_is_a_sentence_and_flags_are_long_first(info: FieldInfo) -> None:
     assert all(len(flag) == 2 for flag in info.flags[1:])
 
 
+def test_no_two_axes_share_a_rank() -> None:
+    # They would be in the order of their declarations, whichever takes longer to load.
+    assert len({*SWEPT.values()}) == len(SWEPT)
+
+
 def test_no_two_options_share_a_flag() -> None:
     flags = [flag for name, info in OPTIONS.items() if name != "height" for flag in info.flags]
     assert len(flags) == len(set(flags))

@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints.locate import Kind
-from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, STEMS, choose_files, text_encoder_files
+from sdcli.checkpoints.weight_files import (
+    PICKLE_SUFFIXES,
+    STEMS,
+    choose_files,
+    stem_of,
+    text_encoder_files,
+)
 from sdcli.errors import UnsafeError
 
 _PARTS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "VAE": ("vae",),
     "text encoder": ("text_encoder", "tokenizer"),
+    "ControlNet": ("controlnet",),
 }
 """The folders of a whole model that are needed where it stands for one of its parts."""
 
@@ -29,6 +36,8 @@ def select_files(listed: Sequence[str], variant: str | None, kind: Kind) -> list
     if kind == "text encoder" and (names := text_encoder_files(listed, variant)):
         return names
     names = needed_files(listed, variant)
+    if kind == "ControlNet":
+        names += _controlnet_files(listed, variant)
     if kind not in _PARTS or "model_index.json" not in names:
         return names
     return [name for name in names if Path(name).parts[0] in (name, *_PARTS[kind])]
@@ -38,14 +47,21 @@ def refuse_pickles(repo: str, listed: Sequence[str], needed: Sequence[str], kind
     """Raise UnsafeError for a component that the repository has as pickles only."""
     for component in _PARTS.get(kind, tuple(STEMS)):
         files = [name for name in listed if name.startswith(f"{component}/")]
-        pickles = [name for name in files if name.endswith(PICKLE_SUFFIXES)]
-        if pickles and not any(name.endswith(".safetensors") for name in {*files} & {*needed}):
-            raise UnsafeError(
-                f"{repo} has its {component} as a pickle only, which can run code when it is "
-                "loaded",
-                code="model.pickle",
-                hint=f"sdcli models pull {repo} --file {pickles[0]}, then sdcli models convert",
-            )
+        _refuse_pickles(repo, component, files, {*files} & {*needed})
+    has_weights = any(name.endswith(".safetensors") for name in needed)
+    if kind in _PARTS and not has_weights and "model_index.json" not in listed:
+        top = [name for name in listed if "/" not in name]
+        _refuse_pickles(repo, "weights", top, top)
+
+
+def _refuse_pickles(repo: str, part: str, files: Sequence[str], loadable: Iterable[str]) -> None:
+    pickles = [name for name in files if name.endswith(PICKLE_SUFFIXES)]
+    if pickles and not any(name.endswith(".safetensors") for name in loadable):
+        raise UnsafeError(
+            f"{repo} has its {part} as a pickle only, which can run code when it is loaded",
+            code="model.pickle",
+            hint=f"sdcli models pull {repo} --file {pickles[0]}, then sdcli models convert",
+        )
 
 
 def needed_files(names: Iterable[str], variant: str | None) -> list[str]:
@@ -59,6 +75,16 @@ def needed_files(names: Iterable[str], variant: str | None) -> list[str]:
     if "model_index.json" not in names:  # a repository that holds only a VAE, at its top level
         stems[""] = STEMS["vae"]
     for folder, stem in stems.items():
-        files = [name.removeprefix(folder) for name in names if name.startswith(folder)]
-        selected += [folder + file for file in choose_files(files, stem, variant)]
+        selected += _weights_in(folder, stem, names, variant)
     return selected
+
+
+def _weights_in(folder: str, stem: str, names: Sequence[str], variant: str | None) -> list[str]:
+    files = [name.removeprefix(folder) for name in names if name.startswith(folder)]
+    return [folder + file for file in choose_files(files, stem, variant)]
+
+
+def _controlnet_files(names: Sequence[str], variant: str | None) -> list[str]:
+    """Select the files of the ControlNet in a pipeline that was saved with it."""
+    config = [name for name in names if name == "controlnet/config.json"]
+    return [*config, *_weights_in("controlnet/", stem_of("controlnet"), names, variant)]

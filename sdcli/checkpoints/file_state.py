@@ -8,6 +8,8 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from sdcli.inputs.paths import hub_cache
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -41,6 +43,29 @@ def cache_by_files(function: Callable[_Arguments, _Result]) -> Callable[_Argumen
             raise TypeError(f"{function.__name__} takes positional arguments only")
         states = tuple(files_state(value) for value in args if isinstance(value, Path))
         return cached(states, args)
+
+    return call
+
+
+def fetch_once(function: Callable[_Arguments, Path]) -> Callable[_Arguments, Path]:
+    """Keep the paths that a function fetches for its arguments, for as long as they exist.
+
+    Thousands of prompts may name what is on a hub.
+    """
+
+    @lru_cache(maxsize=64)
+    def cached(_: Path, args: tuple[Any, ...]) -> Path:
+        return function(*args)  # type: ignore[call-arg]
+
+    @wraps(function)
+    def call(*args: _Arguments.args, **named: _Arguments.kwargs) -> Path:
+        if named:
+            raise TypeError(f"{function.__name__} takes positional arguments only")
+        path = cached(hub_cache(), args)
+        if not path.exists():
+            cached.cache_clear()
+            path = cached(hub_cache(), args)
+        return path
 
     return call
 

@@ -140,7 +140,7 @@ def _read_tensors(component: str, weights: WeightFiles) -> SafetensorsHeader:
     if weights.tensors is not None:
         _check_shards(component, weights.path, weights.tensors, headers)
     if weights.sources is not None:
-        return select_tensors(headers[weights.path.name], weights.sources)
+        return _select_tensors(headers[weights.path.name], weights.sources)
     return SafetensorsHeader(
         tensors={
             name: info for header in headers.values() for name, info in header.tensors.items()
@@ -159,7 +159,7 @@ def read_headers(component: str, weights: WeightFiles) -> dict[str, SafetensorsH
         ) from error
 
 
-def select_tensors(
+def _select_tensors(
     header: SafetensorsHeader, sources: Mapping[str, TensorSource]
 ) -> SafetensorsHeader:
     """Return the tensors of a component in a single file, as they are after their changes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -91,7 +91,7 @@ class Planner:
                     embeddings=embeddings,
                     is_local=self._is_local,
                 )
-                self._report_notes((*loras.notes, *embeddings.notes))
+                self._report_notes({note: note for note in loras.notes} | {**embeddings.notes})
                 if defaults.words is not None:
                     words = defaults.words | loras.words | embeddings.vocabulary
                     self._report_words(unknown_words(_words_of(request), words))
@@ -119,10 +119,10 @@ class Planner:
             self._models[spec] = self._find_model(spec)
         return self._models[spec]
 
-    def _report_notes(self, notes: Iterable[str]) -> None:
-        for note in notes:
-            if note not in self._reported_notes:
-                self._reported_notes.add(note)
+    def _report_notes(self, notes: Mapping[str, str]) -> None:
+        for key, note in notes.items():
+            if key not in self._reported_notes:
+                self._reported_notes.add(key)
                 self._warn(note)
 
     def _report_words(self, words: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from sdcli.control_fields import (
     parse_preprocessors,
 )
 from sdcli.errors import ModelError, SdcliError, UsageError
+from sdcli.field_validation import refuse_separator
 from sdcli.input_images import InputReader
 from sdcli.inputs.paths import expand_user
 from sdcli.planning.request_images import read_as
@@ -98,13 +99,18 @@ def _check_counts(request: GenerationRequest, networks: int, images: int) -> Non
             code="usage.controlnet" if images > networks else "usage.control_image",
             hint="give each --controlnet a --control-image of its own, in the same order",
         )
-    for name in ("control_image", "control_preprocess"):
-        if not networks and getattr(request, name) not in (None, NONE):
-            raise UsageError(
-                f"{name}: it has no effect without --controlnet",
-                code=f"usage.{name}",
-                hint="add --controlnet MODEL, or leave it out",
-            )
+    # In a sweep, the images without a ControlNet have the options of the others.
+    if request.controlnet is not None:
+        return
+    words = request.control_preprocess or NONE
+    preprocessors = {*parse_preprocessors(words, words.count(SEPARATOR) + 1)} - {NONE}
+    if images or preprocessors:
+        name = "control_image" if images else "control_preprocess"
+        raise UsageError(
+            f"{name}: it has no effect without --controlnet",
+            code=f"usage.{name}",
+            hint="add --controlnet MODEL, or leave it out",
+        )
 
 
 def _check_preprocessors(words: Sequence[str]) -> None:
@@ -122,6 +128,7 @@ def _check_preprocessors(words: Sequence[str]) -> None:
 def _read_network(name: str, request: GenerationRequest, *, is_local: bool) -> ControlnetFile:
     spec = replace(request.spec, offline=request.spec.offline or is_local)
     try:
+        refuse_separator("controlnet", _lasting_name(name))
         return read_controlnet(name, spec)
     except SdcliError as error:
         message = error.message

@@ -18,6 +18,7 @@ from sdcli.checkpoints.adapters.embedding_fit import check_fit
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.checkpoints.weights import sha256
 from sdcli.embedding_fields import (
+    EMBEDDING,
     SEPARATOR,
     EmbeddingUse,
     EmbeddingWord,
@@ -26,6 +27,7 @@ from sdcli.embedding_fields import (
     parse_embeddings,
 )
 from sdcli.errors import ModelError, SdcliError, quoted
+from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts.syntax.embedding_words import has_word
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
@@ -37,11 +39,14 @@ _UNWRITABLE: Final = frozenset(":;,/")
 
 @dataclass(frozen=True, kw_only=True)
 class RequestEmbeddings:
-    """The embeddings of a request, as its job has them. `notes` are sentences for the user."""
+    """The embeddings of a request, as its job has them.
+
+    `notes` are sentences for the user, of which those with the same key say the same.
+    """
 
     embedding: str | None = None
     embedding_facts: str = ""
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    notes: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def job_fields(self) -> dict[str, Any]:
         """The fields of a job that come from the embeddings."""
@@ -70,7 +75,7 @@ class _Found:
 
     @property
     def facts(self) -> str:
-        return f"{self.sha256}:{self.file.vectors}:{self.use.word.lower()}"
+        return f"{self.sha256}:{self.file.vectors}:{_in_lower_case(self.use.word)}"
 
 
 def find_embeddings(request: GenerationRequest, defaults: ModelDefaults) -> RequestEmbeddings:
@@ -82,7 +87,8 @@ def find_embeddings(request: GenerationRequest, defaults: ModelDefaults) -> Requ
     if request.embedding is None and request.embedding_dir is None:
         return NO_EMBEDDINGS
     texts = [text for name in PROMPT_FIELDS if (text := getattr(request, name))]
-    found, notes = [], []
+    found: list[_Found] = []
+    notes: dict[str, str] = {}
     asked = parse_embeddings(request.embedding)
     for use in asked:
         try:
@@ -93,19 +99,26 @@ def find_embeddings(request: GenerationRequest, defaults: ModelDefaults) -> Requ
         if _is_used(use.word, texts):
             found.append(one)
         else:
-            notes.append(_unused_note(one, request))
+            notes[str(one.use)] = _unused_note(one, request)
     for use in _in_folder(request, {use.word.lower() for use in asked}, texts):
         try:
             found.append(_find(use, request, defaults))
         except SdcliError as error:
-            notes.append(f"{quoted(use.word)} is drawn as words: {error.message}")
+            note = f"{quoted(use.word)} is drawn as words: {error.message}"
+            notes[note] = note
     # Equal embeddings in another order are the same job.
     found.sort(key=lambda one: one.facts)
     return RequestEmbeddings(
         embedding=format_embeddings(one.use for one in found),
         embedding_facts=SEPARATOR.join(one.facts for one in found),
-        notes=tuple(notes),
+        notes=notes,
     )
+
+
+def _in_lower_case(word: str) -> str:
+    """The word in lower case, but as it is written where that would no longer be the same word."""
+    lower = word.lower()
+    return lower if has_word(word, lower) else word
 
 
 def _is_used(word: str, texts: list[str]) -> bool:
@@ -126,7 +139,8 @@ def _find(use: EmbeddingUse, request: GenerationRequest, defaults: ModelDefaults
                 hint="use an embedding of fewer vectors",
             )
     # The name that finds the file without --embedding-dir.
-    return _Found(use=replace(use, path=str(path)), sha256=sha256(path), file=file)
+    lasting = replace(use, path=refuse_separator(EMBEDDING, str(path)))
+    return _Found(use=lasting, sha256=sha256(path), file=file)
 
 
 def _unused_note(one: _Found, request: GenerationRequest) -> str:
@@ -149,5 +163,6 @@ def _in_folder(
             )
         folder = embeddings_in(path)
     for word, path in folder.items():
-        if word not in taken and not _UNWRITABLE & set(word) and _is_used(word, texts):
+        unusable = word in taken or _UNWRITABLE & set(word)
+        if not unusable and _is_used(path.stem, texts):
             yield EmbeddingUse(path=str(path), word=path.stem)

@@ -15,6 +15,7 @@ from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.checkpoints.weights import sha256
 from sdcli.errors import SdcliError
+from sdcli.field_validation import refuse_separator
 from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, parse_loras
 from sdcli.prompts.lora_tags import tagged_loras, take_lora_tags
 from sdcli.request import GenerationRequest
@@ -111,7 +112,7 @@ def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
     match = match_to_model(path, digest, spec)
     few = find_few_steps((use.name, path.stem), match.metadata) if use.unet else None
     return _FoundLora(
-        use=replace(use, name=_lasting_name(use.name, path)),
+        use=replace(use, name=refuse_separator("lora", _lasting_name(use.name, path))),
         sha256=digest,
         match=match,
         few_steps=few,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import SdcliError, UsageError
+from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts import control_values, embedding_sweep, lora_sweep, sweep
 from sdcli.prompts.columns import column_field
@@ -95,7 +96,11 @@ def _beside(entry: PromptEntry, values: Sequence[object], name: str) -> Sequence
     file = expand_user(entry.location.file)
     if not file.is_file():
         return values
-    return [join(file.parent, value) if isinstance(value, str) else value for value in values]
+    joined = [join(file.parent, value) if isinstance(value, str) else value for value in values]
+    # A semicolon in the name of the folder would separate more of them than there are.
+    if name in _JOINS and str(joined).count(";") > str(values).count(";"):
+        refuse_separator(name, str(file.parent))
+    return joined
 
 
 def _join(folder: Path, value: str) -> str:

@@ -132,12 +132,17 @@ def _tensor_bytes(*pipelines: LoadedPipeline) -> dict[int, int]:
     return {
         id(tensor): tensor.nbytes
         for loaded in pipelines
-        for pipeline in (loaded.pipeline, loaded.refiner.pipeline if loaded.refiner else None)
-        if pipeline
-        for component in pipeline.components.values()
+        for component in _components(loaded)
         if hasattr(component, "parameters")
         for tensor in component.parameters()
     }
+
+
+def _components(loaded: LoadedPipeline) -> Iterator[object]:
+    yield from loaded.pipeline.components.values()
+    yield from loaded.controlnets.models.values()
+    if loaded.refiner:
+        yield from loaded.refiner.pipeline.components.values()
 
 
 class _EngineLock:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdcli.checkpoints.adapters.controlnet_file import find_controlnet
 from sdcli.checkpoints.adapters.lora_names import find_lora
 from sdcli.checkpoints.download_selection import needed_files
 from sdcli.checkpoints.hub import fetch_model, fetch_text_encoder, fetch_vae
@@ -142,9 +143,14 @@ def fetch_chosen_vae(repo: str) -> Path:
     return fetch_vae(PipelineSpec(vae=repo), EMBEDDED_FOLDER)
 
 
+def fetch_chosen_controlnet(repo: str) -> Path:
+    return find_controlnet(repo, PipelineSpec())
+
+
 @pytest.mark.parametrize(
     ("fetch", "part", "folders"),
     [
+        (fetch_chosen_controlnet, "controlnet", {"controlnet"}),
         (fetch_chosen_text_encoder, "text_encoder", {"text_encoder", "tokenizer"}),
         (fetch_chosen_vae, "vae", {"vae"}),
     ],
@@ -154,11 +160,13 @@ def test_of_a_model_in_place_of_a_part_only_that_part_is_downloaded(
 ) -> None:
     # Pickles of other parts do not matter.
     hub.files = {name.replace(UNET, f"{UNET}.bin"): data for name, data in hub.files.items()}
+    names = ("config.json", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+    hub.files |= {f"controlnet/{name}": name.encode() for name in names}
     path = fetch(REPO)
     assert path.name == part
-    names = {name for name in hub.requested_files() if "/" in name}
-    assert {name.partition("/")[0] for name in names} == folders
-    assert f"{part}/config.json" in names
+    sent = {name for name in hub.requested_files() if "/" in name}
+    assert {name.partition("/")[0] for name in sent} == folders
+    assert f"{part}/config.json" in sent
     hub.statuses = {"/": 503}
     assert fetch(REPO) == path
 
@@ -252,6 +260,41 @@ def test_a_repository_with_pickles_only_is_refused_before_the_download(hub: HubS
         fetch_model(PipelineSpec(model=REPO))
     assert f"sdcli models pull {REPO} --file {pickled}" in (caught.value.hint or "")
     assert hub.requested_files() == []
+
+
+@pytest.mark.parametrize(
+    "fetch", [fetch_chosen_controlnet, fetch_chosen_text_encoder, fetch_chosen_vae]
+)
+@pytest.mark.parametrize("folder", ["", "part/"])
+def test_a_part_with_pickles_only_is_refused_before_the_download(
+    hub: HubServer, fetch: Callable[[str], Path], folder: str
+) -> None:
+    part = {
+        fetch_chosen_controlnet: "controlnet/", fetch_chosen_vae: "vae/",
+        fetch_chosen_text_encoder: "text_encoder/",
+    }[fetch] if folder else ""  # fmt: skip
+    hub.files = {f"{part}config.json": b"{}", f"{part}model.bin": b"x", "README.md": b"x"}
+    with pytest.raises(UnsafeError, match="as a pickle only") as caught:
+        fetch(REPO)
+    assert f"--file {part}model.bin" in (caught.value.hint or "")
+    assert hub.requested_files() == []
+
+
+def test_a_whole_model_is_not_downloaded_for_the_controlnet_that_it_lacks(hub: HubServer) -> None:
+    fetch_chosen_controlnet(REPO)
+    assert set(hub.requested_files()) == {"model_index.json", "sdcli.json"}
+
+
+def test_the_hub_is_asked_once_for_what_many_prompts_name(hub: HubServer) -> None:
+    hub.files = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": b"x"}
+    fetches = (fetch_chosen_controlnet, lambda repo: find_lora(repo, None, offline=False))
+    for fetch in fetches:
+        path = fetch(REPO)
+        asked = list(hub.requests)
+        assert fetch(REPO) == path
+        assert hub.requests == asked
+        shutil.rmtree(path.parent if path.is_file() else path)
+        assert fetch(REPO).exists()
 
 
 @pytest.mark.parametrize(

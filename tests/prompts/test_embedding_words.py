@@ -45,6 +45,16 @@ def test_words_get_their_vectors(text: str, expected: list[object]) -> None:
     assert [(t - FIRST_VECTOR, s) if t >= FIRST_VECTOR else t for t, s, _ in found] == expected
 
 
+@pytest.mark.parametrize("written", ["style", "STYLE", "\u017ftyle", "\u0130x", "\u212a", "\u1e9e"])
+@pytest.mark.parametrize("name", ["style", "\u017ftyle", "\u0130x", "ix", "k", "\u212a", "\u00df"])
+def test_letters_of_other_cases_are_as_one(written: str, name: str) -> None:
+    # Regular expressions know more of such letters than str.lower does.
+    tokens = tokenize_words(tokenize, (word("other"), word(name, 2)))(f"a {written}")
+    found = [token - FIRST_VECTOR for token, *_ in tokens if token >= FIRST_VECTOR]
+    assert found == ([1, 2] if has_word(f"a {written}", name) else [])
+    assert has_word(f"a {name}", name)
+
+
 @pytest.mark.parametrize(
     ("text", "name", "expected"),
     [

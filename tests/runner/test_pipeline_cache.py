@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from sdcli import engine
@@ -121,6 +122,16 @@ def test_weights_that_pipelines_share_count_once() -> None:
     with cache.load(TINY) as pipeline:
         vae_bytes = sum(tensor.nbytes for tensor in pipeline.pipeline.vae.parameters())
     assert cache.weight_bytes == alone + vae_bytes
+
+
+def test_controlnets_count_and_are_kept_with_another_vae() -> None:
+    cache = PipelineCache()
+    with cache.load(CPU) as pipeline:
+        alone, network = cache.weight_bytes, torch.nn.Linear(10, 10, bias=False)
+        pipeline.controlnets._models["a" * 64] = network
+        assert cache.weight_bytes == alone + network.weight.nbytes
+    with cache.load(TINY) as pipeline:
+        assert [*pipeline.controlnets.models.values()] == [network]
 
 
 def test_the_weights_keep_their_limit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,17 +14,17 @@ from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.lora_names import fetch_hub_file, hub_file
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
-from sdcli.checkpoints.file_state import FilesState, files_state
+from sdcli.checkpoints.file_state import FilesState, fetch_once, files_state
 from sdcli.checkpoints.hub import fetch_controlnet, fetch_model
 from sdcli.checkpoints.json_files import shorten
 from sdcli.checkpoints.recorded import local_states
-from sdcli.checkpoints.safetensors_header import SafetensorsHeader
+from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.detection import Detection, detect
 from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.tensor_map import name_some
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import check_weights, find_weights, hash_weights
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError, ModelError, SdcliError
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -71,12 +72,33 @@ def find_controlnet(name: str, spec: PipelineSpec) -> Path:
 
     Raises UnsafeError for a pickle, and ModelError for a name that is not found.
     """
-    if not expand_user(name).exists() and (repo := hub_file(name)) and repo[1]:
+    if expand_user(name).exists():
+        return own_folder(fetch_controlnet(name, spec))
+    if (repo := hub_file(name)) and repo[1]:
         return fetch_hub_file(*repo, offline=spec.offline, kind="ControlNet")
-    path = fetch_controlnet(name, spec)
-    # A pipeline that was saved with its ControlNet has it in a folder of its own.
+    return own_folder(_fetch(name, spec.variant, spec.offline))
+
+
+@fetch_once
+def _fetch(name: str, variant: str | None, offline: bool) -> Path:
+    return fetch_controlnet(name, PipelineSpec(variant=variant, offline=offline))
+
+
+def own_folder(path: Path) -> Path:
+    """Return the folder of the ControlNet in a pipeline that was saved with one, else the path."""
     inner = path / COMPONENT
     return inner if (inner / "config.json").is_file() else path
+
+
+def is_controlnet(path: Path) -> bool:
+    """Whether a file is a ControlNet by its header, or a folder by its configuration."""
+    with suppress(OSError, SdcliError):
+        if path.is_file():
+            other = detect(read_header(path)).other
+            return other is not None and other.id == COMPONENT
+        config = read_config(own_folder(path) / "config.json", COMPONENT)
+        return bool(config.get("_class_name", _CLASS) == _CLASS)
+    return False
 
 
 def read_controlnet(name: str, spec: PipelineSpec) -> ControlnetFile:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from sdcli.checkpoints.file_state import cache_by_files
@@ -113,7 +114,7 @@ def _embedding_error(path: Path, reason: str) -> ModelError:
     return ModelError(
         f"{path.name} {reason}",
         code="model.embedding",
-        hint=f"sdcli inspect {path.name} shows what it has",
+        hint=f"sdcli inspect {quote(str(path))} shows what it has",
     )
 
 
@@ -148,15 +149,27 @@ def _usable(path: Path) -> Path | None:
 
 def embeddings_in(folder: Path) -> Mapping[str, Path]:
     """The files of a folder and the folders in it, by their names in lower case."""
-    with suppress(OSError):
-        state = folder.stat().st_mtime_ns
-        return _files_in(folder.absolute(), state)
-    return {}
+    files, states = _files_in(folder.absolute())
+    # A file that is new, or gone, changes the folder that it is in.
+    if states != _folder_states(states):
+        _files_in.cache_clear()
+        files, _ = _files_in(folder.absolute())
+    return files
 
 
 @lru_cache(maxsize=8)
-def _files_in(folder: Path, state: int) -> Mapping[str, Path]:
-    del state  # a folder that has changed is read again
+def _files_in(folder: Path) -> tuple[Mapping[str, Path], Mapping[Path, int]]:
+    """The files, and the state of each folder that they may be in."""
+    states = _folder_states([folder, *(path for path in folder.rglob("*") if path.is_dir())])
     files = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     # Of two files of one name, the first in the order of paths counts.
-    return {path.stem.lower(): path for path in sorted(islice(files, _MOST_FILES), reverse=True)}
+    found = sorted(islice(files, _MOST_FILES), reverse=True)
+    return {path.stem.lower(): path for path in found}, states
+
+
+def _folder_states(folders: Iterable[Path]) -> dict[Path, int]:
+    states = {}
+    for folder in folders:
+        with suppress(OSError):
+            states[folder] = folder.stat().st_mtime_ns
+    return states

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from sdcli.checkpoints.file_state import fetch_once
 from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, convert_hint
@@ -117,6 +118,12 @@ def fetch_hub_file(repo: str, file: str | None, *, offline: bool, kind: Kind = "
             code="model.offline",
             hint="run the command once without --offline",
         )
+    return _download(repo, file, kind)
+
+
+@fetch_once
+def _download(repo: str, file: str | None, kind: Kind) -> Path:
+    """Return a file of a repository, from the cache if the hub is unreachable."""
     try:
         listed = list_files(repo, kind)
     except ModelError as error:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_hash
 from sdcli.embedding_fields import (
+    EMBEDDING,
     SEPARATOR,
     SUFFIXES,
     EmbeddingUse,
@@ -16,6 +17,7 @@ from sdcli.embedding_fields import (
     parse_embeddings,
 )
 from sdcli.errors import ModelError
+from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.request import GenerationRequest
@@ -71,7 +73,7 @@ def _locate(use: EmbeddingUse, entry: object, folders: Sequence[Path]) -> Embedd
     wanted = recorded_hash(entry.get("sha256")) if isinstance(entry, Mapping) else None
     named = [expand_user(use.path), *(folder / Path(use.path).name for folder in folders)]
     if path := find_recorded(wanted, named, folders, SUFFIXES):
-        return replace(use, path=str(path))
+        return replace(use, path=refuse_separator(EMBEDDING, str(path)))
     known = f" (SHA-256 {wanted})" if wanted else ""
     raise ModelError(
         f"the record's embedding {use.path!r}{known} is not on this machine",

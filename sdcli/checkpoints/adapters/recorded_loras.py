@@ -13,6 +13,7 @@ from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
 from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_hash
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.errors import ModelError, SdcliError
+from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, lora_stem, parse_loras
@@ -75,7 +76,7 @@ def _locate(use: LoraUse, entry: object, folders: Sequence[Path]) -> LoraUse:
     wanted = recorded_hash(entry.get("sha256")) if isinstance(entry, Mapping) else None
     named = list(_named(use.name, folders))
     if path := find_recorded(wanted, named, folders, [".safetensors"]):
-        return replace(use, name=str(path))
+        return replace(use, name=refuse_separator("lora", str(path)))
     if _is_id(use.name):
         return use
     known = f" (SHA-256 {wanted})" if wanted else ""

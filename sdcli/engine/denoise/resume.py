@@ -22,6 +22,7 @@ from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import INPUT_FIELDS, ImageJobFields
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
+from sdcli.prompts.placeholders import job_value
 
 _FIELDS_OF_NOTES = (
     "prompt",
@@ -140,7 +141,7 @@ def _resume_by_sigma(scheduler: Any, source: LatentsSource, step: int, offset: i
 def _resume_notes(job: Job, earlier_job: Job, source: LatentsSource, step: int) -> tuple[str, ...]:
     """Return the events for the record of the image, whose own settings don't show them."""
     changes = [
-        f"{name} {getattr(earlier_job, name)!r}"
+        f"{name} {job_value(earlier_job, name)!r}"
         for name in _FIELDS_OF_NOTES
         if getattr(earlier_job, name) != getattr(job, name)
     ]

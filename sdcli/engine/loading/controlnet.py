@@ -25,7 +25,7 @@ from sdcli.pipeline_spec import PipelineSpec
 
 @dataclass(kw_only=True, eq=False)
 class LoadedControlnets:
-    """The ControlNets that a pipeline has used last, by the hashes of their weights."""
+    """The ControlNets of the last job that had any, by the hashes of their weights."""
 
     spec: PipelineSpec
     device: torch.device
@@ -36,8 +36,8 @@ class LoadedControlnets:
     def load(self, job: Job, wanted: Sequence[bool]) -> list[Any]:
         """Return the ControlNets of a job, None for those that are not wanted.
 
-        Those of earlier jobs are forgotten. Raises CorruptError, DeviceError, and ModelError for a
-        file that has changed since the job was planned.
+        Others are forgotten. Raises CorruptError, DeviceError, and ModelError for a file that has
+        changed since the job was planned.
         """
         names = parse_controlnets(job.controlnet)
         planned = job.controlnet_sha256.split(SEPARATOR)

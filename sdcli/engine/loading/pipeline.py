@@ -135,6 +135,7 @@ def load(
         pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
+    controlnets = LoadedControlnets(spec=spec, device=device, dtype=dtype)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -147,7 +148,7 @@ def load(
         files=files,
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
-        controlnets=LoadedControlnets(spec=spec, device=device, dtype=dtype),
+        controlnets=like.controlnets if like else controlnets,
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=(
             *(single_file.load_notes if single_file else ()),

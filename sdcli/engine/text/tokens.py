@@ -11,10 +11,7 @@ import torch
 
 from sdcli.embedding_fields import EmbeddingWord
 from sdcli.errors import CorruptError
-from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR, has_word, tokenize_words
-
-Token = tuple[int, int, int]
-"""An id, and the characters (start, end) of the text that it stands for."""
+from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR, Token, has_word, tokenize_words
 
 
 @dataclass(frozen=True, eq=False)

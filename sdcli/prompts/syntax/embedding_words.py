@@ -67,30 +67,33 @@ def join_vectors(tokens: Iterable[Token]) -> Iterator[list[Token]]:
 
 def _split(text: str, words: Words) -> Iterator[tuple[str, int, range | None]]:
     """Yield the parts of a text, where each starts, and the numbers of the vectors of a word."""
-    vectors = _vectors(words)
+    places = _places(words)
     end = 0
-    for match in _pattern(tuple(word.word for word in words)).finditer(text):
+    for match in _pattern(tuple(word.word for word, _ in places)).finditer(text):
         if match.start() > end:
             yield text[end : match.start()], end, None
-        yield match[0], match.start(), vectors[match[0].lower()]
+        # Not by its text: letters that match in any case need not be equal in lower case.
+        assert match.lastindex is not None, "each word is a group"
+        yield match[0], match.start(), places[match.lastindex - 1][1]
         end = match.end()
     if end < len(text):
         yield text[end:], end, None
 
 
 @lru_cache(maxsize=64)
-def _vectors(words: Words) -> dict[str, range]:
-    vectors, first = {}, 0
+def _places(words: Words) -> Sequence[tuple[EmbeddingWord, range]]:
+    """The words, the longest one first, and the numbers of the vectors of each."""
+    places, first = [], 0
     for word in words:
-        vectors[word.word.lower()] = range(first, first + word.vectors)
+        places.append((word, range(first, first + word.vectors)))
         first += word.vectors
-    return vectors
+    return sorted(places, key=lambda place: len(place[0].word), reverse=True)
 
 
 @lru_cache(maxsize=1024)
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    choices = (_whole(word) for word in sorted(words, key=len, reverse=True))
-    return re.compile("|".join(choices), re.IGNORECASE)
+    """Match one of the words, each of which is a group."""
+    return re.compile("|".join(f"({_whole(word)})" for word in words), re.IGNORECASE)
 
 
 def _whole(word: str) -> str:

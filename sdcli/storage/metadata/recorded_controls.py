@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -10,7 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.checkpoints.adapters.controlnet_file import COMPONENT
+from sdcli.checkpoints.adapters.controlnet_file import COMPONENT, is_controlnet, own_folder
+from sdcli.checkpoints.adapters.lora_names import hub_file
+from sdcli.checkpoints.adapters.recorded_files import recorded_hash
 from sdcli.checkpoints.recorded import full_path, recorded_name
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.control_fields import (
@@ -21,13 +22,14 @@ from sdcli.control_fields import (
     parse_preprocessors,
 )
 from sdcli.errors import ModelError, SdcliError
+from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.request import GenerationRequest
 from sdcli.storage.metadata.recorded_inputs import locate_image
 
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_NEIGHBOURS: Final = 200
+_SUFFIX: Final = ".safetensors"
 
 
 def control_names(job: Job, *, full_paths: bool) -> dict[str, str | None]:
@@ -87,43 +89,48 @@ def locate_controls(
     if not isinstance(recorded, Mapping):
         return request
     entries = record.get("controlnets")
-    known = [entry for entry in entries if isinstance(entry, Mapping)] if entries else []
+    entries = entries if isinstance(entries, list) else []
+    known = [entry for entry in entries if isinstance(entry, Mapping)]
     changes: dict[str, Any] = {}
     names = parse_controlnets(request.controlnet)
     if names and request.controlnet == recorded.get("controlnet"):
         hashes = _hashes(known, "sha256", len(names))
-        found = (_locate(n, h, folders) for n, h in zip(names, hashes, strict=True))
-        changes["controlnet"] = join_controls(found)
+        variant = request.spec.variant
+        found = (_locate(n, h, variant, folders) for n, h in zip(names, hashes, strict=True))
+        changes["controlnet"] = join_controls(refuse_separator("controlnet", f) for f in found)
     images = parse_control_images(request.control_image)
     if images and request.control_image == recorded.get("control_image"):
         hashes = _hashes(known, "image_sha256", len(images))
+        paths = (
+            locate_image("control_image", image.path, digest, folders, warn, own)
+            for image, digest in zip(images, hashes, strict=True)
+        )
         changes["control_image"] = join_controls(
-            replace(i, path=locate_image("control_image", i.path, digest, folders, warn, own))
-            for i, digest in zip(images, hashes, strict=True)
+            replace(image, path=refuse_separator("control_image", path))
+            for image, path in zip(images, paths, strict=True)
         )
     return replace(request, **changes)
 
 
 def _hashes(entries: Sequence[Mapping[str, Any]], key: str, count: int) -> list[str]:
     """Return the recorded hashes, "" for those that are none."""
-    hashes = [str(entry.get(key)) for entry in entries]
-    if len(hashes) != count:
+    if len(entries) != count:
         return [""] * count
-    return [digest if _SHA256.fullmatch(digest) else "" for digest in hashes]
+    return [recorded_hash(entry.get(key)) or "" for entry in entries]
 
 
-def _locate(name: str, sha256: str, folders: Sequence[Path]) -> str:
+def _locate(name: str, sha256: str, variant: str | None, folders: Sequence[Path]) -> str:
     named = [expand_user(name), *(folder / Path(name).name for folder in folders)]
     named = [path for path in named if path.exists()]
-    if sha256:
-        # The likely one comes first, since hashing large files takes long.
-        for path in (*named, *_neighbours(folders)):
-            if _hash(path) == sha256:
-                return str(path)
-    elif named:
+    if not sha256 and named:
         return str(named[0])
-    if "/" in name and not expand_user(name).exists():
-        return name  # an id of the hub
+    if found := next((path for path in named if _hash(path, variant) == sha256), None):
+        return str(found)
+    if hub_file(name) and not expand_user(name).exists():
+        return name
+    for path in _neighbours(folders) if sha256 else ():
+        if _hash(path, variant) == sha256:
+            return str(path)
     known = f" (SHA-256 {sha256})" if sha256 else ""
     raise ModelError(
         f"the record's ControlNet {name!r}{known} is not on this machine",
@@ -136,15 +143,12 @@ def _locate(name: str, sha256: str, folders: Sequence[Path]) -> str:
 def _neighbours(folders: Sequence[Path]) -> Iterator[Path]:
     for folder in dict.fromkeys(folders):
         with suppress(OSError):
-            children = islice(sorted(folder.iterdir()), _MOST_NEIGHBOURS)
-            yield from (
-                path
-                for path in children
-                if path.suffix == ".safetensors" or (path / "config.json").is_file()
-            )
+            children = (p for p in sorted(folder.iterdir()) if p.is_dir() or p.suffix == _SUFFIX)
+            # Hashing takes seconds for each file; a header shows which of them are ControlNets.
+            yield from filter(is_controlnet, islice(children, _MOST_NEIGHBOURS))
 
 
-def _hash(path: Path) -> str | None:
+def _hash(path: Path, variant: str | None) -> str | None:
     with suppress(OSError, SdcliError):
-        return hash_weights(find_weights(path, COMPONENT, None))
+        return hash_weights(find_weights(own_folder(path), COMPONENT, variant))
     return None

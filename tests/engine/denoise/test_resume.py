@@ -91,6 +91,18 @@ def test_changed_settings_are_noted_and_earlier_notes_are_kept(loaded: Any) -> N
         assert text in notes[1]
 
 
+def test_notes_have_no_folders(loaded: Any) -> None:
+    _, source = record(loaded, JOB)
+    earlier = replace(
+        JOB, lora="/home/me/b.safetensors:0.5", embedding="/home/me/toy.pt:toy",
+        controlnet="/home/me/edges", control_image="/home/me/a.png:0.5", vae_tiling=True,
+    )  # fmt: skip
+    [note] = engine.find_resume_point(loaded, JOB, earlier, source, 2).notes
+    assert "/home" not in note
+    for text in ("lora 'b:0.5'", "embedding 'toy'", "controlnet 'edges'", "'a.png:0.5'"):
+        assert text in note
+
+
 @pytest.mark.parametrize("step", [-1, 4, 100])
 def test_a_step_outside_of_the_run_is_an_error(loaded: Any, step: int) -> None:
     _, source = record(loaded, JOB)

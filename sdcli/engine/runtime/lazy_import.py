@@ -22,6 +22,12 @@ def import_seconds() -> float:
     return _import_seconds
 
 
+def forget_import_seconds() -> None:
+    """Count from zero: what was imported so far took no time of the next run."""
+    global _import_seconds
+    _import_seconds = 0.0
+
+
 def load_attribute(module: str, name: str) -> Any:
     """Import `module` and return its attribute `name`."""
     global _import_seconds

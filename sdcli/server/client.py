@@ -168,4 +168,6 @@ class _RunningCall:
         if not (sys.stderr and sys.stderr.isatty()):
             return
         if not select.select([self._connection], [], [], _PATIENCE_SECONDS)[0]:
-            sys.stderr.write("sdcli: waiting for the warm worker\n")
+            from sdcli.terminal.output import write_line
+
+            write_line("sdcli: waiting for the warm worker", sys.stderr)

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 from sdcli.cli import main
 from sdcli.storage.images.codec import read_image_info
 from tests import explained
-from tests.cli.test_widths import Terminal
 from tests.explained import TracedRun
+from tests.terminals import Terminal, without_styles
 from tests.test_architecture import ROOT
 from tests.test_startup import HEAVY, HELP_FREE, probe
 from tests.xl_models import write_refiner, write_xl_model
@@ -152,10 +152,10 @@ def test_a_terminal_of_any_width_shows_pictures(run_cli, monkeypatch, columns):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = Terminal(columns)
-    with monkeypatch.context() as patch, os.fdopen(terminal.slave, "w") as stream:
+    with monkeypatch.context() as patch, os.fdopen(terminal.follower, "w") as stream:
         patch.setattr("sys.stdout", stream)
         assert main(["explain", CAT, *QUICK, "-q"]) == 0
-    text = terminal.text().split("The command that")[0]
+    text = without_styles(terminal.text()).split("The command that")[0]
     lines = text.splitlines()
     assert max(map(len, lines)) <= columns
     pictures = [line for line in lines if "▀" in line]

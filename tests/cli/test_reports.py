@@ -74,7 +74,15 @@ def test_doctor(run_cli):
     assert "guidance_scale" in ran.stdout
     document = run_cli("doctor", "--json").document
     assert document["schema"] == "sdcli/doctor/1"
-    assert set(document["optional"]) == {"scipy", "torchsde", "chafa.py", "av", "ImageHash"}
+    assert set(document["optional"]) == {
+        "scipy",
+        "torchsde",
+        "chafa.py",
+        "av",
+        "ImageHash",
+        "opencv-python-headless",
+        "ray",
+    }
     assert "cpu" in {device["name"] for device in document["devices"]}
     assert document["embedded"]["present"] is True
     assert document["chosen"]["device_why"]

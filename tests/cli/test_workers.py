@@ -221,7 +221,9 @@ def test_a_run_that_is_ended_goes_on_in_the_next(run_cli, signals, code):
     assert 1 <= len(done) < len(WORDS), errors
     if code == 130:
         assert errors.count("sdcli: error: interrupted; ") == 1
-        assert len(out.splitlines()) + 1 == len(done)
+        # Those that are stopped at once may have written an image that nobody has heard of.
+        printed = len(out.splitlines()) + 1
+        assert printed <= len(done) if len(signals) == 2 else printed == len(done)
     ran = run_cli("batch", "prompts.txt", *QUICK, "--steps", "20", "--workers", "2")
     assert ran.code == 0, ran.stderr
     assert len(ran.paths) == len(WORDS) - len(done)

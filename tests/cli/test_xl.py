@@ -70,7 +70,7 @@ def test_a_refiner_that_is_missing_is_named_with_its_hash(
     ran = run_cli("replay", "a.png", "-o", "again.png")
     assert ran.code == 3
     assert f"the record's refiner 'refiner' with weights of SHA-256 {sha256}" in ran.stderr
-    assert "--set refiner=FOLDER" in ran.stderr
+    assert "--set refiner=PATH" in ran.stderr
     given = run_cli("replay", "a.png", "--check", "--set", f"refiner={models / 'refiner'}")
     assert (given.code, "identical" in given.stdout) == (0, True), given.stderr
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -290,6 +291,8 @@ def test_a_run_whose_process_is_killed_runs_again_without_worker(
     argv = ["generate", "a cat", "--seed", "7", "--steps", "200", "--warm", "-o", "again.png"]
     process = workers.start(runtime, *argv, cwd=tmp_path)
     found = wait_until(lambda: (s := status(runtime)) and s["state"] == "busy" and s)
+    # A child that ends before it has begun is replaced, and no client hears of it.
+    time.sleep(1)
     os.kill(found["child"], signal.SIGKILL)
     out, err = process.communicate(timeout=workers.SECONDS)
     assert (process.returncode, out) == (0, b"again.png\n")

@@ -217,7 +217,9 @@ def test_existing_files_are_kept_without_force(run_cli: RunCli, tmp_path: Path) 
     for target in ("y.ckpt", "x.ckpt", "y"):
         assert run_cli("models", "convert", "x.ckpt", target, "--force").code == 2
     assert run_cli("models", "convert", "y.safetensors", "y.safetensors", "--force").code == 2
-    assert run_cli("models", "convert", "x.ckpt", "none/y.safetensors").code == 5
+    assert run_cli("models", "convert", "x.ckpt", "new/y.safetensors").code == 0
+    (tmp_path / "file").touch()
+    assert run_cli("models", "convert", "x.ckpt", "file/y.safetensors").code == 5
     assert run_cli("models", "convert", "gone.ckpt", "z.safetensors").code == 2
 
 

@@ -12,6 +12,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.control_fields import (
     NONE,
     SEPARATOR,
+    ControlJobFields,
     join_controls,
     parse_control_images,
     parse_controlnets,
@@ -28,14 +29,8 @@ _CELL: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestControls:
-    """The ControlNets of a request and their images: as its job has them, and by their hashes."""
-
-    controlnet: str | None = None
-    controlnet_sha256: str = ""
-    control_image: str | None = None
-    control_image_sha256: str = ""
-    control_preprocess: str | None = None
+class RequestControls(ControlJobFields):
+    """The ControlNets of a request and their images, as its job has them."""
 
     def job_fields(self) -> dict[str, Any]:
         """The fields of a job that come from the ControlNets."""

@@ -95,9 +95,7 @@ def read_image(
     )
     if "model" in changes:
         request = replace(request, spec=drop_single_file_options(request.spec))
-    request = locate_addons(_locate(request, record, path), record, path, inputs)
-    request = locate_inputs(request, record, path, inputs, warn)
-    request = locate_controls(request, record, path, inputs, warn)
+    request = locate_files(_locate(request, record, path), record, path, inputs, warn)
     return RecordedImage(path=path, document=document, request=request)
 
 
@@ -110,69 +108,39 @@ def _locate(request: GenerationRequest, record: Mapping[str, Any], path: Path) -
     return replace(request, spec=spec)
 
 
-def locate_addons(
-    request: GenerationRequest, record: Mapping[str, Any], path: Path, inputs: str | None
-) -> GenerationRequest:
-    """Return the request of the file at `path` with the paths of its LoRAs and embeddings here.
-
-    Raises ModelError for one that is not here.
-    """
-    if request.lora is None and request.embedding is None:
-        return request
-    from sdcli.checkpoints.adapters.recorded_embeddings import locate_embeddings
-    from sdcli.checkpoints.adapters.recorded_loras import locate_loras
-
-    folders = [expand_user(inputs)] if inputs else []
-    folders += [path.parent, path.parent.parent, Path()]
-    try:
-        return locate_embeddings(locate_loras(request, record, folders), record, folders)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
-
-
-def locate_inputs(
+def locate_files(
     request: GenerationRequest,
     record: Mapping[str, Any],
     path: Path,
     inputs: str | None,
     warn: Callable[[str], None],
 ) -> GenerationRequest:
-    """Return the request of the file at `path` with the paths of its input images here.
+    """Return the request of the file at `path` with the paths of its files on this machine.
 
-    Raises UsageError for one that is not here.
+    Those are input images, LoRAs, embeddings, and ControlNets with their images. Raises ModelError
+    and UsageError for one that is not here.
     """
-    if request.image is None:
-        return request
-    from sdcli.storage.metadata import recorded_inputs
-
-    folders = [expand_user(inputs)] if inputs else []
-    folders += [path.parent, Path()]
+    given = [expand_user(inputs)] if inputs else []
+    beside = [*given, path.parent, Path()]
+    # The images of a batch lie in a folder of their own, next to what they were made with.
+    above = [*given, path.parent, path.parent.parent, Path()]
     try:
-        return recorded_inputs.locate_inputs(request, record, folders, warn, own=path)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
+        if request.lora or request.embedding:
+            from sdcli.checkpoints.adapters.recorded_embeddings import locate_embeddings
+            from sdcli.checkpoints.adapters.recorded_loras import locate_loras
 
+            request = locate_embeddings(locate_loras(request, record, above), record, above)
+        if request.image:
+            from sdcli.storage.metadata.recorded_inputs import locate_inputs
 
-def locate_controls(
-    request: GenerationRequest,
-    record: Mapping[str, Any],
-    path: Path,
-    inputs: str | None,
-    warn: Callable[[str], None],
-) -> GenerationRequest:
-    """Return the request of the file at `path` with the paths of its ControlNets and images here.
+            request = locate_inputs(request, record, beside, warn, own=path)
+        if request.controlnet:
+            from sdcli.storage.metadata.recorded_controls import locate_controls
 
-    Raises ModelError and UsageError for one that is not here.
-    """
-    if request.controlnet is None:
-        return request
-    from sdcli.storage.metadata import recorded_controls
-
-    folders = [*([expand_user(inputs)] if inputs else []), path.parent, path.parent.parent, Path()]
-    try:
-        return recorded_controls.locate_controls(request, record, folders, warn, own=path)
+            request = locate_controls(request, record, above, warn, own=path)
     except (ModelError, UsageError) as error:
         raise type(error)(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
+    return request
 
 
 def _no_record_error(path: Path, parameters: str | None) -> UsageError:

@@ -11,7 +11,7 @@ from sdcli.checkpoints.recorded import locate_recorded
 from sdcli.checkpoints.refiner import check_resumable
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.request import GenerationRequest
-from sdcli.workflows.replay import locate_addons, locate_controls, locate_inputs
+from sdcli.workflows.replay import locate_files
 
 if TYPE_CHECKING:
     from sdcli.storage.latents.latents_file import LatentsFile
@@ -29,9 +29,7 @@ def locate_request(
     check_resumable(request.spec)
     spec = locate_recorded(request.spec, file.origin, file.path.parent)
     request = replace(request, spec=spec)
-    request = locate_addons(request, file.origin, file.path, inputs)
-    request = locate_controls(request, file.origin, file.path, inputs, warn)
-    return locate_inputs(request, file.origin, file.path, inputs, warn)
+    return locate_files(request, file.origin, file.path, inputs, warn)
 
 
 def resumed_request(

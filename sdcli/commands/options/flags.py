@@ -9,7 +9,7 @@ import typer
 from sdcli.commands.options.completion import complete_scheduler
 from sdcli.commands.options.typer_options import group_option, to_option
 from sdcli.request import REQUEST_FIELDS, SIZE_INFO
-from sdcli.run_flags import ImageFlags, LatentsFlags, MessageFlags, OutputFlags, ReportFlags
+from sdcli.run_flags import ImageFlags, MessageFlags, OutputFlags, ReportFlags
 
 
 def _field(name: str, **more: Any) -> Any:
@@ -45,8 +45,6 @@ Quiet = Annotated[bool, group_option(MessageFlags, "quiet")]
 Verbose = Annotated[int, group_option(MessageFlags, "verbose")]
 Sidecar = Annotated[bool, group_option(ImageFlags, "sidecar")]
 NoMetadata = Annotated[bool, group_option(ImageFlags, "no_metadata")]
-SaveLatents = Annotated[str | None, group_option(LatentsFlags, "save_latents")]
-LatentsKinds = Annotated[str | None, group_option(LatentsFlags, "latents_kinds")]
 BatchSize = Annotated[
     str,
     typer.Option(

@@ -18,14 +18,15 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from sdcli.cli import main
-from tests.cli.test_gallery_browser import _CHROMIUM, CONTRASTS, HOSTILE, Opened
+from tests.cli.conftest import CHROMIUM
+from tests.cli.test_gallery_browser import CONTRASTS, HOSTILE, Opened
 from tests.test_startup import HEAVY, probe
 
 PROMPT = "a cat and a guitar on a blue background"
 STEPS = 6
 LATENTS, TENSORS = "image.latents.safetensors", "trace.safetensors"
 in_browser = [
-    pytest.mark.skipif(_CHROMIUM is None, reason="needs Chromium: apt install chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium"),
     pytest.mark.timeout(600),
 ]
 
@@ -66,18 +67,6 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def html(trace: Path) -> Path:
     assert main(["gallery", str(trace), "-q"]) == 0
     return trace / "gallery.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=_CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -231,7 +231,10 @@ def test_ctrl_c_ends_the_run_and_not_the_worker(warm: Warm, runtime: Path, tmp_p
     wait_until(lambda: (status(runtime) or {})["state"] == "busy")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=workers.SECONDS)
-    assert (process.returncode, out, err) == (130, b"", b"sdcli: error: interrupted\n")
+    assert (process.returncode, out) == (130, b"")
+    # The count follows once the drawing has begun, which the worker may or may not have reached.
+    counted = b"sdcli: error: interrupted; 0 images are finished\n"
+    assert err in {b"sdcli: error: interrupted\n", counted}
     assert warm(*CAT)[0] == 0
     assert (status(runtime) or {})["pid"] == pid
 

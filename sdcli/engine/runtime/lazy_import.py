@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
+from sdcli.engine.runtime.deferred_scipy import scipy_deferred
+
 _import_seconds = 0.0
 
 # Transformers and Diffusers import their own modules lazily, in circles that only one thread at a
@@ -33,7 +35,7 @@ def load_attribute(module: str, name: str) -> Any:
     global _import_seconds
     with _import_lock:
         started = time.perf_counter()
-        with _without_garbage_collection():
+        with _without_garbage_collection(), scipy_deferred():
             value = getattr(importlib.import_module(module), name)
         _import_seconds += time.perf_counter() - started
     return value

@@ -14,6 +14,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.model_index import class_of
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
+from sdcli.engine.runtime.deferred_scipy import scipy_deferred
 from sdcli.engine.runtime.diffusers_internals import (
     constructor_parameters,
     copy_corrections,
@@ -27,7 +28,8 @@ from sdcli.errors import ModelError, UsageError
 def scheduler_class(name: str) -> Any:
     """Return the Diffusers scheduler class of that name. Raises ModelError if there is none."""
     # `SchedulerMixin.compatibles` would be a shorter list, but lacks LCM, TCD and SA-Solver.
-    cls = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    with scipy_deferred():
+        cls = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
     if cls is None:
         raise ModelError(f"Diffusers has no scheduler {name!r}", code="model.scheduler")
     return cls
@@ -40,7 +42,8 @@ def load_scheduler(folder: Path) -> Any:
     path = folder / "scheduler" / "scheduler_config.json"
     config = read_config(path, "scheduler")
     cls = scheduler_class(str(class_of(folder, "scheduler")))
-    with loading_errors_as_corrupt_errors("scheduler", path):
+    # Diffusers imports all classes that can share the configuration, in `from_config`, too.
+    with loading_errors_as_corrupt_errors("scheduler", path), scipy_deferred():
         return cls.from_config(config)
 
 
@@ -66,7 +69,8 @@ def build_scheduler(
     with _ignore_construction_warnings(), _errors_as_usage_errors(cls, steps):
         # Never from the scheduler of the run before: its configuration also has entries that its
         # own class ignores, so that Karras sigmas would come back after a detour over DDIM.
-        scheduler = cls.from_config(base.config, **options)
+        with scipy_deferred():
+            scheduler = cls.from_config(base.config, **options)
         if choice.class_name is None:
             copy_corrections(base, scheduler, except_keys=options)
         scheduler.set_timesteps(steps)

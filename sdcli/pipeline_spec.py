@@ -28,9 +28,9 @@ class PipelineSpec:
 
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
     small VAE); all may also be single files. `refiner` and `text_encoder` are further models.
-    A `dtype` of None depends on the device. `force_vae` allows a VAE for other latents.
-    `model_config`, `refiner_config` and `prediction_type` say what single files leave out. Raises
-    UsageError.
+    A `dtype` of None, or "auto", depends on the device and the model. `force_vae` allows a VAE for
+    other latents. `model_config`, `refiner_config` and `prediction_type` say what single files
+    leave out. Raises UsageError.
     """
 
     model: str = setting(
@@ -75,7 +75,8 @@ class PipelineSpec:
         None,
         "--dtype",
         metavar="DTYPE",
-        help="float32, float16 or bfloat16. Default: depends on the device.",
+        help="float32, float16, bfloat16 or auto: float16 on a GPU; on a CPU float32, or bfloat16 "
+        "for a large model if the CPU has instructions for it. Default: auto.",
         sweep=40,
     )
     device: str = setting(
@@ -109,6 +110,8 @@ class PipelineSpec:
             check_text(name, getattr(self, name), optional=name not in ("model", "device"))
         for name in ("offline", "force_vae"):
             check_switch(name, getattr(self, name))
+        if self.dtype == "auto":
+            object.__setattr__(self, "dtype", None)
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
         check_choice("prediction_type", self.prediction_type, PREDICTION_TYPES)

@@ -80,9 +80,14 @@ def _settings(context: typer.Context) -> list[dict[str, object]]:
 
 
 def _chosen_dtype(device: str) -> dict[str, str]:
-    if device == "cpu":
-        return {"dtype": "float32", "dtype_why": "exact, and as fast as other types on a CPU"}
-    return {"dtype": "float16", "dtype_why": "half the memory and faster on this device"}
+    from sdcli.engine import has_fast_bfloat16
+
+    if device != "cpu":
+        return {"dtype": "float16", "dtype_why": "half the memory and faster on this device"}
+    large = "and bfloat16 for large models, as this CPU has instructions for it"
+    if not has_fast_bfloat16():
+        large = "also for large models, as this CPU has no instructions for bfloat16"
+    return {"dtype": "float32", "dtype_why": f"exact; {large}"}
 
 
 def _cache() -> dict[str, object]:

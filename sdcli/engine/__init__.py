@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdcli.engine.denoise.resume import find_resume_point
     from sdcli.engine.loading.pipeline import LoadedPipeline, auto_batch_size, load
     from sdcli.engine.loading.vae import LoadedVae, load_vae
-    from sdcli.engine.runtime.devices import Device, list_devices
+    from sdcli.engine.runtime.devices import Device, has_fast_bfloat16, list_devices
 
 __all__ = [
     "Device",
@@ -26,6 +26,7 @@ __all__ = [
     "find_resume_point",
     "forget_import_seconds",
     "generate_batch",
+    "has_fast_bfloat16",
     "list_devices",
     "load",
     "load_vae",
@@ -37,6 +38,7 @@ _HOMES = {
     "LoadedVae": "loading.vae",
     "auto_batch_size": "loading.pipeline",
     "generate_batch": "denoise.generate",
+    "has_fast_bfloat16": "runtime.devices",
     "list_devices": "runtime.devices",
     "load": "loading.pipeline",
     "load_vae": "loading.vae",

@@ -96,7 +96,7 @@ def parse_data(name: str, value: object) -> object:
     if name == SIZE:
         return _size(value)
     if name == "dtype" and isinstance(value, str):
-        return SHORT_DTYPES.get(value, value)
+        return None if value == "auto" else SHORT_DTYPES.get(value, value)
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, bool | int | float):

@@ -73,6 +73,7 @@ def test_the_options_of_a_spec_build_it() -> None:
     values = {p.name: p.default for p in SpecFlags.option_parameters()}
     assert SpecFlags(**values).spec() == PipelineSpec()
     assert SpecFlags(**{**values, "dtype": "fp16"}).spec().dtype == "float16"
+    assert SpecFlags(**{**values, "dtype": "auto"}).spec().dtype is None
 
 
 def test_no_command_lists_more_than_a_dozen_parameters() -> None:

@@ -43,9 +43,11 @@ def parse_batch_size(text: str) -> int | None:
 def parse_dtype(text: str | None) -> str | None:
     """Return a dtype's long name; fp16, bf16 and fp32 are accepted. Raises UsageError."""
     dtype = SHORT_DTYPES.get(text, text) if text else text
+    if dtype == "auto":
+        return None
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(
-            f"--dtype: {quoted(text)} is not one of {', '.join(DTYPES)}", code="usage.dtype"
+            f"--dtype: {quoted(text)} is not one of auto, {', '.join(DTYPES)}", code="usage.dtype"
         )
     return dtype
 

@@ -120,7 +120,6 @@ def load(
     """
     _disable_progress_bars()
     device = devices.resolve(spec.device)
-    dtype = devices.resolve_dtype(spec.dtype, device)
     folder = folder or fetch_model(spec)
     started = time.perf_counter()
     # Raises ModelError for a folder without a supported model, before anything large is read.
@@ -129,6 +128,7 @@ def load(
     vae, notes = select_vae(spec, folder)
     chosen = select_text_encoder(spec, folder)
     files = _find_weight_files(folder, vae, spec, chosen)
+    dtype = devices.resolve_dtype(spec.dtype, device, _size(files["unet"]))
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model, device):
@@ -157,6 +157,10 @@ def load(
             *(refiner.notes if refiner else ()),
         ),
     )
+
+
+def _size(files: WeightFiles) -> int:
+    return sum(path.stat().st_size for path in files.files)
 
 
 def _disable_progress_bars() -> None:

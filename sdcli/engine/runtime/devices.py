@@ -13,6 +13,9 @@ from sdcli.shard import Shard
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The values of `--dtype`."""
 
+LARGE_UNET_BYTES = 500_000_000
+"""Size of the UNet's weight files from which bfloat16 pays on a CPU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
@@ -56,12 +59,27 @@ def resolve(name: str) -> torch.device:
     )
 
 
-def resolve_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """Return the named dtype. The default is float32 on a CPU and float16 on other devices."""
-    if name is None:
-        # Most CPUs compute float16 more slowly than float32, and torch lacks some kernels for it.
-        return torch.float32 if device.type == "cpu" else torch.float16
-    return DTYPES[name]
+def resolve_dtype(name: str | None, device: torch.device, unet_bytes: int = 0) -> torch.dtype:
+    """Return the named dtype, by default the one that suits the device.
+
+    That is float16 on a GPU. On a CPU it is float32, or bfloat16 if the weights of the UNet,
+    `unet_bytes` long, are those of a large model and the CPU has instructions for bfloat16.
+    """
+    if name is not None:
+        return DTYPES[name]
+    if device.type != "cpu":
+        return torch.float16
+    # Most CPUs compute float16 more slowly than float32, and torch lacks some kernels for it.
+    is_large = unet_bytes >= LARGE_UNET_BYTES
+    return torch.bfloat16 if is_large and has_fast_bfloat16() else torch.float32
+
+
+def has_fast_bfloat16() -> bool:
+    """Return whether this CPU has instructions that multiply bfloat16 numbers."""
+    # Older releases of torch cannot tell.
+    find = getattr(torch.cpu, "get_capabilities", None)
+    capabilities = find() if find else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _default_device() -> str:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from sdcli import engine
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.engine.runtime import devices
 from sdcli.errors import CorruptError, ModelError, SdcliError, UnsafeError
 from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import make_job
@@ -54,6 +55,15 @@ def test_all_components_load_in_the_requested_dtype() -> None:
     assert result.latents is not None
     assert result.latents["final"].dtype == np.float32
     assert loaded.seconds["load"] > 0
+
+
+def test_the_size_of_the_unet_decides_on_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    size = (EMBEDDED_FOLDER / WEIGHTS["unet"]).stat().st_size
+    for limit, expected in ((size, torch.bfloat16), (size + 1, torch.float32)):
+        monkeypatch.setattr(devices, "LARGE_UNET_BYTES", limit)
+        loaded = load(EMBEDDED_FOLDER)
+        assert loaded.dtype == loaded.pipeline.unet.dtype == expected
 
 
 def test_weights_are_hashed(loaded: Any) -> None:

@@ -49,6 +49,24 @@ def test_the_default_dtype_is_narrow_on_everything_but_a_cpu() -> None:
     assert devices.resolve_dtype(None, torch.device("cuda")) == torch.float16
 
 
+@pytest.mark.parametrize(
+    ("size", "has_instructions", "expected"),
+    [
+        (500_000_000, True, torch.bfloat16),
+        (500_000_000, False, torch.float32),
+        (499_999_999, True, torch.float32),
+    ],
+)
+def test_a_cpu_computes_large_models_in_bfloat16_if_it_can(
+    size: int, has_instructions: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capabilities = {"avx512_bf16": False, "amx_bf16": has_instructions}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    cpu = torch.device("cpu")
+    assert devices.resolve_dtype(None, cpu, size) == expected
+    assert devices.resolve_dtype("float32", cpu, size) == torch.float32
+
+
 @pytest.mark.parametrize("name", devices.DTYPES)
 def test_a_dtype_is_named_as_torch_names_it(name: str) -> None:
     assert str(devices.resolve_dtype(name, torch.device("cpu"))) == f"torch.{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import warnings
 from functools import lru_cache
 from itertools import pairwise
@@ -17,6 +18,7 @@ from sdcli.engine.runtime.diffusers_internals import (
     steps_in_pairs,
     visible_config,
 )
+from sdcli.engine.schedulers.construct import construct
 from sdcli.errors import UsageError
 
 ERRORS_OF_CLASSES: Final = (
@@ -95,35 +97,17 @@ def _find_trial_fault(scheduler: Any, steps: int) -> str | None:
     options = {key: config[key] for key in constructor_parameters(type(scheduler)) & config.keys()}
     if "noise_sampler_seed" in options:
         options["noise_sampler_seed"] = 0
-    items = tuple(sorted((key, _Value(value)) for key, value in options.items()))
     cls: Any = type(scheduler)
-    return _try_run(cls, items, steps)
-
-
-class _Value:
-    """A configuration value that compares by its text, so that lists can be cached by."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-        self.text = repr(value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Value) and other.text == self.text
-
-    def __lt__(self, other: _Value) -> bool:
-        return self.text < other.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
+    return _try_run(cls, pickle.dumps(dict(sorted(options.items()))), steps)
 
 
 # A run repeats the same few schedulers for all of its images.
 @lru_cache(maxsize=64)
-def _try_run(cls: Any, items: tuple[tuple[str, _Value], ...], steps: int) -> str | None:
+def _try_run(cls: Any, options: bytes, steps: int) -> str | None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            scheduler = cls(**{key: value.value for key, value in items})
+            scheduler = construct(cls, pickle.loads(options))
             scheduler.set_timesteps(steps)
             latents = _run(scheduler)
         except ERRORS_OF_CLASSES as error:

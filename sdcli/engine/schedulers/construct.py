@@ -9,9 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 
-def construct(cls: Any, config: Mapping[str, Any], **options: object) -> Any:
+def pickle_settings(config: Mapping[str, Any], options: Mapping[str, object]) -> bytes:
+    """Return what `construct` takes: a configuration, and options that override it."""
+    return pickle.dumps((dict(config), dict(options)))
+
+
+def construct(cls: Any, settings: bytes) -> Any:
     """Return a new scheduler, as `cls.from_config(config, **options)` would."""
-    return copy.deepcopy(_construct(cls, pickle.dumps((dict(config), options))))
+    return copy.deepcopy(_construct(cls, settings))
 
 
 # KDPM2's classes compute all trained timesteps one by one, which takes as long as some images.

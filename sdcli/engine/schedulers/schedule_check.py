@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import pickle
 import warnings
 from functools import lru_cache
 from itertools import pairwise
@@ -13,10 +12,8 @@ import torch
 
 from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT
 from sdcli.engine.runtime.diffusers_internals import (
-    constructor_parameters,
     scheduler_sigmas,
     steps_in_pairs,
-    visible_config,
 )
 from sdcli.engine.schedulers.construct import construct
 from sdcli.errors import UsageError
@@ -34,15 +31,17 @@ ERRORS_OF_CLASSES: Final = (
 """Exceptions by which the scheduler classes reject, or fail on, a configuration."""
 
 
-def check_schedule(scheduler: Any, steps: int, *, try_run: bool = True) -> None:
+def check_schedule(scheduler: Any, steps: int, settings: bytes | None) -> None:
     """Raise UsageError if a run of `steps` steps would fail or end in NaN.
 
-    The scheduler must have its timesteps set. It is not changed.
+    The scheduler must have its timesteps set. It is not changed. `settings` construct
+    one like it for a trial, None for no trial.
     """
     _check_trained_timesteps(scheduler, steps)
     fault = _find_order_fault(scheduler, steps)
-    if not fault and try_run:
-        fault = _find_trial_fault(scheduler, steps)
+    if not fault and settings is not None:
+        cls: Any = type(scheduler)
+        fault = _try_run(cls, settings, steps)
     if fault:
         raise UsageError(
             f"{type(scheduler).__name__} does not work with {steps} steps of this configuration: "
@@ -91,23 +90,14 @@ def _find_order_fault(scheduler: Any, steps: int) -> str | None:
     return None
 
 
-def _find_trial_fault(scheduler: Any, steps: int) -> str | None:
-    """Return why a run on random numbers fails, if it does."""
-    config = visible_config(scheduler.config)
-    options = {key: config[key] for key in constructor_parameters(type(scheduler)) & config.keys()}
-    if "noise_sampler_seed" in options:
-        options["noise_sampler_seed"] = 0
-    cls: Any = type(scheduler)
-    return _try_run(cls, pickle.dumps(dict(sorted(options.items()))), steps)
-
-
 # A run repeats the same few schedulers for all of its images.
 @lru_cache(maxsize=64)
-def _try_run(cls: Any, options: bytes, steps: int) -> str | None:
+def _try_run(cls: Any, settings: bytes, steps: int) -> str | None:
+    """Return why a run on random numbers fails, if it does."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            scheduler = construct(cls, pickle.loads(options))
+            scheduler = construct(cls, settings)
             scheduler.set_timesteps(steps)
             latents = _run(scheduler)
         except ERRORS_OF_CLASSES as error:

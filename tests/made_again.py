@@ -1,7 +1,7 @@
 """Pictures that the tests made are made again from their own records, when the tests have ended.
 
 A plugin of the suite, one for each of its processes: it looks through all that lies in the folders
-of the process's tests. SDCLI_TEST_REPLAYS is how many are made again in all processes together; all
+of the process's tests. TEST_REPLAYS is how many are made again in all processes together; all
 pictures take longer than the tests.
 """
 
@@ -25,7 +25,7 @@ from sdcli.errors import SdcliError
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.storage.images.codec import FORMATS, read_image_info
 
-REPLAYS = int(os.environ.get("SDCLI_TEST_REPLAYS", "120"))
+REPLAYS = int(os.environ.get("TEST_REPLAYS", "120"))
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 MOST_MOVED = 1  # levels of 255, between a picture of a batch and the same one alone
 LOSSY = (".jpg", ".jpeg")

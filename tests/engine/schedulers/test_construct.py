@@ -1,4 +1,4 @@
-"""A scheduler that was constructed before is as new: equal to Diffusers' own, and shared by none."""
+"""A scheduler that was constructed before is as new: equal to that of Diffusers, and not shared."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ demo: $(VENV)/run.stamp ## generate a cat and a guitar, and print the path of th
 	$(BIN)/sdcli generate "$(PROMPT)" --seed 7 --out outputs/demo.png --force
 
 test: setup ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-ray: setup ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
 	@test -e .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray

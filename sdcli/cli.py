@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import import_module
 from threading import current_thread, main_thread
 from typing import Annotated, Any, Final
@@ -51,15 +52,10 @@ A group of commands is the module's `app`. The module is imported when its comma
 class _LazyCommands(Mapping[str, Any]):
     """The commands by name, each imported on first use."""
 
-    def __init__(self) -> None:
-        self._built: dict[str, Any] = {}
-
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
             raise KeyError(name)
-        if name not in self._built:
-            self._built[name] = _load_command(name)
-        return self._built[name]
+        return _load_command(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
@@ -68,6 +64,7 @@ class _LazyCommands(Mapping[str, Any]):
         return len(COMMANDS)
 
 
+@cache
 def _load_command(name: str) -> Any:
     identifier = name.replace("-", "_")
     module = import_module(f"sdcli.commands.{identifier}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from hypothesis import settings
 # One thread, here and in every process that a test starts: another number rounds otherwise, and a
 # worker of pytest has but one core. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a test starts need not compile the package each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Timings of the tests' runs are nobody's estimate.
 os.environ["XDG_CACHE_HOME"] = (_cache := tempfile.TemporaryDirectory(prefix="sdcli-tests-")).name
@@ -29,6 +33,19 @@ pytest_plugins = ["tests.made_again"]
 # A busy machine is no error.
 settings.register_profile("sdcli", deadline=None)
 settings.load_profile("sdcli")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files of tests that may take long first, so that no process is left with one at the end.
+
+    Then those of many tests. It needs `--no-loadscope-reorder`.
+    """
+    limits: Counter[Path] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        limits[item.path] = max(limits[item.path], mark.args[0] if mark else 0)
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (-limits[item.path], -counts[item.path]))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
 """Pictures that the tests made are made again from their own records, when the tests have ended.
 
 A plugin of the suite, one for each of its processes: it looks through all that lies in the folders
-of the process's tests. SDCLI_TEST_REPLAYS is how many are made again; all of them take longer than
-the tests.
+of the process's tests. TEST_REPLAYS is how many are made again in all processes together; all
+pictures take longer than the tests.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from sdcli.errors import SdcliError
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.storage.images.codec import FORMATS, read_image_info
 
-REPLAYS = int(os.environ.get("SDCLI_TEST_REPLAYS", "120"))
+REPLAYS = int(os.environ.get("TEST_REPLAYS", "120"))
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 MOST_MOVED = 1  # levels of 255, between a picture of a batch and the same one alone
 LOSSY = (".jpg", ".jpeg")
 SOURCES = (*FORMATS, ".bmp", ".gif", ".tif", ".tiff", ".avif", ".safetensors", ".pt", ".bin")
@@ -106,11 +109,34 @@ def complaint(path: Path, record: Mapping[str, Any], files: Mapping[str, Path]) 
     return None
 
 
+def kind_of(record: Mapping[str, Any]) -> Hashable:
+    """The settings that a picture was made with, whatever their values, and its scheduler."""
+    request = record["request"]
+    names = (name for name, value in request.items() if value not in (None, "", [], {}, False))
+    return record["batch_size"] > 1, request.get("scheduler"), *sorted(names)
+
+
+def sample(found: Mapping[Path, Mapping[str, Any]], count: int) -> dict[Path, Mapping[str, Any]]:
+    """As many kinds of pictures as there are, then a second of each kind, up to a number of all.
+
+    The same in every run of the tests, in the order of the pictures, which loads few models twice.
+    """
+    # A job's id is as good as drawn at random.
+    by_job = sorted(found, key=lambda path: str(found[path]["job"]))
+    seen: Counter[Hashable] = Counter()
+    ranks = {}
+    for path in by_job:
+        kind = kind_of(found[path])
+        ranks[path] = seen[kind]
+        seen[kind] += 1
+    chosen = set(sorted(by_job, key=ranks.__getitem__)[:count])
+    return {path: record for path, record in found.items() if path in chosen}
+
+
 def make_again(base: Path) -> tuple[int, list[str], list[str]]:
     """Replay the pictures below a folder; returns how many, those left out, and complaints."""
     found = {path: read_image_info(path)["record"] for path in made(base)}
-    # A job's id is as good as drawn at random, and the same in every run of the tests.
-    records = dict(sorted(found.items(), key=lambda pair: str(pair[1]["job"]))[:REPLAYS])
+    records = sample(found, math.ceil(REPLAYS / PROCESSES))
     files = files_by_hash(base) if any(map(sources_of, records.values())) else {}
     left_out, wrong = [], []
     for path, record in records.items():

@@ -13,7 +13,7 @@ from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
 from sdcli.workflows import replay
 from tests.conftest import RunCli
 from tests.image_files import pixels_of
-from tests.made_again import make_again
+from tests.made_again import make_again, sample
 
 QUICK = ("--steps", "3", "--seed", "1", "--size", "64x64", "--device", "cpu")
 SOURCES = ("--image", "in.png", "--lora", "a.safetensors:0.5")
@@ -71,3 +71,14 @@ def test_a_picture_that_comes_out_otherwise_is_reported(
     count, left_out, [wrong] = make_again(base)
     assert (count, left_out) == (1, [])
     assert "'verdict': 'different'" in wrong
+
+
+def test_a_sample_has_every_kind_of_picture_before_a_second_of_any() -> None:
+    requests = [{"steps": 1, "lora": None}, {"steps": 2, "lora": None}, {"steps": 3, "lora": "a:1"}]
+    found = {
+        Path(f"{number}.png"): {"job": f"{9 - number}", "batch_size": 1, "request": request}
+        for number, request in enumerate(requests)
+    }
+    names = [path.name for path in sample(found, 2)]
+    assert names == ["1.png", "2.png"]
+    assert list(sample(found, 5)) == list(found)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -171,12 +172,20 @@ RUNNABLE = [topic for topic in docs.TOPICS if blocks(page(topic), "sh")]
 _TOOLS = ("jq", "parallel")
 
 
+def is_sdcli_alone(line: str) -> bool:
+    return line.startswith("sdcli ") and not re.search(r"[|<>&$]", re.sub(r'"[^"$]*"', "", line))
+
+
 def run_block(block: str, folder: Path) -> int:
-    """Run a block in the current folder: lines of sdcli in this process, else all in a shell."""
-    lines = block.replace("\\\n", "").splitlines()
-    if all(line.startswith("sdcli ") and not re.search(r"[|<>&$]", line) for line in lines):
-        return next((code for line in lines if (code := tour.run(line, folder))), 0)
-    return tour.run_in_shell(block, folder)
+    """Run a block in the current folder: lines of sdcli in this process, all others in a shell."""
+    if "--warm" in block:  # for processes that end
+        return tour.run_in_shell(block, folder)
+    lines = block.replace("\\\n", "").splitlines(keepends=True)
+    for is_alone, some in groupby(lines, is_sdcli_alone):
+        for part in some if is_alone else ["".join(some)]:
+            if code := (tour.run if is_alone else tour.run_in_shell)(part, folder):
+                return code
+    return 0
 
 
 @pytest.mark.timeout(600)

@@ -61,15 +61,19 @@ def visible_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
-def copy_corrections(source: Any, scheduler: Any, *, except_keys: Collection[str]) -> None:
+def copy_corrections(
+    source: Any, scheduler: Any, *, except_keys: Collection[str]
+) -> dict[str, Any]:
     """Give `scheduler` the entries that a pipeline's constructor corrected in `source`'s config.
 
     `from_config` drops those that the model's file leaves out, and takes the default of the class.
+    Returns them.
     """
     config = scheduler.config
     keys = constructor_parameters(type(scheduler)) & set(source.config) - set(except_keys)
     corrected = {key: source.config[key] for key in keys if config[key] is not source.config[key]}
     scheduler.register_to_config(**corrected)
+    return corrected
 
 
 def scheduler_sigmas(scheduler: Any) -> torch.Tensor | None:

@@ -21,6 +21,7 @@ from sdcli.engine.runtime.diffusers_internals import (
     noise_sampler_options,
     step_parameters,
 )
+from sdcli.engine.schedulers.construct import construct, pickle_settings
 from sdcli.engine.schedulers.schedule_check import ERRORS_OF_CLASSES, check_schedule
 from sdcli.errors import ModelError, UsageError
 
@@ -70,11 +71,14 @@ def build_scheduler(
         # Never from the scheduler of the run before: its configuration also has entries that its
         # own class ignores, so that Karras sigmas would come back after a detour over DDIM.
         with scipy_deferred():
-            scheduler = cls.from_config(base.config, **options)
+            scheduler = construct(cls, pickle_settings(base.config, options))
+        trial = dict(options)
         if choice.class_name is None:
-            copy_corrections(base, scheduler, except_keys=options)
+            trial |= copy_corrections(base, scheduler, except_keys=options)
         scheduler.set_timesteps(steps)
-    check_schedule(scheduler, steps, try_run=try_run)
+    if "noise_sampler_seed" in trial:
+        trial["noise_sampler_seed"] = 0  # one trial is enough for all seeds
+    check_schedule(scheduler, steps, pickle_settings(base.config, trial) if try_run else None)
     return scheduler
 
 

@@ -12,11 +12,10 @@ import torch
 
 from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT
 from sdcli.engine.runtime.diffusers_internals import (
-    constructor_parameters,
     scheduler_sigmas,
     steps_in_pairs,
-    visible_config,
 )
+from sdcli.engine.schedulers.construct import construct
 from sdcli.errors import UsageError
 
 ERRORS_OF_CLASSES: Final = (
@@ -32,15 +31,17 @@ ERRORS_OF_CLASSES: Final = (
 """Exceptions by which the scheduler classes reject, or fail on, a configuration."""
 
 
-def check_schedule(scheduler: Any, steps: int, *, try_run: bool = True) -> None:
+def check_schedule(scheduler: Any, steps: int, settings: bytes | None) -> None:
     """Raise UsageError if a run of `steps` steps would fail or end in NaN.
 
-    The scheduler must have its timesteps set. It is not changed.
+    The scheduler must have its timesteps set. It is not changed. `settings` construct
+    one like it for a trial, None for no trial.
     """
     _check_trained_timesteps(scheduler, steps)
     fault = _find_order_fault(scheduler, steps)
-    if not fault and try_run:
-        fault = _find_trial_fault(scheduler, steps)
+    if not fault and settings is not None:
+        cls: Any = type(scheduler)
+        fault = _try_run(cls, settings, steps)
     if fault:
         raise UsageError(
             f"{type(scheduler).__name__} does not work with {steps} steps of this configuration: "
@@ -89,41 +90,14 @@ def _find_order_fault(scheduler: Any, steps: int) -> str | None:
     return None
 
 
-def _find_trial_fault(scheduler: Any, steps: int) -> str | None:
-    """Return why a run on random numbers fails, if it does."""
-    config = visible_config(scheduler.config)
-    options = {key: config[key] for key in constructor_parameters(type(scheduler)) & config.keys()}
-    if "noise_sampler_seed" in options:
-        options["noise_sampler_seed"] = 0
-    items = tuple(sorted((key, _Value(value)) for key, value in options.items()))
-    cls: Any = type(scheduler)
-    return _try_run(cls, items, steps)
-
-
-class _Value:
-    """A configuration value that compares by its text, so that lists can be cached by."""
-
-    def __init__(self, value: object) -> None:
-        self.value = value
-        self.text = repr(value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Value) and other.text == self.text
-
-    def __lt__(self, other: _Value) -> bool:
-        return self.text < other.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-
 # A run repeats the same few schedulers for all of its images.
 @lru_cache(maxsize=64)
-def _try_run(cls: Any, items: tuple[tuple[str, _Value], ...], steps: int) -> str | None:
+def _try_run(cls: Any, settings: bytes, steps: int) -> str | None:
+    """Return why a run on random numbers fails, if it does."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            scheduler = cls(**{key: value.value for key, value in items})
+            scheduler = construct(cls, settings)
             scheduler.set_timesteps(steps)
             latents = _run(scheduler)
         except ERRORS_OF_CLASSES as error:

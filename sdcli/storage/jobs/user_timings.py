@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
@@ -75,7 +75,7 @@ class RunTimings:
         kinds = {_kind(timing) for timing in new}
         # The latest run knows best: versions and drivers change.
         old = [timing for timing in read_timings() if _kind(timing) not in kinds]
-        document = {"schema": SCHEMA, "timings": [*map(asdict, [*old, *new][-_MAX_TIMINGS:])]}
+        document = {"schema": SCHEMA, "timings": [*map(vars, [*old, *new][-_MAX_TIMINGS:])]}
         path = cache_folder() / FILE
         with suppress(OSError, OutputError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def _make_timing(job: Job, device: str, seconds: float) -> Timing:
 
 
 def _kind(timing: Timing) -> tuple[object, ...]:
-    return tuple(value for name, value in asdict(timing).items() if name != "seconds")
+    return tuple(value for name, value in vars(timing).items() if name != "seconds")
 
 
 def _model_of(job: Job) -> str:

@@ -16,6 +16,7 @@ from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.catalog.schedulers.unsupported import UNSUPPORTED
 from sdcli.engine.schedulers.build import scheduler_class
+from sdcli.engine.schedulers.construct import construct, pickle_settings
 from sdcli.errors import UsageError
 
 pytestmark = [
@@ -90,7 +91,7 @@ def denoise(text: str, steps: int) -> torch.Tensor:
     choice = resolve_scheduler(text).choice
     cls = scheduler_class(choice.class_name or "")
     seeds = {"noise_sampler_seed": 3} if cls.__name__ == "DPMSolverSDEScheduler" else {}
-    scheduler = cls.from_config({**BASE, **dict(choice.config), **seeds})
+    scheduler = construct(cls, pickle_settings(BASE, {**dict(choice.config), **seeds}))
     scheduler.set_timesteps(steps)
     generator = torch.Generator().manual_seed(0)
     sample = torch.randn(1, 4, 4, 4, generator=generator) * scheduler.init_noise_sigma

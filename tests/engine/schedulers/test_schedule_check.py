@@ -51,13 +51,15 @@ def step_counts(row: Any) -> tuple[int, ...]:
     return (1, 3) if row.package == "torchsde" else (1, 3, 20)
 
 
-def refused(file: dict[str, Any], name: str, steps: int) -> bool:
-    """Whether it is refused; the error must say what would work."""
+def build_unless_refused(file: dict[str, Any], name: str, steps: int) -> Any:
+    """The scheduler; None if it is refused, by an error that must say what would work."""
+    hint: str | None
     try:
-        build(file, name, steps)
+        return build(file, name, steps)
     except UsageError as error:
-        return error.hint is not None
-    return False
+        hint = error.hint
+    assert hint is not None
+    return None
 
 
 def build(file: dict[str, Any], name: str, steps: int) -> Any:
@@ -71,9 +73,9 @@ def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:
     for schedule in row.schedules:
         for steps in step_counts(row):
             name = f"{row.name} {schedule}"
-            if refused(FILES[file], name, steps):
+            scheduler = build_unless_refused(FILES[file], name, steps)
+            if scheduler is None:
                 continue
-            scheduler = build(FILES[file], name, steps)
             assert torch.isfinite(scheduler.timesteps.float()).all()
             sigmas = scheduler_sigmas(scheduler)
             if sigmas is not None:

@@ -47,6 +47,7 @@ def _diagnose() -> dict[str, Any]:
             "device": chosen.name,
             "device_why": "the fastest device that accelerate finds",
             **_chosen_dtype(chosen.name),
+            **_thread_waiting(engine.thread_waiting_reason),
         },
     }
 
@@ -88,6 +89,13 @@ def _chosen_dtype(device: str) -> dict[str, str]:
     if not has_fast_bfloat16():
         large = "also for large models, as this CPU has no instructions for bfloat16"
     return {"dtype": "float32", "dtype_why": f"exact; {large}"}
+
+
+def _thread_waiting(reason: str | None) -> dict[str, str]:
+    if reason:
+        return {"thread_waiting": "passive", "thread_waiting_why": reason}
+    policy = os.environ.get("OMP_WAIT_POLICY", "the library's default").lower()
+    return {"thread_waiting": policy, "thread_waiting_why": "no need to change it was found"}
 
 
 def _cache() -> dict[str, object]:
@@ -132,4 +140,5 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         **_setting_facts(document["settings"]),
         "device": f"{chosen['device']}: {chosen['device_why']}",
         "dtype": f"{chosen['dtype']}: {chosen['dtype_why']}",
+        "thread waiting": f"{chosen['thread_waiting']}: {chosen['thread_waiting_why']}",
     }

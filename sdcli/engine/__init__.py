@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sdcli.engine.runtime.lazy_import import forget_import_seconds, load_attribute
+from sdcli.engine.runtime.thread_waiting import choose_thread_waiting
 
 if TYPE_CHECKING:
     from sdcli.engine.denoise.generate import generate_batch
@@ -30,6 +31,7 @@ __all__ = [
     "list_devices",
     "load",
     "load_vae",
+    "thread_waiting_reason",
 ]
 
 _HOMES = {
@@ -50,6 +52,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 if not sys.stderr or not sys.stderr.isatty():
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+thread_waiting_reason = choose_thread_waiting(os.environ)
 
 
 def __getattr__(name: str) -> Any:

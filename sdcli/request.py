@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, Final
 
 from sdcli.control_fields import ControlRequestFields
@@ -19,6 +20,7 @@ from sdcli.lora_fields import LoraRequestFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
+from sdcli.settings_key import SettingsKey
 from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
@@ -231,6 +233,15 @@ class GenerationRequest(
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
 
+    @cached_property
+    def settings(self) -> Hashable:
+        """All but the count and what differs most between images, with their types.
+
+        Guidance 3 and 3.0 are equal, but jobs with them have different ids.
+        """
+        values = _SETTINGS(self)
+        return SettingsKey((values, tuple(map(type, values))))
+
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
         flat = {f.name: getattr(self, f.name) for f in _FIELDS if f.name in _NAMES}
@@ -261,7 +272,13 @@ FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
 SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512x768.", sweep=60)
 """The width and height of a request in one word; not a field of its own."""
 
+OWN_VALUES: Final = ("prompt", "negative_prompt", "seed", "name")
+"""The fields that differ most from request to request."""
+
 _FIELDS: Final = own_first(GenerationRequest)
+_SETTINGS: Final = attrgetter(
+    *(f.name for f in _FIELDS if f.name not in (*OWN_VALUES, "count", "row"))
+)
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
 _CHOICES: Final = {n: i.choices for n, i in field_infos(GenerationRequest).items() if i.choices}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))

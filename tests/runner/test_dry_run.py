@@ -27,8 +27,8 @@ def plan(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     totals = DryRunTotals()
     source = IterableSource(requests, options.pop("wildcards", None))
-    jobs = list(dry_run(source, totals, options.get("latents"), folder or FolderState()))
-    return jobs, totals.to_dict()
+    jobs = dry_run(source, totals, options.get("latents"), folder or FolderState())
+    return [job() for job in jobs], totals.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,14 @@ from sdcli.control_fields import ControlRequestFields
 from sdcli.embedding_fields import EmbeddingRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
-from sdcli.field_validation import check_choice, check_number, check_text, label_of, value_error
+from sdcli.field_validation import (
+    check_choice,
+    check_number,
+    check_text,
+    is_plain_text,
+    label_of,
+    value_error,
+)
 from sdcli.freeu_fields import FreeuRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
@@ -225,9 +232,10 @@ class GenerationRequest(
 
     def check_own_values(self) -> None:
         """Check the values that differ most between images. Raises UsageError."""
-        for name in PROMPT_FIELDS:
-            optional, label = name != "prompt", describe_field(name)
-            check_text(label, getattr(self, name), optional=optional, empty=True)
+        for name, text in zip(PROMPT_FIELDS, _PROMPTS(self), strict=True):
+            # A look at most texts, before all that it takes to tell an error.
+            if not is_plain_text(text):
+                check_text(describe_field(name), text, optional=name != "prompt", empty=True)
         check_text("name", self.name, optional=True)
         check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
@@ -275,6 +283,7 @@ SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512
 OWN_VALUES: Final = ("prompt", "negative_prompt", "seed", "name")
 """The fields that differ most from request to request."""
 
+_PROMPTS: Final = attrgetter(*PROMPT_FIELDS)
 _FIELDS: Final = own_first(GenerationRequest)
 _SETTINGS: Final = attrgetter(
     *(f.name for f in _FIELDS if f.name not in (*OWN_VALUES, "count", "row"))

@@ -130,9 +130,10 @@ class Planner:
         return self._wildcards.expand(replace(request, seed=job.seed))
 
     def _look_up_model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
-        if spec not in self._models:
-            self._models[spec] = self._find_model(spec)
-        return self._models[spec]
+        known = self._models.get(spec)
+        if known is None:
+            known = self._models[spec] = self._find_model(spec)
+        return known
 
     def _report(
         self,
@@ -142,7 +143,8 @@ class Planner:
         embeddings: RequestEmbeddings,
     ) -> None:
         """Warn about what is not as asked for, and about words that the model does not know."""
-        self._report_notes({note: note for note in loras.notes} | {**embeddings.notes})
+        if loras.notes or embeddings.notes:
+            self._report_notes({note: note for note in loras.notes} | {**embeddings.notes})
         # A million prompts may have as many numbers.
         if defaults.words is None or len(self._reported_words) > _MOST_WORDS:
             return

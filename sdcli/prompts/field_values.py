@@ -163,10 +163,10 @@ def build_request(values: Mapping[str, object], row: Row = NO_ROW) -> Generation
         template = _shared_request(tuple(shared.items()), tuple(map(type, shared.values())))
     except TypeError:  # a value that cannot be a key, and is no value of a field either
         return replace(_new_request(values), row=row)
-    return _with_own_values(template, {**_NO_OWN_VALUES, **own, "row": row})
+    return with_own_values(template, {**_NO_OWN_VALUES, **own, "row": row})
 
 
-def _with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
+def with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
     """Return a copy with another row and other OWN_VALUES; only these are checked.
 
     Raises UsageError.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
@@ -39,6 +40,7 @@ _RECORD_BYTES: Final = 4096
 _LATENT_BYTES: Final = 4 * 4
 """Four channels in float32, for each 8 x 8 pixels."""
 
+_COLLECT_AFTER: Final = 50_000
 _MAX_KNOWN: Final = 1024
 """Kinds of jobs whose size and time are remembered."""
 
@@ -143,6 +145,27 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
     finally:
         if jobs:
             jobs.close()
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Within, look for unused cycles of objects less often: planning makes none, only objects."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def has_journal(out: str) -> bool:
+    """Whether the folder of `out` has a journal."""
+    from sdcli.storage.jobs.journal import NAME
+
+    path = expand_user(out)
+    return ((path if path.is_dir() else path.parent) / NAME).is_file()
 
 
 def _open_jobs(destination: Destination, folder: Path, rerun: Rerun | None) -> JobStore | None:

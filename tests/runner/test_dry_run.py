@@ -67,7 +67,7 @@ def test_images_of_known_kinds_have_a_time() -> None:
     job = make_job()
     folder = FolderState(timings={timing_key(job): 1.5})
     for each in (job, make_job(seed=8), make_job(width=512)):
-        totals.add(each, None, folder.seconds(each))
+        totals.add(each, None, folder.seconds)
     assert (totals.seconds, totals.timed, totals.groups) == (3.0, 2, 2)
 
 

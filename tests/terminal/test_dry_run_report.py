@@ -74,7 +74,7 @@ def test_json_is_one_document_and_jsonl_one_line_per_job(
 ) -> None:
     print_dry_run([lambda: JOB, lambda: JOB], lambda: TOTALS, "json")
     document = json.loads(capsys.readouterr().out)
-    assert (document["schema"], document["jobs"]) == ("sdcli/plan/1", [lambda: JOB, lambda: JOB])
+    assert (document["schema"], document["jobs"]) == ("sdcli/plan/1", [JOB, JOB])
     print_dry_run([lambda: JOB, lambda: JOB], lambda: TOTALS, "jsonl")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["schema"] for line in lines] == ["sdcli/job/1", "sdcli/job/1", "sdcli/plan/1"]

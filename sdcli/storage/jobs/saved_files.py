@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job
@@ -12,6 +13,13 @@ from sdcli.result import DoneImage
 from sdcli.storage.companions import LATENTS
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.jobs.journal_index import JournalEntry
+
+
+class TakenPath(NamedTuple):
+    """The path of an image, and those files at it and its companions' paths that it replaces."""
+
+    path: Path
+    replaceable: frozenset[Path]
 
 
 def is_complete(folder: Path, entry: JournalEntry) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job, Rerun, timing_key
@@ -29,6 +29,7 @@ from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases, name_key
 from sdcli.storage.jobs.saved_files import (
+    TakenPath,
     done_image,
     entry_from_image,
     is_complete,
@@ -41,13 +42,6 @@ _SETTLED: Final = ("done", "failed")
 
 _POLL_SECONDS: Final = 0.25
 """Seconds between two checks of the jobs that another process is making."""
-
-
-class TakenPath(NamedTuple):
-    """The path of an image, and those files at it and its companions' paths that it replaces."""
-
-    path: Path
-    replaceable: frozenset[Path]
 
 
 class JobStore:
@@ -106,11 +100,9 @@ class JobStore:
 
     def number_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Give each job its occurrence: how many equal ones this store has numbered before."""
-        occurrences = self._journal.next_occurrences([job.id for job in jobs])
-        return [
-            job if job.occurrence == occurrence else replace(job, occurrence=occurrence)
-            for job, occurrence in zip(jobs, occurrences, strict=True)
-        ]
+        numbers = self._journal.next_occurrences([job.id for job in jobs])
+        pairs = zip(jobs, numbers, strict=True)
+        return [j if j.occurrence == n else replace(j, occurrence=n) for j, n in pairs]
 
     def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
         """Number the jobs, and return those of this shard that are left to do."""
@@ -122,7 +114,7 @@ class JobStore:
         if self._rerun != "all":
             self._adopt_images(share)
         entries = [self._journal.get(_key(job)) for job in share]
-        states = [self._entry_state(entry) for entry in entries]
+        states = [self._state_of(entry) for entry in entries]
         self.counts.update(states)
         found = list(zip(share, entries, states, strict=True))
         return SortedJobs(
@@ -174,7 +166,7 @@ class JobStore:
         """The image that is complete by now, the message of a failure, or None."""
         self._journal.refresh()
         entry = self._journal.get(_key(job))
-        if self._entry_state(entry) == "done":
+        if self._state_of(entry) == "done":
             return done_image(self.folder, job, entry)
         return entry.error if entry else None
 
@@ -239,10 +231,10 @@ class JobStore:
         self._leases.release([key, self._names.pop(key)])
 
     def _state(self, job: Job) -> str:
-        """The state of a job by the journal and the disk: done, failed, again, lost or new."""
-        return self._entry_state(self._journal.get(_key(job)))
+        return self._state_of(self._journal.get(_key(job)))
 
-    def _entry_state(self, entry: JournalEntry | None) -> str:
+    def _state_of(self, entry: JournalEntry | None) -> str:
+        """The state of a job by the journal and the disk: done, failed, again, lost or new."""
         if entry is None:
             return "new"
         # Entries of this run are final: only older ones can be asked to run again.

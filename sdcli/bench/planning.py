@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -63,7 +63,7 @@ def describe_planning(timings: Sequence[Timing], lines: int) -> Document:
     return to_document("planning", timings, phases) | {"microseconds_per_image": microseconds}
 
 
-def _write(path: Path, lines: Sequence[str] | Iterator[str]) -> str:
+def _write(path: Path, lines: Iterable[str]) -> str:
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
     return str(path)
 

@@ -70,7 +70,7 @@ def expand_all(entries: list[PromptEntry], *, alone: bool) -> list[object]:
 
 
 @given(st.lists(ENTRY, min_size=2, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_entries_are_expanded_as_each_would_be_alone(rows: list[dict[str, object]]) -> None:
     entries = [
         PromptEntry(fields=row, location=SourceLocation("f.jsonl", line))
@@ -104,7 +104,7 @@ def jobs_of(request: GenerationRequest) -> object:
 
 
 @given(st.lists(REQUEST, min_size=2, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_remembered_settings_give_the_jobs_of_settings_resolved_anew(
     requests: list[GenerationRequest],
 ) -> None:
@@ -138,7 +138,7 @@ def id_of(job: Job) -> str:
 
 
 @given(REQUEST, st.sampled_from(["", "f"]), st.text(), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_ids_are_those_of_one_text_of_all_facts(
     request: GenerationRequest, fingerprint: str, text: str, reads_syntax: bool
 ) -> None:

@@ -232,9 +232,9 @@ class GenerationRequest(
 
     def check_own_values(self) -> None:
         """Check the values that differ most between images. Raises UsageError."""
-        for name, text in zip(PROMPT_FIELDS, _PROMPTS(self), strict=True):
+        for name in PROMPT_FIELDS:
             # A look at most texts, before all that it takes to tell an error.
-            if not is_plain_text(text):
+            if not is_plain_text(text := getattr(self, name)):
                 check_text(describe_field(name), text, optional=name != "prompt", empty=True)
         check_text("name", self.name, optional=True)
         check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
@@ -283,7 +283,6 @@ SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512
 OWN_VALUES: Final = ("prompt", "negative_prompt", "seed", "name")
 """The fields that differ most from request to request."""
 
-_PROMPTS: Final = attrgetter(*PROMPT_FIELDS)
 _FIELDS: Final = own_first(GenerationRequest)
 _SETTINGS: Final = attrgetter(
     *(f.name for f in _FIELDS if f.name not in (*OWN_VALUES, "count", "row"))

@@ -35,6 +35,16 @@ def check_text(label: str, value: object, *, optional: bool, empty: bool = False
         raise value_error(label, value, reason)
 
 
+def is_plain_text(value: object) -> bool:
+    """Whether a value is text that nothing is wrong with, as a quick look tells for most."""
+    return (
+        type(value) is str
+        and value.isascii()
+        and 0 < len(value) <= _LONGEST_TEXT
+        and NUL not in value
+    )
+
+
 def check_number(
     label: str, value: object, info: FieldInfo, *, is_fraction: bool, optional: bool
 ) -> None:

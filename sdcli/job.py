@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Hashable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -16,19 +14,19 @@ from sdcli.embedding_fields import EmbeddingJobFields
 from sdcli.freeu_fields import FreeuJobField
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
+from sdcli.job_id import IdParts, hash_text, split_text
 from sdcli.lora_fields import LoraJobFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
+from sdcli.settings_key import SettingsKey
 
 TimingKey = tuple[object, ...]
 """The settings that decide how long an image takes on one machine."""
 
 Rerun = Literal["failed", "all"]
 """Which finished jobs of a folder to run again: those that failed, or all."""
-
-_ID_LENGTH: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,29 +138,27 @@ class Job(
         )
 
     def for_image(
-        self,
-        request: GenerationRequest,
-        *,
-        index: int,
-        seed: int,
-        fingerprint: str,
-        reads_syntax: bool,
+        self, request: GenerationRequest, *, index: int, seed: int, reads_syntax: bool
     ) -> Job:
         """Return a copy for an image of a request with the same settings; faster than `replace`."""
         copy = object.__new__(Job)
+        # With the cached properties of this job, of which only the id is not that of the copy.
         copy.__dict__.update(
             self.__dict__,
             index=index,
             prompt=request.prompt,
             negative_prompt=request.negative_prompt or "",
             seed=seed,
-            fingerprint=fingerprint,
             reads_syntax=reads_syntax,
             name=request.name,
             row=request.row,
         )
         copy.__dict__.pop("id", None)
         return copy
+
+    def prepare_copies(self) -> None:
+        """Compute once what all copies for images share."""
+        _ = self.batch_key, self.timing_key, self._id_parts
 
     @cached_property
     def id(self) -> str:
@@ -172,6 +168,19 @@ class Job(
         `fingerprint` is known, never by path. `dtype` counts as requested and the device does not
         count, so that a run can be resumed on another machine.
         """
+        return hash_text(
+            self._id_parts,
+            self.negative_prompt,
+            self.prompt,
+            self.seed,
+            reads_syntax=self.reads_syntax,
+        )
+
+    @cached_property
+    def _id_parts(self) -> IdParts:
+        return split_text(self._id_facts())
+
+    def _id_facts(self) -> dict[str, Any]:
         # Journals and records of version 0.1.0 hold these digits: the text must stay the same, so a
         # field that came later is left out at its default.
         facts = {
@@ -187,8 +196,30 @@ class Job(
             facts["files"] = [spec.model, spec.vae, spec.variant]
             later = ((name, getattr(spec, name)) for name in _LATER_FILES)
             facts["files"] += [f"{name}={value}" for name, value in later if value]
-        text = json.dumps(facts, sort_keys=True, default=repr)
-        return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+        return facts
+
+    @cached_property
+    def batch_key(self) -> Hashable:
+        """Jobs with equal keys can be denoised in one batch."""
+        return SettingsKey(_BATCH_VALUES(self))
+
+    @cached_property
+    def timing_key(self) -> TimingKey:
+        """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
+        key: TimingKey = (
+            self.spec.model,
+            self.width,
+            self.height,
+            self.scheduler_label,
+            self.denoising_steps,
+            self.guidance_scale > 1,
+        )
+        if self.controlnet is not None:
+            key = (*key, self.controlnet_sha256)
+        second = self.second_pass()
+        if second is None:
+            return key
+        return (*key, second.width, second.height, second.denoising_steps, self.hires_upscaler)
 
     def field_values(self) -> dict[str, Any]:
         """The fields by name, in their order."""
@@ -234,22 +265,13 @@ JOB_SETTINGS: Final = tuple(
 
 
 def timing_key(job: Job) -> TimingKey:
-    """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
-    has_guidance = job.guidance_scale > 1
-    size = (job.width, job.height)
-    key: TimingKey = (job.spec.model, *size, job.scheduler_label, job.denoising_steps, has_guidance)
-    if job.controlnet is not None:
-        key = (*key, job.controlnet_sha256)
-    second = job.second_pass()
-    if second is None:
-        return key
-    return (*key, second.width, second.height, second.denoising_steps, job.hires_upscaler)
+    """The settings of a job that decide how long it takes."""
+    return job.timing_key
 
 
 def batch_key(job: Job) -> Hashable:
     """Jobs with equal keys can be denoised in one batch."""
-    key: Hashable = _BATCH_VALUES(job)
-    return key
+    return job.batch_key
 
 
 _OWN_FIELDS: Final = frozenset(

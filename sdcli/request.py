@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
+from operator import attrgetter
 from typing import Any, Final
 
 from sdcli.control_fields import ControlRequestFields
 from sdcli.embedding_fields import EmbeddingRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
-from sdcli.field_validation import check_choice, check_number, check_text, label_of, value_error
+from sdcli.field_validation import (
+    check_choice,
+    check_number,
+    check_text,
+    is_plain_text,
+    label_of,
+    value_error,
+)
 from sdcli.freeu_fields import FreeuRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
@@ -19,6 +27,7 @@ from sdcli.lora_fields import LoraRequestFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
+from sdcli.settings_key import SettingsKey
 from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
@@ -224,12 +233,22 @@ class GenerationRequest(
     def check_own_values(self) -> None:
         """Check the values that differ most between images. Raises UsageError."""
         for name in PROMPT_FIELDS:
-            optional, label = name != "prompt", describe_field(name)
-            check_text(label, getattr(self, name), optional=optional, empty=True)
+            # A look at most texts, before all that it takes to tell an error.
+            if not is_plain_text(text := getattr(self, name)):
+                check_text(describe_field(name), text, optional=name != "prompt", empty=True)
         check_text("name", self.name, optional=True)
         check_number("seed", self.seed, _NUMBERS["seed"], is_fraction=False, optional=True)
         if self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
             raise value_error("seed", self.seed, f"leaves no room for {self.count} images")
+
+    @cached_property
+    def settings(self) -> Hashable:
+        """All but the count and what differs most between images, with their types.
+
+        Guidance 3 and 3.0 are equal, but jobs with them have different ids.
+        """
+        values = _SETTINGS(self)
+        return SettingsKey((values, tuple(map(type, values))))
 
     def to_dict(self) -> dict[str, Any]:
         """Return one flat JSON object, with the spec's fields among the others."""
@@ -261,7 +280,13 @@ FIELD_TYPES: Final = field_types(PipelineSpec, GenerationRequest)
 SIZE_INFO: Final = FieldInfo(flags=("--size",), metavar="WxH", help="Pixels: 512x768.", sweep=60)
 """The width and height of a request in one word; not a field of its own."""
 
+OWN_VALUES: Final = ("prompt", "negative_prompt", "seed", "name")
+"""The fields that differ most from request to request."""
+
 _FIELDS: Final = own_first(GenerationRequest)
+_SETTINGS: Final = attrgetter(
+    *(f.name for f in _FIELDS if f.name not in (*OWN_VALUES, "count", "row"))
+)
 _NUMBERS: Final = {n: info for n, info in REQUEST_FIELDS.items() if info.minimum is not None}
 _CHOICES: Final = {n: i.choices for n, i in field_infos(GenerationRequest).items() if i.choices}
 _SPEC_NAMES: Final = frozenset(f.name for f in fields(PipelineSpec))

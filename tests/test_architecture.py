@@ -50,6 +50,8 @@ LAYERS = (
         "row",
         "name_template",
         "input_images",
+        "job_id",
+        "settings_key",
     },
     {"inputs", "cluster_flags"},
     {"errors", "versions", "field_metadata", "signals", "docs"},

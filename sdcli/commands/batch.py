@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -106,14 +106,29 @@ def _open(
 ) -> PromptSource:
     from sdcli.terminal.console import Console
 
-    prompts = _open_all(files, template, jobs, Console(verbosity=options.verbosity), null=null)
+    console = Console(verbosity=options.verbosity)
+    one_pass = jobs.dry_run and _prints_at_end(options)
+    prompts = _open_all(files, template, jobs, console, null=null, one_pass=one_pass)
     if jobs.limit:
         prompts.limit(jobs.limit)
     return prompts
 
 
+def _prints_at_end(options: RunOptions) -> bool:
+    """Whether a dry run tells nothing, and changes no journal, before all jobs are planned."""
+    from sdcli.runner.dry_run import has_journal
+
+    return options.report != "jsonl" and not has_journal(options.out)
+
+
 def _open_all(
-    files: list[str], template: RequestTemplate, jobs: BatchFlags, console: Console, *, null: bool
+    files: list[str],
+    template: RequestTemplate,
+    jobs: BatchFlags,
+    console: Console,
+    *,
+    null: bool,
+    one_pass: bool,
 ) -> PromptSource:
     # Reading records needs most of what draws images.
     from sdcli.workflows.open_images import as_input_needs_images, has_images, open_images
@@ -125,7 +140,16 @@ def _open_all(
         raise as_input_needs_images()
     form = parse_input_format(jobs.input_format, null=null)
     columns = Columns.parse(jobs.extra, jobs.prompt_column)
-    return open_prompts(files, form, template, jobs.keep_going, jobs.dry_run, console, columns)
+    return open_prompts(
+        files,
+        form,
+        template,
+        jobs.keep_going,
+        jobs.dry_run,
+        console,
+        columns,
+        one_pass=one_pass,
+    )
 
 
 def _check_image_options(jobs: BatchFlags, *, null: bool) -> None:
@@ -198,14 +222,17 @@ def _check_grid(text: str, files: list[str], request: RequestFlags, options: Run
 
 
 def _print_dry_run(prompts: PromptSource, options: RunOptions) -> ExitCode:
-    from sdcli.runner.dry_run import DryRunTotals, dry_run, open_folder_state
+    from sdcli.runner.dry_run import DryRunTotals, dry_run, open_folder_state, rare_collections
     from sdcli.terminal.console import Console
     from sdcli.terminal.dry_run_report import print_dry_run
 
     totals, warn = DryRunTotals(), Console(verbosity=options.verbosity).warn
-    with open_folder_state(options.out, options.rerun) as folder:
-        jobs = dry_run(
-            prompts.source, totals, options.save_latents, folder, warn, options.find_shard()
-        )
+    with rare_collections(), open_folder_state(options.out, options.rerun) as folder:
+
+        def plan(warn: Callable[[str], None]) -> Iterator[Callable[[], dict[str, Any]]]:
+            shard, source = options.find_shard(), prompts.source
+            return dry_run(source, totals, options.save_latents, folder, warn, shard)
+
+        jobs = prompts.plan(plan, warn)
         print_dry_run(jobs, totals.to_dict, options.report, verbose=options.verbosity > 0)
     return prompts.worst(ExitCode.OK)

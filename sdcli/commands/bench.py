@@ -29,6 +29,7 @@ class Scenario(StrEnum):
     PREVIEW = "preview"
     LOAD = "load"
     WORKERS = "workers"
+    PLANNING = "planning"
 
 
 def bench(
@@ -39,7 +40,7 @@ def bench(
             "Default: these three. warm: one image with --warm; preview: live previews; dump: "
             "saving the latents of every step, with a random model of the size of Stable "
             "Diffusion 1.5 (4 GB of disk); load: loading such a model from a single file (2 GB of "
-            "disk); workers: a hundred images in two processes."
+            "disk); workers: a hundred images in two processes; planning: dry runs of long files."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,
@@ -110,6 +111,10 @@ def _run_scenario(
         from sdcli.bench.workers import time_workers
 
         return time_workers(model, prompts or shape_prompts(count), rounds)
+    if scenario is Scenario.PLANNING:
+        from sdcli.bench.planning import time_planning
+
+        return time_planning(rounds)
     folder = fetch_model(PipelineSpec(model=model))
     if scenario is Scenario.ONE:
         return time_single_image(folder, model, rounds)

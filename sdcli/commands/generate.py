@@ -19,7 +19,8 @@ from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.inputs.text_decoding import LINE, NUL
 from sdcli.planning.resolve import random_seed
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.prompts.readers.txt import read_plain_lines, read_plain_records
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource

@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Final
 
 from sdcli.job import Job
-from sdcli.planning.batching import group_jobs, plan_window
+from sdcli.planning.batching import PlanningWindows, group_jobs
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import RequestSource
 from sdcli.result import SortedJobs
@@ -38,10 +38,10 @@ class JobQueue:
         warn: Callable[[str], None],
         expect: Callable[[SortedJobs], None],
     ) -> None:
-        self._source = source
         self._store = store
         self._expect = expect
-        self._planner = Planner(warn, store.draw_seed, source.wildcards, read_image=read_image)
+        planner = Planner(warn, store.draw_seed, source.wildcards, read_image=read_image)
+        self._planned = PlanningWindows(source, planner)
         self._windows: Queue[SortedJobs | BaseException | None] = Queue(_WINDOWS)
         self._groups: deque[list[Job]] = deque()
         self._alone: deque[Job] = deque()
@@ -98,7 +98,7 @@ class JobQueue:
 
     def _plan(self) -> None:
         try:
-            while jobs := plan_window(self._source, self._planner):
+            while jobs := self._planned.take():
                 self._windows.put(self._store.sort_jobs(jobs))
             self._windows.put(None)
         except BaseException as error:  # raised by the thread that takes jobs

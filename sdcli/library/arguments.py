@@ -19,7 +19,8 @@ from sdcli.library.signature import setting_names
 from sdcli.planning.validation import RequestValidator
 from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.entry import PromptEntry, SourceLocation
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import PROMPT, separate_size
 from sdcli.prompts.fields import NAMES, canonical_field, field_type
 from sdcli.prompts.sweep import PromptReplacement, values_from_data

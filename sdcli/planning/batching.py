@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final, Protocol
 
 from sdcli.job import Job, batch_key
@@ -16,6 +16,10 @@ from sdcli.result import SortedJobs
 
 PLANNING_WINDOW: Final = 1024
 """Requests that are grouped together: models that alternate in a file load once per window."""
+
+
+_WINDOW_JOBS: Final = 16_384
+"""Jobs that are planned together, if a few requests have many of them."""
 
 
 class SharedJobs(Protocol):
@@ -54,6 +58,30 @@ class BatchPlanner(Protocol):
         """
 
 
+class PlanningWindows:
+    """The jobs of a source, in windows of those that are planned together."""
+
+    def __init__(self, source: RequestSource, planner: Planner) -> None:
+        self._source = source
+        self._planner = planner
+        self._rest: Iterator[Job] = iter(())
+
+    def take(self) -> list[Job]:
+        """Wait for a request, and plan it with those that have arrived; empty at the end."""
+        jobs = self._take_planned(_WINDOW_JOBS) or self._plan(1, wait=True, limit=_WINDOW_JOBS)
+        if 0 < len(jobs) < _WINDOW_JOBS:
+            limit = _WINDOW_JOBS - len(jobs)
+            jobs += self._plan(PLANNING_WINDOW - 1, wait=False, limit=limit)
+        return jobs
+
+    def _take_planned(self, limit: int) -> list[Job]:
+        return list(islice(self._rest, limit))
+
+    def _plan(self, requests: int, *, wait: bool, limit: int) -> list[Job]:
+        self._rest = self._planner.plan_lazily(self._source.take(requests, wait=wait))
+        return self._take_planned(limit)
+
+
 class ArrivalBatchPlanner:
     """Batches in the order in which requests arrive. A batch never waits for more requests."""
 
@@ -61,21 +89,33 @@ class ArrivalBatchPlanner:
         self._source = source
         self._planner = planner
         self._jobs: list[Job] = []
+        self._rest: Iterator[Job] = iter(())
 
     def wait_for_job(self) -> Job | None:
         """Wait for the first job of the next batch; None at the end of the run."""
+        self._fill(1)
         if not self._jobs:
-            self._jobs = self._planner.plan(self._source.take(1, wait=True))
+            self._plan(1, wait=True)
+            self._fill(1)
         return self._jobs[0] if self._jobs else None
 
     def next_batch(self, size: int) -> list[Job]:
         """Take up to `size` jobs that can share a batch and have arrived."""
-        missing = max(0, size - len(self._jobs))
-        self._jobs += self._planner.plan(self._source.take(missing, wait=False))
+        self._fill(size)
+        if (missing := size - len(self._jobs)) > 0:
+            self._plan(missing, wait=False)
+            self._fill(size)
         key = batch_key(self._jobs[0])
         batch = list(takewhile(lambda job: batch_key(job) == key, self._jobs[:size]))
         self._jobs = self._jobs[len(batch) :]
         return batch
+
+    def _plan(self, requests: int, *, wait: bool) -> None:
+        self._rest = self._planner.plan_lazily(self._source.take(requests, wait=wait))
+
+    def _fill(self, size: int) -> None:
+        """Take planned jobs until there are `size`, without any request."""
+        self._jobs += islice(self._rest, max(0, size - len(self._jobs)))
 
 
 class LeasedBatchPlanner:
@@ -88,8 +128,7 @@ class LeasedBatchPlanner:
     def __init__(
         self, source: RequestSource, planner: Planner, jobs: SharedJobs, observer: BatchObserver
     ) -> None:
-        self._source = source
-        self._planner = planner
+        self._windows = PlanningWindows(source, planner)
         self._shared = jobs
         self._observer = observer
         self._groups: deque[list[Job]] = deque()
@@ -118,7 +157,7 @@ class LeasedBatchPlanner:
 
     def _plan_window(self) -> bool:
         """Plan the requests that have arrived; False at the end of the source."""
-        jobs = plan_window(self._source, self._planner)
+        jobs = self._windows.take()
         if not jobs:
             return False
         jobs_by_state = self._shared.sort_jobs(jobs)
@@ -131,14 +170,6 @@ class LeasedBatchPlanner:
         self._postponed += others
         self._observer.skip([job for job in jobs if job not in leased])
         return leased
-
-
-def plan_window(source: RequestSource, planner: Planner) -> list[Job]:
-    """Wait for a request, and plan it with those that have arrived; empty at the end."""
-    jobs = planner.plan(source.take(1, wait=True))
-    if jobs:
-        jobs += planner.plan(source.take(PLANNING_WINDOW - 1, wait=False))
-    return jobs
 
 
 def group_jobs(jobs: Sequence[Job], loaded: PipelineSpec | None = None) -> list[list[Job]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import fields
-from operator import attrgetter
 from typing import Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
@@ -13,13 +11,6 @@ from sdcli.planning.prompt_syntax import combines_prompts
 from sdcli.request import GenerationRequest
 
 _MAX_TEMPLATES: Final = 1024
-_SETTINGS: Final = attrgetter(
-    *(
-        f.name
-        for f in fields(GenerationRequest)
-        if f.name not in ("prompt", "negative_prompt", "seed", "count", "name", "row")
-    )
-)
 
 
 class JobTemplates:
@@ -27,7 +18,7 @@ class JobTemplates:
 
     Of the prompts and the seed, faults and settings depend on nothing but whether there is a
     negative prompt, whether it is empty, and whether the prompt combines several with AND.
-    `files` are those that the request names.
+    `files` are those that the request names, None for none.
     """
 
     def __init__(self) -> None:
@@ -48,11 +39,10 @@ class JobTemplates:
             self._jobs.clear()
         # The defaults are kept, so that no others can have their id.
         self._jobs[_key(request, defaults, files)] = job, defaults
+        job.prepare_copies()
 
 
 def _key(request: GenerationRequest, defaults: ModelDefaults, files: Hashable) -> Hashable:
-    settings = _SETTINGS(request)
-    # With their types: guidance 3 and 3.0 are equal, but jobs with them have different ids.
     negative = request.negative_prompt
     kind = (negative is None, bool(negative), combines_prompts(request))
-    return id(defaults), kind, files, settings, tuple(map(type, settings))
+    return id(defaults), kind, files, request.settings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
@@ -11,8 +12,12 @@ from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.prompt_syntax import check_word_places
-from sdcli.planning.request_embeddings import find_embeddings
-from sdcli.planning.request_loras import take_loras
+from sdcli.planning.request_embeddings import (
+    NO_EMBEDDINGS,
+    RequestEmbeddings,
+    find_embeddings,
+)
+from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
 from sdcli.prompt_settings import PLAIN
@@ -71,32 +76,42 @@ class Planner:
 
     def plan(self, requests: Iterable[GenerationRequest]) -> list[Job]:
         """Plan all images of the requests, in their order. Raises UsageError and ModelError."""
-        jobs: list[Job] = []
+        return list(self.plan_lazily(requests))
+
+    def plan_lazily(self, requests: Iterable[GenerationRequest]) -> Iterator[Job]:
+        """Yield the images of the requests: one request may have a million.
+
+        Raises UsageError and ModelError.
+        """
         for template in requests:
             self._warnings.check(template)
             defaults, fingerprint = self._look_up_model(template.spec)
             for filled in self._fill_wildcards(template, defaults, fingerprint):
-                request, loras = take_loras(filled)
-                embeddings = find_embeddings(request, defaults)
-                if self._option_of_words:
-                    check_word_places(request, defaults, self._option_of_words, embeddings)
-                jobs += resolve_jobs(
-                    request,
-                    defaults,
-                    self._planned + len(jobs),
-                    fingerprint=fingerprint,
-                    draw_seed=self._draw_seed,
-                    read_image=self._read_image,
-                    loras=loras,
-                    embeddings=embeddings,
-                    is_local=self._is_local,
-                )
-                self._report_notes({note: note for note in loras.notes} | {**embeddings.notes})
-                if defaults.words is not None:
-                    words = defaults.words | loras.words | embeddings.vocabulary
-                    self._report_words(unknown_words(_words_of(request), words))
-        self._planned += len(jobs)
-        return jobs
+                yield from self._plan_filled(filled, defaults, fingerprint)
+
+    def _plan_filled(
+        self, filled: GenerationRequest, defaults: ModelDefaults, fingerprint: str
+    ) -> Iterator[Job]:
+        request, loras = take_loras(filled)
+        embeddings = find_embeddings(request, defaults)
+        if self._option_of_words:
+            check_word_places(request, defaults, self._option_of_words, embeddings)
+        jobs = resolve_jobs(
+            request,
+            defaults,
+            self._planned,
+            fingerprint=fingerprint,
+            draw_seed=self._draw_seed,
+            read_image=self._read_image,
+            loras=loras,
+            embeddings=embeddings,
+            is_local=self._is_local,
+        )
+        first = next(jobs)
+        self._report(request, defaults, loras, embeddings)
+        for job in chain((first,), jobs):
+            self._planned += 1
+            yield job
 
     def _fill_wildcards(
         self, request: GenerationRequest, defaults: ModelDefaults, fingerprint: str
@@ -115,9 +130,28 @@ class Planner:
         return self._wildcards.expand(replace(request, seed=job.seed))
 
     def _look_up_model(self, spec: PipelineSpec) -> tuple[ModelDefaults, str]:
-        if spec not in self._models:
-            self._models[spec] = self._find_model(spec)
-        return self._models[spec]
+        known = self._models.get(spec)
+        if known is None:
+            known = self._models[spec] = self._find_model(spec)
+        return known
+
+    def _report(
+        self,
+        request: GenerationRequest,
+        defaults: ModelDefaults,
+        loras: RequestLoras,
+        embeddings: RequestEmbeddings,
+    ) -> None:
+        """Warn about what is not as asked for, and about words that the model does not know."""
+        if loras.notes or embeddings.notes:
+            self._report_notes({note: note for note in loras.notes} | {**embeddings.notes})
+        # A million prompts may have as many numbers.
+        if defaults.words is None or len(self._reported_words) > _MOST_WORDS:
+            return
+        words = defaults.words
+        if loras.words or embeddings is not NO_EMBEDDINGS:
+            words = words | loras.words | embeddings.vocabulary
+        self._report_words(unknown_words(_words_of(request), words))
 
     def _report_notes(self, notes: Mapping[str, str]) -> None:
         for key, note in notes.items():
@@ -127,8 +161,7 @@ class Planner:
 
     def _report_words(self, words: Iterable[str]) -> None:
         new = [word for word in words if word not in self._reported_words]
-        # A million prompts may have as many numbers.
-        if not new or len(self._reported_words) > _MOST_WORDS:
+        if not new:
             return
         self._warn(f"this model does not know these words: {', '.join(new)}")
         if not self._reported_words:

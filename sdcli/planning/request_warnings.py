@@ -64,7 +64,8 @@ class RequestWarnings:
                 continue
             yield from _find_syntax(text, self._fills_wildcards)
             reads_loras = name == "prompt" and request.prompt_syntax != PLAIN
-            if match := (_NETWORK if reads_loras else _ANY_NETWORK).search(text):
+            networks = _NETWORK if reads_loras else _ANY_NETWORK
+            if "<" in text and (match := networks.search(text)):
                 yield "network", f"{_excerpt(match[0])} loads nothing {_WHERE[reads_loras]}"
             if request.prompt_syntax != PLAIN:
                 yield from _find_foreign_weights(text)
@@ -91,12 +92,13 @@ class RequestWarnings:
 
 def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]]:
     """Yield the kinds of syntax in a prompt that have no meaning here."""
-    if not fills_wildcards and (match := _WILDCARD.search(prompt)):
+    has_wildcard = not fills_wildcards and ("{" in prompt or "__" in prompt)
+    if has_wildcard and (match := _WILDCARD.search(prompt)):
         yield (
             "wildcard",
             f"{_excerpt(match[0])} is read as words; --wildcard-mode random fills it",
         )
-    if match := _OPTION.search(prompt):
+    if "--" in prompt and (match := _OPTION.search(prompt)):
         yield (
             "option",
             f"{_excerpt(match[0])} in a prompt is read as words; options go outside its quotes",
@@ -104,7 +106,8 @@ def _find_syntax(prompt: str, fills_wildcards: bool) -> Iterator[tuple[str, str]
 
 
 def _find_foreign_weights(prompt: str) -> Iterator[tuple[str, str]]:
-    if match := _FOREIGN_WEIGHT.search(prompt):
+    # The expression takes longer than all other checks, so a quick look comes first.
+    if ("(" in prompt or "++" in prompt) and (match := _FOREIGN_WEIGHT.search(prompt)):
         yield (
             "weight",
             f"{_excerpt(match[0])} is InvokeAI's way to write a weight; here it is (word:1.3)",

@@ -18,9 +18,9 @@ from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
-from sdcli.planning.request_controls import RequestControls, take_controls
-from sdcli.planning.request_embeddings import RequestEmbeddings, find_embeddings
-from sdcli.planning.request_images import RequestImages, image_faults, read_images
+from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
+from sdcli.planning.request_files import job_fields, read_files
+from sdcli.planning.request_images import image_faults
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.prompts.lora_tags import drop_open_tags
@@ -60,23 +60,22 @@ def resolve_jobs(
     if loras is None:
         request, loras = take_loras(request)
     defaults = loras.change(defaults)
-    images = read_images(request, defaults, read_image)
-    controls = take_controls(request, defaults, read_image, is_local=is_local)
-    embeddings = embeddings or find_embeddings(request, defaults)
-    key = images, controls, loras, embeddings
+    key = read_files(request, defaults, read_image, loras, embeddings, is_local=is_local)
     template = _TEMPLATES.find(request, defaults, key)
     if template is None:
         scheduler = _resolve_scheduler(request, defaults)
-        files = _job_fields(*key)
+        files = job_fields(request, defaults, key)
         template = _first_job(request, scheduler, defaults, files, fingerprint)
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
         _TEMPLATES.add(request, defaults, key, template)
+    elif template.fingerprint != fingerprint:
+        template = replace(template, fingerprint=fingerprint)
+        _TEMPLATES.add(request, defaults, key, template)
     copy = partial(
         template.for_image,
         request,
-        fingerprint=fingerprint,
-        reads_syntax=reads_syntax(request, defaults, embeddings),
+        reads_syntax=reads_syntax(request, defaults, key[-1] if key else NO_EMBEDDINGS),
     )
     seed = request.seed
     if seed is None:
@@ -92,9 +91,7 @@ def find_faults(
     try:
         request, loras = take_loras(drop_open_tags(request))
         defaults = loras.change(defaults)
-        images = read_images(request, defaults, read_image)
-        controls = take_controls(request, defaults, read_image, is_local=True)
-        key = images, controls, loras, find_embeddings(request, defaults)
+        key = read_files(request, defaults, read_image, loras, None, is_local=True)
     except SdcliError as error:
         return [error]
     if _TEMPLATES.find(request, defaults, key):
@@ -110,17 +107,11 @@ def find_faults(
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = _resolve_scheduler(request, defaults)
-    job = _first_job(request, scheduler, defaults, _job_fields(*key), "")
+    job = _first_job(request, scheduler, defaults, job_fields(request, defaults, key), "")
     faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
         _TEMPLATES.add(whole, defaults, key, job)
     return faults
-
-
-def _job_fields(
-    *files: RequestImages | RequestControls | RequestLoras | RequestEmbeddings,
-) -> dict[str, Any]:
-    return {name: value for one in files for name, value in one.job_fields().items()}
 
 
 def _first_job(

@@ -34,9 +34,10 @@ class RequestValidator:
     def __call__(self, request: GenerationRequest) -> Iterator[FieldFault]:
         """All errors of the request, each with the field that it is about."""
         spec = request.spec
-        if spec not in self._models:
-            self._models[spec] = _check_model(spec)
-        defaults, faults = self._models[spec]
+        known = self._models.get(spec)
+        if known is None:
+            known = self._models[spec] = _check_model(spec)
+        defaults, faults = known
         yield from faults
         if defaults:
             for error in find_faults(request, defaults, self._read_image):

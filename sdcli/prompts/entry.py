@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdcli.errors import UsageError
 
 
-@dataclass(frozen=True)
-class SourceLocation:
+class SourceLocation(NamedTuple):
     """A location in a file. Lines and columns count from 1; 0 means unknown."""
 
     file: str
@@ -25,7 +24,8 @@ class SourceLocation:
         return SourceLocation(self.file, self.line, column)
 
 
-@dataclass(frozen=True, kw_only=True)
+# Not frozen: that takes twice as long to make, and a file may have a million.
+@dataclass(kw_only=True)
 class PromptEntry:
     """The fields of one request, with the names and values that the file uses.
 

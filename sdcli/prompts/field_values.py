@@ -18,12 +18,10 @@ from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
 from sdcli.prompts.lora_sweep import LORA
 from sdcli.prompts.sweep import SweepAxes
-from sdcli.request import REQUEST_FIELDS, GenerationRequest
+from sdcli.request import OWN_VALUES, REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
 
 PROMPT: Final = "prompt"
-OWN_VALUES: Final = (PROMPT, "negative_prompt", "seed", "name")
-"""The fields that differ most from request to request; the others are checked once."""
 _NO_OWN_VALUES: Final[Mapping[str, Any]] = {**dict.fromkeys(OWN_VALUES), PROMPT: ""}
 
 _RELATED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -165,10 +163,10 @@ def build_request(values: Mapping[str, object], row: Row = NO_ROW) -> Generation
         template = _shared_request(tuple(shared.items()), tuple(map(type, shared.values())))
     except TypeError:  # a value that cannot be a key, and is no value of a field either
         return replace(_new_request(values), row=row)
-    return _with_own_values(template, {**_NO_OWN_VALUES, **own, "row": row})
+    return with_own_values(template, {**_NO_OWN_VALUES, **own, "row": row})
 
 
-def _with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
+def with_own_values(template: GenerationRequest, own: Mapping[str, object]) -> GenerationRequest:
     """Return a copy with another row and other OWN_VALUES; only these are checked.
 
     Raises UsageError.
@@ -186,7 +184,9 @@ def _shared_request(
 ) -> GenerationRequest:
     """Return the request of all images that share these values. Raises UsageError."""
     del types
-    return _new_request({PROMPT: "", **dict(values)})
+    request = _new_request({PROMPT: "", **dict(values)})
+    _ = request.settings  # computed once for all copies
+    return request
 
 
 def _new_request(values: Mapping[str, object]) -> GenerationRequest:

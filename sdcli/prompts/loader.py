@@ -1,4 +1,4 @@
-"""Load requests from prompt files: one pass to validate them all, one to generate."""
+"""Load requests from prompt files: one pass to validate them all, one to generate, or both."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sdcli.errors import UsageError, UsageErrors
 from sdcli.name_template import CODE as NAME_CODE
 from sdcli.prompts import files
 from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
-from sdcli.prompts.entry import EntryIterator, PromptEntry
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate, Validator
+from sdcli.prompts.entry import PromptEntry
+from sdcli.prompts.entry_expander import EntryExpander, Validator
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import PROMPT, entry_values
 from sdcli.prompts.sweep import PromptReplacement
 from sdcli.request import GenerationRequest, describe_field
@@ -69,6 +70,8 @@ class _UnusedOptions:
 
     def remove_used(self, entry: PromptEntry) -> None:
         """Remove those that have an effect on a valid entry."""
+        if not self.flags and not self.replacements:
+            return
         line, _ = entry_values(entry)
         if PROMPT not in line:
             return
@@ -119,39 +122,67 @@ def validate_files(
 ) -> ValidationReport:
     """Read prompt files and report all of their errors, without keeping any request."""
     report = ValidationReport()
-    report.add_errors(*files.check_readable(file_names, format_name, columns))
-    if report.errors:
-        return report
-    unused = _UnusedOptions(template)
-    for name in file_names:
-        entries = files.read_entries(name, format_name, columns)
-        _validate_file(name, entries, EntryExpander(template, validator), report, unused)
-    if report.good:
-        unused.add_to(report)
+    for _ in _valid_entries(file_names, format_name, template, validator, columns, report):
+        pass
     return report
 
 
-def _validate_file(
-    name: str,
-    entries: EntryIterator,
-    expander: EntryExpander,
+def load_validated(
+    file_names: Sequence[str],
+    format_name: str | None,
+    template: RequestTemplate,
+    validator: Validator,
+    columns: Columns,
     report: ValidationReport,
-    unused: _UnusedOptions,
-) -> None:
-    errors_before = report.total_errors
-    for entry in entries:
-        if isinstance(entry, UsageError):
-            report.add_errors(entry)
-        elif entry:
-            _validate_entry(entry, expander, report, unused)
-    if not expander.has_prompts and report.total_errors == errors_before:
-        hint = "the file is empty or has only defaults; add a prompt"
-        report.add_errors(UsageError(f"no prompt in {name}", code="usage.prompt", hint=hint))
+) -> Iterator[GenerationRequest]:
+    """Yield the requests of valid entries while the files are validated, which reads them once.
+
+    The `report` is complete at the end. Raises UsageErrors then if a valid entry did not expand.
+    """
+    failure: UsageError | None = None
+    entries = _valid_entries(file_names, format_name, template, validator, columns, report)
+    for expander, entry in entries:
+        try:
+            if failure is None:
+                yield from expander.expand(entry)
+        except UsageError as error:
+            failure = error
+    if failure and not report.errors:
+        raise failure
+
+
+def _valid_entries(
+    file_names: Sequence[str],
+    format_name: str | None,
+    template: RequestTemplate,
+    validator: Validator,
+    columns: Columns,
+    report: ValidationReport,
+) -> Iterator[tuple[EntryExpander, PromptEntry]]:
+    """Yield the valid entries with their expander, and report all others."""
+    report.add_errors(*files.check_readable(file_names, format_name, columns))
+    if report.errors:
+        return
+    unused = _UnusedOptions(template)
+    for name in file_names:
+        errors_before = report.total_errors
+        expander = EntryExpander(template, validator)
+        for entry in files.read_entries(name, format_name, columns):
+            if isinstance(entry, UsageError):
+                report.add_errors(entry)
+            elif entry and _validate_entry(entry, expander, report, unused):
+                yield expander, entry
+        if not expander.has_prompts and report.total_errors == errors_before:
+            hint = "the file is empty or has only defaults; add a prompt"
+            report.add_errors(UsageError(f"no prompt in {name}", code="usage.prompt", hint=hint))
+    if report.good:
+        unused.add_to(report)
 
 
 def _validate_entry(
     entry: PromptEntry, expander: EntryExpander, report: ValidationReport, unused: _UnusedOptions
-) -> None:
+) -> bool:
+    """Report the errors of an entry, or count its images. Returns whether it is valid."""
     if errors := expander.validate(entry):
         report.warnings += entry.notes
         report.add_errors(*errors)
@@ -160,6 +191,7 @@ def _validate_entry(
         report.add_valid(expander.count_images(entry))
         unused.remove_used(entry)
     expander.advance(entry)
+    return not errors
 
 
 def validated_requests(

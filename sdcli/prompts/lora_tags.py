@@ -35,7 +35,7 @@ def take_lora_tags(request: GenerationRequest) -> GenerationRequest:
 
 def drop_open_tags(request: GenerationRequest) -> GenerationRequest:
     """Return the request without the tags that have wildcards, which are still to be filled."""
-    if request.prompt_syntax == PLAIN:
+    if "<" not in request.prompt or request.prompt_syntax == PLAIN:
         return request
     tags = [match[0] for match in LORA_TAG.finditer(request.prompt) if has_wildcards(match[1])]
     prompt = request.prompt

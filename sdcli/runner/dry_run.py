@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import gc
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -21,6 +24,7 @@ from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_mode
 from sdcli.planning.planner import Planner
 from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
+from sdcli.request import GenerationRequest
 from sdcli.runner.input_images import read_image
 from sdcli.shard import WHOLE_RUN, Shard
 
@@ -35,6 +39,10 @@ BYTES_PER_PIXEL: Final = 1.6
 _RECORD_BYTES: Final = 4096
 _LATENT_BYTES: Final = 4 * 4
 """Four channels in float32, for each 8 x 8 pixels."""
+
+_COLLECT_AFTER: Final = 50_000
+_MAX_KNOWN: Final = 1024
+"""Kinds of jobs whose size and time are remembered."""
 
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
@@ -61,21 +69,30 @@ class DryRunTotals:
     timed: int = 0
     models: dict[str, None] = field(default_factory=dict)
     _batch_keys: set[int] = field(default_factory=set)
+    _known: dict[Hashable, tuple[int, float | None]] = field(default_factory=dict)
 
     @property
     def groups(self) -> int:
         """The number of groups of images that can share a batch."""
         return len(self._batch_keys)
 
-    def add(self, job: Job, latents: LatentsSelection | None, seconds: float | None = None) -> None:
-        """Add an image that is left to do, with the seconds that it will take if that is known."""
-        if seconds is not None:
-            self.seconds += seconds
+    def add(
+        self, job: Job, latents: LatentsSelection | None, seconds: Callable[[Job], float | None]
+    ) -> None:
+        """Add an image that is left to do; `seconds` tells how long it will take, if known."""
+        key = batch_key(job)
+        if key not in self._known:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = _estimate_bytes(job, latents), seconds(job)
+            # Hashes alone: a million jobs must not stay in memory.
+            self._batch_keys.add(hash(key))
+            self.models.setdefault(job.spec.model)
+        disk_bytes, known_seconds = self._known[key]
+        self.disk_bytes += disk_bytes
+        if known_seconds is not None:
+            self.seconds += known_seconds
             self.timed += 1
-        self.disk_bytes += _estimate_bytes(job, latents)
-        # Hashes alone: a million jobs must not stay in memory.
-        self._batch_keys.add(hash(batch_key(job)))
-        self.models.setdefault(job.spec.model)
 
     def to_dict(self) -> dict[str, Any]:
         """The sums as JSON."""
@@ -130,6 +147,27 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
             jobs.close()
 
 
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Within, look for unused cycles of objects less often: planning makes none, only objects."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def has_journal(out: str) -> bool:
+    """Whether the folder of `out` has a journal."""
+    from sdcli.storage.jobs.journal import NAME
+
+    path = expand_user(out)
+    return ((path if path.is_dir() else path.parent) / NAME).is_file()
+
+
 def _open_jobs(destination: Destination, folder: Path, rerun: Rerun | None) -> JobStore | None:
     """Open the job store of a folder that has a journal; a dry run creates none."""
     from sdcli.storage.jobs.journal import NAME
@@ -148,11 +186,11 @@ def dry_run(
     folder: FolderState,
     warn: Callable[[str], None] = lambda warning: None,
     shard: Shard = WHOLE_RUN,
-) -> Iterator[dict[str, Any]]:
-    """Yield the jobs of a run as JSON objects, and add them to `totals`; `warn` as in the run.
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Yield for each job of a run what makes its JSON object, and add it to `totals`.
 
-    A seed that the run would draw is None without a journal. Raises UsageError, and ModelError for
-    a model that is not on this machine. Only the jobs of the `shard` count.
+    `warn` is as in the run. A seed that the run would draw is None without a journal. Only the jobs
+    of the `shard` count. Raises UsageError, and ModelError for a model that is not on this machine.
     """
     jobs = folder.jobs
     planner = Planner(
@@ -168,20 +206,32 @@ def dry_run(
         window += source.take(PLANNING_WINDOW - 1, wait=False)
         specs: dict[PipelineSpec, None] = {}
         for request in window:
-            planned = planner.plan([request])
-            pending = {job.index for job in (jobs.take_pending(planned) if jobs else planned)}
             has_seed = request.seed is not None or jobs is not None
-            for job in filter(lambda job: shard.contains(job.index), planned):
-                is_pending = job.index in pending
+            for job, is_pending in _plan_request(planner, request, jobs):
+                if not shard.contains(job.index):
+                    continue
                 totals.images += 1
                 totals.done += not is_pending
                 if is_pending:
-                    totals.add(job, latents, folder.seconds(job))
-                    specs.setdefault(job.spec)
-                yield _job_document(job, has_seed=has_seed, is_done=not is_pending)
+                    totals.add(job, latents, folder.seconds)
+                    specs[job.spec] = None
+                yield partial(_job_document, job, has_seed=has_seed, is_done=not is_pending)
         order = order_specs(specs, loaded)
         totals.model_loads += _count_loads(order, loaded)
         loaded = order[-1] if order else loaded
+
+
+def _plan_request(
+    planner: Planner, request: GenerationRequest, jobs: JobStore | None
+) -> Iterator[tuple[Job, bool]]:
+    """Yield the jobs of a request, and whether each is left to do."""
+    planned = planner.plan_lazily((request,))
+    if jobs is None:
+        yield from ((job, True) for job in planned)
+        return
+    while window := list(islice(planned, PLANNING_WINDOW)):
+        pending = {job.index for job in jobs.take_pending(window)}
+        yield from ((job, job.index in pending) for job in window)
 
 
 def _count_loads(specs: Sequence[PipelineSpec], loaded: PipelineSpec | None) -> int:

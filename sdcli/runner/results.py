@@ -46,6 +46,7 @@ class ResultHandler:
     errors: list[SdcliError] = field(default_factory=list)
     _failed: int = 0
     _expected: deque[int] = field(default_factory=deque)
+    _awaited: set[int] = field(default_factory=set)
     _ready: dict[int, Callable[[], None]] = field(default_factory=dict)
 
     def handle(self, outcome: GenerationResult | JobFailure) -> None:
@@ -99,6 +100,7 @@ class ResultHandler:
         """Report the pending jobs next, in the order of the run, among those that are done."""
         indices = [job.index for job in jobs.pending] + [image.job.index for image in jobs.done]
         self._expected.extend(sorted(indices))
+        self._awaited.update(indices)
         self.on_expected(jobs)
         self.progress.skip(len(jobs.done) + jobs.others)
         for image in jobs.done:
@@ -127,6 +129,7 @@ class ResultHandler:
     def flush(self) -> None:
         """Report everything that still waits for its turn."""
         self._expected.clear()
+        self._awaited.clear()
         for index in sorted(self._ready):
             self._ready.pop(index)()
 
@@ -149,10 +152,11 @@ class ResultHandler:
 
     def _report_in_order(self, index: int, report: Callable[[], None]) -> None:
         self._ready[index] = report
-        if index not in self._expected:
+        # Not in the queue itself: that takes longer the more there are.
+        if index not in self._awaited:
             self._ready.pop(index)()
         while self._expected and (ready := self._ready.pop(self._expected[0], None)):
-            self._expected.popleft()
+            self._awaited.discard(self._expected.popleft())
             ready()
 
     def _earlier_counts(self) -> dict[str, int]:

@@ -17,26 +17,29 @@ Form = Literal["paths", "json", "jsonl"]
 
 
 def print_dry_run(
-    jobs: Iterable[Mapping[str, Any]],
+    jobs: Iterable[Callable[[], Mapping[str, Any]]],
     totals: Callable[[], Mapping[str, Any]],
     form: Form,
     *,
     verbose: bool = False,
 ) -> None:
-    """Print `totals`, which are known after the last job, and the jobs.
+    """Print `totals`, which are known after the last job, and the documents that `jobs` make.
 
     For people, the totals come first, and the jobs follow only with `verbose`. In the form "jsonl",
     each job is printed as it comes; the others keep what they print in memory.
     """
     if form == "json":
-        documents = list(jobs)
+        documents = [job() for job in jobs]
         print_json_line({"schema": PLAN_SCHEMA, **totals(), "jobs": documents})
     elif form == "jsonl":
         for job in jobs:
-            print_json_line({"schema": JOB_SCHEMA, **job})
+            print_json_line({"schema": JOB_SCHEMA, **job()})
         print_json_line({"schema": PLAN_SCHEMA, **totals()})
     else:
-        lines = [line for job in jobs if verbose for line in fit_line(_format_job(job), hanging=6)]
+        lines: list[str] = []
+        for job in jobs:
+            if verbose:
+                lines += fit_line(_format_job(job()), hanging=6)
         _print_totals(totals())
         if verbose:
             print_lines(lines)

@@ -12,7 +12,8 @@ from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import IMAGE_FIELDS
 from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.paths import expand_user
-from sdcli.prompts.expansion import RequestTemplate, Validator
+from sdcli.prompts.entry_expander import Validator
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import PROMPT
 from sdcli.prompts.loader import KEEP_GOING
 from sdcli.prompts.placeholders import placeholder_errors

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from sdcli.errors import ExitCode, UsageError, UsageErrors
+from sdcli.errors import ExitCode, SdcliError, UsageError, UsageErrors
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.files import is_stream, read_error
 from sdcli.prompts.formats import get_reader, get_separator
 from sdcli.prompts.limit import LimitedSource
-from sdcli.prompts.loader import KEEP_GOING, load_requests, validate_files, validated_requests
+from sdcli.prompts.loader import (
+    KEEP_GOING,
+    ValidationReport,
+    load_requests,
+    load_validated,
+    validate_files,
+    validated_requests,
+)
 from sdcli.prompts.sources import IterableSource, RequestSource, StreamSource
 from sdcli.runner.input_images import read_image
 from sdcli.shard import Shard
 
 if TYPE_CHECKING:
+    from sdcli.prompts.wildcards import Wildcards
+    from sdcli.request import GenerationRequest
     from sdcli.terminal.console import Console
+
+Planned = TypeVar("Planned")
 
 STDIN = STDOUT = "-"
 
@@ -47,6 +59,18 @@ class PromptSource:
         self.skipped = skipped
         self._skipped_code = skipped_code
 
+    def plan(
+        self,
+        jobs: Callable[[Callable[[str], None]], Iterator[Planned]],
+        warn: Callable[[str], None],
+    ) -> Iterator[Planned]:
+        """Yield what `jobs` plans of the source; its warnings go to the function it is given.
+
+        Of files that are validated while they are planned, nothing is told before the end, and
+        first all of their errors.
+        """
+        yield from jobs(warn)
+
     def limit(self, images: int) -> None:
         """Keep only the first images."""
         reopen = self.reopen
@@ -59,6 +83,45 @@ class PromptSource:
         return self._skipped_code if self.skipped and code == ExitCode.OK else code
 
 
+class UnvalidatedPrompts(PromptSource):
+    """Files that are validated while their requests are taken, which takes one pass.
+
+    `report` reports the errors of the files once all requests are taken.
+    """
+
+    def __init__(
+        self,
+        requests: Iterator[GenerationRequest],
+        wildcards: Wildcards | None,
+        report: Callable[[], int],
+    ) -> None:
+        super().__init__(IterableSource(requests, wildcards), None)
+        self._requests = requests
+        self._report = report
+
+    def plan(
+        self,
+        jobs: Callable[[Callable[[str], None]], Iterator[Planned]],
+        warn: Callable[[str], None],
+    ) -> Iterator[Planned]:
+        """Yield what `jobs` plans of the source; all messages come at the end."""
+        warnings: list[str] = []
+        try:
+            yield from jobs(warnings.append)
+        except SdcliError:
+            self._finish(warnings, warn)
+            raise
+        self._finish(warnings, warn)
+
+    def _finish(self, warnings: Sequence[str], warn: Callable[[str], None]) -> None:
+        # Errors of later entries come before one that planning raises.
+        for _ in self._requests:
+            pass
+        self.skipped = self._report()
+        for warning in warnings:
+            warn(warning)
+
+
 def open_prompts(
     files: list[str],
     format_name: str | None,
@@ -67,16 +130,20 @@ def open_prompts(
     dry_run: bool,
     console: Console,
     columns: Columns = DEFAULT_COLUMNS,
+    *,
+    one_pass: bool = False,
 ) -> PromptSource:
     """Open prompt files, or one stream, with the settings of a template.
 
-    Files are validated completely before the first request; a stream is validated entry by entry.
+    Files are validated completely before the first request, or with `one_pass` while requests are
+    taken, for a dry run that prints nothing before the end; a stream is validated entry by entry.
     With `keep_going`, invalid entries are reported and skipped. Raises UsageError, and UsageErrors
     with all errors of the files.
     """
     streams = [name for name in files if name == STDIN or is_stream(name)]
     if not streams:
-        return _open_files(files, format_name, template, keep_going, console, columns)
+        open_files = _open_in_one_pass if one_pass else _open_files
+        return open_files(files, format_name, template, keep_going, console, columns)
     if len(files) > 1:
         raise UsageError(
             f"{streams[0]} is a stream, and cannot be combined with other files",
@@ -152,13 +219,7 @@ def _open_files(
 
     validator = RequestValidator(read_image)
     report = validate_files(files, format_name, template, validator, columns)
-    if report.errors and (not keep_going or not report.good):
-        hint = KEEP_GOING if report.good else "fix them and run again"
-        raise UsageErrors(report.errors, report.total_errors, summary_hint=hint)
-    for error in report.errors:
-        console.error(error)
-    for warning in report.warnings:
-        console.warn(warning)
+    _tell(report, keep_going, console)
 
     def reopen() -> RequestSource:
         # Without errors there is nothing to skip, and validating again takes time.
@@ -167,3 +228,34 @@ def _open_files(
         return IterableSource(requests, template.wildcards)
 
     return PromptSource(reopen(), report.images, report.total_errors, reopen)
+
+
+def _open_in_one_pass(
+    files: list[str],
+    format_name: str | None,
+    template: RequestTemplate,
+    keep_going: bool,
+    console: Console,
+    columns: Columns,
+) -> PromptSource:
+    from sdcli.planning.validation import RequestValidator
+
+    report, validator = ValidationReport(), RequestValidator(read_image)
+
+    def tell() -> int:
+        _tell(report, keep_going, console)
+        return report.total_errors
+
+    requests = load_validated(files, format_name, template, validator, columns, report)
+    return UnvalidatedPrompts(requests, template.wildcards, tell)
+
+
+def _tell(report: ValidationReport, keep_going: bool, console: Console) -> None:
+    """Print the errors and warnings of files. Raises UsageErrors if no request may be taken."""
+    if report.errors and (not keep_going or not report.good):
+        hint = KEEP_GOING if report.good else "fix them and run again"
+        raise UsageErrors(report.errors, report.total_errors, summary_hint=hint)
+    for error in report.errors:
+        console.error(error)
+    for warning in report.warnings:
+        console.warn(warning)

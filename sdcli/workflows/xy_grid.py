@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import UsageError, quoted
 from sdcli.job import Job
-from sdcli.planning.batching import PLANNING_WINDOW
+from sdcli.planning.batching import PlanningWindows
 from sdcli.planning.planner import Planner
 from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.fields import SIZE, canonical_field
@@ -170,7 +170,8 @@ def write_batch_grids(
         planner = Planner(
             lambda warning: None, writer.jobs.draw_seed, source.wildcards, read_image=read_image
         )
-        while jobs := planner.plan(source.take(PLANNING_WINDOW, wait=True)):
+        windows = PlanningWindows(source, planner)
+        while jobs := windows.take():
             for job, path in writer.jobs.completed(writer.jobs.number_jobs(jobs)):
                 # The default argument keeps this path: the lambda runs after the loop.
                 grids.add_lazy(job, lambda path=path: read_pixels(path)[0])  # type: ignore[misc]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from sdcli.bench.measure import Timing
+from sdcli.bench.measure import Timing, measure
+from sdcli.bench.planning import describe_planning, planning_commands
 from sdcli.bench.scenarios import (
     SCRIPT_BATCH_SIZE,
     _denoising_seconds,
@@ -84,3 +86,28 @@ def test_shape_prompts_are_different_and_known_to_the_model():
     words = read_defaults(EMBEDDED_FOLDER).words
     assert words
     assert not [prompt for prompt in shape_prompts(450) if unknown_words(prompt, words)]
+
+
+def test_planning_is_timed_for_each_format_and_for_seeds(tmp_path):
+    commands = list(planning_commands(tmp_path, 3))
+    assert [command.name for command in commands] == [
+        "one line", "3 lines of jsonl", "3 lines of csv", "3 lines of txt", "3 seeds",
+    ]  # fmt: skip
+    for command in commands:
+        file = next(Path(word) for word in command.argv if word.startswith(str(tmp_path)))
+        suffix_is_listed = file.suffix == ".csv"
+        expected = 1 if "one" in file.name else 3 + suffix_is_listed
+        assert len(file.read_text().splitlines()) == expected
+    usage = ['{"cpu": 1.0, "peak_mb": 30}'], ['{"cpu": 1.5, "peak_mb": 31}']
+    names = ("one line", "3 lines of csv")
+    timings = [Timing(name=n, seconds=[1.0], stdout=u) for n, u in zip(names, usage, strict=True)]
+    document = describe_planning(timings, 5000)
+    assert document["microseconds_per_image"] == [100.0]
+    assert document["contestants"][1]["split"] == {"cpu": 1.5, "peak_mb": 31}
+
+
+def test_the_script_that_plans_reports_its_own_use(tmp_path):
+    [timing] = measure([list(planning_commands(tmp_path, 2))[1]], rounds=1)
+    usage = json.loads(timing.stdout[0])
+    assert usage["cpu"] > 0
+    assert usage["peak_mb"] > 5

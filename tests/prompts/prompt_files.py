@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sdcli.errors import UsageError, UsageErrors
 from sdcli.inputs.text_decoding import decode_lines
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.formats import get_reader
 
 FORMATS = ["txt", "csv", "tsv", "jsonl", "json", "yaml", "toml"]

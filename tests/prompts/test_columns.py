@@ -9,7 +9,8 @@ import pytest
 from sdcli.errors import UsageError, UsageErrors
 from sdcli.name_template import NameTemplate
 from sdcli.prompts.columns import Columns
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.formats import get_reader
 from tests.prompts.prompt_files import WRITERS, lines_of
 

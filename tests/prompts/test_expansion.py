@@ -8,7 +8,8 @@ import pytest
 
 from sdcli.errors import ModelError, UsageError, UsageErrors
 from sdcli.prompts.entry import PromptEntry, SourceLocation
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import flag_values
 from sdcli.prompts.sweep import PromptReplacement
 from sdcli.prompts.wildcards import Wildcards

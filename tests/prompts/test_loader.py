@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sdcli.errors import UsageError, UsageErrors
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.field_values import flag_values
 from sdcli.prompts.loader import (
     KEEP_GOING,

@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from sdcli.errors import UsageError
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.formats import get_reader
 from sdcli.prompts.loader import validated_requests
 from sdcli.prompts.readers.txt import read_plain_lines

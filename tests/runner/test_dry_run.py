@@ -27,8 +27,8 @@ def plan(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     totals = DryRunTotals()
     source = IterableSource(requests, options.pop("wildcards", None))
-    jobs = list(dry_run(source, totals, options.get("latents"), folder or FolderState()))
-    return jobs, totals.to_dict()
+    jobs = dry_run(source, totals, options.get("latents"), folder or FolderState())
+    return [job() for job in jobs], totals.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_images_of_known_kinds_have_a_time() -> None:
     job = make_job()
     folder = FolderState(timings={timing_key(job): 1.5})
     for each in (job, make_job(seed=8), make_job(width=512)):
-        totals.add(each, None, folder.seconds(each))
+        totals.add(each, None, folder.seconds)
     assert (totals.seconds, totals.timed, totals.groups) == (3.0, 2, 2)
 
 

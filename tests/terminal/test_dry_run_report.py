@@ -72,10 +72,10 @@ def test_times_may_be_unknown(
 def test_json_is_one_document_and_jsonl_one_line_per_job(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_dry_run([JOB, JOB], lambda: TOTALS, "json")
+    print_dry_run([lambda: JOB, lambda: JOB], lambda: TOTALS, "json")
     document = json.loads(capsys.readouterr().out)
     assert (document["schema"], document["jobs"]) == ("sdcli/plan/1", [JOB, JOB])
-    print_dry_run([JOB, JOB], lambda: TOTALS, "jsonl")
+    print_dry_run([lambda: JOB, lambda: JOB], lambda: TOTALS, "jsonl")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["schema"] for line in lines] == ["sdcli/job/1", "sdcli/job/1", "sdcli/plan/1"]
     assert lines[-1]["images"] == 3

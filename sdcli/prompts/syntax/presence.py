@@ -16,4 +16,4 @@ def has_syntax(prompt: str) -> bool:
 
 def has_and(prompt: str) -> bool:
     """Return whether a prompt combines several."""
-    return AND.search(prompt) is not None
+    return "AND" in prompt and AND.search(prompt) is not None

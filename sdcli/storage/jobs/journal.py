@@ -12,7 +12,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
@@ -80,6 +80,11 @@ class Journal:
         """Count a job's id, and return how often it was counted before."""
         with self._threads:
             return self._index.next_occurrence(job)
+
+    def next_occurrences(self, jobs: Sequence[str]) -> list[int]:
+        """Count the ids of jobs, each as `next_occurrence` does."""
+        with self._threads, self._index.transaction():
+            return [self._index.next_occurrence(job) for job in jobs]
 
     def refresh(self) -> None:
         """Read the lines that other processes have written since."""

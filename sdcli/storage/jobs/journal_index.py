@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sdcli.errors import OutputError
 
@@ -67,25 +67,37 @@ class JournalIndex:
 
     def put(self, key: Key, entry: JournalEntry) -> None:
         """Replace the entry of a job. Its file name counts as used from now on."""
-        text = json.dumps(asdict(entry) | {"former": sorted(entry.former)})
+        name = os.fsencode(entry.name)
+        row = (
+            *key,
+            name,
+            _to_bytes(entry.sha256),
+            _to_bytes(entry.pixels_sha256),
+            json.dumps(entry.companions) if entry.companions else "",
+            json.dumps(sorted(entry.former)) if entry.former else "",
+            None if entry.error is None else _to_bytes(entry.error),
+            entry.serial,
+        )
         with _sqlite_errors_as_output_errors():
-            self._database.execute("REPLACE INTO entries VALUES (?, ?, ?)", (*key, text))
-            self._database.execute(
-                "INSERT OR IGNORE INTO names VALUES (?)", (os.fsencode(entry.name),)
-            )
+            self._database.execute("REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
 
     def get(self, key: Key) -> JournalEntry | None:
         """The entry of a job."""
         with _sqlite_errors_as_output_errors():
-            row = self._database.execute(
-                "SELECT entry FROM entries WHERE job = ? AND occurrence = ?", key
-            ).fetchone()
+            row = self._database.execute(_SELECT, key).fetchone()
         if row is None:
             return None
-        values = json.loads(row[0])
-        values["companions"] = tuple(values["companions"])
-        values["former"] = frozenset(values["former"])
-        return JournalEntry(**values)
+        name, sha256, pixels_sha256, companions, former, error, serial = row
+        return JournalEntry(
+            name=os.fsdecode(name),
+            sha256=_to_text(sha256),
+            pixels_sha256=_to_text(pixels_sha256),
+            companions=tuple(json.loads(companions)) if companions else (),
+            former=frozenset(json.loads(former)) if former else frozenset(),
+            error=None if error is None else _to_text(error),
+            serial=serial,
+        )
 
     def has_name(self, name: str) -> bool:
         """Whether a job ever had that file name."""
@@ -110,11 +122,28 @@ class JournalIndex:
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-CREATE TABLE entries (job TEXT, occurrence INTEGER, entry TEXT, PRIMARY KEY (job, occurrence))
-  WITHOUT ROWID;
+CREATE TABLE entries (
+  job TEXT, occurrence INTEGER, name BLOB, sha256 BLOB, pixels_sha256 BLOB, companions TEXT,
+  former TEXT, error BLOB, serial INTEGER, PRIMARY KEY (job, occurrence)
+) WITHOUT ROWID;
 CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
+
+
+_SELECT = (
+    "SELECT name, sha256, pixels_sha256, companions, former, error, serial FROM entries "
+    "WHERE job = ? AND occurrence = ?"
+)
+
+
+def _to_bytes(text: str) -> bytes:
+    # A forged journal may have text that SQLite does not take.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _to_text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
 
 
 @contextmanager

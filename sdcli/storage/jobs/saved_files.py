@@ -5,11 +5,23 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job
+from sdcli.result import DoneImage
+from sdcli.storage.companions import LATENTS
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.jobs.journal_index import JournalEntry
+
+_CHUNK_BYTES: Final = 65_536
+
+
+class TakenPath(NamedTuple):
+    """The path of an image, and those files at it and its companions' paths that it replaces."""
+
+    path: Path
+    replaceable: frozenset[Path]
 
 
 def is_complete(folder: Path, entry: JournalEntry) -> bool:
@@ -23,6 +35,18 @@ def is_complete(folder: Path, entry: JournalEntry) -> bool:
     if entry.sha256 and _file_sha256(path) == entry.sha256:
         return True
     return bool(entry.pixels_sha256) and _pixels_sha256(path) == entry.pixels_sha256
+
+
+def done_image(folder: Path, job: Job, known: JournalEntry | None) -> DoneImage:
+    """The image of a job by its entry in the journal."""
+    entry = known or JournalEntry()
+    latents = [name for name in entry.companions if name.endswith(LATENTS)]
+    return DoneImage(
+        job=job,
+        path=str(folder / entry.name),
+        pixels_sha256=entry.pixels_sha256,
+        latents=str(folder / latents[0]) if latents else None,
+    )
 
 
 def entry_from_image(path: Path, job: Job) -> JournalEntry | None:
@@ -49,8 +73,12 @@ def was_written_for(path: Path, entry: JournalEntry) -> bool:
 def _file_sha256(path: Path) -> str | None:
     """The hash of a file, None for one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        # `file_digest` clears a buffer of 256 kB for each file, which takes longer than the hash.
+        digest = hashlib.sha256()
+        with path.open("rb", buffering=0) as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+        return digest.hexdigest()
     except OSError:
         return None
 

@@ -14,21 +14,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job, Rerun, timing_key
 from sdcli.result import DoneImage, GenerationResult, SortedJobs
 from sdcli.shard import WHOLE_RUN, Shard
 from sdcli.storage import files
-from sdcli.storage.companions import LATENTS, belongs_to_job, existing_companions
+from sdcli.storage.companions import belongs_to_job, existing_companions
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.images.file_names import first_file_name, new_names
 from sdcli.storage.jobs.drawn_seeds import UNSEEDED_SHARD, draw_seed
 from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
 from sdcli.storage.jobs.leases import JobLeases, name_key
-from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
+from sdcli.storage.jobs.saved_files import (
+    TakenPath,
+    done_image,
+    entry_from_image,
+    is_complete,
+    was_written_for,
+)
 from sdcli.storage.jobs.timings import seconds_per_image
 from sdcli.storage.metadata import record
 
@@ -36,13 +42,6 @@ _SETTLED: Final = ("done", "failed")
 
 _POLL_SECONDS: Final = 0.25
 """Seconds between two checks of the jobs that another process is making."""
-
-
-class TakenPath(NamedTuple):
-    """The path of an image, and those files at it and its companions' paths that it replaces."""
-
-    path: Path
-    replaceable: frozenset[Path]
 
 
 class JobStore:
@@ -101,7 +100,9 @@ class JobStore:
 
     def number_jobs(self, jobs: Sequence[Job]) -> list[Job]:
         """Give each job its occurrence: how many equal ones this store has numbered before."""
-        return [replace(job, occurrence=self._journal.next_occurrence(job.id)) for job in jobs]
+        numbers = self._journal.next_occurrences([job.id for job in jobs])
+        pairs = zip(jobs, numbers, strict=True)
+        return [j if j.occurrence == n else replace(j, occurrence=n) for j, n in pairs]
 
     def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
         """Number the jobs, and return those of this shard that are left to do."""
@@ -112,12 +113,18 @@ class JobStore:
         share = [job for job in self.number_jobs(jobs) if self.shard.contains(job.index)]
         if self._rerun != "all":
             self._adopt_images(share)
-        states = {job.index: self._state(job) for job in share}
-        self.counts.update(states.values())
+        entries = [self._journal.get(_key(job)) for job in share]
+        states = [self._state_of(entry) for entry in entries]
+        self.counts.update(states)
+        found = list(zip(share, entries, states, strict=True))
         return SortedJobs(
-            pending=[job for job in share if states[job.index] not in _SETTLED],
-            done=[self._done_image(job) for job in share if states[job.index] == "done"],
-            others=len(jobs) - sum(state != "failed" for state in states.values()),
+            pending=[job for job, _, state in found if state not in _SETTLED],
+            done=[
+                done_image(self.folder, job, entry)
+                for job, entry, state in found
+                if state == "done"
+            ],
+            others=len(jobs) - sum(state != "failed" for state in states),
         )
 
     def completed(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Path]]:
@@ -158,9 +165,9 @@ class JobStore:
     def find_outcome(self, job: Job) -> DoneImage | str | None:
         """The image that is complete by now, the message of a failure, or None."""
         self._journal.refresh()
-        if self._state(job) == "done":
-            return self._done_image(job)
         entry = self._journal.get(_key(job))
+        if self._state_of(entry) == "done":
+            return done_image(self.folder, job, entry)
         return entry.error if entry else None
 
     def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
@@ -224,8 +231,10 @@ class JobStore:
         self._leases.release([key, self._names.pop(key)])
 
     def _state(self, job: Job) -> str:
+        return self._state_of(self._journal.get(_key(job)))
+
+    def _state_of(self, entry: JournalEntry | None) -> str:
         """The state of a job by the journal and the disk: done, failed, again, lost or new."""
-        entry = self._journal.get(_key(job))
         if entry is None:
             return "new"
         # Entries of this run are final: only older ones can be asked to run again.
@@ -239,6 +248,9 @@ class JobStore:
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
         for job in jobs:
+            entry = self._journal.get(_key(job))
+            if entry and (entry.error or entry.has_hash()):
+                continue
             first, second = islice(new_names(job, self._destination), 2)
             names = (first, second, first_file_name(job, self._destination))
             any(self._adopt_image(job, name) for name in dict.fromkeys(names))
@@ -246,7 +258,8 @@ class JobStore:
     def _adopt_image(self, job: Job, name: str) -> bool:
         path = self.folder / name
         entry = self._journal.get(_key(job))
-        if entry and (entry.error or entry.has_hash() or entry.name != name):
+        # An image of another name may have been adopted just now.
+        if entry and (entry.has_hash() or entry.name != name):
             return False
         if not entry and self._journal.has_name(name):
             return False
@@ -254,16 +267,6 @@ class JobStore:
             self._journal.done(_key(job), adopted, index=job.index, seed=job.seed)
             return True
         return False
-
-    def _done_image(self, job: Job) -> DoneImage:
-        entry = self._journal.get(_key(job)) or JournalEntry()
-        latents = [name for name in entry.companions if name.endswith(LATENTS)]
-        return DoneImage(
-            job=job,
-            path=str(self.folder / entry.name),
-            pixels_sha256=entry.pixels_sha256,
-            latents=str(self.folder / latents[0]) if latents else None,
-        )
 
     def _find_replaceable(self, name: str, job: Job) -> frozenset[Path] | None:
         """The files in the way of a name that may be replaced; None if another's are there."""

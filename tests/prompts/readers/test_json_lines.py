@@ -7,7 +7,8 @@ import tracemalloc
 
 import pytest
 
-from sdcli.prompts.expansion import EntryExpander, RequestTemplate
+from sdcli.prompts.entry_expander import EntryExpander
+from sdcli.prompts.expansion import RequestTemplate
 from sdcli.prompts.readers.json_lines import read_json_lines
 from tests.prompts.prompt_files import assert_errors, read_text
 

@@ -1,0 +1,74 @@
+"""Time how long it takes to plan a batch, and measure the memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
+from sdcli.bench.scenarios import Document, to_document
+
+LINES: Final = 10_000
+
+_PLAN: Final = """
+import contextlib, io, json, resource, sys
+from sdcli.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    code = main(sys.argv[1:])
+usage = resource.getrusage(resource.RUSAGE_SELF)
+unit = 1 if sys.platform == "darwin" else 1024
+print(json.dumps({
+    "cpu": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss * unit / 1e6
+}))
+sys.exit(code)
+"""
+"""Plan in this process, and print the seconds of CPU time and the peak memory."""
+
+
+def time_planning(rounds: int, lines: int = LINES) -> Document:
+    """Time dry runs of one line, of many in each format, and of one prompt with many seeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = list(planning_commands(Path(folder), lines))
+        return describe_planning(measure(commands, rounds=rounds), lines)
+
+
+def planning_commands(folder: Path, lines: int) -> Iterator[BenchCommand]:
+    """Yield the commands to time, after writing their files into a folder."""
+    rows = [(f"a cat {number}", number, 10 + number % 3) for number in range(lines)]
+    texts = {
+        "jsonl": (json.dumps({"prompt": p, "seed": s, "steps": n}) for p, s, n in rows),
+        "csv": ("prompt,seed,steps", *(f"{p},{s},{n}" for p, s, n in rows)),
+        "txt": (f"{p} --seed {s} --steps {n}" for p, s, n in rows),
+    }
+    one = _write(folder / "one.txt", ["a cat"])
+    yield _dry_run("one line", one)
+    for suffix, text in texts.items():
+        yield _dry_run(f"{lines} lines of {suffix}", _write(folder / f"many.{suffix}", text))
+    yield _dry_run(f"{lines} seeds", one, "--seed", f"1..{lines}")
+
+
+def describe_planning(timings: Sequence[Timing], lines: int) -> Document:
+    """Return the document of timings: the first command is what planning nothing takes."""
+    runs = [[json.loads(text) for text in timing.stdout] for timing in timings]
+    phases = {
+        timing.name: {key: round(median(run[key] for run in own), 3) for key in own[0]}
+        for timing, own in zip(timings, runs, strict=True)
+    }
+    start, *others = phases.values()
+    microseconds = [round((own["cpu"] - start["cpu"]) / lines * 1e6, 1) for own in others]
+    return to_document("planning", timings, phases) | {"microseconds_per_image": microseconds}
+
+
+def _write(path: Path, lines: Iterable[str]) -> str:
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return str(path)
+
+
+def _dry_run(name: str, file: str, *options: str) -> BenchCommand:
+    out = str(Path(file).with_name("out"))
+    argv = ["batch", file, "--dry-run", "--quiet", "--out", out, *options]
+    return BenchCommand(name=name, argv=python_command("-c", _PLAN, *argv))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -18,8 +19,9 @@ INPUT_FIELDS: Final = ("image", "mask")
 """Fields that name an image file."""
 
 _MASK_SOURCES: Final = ("mask", "outpaint")
-_MARGIN = re.compile(r"\s*(left|right|top|bottom)\s*=\s*([0-9]{1,5})\s*")
-_MOST_PIXELS: Final = 16384
+_MARGIN = re.compile(r"\s*(left|right|top|bottom)\s*=\s*([0-9]{1,9})\s*")
+MOST_PIXELS: Final = 16384
+"""The longest side of an image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,18 +178,30 @@ class Margins(NamedTuple):
         sides: dict[str, int] = {}
         for part in text.split(","):
             match = _MARGIN.fullmatch(part)
-            if not match or match[1] in sides or int(match[2]) > _MOST_PIXELS:
-                raise _outpaint_error(text)
+            if problem := _margin_problem(match, part.strip(), sides):
+                raise _outpaint_error(text, problem)
+            assert match
             sides[match[1]] = int(match[2])
         margins = cls(**sides)
         if not any(margins):
-            raise _outpaint_error(text)
+            raise _outpaint_error(text, "adds nothing")
         return margins
 
 
-def _outpaint_error(text: str) -> UsageError:
+def _margin_problem(match: re.Match[str] | None, part: str, known: Container[str]) -> str | None:
+    """Return what is wrong with one of the margins, None if nothing is."""
+    if not match:
+        return f"has {quoted(part)}, which is not SIDE=PIXELS" if part else "has an empty part"
+    if match[1] in known:
+        return f"names {match[1]} twice"
+    if int(match[2]) > MOST_PIXELS:
+        return f"has more than {MOST_PIXELS} pixels"
+    return None
+
+
+def _outpaint_error(text: str, problem: str) -> UsageError:
     return UsageError(
-        f"outpaint: {quoted(text)} does not name sides with their pixels",
+        f"outpaint: {quoted(text)} {problem}",
         code="usage.outpaint",
         hint="e.g. --outpaint left=64,right=64 (also top and bottom, each once)",
     )

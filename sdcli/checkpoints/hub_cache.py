@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdcli.checkpoints.file_hashes import hash_again
 from sdcli.errors import CorruptError, ModelError, OutputError, did_you_mean
 from sdcli.inputs.paths import hub_cache
 
@@ -120,7 +121,7 @@ def file_problem(path: Path) -> str | None:
     try:
         target = path.resolve(strict=True)
         if _SHA256.fullmatch(target.name):
-            expected, actual = target.name, read_sha256(target)
+            expected, actual = target.name, hash_again(target)
         elif _GIT_SHA1.fullmatch(target.name):
             prefix = f"blob {target.stat().st_size}\0".encode()
             sha1 = hashlib.sha1(prefix, usedforsecurity=False)
@@ -157,11 +158,6 @@ def cached_blobs(repo: str) -> frozenset[Path]:
     """Return the files that the cache has of a repository, whatever their names in it."""
     folder = hub_cache() / f"models--{repo.replace('/', '--')}" / "blobs"
     return frozenset(path.resolve() for path in folder.glob("*"))
-
-
-def read_sha256(path: Path) -> str:
-    """Return the SHA-256 of what is in the file now. Raises OSError."""
-    return _digest(path, hashlib.sha256())
 
 
 def _digest(path: Path, digest: hashlib._Hash) -> str:

@@ -11,7 +11,7 @@ from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model, read_defaults
 from sdcli.checkpoints.single_file.model import name_single_file
 from sdcli.checkpoints.text_encoder import select_text_encoder
-from sdcli.errors import ModelError, SdcliError, UsageError
+from sdcli.errors import ModelError, SdcliError
 from sdcli.pipeline_spec import PipelineSpec
 
 
@@ -43,16 +43,6 @@ def fetch_defaults(spec: PipelineSpec) -> ModelDefaults:
         positions=chosen.config.get("max_position_embeddings", POSITIONS),
     )
     return replace(defaults, text_encoder_layers=min(layers), other_encoder=other)
-
-
-def check_resumable(spec: PipelineSpec) -> None:
-    """Raise UsageError for a spec whose runs cannot be resumed from their latents."""
-    if spec.refiner:
-        raise UsageError(
-            "refiner: a run with a refiner cannot be resumed",
-            code="usage.refiner",
-            hint="use `sdcli latents decode` for its saved latents, or `sdcli replay`",
-        )
 
 
 @cache_by_files

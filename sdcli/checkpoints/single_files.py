@@ -59,7 +59,7 @@ def find_file(name: str, folders: Iterable[str]) -> SingleFile | None:
 def unknown_name_error(name: str, known: Iterable[str]) -> ModelError:
     """Return the error for a name that is neither in the cache nor in a folder."""
     return ModelError(
-        f"{name} is neither in the cache nor in a folder of --models-dir",
+        f"{name} is neither a path, nor in the cache, nor in a folder of --models-dir",
         code="model.not_found",
         hint=did_you_mean(name, known) or "sdcli models list",
     )

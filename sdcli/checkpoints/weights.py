@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import Final
 
-from sdcli.checkpoints import hash_cache
-from sdcli.checkpoints.hash_cache import FileState
+from sdcli.checkpoints.file_hashes import sha256, verified_sha256
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.weight_dtypes import check_dtypes
@@ -25,8 +23,6 @@ from sdcli.checkpoints.weight_files import (
     stem_of,
 )
 from sdcli.errors import CorruptError, ModelError, UnsafeError
-
-_SHA256_HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def find_weights(path: Path, component: str, variant: str | None) -> WeightFiles:
@@ -202,6 +198,7 @@ class WeightHashes:
 
     def __init__(self, weights: Mapping[str, WeightFiles]) -> None:
         self._digests: dict[str, str] = {}
+        self._error: CorruptError | None = None
         self._weights = weights
         # A daemon, so that an interrupted run does not wait for it.
         self._thread = Thread(target=self._run, name="sdcli-hashes", daemon=True)
@@ -210,59 +207,30 @@ class WeightHashes:
     def _run(self) -> None:
         for component, files in self._weights.items():
             try:
-                self._digests[component] = hash_weights(files)
+                self._digests[component] = hash_weights(files, partial(verified_sha256, component))
             except OSError:  # deleted after loading: the record then has no hash of it
                 continue
+            except CorruptError as error:
+                self._error = error
+                return
 
     def result(self) -> dict[str, str]:
-        """Wait for the thread and return the hash of each component."""
+        """Wait for the thread and return the hash of each component.
+
+        Raises CorruptError for a file with another hash than the one that is given of it.
+        """
         self._thread.join()
+        if self._error:
+            raise self._error
         return dict(self._digests)
 
 
-def hash_weights(weights: WeightFiles) -> str:
+def hash_weights(weights: WeightFiles, hash_file: Callable[[Path], str] = sha256) -> str:
     """Return one SHA-256 for all files of a component. Raises OSError.
 
     Shards give the hash of the lines that `sha256sum` prints for them, in the order of their names.
     """
     if weights.tensors is None:
-        return sha256(weights.path)
-    lines = "".join(f"{sha256(file)}  {file.name}\n" for file in weights.files)
+        return hash_file(weights.path)
+    lines = "".join(f"{hash_file(file)}  {file.name}\n" for file in weights.files)
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of the file in hex. Raises OSError.
-
-    Cached by path, size, modification time and inode; that of a large file also on disk.
-    """
-    return _hash_in_name(path) or _hash_file(_state(path))
-
-
-def known_sha256(path: Path) -> str | None:
-    """Return the SHA-256 if it is known without reading the file. Raises OSError."""
-    return _hash_in_name(path) or hash_cache.find(_state(path))
-
-
-def _hash_in_name(path: Path) -> str | None:
-    # In the Hugging Face cache, a file is a link to a blob that is named after its hash.
-    target = path.resolve()
-    is_blob = target.parent.name == "blobs" and _SHA256_HEX.fullmatch(target.name)
-    return target.name if is_blob else None
-
-
-def _state(path: Path) -> FileState:
-    target = path.resolve()
-    stat = target.stat()
-    return FileState(target, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-# A prompt file may name thousands of input images.
-@lru_cache(maxsize=1024)
-def _hash_file(state: FileState) -> str:
-    if known := hash_cache.find(state):
-        return known
-    with state.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    hash_cache.store(state, digest)
-    return digest

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sdcli.checkpoints.file_hashes import known_sha256, sha256
 from sdcli.checkpoints.pickles.globals_report import GlobalsReport
-from sdcli.checkpoints.weights import known_sha256, sha256
 from sdcli.checkpoints.weights_report import PartSize, WeightsReport, report_weights
 from sdcli.terminal.printing import print_document
 from sdcli.terminal.tables import format_bytes, shorten_list

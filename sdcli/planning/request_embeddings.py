@@ -15,8 +15,8 @@ from sdcli.checkpoints.adapters.embedding_file import (
     read_embedding,
 )
 from sdcli.checkpoints.adapters.embedding_fit import check_fit
+from sdcli.checkpoints.file_hashes import verified_sha256
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.checkpoints.weights import sha256
 from sdcli.embedding_fields import (
     EMBEDDING,
     SEPARATOR,
@@ -140,7 +140,7 @@ def _find(use: EmbeddingUse, request: GenerationRequest, defaults: ModelDefaults
             )
     # The name that finds the file without --embedding-dir.
     lasting = replace(use, path=refuse_separator(EMBEDDING, str(path)))
-    return _Found(use=lasting, sha256=sha256(path), file=file)
+    return _Found(use=lasting, sha256=verified_sha256(EMBEDDING, path), file=file)
 
 
 def _unused_note(one: _Found, request: GenerationRequest) -> str:

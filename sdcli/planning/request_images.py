@@ -9,7 +9,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import CorruptError, UsageError
 from sdcli.hires_fields import HIRES_FIELDS
-from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, Margins, steps_run
+from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, MOST_PIXELS, Margins, steps_run
 from sdcli.input_images import InputImage, InputReader
 from sdcli.job import Job
 from sdcli.request import GenerationRequest, describe_field
@@ -89,6 +89,12 @@ def _whole_size(request: GenerationRequest, image: InputImage, grid: int) -> tup
             f"{size[0]}x{size[1]}",
             code="usage.outpaint",
             hint="leave --size out",
+        )
+    if request.outpaint and max(size) > MOST_PIXELS:
+        raise UsageError(
+            f"outpaint: with its margins the image is {width}x{height}, and {MOST_PIXELS} is the "
+            "longest side",
+            code="usage.outpaint",
         )
     return size
 

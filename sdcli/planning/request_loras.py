@@ -12,8 +12,8 @@ from typing import Any, Final
 from sdcli.checkpoints.adapters.few_steps import FewSteps, find_few_steps
 from sdcli.checkpoints.adapters.lora_file import MatchedLora, match_to_model
 from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
+from sdcli.checkpoints.file_hashes import verified_sha256
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.checkpoints.weights import sha256
 from sdcli.errors import SdcliError
 from sdcli.field_validation import refuse_separator
 from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, parse_loras
@@ -108,7 +108,7 @@ def _read_loras(request: GenerationRequest, tagged: Set[str]) -> RequestLoras:
 def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
     spec = request.spec
     path = find_lora(use.name, request.lora_dir, offline=spec.offline)
-    digest = sha256(path)
+    digest = verified_sha256("lora", path)
     match = match_to_model(path, digest, spec)
     few = find_few_steps((use.name, path.stem), match.metadata) if use.unet else None
     return _FoundLora(

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from sdcli.checkpoints import hub_cache, single_files
+from sdcli.checkpoints import file_hashes, hub_cache, single_files
 from sdcli.checkpoints.hub_cache import CachedModel
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
 from sdcli.checkpoints.single_files import SingleFile
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
 from sdcli.checkpoints.weight_source import WeightSource, dangerous_names_error, read_weights
 from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
+from sdcli.pipeline_spec import EMBEDDED
+
+_EARLIER: Final = "its hash when sdcli last read it; size and time have not changed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A file that was checked. `problem` is None if it is complete and unaltered."""
+    """A file that was checked. `problem` is None if none was found.
+
+    `compared_with` says where the hashes are from that it has; without one, an unaltered file
+    cannot be told from an altered one that is complete.
+    """
 
     model: str
     file: str
     problem: str | None
+    compared_with: tuple[str, ...] = ()
     is_cached: bool = False
+
+
+def locate(name: str, folders: Sequence[str]) -> tuple[str, Path]:
+    """Return the name and the path of a model: a file, a folder, or what `find_model` finds."""
+    path = expand_user(name)
+    if name == EMBEDDED:
+        return name, EMBEDDED_FOLDER
+    if path.exists():
+        return path.name, path
+    found = find_model(name, folders)
+    return found.name, found.path
 
 
 def find_model(name: str, folders: Sequence[str]) -> CachedModel | SingleFile:
@@ -42,9 +63,10 @@ def verify(
 ) -> Iterator[Checked]:
     """Check models by name, path or id, by default all of the cache and the folders.
 
-    Files of the cache are compared with the hub's hashes. All files of weights must be complete by
-    their own headers, and pickles by the checksums in them. `sha256` is that of a single file, or
-    the beginning of it. Raises ModelError and UsageError.
+    Files of the cache are compared with the hub's hashes, others with those in files beside them
+    and with those of their last reading. All files of weights must be complete by their own
+    headers, and pickles by the checksums in them. `sha256` is that of a single file, or the
+    beginning of it. Raises ModelError and UsageError.
     """
     targets = [_target(name, folders) for name in names] if names else _all(folders)
     if sha256 and (len(targets) != 1 or not isinstance(targets[0], SingleFile)):
@@ -53,8 +75,7 @@ def verify(
         if isinstance(target, CachedModel):
             yield from _verify_cached(target)
         else:
-            problem = _weights_problem(target.path) or _hash_problem(target.path, sha256)
-            yield Checked(model=target.name, file=str(target.path), problem=problem)
+            yield _verify_file(target, sha256)
 
 
 def _all(folders: Sequence[str]) -> list[CachedModel | SingleFile]:
@@ -79,7 +100,26 @@ def _verify_cached(model: CachedModel) -> Iterator[Checked]:
         path = model.path / name
         if not problem and path.suffix == ".safetensors":
             problem = _weights_problem(path)
-        yield Checked(model=model.name, file=name, problem=problem, is_cached=True)
+        yield Checked(
+            model=model.name,
+            file=name,
+            problem=problem,
+            compared_with=() if problem else ("the hub",),
+            is_cached=True,
+        )
+
+
+def _verify_file(file: SingleFile, sha256: str | None) -> Checked:
+    expected = {given.origin: given.sha256 for given in file_hashes.given_hashes(file.path)}
+    problem = _weights_problem(file.path)
+    if not problem:
+        if earlier := file_hashes.earlier_hash(file.path):
+            expected[_EARLIER] = earlier
+        if sha256:
+            expected["--sha256"] = sha256.lower()
+        problem = _hash_problem(file.path, expected)
+    compared = () if problem else tuple(expected)
+    return Checked(model=file.name, file=str(file.path), problem=problem, compared_with=compared)
 
 
 def _weights_problem(path: Path) -> str | None:
@@ -104,10 +144,14 @@ def _read_all(source: WeightSource) -> None:
             pass
 
 
-def _hash_problem(path: Path, expected: str | None) -> str | None:
-    if not expected:
-        return None
-    actual = hub_cache.read_sha256(path)
-    if actual.startswith(expected.lower()):
-        return None
-    return f"has the hash {actual}, not {expected}"
+def _hash_problem(path: Path, expected: Mapping[str, str]) -> str | None:
+    """Compare the hash of a file with those that it should have, by their origins."""
+    try:
+        # Read in any case: what is kept of it tells at the next time whether the file has changed.
+        actual = file_hashes.hash_again(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    for origin, digest in expected.items():
+        if not actual.startswith(digest):
+            return f"has the hash {actual}, not {digest} ({origin})"
+    return None

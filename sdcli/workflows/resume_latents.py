@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sdcli.checkpoints.recorded import locate_recorded
-from sdcli.checkpoints.refiner import check_resumable
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.request import GenerationRequest
 from sdcli.workflows.replay import locate_files
@@ -23,10 +22,9 @@ def locate_request(
     """Return the recorded request with the paths of its models and input images on this machine.
 
     The images are looked for in the folder `inputs`, next to the file, and in the current folder;
-    `warn` is called for one that has changed. Raises UsageError for a run that cannot be resumed.
+    `warn` is called for one that has changed.
     """
     request = file.request
-    check_resumable(request.spec)
     spec = locate_recorded(request.spec, file.origin, file.path.parent)
     request = replace(request, spec=spec)
     return locate_files(request, file.origin, file.path, inputs, warn)

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.recorded import locate_recorded, recorded_name
-from sdcli.checkpoints.weights import find_weights, sha256
+from sdcli.checkpoints.weights import find_weights
 from sdcli.errors import ModelError
 from sdcli.pipeline_spec import PipelineSpec
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.weight_files import WeightFiles, choose_files, choose_weight_file, variant_of
-from sdcli.checkpoints.weights import WeightHashes, check_weights, find_weights, sha256
+from sdcli.checkpoints.weights import WeightHashes, check_weights, find_weights
 from sdcli.errors import CorruptError, ModelError, UnsafeError
 from tests.checkpoints.model_files import ONE_TENSOR, pack
 

@@ -13,8 +13,8 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
 
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.checkpoints.weights import sha256
 from tests.conftest import RunCli
 from tests.embeddings import SINGLE_FORMATS, alias, vectors, write_evil, write_single, write_xl
 from tests.image_files import pixels_of, record_of

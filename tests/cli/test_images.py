@@ -168,7 +168,7 @@ def test_errors_in_a_prompt_file_have_their_place(run_cli: RunCli, picture: Path
         (["--image", "a\udce4.png"], ExitCode.USAGE, "not valid Unicode"),
         (["--image", "in.png", "--strength", "0"], ExitCode.USAGE, "leaves no step"),
         (["--image", "in.png", "--strength", "1.2"], ExitCode.USAGE, "not between 0 and 1"),
-        (["--image", "in.png", "--outpaint", "up=3"], ExitCode.USAGE, "does not name sides"),
+        (["--image", "in.png", "--outpaint", "up=3"], ExitCode.USAGE, "which is not SIDE=PIXELS"),
         (["--mask", "in.png"], ExitCode.USAGE, "mask has no effect without --image"),
         (["--no-keep-unmasked"], ExitCode.USAGE, "keep_unmasked has no effect"),
         (["--image", "black.png", "--mask", "black.png"], ExitCode.USAGE, "black all over"),

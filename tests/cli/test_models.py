@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sdcli.checkpoints import hash_cache
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.checkpoints.hub_server import COMMIT, REPO, etag, read_files
 from tests.conftest import RunCli
@@ -82,6 +83,9 @@ def test_path_finds_ids_and_files_by_their_names(
     for name, hint in (("someone/emojo", f"did you mean {REPO}?"), ("zzz", "sdcli models list")):
         ran = run_cli("models", "path", name, *folder)
         assert (ran.code, hint in ran.stderr) == (3, True)
+    for path in (files / "style.safetensors", files / "tiny"):
+        assert run_cli("models", "path", str(path)).stdout == f"{path}\n"
+    assert run_cli("models", "path", "embedded").stdout == f"{EMBEDDED_FOLDER}\n"
     shutil.copy(files / "style.safetensors", files / "old")
     ran = run_cli("models", "path", "style", *folder)
     assert (ran.code, "several files" in ran.stderr) == (3, True)
@@ -132,6 +136,56 @@ def test_verify_checks_single_files(run_cli: RunCli, files: Path) -> None:
         assert (ran.code, len(damaged)) == (7, 1)
         (files / name).write_bytes(data)
     assert run_cli("models", "verify", str(files / "tiny")).code == 3
+
+
+def test_verify_says_what_it_compared_with(
+    run_cli: RunCli, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hash_cache, "_MIN_BYTES", 1)
+    path = files / "style.safetensors"
+    digest, stat = hashlib.sha256(path.read_bytes()).hexdigest(), path.stat()
+    assert run_cli("models", "verify", str(path)).stdout.startswith("complete ")
+    # The first reading is known to the second one.
+    assert run_cli("models", "verify", str(path)).stdout.startswith("ok ")
+    flip(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for _ in range(2):
+        ran = run_cli("models", "verify", str(path))
+        assert (ran.code, "size and time have not changed" in ran.stdout) == (7, True)
+    sidecar = files / "style.safetensors.sha256"
+    for text in ("0" * 64, f"{digest}  style.safetensors"):
+        sidecar.write_text(text)
+        assert run_cli("models", "verify", str(path)).code == 7
+    flip(path)
+    sidecar.write_text(digest)
+    [checked] = run_cli("models", "verify", str(path), "--json").document["files"]
+    assert (checked["problem"], checked["compared_with"]) == (None, [sidecar.name])
+
+
+def flip(path: Path) -> None:
+    """Change the last byte of a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("name", ["unet", "vae", "text_encoder"])
+def test_a_changed_number_ends_a_run_where_a_hash_is_known(
+    run_cli: RunCli, files: Path, tmp_path: Path, name: str
+) -> None:
+    run = ("generate", "a cat", "--size", "64x64", "--steps", "1", "--device", "cpu", "-q")
+    snapshot = fill_cache(tmp_path / "cache")
+    for folder, model in ((files / "tiny", str(files / "tiny")), (snapshot, REPO)):
+        [path] = (folder / name).glob("*.safetensors")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        flip(path.resolve())
+        if model != REPO:
+            # Without a hash, the changed model is a model like any other.
+            assert run_cli(*run, "-m", model, "--offline", "-o", "a.png").code == 0
+            path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n")
+        ran = run_cli(*run, "-m", model, "--offline", "-o", "b.png")
+        assert ran.code == 7
+        assert f"{name}: {path} is damaged" in ran.stderr
+        assert not (tmp_path / "b.png").exists()
 
 
 def test_rm_deletes_only_what_it_is_told(run_cli: RunCli, tmp_path: Path, files: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.storage.images.codec import read_image_info
 from tests.checkpoints.single_file.original_layout import save
 from tests.checkpoints.single_file.tiny_models import build, tensors, tiny_configs, write_configs

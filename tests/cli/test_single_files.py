@@ -14,8 +14,8 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.checkpoints.weights import sha256
 from sdcli.storage.images.codec import read_image_info
 from tests.checkpoints.single_file.original_layout import checkpoint, save
 from tests.xl_models import write_xl_model

@@ -16,9 +16,9 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from sdcli.checkpoints.adapters.model_layers import read_layers
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.refiner import fetch_defaults
-from sdcli.checkpoints.weights import sha256
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.prompt_syntax import reads_syntax
 from sdcli.request import GenerationRequest

@@ -16,8 +16,8 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.checkpoints.weights import sha256
 from tests.checkpoints.model_files import pack, pack_zeros
 from tests.checkpoints.single_file.original_layout import State, checkpoint, ema_twins, save
 from tests.checkpoints.single_file.test_true_sizes import meta_models, write_sparse

@@ -145,15 +145,20 @@ def test_latents_are_decoded_previewed_and_resumed(
     assert np.array_equal(pixels_of(tmp_path / "a.png"), pixels_of(tmp_path / "r.png"))
 
 
-def test_a_refined_run_is_not_resumed(run_cli: RunCli, models: Path) -> None:
-    """Nor are its models, which the record only names, looked for."""
+@pytest.mark.parametrize("step", ["1", "4"])
+def test_a_refined_run_is_resumed_in_either_part(
+    run_cli: RunCli, models: Path, tmp_path: Path, step: str
+) -> None:
     run_cli(
         "generate", "a cat", "-m", str(models / "base"), "--refiner", str(models / "refiner"),
-        "--steps", "5", "--save-latents", "all", "-o", "a.png", *SETTINGS,
+        "--steps", "6", "--refiner-at", "0.5", "--save-latents", "all", "--record-paths",
+        "-o", "a.png", *SETTINGS,
     )  # fmt: skip
-    ran = run_cli("latents", "resume", "a.latents.safetensors", "--from-step", "2", "-o", "r.png")
-    assert ran.code == 2
-    assert "a run with a refiner cannot be resumed" in ran.stderr
+    ran = run_cli("latents", "resume", "a.latents.safetensors", "--from-step", step, "-o", "r.png")
+    assert ran.code == 0, ran.stderr
+    assert np.array_equal(pixels_of(tmp_path / "a.png"), pixels_of(tmp_path / "r.png"))
+    calls = {record_of(tmp_path / name)["refiner_call"] for name in ("a.png", "r.png")}
+    assert calls == {3}
 
 
 @pytest.mark.parametrize(

@@ -140,11 +140,29 @@ def test_an_inpainting_model_needs_an_image_and_a_mask() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "left", "left=", "left=8,left=8", "up=8", "left=0", "left=-8"]
+    ("text", "problem"),
+    [
+        ("", "has an empty part"),
+        ("left=8,", "has an empty part"),
+        ("left", "has 'left', which is not SIDE=PIXELS"),
+        ("top=8, left=", "has 'left=', which is not SIDE=PIXELS"),
+        ("up=8", "has 'up=8', which is not SIDE=PIXELS"),
+        ("left=-8", "has 'left=-8', which is not SIDE=PIXELS"),
+        (f"left={'9' * 5000}", "which is not SIDE=PIXELS"),
+        ("left=8,left=16", "names left twice"),
+        ("left=16385", "has more than 16384 pixels"),
+        ("left=0,top=0", "adds nothing"),
+    ],
 )
-def test_margins_that_are_none_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="does not name sides"):
+def test_margins_that_are_none_are_refused(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem) as caught:
         Margins.parse(text)
+    assert caught.value.code == "usage.outpaint"
+
+
+def test_margins_that_make_the_image_too_long_are_named() -> None:
+    [error] = faults(image="a.png", outpaint="left=16384")
+    assert error.message.startswith("outpaint: with its margins the image is 1")
 
 
 @pytest.mark.parametrize("fields", [{"image": "a.png"}, {"hires": "2x"}], ids=str)

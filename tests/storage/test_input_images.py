@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.errors import CorruptError, UsageError
 from sdcli.image_fields import Margins
 from sdcli.job import Job

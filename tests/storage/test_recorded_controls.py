@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.errors import ModelError, UsageError
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest

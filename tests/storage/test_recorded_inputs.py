@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.errors import UsageError
 from sdcli.request import GenerationRequest
 from sdcli.storage.metadata.recorded_inputs import locate_inputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.lora_names import fetch_hub_file, hub_file
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
+from sdcli.checkpoints.file_hashes import verified_sha256
 from sdcli.checkpoints.file_state import FilesState, fetch_once, files_state
 from sdcli.checkpoints.hub import fetch_controlnet, fetch_model
 from sdcli.checkpoints.json_files import shorten
@@ -63,8 +64,8 @@ class ControlnetFile:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of its weights. Raises OSError."""
-        return hash_weights(self.files)
+        """The SHA-256 of its weights. Raises OSError and CorruptError."""
+        return hash_weights(self.files, partial(verified_sha256, COMPONENT))
 
 
 def find_controlnet(name: str, spec: PipelineSpec) -> Path:

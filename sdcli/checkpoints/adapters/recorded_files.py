@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.file_hashes import sha256
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_NEIGHBOURS: Final = 1000

@@ -15,7 +15,7 @@ def path(name: Name, models_dir: ModelsDir = None, json: flags.Json = False) -> 
       sdcli models path madebyollin/taesd
       sdcli generate "a castle" -m "$(sdcli models path my-model --models-dir ~/checkpoints)"
     """
-    from sdcli.workflows.models import find_model
+    from sdcli.workflows.models import locate
 
-    found = find_model(name, models_dir or ())
-    print_path(str(found.path), json, schema="sdcli/model-path/1", model=found.name)
+    model, found = locate(name, models_dir or ())
+    print_path(str(found), json, schema="sdcli/model-path/1", model=model)

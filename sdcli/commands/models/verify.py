@@ -40,7 +40,11 @@ def verify(
     sha256: Sha256 = None,
     json: flags.Json = False,
 ) -> None:
-    """Compare downloaded models with the hub's hashes, and check that all files are complete.
+    """Compare models with the hashes that are known of them, and check that they are complete.
+
+    These are the hub's, those in FILE.sha256 beside a file, and those of an earlier reading of a
+    large file whose size and time are the same. Where there are none, damaged numbers cannot be
+    told from sound ones, and the file is only said to be complete.
 
     Exits with code 7 if a file is damaged. Reads every byte, but no network is needed.
 
@@ -81,6 +85,7 @@ def _print(result: Checked) -> None:
     from sdcli.terminal.output import print_lines
 
     name = result.file if result.model in result.file else f"{result.model}: {result.file}"
-    print_lines([f"{'failed' if result.problem else 'ok':8}{name}"])
+    state = "failed" if result.problem else "ok" if result.compared_with else "complete"
+    print_lines([f"{state:10}{name}"])
     if result.problem:
-        print_lines([f"{'':8}{result.problem}"])
+        print_lines([f"{'':10}{result.problem}"])

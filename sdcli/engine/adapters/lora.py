@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sdcli.checkpoints.adapters.lora_file import LoraLayer, MatchedLora, match_to_model
 from sdcli.checkpoints.adapters.lora_names import find_lora
 from sdcli.checkpoints.adapters.model_layers import TEXT_PREFIX
-from sdcli.checkpoints.weights import sha256
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.engine.adapters.weight_changes import bias_change, weight_change
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.runtime import memory

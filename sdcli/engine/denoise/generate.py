@@ -251,6 +251,7 @@ def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
         return
     if error := loaded.defective_weights_error():
         raise error
+    loaded.hashes.result()  # raises CorruptError for a damaged file
     # float16 ends at 65504; bfloat16 has the range of float32.
     overflows = loaded.dtype == torch.float16
     raise NumericsError(

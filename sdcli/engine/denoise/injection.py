@@ -29,14 +29,15 @@ from sdcli.latents import ResumePoint
 
 @contextmanager
 def resuming_at(
-    pipeline: Any, noise: torch.Tensor, start: ResumePoint, job: Job
+    pipelines: Sequence[Any], noise: torch.Tensor, start: ResumePoint, job: Job
 ) -> Iterator[torch.Tensor]:
-    """Make the pipeline resume `job` at `start` in the `with` block.
+    """Make the pipelines resume `job` at `start` in the `with` block.
 
-    Yields the latents (1, 4, height/8, width/8) to call the pipeline with, instead of `noise`.
-    Raises UsageError if no step has the noise level of the start.
+    They share a scheduler, and continue each other: steps are counted across them. Yields the
+    latents (1, 4, height/8, width/8) to call the first one with, instead of `noise`. Raises
+    UsageError if no step has the noise level of the start.
     """
-    template = noise
+    template, scheduler = noise, pipelines[0].scheduler
     if start.noise is not None:
         noise = _to_tensor(start.noise, template)
     with ExitStack() as stack:
@@ -44,13 +45,14 @@ def resuming_at(
             outputs = [_to_tensor(output, template) for output in start.outputs]
             patch: _ReplayOutputs | _SkipToStep = _ReplayOutputs(outputs)
         else:
-            patch = _SkipToStep(pipeline.scheduler, start, template, job)
+            patch = _SkipToStep(scheduler, start, template, job)
             noise = patch.initial_latents
             stack.enter_context(
-                patch_method(pipeline.scheduler, "scale_model_input", patch.scale_model_input)
+                patch_method(scheduler, "scale_model_input", patch.scale_model_input)
             )
-        stack.enter_context(patch_method(pipeline.unet, "forward", patch.forward))
-        stack.enter_context(patch_method(pipeline.scheduler, "step", patch.step))
+        for pipeline in pipelines:
+            stack.enter_context(patch_method(pipeline.unet, "forward", patch.forward))
+        stack.enter_context(patch_method(scheduler, "step", patch.step))
         yield noise
 
 

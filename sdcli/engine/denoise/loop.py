@@ -64,7 +64,8 @@ def denoise(
             observe(latents)
         if start:
             # Entered last, so that recorders see the model inputs and outputs that it substitutes.
-            latents = stack.enter_context(resuming_at(pipeline, latents, start, jobs[0]))
+            pipelines = [part.pipeline for part in parts]
+            latents = stack.enter_context(resuming_at(pipelines, latents, start, jobs[0]))
         if inputs:
             stack.enter_context(starting_latents(pipeline, latents if start else None, observe))
         for guidance, part in zip(guidances, parts, strict=True):

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from sdcli.catalog.schedulers.resolve import model_scheduler
-from sdcli.checkpoints.refiner import check_resumable
 from sdcli.engine.denoise.injection import nearest_step, scale_model_input_at
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.runtime.diffusers_internals import steps_in_pairs
@@ -43,7 +42,6 @@ def find_resume_point(
     Raises UsageError if the run has no such step, or the source lacks the tensors needed for it;
     CorruptError if the source contradicts its record.
     """
-    check_resumable(loaded.spec)
     _check_step(source, step)
     _check_shape(loaded, earlier_job, source)
     notes = _resume_notes(job, earlier_job, source, step)

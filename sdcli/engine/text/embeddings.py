@@ -18,8 +18,8 @@ from sdcli.checkpoints.adapters.embedding_file import (
     read_embedding,
     rows_of,
 )
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.weight_source import SourceTensor
-from sdcli.checkpoints.weights import sha256
 from sdcli.embedding_fields import (
     SEPARATOR,
     EmbeddingUse,

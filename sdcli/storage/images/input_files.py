@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sdcli.checkpoints import weights
+from sdcli.checkpoints import file_hashes
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.errors import UsageError
 from sdcli.input_images import InputImage
@@ -32,7 +32,7 @@ def describe_input(path: str) -> InputImage:
     width, height = _upright_size(file)
     # Not within, where the limit of an earlier run would be remembered.
     check_pixel_count(file, width, height)
-    return InputImage(path=path, sha256=weights.sha256(file), width=width, height=height)
+    return InputImage(path=path, sha256=file_hashes.sha256(file), width=width, height=height)
 
 
 # A prompt file may name one image in thousands of lines.
@@ -50,7 +50,7 @@ def read_input(path: str, sha256: str) -> tuple[NDArray[np.uint8], list[str]]:
     """
     file = expand_user(path)
     pixels, notes = read_pixels(file)
-    if weights.sha256(file) != sha256:
+    if file_hashes.sha256(file) != sha256:
         raise UsageError(
             f"{path} has changed since the run began",
             code="usage.image",

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.checkpoints import weights
+from sdcli.checkpoints import file_hashes
 from sdcli.errors import UsageError
 from sdcli.image_fields import INPUT_FIELDS
 from sdcli.inputs.paths import expand_user
@@ -116,7 +116,7 @@ def _is_file(path: Path) -> bool:
 
 def _hash(path: Path) -> str | None:
     with suppress(OSError):
-        return weights.sha256(path)
+        return file_hashes.sha256(path)
     return None
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from sdcli.checkpoints.adapters.lora_file import match_to_model
 from sdcli.checkpoints.adapters.model_layers import read_layers
+from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
-from sdcli.checkpoints.weights import sha256
 from sdcli.engine import load
 from sdcli.engine.adapters.lora import applied_loras
 from sdcli.errors import CorruptError, ModelError, NumericsError

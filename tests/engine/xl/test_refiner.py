@@ -30,9 +30,9 @@ def refined_job(scheduler: str = "EulerDiscreteScheduler", **changes: Any) -> An
 
 
 @contextmanager
-def counted_calls(*pipelines: Any) -> Iterator[list[int]]:
-    """Count the UNet calls of each pipeline."""
-    counts = [0] * len(pipelines)
+def counted_calls(*modules: Any) -> Iterator[list[int]]:
+    """Count the calls of each module."""
+    counts = [0] * len(modules)
 
     def counter(index: int) -> Any:
         def count(module: Any, args: Any) -> None:
@@ -40,7 +40,7 @@ def counted_calls(*pipelines: Any) -> Iterator[list[int]]:
 
         return count
 
-    hooks = [p.unet.register_forward_pre_hook(counter(i)) for i, p in enumerate(pipelines)]
+    hooks = [m.register_forward_pre_hook(counter(i)) for i, m in enumerate(modules)]
     try:
         yield counts
     finally:
@@ -100,7 +100,7 @@ def test_a_run_is_divided_by_the_trained_time(
 ) -> None:
     job = refined_job(name, num_inference_steps=steps, refiner_at=fraction)
     seen: list[tuple[int, int]] = []
-    with counted_calls(xl_refined.pipeline, xl_refined.refiner.pipeline) as counts:
+    with counted_calls(xl_refined.pipeline.unet, xl_refined.refiner.pipeline.unet) as counts:
         [result] = engine.generate_batch(
             xl_refined, [job], on_step=lambda event: seen.append((event.step, event.steps))
         )
@@ -151,7 +151,7 @@ def test_the_refused_samplers_would_draw_something_else(
 
 def distance_from_a_run_alone(refined: Any, alone: Any, job: Any) -> float:
     """Return the relative distance of the last latents of a divided run from a whole one."""
-    with counted_calls(refined.refiner.pipeline) as counts:
+    with counted_calls(refined.refiner.pipeline.unet) as counts:
         [together] = engine.generate_batch(refined, [job], save_latents="final")
     assert counts[0] > 0
     [whole] = engine.generate_batch(alone, [job], save_latents="final")

@@ -55,7 +55,13 @@ def verified_sha256(label: str, path: Path) -> str:
     A file whose size and time have not changed since it was hashed is not read again. Raises
     CorruptError, which begins with the label, if another hash is given.
     """
-    actual = _hash_file(state_of(path))
+    actual = file_sha256(path)
+    check_hash(label, path, actual)
+    return actual
+
+
+def check_hash(label: str, path: Path, actual: str) -> None:
+    """Raise CorruptError, which begins with the label, if another hash is given of the file."""
     for given in given_hashes(path):
         if given.sha256 != actual:
             raise CorruptError(
@@ -64,7 +70,6 @@ def verified_sha256(label: str, path: Path) -> str:
                 code="model.damaged",
                 hint=given.hint,
             )
-    return actual
 
 
 def sha256(path: Path) -> str:
@@ -72,7 +77,12 @@ def sha256(path: Path) -> str:
 
     Cached by path, size, modification time and inode; that of a large file also on disk.
     """
-    return _hash_in_name(path) or _hash_file(state_of(path))
+    return _hash_in_name(path) or file_sha256(path)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of what was in the file when it was hashed. Raises OSError."""
+    return _hash_file(state_of(path))
 
 
 def hash_again(path: Path) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import Thread
 
-from sdcli.checkpoints.file_hashes import sha256, verified_sha256
+from sdcli.checkpoints.file_hashes import check_hash, file_sha256, sha256
 from sdcli.checkpoints.json_files import check_regular_file, read_json, shorten
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.weight_dtypes import check_dtypes
@@ -197,32 +197,31 @@ class WeightHashes:
     """
 
     def __init__(self, weights: Mapping[str, WeightFiles]) -> None:
-        self._digests: dict[str, str] = {}
-        self._error: CorruptError | None = None
+        self._digests: dict[Path, str] = {}
         self._weights = weights
         # A daemon, so that an interrupted run does not wait for it.
         self._thread = Thread(target=self._run, name="sdcli-hashes", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        for component, files in self._weights.items():
-            try:
-                self._digests[component] = hash_weights(files, partial(verified_sha256, component))
-            except OSError:  # deleted after loading: the record then has no hash of it
-                continue
-            except CorruptError as error:
-                self._error = error
-                return
+        for file in (file for files in self._weights.values() for file in files.files):
+            # Of a file that was deleted after loading, the record has no hash.
+            with suppress(OSError):
+                self._digests[file] = file_sha256(file)
 
     def result(self) -> dict[str, str]:
         """Wait for the thread and return the hash of each component.
 
-        Raises CorruptError for a file with another hash than the one that is given of it.
+        Raises CorruptError for a file of which another hash is given.
         """
         self._thread.join()
-        if self._error:
-            raise self._error
-        return dict(self._digests)
+        hashes = {}
+        for component, weights in self._weights.items():
+            if self._digests.keys() >= set(weights.files):
+                for file in weights.files:
+                    check_hash(component, file, self._digests[file])
+                hashes[component] = hash_weights(weights, self._digests.__getitem__)
+        return hashes
 
 
 def hash_weights(weights: WeightFiles, hash_file: Callable[[Path], str] = sha256) -> str:

@@ -126,7 +126,8 @@ def _model_facts(report: WeightsReport) -> dict[str, object]:
 def _part_line(part: PartSize) -> str:
     dtypes = ", ".join(f"{name} {format_bytes(n)}" for name, n in part.bytes_by_dtype.items())
     count = f"{part.parameters / 1e6:.2f} M" if part.parameters >= 1e5 else part.parameters
-    return f"{count} parameters in {part.tensors} tensors, {dtypes}"
+    tensors = f"{part.tensors} tensor{'' if part.tensors == 1 else 's'}"
+    return f"{count} parameters in {tensors}, {dtypes}"
 
 
 def _pickle_facts(names: GlobalsReport | None, dropped: Mapping[str, str]) -> dict[str, object]:

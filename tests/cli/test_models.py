@@ -181,6 +181,7 @@ def test_a_changed_number_ends_a_run_where_a_hash_is_known(
         if model != REPO:
             # Without a hash, the changed model is a model like any other.
             assert run_cli(*run, "-m", model, "--offline", "-o", "a.png").code == 0
+            (tmp_path / "a.png").unlink()
             path.with_name(f"{path.name}.sha256").write_text(f"{digest}  {path.name}\n")
         ran = run_cli(*run, "-m", model, "--offline", "-o", "b.png")
         assert ran.code == 7

@@ -15,6 +15,9 @@ from sdcli.inputs.paths import expand_user
 # A folder that was given by mistake may be a whole disk.
 _MAX_DEPTH: Final = 4
 
+_LATENTS: Final = ".latents.safetensors"
+"""The end of the names of saved latents, which are no weights."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SingleFile:
@@ -78,7 +81,9 @@ def _walk(folder: Path) -> Iterator[Path]:
         if "model_index.json" in names:
             continue
         paths = (
-            Path(parent) / name for name in names if Path(name).suffix.lower() in WEIGHT_SUFFIXES
+            Path(parent) / name
+            for name in names
+            if Path(name).suffix.lower() in WEIGHT_SUFFIXES and not name.endswith(_LATENTS)
         )
         # A broken link has a name, but no size.
         yield from (path for path in paths if path.is_file())

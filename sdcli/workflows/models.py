@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints import file_hashes, hub_cache, single_files
+from sdcli.checkpoints.file_start import FileStart, read_start
 from sdcli.checkpoints.hub_cache import CachedModel
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.checkpoints.safetensors_header import read_header
@@ -18,6 +19,7 @@ from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import EMBEDDED
 
+_CHECKSUMS: Final = "the checksums in the file"
 _EARLIER: Final = "its hash when sdcli last read it; size and time have not changed"
 
 
@@ -118,6 +120,8 @@ def _verify_file(file: SingleFile, sha256: str | None) -> Checked:
         if sha256:
             expected["--sha256"] = sha256.lower()
         problem = _hash_problem(file.path, expected)
+    if not problem and read_start(file.path) == FileStart.ZIP:
+        expected[_CHECKSUMS] = ""
     compared = () if problem else tuple(expected)
     return Checked(model=file.name, file=str(file.path), problem=problem, compared_with=compared)
 

@@ -43,6 +43,7 @@ def files(tmp_path: Path) -> Path:
     save_file({"emb_params": torch.zeros(4, 768)}, folder / "style.safetensors")
     torch.save({"emb_params": torch.zeros(4, 768)}, folder / "old" / "style-1.pt")
     (folder / "notes.txt").write_text("x")
+    save_file({"final": torch.zeros(4, 8, 8)}, folder / "a.latents.safetensors")
     shutil.copytree(EMBEDDED_FOLDER, folder / "tiny")
     return folder
 

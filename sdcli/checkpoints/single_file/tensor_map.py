@@ -43,7 +43,7 @@ def map_component(component: str, config: Mapping[str, Any], part: Part, path: P
         raise CorruptError(
             f"{component}: {path} lacks {name_some(names)}",
             code="model.corrupt",
-            hint="download the file again; if its model has another size, use --model-config",
+            hint="download the file again, or give a --model-config that fits it",
         )
     return sources
 

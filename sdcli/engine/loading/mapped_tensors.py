@@ -108,5 +108,5 @@ def _shape_error(
         f"{component}: {files.path}: {source.name} has the shape {tuple(tensor.shape)}, but the "
         f"model needs {tuple(expected.shape)}",
         code="model.corrupt",
-        hint="download the file again; if its model has another size, use --model-config",
+        hint="download the file again, or give a --model-config that fits it",
     )

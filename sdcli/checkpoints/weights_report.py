@@ -14,6 +14,7 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo
 from sdcli.checkpoints.single_file.configurations import component_configs, default_settings
 from sdcli.checkpoints.single_file.detection import Detection, detect
 from sdcli.checkpoints.single_file.families import Family
+from sdcli.checkpoints.single_file.published import identify
 from sdcli.checkpoints.single_file.training import Prediction
 from sdcli.checkpoints.weight_source import WeightSource, read_weights
 
@@ -89,7 +90,7 @@ def report_weights(path: Path) -> WeightsReport:
     """
     source = read_weights(path)
     header = _header(source)
-    found = detect(header, path)
+    found = identify(detect(header, path), path, reads=False)
     return WeightsReport(
         path=path,
         format="safetensors" if source.names is None else "pickle",

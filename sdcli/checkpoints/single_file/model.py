@@ -12,6 +12,7 @@ from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.config_folder import changed_folder, family_folder
 from sdcli.checkpoints.single_file.detection import Detection, detect
+from sdcli.checkpoints.single_file.published import identify
 from sdcli.checkpoints.single_file.tensor_map import (
     Sources,
     map_component,
@@ -170,7 +171,7 @@ def _open(
     # It may tell the prediction type, so a change of it counts.
     del yaml_file
     header = read_header(path)
-    detection = _detect_model(path, header)
+    detection = identify(_detect_model(path, header), path, reads=prediction_type is None)
     prediction = _choose_prediction(detection, prediction_type)
     if config_folder:
         folder, notes = _given_folder(config_folder, path, detection, prediction_type)

@@ -46,7 +46,7 @@ def denoise(
     """
     dtype = parts[0].conditioning.prompt_embeds.dtype
     latents = _initial_latents(loaded, jobs, dtype, None if inputs else generators)
-    pipeline = parts[0].pipeline
+    pipelines = [part.pipeline for part in parts]
 
     def observe(latents: torch.Tensor) -> None:
         for recorder in recorders:
@@ -56,7 +56,7 @@ def denoise(
         for recorder in recorders:
             stack.enter_context(recorder)
         guidances = [GuidanceInterval(jobs[0], part) for part in parts]
-        stack.enter_context(controlled(pipeline.unet, controls, guidances[0].position))
+        stack.enter_context(controlled(pipelines[0].unet, controls, guidances[0].position))
         for guidance, part in zip(guidances, parts, strict=True):
             if part.conditioning.components:
                 stack.enter_context(combined_prompts(part.pipeline.unet, guidance.get_conditioning))
@@ -64,10 +64,9 @@ def denoise(
             observe(latents)
         if start:
             # Entered last, so that recorders see the model inputs and outputs that it substitutes.
-            pipelines = [part.pipeline for part in parts]
             latents = stack.enter_context(resuming_at(pipelines, latents, start, jobs[0]))
         if inputs:
-            stack.enter_context(starting_latents(pipeline, latents if start else None, observe))
+            stack.enter_context(starting_latents(pipelines[0], latents if start else None, observe))
         for guidance, part in zip(guidances, parts, strict=True):
             latents = part.pipeline(
                 **call_arguments(jobs, part, latents, inputs),

@@ -15,6 +15,9 @@ from typing import Any, Final
 from sdcli.checkpoints.json_files import read_json, shorten
 from sdcli.errors import CorruptError, ModelError
 
+DEFAULTS_FILE: Final = "sdcli.json"
+"""File of a model folder with the settings that suit it, read as the component of that name."""
+
 _MAX_NUMBER: Final = 10**9
 """Largest size of anything in a configuration."""
 
@@ -28,8 +31,9 @@ class _Rule:
 
 
 def _whole(low: int, high: int) -> _Rule:
+    text = f"a whole number, {low} to {high}" if high > low + 1 else f"{low} or {high}"
     # type(), not isinstance(): JSON's true would pass for an int.
-    return _Rule(lambda v: type(v) is int and low <= v <= high, f"a whole number, {low} to {high}")
+    return _Rule(lambda v: type(v) is int and low <= v <= high, text)
 
 
 def _number(low: float, high: float) -> _Rule:
@@ -45,7 +49,7 @@ def _nullable(rule: _Rule) -> _Rule:
 def _list_of(rule: _Rule, most: int, least: int = 1) -> _Rule:
     return _Rule(
         lambda v: isinstance(v, list) and least <= len(v) <= most and all(map(rule.accepts, v)),
-        f"a list of {least} to {most} values, each {rule.text}",
+        f"a list of {least if least == most else f'{least} to {most}'} values, each {rule.text}",
     )
 
 
@@ -92,6 +96,8 @@ _VAE: Final = {
 }
 _SCHEDULER: Final = {
     "_class_name": _TEXT,
+    "beta_start": _number(0, 1),
+    "beta_end": _number(0, 1),
     "num_train_timesteps": _whole(1, 100_000),
     # Some classes know fewer of them, and say so themselves.
     "prediction_type": _word("epsilon", "v_prediction", "sample", "flow_prediction"),
@@ -140,6 +146,7 @@ _TEXT_ENCODER: Final = {
     "max_position_embeddings": _whole(2, 1 << 14),
     "vocab_size": _whole(1, 10_000_000),
     "projection_dim": _nullable(_WIDTH),
+    "eos_token_id": _whole(0, 10_000_000),
     "hidden_act": _TEXT,
     "use_attention_mask": _nullable(_FLAG),
 }
@@ -150,7 +157,17 @@ _TOKENIZER: Final = {
     "add_prefix_space": _FLAG,
     "errors": _word("strict", "replace", "ignore"),
 }
+_DEFAULTS: Final = {
+    "family": _TEXT,
+    "num_inference_steps": _whole(1, 10_000),
+    "guidance_scale": _number(0, 1000),
+    "width": _whole(1, 1 << 15),
+    "height": _whole(1, 1 << 15),
+    "scheduler": _TEXT,
+    "words": _list_of(_TEXT, 1_000_000, least=0),
+}
 _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
+    DEFAULTS_FILE: _DEFAULTS,
     "unet": _UNET,
     "controlnet": _CONTROLNET,
     "vae": _VAE,

@@ -53,7 +53,7 @@ def read_components(folder: Path) -> list[Component]:
         # A path would lead out of the model's folder.
         if not _NAME.fullmatch(name):
             raise CorruptError(
-                f"{folder / 'model_index.json'}: {shorten(name)} is no name of a component",
+                f"{folder / 'model_index.json'}: {shorten(name)} is not the name of a component",
                 code="model.corrupt",
             )
     return [_read_component(folder / name, class_name) for name, class_name in entries.items()]

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.catalog.known_vaes import SD_SCALING_FACTOR, SDXL_SCALING_FACTOR
-from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.component_configs import DEFAULTS_FILE, read_config
 from sdcli.checkpoints.json_files import read_json
-from sdcli.checkpoints.model_defaults import DEFAULTS_FILE
 from sdcli.errors import CorruptError, UsageError
 
 Factors = tuple[tuple[float, ...], ...]

@@ -13,9 +13,9 @@ from sdcli.catalog.known_vaes import SDXL_FAMILY, SDXL_REFINER_FAMILY, UNKNOWN_F
 from sdcli.catalog.schedulers.model_config import correct_config, visible_config
 from sdcli.checkpoints.adapters.few_steps import NO_GUIDANCE, TURBO
 from sdcli.checkpoints.clip_tokenizer import ModelTokenizers, OtherEncoder
-from sdcli.checkpoints.component_configs import read_config
+from sdcli.checkpoints.component_configs import DEFAULTS_FILE, read_config
 from sdcli.checkpoints.file_state import cache_by_files
-from sdcli.checkpoints.json_files import read_json, shorten
+from sdcli.checkpoints.json_files import shorten
 from sdcli.checkpoints.model_index import (
     XL_REFINER_PIPELINE,
     check_pipeline,
@@ -29,7 +29,6 @@ from sdcli.errors import CorruptError, ModelError
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
 
-DEFAULTS_FILE: Final = "sdcli.json"
 """File in a model's folder with defaults for sdcli, which override those of Diffusers."""
 
 # The defaults of StableDiffusionPipeline.__call__.
@@ -53,24 +52,8 @@ _CONDITIONS: Final[Mapping[str, tuple[object, ...]]] = {
 }
 """Inputs of a UNet, and their kinds that the pipeline makes from the prompt or does without."""
 
-_KEY_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "family": (str,),
-    "num_inference_steps": (int,),
-    "guidance_scale": (int, float),
-    "width": (int,),
-    "height": (int,),
-    "scheduler": (str,),
-    "words": (list,),
-}
 _SAMPLE_SIZE: Final = 64
 """Height and width of the latents of Stable Diffusion 1."""
-
-_LARGEST: Final = {
-    "num_inference_steps": 10_000,
-    "guidance_scale": 1000,
-    "width": 1 << 15,
-    "height": 1 << 15,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,19 +246,4 @@ def _is_older_than_0_9(version: str | None, folder: Path) -> bool:
 
 def _read_custom_defaults(folder: Path) -> dict[str, Any]:
     path = folder / DEFAULTS_FILE
-    if not path.exists():
-        return {}
-    data = read_json(path)
-    for key, types in _KEY_TYPES.items():
-        if key in data and not _is_default(key, data[key], types):
-            raise CorruptError(f"{path}: {key} is {shorten(data[key])}", code="model.corrupt")
-    return data
-
-
-def _is_default(key: str, value: object, types: tuple[type, ...]) -> bool:
-    # JSON's true would pass for an int.
-    if not isinstance(value, types) or isinstance(value, bool):
-        return False
-    if isinstance(value, int | float):
-        return 0 <= value <= _LARGEST[key]
-    return not isinstance(value, list) or all(isinstance(item, str) for item in value)
+    return read_config(path, DEFAULTS_FILE) if path.exists() else {}

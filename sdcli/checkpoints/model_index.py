@@ -32,12 +32,18 @@ _CONFIG_FILES: Final = {
     "text_encoder_2": "config.json",
     "scheduler": "scheduler_config.json",
 }
-_CLASSES: Final = {
-    "unet": "UNet2DConditionModel",
-    "text_encoder": "CLIPTextModel",
-    "text_encoder_2": "CLIPTextModelWithProjection",
+_TOKENIZER_CLASSES: Final = ("transformers", ("CLIPTokenizer", "CLIPTokenizerFast"))
+_CLASSES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ()),
+    "text_encoder": ("transformers", ("CLIPTextModel",)),
+    "text_encoder_2": ("transformers", ("CLIPTextModelWithProjection",)),
+    "scheduler": ("diffusers", ()),
+    "tokenizer": _TOKENIZER_CLASSES,
+    "tokenizer_2": _TOKENIZER_CLASSES,
 }
-"""The only class that sdcli loads for a component."""
+"""The library of a component, and the classes of it that sdcli loads; none are named here for those
+that are looked up elsewhere."""
 
 _ENTRIES: Final = frozenset(
     {*_CONFIG_FILES, "tokenizer", "tokenizer_2", "safety_checker", "feature_extractor"}
@@ -56,16 +62,19 @@ def check_pipeline(folder: Path) -> str:
     index = read_json(folder / "model_index.json")
     class_name = index.get("_class_name")
     if not isinstance(class_name, str) or class_name not in _TEXT_ENCODERS:
-        name = class_name if isinstance(class_name, str) else shorten(class_name)
         raise ModelError(
-            f"{folder}: a {name}; sdcli needs a {PIPELINE} or a {XL_PIPELINE}",
+            f"{folder / 'model_index.json'}: the class of the pipeline, _class_name, is "
+            f"{shorten(class_name)}; sdcli needs {PIPELINE} or {XL_PIPELINE}",
             code="model.family",
             hint=_HINT,
         )
     optional = _optional_components(class_name)
-    for component in (*_CONFIG_FILES, *_TOKENIZERS):
-        if component in index and not (component in optional and index[component] == [None, None]):
-            _check_entry(folder, component, index[component])
+    encoders = _TEXT_ENCODERS[class_name]
+    needed = {"unet", "vae", "scheduler", *encoders, *map(_tokenizer_of, encoders)}
+    for component in _CLASSES:
+        is_there = index.get(component, [None, None]) != [None, None]
+        if is_there or (component in needed and component not in optional):
+            _check_entry(folder, component, index.get(component))
     return str(class_name)
 
 
@@ -97,22 +106,25 @@ def find_text_encoders(folder: Path) -> tuple[str, ...]:
 def find_tokenizers(folder: Path) -> tuple[str, ...]:
     """Return the tokenizers of the model, one for each of `find_text_encoders`."""
     encoders = find_text_encoders(folder)
-    return tuple(name.replace("text_encoder", "tokenizer") for name in encoders)
+    return tuple(map(_tokenizer_of, encoders))
+
+
+def _tokenizer_of(encoder: str) -> str:
+    return encoder.replace("text_encoder", "tokenizer")
 
 
 def _check_entry(folder: Path, component: str, entry: Any) -> None:
-    where = f"{folder / 'model_index.json'}: {component} is {shorten(entry)}"
+    shown = "missing" if entry is None else shorten(entry)
+    where = f"{folder / 'model_index.json'}: {component} is {shown}"
+    entry = [None, None] if entry is None else entry
     is_pair = isinstance(entry, list) and len(entry) == 2
     if not is_pair or not all(isinstance(part, str | None) for part in entry):
         raise CorruptError(f"{where}; it must be a library and a class", code="model.corrupt")
-    needed = _CLASSES.get(component)
-    # A name of anything but a library would be a module of the model's own, with its code.
-    if entry[0] not in ("diffusers", "transformers") or (needed and entry[1] != needed):
-        raise ModelError(
-            where + (f"; sdcli needs {needed}" if needed else "; sdcli needs a class of Diffusers"),
-            code="model.family",
-            hint=_HINT,
-        )
+    library, classes = _CLASSES[component]
+    # A name of anything but the library would be a module of the model's own, with its code.
+    if entry[0] != library or not entry[1] or (classes and entry[1] not in classes):
+        needed = f"{' or '.join(classes) or 'a class'} of {library.title()}"
+        raise ModelError(f"{where}; sdcli needs {needed}", code="model.family", hint=_HINT)
 
 
 def class_of(folder: Path, component: str) -> str | None:
@@ -153,10 +165,25 @@ def _unused_entries(folder: Path) -> Iterator[str]:
 
 def _disagreements(folder: Path) -> Iterator[str]:
     for component, (indexed, own) in disagreeing_classes(folder).items():
-        yield (
-            f"{component}: model_index.json names {indexed}, but its own file {own}; {indexed} is "
-            "used, as in Diffusers"
-        )
+        yield _disagreement(component, indexed, own)
+    yield from _tokenizer_disagreements(folder)
+
+
+def _tokenizer_disagreements(folder: Path) -> Iterator[str]:
+    for component in _TOKENIZERS:
+        path = folder / component / _NOTED_FILES[component]
+        own = read_json(path).get("tokenizer_class") if path.is_file() else None
+        if own and own not in _TOKENIZER_CLASSES[1]:
+            indexed = _indexed_class(folder, component) or _TOKENIZER_CLASSES[1][0]
+            yield _disagreement(component, indexed, own)
+
+
+def _disagreement(component: str, indexed: str, own: object) -> str:
+    name = own if isinstance(own, str) else shorten(own)
+    return (
+        f"{component}: model_index.json names {indexed}, but its own file {name}; {indexed} is "
+        "used, as in Diffusers"
+    )
 
 
 def _ignored(folder: Path) -> Iterator[str]:

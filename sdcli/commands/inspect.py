@@ -143,6 +143,7 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
         return document, facts | _record_facts(record)
     from sdcli.interop.export import to_request_fields, unmapped_fields
     from sdcli.interop.readers import describe_unreadable, read_foreign, unread_texts
+    from sdcli.storage.text import one_line
 
     foreign = read_foreign(path, document["parameters"])
     if foreign is None:
@@ -159,9 +160,11 @@ def _inspect_image(path: Path) -> tuple[dict[str, Any], dict[str, object]]:
         "doubts": list(foreign.doubts),
     }
     facts |= {"made by": foreign.generator, **fields}
-    facts |= {name: f"not found: {place}" for name, place in not_found.items()}
-    facts |= {f"doubt {n}": doubt for n, doubt in enumerate(foreign.doubts, 1)}
-    return document | {"foreign": summary}, facts | {f"({k})": v for k, v in unmapped.items()}
+    facts |= {name: one_line(f"not found: {place}") for name, place in not_found.items()}
+    facts |= {f"doubt {n}": one_line(doubt) for n, doubt in enumerate(foreign.doubts, 1)}
+    # Of what a file says, only prompts have lines.
+    left = {f"({name})": one_line(str(value)) for name, value in unmapped.items()}
+    return document | {"foreign": summary}, facts | left
 
 
 def _not_found(foreign: ForeignRecord) -> dict[str, str]:

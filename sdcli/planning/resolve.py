@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT, repeated_first_timestep
-from sdcli.catalog.schedulers.resolve import ResolvedScheduler, model_scheduler, resolve_scheduler
+from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError, UsageError
 from sdcli.freeu_fields import name_freeu
@@ -22,6 +22,7 @@ from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
 from sdcli.planning.request_files import job_fields, read_files
 from sdcli.planning.request_images import image_faults
 from sdcli.planning.request_loras import RequestLoras, take_loras
+from sdcli.planning.request_scheduler import find_scheduler
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.prompts.lora_tags import drop_open_tags
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
@@ -63,7 +64,7 @@ def resolve_jobs(
     key = read_files(request, defaults, read_image, loras, embeddings, is_local=is_local)
     template = _TEMPLATES.find(request, defaults, key)
     if template is None:
-        scheduler = _resolve_scheduler(request, defaults)
+        scheduler = find_scheduler(request, defaults)
         files = job_fields(request, defaults, key)
         template = _first_job(request, scheduler, defaults, files, fingerprint)
         for error in _find_faults(request, template, scheduler, defaults):
@@ -99,14 +100,14 @@ def find_faults(
     faults: list[SdcliError] = []
     whole = request
     try:
-        scheduler = _resolve_scheduler(request, defaults)
+        scheduler = find_scheduler(request, defaults)
     except UsageError as error:
         faults.append(error)
         if request.scheduler is None:  # the model's defaults name one that its own file rules out
             return faults
         # Steps and eta are judged by the scheduler, which is unknown: check the rest without them.
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
-        scheduler = _resolve_scheduler(request, defaults)
+        scheduler = find_scheduler(request, defaults)
     job = _first_job(request, scheduler, defaults, job_fields(request, defaults, key), "")
     faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
@@ -142,13 +143,6 @@ def _resolve(request: GenerationRequest, name: str, defaults: ModelDefaults) -> 
     if value is not None:
         return value
     return getattr(defaults, info.from_model) if info.from_model else info.resolved
-
-
-def _resolve_scheduler(request: GenerationRequest, defaults: ModelDefaults) -> ResolvedScheduler:
-    name = request.scheduler or defaults.scheduler
-    if name:
-        return resolve_scheduler(name, defaults.scheduler_config)
-    return model_scheduler(defaults.scheduler_class, defaults.scheduler_config)
 
 
 def _find_faults(

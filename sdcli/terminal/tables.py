@@ -166,7 +166,8 @@ def print_facts(facts: Mapping[str, object]) -> None:
         if value not in (None, "")
     ]
     if not sys.stdout.isatty():
-        print_text("\n".join(f"{name}: {value}" for name, value in rows))
+        # Indented, the next lines of a value can't be taken for other names and values.
+        print_text("\n".join(f"{n}: {v}".replace("\n", "\n  ") for n, v in rows))
         return
     with files.os_errors_as_output_errors("stdout"):
         write_line("\n".join(_fact_lines(rows, terminal_width())), sys.stdout)

@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any
 
 ONE_TENSOR = {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+COMPONENTS = {
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+}
 
 
 def write_model(
@@ -21,8 +27,12 @@ def write_model(
     scheduler: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the JSON files of a Stable Diffusion 1 model with changes; text is written as it is."""
+    scheduler = {"_class_name": "PNDMScheduler", **(scheduler or {})}
+    if isinstance(index, dict | None):
+        entries = {**COMPONENTS, "scheduler": ["diffusers", scheduler["_class_name"]]}
+        index = {"_class_name": "StableDiffusionPipeline", **entries, **(index or {})}
     files = {
-        "model_index.json": index or {"_class_name": "StableDiffusionPipeline"},
+        "model_index.json": index,
         "unet/config.json": {"sample_size": 64, "cross_attention_dim": 768, **(unet or {})},
         "vae/config.json": {
             "_class_name": "AutoencoderKL",
@@ -30,7 +40,7 @@ def write_model(
             "latent_channels": 4,
             **(vae or {}),
         },
-        "scheduler/scheduler_config.json": {"_class_name": "PNDMScheduler", **(scheduler or {})},
+        "scheduler/scheduler_config.json": scheduler,
         "text_encoder/config.json": {"num_hidden_layers": 12},
     }
     if defaults is not None:

@@ -13,7 +13,11 @@ from sdcli.checkpoints.model_defaults import describe_model, read_defaults
 from sdcli.errors import ModelError
 from tests.checkpoints.model_files import write_model
 
-INDEX = {"_class_name": "StableDiffusionXLPipeline"}
+INDEX = {
+    "_class_name": "StableDiffusionXLPipeline",
+    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+    "tokenizer_2": ["transformers", "CLIPTokenizer"],
+}
 UNET = {
     "sample_size": 128,
     "cross_attention_dim": 2048,
@@ -59,7 +63,8 @@ def test_the_model_s_own_defaults_win(tmp_path: Path) -> None:
 
 
 def test_a_refiner_is_described_and_does_not_draw_alone(tmp_path: Path) -> None:
-    index = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": True}
+    refiner = {"_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": True}
+    index = {**INDEX, **refiner, **{key: [None, None] for key in ("text_encoder", "tokenizer")}}
     unet = {**UNET, "cross_attention_dim": 1280, "projection_class_embeddings_input_dim": 2560}
     folder = write_xl(tmp_path, index=index, unet=unet, defaults={"family": "mine"})
     traits = describe_model(folder).xl

@@ -108,6 +108,19 @@ def test_a_stranger_s_image_is_read(run_cli, tmp_path, generator):
     assert shlex.split(run_cli("inspect", path, "--as-command").stdout)[:2] == ["sdcli", "generate"]
 
 
+def test_the_names_in_a_graph_cannot_begin_a_line(run_cli, tmp_path):
+    name = "Evil\nforged: 1\rforged: 2\u2028forged: 3\x1b[31m"
+    nodes = json.loads(json.dumps(COMFY)) | {"6": {"class_type": name, "inputs": {"x": 1}}}
+    nodes["1"]["inputs"]["ckpt_name"] = nodes["5"]["inputs"]["sampler_name"] = name
+    nodes["2"]["inputs"]["text"] = ["6", 0]
+    path = str(png(tmp_path / "x.png", prompt=json.dumps(nodes)))
+    lines = run_cli("inspect", path).stdout.splitlines()
+    assert sum("forged: 3" in line for line in lines) == 4
+    assert not any(line.strip().startswith("forged") or "\x1b" in line for line in lines)
+    ran = run_cli("inspect", path, "--as-command")
+    assert (ran.code, len(ran.stderr.splitlines())) == (2, 2)
+
+
 def test_a1111_s_quotes_and_clip_skip(run_cli, tmp_path):
     parsed = parse_text(A1111)
     prompt, negative, fields = parsed.prompt, parsed.negative_prompt, parsed.fields

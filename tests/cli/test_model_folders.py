@@ -17,6 +17,7 @@ from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
+from sdcli.checkpoints.model_index import check_pipeline, find_notes
 from sdcli.pipeline_spec import PipelineSpec
 from tests.fuzz.model_folders import PICKED, SETTINGS, Case, drop, put, run
 from tests.jobs import make_job
@@ -34,6 +35,8 @@ def test_a_hostile_folder_ends_in_one_line(case: Case) -> None:
 
 
 UNET, TEXT, VAE = "unet/config.json", "text_encoder/config.json", "vae/config.json"
+INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
+SPECIAL = "tokenizer/special_tokens_map.json"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +51,10 @@ UNET, TEXT, VAE = "unet/config.json", "text_encoder/config.json", "vae/config.js
         (put(UNET, sample_size={}), 7, "sample_size is {}; it must be"),
         (put(UNET, block_out_channels=None), 7, "block_out_channels is null"),
         (put(UNET, norm_eps="x"), 7, 'norm_eps is "x"'),
-        (put(UNET, attention_head_dim=5), 7, "unet"),
+        (put(UNET, sample_size=[16]), 7, "or a list of 2 values, each a whole number"),
+        (put(UNET, downsample_padding=7), 7, "downsample_padding is 7; it must be 0 or 1"),
+        (put(UNET, attention_head_dim=5), 7, "of shape [128], but its configuration says [125]"),
+        (put(UNET, down_block_types=["os"] * 3), 7, "Diffusers cannot load it: os does not exist"),
         (put(TEXT, num_hidden_layers=4), 7, "does not fit the weights"),
         (put(TEXT, hidden_act="nope"), 7, "it names 'nope', which the library does not have"),
         (put(UNET, act_fn="nope"), 7, "nope not found"),
@@ -59,8 +65,29 @@ UNET, TEXT, VAE = "unet/config.json", "text_encoder/config.json", "vae/config.js
         (put(VAE, in_channels=7), 7, "in_channels is 7, which does not fit"),
         (put(VAE, out_channels=900), 7, "out_channels is 900, which does not fit"),
         (put("tokenizer/tokenizer_config.json", model_max_length="x"), 7, "model_max_length"),
-        (put("model_index.json", unet=["evil", "Evil"]), 3, "sdcli needs UNet2DConditionModel"),
-        (put("model_index.json", text_encoder=[None, None]), 3, "sdcli needs CLIPTextModel"),
+        (put(INDEX, unet=["evil", "Evil"]), 3, "sdcli needs UNet2DConditionModel"),
+        (put(INDEX, unet=["transformers", "UNet2DConditionModel"]), 3, "of Diffusers"),
+        (put(INDEX, vae=["transformers", "AutoencoderKL"]), 3, "sdcli needs a class of Diffusers"),
+        (put(INDEX, scheduler=["transformers", "DDIMScheduler"]), 3, "a class of Diffusers"),
+        (put(INDEX, scheduler=["diffusers", None]), 3, "a class of Diffusers"),
+        (put(INDEX, scheduler=["diffusers", "Nope"]), 3, "model_index.json: Diffusers has no"),
+        (put(INDEX, text_encoder=[None, None]), 3, "sdcli needs CLIPTextModel"),
+        (put(INDEX, text_encoder=["diffusers", "CLIPTextModel"]), 3, "of Transformers"),
+        (put(INDEX, tokenizer=["transformers", "T5Tokenizer"]), 3, "needs CLIPTokenizer or"),
+        (put(INDEX, tokenizer=["transformers", "AutoTokenizer"]), 3, "needs CLIPTokenizer or"),
+        (put(INDEX, tokenizer=["diffusers", "CLIPTokenizer"]), 3, "needs CLIPTokenizer or"),
+        (drop(INDEX, "tokenizer"), 3, "tokenizer is missing; sdcli needs CLIPTokenizer"),
+        (drop(INDEX, "scheduler"), 3, "scheduler is missing; sdcli needs a class"),
+        (drop(INDEX, "_class_name"), 3, "_class_name, is null; sdcli needs StableDiffusion"),
+        (put("sdcli.json", width=True), 7, "width is true; it must be a whole number, 1 to"),
+        (put("sdcli.json", width=0), 7, "width is 0; it must be a whole number, 1 to"),
+        (put("sdcli.json", words=[{}]), 7, "words is [{}]; it must be a list of 0 to"),
+        (put("sdcli.json", scheduler="os"), 2, "the model's sdcli.json: unknown scheduler 'os'"),
+        (put(SCHEDULER, beta_start="x"), 7, 'beta_start is "x"; it must be a number, 0 to 1'),
+        (put(TEXT, eos_token_id=[1, 2]), 7, "eos_token_id is [1, 2]; it must be a whole number"),
+        (put(SPECIAL, eos_token=None), 7, "eos_token is null; it must be text or an object"),
+        (put("tokenizer/tokenizer.json", model={}), 7, "has a model that Transformers does not"),
+        (put("tokenizer/tokenizer.json", pre_tokenizer="x"), 7, "has a pre_tokenizer that"),
     ],
     ids=lambda value: value.name if isinstance(value, Case) else None,
 )
@@ -71,6 +98,23 @@ def test_the_error_of_a_folder(
     ran = run_cli("generate", "a cat", "-m", str(model), *SETTINGS)
     assert (ran.code, ran.stderr.count("sdcli: error: ")) == (code, 1)
     assert message in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("T5Tokenizer", 1), ("CLIPTokenizer", 0), ("CLIPTokenizerFast", 0)]
+)
+def test_a_tokenizer_s_own_file_that_names_another_class_is_told(
+    model: Path, name: str, count: int
+) -> None:
+    put("tokenizer/tokenizer_config.json", tokenizer_class=name).damage(model)
+    notes = [note for note in find_notes(model) if note.startswith("tokenizer: ")]
+    assert len(notes) == count
+    assert all(f"its own file {name}; CLIPTokenizer is used" in note for note in notes)
+
+
+def test_the_fast_name_of_the_tokenizer_is_accepted(model: Path) -> None:
+    put(INDEX, tokenizer=["transformers", "CLIPTokenizerFast"]).damage(model)
+    assert check_pipeline(model) == "StableDiffusionPipeline"
 
 
 @pytest.mark.parametrize(
@@ -203,4 +247,4 @@ def test_a_panic_of_a_library_in_rust_is_one_line(
     monkeypatch.setattr("transformers.CLIPTokenizer.from_pretrained", fail)
     ran = run_cli("generate", "a cat", "-m", str(model), *SETTINGS)
     assert (ran.code, ran.stderr.count("sdcli: error: ")) == (7, 1)
-    assert f"tokenizer: {model}/tokenizer: the library cannot read it: called" in ran.stderr
+    assert f"tokenizer: {model}/tokenizer: Transformers cannot load it: called" in ran.stderr

@@ -9,13 +9,16 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
+from sdcli.storage.jobs.leases import JobLeases
+from sdcli.storage.latents.safetensors_appender import SafetensorsAppender
 from sdcli.storage.process_owner import current_owner, host
 
 
@@ -61,9 +64,12 @@ ROOT = Path(__file__).parents[2]
 _WRITER = """
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from sdcli.storage import files
+from sdcli.storage.jobs.leases import JobLeases
+from sdcli.storage.latents.safetensors_appender import SafetensorsAppender
 from sdcli.storage.process_owner import current_owner, host
 for i in range(25):
     files.write_numbered(Path(sys.argv[1]), "", f"-{sys.argv[2]}.png", sys.argv[2].encode() * 1000)
@@ -82,29 +88,38 @@ def test_several_processes_never_take_one_number_twice(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == name[5].encode() * 1000
 
 
-def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+@contextmanager
+def almost_full_disk(limit: int = 1000) -> Iterator[None]:
     """A file size limit stands in for the disk: the write fails half-way, as on a full one."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        with pytest.raises(OutputError) as caught:
-            files.write_atomic(tmp_path / "a.png", b"x" * 5000, force=False)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "image": lambda folder: files.write_atomic(folder / "a.png", b"x" * 5000, force=False),
+    "numbered": lambda folder: files.write_numbered(folder, "a", ".png", b"x" * 5000),
+    "latents": lambda folder: SafetensorsAppender(folder, {"text": "x" * 5000}, tensors=1),
+    "lease": lambda folder: JobLeases(folder).acquire(("ab", 0)),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    with almost_full_disk(10), pytest.raises(OutputError) as caught:
+        WRITERS[name](tmp_path)
     assert caught.value.code == "output.full"
-    assert os.listdir(tmp_path) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    try:
-        with pytest.raises(OutputError):
-            files.write_atomic(path, b"x" * 5000, force=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with almost_full_disk(), pytest.raises(OutputError):
+        files.write_atomic(path, b"x" * 5000, force=True)
     assert path.read_bytes() == b"old"
 
 

@@ -53,6 +53,16 @@ def test_no_control_character_is_printed(name: str, capsys: pytest.CaptureFixtur
     assert "31m" in printed
 
 
+@pytest.mark.parametrize("name", DOORS)
+def test_text_from_a_file_cannot_begin_a_line(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    DOORS[name]("a cat\nforged: 1\rforged: 2\u2028forged: 3\x85forged: 4")
+    printed = "".join(capsys.readouterr())
+    assert "forged: 4" in printed
+    assert not any(line.startswith("forged") for line in printed.splitlines())
+
+
 def test_data_is_unchanged_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     print_data(HOSTILE)
     assert capsys.readouterr().out == HOSTILE + "\n"

@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Final
 
+from sdcli.checkpoints.component_configs import DEFAULTS_FILE
 from sdcli.checkpoints.json_files import read_bytes, read_json
-from sdcli.checkpoints.model_defaults import DEFAULTS_FILE
 from sdcli.checkpoints.single_file import configurations as facts
 from sdcli.checkpoints.single_file.families import Family
 from sdcli.checkpoints.single_file.training import Distillation, Prediction

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -16,6 +17,14 @@ from sdcli.engine.loading.staging import staged
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.model_errors import first_line, is_panic
 from sdcli.errors import CorruptError, SdcliError
+
+_OTHER_SHAPE: Final = re.compile(
+    r"because (\S+) expected shape torch\.Size\((\[.*?\])\), but got torch\.Size\((\[.*?\])\)"
+)
+"""What Diffusers says of a tensor of another shape, before it explains arguments of its own."""
+
+_UNKNOWN_KIND: Final = re.compile(r"variant of untagged enum (\w+?)(?:Untagged|Wrapper)? ")
+"""What the library of tokenizers says of a part that it cannot read."""
 
 
 def load_component(
@@ -84,16 +93,32 @@ def loading_errors_as_corrupt_errors(
     except Exception as error:
         if isinstance(error, RuntimeError) and memory.is_out_of_memory(error):
             raise
-        problem = first_line(error).replace(str(loaded_from), str(path))
-        # torch: "Cannot copy out of meta tensor", of a tensor that the file doesn't have.
-        if isinstance(error, NotImplementedError) and "meta tensor" in problem:
-            problem = "lacks tensors of its layout"
+        problem = _explain(name, error).replace(str(loaded_from), str(path))
         raise corrupt_component_error(name, path, problem) from error
     except BaseException as error:
         if not is_panic(error):
             raise
-        problem = f"the library cannot read it: {first_line(error)}"
+        problem = _explain(name, error)
         raise corrupt_component_error(name, path, problem) from error
+
+
+def _explain(name: str, error: BaseException) -> str:
+    """Return what an error of a library says about a component."""
+    line = first_line(error)
+    # torch: "Cannot copy out of meta tensor", of a tensor that the file doesn't have.
+    if isinstance(error, NotImplementedError) and "meta tensor" in line:
+        return "lacks tensors of its layout"
+    if shapes := _OTHER_SHAPE.search(line):
+        tensor, configured, found = shapes.groups()
+        return (
+            f"the weights have {tensor} of shape {found}, but its configuration says {configured}"
+        )
+    if unknown := _UNKNOWN_KIND.search(line):
+        key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", unknown[1]).lower()
+        return f"tokenizer.json has a {key} that Transformers does not know"
+    library = "Transformers" if name.startswith(("text_encoder", "tokenizer")) else "Diffusers"
+    # The place is one in the copy that was loaded.
+    return f"{library} cannot load it: {re.sub(r' at line 1 column [0-9]+$', '', line)}"
 
 
 def check_complete(name: str, file: Path, model: Any, missing: list[str]) -> None:
@@ -107,8 +132,9 @@ def check_complete(name: str, file: Path, model: Any, missing: list[str]) -> Non
 
 def corrupt_component_error(name: str, path: Path, problem: str) -> CorruptError:
     """Return the error for a component whose file or folder has a problem."""
+    part = "file" if path.is_file() else "model"
     return CorruptError(
-        f"{name}: {path}: {problem}", code="model.corrupt", hint="download the file again"
+        f"{name}: {path}: {problem}", code="model.corrupt", hint=f"download the {part} again"
     )
 
 

@@ -10,17 +10,18 @@ from typing import Any, Final
 from transformers import CLIPTokenizer
 
 from sdcli.checkpoints.component_configs import read_config
-from sdcli.checkpoints.json_files import read_bytes, read_json
+from sdcli.checkpoints.json_files import read_bytes, read_json, shorten
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.staging import staged_files
 from sdcli.errors import CorruptError, ModelError
 
 _CONFIG: Final = "tokenizer_config.json"
+_SPECIAL_TOKENS: Final = "special_tokens_map.json"
 _JSON_FILES: Final = (
     "tokenizer.json",
     "vocab.json",
     "added_tokens.json",
-    "special_tokens_map.json",
+    _SPECIAL_TOKENS,
 )
 _TEXT_FILES: Final = ("merges.txt",)
 _CONFIG_KEYS: Final = frozenset(
@@ -82,6 +83,7 @@ def _read_files(path: Path) -> dict[str, bytes]:
         )
     contents: dict[str, Any] = {n: read_json(path / n) for n in _JSON_FILES if n in names}
     _check_vocabulary(path, contents)
+    _check_special_tokens(path / _SPECIAL_TOKENS, contents.get(_SPECIAL_TOKENS, {}))
     if _CONFIG in names:
         config = read_config(path / _CONFIG, "tokenizer")
         contents[_CONFIG] = {key: config[key] for key in config if key in _CONFIG_KEYS}
@@ -95,6 +97,16 @@ def _check_vocabulary(path: Path, contents: Mapping[str, Any]) -> None:
         if not all(type(i) is int and 0 <= i < 1 << 24 for i in contents.get(name, {}).values()):
             raise CorruptError(
                 f"{path / name}: a token has no usable number",
+                code="model.corrupt",
+                hint="download the file again",
+            )
+
+
+def _check_special_tokens(file: Path, tokens: Mapping[str, Any]) -> None:
+    for key, value in tokens.items():
+        if key.endswith("_token") and not isinstance(value, str | Mapping):
+            raise CorruptError(
+                f"{file}: {key} is {shorten(value)}; it must be text or an object with its text",
                 code="model.corrupt",
                 hint="download the file again",
             )

@@ -23,16 +23,24 @@ from sdcli.engine.runtime.diffusers_internals import (
 )
 from sdcli.engine.schedulers.construct import construct, pickle_settings
 from sdcli.engine.schedulers.schedule_check import ERRORS_OF_CLASSES, check_schedule
-from sdcli.errors import ModelError, UsageError
+from sdcli.errors import ModelError, UsageError, quoted
 
 
-def scheduler_class(name: str) -> Any:
-    """Return the Diffusers scheduler class of that name. Raises ModelError if there is none."""
+def scheduler_class(name: str, source: Path | None = None) -> Any:
+    """Return the Diffusers scheduler class of that name. Raises ModelError if there is none.
+
+    `source` is the file that has the name.
+    """
     # `SchedulerMixin.compatibles` would be a shorter list, but lacks LCM, TCD and SA-Solver.
     with scipy_deferred():
         cls = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
     if cls is None:
-        raise ModelError(f"Diffusers has no scheduler {name!r}", code="model.scheduler")
+        where = f"{source}: " if source else ""
+        raise ModelError(
+            f"{where}Diffusers has no scheduler {quoted(name)}",
+            code="model.scheduler",
+            hint="use a model whose scheduler is part of Diffusers",
+        )
     return cls
 
 
@@ -42,7 +50,7 @@ def load_scheduler(folder: Path) -> Any:
     """
     path = folder / "scheduler" / "scheduler_config.json"
     config = read_config(path, "scheduler")
-    cls = scheduler_class(str(class_of(folder, "scheduler")))
+    cls = scheduler_class(str(class_of(folder, "scheduler")), folder / "model_index.json")
     # Diffusers imports all classes that can share the configuration, in `from_config`, too.
     with loading_errors_as_corrupt_errors("scheduler", path), scipy_deferred():
         return cls.from_config(config)

@@ -125,11 +125,18 @@ class JobLeases:
             temporary = files.temporary_name(self._folder)
             with suppress(FileNotFoundError):
                 _check_folder(self._folder)
-                with temporary.open("xb") as file:
-                    file.write(self._content)
-                    # A lease counts from now on, also after a power failure.
-                    files.fsync(file)
+                self._write_to(temporary)
                 return temporary
+
+    def _write_to(self, temporary: Path) -> None:
+        try:
+            with temporary.open("xb") as file:
+                file.write(self._content)
+                # A lease counts from now on, also after a power failure.
+                files.fsync(file)
+        except OSError:  # such as a full disk
+            temporary.unlink(missing_ok=True)
+            raise
 
     def _take_over(self, path: Path) -> bool:
         try:

@@ -41,7 +41,11 @@ class SafetensorsAppender:
         self._header_bytes = aligned(size)
         with files.os_errors_as_output_errors(self.path):
             self._file = self.path.open("x+b", buffering=0)
-        self._write_header()
+        try:
+            self._write_header()
+        except OutputError:
+            self.discard()
+            raise
 
     def append(self, name: str, array: NDArray[Any]) -> None:
         """Add a tensor. Raises OutputError, and leaves the file valid without it."""

@@ -26,6 +26,7 @@ WEIGHTS = {
     "vae": "vae/diffusion_pytorch_model.safetensors",
     "text_encoder": "text_encoder/model.safetensors",
 }
+INDEX = json.loads((EMBEDDED_FOLDER / "model_index.json").read_text())
 
 Copy = Callable[[], Path]
 
@@ -137,7 +138,7 @@ def test_garbage_in_a_header_and_a_git_lfs_pointer(model_copy: Copy) -> None:
         (WEIGHTS["unet"], None, ModelError),
         (
             "model_index.json",
-            '{"_class_name": "StableDiffusionPipeline", "scheduler": ["diffusers", "os"]}',
+            json.dumps({**INDEX, "scheduler": ["diffusers", "os"]}),
             ModelError,
         ),
     ],

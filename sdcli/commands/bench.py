@@ -39,10 +39,9 @@ def bench(
         typer.Argument(
             help="start: commands without a model; one: one image; batch: a hundred images. "
             "Default: these three. warm: one image with --warm; preview: live previews; trace: a "
-            "traced run; dump: saving the latents of every step, with a random model of the size "
-            "of Stable Diffusion 1.5 (4 GB of disk); load: loading such a model from a single file "
-            "(2 GB of disk); workers: a hundred images in two processes; planning: dry runs of "
-            "long files."
+            "traced run; dump: the latents of every step, with a random model of the size of "
+            "Stable Diffusion 1.5 (4 GB of disk); load: loading such a model from a file (2 GB of "
+            "disk); workers: a hundred images in two processes; planning: dry runs of long files."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,

@@ -43,6 +43,38 @@ class PromptWord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptLayout:
+    """The words of a prompt, and their places in the text encoder's input.
+
+    Each of its chunks has `length` places: the start token, as many tokens as `chunks` says, the
+    end token, and padding.
+    """
+
+    words: tuple[PromptWord, ...]
+    chunks: tuple[int, ...]
+    length: int
+
+    @property
+    def kept(self) -> int:
+        """The places up to the end token of the last chunk."""
+        return (len(self.chunks) - 1) * self.length + self.chunks[-1] + 2
+
+    def groups(self, places: int) -> dict[str, list[int]]:
+        """Return which of so many places each group of tokens has."""
+        groups: dict[str, list[int]] = {name: [] for name in TOKEN_GROUPS}
+        for number, tokens in enumerate(self.chunks):
+            first = number * self.length
+            end = first + 1 + tokens
+            groups[START].append(first)
+            groups[WORDS] += range(first + 1, end)
+            groups[END].append(end)
+            # The empty chunks behind the last one are padding as a whole.
+            last = first + self.length if number < len(self.chunks) - 1 else places
+            groups[PADDING] += range(end + 1, last)
+        return groups
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttentionSelection:
     """The attention to capture.
 
@@ -75,8 +107,8 @@ class AttentionMaps:
     Attributes:
         words: all words of the prompt.
         chosen: those whose maps are wanted.
-        maps: mean probabilities (tokens, height, width) of the start token, the words' tokens and
-            the end token, over the selected layers, heads and steps.
+        maps: mean probabilities (tokens, height, width) of all places up to the end token of the
+            last chunk, over the selected layers, heads and steps.
         by_step: the same of each UNet call.
         by_head: the same of each layer and head, each of its layer's own size.
         shares: the part of the attention that each group of tokens gets; together 1.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.json_files import read_json, shorten
+from sdcli.checkpoints.weight_files import CLIP_MODEL
 from sdcli.errors import CorruptError, ModelError
 
 DEFAULTS_FILE: Final = "sdcli.json"
@@ -55,6 +56,13 @@ def _list_of(rule: _Rule, most: int, least: int = 1) -> _Rule:
 
 def _either(first: _Rule, second: _Rule) -> _Rule:
     return _Rule(lambda v: first.accepts(v) or second.accepts(v), f"{first.text}, or {second.text}")
+
+
+def _entries(rules: Mapping[str, _Rule]) -> _Rule:
+    return _Rule(
+        lambda v: isinstance(v, dict) and all(rules[k].accepts(v[k]) for k in rules if k in v),
+        "the settings of an encoder",
+    )
 
 
 def _word(first: str, *others: str) -> _Rule:
@@ -150,6 +158,25 @@ _TEXT_ENCODER: Final = {
     "hidden_act": _TEXT,
     "use_attention_mask": _nullable(_FLAG),
 }
+_VISION_ENCODER: Final = {
+    "hidden_size": _WIDTH,
+    "intermediate_size": _WIDTH,
+    "num_hidden_layers": _LAYERS,
+    "num_attention_heads": _WIDTH,
+    "num_channels": _CHANNELS,
+    "image_size": _SIDE,
+    "patch_size": _SIDE,
+    "projection_dim": _nullable(_WIDTH),
+    "hidden_act": _TEXT,
+}
+_CLIP: Final = {
+    "model_type": _TEXT,
+    "projection_dim": _WIDTH,
+    "text_config": _entries(_TEXT_ENCODER),
+    "text_config_dict": _nullable(_entries(_TEXT_ENCODER)),
+    "vision_config": _entries(_VISION_ENCODER),
+    "vision_config_dict": _nullable(_entries(_VISION_ENCODER)),
+}
 _TOKENIZER: Final = {
     # Transformers writes 10**30 for a tokenizer without a limit.
     "model_max_length": _nullable(_number(2, 1e31)),
@@ -173,6 +200,7 @@ _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
     "vae": _VAE,
     "text_encoder": _TEXT_ENCODER,
     "text_encoder_2": _TEXT_ENCODER,
+    CLIP_MODEL: _CLIP,
     "scheduler": _SCHEDULER,
     "tokenizer": _TOKENIZER,
     "tokenizer_2": _TOKENIZER,

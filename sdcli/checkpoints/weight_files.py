@@ -17,6 +17,9 @@ STEMS: Final[Mapping[str, str]] = {
 }
 """Component -> name of its weight file in Diffusers and Transformers, without suffixes."""
 
+CLIP_MODEL: Final = "CLIP model"
+"""A whole CLIP model, which is no component of a pipeline."""
+
 _USUAL_STEM: Final = "diffusion_pytorch_model"
 
 PICKLE_SUFFIXES: Final = (".bin", ".ckpt", ".pt", ".pth")
@@ -85,6 +88,8 @@ class WeightFiles:
 
 def stem_of(component: str) -> str:
     """Return the name of a component's weight file, without suffixes."""
+    if component == CLIP_MODEL:
+        component = "text_encoder"
     return STEMS.get(component, _USUAL_STEM)
 
 

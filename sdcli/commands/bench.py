@@ -27,6 +27,7 @@ class Scenario(StrEnum):
     WARM = "warm"
     DUMP = "dump"
     PREVIEW = "preview"
+    TRACE = "trace"
     LOAD = "load"
     WORKERS = "workers"
     PLANNING = "planning"
@@ -37,9 +38,9 @@ def bench(
         list[Scenario] | None,
         typer.Argument(
             help="start: commands without a model; one: one image; batch: a hundred images. "
-            "Default: these three. warm: one image with --warm; preview: live previews; dump: "
-            "saving the latents of every step, with a random model of the size of Stable "
-            "Diffusion 1.5 (4 GB of disk); load: loading such a model from a single file (2 GB of "
+            "Default: these three. warm: one image with --warm; preview: live previews; trace: a "
+            "traced run; dump: the latents of every step, with a random model of the size of "
+            "Stable Diffusion 1.5 (4 GB of disk); load: loading such a model from a file (2 GB of "
             "disk); workers: a hundred images in two processes; planning: dry runs of long files."
         ),
     ] = None,
@@ -96,6 +97,7 @@ def _run_scenario(
         time_single_image,
         time_startup,
     )
+    from sdcli.bench.trace import time_trace
     from sdcli.bench.warm import time_warm_run
     from sdcli.checkpoints.hub import fetch_model
 
@@ -107,6 +109,8 @@ def _run_scenario(
         return time_loading(rounds)
     if scenario is Scenario.PREVIEW:
         return time_preview(rounds)
+    if scenario is Scenario.TRACE:
+        return time_trace(rounds)
     if scenario is Scenario.WORKERS:
         from sdcli.bench.workers import time_workers
 
@@ -142,6 +146,8 @@ def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
     for name, key in (("seconds of loading", "load_ratio"), ("peak memory", "peak_gb_ratio")):
         if key in document:
             facts[name] = ", ".join(f"× {ratio:.2f}" for ratio in document[key])
+    if "cpu_ratio" in document:
+        facts["CPU seconds with it"] = f"× {document['cpu_ratio']:.2f}"
     if "denoise_ratio" in document:
         facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:

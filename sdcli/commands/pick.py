@@ -19,7 +19,7 @@ By = Annotated[
         "--by",
         metavar="KEY",
         help="prompt_match, sharpness, saturation, psnr, ssim, rating, or a score in the .json "
-        "files next to the images.",
+        "files next to the images, such as clip_score.",
     ),
 ]
 Top = Annotated[int, typer.Option("--top", metavar="N", help="Number of images.", min=1)]

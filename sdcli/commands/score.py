@@ -21,6 +21,15 @@ Reference = Annotated[
         show_default=False,
     ),
 ]
+Clip = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="FOLDER",
+        help="Also measure how well images fit their prompts with the CLIP model in this folder.",
+        show_default=False,
+    ),
+]
 DUPLICATE_DISTANCE = 4
 Distance = Annotated[
     int | None,
@@ -43,6 +52,7 @@ Sidecar = Annotated[
 def score(
     images: Images,
     reference: Reference = None,
+    model: Clip = None,
     duplicate_distance: Distance = None,
     sidecar: Sidecar = False,
     json: flags.Json = False,
@@ -51,7 +61,7 @@ def score(
     """Measure images: sharpness, duplicates, and whether they show what the prompt says.
 
     Whether the right objects are in the right places is only known for images of the built-in
-    model. With --sidecar, `gallery` can sort by the scores.
+    model; for others, a CLIP model gives a score. With --sidecar, `gallery` can sort by the scores.
 
     \b
     Examples:
@@ -59,10 +69,10 @@ def score(
       sdcli score outputs --sidecar
       sdcli score outputs/*.png --reference cat.png --json
     """
+    from sdcli.checkpoints.clip_model import find_clip
     from sdcli.inputs.paths import expand_user
     from sdcli.storage.images import perceptual_hash
     from sdcli.storage.images.folder_images import find_images
-    from sdcli.storage.metadata.scores import write_scores
     from sdcli.terminal.console import Console
     from sdcli.terminal.printing import print_document
     from sdcli.workflows.score_images import SCHEMA, Scorer, mark_duplicates, score_images
@@ -73,19 +83,29 @@ def score(
             "only identical images are found to be duplicates; "
             "for similar ones: pip install ImageHash"
         )
-    scorer = Scorer(reference=expand_user(reference) if reference else None, warn=console.warn)
+    scorer = Scorer(
+        reference=expand_user(reference) if reference else None,
+        clip=find_clip(expand_user(model)) if model else None,
+        warn=console.warn,
+    )
     scored = score_images(find_images(images), scorer)
     distance = DUPLICATE_DISTANCE if duplicate_distance is None else duplicate_distance
     mark_duplicates(scored, distance)
     if sidecar:
-        for image in scored:
-            record = image.info["record"]
-            write_scores(image.path, image.finite_scores(), image.pixels_sha256, record)
+        _write_sidecars(scored)
     if json:
         document = {"schema": SCHEMA, "images": [image.to_dict() for image in scored]}
         print_document(document, json=True)
     else:
         _print_scores(scored)
+
+
+def _write_sidecars(scored: list[Any]) -> None:
+    from sdcli.storage.metadata.scores import write_scores
+
+    for image in scored:
+        record = image.info["record"]
+        write_scores(image.path, image.finite_scores(), image.pixels_sha256, record)
 
 
 def _print_scores(scored: list[Any]) -> None:

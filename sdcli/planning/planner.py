@@ -11,7 +11,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.planning.prompt_syntax import check_word_places
+from sdcli.planning.prompt_syntax import WordPlaces, check_word_places
 from sdcli.planning.request_embeddings import (
     NO_EMBEDDINGS,
     RequestEmbeddings,
@@ -45,7 +45,7 @@ class Planner:
     `draw_seed` gives a seed to a job whose request has none (by default a random one), and
     `wildcards` fill prompts by it.
     `find_model` is called once per spec; by default it downloads the model. `read_image` describes
-    the files that requests start from. `option_of_words` needs the words of prompts in fixed
+    the files that requests start from. `word_places` says what needs the words of prompts in fixed
     places. With `is_local`, no ControlNet is downloaded. `warn` is called once for each word that
     the model does not know, and for each kind of mistake.
     """
@@ -57,7 +57,7 @@ class Planner:
         wildcards: Wildcards | None = None,
         find_model: ModelFinder | None = None,
         read_image: InputReader | None = None,
-        option_of_words: str | None = None,
+        word_places: WordPlaces | None = None,
         *,
         is_local: bool = False,
     ) -> None:
@@ -66,7 +66,7 @@ class Planner:
         self._wildcards = wildcards
         self._find_model = find_model or _fetch_model
         self._read_image = read_image
-        self._option_of_words = option_of_words
+        self._word_places = word_places
         self._is_local = is_local
         self._planned = 0
         self._models: dict[PipelineSpec, tuple[ModelDefaults, str]] = {}
@@ -94,8 +94,8 @@ class Planner:
     ) -> Iterator[Job]:
         request, loras = take_loras(filled)
         embeddings = find_embeddings(request, defaults)
-        if self._option_of_words:
-            check_word_places(request, defaults, self._option_of_words, embeddings)
+        if self._word_places:
+            check_word_places(request, defaults, self._word_places, embeddings)
         jobs = resolve_jobs(
             request,
             defaults,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
@@ -11,6 +12,7 @@ from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
 from sdcli.prompt_settings import PLAIN
 from sdcli.prompts.syntax.embedding_words import has_word, tokenize_words
 from sdcli.prompts.syntax.presence import has_and, has_syntax
+from sdcli.prompts.syntax.schedule import changes_words
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 _HINT = "use --prompt-syntax plain to draw AND as a word"
@@ -53,18 +55,30 @@ def combines_prompts(request: GenerationRequest) -> bool:
     return request.prompt_syntax != PLAIN and has_and(request.prompt)
 
 
+@dataclass(frozen=True)
+class WordPlaces:
+    """An `option` that needs the words of prompts in fixed places.
+
+    With `in_one_chunk`, it also needs them unweighted, in the places that a short prompt gives
+    them.
+    """
+
+    option: str
+    in_one_chunk: bool = False
+
+
 def check_word_places(
     request: GenerationRequest,
     defaults: ModelDefaults,
-    option: str,
+    needed: WordPlaces,
     embeddings: RequestEmbeddings = NO_EMBEDDINGS,
 ) -> None:
-    """Raise UsageError for a prompt whose words have no fixed places, which `option` needs.
+    """Raise UsageError for a prompt whose words have no such places.
 
-    Weights change the states of the words, a schedule the words themselves, and a long prompt is
-    read in chunks; an embedding has the place of several. What the negative prompt has does not
-    matter.
+    A schedule changes the words themselves, AND reads several prompts, and an embedding has the
+    place of several. What the negative prompt has does not matter.
     """
+    option = needed.option
     texts = [text for text in (request.prompt, request.prompt_2) if text]
     for word in embeddings.words:
         if any(has_word(text, word.word) for text in texts):
@@ -76,18 +90,26 @@ def check_word_places(
             )
     if request.prompt_syntax == PLAIN:
         return
+    if any(changes_words(text) for text in texts):
+        raise _no_places_error(option, "schedules or AND")
+    if not needed.in_one_chunk:
+        return
     if any(has_syntax(text) for text in texts):
-        raise UsageError(
-            f"{option}: a prompt with weights, schedules or AND has no fixed places of its words",
-            code="attention.prompt",
-            hint="write the words without them, or add --prompt-syntax plain",
-        )
+        raise _no_places_error(option, "weights or BREAK")
     if not all(_fits(text, defaults) for text in texts):
         raise UsageError(
             f"{option}: the prompt is longer than the text encoder reads at once",
             code="attention.prompt",
             hint="shorten the prompt, or cut it off with --prompt-syntax plain",
         )
+
+
+def _no_places_error(option: str, syntax: str) -> UsageError:
+    return UsageError(
+        f"{option}: a prompt with {syntax} has no fixed places of its words",
+        code="attention.prompt",
+        hint="write the words without them, or add --prompt-syntax plain",
+    )
 
 
 def syntax_faults(

@@ -13,6 +13,7 @@ from sdcli.planning.batching import (
     LeasedBatchPlanner,
 )
 from sdcli.planning.planner import Planner
+from sdcli.planning.prompt_syntax import WordPlaces
 from sdcli.prompts.sources import IterableSource, RequestSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
@@ -20,7 +21,7 @@ from sdcli.runner.batch_generator import BatchGenerator, ResumeSource
 from sdcli.runner.input_images import read_image
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
-from sdcli.runner.word_recorder import option_of_words
+from sdcli.runner.word_recorder import word_places_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def iter_results(
         cache=cache,
         recorders=recorders,
     )
-    planner = _batch_planner(source, warn, jobs, observer, option_of_words(recorders))
+    planner = _batch_planner(source, warn, jobs, observer, word_places_of(recorders))
     interrupts = interrupts or InterruptHandler()
     while job := planner.wait_for_job():
         batch = planner.next_batch(generator.max_images(job))
@@ -110,7 +111,7 @@ def _batch_planner(
     warn: Callable[[str], None] | None,
     jobs: JobStore | None,
     observer: BatchObserver | None,
-    option_of_words: str | None,
+    word_places: WordPlaces | None,
 ) -> BatchPlanner:
     draw_seed = jobs.draw_seed if jobs else None
     planner = Planner(
@@ -118,7 +119,7 @@ def _batch_planner(
         draw_seed,
         source.wildcards,
         read_image=read_image,
-        option_of_words=option_of_words,
+        word_places=word_places,
     )
     if jobs and observer:
         return LeasedBatchPlanner(source, planner, jobs, observer)

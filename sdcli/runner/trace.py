@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdcli.inputs.paths import expand_user
+from sdcli.planning.prompt_syntax import WordPlaces
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.runner.options import RunOptions
 from sdcli.runner.word_recorder import WordRecorder
@@ -31,7 +32,7 @@ class RunTrace:
     @property
     def recorders(self) -> Sequence[Callable[[Any], Any]]:
         """Recorders of everything else, for `engine.generate_batch`."""
-        return [WordRecorder("--trace", self._make_recorder)] if self.writer else []
+        return [WordRecorder(WordPlaces("--trace"), self._make_recorder)] if self.writer else []
 
     def finish(self, image: SavedImage, result: GenerationResult) -> None:
         """Complete the trace when the image is saved."""

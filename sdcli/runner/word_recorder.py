@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sdcli.planning.prompt_syntax import WordPlaces
+
 
 @dataclass(frozen=True)
 class WordRecorder:
-    """Makes a recorder of the words of a prompt; `option` is what the user asked for it with."""
+    """Makes a recorder of the words of a prompt, which needs these places of them."""
 
-    option: str
+    places: WordPlaces
     make: Callable[[Any], Any]
 
     def __call__(self, run: Any) -> Any:
         return self.make(run)
 
 
-def option_of_words(recorders: Sequence[Callable[[Any], Any]]) -> str | None:
-    """Return the option that needs the words in fixed places, None if nothing does."""
-    return next((r.option for r in recorders if isinstance(r, WordRecorder)), None)
+def word_places_of(recorders: Sequence[Callable[[Any], Any]]) -> WordPlaces | None:
+    """Return the places of the words that a recorder needs, None if none does."""
+    return next((r.places for r in recorders if isinstance(r, WordRecorder)), None)

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.errors import UsageError, quoted
+from sdcli.job import Job
 from sdcli.planning.resolve import random_seed, resolve_jobs
+from sdcli.prompts.scene import PromptScene
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
+from sdcli.workflows.prompt_match import PROMPT_MATCH, PromptJudge, scene_of
 from sdcli.workflows.scheduler_comparison import (
     CONVERGED_DB,
     ImageDistance,
@@ -45,13 +48,15 @@ def compare_schedulers(
     *,
     reference_steps: int,
     target: float | None = None,
+    judge: PromptJudge | None = None,
     callbacks: ProgressCallbacks | None = None,
 ) -> SchedulerComparison:
     """Generate images with each scheduler and number of steps, and with the reference.
 
     All runs share the prompts and the seeds of the templates, which leave scheduler and steps open.
     With a `target`, also find the fewest steps with which each scheduler reaches that PSNR in dB,
-    by bisection: more steps are assumed to be nearer.
+    by bisection: more steps are assumed to be nearer. The `judge` tells how much of what a prompt
+    names is in the image.
 
     Raises SdcliError for options that any of the runs rejects, before anything is generated, and
     when the reference fails. Another run that fails is kept with its error.
@@ -62,8 +67,11 @@ def compare_schedulers(
     labels = [resolve_scheduler(name, config).label for name in schedulers]
     _check_distinct(schedulers, labels)
     pairs = [(label, n) for label in labels for n in steps]
+    callbacks = callbacks or ProgressCallbacks()
     _check_requests(images, [(REFERENCE_SCHEDULER, reference_steps), *pairs])
-    measurer = _Measurer(images, reference_steps, config, callbacks or ProgressCallbacks())
+    if judge:
+        _check_judged(images, callbacks)
+    measurer = _Measurer(images, reference_steps, config, callbacks, judge)
     runs = [measurer.measure(label, n) for label, n in pairs]
     fewest = []
     if target is not None:
@@ -88,8 +96,10 @@ class _Measurer:
         steps: int,
         config: Mapping[str, object],
         callbacks: ProgressCallbacks,
+        judge: PromptJudge | None,
     ) -> None:
         self._images = images
+        self._judge = judge
         self._config = config
         self._callbacks = callbacks
         self._references: list[GenerationResult] = []
@@ -141,26 +151,37 @@ class _Measurer:
             stochastic=resolve_scheduler(label, self._config).is_stochastic,
             steps=steps,
             unet_calls=len(results[0].run.timesteps) if results else None,
-            images=tuple(map(_measure, self._images, outcomes, self._references)),
+            images=tuple(map(self._measure, self._images, outcomes, self._references)),
             pixels=first.pixels if isinstance(first, GenerationResult) else None,
         )
 
+    def _measure(
+        self, request: GenerationRequest, outcome: Outcome, reference: GenerationResult
+    ) -> ImageDistance:
+        from sdcli.numerics.metrics import psnr, rmse
 
-def _measure(
-    request: GenerationRequest, outcome: Outcome, reference: GenerationResult
-) -> ImageDistance:
-    from sdcli.numerics.metrics import psnr, rmse
+        seed = request.seed or 0
+        if isinstance(outcome, JobFailure):
+            return ImageDistance(prompt=request.prompt, seed=seed, error=outcome.error)
+        return ImageDistance(
+            prompt=request.prompt,
+            seed=seed,
+            seconds=outcome.seconds["denoise"],
+            latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
+            psnr=_finite(psnr(outcome.pixels, reference.pixels)),
+            prompt_match=self._match(outcome),
+        )
 
-    seed = request.seed or 0
-    if isinstance(outcome, JobFailure):
-        return ImageDistance(prompt=request.prompt, seed=seed, error=outcome.error)
-    return ImageDistance(
-        prompt=request.prompt,
-        seed=seed,
-        seconds=outcome.seconds["denoise"],
-        latent_rmse=rmse(_final_latents(outcome), _final_latents(reference)),
-        psnr=_finite(psnr(outcome.pixels, reference.pixels)),
-    )
+    def _match(self, result: GenerationResult) -> float | None:
+        scene = _scene_of_job(result.job)
+        if self._judge is None or scene is None:
+            return None
+        match: float = self._judge.judge(scene, result.pixels)[PROMPT_MATCH]
+        return match
+
+
+def _scene_of_job(job: Job) -> PromptScene | None:
+    return scene_of(job.spec.model, job.prompt, *job.final_size)
 
 
 def _single_images(templates: Iterable[GenerationRequest]) -> list[GenerationRequest]:
@@ -200,6 +221,21 @@ def _check_distinct(schedulers: Sequence[str], labels: Sequence[str]) -> None:
                 code="usage.schedulers",
                 hint="name each scheduler once",
             )
+
+
+def _check_judged(images: Sequence[GenerationRequest], callbacks: ProgressCallbacks) -> None:
+    """Raise UsageError if no image can be judged, and warn if some cannot."""
+    jobs = [job for image in images for job in resolve_jobs(image, fetch_defaults(image.spec), 0)]
+    unknown = [job for job in jobs if _scene_of_job(job) is None]
+    if len(unknown) == len(jobs):
+        raise UsageError(
+            f"--score: {quoted(jobs[0].prompt)} cannot be judged",
+            code="usage.score",
+            hint="only images of the built-in model at 128x128 can, whose prompts are worded as "
+            "its captions: see sdcli help gallery",
+        )
+    if unknown and callbacks.warn:
+        callbacks.warn(f"images without a score, because they cannot be judged: {len(unknown)}")
 
 
 def _check_requests(images: Sequence[GenerationRequest], pairs: Sequence[tuple[str, int]]) -> None:

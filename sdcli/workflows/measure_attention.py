@@ -11,6 +11,7 @@ from sdcli.attention import AttentionMaps, AttentionSelection, CausalMap, Prompt
 from sdcli.errors import UsageError
 from sdcli.latents import FINAL, X0, LatentsSelection, tensor_name
 from sdcli.numerics.heat_maps import relative_maps, stretch, word_maps
+from sdcli.planning.prompt_syntax import WordPlaces
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
@@ -117,7 +118,7 @@ def measure(
         save_latents=LatentsSelection(kinds=kinds, every=1 if kinds else None),
         on_step=callbacks.on_step,
         warn=callbacks.warn,
-        recorders=[WordRecorder("attention", make_recorder)],
+        recorders=[WordRecorder(WordPlaces("attention"), make_recorder)],
     )
     if isinstance(outcome, JobFailure):
         raise outcome.error

@@ -15,6 +15,7 @@ from sdcli.storage import companions, files
 from sdcli.storage.text import printable
 from sdcli.workflows.image_settings import read_settings
 from sdcli.workflows.score_images import (
+    CLIP_SCORE,
     METRICS,
     REFERENCE_METRICS,
     ScoredImage,
@@ -136,9 +137,11 @@ def _no_value_error(options: PickOptions, images: Sequence[ScoredImage]) -> Usag
         hint = "save the ratings in a gallery, and add --ratings FILE"
     elif options.key in REFERENCE_METRICS:
         hint = "add --reference IMAGE"
+    elif options.key == CLIP_SCORE:
+        hint = "measure it first: sdcli score IMAGES --model FOLDER --sidecar"
     else:
         scored = (name for image in images for name in image.scores)
-        known = {*METRICS, *REFERENCE_METRICS, RATING, *scored}
+        known = {*METRICS, CLIP_SCORE, *REFERENCE_METRICS, RATING, *scored}
         hint = did_you_mean(options.key, known) or f"one of {', '.join(sorted(known))}"
     return UsageError(f"--by {options.key}: no image has it", code="usage.by", hint=hint)
 

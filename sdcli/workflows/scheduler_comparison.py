@@ -22,7 +22,8 @@ class ImageDistance:
     """One image of a run, compared with the reference's image of the same prompt and seed.
 
     `seconds` is the time of the denoising alone. `latent_rmse` is of the final latents; `psnr` is
-    in dB, and None for identical images. An image that failed has an `error` and nothing else.
+    in dB, and None for identical images. `prompt_match` is None unless it was measured. An image
+    that failed has an `error` and nothing else.
     """
 
     prompt: str
@@ -30,6 +31,7 @@ class ImageDistance:
     seconds: float | None = None
     latent_rmse: float | None = None
     psnr: float | None = None
+    prompt_match: float | None = None
     error: SdcliError | None = None
 
 
@@ -73,6 +75,11 @@ class SchedulerRun:
     def psnr_spread(self) -> float | None:
         """Standard deviation of the PSNR, None of less than two images that differ."""
         return _spread(image.psnr for image in self.images)
+
+    @property
+    def prompt_match(self) -> float | None:
+        """Mean share of what the prompts name, None if it was not measured."""
+        return _mean(image.prompt_match for image in self.images)
 
     def reaches(self, target: float) -> bool:
         """Whether the mean PSNR is at least `target` in dB, or all images are identical."""

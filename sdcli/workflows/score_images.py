@@ -12,25 +12,28 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.errors import CorruptError, UsageError
 from sdcli.numerics.image_quality import saturation, sharpness
 from sdcli.numerics.metrics import psnr, ssim
-from sdcli.pipeline_spec import EMBEDDED
-from sdcli.prompts.scene import PromptScene, parse_scene
+from sdcli.prompt_settings import A1111, PLAIN
+from sdcli.prompts.scene import PromptScene
+from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.storage.images import perceptual_hash
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.images.pixels import read_pixels
 from sdcli.storage.metadata.record import pixels_sha256
 from sdcli.storage.metadata.scores import read_scores
+from sdcli.workflows.image_settings import read_settings
+from sdcli.workflows.prompt_match import PROMPT_MATCH, PromptJudge, scene_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sdcli.engine.judge import Judge
+    from sdcli.checkpoints.clip_model import ClipFiles
+    from sdcli.engine.clip import ClipScorer
     from sdcli.storage.images.perceptual_hash import Appearance
 
 SCHEMA: Final = "sdcli/scored/1"
-PROMPT_MATCH: Final = "prompt_match"
-SIZE_OF_JUDGED: Final = (128, 128, 3)
 _MIN_WINDOW: Final = 11
+CLIP_SCORE: Final = "clip_score"
 METRICS: Final = (PROMPT_MATCH, "sharpness", "saturation")
 REFERENCE_METRICS: Final = ("psnr", "ssim")
 
@@ -74,25 +77,26 @@ class ScoredImage:
 class Scorer:
     """Measure images one by one. `metrics` are the names of those to compute.
 
-    With `uses_sidecars`, the scores in a sidecar are taken, and only others are measured. `warn` is
-    called for an image that cannot be read, or to which the reference does not apply.
+    With `clip`, its score is another one. With `uses_sidecars`, the scores in a sidecar are taken,
+    and only others are measured. `warn` is called for an image that cannot be read, or to which the
+    reference does not apply.
     """
 
     metrics: Collection[str] = METRICS
     reference: Path | None = None
+    clip: ClipFiles | None = None
     uses_sidecars: bool = False
     warn: Callable[[str], None] = lambda text: None
     with_hash: bool = field(default_factory=perceptual_hash.is_available)
+    _judge: PromptJudge = field(default_factory=PromptJudge)
 
-    def score(self, path: Path) -> ScoredImage:
-        """Measure an image. Raises UsageError and CorruptError for one that cannot be read."""
-        info = read_image_info(path, with_hash=False)
-        pixels, _ = read_pixels(path)
+    def score(self, path: Path, info: Mapping[str, Any], pixels: NDArray[np.uint8]) -> ScoredImage:
+        """Measure an image with these `info` and pixels. Raises the errors of a damaged model."""
         digest = pixels_sha256(pixels)
         known = read_scores(path, digest) if self.uses_sidecars else {}
         missing = [name for name in self.metrics if name not in known]
         scene = _recorded_scene(info["record"], pixels) if PROMPT_MATCH in missing else None
-        judged = self._compare(scene, pixels) if scene else None
+        judged = self._judge.judge(scene, pixels) if scene else None
         measures: dict[str, Callable[[], float | None]] = {
             PROMPT_MATCH: lambda: judged[PROMPT_MATCH] if judged else None,
             "sharpness": lambda: sharpness(pixels),
@@ -103,33 +107,32 @@ class Scorer:
             path=path,
             info=info,
             pixels_sha256=digest,
-            scores=known | scores | self._compare_with_reference(path, pixels),
+            scores=known
+            | scores
+            | self._score_with_clip(path, info, pixels)
+            | self._compare_with_reference(path, pixels),
             judged=judged,
             appearance=perceptual_hash.describe(pixels) if self.with_hash else None,
         )
 
     @cached_property
-    def _judge(self) -> Judge:
-        # Only images of the embedded model need torch.
-        from sdcli.engine.judge import load_judge
+    def _clip_scorer(self) -> ClipScorer:
+        from sdcli.engine.clip import ClipScorer
 
-        return load_judge()
+        assert self.clip is not None
+        return ClipScorer(self.clip)
 
     @cached_property
     def _reference_pixels(self) -> NDArray[np.uint8] | None:
         return None if self.reference is None else read_pixels(self.reference)[0]
 
-    def _compare(self, scene: PromptScene, pixels: NDArray[np.uint8]) -> dict[str, Any]:
-        """The objects and the background that the judge recognizes, and the share it expected."""
-        found = self._judge.classify_objects(pixels, scene.layout, len(scene.objects))
-        background = self._judge.classify_background(pixels)
-        hits = [a == b for a, b in zip(found, scene.objects, strict=True)]
-        hits.append(background == scene.background)
-        return {
-            PROMPT_MATCH: sum(hits) / len(hits),
-            "expected": [*scene.objects, f"{scene.background} background"],
-            "found": [*found, f"{background} background"],
-        }
+    def _score_with_clip(
+        self, path: Path, info: Mapping[str, Any], pixels: NDArray[np.uint8]
+    ) -> dict[str, float | None]:
+        if self.clip is None:
+            return {}
+        words = _recorded_words(path, info)
+        return {CLIP_SCORE: self._clip_scorer.score(words, pixels) if words else None}
 
     def _compare_with_reference(
         self, path: Path, pixels: NDArray[np.uint8]
@@ -153,9 +156,11 @@ def score_images(paths: Sequence[Path], scorer: Scorer) -> list[ScoredImage]:
     scored = []
     for path in paths:
         try:
-            scored.append(scorer.score(path))
+            info, (pixels, _) = read_image_info(path, with_hash=False), read_pixels(path)
         except (CorruptError, UsageError) as error:
             scorer.warn(f"left out: {error.message}")
+            continue
+        scored.append(scorer.score(path, info, pixels))
     if not scored:
         raise UsageError("none of the images can be read", code="usage.no_images")
     return scored
@@ -182,10 +187,18 @@ def _are_alike(first: ScoredImage, second: ScoredImage, max_distance: int) -> bo
     return first.appearance.is_like(second.appearance, max_distance)
 
 
+def _recorded_words(path: Path, info: Mapping[str, Any]) -> str:
+    """The words of the prompt of an image, whichever program made it, "" if it has none."""
+    settings = read_settings(path, info)[1]
+    prompt = str(settings.get("prompt") or "")
+    # A record without a syntax had none to choose.
+    default = PLAIN if info["record"] else A1111
+    is_plain = settings.get("prompt_syntax", default) == PLAIN
+    return prompt if is_plain else " ".join(remove_syntax(prompt).split())
+
+
 def _recorded_scene(record: Any, pixels: NDArray[np.uint8]) -> PromptScene | None:
     """The scene that an image should show, None for one that the judge cannot judge."""
     request = record["request"] if record else {}
-    prompt = request.get("prompt")
-    if request.get("model") != EMBEDDED or pixels.shape != SIZE_OF_JUDGED:
-        return None
-    return parse_scene(prompt) if isinstance(prompt, str) else None
+    height, width = pixels.shape[:2]
+    return scene_of(request.get("model"), request.get("prompt"), width, height)

@@ -178,10 +178,9 @@ def test_what_is_kept_in_memory_does_not_grow_with_the_steps():
 @pytest.mark.parametrize(
     ("prompt", "words"),
     [
-        ("a (cat:1.2)", "has no fixed places of its words"),
         ("a [cat:dog:0.5]", "has no fixed places of its words"),
+        ("a [cat|dog]", "has no fixed places of its words"),
         ("a cat AND a dog", "has no fixed places of its words"),
-        ("cat " * 80, "is longer than the text encoder reads at once"),
     ],
 )
 def test_a_prompt_whose_words_have_no_places_is_refused_by_the_option(run_cli, prompt, words):
@@ -193,6 +192,48 @@ def test_a_prompt_whose_words_have_no_places_is_refused_by_the_option(run_cli, p
     assert words in ran.stderr
     plain = ("--prompt-syntax", "plain", "--trace", "run", "-o", "cat.png")
     assert run_cli("generate", prompt, *QUICK, *plain).code == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chunks", "words"),
+    [
+        ("a (cat:1.3) and a [star]", 1, ["cat", "star"]),
+        ("a cat, " + "red, " * 40 + "and a star", 2, ["cat", "star"]),
+        ("(a cat:0.8) BREAK a star", 2, ["cat", "star"]),
+    ],
+)
+def test_weights_and_chunks_have_words_in_their_places(run_cli, prompt, chunks, words):
+    run_cli("generate", prompt, *QUICK, "-o", "plain.png")
+    ran = run_cli("generate", prompt, *QUICK, "--trace", "run", "-o", "cat.png")
+    assert ran.code == 0, ran.stderr
+    hashes = [read_image_info(f)["pixels_sha256"] for f in ("plain.png", "run/image.png")]
+    assert hashes[0] == hashes[1]
+    trace = json.loads(Path("run/trace.json").read_text())
+    tokens = trace["tokens"]
+    assert len(tokens) == 77 * chunks
+    for word in trace["words"]:
+        pieces = [tokens[place] for place in word["tokens"]]
+        assert {piece["word"] for piece in pieces} == {word["index"]}
+        spelled = "".join(piece["text"] for piece in pieces).removesuffix("</w>")
+        assert spelled == word["text"]
+    for step in trace["steps"]:
+        assert sum(step["attention"].values()) == pytest.approx(1, abs=1e-4)
+    assert run_cli("gallery", "run", "--vae", "linear").code == 0
+    for more in ((), ("--causal",)):
+        argv = ("--words", "cat,star", *more, "--json", "-o", "s.png", "--force")
+        ran = run_cli("attention", "run/image.png", *argv)
+        assert ran.code == 0, ran.stderr
+        assert [word["text"] for word in ran.document["words"]] == words
+        assert all(0 < word["share"] < 3 for word in ran.document["words"])
+
+
+def test_a_weight_of_1_changes_no_map(run_cli):
+    documents = [
+        run_cli("attention", prompt, *QUICK, "--json", "-o", "s.png", "--force").document
+        for prompt in ("a cat and a star", "(a cat:1.0) and a star")
+    ]
+    plain, weighted = ([(w["text"], w["share"]) for w in d["words"]] for d in documents)
+    assert plain == weighted
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,22 @@ ReferenceSteps = Annotated[
         "least 100.",
     ),
 ]
+Score = Annotated[
+    bool,
+    typer.Option(
+        "--score",
+        help="Also measure how much of what the prompt says is in the image, as `sdcli score` does "
+        "for images of the built-in model.",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuringFlags:
+    """What is measured besides the distances to the reference."""
+
+    target_psnr: TargetPsnr = None
+    score: Score = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +122,7 @@ def compare(
     schedulers: Schedulers = "DDIM,Euler,Heun,DPM++ 2M,DPM++ 2M Karras,UniPC",
     steps: StepsList = "4,8,16,32",
     reference_steps: ReferenceSteps = None,
-    target_psnr: TargetPsnr = None,
+    measuring: MeasuringFlags,
     spec: SpecFlags,
     image: ImageSettings,
     sheet: SheetFlags,
@@ -123,28 +139,27 @@ def compare(
     Examples:
       sdcli schedulers compare "a cat and a guitar" --seed 7 -o grid.png
       sdcli schedulers compare "a fish" "a dog" --count 4 --target-psnr 35
-      sdcli schedulers compare --prompts prompts/demo.txt --schedulers ddim,euler
+      sdcli schedulers compare --prompts prompts/demo.txt --schedulers ddim,euler --score
       sdcli schedulers compare "a fish" --schedulers "euler,euler a" --json
     """
-    numbers = _numbers(steps)
-    names = split_names(schedulers, "--schedulers")
+    numbers, names = _numbers(steps), split_names(schedulers, "--schedulers")
     many = _reference_steps(reference_steps, numbers[-1])
-    from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.console import Console
     from sdcli.workflows.compare_schedulers import compare_schedulers
+    from sdcli.workflows.prompt_match import PromptJudge
 
-    _check_out(output.out)
-    destination = parse_destination(output.out, several=False, force=output.force)
+    destination = _destination(output)
     console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
     requests = _requests(prompts or [], prompt_file, image.template(spec.spec()), console)
-    images = sum(request.count for request in requests) * (1 + len(names) * len(numbers))
-    with console.progress(None if target_psnr else images) as bar:
+    images = sum(r.count for r in requests) * (1 + len(names) * len(numbers))
+    with console.progress(None if measuring.target_psnr else images) as bar:
         comparison = compare_schedulers(
             requests,
             names,
             numbers,
             reference_steps=many,
-            target=target_psnr,
+            target=measuring.target_psnr,
+            judge=PromptJudge() if measuring.score else None,
             callbacks=_callbacks(bar, console),
         )
     _report(comparison, sheet, destination, json=json)
@@ -221,10 +236,13 @@ def _reference_steps(requested: int | None, most: int) -> int:
     return requested
 
 
-def _check_out(out: str) -> None:
-    if out == "-":
+def _destination(output: OutputFlags) -> Destination:
+    from sdcli.storage.images.destination import parse_destination
+
+    if output.out == "-":
         raise UsageError(
             "--out -: stdout is used for the table",
             code="usage.out",
             hint="give a file or a folder",
         )
+    return parse_destination(output.out, several=False, force=output.force)

@@ -21,11 +21,7 @@ def print_comparison(comparison: SchedulerComparison, path: str) -> None:
     from sdcli.terminal.series_plot import plot_series
     from sdcli.terminal.tables import print_columns, wrap_text
 
-    several = len(comparison.reference.images) > 1
-    header = ["scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB"]
-    runs = (*comparison.runs, comparison.reference)
-    rows = [_cells(run, several) for run in runs]
-    print_columns([*header, "±"] if several else header, rows)
+    print_columns(*_table(comparison))
     series = {
         name: [(x, y) for x, y, _ in points] for name, points in chart_lines(comparison).items()
     }
@@ -39,6 +35,22 @@ def print_comparison(comparison: SchedulerComparison, path: str) -> None:
     print_lines(_fitted_verdict(comparison))
     print_lines([_describe_images(comparison)])
     print_data(f"grid: {path}")
+
+
+def _table(comparison: SchedulerComparison) -> tuple[list[str], list[list[object]]]:
+    several = len(comparison.reference.images) > 1
+    is_judged = comparison.reference.prompt_match is not None
+    header = ["scheduler", "steps", "UNet calls", "seconds", "latent RMSE", "PSNR dB"]
+    header += ["±"] if several else []
+    header += ["prompt match"] if is_judged else []
+    rows = [_cells(run, several) for run in (*comparison.runs, comparison.reference)]
+    matches = [run.prompt_match for run in (*comparison.runs, comparison.reference)]
+    if is_judged:
+        rows = [
+            [*row, None if match is None else f"{match:.2f}"]
+            for row, match in zip(rows, matches, strict=True)
+        ]
+    return header, rows
 
 
 def chart_lines(
@@ -102,6 +114,7 @@ def _run_document(run: SchedulerRun, target: float) -> dict[str, Any]:
         "latent_rmse_sd": run.latent_rmse_spread,
         "psnr_db": run.psnr,
         "psnr_sd_db": run.psnr_spread,
+        "prompt_match": run.prompt_match,
         "converged": run.reaches(target),
         "error": _error_document(run),
         "images": [_image_document(image) for image in run.images],
@@ -115,6 +128,7 @@ def _image_document(image: ImageDistance) -> dict[str, Any]:
         "seconds": _rounded(image.seconds),
         "latent_rmse": image.latent_rmse,
         "psnr_db": image.psnr,
+        "prompt_match": image.prompt_match,
         "error": _error_document(image),
     }
 

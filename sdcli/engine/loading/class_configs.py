@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from transformers import CLIPTextConfig
-
 from sdcli.checkpoints.json_files import shorten
 from sdcli.errors import CorruptError
 
@@ -38,10 +36,10 @@ def reduce_config(cls: Any, config: Mapping[str, Any], path: Path) -> dict[str, 
 
 
 def _options(cls: Any) -> dict[str, Any]:
-    """Return the options of a class of Diffusers, or of CLIPTextModel, with their types."""
+    """Return the options of a class of Diffusers, or of Transformers' CLIP, with their types."""
     if hasattr(cls, "from_config"):
         return {key: hint for key, hint in get_type_hints(cls.__init__).items() if key != "return"}
-    return dict(CLIPTextConfig.__annotations__)
+    return dict(cls.config_class.__annotations__)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import torch
 from accelerate import init_empty_weights
 from safetensors import safe_open
-from transformers import CLIPTextConfig
 
 from sdcli.checkpoints.single_file.text_names import PREFIX
 from sdcli.checkpoints.weight_files import TensorSource, WeightFiles
@@ -20,12 +19,12 @@ _MAPPED_BYTES: Final = 256 << 20
 
 
 def build_empty(cls: Any, config: Mapping[str, Any]) -> Any:
-    """Build a model of Diffusers, or a text encoder of Transformers, without memory for weights."""
+    """Build a model of Diffusers, or a CLIP model of Transformers, without memory for weights."""
     # Buffers are computed by the constructor, and no file has them.
     with init_empty_weights(include_buffers=False):
         if hasattr(cls, "from_config"):
             return cls.from_config(dict(config))
-        return cls(CLIPTextConfig.from_dict(dict(config)))
+        return cls(cls.config_class.from_dict(dict(config)))
 
 
 def read_tensors(

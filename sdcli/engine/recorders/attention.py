@@ -9,17 +9,15 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sdcli.attention import (
-    TOKEN_GROUPS,
     AttentionMaps,
     AttentionSelection,
-    PromptWord,
     choose_words,
 )
 from sdcli.engine.recorders.attention_tap import AttentionCall, AttentionTap
 from sdcli.engine.recorders.grid_mean import GridMean
 from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.engine.recorders.observed_run import ObservedRun
-from sdcli.engine.recorders.prompt_words import check_steps, find_prompt_words
+from sdcli.engine.recorders.prompt_words import check_steps, find_layout
 from sdcli.errors import UsageError, did_you_mean, quoted
 
 _DECODER = "up_blocks"
@@ -35,12 +33,11 @@ class AttentionRecorder(HookedRecorder):
         super().__init__()
         self._selection = selection
         check_steps(selection.steps, len(run.runs[0].timesteps))
-        self.words = [find_prompt_words(run, image) for image in range(run.images)]
-        self.chosen = [choose_words(words, selection.words) for words in self.words]
+        self._layouts = [find_layout(run, image) for image in range(run.images)]
+        self.chosen = [choose_words(layout.words, selection.words) for layout in self._layouts]
         job = run.runs[0].job
         self._point = _relative_point(selection.patch, job.width, job.height)
-        # The start and the end token take part, too.
-        self._kept = 2 + max(_count_tokens(words) for words in self.words)
+        self._kept = max(layout.kept for layout in self._layouts)
         self._taps = [
             AttentionTap(
                 part.pipeline.unet,
@@ -67,9 +64,9 @@ class AttentionRecorder(HookedRecorder):
 
     def take_step(self, call: int) -> tuple[NDArray[Any], dict[str, float]]:
         """Return the maps and the shares of a UNet call of the first image, and forget the call."""
-        kept = 2 + _count_tokens(self.words[0])
+        kept = self._layouts[0].kept
         maps = self._steps.pop(call).result(0, self._smallest)[:kept]
-        shares, self._shares = self._group_shares(0, kept, self._smallest), GridMean()
+        shares, self._shares = self._group_shares(0, self._smallest), GridMean()
         return maps, shares
 
     def has_words(self) -> bool:
@@ -78,14 +75,14 @@ class AttentionRecorder(HookedRecorder):
 
     def maps_of(self, image: int) -> AttentionMaps:
         """Return the maps of one image, by its position in the batch."""
-        words = self.words[image]
-        kept = 2 + _count_tokens(words)
+        layout = self._layouts[image]
+        kept = layout.kept
         smallest = None if self._selection.layers else self._smallest
         return AttentionMaps(
-            words=words,
+            words=layout.words,
             chosen=self.chosen[image],
             maps=self._mean.result(image, smallest)[:kept],
-            shares=self._group_shares(image, kept, smallest),
+            shares=self._group_shares(image, smallest),
             layers=dict(self._calls),
             by_step={
                 call: mean.result(image, smallest)[:kept] for call, mean in self._steps.items()
@@ -142,12 +139,10 @@ class AttentionRecorder(HookedRecorder):
         if self._selection.heads:
             self._heads[call.layer].add(probabilities[:, :, : self._kept])
 
-    def _group_shares(
-        self, image: int, kept: int, smallest: tuple[int, int] | None
-    ) -> dict[str, float]:
+    def _group_shares(self, image: int, smallest: tuple[int, int] | None) -> dict[str, float]:
         shares = self._shares.result(image, smallest)[:, 0, 0]
-        groups = shares[:1], shares[1 : kept - 1], shares[kept - 1 : kept], shares[kept:]
-        return {name: float(group.sum()) for name, group in zip(TOKEN_GROUPS, groups, strict=True)}
+        groups = self._layouts[image].groups(len(shares))
+        return {name: float(shares[places].sum()) for name, places in groups.items()}
 
 
 def _relative_point(
@@ -162,11 +157,6 @@ def _relative_point(
             f"--self: {x},{y} is outside of the image of {width}x{height}", code="usage.self"
         )
     return (x + 0.5) / width, (y + 0.5) / height
-
-
-def _count_tokens(words: tuple[PromptWord, ...]) -> int:
-    """The tokens between the start and the end token."""
-    return max((token for word in words for token in word.tokens), default=0)
 
 
 def _matches(name: str, wanted: str) -> bool:

@@ -17,6 +17,7 @@ from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.engine.recorders.observed_run import ObservedRun
 from sdcli.engine.recorders.prompt_words import check_steps, find_prompt_words
 from sdcli.engine.runtime.unet_call import last_rows, sample_of, with_prompt
+from sdcli.engine.text.conditioning import extend_embedding
 from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
 
 _STEPS = 5
@@ -104,25 +105,23 @@ class CausalRecorder(HookedRecorder):
         own, named = (last_rows(value, 1, batch) for value in (args, kwargs))
         for word, others in self._swaps.items():
             for other in others:
-                text = self._encode(part, word, other)
-                # Empty chunks follow the prompt where the negative one is longer.
-                rest = named["encoder_hidden_states"][:, text.embeds.shape[1] :]
-                changed = with_prompt(named, torch.cat([text.embeds, rest], dim=1), text.pooled)
+                text = self._encode(part, word, other, named["encoder_hidden_states"].shape[1])
+                changed = with_prompt(named, text.embeds, text.pooled)
                 move = (sample_of(unet(*own, **changed)) - prediction).float()
                 # (height/8, width/8): the length of the move of each latent.
                 self._moves[word].append(move[0].norm(dim=0))
                 self._shares[word].append(float(move.norm() / prediction.float().norm()))
 
-    def _encode(self, part: RunPart, word: PromptWord, other: str) -> PromptEmbedding:
+    def _encode(self, part: RunPart, word: PromptWord, other: str, length: int) -> PromptEmbedding:
+        """Encode the prompt with another word, in at least so many places."""
         job = self._run.runs[0].job
         prompt = f"{job.prompt[: word.start]}{other}{job.prompt[word.end :]}"
         key = part.first_call, prompt
         # Every measured step needs the same few texts.
         if key not in self._texts:
             encoder = _encoder_of(self._run.loaded, part)
-            # The syntax is that of the negative prompt, if there is any.
-            changed = replace(job, prompt=prompt, reads_syntax=False)
-            self._texts[key] = encoder.encode_prompt(changed)
+            text = encoder.encode_prompt(replace(job, prompt=prompt))
+            self._texts[key] = extend_embedding(encoder, job, text, length)
         return self._texts[key]
 
 

@@ -16,9 +16,15 @@ from sdcli.engine.recorders.attention import AttentionRecorder
 from sdcli.engine.recorders.hooked import HookedRecorder
 from sdcli.engine.recorders.host_copy import to_array
 from sdcli.engine.recorders.observed_run import ObservedRun
-from sdcli.engine.recorders.prompt_words import find_prompt_words, prompt_tokenizer
+from sdcli.engine.recorders.prompt_words import (
+    find_chunks,
+    find_prompt_words,
+    prompt_tokenizer,
+)
 from sdcli.engine.runtime.unet_call import sample_of
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
+from sdcli.engine.text.tokens import pad_ids
+from sdcli.job import Job
 from sdcli.latents import tensor_name
 from sdcli.trace import (
     ATTENTION,
@@ -125,7 +131,7 @@ def _describe_prompt(run: ObservedRun) -> TracedPrompt:
     words = find_prompt_words(run, 0)
     tokenizer, part = prompt_tokenizer(run.parts[0]), run.parts[0]
     owner = {token: word.index for word in words for token in word.tokens}
-    ids = _input_ids(tokenizer, run.runs[0].job.prompt, part)
+    ids = _input_ids(tokenizer, run.runs[0].job, part)
     norms = part.conditioning.prompt_embeds[0].float().norm(dim=-1).tolist()
     tokens = [
         PromptToken(
@@ -140,13 +146,18 @@ def _describe_prompt(run: ObservedRun) -> TracedPrompt:
     return TracedPrompt(words=words, tokens=tokens)
 
 
-def _input_ids(tokenizer: Any, prompt: str, part: RunPart) -> list[int]:
+def _input_ids(tokenizer: Any, job: Job, part: RunPart) -> list[int]:
     length = tokenizer.model_max_length
+    if job.reads_syntax:
+        chunks = [[token.id for token in chunk] for chunk in find_chunks(tokenizer, job)]
+        ids = [pad_ids(tokenizer, chunk)[0] for chunk in chunks]
+    else:
+        padded = {"padding": "max_length", "max_length": length, "truncation": True}
+        ids = [tokenizer(job.prompt, **padded, return_tensors="pt").input_ids]
     # Empty chunks follow the prompt where the negative one is longer.
-    empty = part.conditioning.prompt_embeds.shape[1] // length - 1
-    texts = [prompt, *[""] * empty]
-    encoded = tokenizer(texts, padding="max_length", max_length=length, truncation=True)
-    return [number for ids in encoded.input_ids for number in ids]
+    empty = part.conditioning.prompt_embeds.shape[1] // length - len(ids)
+    ids += [pad_ids(tokenizer, [])[0]] * empty
+    return [int(number) for row in ids for number in row[0]]
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:

@@ -116,20 +116,33 @@ class _Row:
         """Return the row with empty chunks at the end of all embeddings that are shorter."""
         if all(embeds.shape[1] == length for embeds in self.states()):
             return self
-        empty = replace(
-            self.phase.components[0],
-            prompt="",
-            prompt_2=None,
-            negative_prompt="",
-            negative_prompt_2=None,
-            reads_syntax=True,
-        )
+        empty = _empty(self.phase.components[0])
         filling = encoder.encode_prompt(empty).embeds
         positive = [_extend(embedding, filling, length) for embedding in self.positive]
         negative = self.negative
         if negative is not None:
             negative = _extend(negative, encoder.encode_negative_prompt(empty).embeds, length)
         return replace(self, positive=positive, negative=negative)
+
+
+def extend_embedding(
+    encoder: JobEncoder, job: Job, embedding: PromptEmbedding, length: int
+) -> PromptEmbedding:
+    """Return the embedding of a prompt with empty chunks at its end, if it is shorter."""
+    if embedding.embeds.shape[1] >= length:
+        return embedding
+    return _extend(embedding, encoder.encode_prompt(_empty(job)).embeds, length)
+
+
+def _empty(job: Job) -> Job:
+    return replace(
+        job,
+        prompt="",
+        prompt_2=None,
+        negative_prompt="",
+        negative_prompt_2=None,
+        reads_syntax=True,
+    )
 
 
 def _extend(embedding: PromptEmbedding, filling: torch.Tensor, length: int) -> PromptEmbedding:

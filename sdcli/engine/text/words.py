@@ -3,9 +3,42 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from sdcli.attention import PromptWord
+from sdcli.prompts.syntax.chunks import Chunk
+
+_WORD_END: Final = "</w>"
+
+
+def find_weighted_words(
+    tokenizer: Any, chunks: Sequence[Chunk], prompt: str
+) -> tuple[PromptWord, ...]:
+    """Return the words of a prompt with weights, which is read in chunks one after the other.
+
+    The weights are no words.
+    """
+    length = tokenizer.model_max_length
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    words: list[PromptWord] = []
+    ended = True
+    for number, chunk in enumerate(chunks):
+        for place, token in enumerate(chunk, 1 + number * length):
+            end = _end_of_letter(prompt, token.end)
+            if ended:
+                word = PromptWord(
+                    index=len(words), text="", start=token.start, end=end, tokens=(place,)
+                )
+            else:
+                word = words.pop()
+                end = max(end, word.end)
+                word = replace(word, end=end, tokens=(*word.tokens, place))
+            words.append(replace(word, text=prompt[word.start : end]))
+            piece = str(tokenizer.convert_ids_to_tokens(token.id))
+            ended = piece.endswith(_WORD_END) or token.id in special
+    return tuple(words)
 
 
 def find_words(tokenizer: Any, prompt: str) -> tuple[PromptWord, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from sdcli.prompts.syntax.presence import has_and
 from sdcli.prompts.syntax.source import SourceText, join
 
 _TOKEN: Final = re.compile(r"\\.|[()\[\]:|]|[^\\()\[\]:|]+|\\", re.DOTALL)
@@ -71,6 +72,11 @@ def read_phases(prompt: SourceText | str, steps: int) -> tuple[Phase, ...]:
             phases.append(Phase(step, step, text))
     last = phases[-1]
     return (*phases[:-1], Phase(last.first_step, max(1, steps), last.text))
+
+
+def changes_words(prompt: str) -> bool:
+    """Return whether a prompt has other words at other steps, or combines several with AND."""
+    return has_and(prompt) or _changes(parse(prompt))
 
 
 def text_at(nodes: Nodes, step: int, steps: int) -> SourceText:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.attention import AttentionSelection, PromptWord, choose_words
 from sdcli.catalog.word_kinds import replacements
 from sdcli.errors import UsageError
 from sdcli.latents import FINAL, LatentsSelection
+from sdcli.planning.prompt_syntax import WordPlaces
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import MAX_SEED, GenerationRequest
 from sdcli.result import GenerationResult, JobFailure, StepEvent
@@ -77,6 +78,9 @@ class ExplainedRun:
     swapped: PromptWord
     replacement: str
     other_words: Variant
+
+
+_PLACES: Final = WordPlaces("explain", in_one_chunk=True)
 
 
 def run_all(
@@ -148,7 +152,7 @@ def _trace(
             return TraceRecorder(run, writer)
 
         result = _run(
-            request, callbacks, sinks=[writer], recorders=[WordRecorder("explain", make_recorder)]
+            request, callbacks, sinks=[writer], recorders=[WordRecorder(_PLACES, make_recorder)]
         )
         for event in result.events:
             callbacks.warn(event)
@@ -201,7 +205,7 @@ def _run_variant(request: GenerationRequest, callbacks: ExplainCallbacks) -> Var
         request,
         # The warnings of the model were printed already.
         ExplainCallbacks(on_step=callbacks.on_step),
-        recorders=[WordRecorder("explain", make_recorder)],
+        recorders=[WordRecorder(_PLACES, make_recorder)],
         save_latents=selection,
     )
     return Variant(result=result, embeds=recorders[-1].embeds, tokens=recorders[-1].tokens)

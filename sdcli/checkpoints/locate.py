@@ -11,6 +11,7 @@ from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, WEIGHT_SUFFIXES, con
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import refuse_special_files, special_kind
+from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.pipeline_spec import EMBEDDED
 
 Kind = Literal["model", "VAE", "LoRA", "text encoder", "ControlNet"]
@@ -68,6 +69,7 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         code="model.not_found",
         hint=(model_name_hint(name) if kind == "model" else None)
         or did_you_mean(name, aliases.get(kind, []))
+        or similar_path_hint(name)
         or "use a folder, a .safetensors file, a Hugging Face id (owner/name), or omit the option",
     )
 

@@ -89,8 +89,7 @@ def gallery(
     from sdcli.workflows.gallery import SCHEMA, GalleryOptions, build_gallery
 
     source = expand_user(folder)
-    if not source.is_dir():
-        raise UsageError(f"{source}: not a folder", code="usage.file", hint="give a folder")
+    _check_folder(source)
     to_stdout = out == "-"
     page = Path() / "-" if to_stdout else expand_user(out or source / "gallery.html")
     _check_page(page, to_stdout=to_stdout, force=force, json=json)
@@ -118,6 +117,15 @@ def _check_options(*, traced: bool, links: bool, vae: str | None) -> None:
         )
     if vae is not None and not traced:
         raise UsageError("--vae has no effect without a trace", code="usage.vae")
+
+
+def _check_folder(source: Path) -> None:
+    if source.is_dir():
+        return
+    from sdcli.inputs.similar_paths import similar_path_hint
+
+    hint = (None if source.exists() else similar_path_hint(source)) or "give a folder"
+    raise UsageError(f"{source}: not a folder", code="usage.file", hint=hint)
 
 
 def _check_page(page: Path, *, to_stdout: bool, force: bool, json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -69,12 +70,13 @@ def _print_topics(json: bool) -> None:
         for name, summary in topics.items()
         for line in wrap_text(f"{name:{width}}{summary}", hanging=width)
     ]
-    print_lines([*rows, "", "sdcli help TOPIC shows one of them, sdcli --help the commands."])
+    last = "sdcli help TOPIC shows one of them, sdcli --help lists the commands."
+    print_lines([*rows, "", *wrap_text(last)])
 
 
 def _print_topic(context: typer.Context, words: list[str], json: bool) -> None:
     command = _command_help(context, words)
-    page = _page(words)
+    page = _page(words, is_command=command is not None)
     if page is None and command is None:
         raise _unknown_topic_error(context, words)
     if json:
@@ -83,36 +85,33 @@ def _print_topic(context: typer.Context, words: list[str], json: bool) -> None:
         return
     from sdcli.terminal.pager import show_text, text_width
 
-    if width := text_width():
-        page, command = _fit(context, page, command, width)
+    if page is not None and (width := text_width()):
+        page = _fit(context, page, width)
     show_text("\n".join(filter(None, (page, command))))
 
 
-def _fit(
-    context: typer.Context, page: str | None, command: str | None, width: int
-) -> tuple[str | None, str | None]:
-    """Fit a page and the help of a command to a terminal."""
-    from sdcli.terminal.markdown_text import fit_lines, fit_markdown
+def _fit(context: typer.Context, page: str, width: int) -> str:
+    """Fit a page to a terminal."""
+    from sdcli.terminal.markdown_text import fit_markdown
 
     def help_at_width(block: re.Match[str]) -> str:
         # The help within a page is 80 columns wide.
         text = _command_help(context, block[2].split())
         return block[0] if text is None or width >= 80 else f"{block[1]}{text.rstrip()}\n```\n"
 
-    if page is not None:
-        page = "\n".join(fit_markdown(_HELP_BLOCK.sub(help_at_width, page), width)) + "\n"
-    if command is not None:
-        command = "\n".join(fit_lines(command.splitlines(), width)) + "\n"
-    return page, command
+    return "\n".join(fit_markdown(_HELP_BLOCK.sub(help_at_width, page), width)) + "\n"
 
 
 def _topic_name(word: str) -> str:
-    return word.lower().replace("_", "-").removesuffix(".md")
+    return word.lower().replace("_", "-").removeprefix("--").removesuffix(".md")
 
 
-def _page(words: list[str]) -> str | None:
+def _page(words: list[str], *, is_command: bool) -> str | None:
     name = _topic_name("-".join(words))
-    return docs.read_topic(name) if name in docs.TOPICS else None
+    if name in docs.TOPICS:
+        return docs.read_topic(name)
+    topic = docs.OTHER_NAMES.get(name) or docs.OTHER_NAMES.get(name.removesuffix("s"))
+    return docs.read_topic(topic) if topic and not is_command else None
 
 
 def _command_help(context: typer.Context, words: list[str]) -> str | None:
@@ -132,11 +131,13 @@ def _unknown_topic_error(context: typer.Context, words: list[str]) -> UsageError
     name = " ".join(words)
     commands = context.find_root().command.commands  # type: ignore[attr-defined]  # a group
     known = [*docs.TOPICS, *commands]
-    near = did_you_mean(_topic_name(name), known) or did_you_mean(words[0], known)
+    hint = did_you_mean(_topic_name(name), known) or did_you_mean(words[0], known)
+    if hint is None and name.strip() and any(docs.search_manual(name)):
+        hint = f"sdcli help --search {quote(name)} shows the lines with this word"
     return UsageError(
         f"no topic {quoted(name)} in the manual",
         code="usage.topic",
-        hint=near or "sdcli help lists the topics; sdcli help --search WORD searches them",
+        hint=hint or "sdcli help lists the topics; sdcli help --search WORD searches them",
     )
 
 

@@ -36,6 +36,39 @@ TOPICS: Final = (
 )
 """The pages of the manual in reading order: `install` is `install.md` in this folder."""
 
+OTHER_NAMES: Final = {
+    name: topic
+    for topic, names in {
+        "install": "cuda rocm mac macos windows wsl pip uninstall upgrade update completion gpu",
+        "models": "model checkpoint sdxl xl sd15 sd2 refiner civitai hub huggingface licence"
+        " license vaes cache download safetensors pickle ckpt text-encoder turbo lightning weights",
+        "image-to-image": "image img2img inpaint inpainting outpaint outpainting mask hires upscale"
+        " hires-fix strength",
+        "prompts": "prompt weighting attention-syntax break and tokens-limit a1111-syntax",
+        "add-ons": "addon add-on lora locon lycoris embedding textual-inversion ti freeu lcm-lora",
+        "controlnet": "control canny depth pose openpose scribble",
+        "prompt-files": "csv tsv yaml toml txt excel spreadsheet wildcard sweep columns products",
+        "options": "option flags settings config sdcli.toml toml-settings profile steps"
+        " guidance cfg",
+        "coming-from": "a1111 automatic1111 comfyui invokeai diffusers kohya mflux migrate",
+        "records": "record metadata exif png reproduce sidecar",
+        "seeds": "seed determinism deterministic batch-size noise",
+        "schedulers": "sampler scheduler euler ddim dpm++ karras",
+        "latents": "latent x0 xt save-latents",
+        "attention": "heatmap heat-map trace cross-attention",
+        "explain": "diffusion training",
+        "gallery": "html ratings scores",
+        "scripting": "script json jsonl exit-code jq pipe stdin warm parallel bash automation",
+        "clusters": "cluster ray slurm kubernetes k8s shard worker-processes workers multi-gpu"
+        " torchrun",
+        "python": "notebook jupyter api library colab",
+        "faq": "oom memory out-of-memory black offline troubleshooting problem speed slow fast",
+        "glossary": "term definition psnr sigma timestep unet ssim",
+    }.items()
+    for name in names.split()
+}
+"""Other words for the topics. A command of the same name comes first."""
+
 _COMMENT = re.compile(r"^<!--.*?-->\n(\n(?=\n|<!--))?", re.MULTILINE | re.DOTALL)
 
 

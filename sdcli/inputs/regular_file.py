@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from sdcli.errors import SdcliError, UsageError
+from sdcli.inputs.similar_paths import similar_path_hint
 
 _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
     (stat.S_ISDIR, "a folder"),
@@ -51,7 +52,9 @@ def check_regular(path: Path | str) -> None:
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise UsageError(f"no file at {path}", code="usage.file") from error
+        raise UsageError(
+            f"no file at {path}", code="usage.file", hint=similar_path_hint(path)
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}", code="usage.file") from error
     if kind := _kind(mode):

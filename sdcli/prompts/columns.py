@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 from sdcli.errors import NearMissError, UsageError, closest, quoted
 from sdcli.field_metadata import spelling_key
-from sdcli.prompts.entry import EntryIterator, PromptEntry, Reader, located_error
+from sdcli.prompts.entry import (
+    EntryIterator,
+    PromptEntry,
+    Reader,
+    SourceLocation,
+    located_error,
+)
 from sdcli.prompts.fields import OPTIONS_HINT, canonical_field
 
 ExtraPolicy = Literal["refuse", "keep", "ignore"]
@@ -65,7 +71,9 @@ class Columns:
         if isinstance(found, str):
             return found
         if self.extra == "refuse":
-            raise UsageError(found.message, code=found.code, hint=_refusal_hint(found))
+            near = self.prompt_column and closest(self.prompt_column, [name])
+            hint = f"did you mean --prompt-column {near}?" if near else _refusal_hint(found)
+            raise UsageError(found.message, code=found.code, hint=hint)
         return None
 
     def convert(self, entry: PromptEntry) -> PromptEntry:
@@ -83,16 +91,30 @@ class Columns:
             locate=lambda name: entry.location_of(split.written.get(name, name)),
         )
 
-    def read(self, reader: Reader) -> Reader:
-        """A reader that converts the entries of another one."""
+    def read(self, reader: Reader, *, has_header: bool) -> Reader:
+        """A reader that converts the entries of another one, which may check a header itself."""
         if self == DEFAULT_COLUMNS:
             return reader
 
-        def read(*source: Any) -> EntryIterator:
-            for entry in reader(*source):
-                yield self.convert(entry) if isinstance(entry, PromptEntry) else entry
+        def read(lines: Iterable[str], file: str) -> EntryIterator:
+            has_prompt, others = False, dict[str, None]()
+            for entry in reader(lines, file):
+                if isinstance(entry, PromptEntry):
+                    has_prompt |= entry.is_plain or any(map(self.is_prompt, entry.fields))
+                    if not has_prompt:
+                        others |= dict.fromkeys(entry.fields)
+                    yield self.convert(entry)
+                else:
+                    yield entry
+            if self.prompt_column and others and not (has_prompt or has_header):
+                yield self._no_prompt_error(file, list(others))
 
         return read
+
+    def _no_prompt_error(self, file: str, names: Sequence[str]) -> UsageError:
+        message = f"no entry has the key {quoted(self.prompt_name)}"
+        hint = prompt_column_hint(self, names)
+        return located_error(SourceLocation(file), message, hint=hint)
 
 
 DEFAULT_COLUMNS: Final = Columns()
@@ -163,7 +185,7 @@ def prompt_column_hint(columns: Columns, names: Sequence[str]) -> str:
     names = [name.strip() for name in names if name.strip()]
     if columns.prompt_column:
         near = closest(columns.prompt_column, names)
-        return f"did you mean --prompt-column {near}?" if near else f"its columns: {_list(names)}"
+        return f"did you mean --prompt-column {near}?" if near else f"it has: {_list(names)}"
     return (
         "the first line must name the columns, for example prompt,steps,seed; "
         "--prompt-column NAME takes the prompts from another column"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO, Final
 
-from sdcli.errors import UsageError, did_you_mean
+from sdcli.errors import UsageError
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import NotAFileError, is_open_stream, open_regular, special_kind
+from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.inputs.text_decoding import decode_lines
 from sdcli.prompts.columns import DEFAULT_COLUMNS, Columns
 from sdcli.prompts.entry import EntryIterator, SourceLocation, located_error
@@ -62,7 +62,7 @@ def read_error(file: str, error: OSError | ValueError) -> UsageError:
         SourceLocation(file),
         f"cannot be read: {reason}",
         code="usage.file",
-        hint=_similar_name(file),
+        hint=similar_path_hint(file),
     )
 
 
@@ -92,12 +92,3 @@ def _read_chunks(stream: BinaryIO, file: str) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-def _similar_name(file: str) -> str | None:
-    """Suggest a file of the same folder whose name is similar."""
-    folder = Path(file).parent
-    try:
-        return did_you_mean(Path(file).name, (path.name for path in folder.iterdir()))
-    except (OSError, ValueError):
-        return None

@@ -63,7 +63,7 @@ def get_reader(format_name: str, columns: Columns = DEFAULT_COLUMNS) -> Reader:
             code="usage.prompt_column",
             hint="leave it out, or name the format of stdin with --input-format",
         )
-    return columns.read(cast(Reader, reader))
+    return columns.read(cast(Reader, reader), has_header=module == "csv_rows")
 
 
 def get_separator(format_name: str) -> str:

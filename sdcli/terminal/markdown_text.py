@@ -46,6 +46,17 @@ def fit_lines(lines: Sequence[str], width: int) -> list[str]:
     return [part for line in lines for part in _wrap(line, width)]
 
 
+def fit_help(text: str, width: int) -> str:
+    """Fit the help of a command: examples continue with a backslash, other lines are wrapped."""
+    lines: list[str] = []
+    is_example = False
+    for line in text.splitlines():
+        is_example = line.strip() == "Examples:" or (is_example and bool(line.strip()))
+        wrap = _wrap_command if is_example and len(line) > width else _wrap
+        lines += wrap(line, width)
+    return "\n".join(lines)
+
+
 def _blocks(lines: Sequence[str]) -> Iterator[list[str]]:
     """Yield blocks: fenced code, tables, headings, empty lines, list items and paragraphs."""
     block: list[str] = []

@@ -17,7 +17,7 @@ _DELAY_SECONDS = 1.0
 """Seconds of work before a progress bar appears."""
 
 _LINE_SECONDS: Final = 60.0
-_TENTH_SECONDS: Final = 10.0
+_TENTH_SECONDS: Final = 1.0
 """Seconds between two lines: a minute, or less where a tenth of the images was made since."""
 
 _FEWEST_FOR_TENTHS: Final = 10

@@ -133,7 +133,7 @@ def test_a_dry_run_knows_the_time_from_another_folder(
         (("--prompt-column", "titel"), ["no column is named titel", "--prompt-column title?"]),
         (
             ("--prompt-column", "x"),
-            ["no column is named x", "its columns: sku, title, seed, colour"],
+            ["no column is named x", "it has: sku, title, seed, colour"],
         ),
         (("--prompt-column", ""), ["--prompt-column: the name is empty"]),
         ((*KEPT, "--name-template", "{skuu}"), ["p.csv:2:1", "{skuu}", "did you mean sku?"]),

@@ -40,6 +40,40 @@ def test_spellings_of_a_topic(run_cli: RunCli, name: str) -> None:
     assert run_cli("help", *name.split()).stdout.startswith("# Prompt files\n")
 
 
+OTHER_NAMES = {
+    "lora": "add-ons",
+    "LoRAs": "add-ons",
+    "textual inversion": "add-ons",
+    "sdxl": "models",
+    "inpainting": "image-to-image",
+    "hires": "image-to-image",
+    "controlnets": "controlnet",
+    "canny": "controlnet",
+    "ray": "clusters",
+    "slurm": "clusters",
+    "csv": "prompt-files",
+    "wildcards": "prompt-files",
+    "exif": "records",
+    "sampler": "schedulers",
+    "exit codes": "scripting",
+    "notebook": "python",
+    "oom": "faq",
+    "a1111": "coming-from",
+    "--lora": "add-ons",
+}
+
+
+@pytest.mark.parametrize(("name", "topic"), OTHER_NAMES.items())
+def test_other_words_for_a_topic(run_cli: RunCli, name: str, topic: str) -> None:
+    arguments = ["--", name] if name.startswith("-") else name.split()
+    assert run_cli("help", *arguments).stdout.rstrip() == docs.read_topic(topic).rstrip()
+
+
+def test_the_other_words_are_no_topics_or_commands(run_cli: RunCli) -> None:
+    assert not set(docs.OTHER_NAMES) & {*docs.TOPICS, *COMMANDS}
+    assert set(docs.OTHER_NAMES.values()) <= set(docs.TOPICS)
+
+
 @pytest.mark.parametrize("command", [*COMMANDS, "latents grid", "vae compare"])
 def test_a_command_prints_its_help(run_cli: RunCli, command: str) -> None:
     """A page of the same name comes first."""
@@ -51,6 +85,7 @@ def test_a_command_prints_its_help(run_cli: RunCli, command: str) -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
+        (["cosine"], "sdcli help --search cosine shows the lines with this word"),
         (["instal"], "did you mean install?"),
         (["promptfiles"], "did you mean prompt-files?"),
         (["generat"], "did you mean generate?"),

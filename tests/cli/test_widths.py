@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,15 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.cli import main
 from tests.cli.test_models import fill_cache
+from tests.conftest import RunCli
+from tests.manual import commands
 from tests.terminals import Terminal, without_styles
 
 PROMPT = "a cat and a guitar on a blue background"
 SMALL = ("--size", "64x64", "--seed", "7", "-q")
 COMMANDS = {
+    "help": ("help",),
+    "tokens": ("tokens", f"{PROMPT}, a (red:1.3) star"),
     "vae list": ("vae", "list"),
     "vae show": ("vae", "show", "own"),
     "vae compare": ("vae", "compare", "a.png", "-o", "v.png", "--force"),
@@ -35,6 +40,7 @@ COMMANDS = {
     "inspect model": ("inspect", "embedded"),
     "score": ("score", "a.png", "b.png"),
     "attention": ("attention", "a.png", "-o", "words.png", "--force"),
+    "inspect latents": ("inspect", "a.latents.safetensors"),
     "models list": ("models", "list"),
     "models list --models-dir": ("models", "list", "--models-dir", "files"),
     "doctor": ("doctor",),
@@ -91,6 +97,34 @@ def test_no_line_is_wider_than_the_terminal(
     text = run_in(columns, *COMMANDS[name])
     assert len(text.splitlines()) > 2
     assert too_wide(text, columns) == []
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_no_help_is_wider_than_the_terminal(
+    columns: int, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for command in ["", "latents", "models", "schedulers", "vae", "worker", *commands()]:
+        text = run_cli(*command.split(), "--help").stdout
+        assert too_wide(text, columns) == [], command
+
+
+def test_a_long_example_can_still_be_pasted(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def examples(columns: int) -> list[list[str]]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        found = []
+        for command in commands():
+            text = run_cli(*command.split(), "--help").stdout
+            block = text.partition("Examples:\n")[2].partition("\n\n")[0]
+            found += [shlex.split(line) for line in block.replace("\\\n", " ").splitlines()]
+        return found
+
+    assert examples(60) == examples(200)
+    assert ["sdcli", "generate", "a dog", "-s", "DPM++ 2M Karras"] in [
+        words[:5] for words in examples(60)
+    ]
 
 
 def test_no_value_that_must_be_typed_is_cut(run_in: Callable[..., str]) -> None:

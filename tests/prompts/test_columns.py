@@ -87,6 +87,26 @@ def test_the_prompt_column_must_be_there():
     )
 
 
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [("titel", "did you mean --prompt-column title?"), ("xyzzy", "it has: ")],
+)
+@pytest.mark.parametrize("extra", ["keep", "ignore", "refuse"])
+def test_a_prompt_column_that_no_row_has(name, column, hint, extra):
+    reader = get_reader(name, Columns(extra=extra, prompt_column=column))
+    errors: list[UsageError] = []
+    for entry in reader(lines_of(WRITERS[name](ROWS)), f"f.{name}"):
+        found = [entry] if isinstance(entry, UsageError) else entry.faults if entry else []
+        errors += [e for error in found for e in getattr(error, "several", [error])]
+    missing = [error for error in errors if "unknown field" not in error.message]
+    assert missing
+    assert all(error.hint.startswith(hint) for error in missing)
+    assert all(column in error.message for error in missing)
+    near = [error.hint for error in errors if "unknown field 'title'" in error.message]
+    assert not near or column == "xyzzy" or set(near) == {hint}
+
+
 @pytest.mark.parametrize("columns", [KEEP, Columns(extra="ignore", prompt_column="title")])
 def test_a_misspelt_setting_is_pointed_out(columns):
     [entry] = [e for e in get_reader("jsonl", columns)(['{"title": "a", "stpes": 3}\n'], "f") if e]

@@ -24,7 +24,7 @@ def test_unreadable_files_are_reported_together(tmp_path):
     names = [str(tmp_path / name) for name in ("promts.txt", "prompts.txt", "x.txt", "a\0.txt")]
     errors = check_readable([*names, str(tmp_path)], "txt")
     assert [error.code for error in errors] == ["usage.file"] * 4
-    assert errors[0].hint == "did you mean prompts.txt?"
+    assert errors[0].hint == f"did you mean {tmp_path / 'prompts.txt'}?"
     assert all(": cannot be read: " in str(error) for error in errors)
     with pytest.raises(UsageError, match="cannot be read"):
         next(read_entries(names[0], None))

@@ -95,7 +95,9 @@ def notes(jobs: int | None, seconds_per_image: float, images: int) -> list[str]:
 
 def test_without_a_terminal_there_is_a_line_every_minute_or_tenth() -> None:
     assert notes(3, 5.0, 3) == []
-    assert notes(100, 0.1, 100) == []
+    assert notes(100, 0.009, 100) == []
+    fast = notes(60, 0.25, 60)
+    assert [line.partition(" ")[0] for line in fast] == [f"{n}/60" for n in range(6, 60, 6)]
     minutes = notes(5, 70.0, 5)
     assert [line.partition(" ")[0] for line in minutes] == ["1/5", "2/5", "3/5", "4/5"]
     tenths = notes(100, 2.0, 100)

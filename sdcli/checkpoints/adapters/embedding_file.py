@@ -23,6 +23,7 @@ from sdcli.embedding_fields import SUFFIXES, embedding_stem
 from sdcli.errors import ModelError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import special_kind
+from sdcli.inputs.similar_paths import similar_path_hint
 
 ONLY: Final = "clip"
 """The key of the vectors of a file for one text encoder."""
@@ -134,6 +135,7 @@ def find_embedding(name: str, folder: str | None) -> Path:
         f"no embedding at {quoted(name)}{where}",
         code="model.not_found",
         hint=did_you_mean(embedding_stem(name), [path.stem for path in files.values()])
+        or similar_path_hint(expand_user(name))
         or ("use a .safetensors, .pt or .bin file"
             + ("" if folder else "; --embedding-dir DIR looks names up in a folder")),
     )  # fmt: skip

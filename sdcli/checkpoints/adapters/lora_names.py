@@ -15,6 +15,7 @@ from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, convert_hint
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.inputs.regular_file import special_kind
+from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.lora_fields import lora_stem
 
 EMBEDDED_PREFIX: Final = "embedded:"
@@ -169,6 +170,7 @@ def _not_found_error(name: str, folder: str | None) -> ModelError:
         f"no LoRA at {quoted(name)}{where}",
         code="model.not_found",
         hint=did_you_mean(lora_stem(name), names)
+        or similar_path_hint(expand_user(name))
         or ("use a .safetensors file, a Hugging Face id or embedded:flag"
             + ("" if folder else "; --lora-dir DIR looks names up in a folder")),
     )  # fmt: skip

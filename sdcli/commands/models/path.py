@@ -13,7 +13,7 @@ def path(name: Name, models_dir: ModelsDir = None, json: flags.Json = False) -> 
     \b
     Examples:
       sdcli models path madebyollin/taesd
-      sdcli generate "a castle" -m "$(sdcli models path my-model --models-dir ~/checkpoints)"
+      sdcli generate "a castle" -m "$(sdcli models path my-model)"
     """
     from sdcli.workflows.models import locate
 

@@ -27,6 +27,9 @@ def _print_help(ctx: Any, param: Any, value: bool) -> None:
 class PlainCommand(TyperCommand):
     """A command that converts its own values, and prints its help as everything else is printed."""
 
+    def get_help(self, ctx: Any) -> str:
+        return _fit_to_terminal(super().get_help(ctx))
+
     def get_help_option(self, ctx: Any) -> Any:
         return _use_own_help(super().get_help_option(ctx))
 
@@ -45,6 +48,9 @@ class PlainCommand(TyperCommand):
 class PlainGroup(TyperGroup):
     """A group of such commands."""
 
+    def get_help(self, ctx: Any) -> str:
+        return _fit_to_terminal(super().get_help(ctx))
+
     def get_help_option(self, ctx: Any) -> Any:
         return _use_own_help(super().get_help_option(ctx))
 
@@ -58,6 +64,13 @@ class PlainGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> Any:
         return _use_plain_converters(super().get_params(ctx))
+
+
+def _fit_to_terminal(text: str) -> str:
+    from sdcli.terminal.markdown_text import fit_help
+    from sdcli.terminal.tables import terminal_width
+
+    return fit_help(text, terminal_width())
 
 
 def _use_own_help(option: Any) -> Any:

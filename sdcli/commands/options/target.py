@@ -12,6 +12,7 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.errors import UsageError
 from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.paths import expand_user
+from sdcli.inputs.regular_file import check_regular
 from sdcli.prompts.field_values import flag_values
 from sdcli.request import GenerationRequest
 from sdcli.run_flags import ExpansionFlags
@@ -34,7 +35,10 @@ def read_target(
     `purpose` begins the error of options that ask for several images. Raises UsageError.
     """
     path = expand_user(target)
-    if path.suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(path):
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES
+    if is_image and not any(map(str.isspace, target)):
+        check_regular(path)
+    if is_image and os.path.isfile(path):
         from sdcli.workflows.replay import read_image
 
         changes = _typed_changes(context, flags, purpose)

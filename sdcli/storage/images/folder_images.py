@@ -9,6 +9,7 @@ from pathlib import Path
 from sdcli.errors import UsageError
 from sdcli.inputs.natural_order import natural_key
 from sdcli.inputs.paths import expand_user
+from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.storage.images.codec import FORMATS
 
 
@@ -29,7 +30,8 @@ def find_images(names: Sequence[str], *, recursive: bool = True) -> list[Path]:
             found[path] = None
         else:
             problem = "not an image" if path.exists() else "no such file or folder"
-            hint = f"give a folder, or files that end in {', '.join(FORMATS)}"
+            near = None if path.exists() else similar_path_hint(path)
+            hint = near or f"give a folder, or files that end in {', '.join(FORMATS)}"
             raise UsageError(f"{path}: {problem}", code="usage.file", hint=hint)
     if not found:
         raise UsageError(

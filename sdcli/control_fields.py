@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Final
@@ -11,10 +10,7 @@ from typing import Final
 from sdcli.errors import UsageError, quoted
 from sdcli.field_metadata import field_infos, setting
 from sdcli.field_validation import check_text
-
-NONE: Final = "none"
-SEPARATOR: Final = ";"
-"""Between the ControlNets, and the control images, of one image."""
+from sdcli.listed_files import NONE, SEPARATOR, split_files
 
 PREPROCESSORS: Final = (NONE, "canny")
 
@@ -62,14 +58,9 @@ class ControlImage:
         return f"{self.path}:{self.numbers}"
 
 
-def parse_controlnets(text: str | None) -> tuple[str, ...]:
-    """Return the ControlNets of one image: "canny.safetensors;depth"."""
-    return _split(text)
-
-
 def parse_control_images(text: str | None) -> tuple[ControlImage, ...]:
     """Parse the control images of one image: "edges.png:0.8;pose.png". Raises UsageError."""
-    return tuple(map(ControlImage.parse, _split(text)))
+    return tuple(map(ControlImage.parse, split_files(text)))
 
 
 def parse_preprocessors(text: str | None, count: int) -> tuple[str, ...]:
@@ -93,25 +84,15 @@ def parse_preprocessors(text: str | None, count: int) -> tuple[str, ...]:
     return tuple(words * count if len(words) == 1 else words)
 
 
-def join_controls(parts: Iterable[object]) -> str | None:
-    """Write the ControlNets or control images of one image, None for none."""
-    return SEPARATOR.join(map(str, parts)) or None
-
-
 def short_controlnets(text: str | None) -> str:
     """The ControlNets of one image for people: the last parts of their paths."""
-    return ", ".join(PurePath(name).name for name in parse_controlnets(text)) or NONE
+    return ", ".join(PurePath(name).name for name in split_files(text)) or NONE
 
 
 def short_control_images(text: str | None) -> str:
     """The control images of one image for people: without folders."""
     images = parse_control_images(text)
     return ", ".join(str(replace(i, path=PurePath(i.path).name)) for i in images) or NONE
-
-
-def _split(text: str | None) -> tuple[str, ...]:
-    parts = [] if text is None else [part.strip() for part in text.split(SEPARATOR)]
-    return tuple(part for part in parts if part.lower() not in ("", NONE))
 
 
 def _image_error(text: str, reason: str) -> UsageError:

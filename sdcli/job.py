@@ -14,6 +14,7 @@ from sdcli.embedding_fields import EmbeddingJobFields
 from sdcli.freeu_fields import FreeuJobField
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
+from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS, IpAdapterJobFields
 from sdcli.job_id import IdParts, hash_text, split_text
 from sdcli.lora_fields import LoraJobFields
 from sdcli.pipeline_spec import PipelineSpec
@@ -34,6 +35,7 @@ class Job(
     HiresJobFields,
     ImageJobFields,
     ControlJobFields,
+    IpAdapterJobFields,
     LoraJobFields,
     EmbeddingJobFields,
     FreeuJobField,
@@ -93,11 +95,13 @@ class Job(
         )
 
     def has_effect(self, name: str) -> bool:
-        """Whether a field of an input image, a ControlNet or a second pass has an effect."""
+        """Whether a field of an input image, an add-on or a second pass has an effect."""
         if name in HIRES_FIELDS:
             return self.hires is not None
         if name in CONTROL_FIELDS:
             return self.controlnet is not None
+        if name in IP_ADAPTER_FIELDS:
+            return self.ip_adapter is not None
         if name not in IMAGE_FIELDS:
             return True
         needed = IMAGE_FIELDS[name].needs
@@ -216,6 +220,8 @@ class Job(
         )
         if self.controlnet is not None:
             key = (*key, self.controlnet_sha256)
+        if self.ip_adapter is not None:
+            key = (*key, self.ip_adapter_sha256)
         second = self.second_pass()
         if second is None:
             return key
@@ -244,6 +250,9 @@ _NOT_IN_ID: Final = frozenset(
         "embedding",
         "controlnet",
         "control_image",
+        "ip_adapter",
+        "ip_image",
+        "ip_encoder",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
     }

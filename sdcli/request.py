@@ -23,6 +23,7 @@ from sdcli.field_validation import (
 from sdcli.freeu_fields import FreeuRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
+from sdcli.ip_adapter_fields import IpAdapterRequestFields
 from sdcli.lora_fields import LoraRequestFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PromptSettings
@@ -41,6 +42,7 @@ class GenerationRequest(
     HiresRequestFields,
     ImageRequestFields,
     ControlRequestFields,
+    IpAdapterRequestFields,
     LoraRequestFields,
     EmbeddingRequestFields,
     FreeuRequestField,
@@ -225,6 +227,7 @@ class GenerationRequest(
         self.check_image_fields()
         self.check_lora_fields()
         self.check_control_fields()
+        self.check_ip_adapter_fields()
         self.check_embedding_fields()
         self.check_freeu()
         self.check_hires_fields()

@@ -73,6 +73,9 @@ def sources_of(record: Mapping[str, Any]) -> dict[str, str]:
     for use in record.get("controlnets", ()):
         named |= {use["sha256"]: f"ControlNet {use['name']}"}
         named |= {use["image_sha256"]: f"control image {use['image']}"}
+    for use in record.get("ip_adapters", ()):
+        named |= {use["sha256"]: f"IP-Adapter {use['name']}"}
+        named |= {use["image_sha256"]: f"image prompt {use['image']}"}
     return images | named
 
 

@@ -47,6 +47,7 @@ _SIZE_NOTE: Final = "width and height are one option, e.g. --size 512x768"
 _IN_QUOTES: Final = 'the prompt is an argument without an option: sdcli generate "a cat"'
 _LEAVE_OUT: Final = "leave it out"
 _LORA_WEIGHT: Final = "the weight follows the file: --lora style.safetensors:0.8"
+_IP_SCALE: Final = "it follows the image: --ip-image cat.png:0.6"
 _CONTROL_SCALE: Final = "it follows the image: --control-image edges.png:0.8"
 _CONTROL_PART: Final = "it follows the scale: --control-image edges.png:1:0:0.5"
 _NO_UPSCALE: Final = "upscaling alone is not supported: --hires 2x enlarges and redraws an image"
@@ -140,8 +141,9 @@ _OPTIONS: Final = (
          f"{_DIFFUSERS}, {_KOHYA}", "--control-image", _CONTROL_PART),
     _Row("--canny --control-net-preps --control-type --preprocessor",
          f"{_SDCPP}, {_KOHYA}, {_A1111}", "--control-preprocess", "--control-preprocess canny"),
-    _Row("--ip-adapter --ip-adapter-image", f"{_DIFFUSERS}, {_SDCPP}", None,
-         "IP-Adapter is not supported: leave it out"),
+    _Row("--ip-adapter-image --image-prompt", _DIFFUSERS, "--ip-image"),
+    _Row("--ip-adapter-scale", _DIFFUSERS, "--ip-image", _IP_SCALE),
+    _Row("--ip-adapter-image-encoder --image-encoder", _DIFFUSERS, "--ip-encoder"),
     _Row("--hires-fix --enable-hr --hr-scale --highres-fix-scale --hires-scale",
          f"{_A1111}, {_SDCPP}, {_KOHYA}", "--hires", "--hires 2x"),
     _Row("--upscale --upscaler", f"{_A1111}, {_INVOKEAI}, {_SDCPP}", None, _NO_UPSCALE),

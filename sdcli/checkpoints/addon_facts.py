@@ -1,4 +1,4 @@
-"""Read what LoRAs, embeddings and ControlNets say about themselves."""
+"""Read what LoRAs, embeddings, ControlNets and IP-Adapters say about themselves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.few_steps import find_few_steps
+from sdcli.checkpoints.adapters.ip_adapter_file import IpAdapterFile
 from sdcli.checkpoints.adapters.lora_keys import split_key, split_layer
 from sdcli.checkpoints.single_file.detection import Detection
 from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
@@ -41,6 +42,8 @@ def read_addon_facts(found: Detection, source: WeightSource) -> Mapping[str, Any
         return _embedding_facts(source)
     if kind == "controlnet":
         return _controlnet_facts(source)
+    if kind == "ip-adapter":
+        return _ip_adapter_facts(source)
     return {}
 
 
@@ -130,6 +133,17 @@ def _controlnet_facts(source: WeightSource) -> Mapping[str, Any]:
         "text_width": width,
         "image_channels": found.image_channels,
         "layout": found.layout,
+    }
+
+
+def _ip_adapter_facts(source: WeightSource) -> Mapping[str, Any]:
+    file = IpAdapterFile.of(source)
+    return {
+        "base": TEXT_WIDTHS.get(file.text_width) if file.text_width else None,
+        "variant": file.variant,
+        "text_width": file.text_width,
+        "image_width": file.image_width,
+        "layers": file.layer_count,
     }
 
 

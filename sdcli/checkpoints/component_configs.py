@@ -201,6 +201,7 @@ _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
     "text_encoder": _TEXT_ENCODER,
     "text_encoder_2": _TEXT_ENCODER,
     CLIP_MODEL: _CLIP,
+    "image_encoder": {**_VISION_ENCODER, "model_type": _TEXT},
     "scheduler": _SCHEDULER,
     "tokenizer": _TOKENIZER,
     "tokenizer_2": _TOKENIZER,

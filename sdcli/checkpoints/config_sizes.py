@@ -39,6 +39,7 @@ _WIDTHS: Final = {
     ),
     "vae": ("block_out_channels", "latent_channels", "in_channels", "out_channels"),
     "text_encoder": _TEXT_ENCODER_WIDTHS,
+    "image_encoder": ("hidden_size", "intermediate_size", "projection_dim", "patch_size"),
     "text_encoder_2": (*_TEXT_ENCODER_WIDTHS, "projection_dim"),
 }
 """Keys whose numbers are sides of tensors."""
@@ -67,7 +68,7 @@ def check_sizes(component: str, config_file: Path, header: SafetensorsHeader) ->
         for count in _numbers(config.get(key)):
             if most is not None and count > most:
                 raise _mismatch_error(component, config_file, key, count)
-    if component.startswith("text_encoder"):
+    if component.startswith(("text_encoder", "image_encoder")):
         layers = {int(match[1]) for name in header.tensors if (match := _LAYER.search(name))}
         expected = config.get("num_hidden_layers")
         if expected is not None and expected != len(layers):

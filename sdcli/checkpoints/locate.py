@@ -14,7 +14,9 @@ from sdcli.inputs.regular_file import refuse_special_files, special_kind
 from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.pipeline_spec import EMBEDDED
 
-Kind = Literal["model", "VAE", "LoRA", "text encoder", "ControlNet"]
+Kind = Literal[
+    "model", "VAE", "LoRA", "text encoder", "ControlNet", "IP-Adapter", "image encoder"
+]  # fmt: skip
 
 _COMPONENT_FOLDERS: Final = (
     "unet", "vae", "vae_tiny", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2",

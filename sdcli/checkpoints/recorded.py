@@ -207,7 +207,7 @@ class _Wanted:
 def _is_alias(name: str, kind: Kind) -> bool:
     if kind == "model":
         return name == EMBEDDED
-    if kind in ("text encoder", "ControlNet"):
+    if kind != "VAE":
         return False
     return name in (OWN_VAE, TINY_VAE) or find_known_vae(name) is not None
 

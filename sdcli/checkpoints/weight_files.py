@@ -88,7 +88,7 @@ class WeightFiles:
 
 def stem_of(component: str) -> str:
     """Return the name of a component's weight file, without suffixes."""
-    if component == CLIP_MODEL:
+    if component in (CLIP_MODEL, "image_encoder"):
         component = "text_encoder"
     return STEMS.get(component, _USUAL_STEM)
 

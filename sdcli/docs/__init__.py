@@ -18,6 +18,7 @@ TOPICS: Final = (
     "prompts",
     "add-ons",
     "controlnet",
+    "ip-adapter",
     "prompt-files",
     "options",
     "coming-from",

@@ -46,7 +46,7 @@ class Planner:
     `wildcards` fill prompts by it.
     `find_model` is called once per spec; by default it downloads the model. `read_image` describes
     the files that requests start from. `word_places` says what needs the words of prompts in fixed
-    places. With `is_local`, no ControlNet is downloaded. `warn` is called once for each word that
+    places. With `is_local`, no add-on is downloaded. `warn` is called once for each word that
     the model does not know, and for each kind of mistake.
     """
 

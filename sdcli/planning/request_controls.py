@@ -9,19 +9,12 @@ from typing import Any, Final
 
 from sdcli.checkpoints.adapters.controlnet_file import ControlnetFile, read_controlnet
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.control_fields import (
-    NONE,
-    SEPARATOR,
-    ControlJobFields,
-    join_controls,
-    parse_control_images,
-    parse_controlnets,
-    parse_preprocessors,
-)
+from sdcli.control_fields import ControlJobFields, parse_control_images, parse_preprocessors
 from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.field_validation import refuse_separator
 from sdcli.input_images import InputReader
 from sdcli.inputs.paths import expand_user
+from sdcli.listed_files import NONE, SEPARATOR, join_files, split_files
 from sdcli.planning.request_images import read_as
 from sdcli.request import GenerationRequest
 
@@ -53,7 +46,7 @@ def take_controls(
     ControlNets are matched to the model by their headers alone. Raises UsageError, ModelError,
     UnsafeError and CorruptError, whose messages begin with the field that is at fault.
     """
-    names = parse_controlnets(request.controlnet)
+    names = split_files(request.controlnet)
     images = parse_control_images(request.control_image)
     _check_counts(request, len(names), len(images))
     if not names:
@@ -75,9 +68,9 @@ def take_controls(
             raise
         return RequestControls(controlnet=request.controlnet, control_image=request.control_image)
     return RequestControls(
-        controlnet=join_controls(_lasting_name(name) for name in names),
+        controlnet=join_files(_lasting_name(name) for name in names),
         controlnet_sha256=SEPARATOR.join(network.sha256 for network in networks),
-        control_image=join_controls(images),
+        control_image=join_files(images),
         control_image_sha256=SEPARATOR.join(
             str(replace(image, path=found.sha256))
             for image, found in zip(images, described, strict=True)

@@ -10,14 +10,22 @@ from sdcli.input_images import InputReader
 from sdcli.planning.request_controls import NO_CONTROLS, RequestControls, take_controls
 from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings, find_embeddings
 from sdcli.planning.request_images import RequestImages, read_images
+from sdcli.planning.request_ip_adapters import (
+    NO_IP_ADAPTERS,
+    RequestIpAdapters,
+    take_ip_adapters,
+)
 from sdcli.planning.request_loras import NO_LORAS, RequestLoras
 from sdcli.request import GenerationRequest
 
-RequestFiles = tuple[RequestImages, RequestControls, RequestLoras, RequestEmbeddings]
+RequestFiles = tuple[
+    RequestImages, RequestControls, RequestIpAdapters, RequestLoras, RequestEmbeddings
+]
 
 _FILE_FIELDS: Final = attrgetter(
-    "image", "controlnet", "control_image", "control_preprocess", "embedding", "embedding_dir"
-)
+    "image", "controlnet", "control_image", "control_preprocess", "embedding", "embedding_dir",
+    "ip_adapter", "ip_image", "ip_encoder",
+)  # fmt: skip
 
 
 def read_files(
@@ -37,7 +45,8 @@ def read_files(
         return None
     images = read_images(request, defaults, read_image)
     controls = take_controls(request, defaults, read_image, is_local=is_local)
-    return images, controls, loras, embeddings or find_embeddings(request, defaults)
+    adapters = take_ip_adapters(request, read_image, is_local=is_local)
+    return images, controls, adapters, loras, embeddings or find_embeddings(request, defaults)
 
 
 def job_fields(
@@ -45,5 +54,6 @@ def job_fields(
 ) -> dict[str, Any]:
     """Return the fields of a job that come from these files, or from there being none."""
     if files is None:
-        files = read_images(request, defaults, None), NO_CONTROLS, NO_LORAS, NO_EMBEDDINGS
+        images = read_images(request, defaults, None)
+        files = images, NO_CONTROLS, NO_IP_ADAPTERS, NO_LORAS, NO_EMBEDDINGS
     return {name: value for one in files for name, value in one.job_fields().items()}

@@ -55,8 +55,8 @@ def resolve_jobs(
     `draw_seed` gives the seed where the request has none, by default a random one. `read_image`
     describes the files of a request that has any. `loras` are those of the request, if they were
     taken out of its prompt before, and `embeddings` those of its prompts. With `is_local`, no
-    ControlNet is downloaded. Raises UsageError for options that the model or its scheduler would
-    ignore or cannot run with, and CorruptError for an unreadable image.
+    ControlNet or IP-Adapter is downloaded. Raises UsageError for options that the model or its
+    scheduler would ignore or cannot run with, and CorruptError for an unreadable image.
     """
     if loras is None:
         request, loras = take_loras(request)

@@ -12,7 +12,7 @@ from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import SdcliError, UsageError
 from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
-from sdcli.prompts import control_values, embedding_sweep, lora_sweep, sweep
+from sdcli.prompts import embedding_sweep, lora_sweep, relative_paths, sweep
 from sdcli.prompts.columns import column_field
 from sdcli.prompts.entry import PromptEntry, located_error
 from sdcli.prompts.fields import SIZE, canonical_field
@@ -109,8 +109,7 @@ def _join(folder: Path, value: str) -> str:
 _JOINS: Final[Mapping[str, Callable[[Path, str], str]]] = {
     LORA: lora_sweep.relative_to,
     EMBEDDING: embedding_sweep.relative_to,
-    control_values.MODELS: control_values.models_relative_to,
-    control_values.IMAGES: control_values.images_relative_to,
+    **relative_paths.RELATIVE,
 }
 """Fields whose text has paths among other things."""
 

@@ -11,6 +11,7 @@ from sdcli.embedding_fields import EMBEDDING, short_embeddings
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import spelling_key
 from sdcli.image_fields import INPUT_FIELDS
+from sdcli.ip_adapter_fields import short_ip_adapters, short_ip_images
 from sdcli.job import Job
 from sdcli.lora_fields import short_loras
 from sdcli.name_template import CODE, NameTemplate
@@ -23,7 +24,8 @@ _UNAVAILABLE: Final = frozenset({"count", "lora_dir", "embedding_dir"})
 """Fields that a job does not have."""
 _SAMPLES: Final[Mapping[str, object]] = {"int": 1, "float": 1.5}
 _PATHS: Final = (
-    "model", "vae", "refiner", "text_encoder", "model_config", "refiner_config", *INPUT_FIELDS,
+    "model", "vae", "refiner", "text_encoder", "model_config", "refiner_config", "ip_encoder",
+    *INPUT_FIELDS,
 )  # fmt: skip
 
 
@@ -32,6 +34,8 @@ _SHORT: Final[Mapping[str, Callable[[str | None], str]]] = {
     EMBEDDING: short_embeddings,
     "controlnet": short_controlnets,
     "control_image": short_control_images,
+    "ip_adapter": short_ip_adapters,
+    "ip_image": short_ip_images,
 }
 """Fields whose text has several paths, and what shows them without folders."""
 

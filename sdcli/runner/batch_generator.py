@@ -20,6 +20,7 @@ from sdcli.runner.input_images import (
     prepare_controls,
     prepare_images,
     read_image,
+    read_image_prompts,
 )
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE, PipelineCache
 
@@ -93,6 +94,7 @@ class BatchGenerator:
 
         prepared = prepare_images(pipeline, batch[0])
         controls = prepare_controls(pipeline, batch[0], prepared)
+        prompts = read_image_prompts(batch[0])
         results = engine.generate_batch(
             pipeline,
             batch,
@@ -102,12 +104,13 @@ class BatchGenerator:
             start=_find_start(pipeline, batch[0], self.resume) if self.resume else None,
             inputs=prepared.pixels if prepared else None,
             controls=controls.pixels if controls else None,
+            image_prompts=prompts.pixels,
             warn=self.warn,
             recorders=self.recorders,
         )
         if prepared:
             results = [insert_result(prepared, result) for result in results]
-        notes = controls.notes if controls else ()
+        notes = (*(controls.notes if controls else ()), *prompts.notes)
         return [replace(result, events=(*notes, *result.events)) for result in results]
 
     @contextmanager

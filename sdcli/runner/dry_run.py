@@ -17,6 +17,7 @@ from sdcli.errors import OutputError
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
 from sdcli.inputs.paths import expand_user
+from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
 from sdcli.pipeline_spec import PipelineSpec
@@ -47,7 +48,7 @@ _MAX_KNOWN: Final = 1024
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
     "reads_syntax", "lora_sha256", "embedding_facts", "controlnet_sha256",
-    "control_image_sha256",
+    "control_image_sha256", "ip_adapter_sha256", "ip_image_sha256", "ip_encoder_sha256",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
@@ -256,6 +257,7 @@ def _job_document(job: Job, *, has_seed: bool, is_done: bool) -> dict[str, Any]:
         and (job.image or name not in _IMAGE_FIELDS)
         and (job.hires or name not in HIRES_FIELDS)
         and (job.controlnet or name not in CONTROL_FIELDS)
+        and (job.ip_adapter or name not in IP_ADAPTER_FIELDS)
     }
     document["scheduler"] = job.scheduler_label
     document["seed"] = job.seed if has_seed else None

@@ -12,6 +12,7 @@ from sdcli.result import GenerationResult
 if TYPE_CHECKING:
     from sdcli.engine import LoadedPipeline
     from sdcli.storage.images.control_images import PreparedControls
+    from sdcli.storage.images.image_prompts import ImagePrompts
     from sdcli.storage.images.prepared_input import PreparedInput
 
 
@@ -42,6 +43,15 @@ def prepare_controls(
 
     _, cell = pipeline.latent_shape
     return control_images.prepare_controls(job, max(8, cell), prepared)
+
+
+def read_image_prompts(job: Job) -> ImagePrompts:
+    """Read the images for a job's IP-Adapters, none without them. Raises UsageError."""
+    from sdcli.storage.images import image_prompts
+
+    if job.ip_adapter is None:
+        return image_prompts.ImagePrompts()
+    return image_prompts.read_image_prompts(job)
 
 
 def insert_result(prepared: PreparedInput, result: GenerationResult) -> GenerationResult:

@@ -141,6 +141,7 @@ def _tensor_bytes(*pipelines: LoadedPipeline) -> dict[int, int]:
 def _components(loaded: LoadedPipeline) -> Iterator[object]:
     yield from loaded.pipeline.components.values()
     yield from loaded.controlnets.models.values()
+    yield from loaded.ip_adapters.models
     if loaded.refiner:
         yield from loaded.refiner.pipeline.components.values()
 

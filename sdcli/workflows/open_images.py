@@ -25,7 +25,10 @@ from sdcli.terminal.console import Console
 from sdcli.workflows.open_prompts import PromptSource
 from sdcli.workflows.recorded_fields import read_recorded
 
-_PATH_FIELDS: Final = ("model", "vae", "refiner", "image", "mask", "controlnet", "control_image")
+_PATH_FIELDS: Final = (
+    "model", "vae", "refiner", "image", "mask", "controlnet", "control_image", "ip_adapter",
+    "ip_image", "ip_encoder",
+)  # fmt: skip
 _OF_THE_OUTPUT: Final = frozenset({"width", "height", *IMAGE_FIELDS, *HIRES_FIELDS})
 """Recorded settings that an image replaces when it is the input itself."""
 

@@ -117,8 +117,8 @@ def locate_files(
 ) -> GenerationRequest:
     """Return the request of the file at `path` with the paths of its files on this machine.
 
-    Those are input images, LoRAs, embeddings, and ControlNets with their images. Raises ModelError
-    and UsageError for one that is not here.
+    Those are input images, LoRAs, embeddings, and ControlNets and IP-Adapters with their images.
+    Raises ModelError and UsageError for one that is not here.
     """
     given = [expand_user(inputs)] if inputs else []
     beside = [*given, path.parent, Path()]
@@ -138,6 +138,10 @@ def locate_files(
             from sdcli.storage.metadata.recorded_controls import locate_controls
 
             request = locate_controls(request, record, above, warn, own=path)
+        if request.ip_adapter:
+            from sdcli.storage.metadata.recorded_ip_adapters import locate_ip_adapters
+
+            request = locate_ip_adapters(request, record, above, warn, own=path)
     except (ModelError, UsageError) as error:
         raise type(error)(f"{path}: {error.message}", code=error.code, hint=error.hint) from error
     return request

@@ -39,11 +39,15 @@ _AXIS_FIELDS: Final = {
     "embedding": ("embedding", "embedding_facts"),
     "controlnet": ("controlnet", "controlnet_sha256"),
     "control_image": ("control_image", "control_image_sha256"),
+    "ip_adapter": ("ip_adapter", "ip_adapter_sha256"),
+    "ip_image": ("ip_image", "ip_image_sha256"),
+    "ip_encoder": ("ip_encoder", "ip_encoder_sha256"),
 }
 _IGNORED_FIELDS: Final = ("index", "spec", "occurrence", "fingerprint", "name", "row")
 _SHORT_NAMES: Final = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
 _UNLABELLED: Final = (
     PROMPT, SIZE, "scheduler", "model", "lora", "embedding", "controlnet", "control_image",
+    "ip_adapter", "ip_image", "ip_encoder",
 )  # fmt: skip
 
 

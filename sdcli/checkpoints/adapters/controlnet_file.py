@@ -34,6 +34,7 @@ COMPONENT: Final = "controlnet"
 _CLASS: Final = "ControlNetModel"
 _HINTS: Final[Mapping[str, str]] = {
     "lora": "use it with --lora",
+    "ip-adapter": "use it with --ip-adapter",
     "model": "use it with --model",
     "vae": "use it with --vae",
     "text_encoder": "use it with --text-encoder",

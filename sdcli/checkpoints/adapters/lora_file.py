@@ -38,6 +38,7 @@ _PAIRS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 """Parts that mean nothing without one of the others."""
 
 _MOST_NAMES: Final = 4
+_OTHER_OPTIONS: Final = {"controlnet": "--controlnet", "ip-adapter": "--ip-adapter"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,11 +230,11 @@ def _text_width(header: SafetensorsHeader) -> int | None:
 
 def _nothing_matched_error(path: Path, model: str, header: SafetensorsHeader) -> ModelError:
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    if (other := find_other_kind(shapes)) and other[0].id == "controlnet":
+    if (other := find_other_kind(shapes)) and other[0].id in _OTHER_OPTIONS:
         return ModelError(
             f"{path.name} is {other[0].name}, not a LoRA: it has the tensor {other[1]}",
             code="model.wrong_kind",
-            hint="use it with --controlnet",
+            hint=f"use it with {_OTHER_OPTIONS[other[0].id]}",
         )
     return ModelError(
         f"{path.name} changes nothing in {model}: none of its {len(header.tensors)} tensors "

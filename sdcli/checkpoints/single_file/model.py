@@ -35,7 +35,11 @@ _WORDS: Final = {
 }
 
 
-_ADD_ON_HINTS: Final = {"lora": "use it with --lora", "controlnet": "use it with --controlnet"}
+_ADD_ON_HINTS: Final = {
+    "lora": "use it with --lora",
+    "controlnet": "use it with --controlnet",
+    "ip-adapter": "use it with --ip-adapter",
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -59,8 +59,9 @@ Inputs = Annotated[
     typer.Option(
         "--inputs",
         metavar="DIR",
-        help="Folder of what was given as --image, --mask, --lora, --embedding, --controlnet and "
-        "--control-image. Default: next to the image, then the current folder.",
+        help="Folder of what was given as --image, --mask, --lora, --embedding, --controlnet, "
+        "--control-image, --ip-adapter and --ip-image. Default: next to the image, then the "
+        "current folder.",
         show_default=False,
     ),
 ]

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sdcli.engine.adapters.freeu import applied_freeu
+from sdcli.engine.adapters.ip_adapter import applied_ip_adapters
 from sdcli.engine.adapters.lora import applied_loras
 from sdcli.engine.denoise.control import load_controls
 from sdcli.engine.denoise.decode_images import decode_images
@@ -47,6 +50,7 @@ def generate_batch(
     start: ResumePoint | None = None,
     inputs: InputPixels | None = None,
     controls: ControlPixels | None = None,
+    image_prompts: Sequence[NDArray[np.uint8]] = (),
     warn: Callable[[str], None] | None = None,
     recorders: Sequence[RecorderFactory] = (),
 ) -> list[GenerationResult]:
@@ -57,9 +61,9 @@ def generate_batch(
     `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
     resumes there. `inputs` are the image and mask of jobs that have them, and `controls` the images
     for their ControlNets; the results are what the pipeline draws, before it is put back into the
-    image. `warn` gets reasons to expect a poor image, before the first step; they are among the
-    results' events, too. `recorders` make further observers of the run. Of two passes, latents and
-    recorders are those of the first.
+    image. `image_prompts` are those for their IP-Adapters, (height, width, 3) of any size. `warn`
+    gets reasons to expect a poor image, which are events of the results, too. `recorders` make
+    further observers. Of two passes, latents and recorders are those of the first.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
@@ -71,14 +75,14 @@ def generate_batch(
     """
     if len({batch_key(job) for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
-    selection = LatentsSelection.coerce(save_latents)
     options = _RunOptions(
         on_step=on_step,
         sinks=sinks,
-        selection=selection,
+        selection=LatentsSelection.coerce(save_latents),
         start=start,
         inputs=inputs,
         controls=controls or ControlPixels(first=()),
+        image_prompts=image_prompts,
         warn=warn,
         recorders=recorders,
     )
@@ -98,6 +102,7 @@ class _RunOptions:
     start: ResumePoint | None
     inputs: InputPixels | None
     controls: ControlPixels
+    image_prompts: Sequence[NDArray[np.uint8]]
     warn: Callable[[str], None] | None
     recorders: Sequence[RecorderFactory]
 
@@ -121,7 +126,7 @@ def _generate_or_halve(
 ) -> list[GenerationResult]:
     """Generate a batch; one that does not fit into memory is divided."""
     try:
-        with _ready_to_run(loaded, jobs):
+        with _ready_to_run(loaded, jobs, options.image_prompts):
             return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
@@ -138,13 +143,16 @@ def _generate_or_halve(
 
 
 @contextmanager
-def _ready_to_run(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Iterator[None]:
+def _ready_to_run(
+    loaded: LoadedPipeline, jobs: Sequence[Job], images: Sequence[NDArray[np.uint8]]
+) -> Iterator[None]:
     with (
         _ignore_library_warnings(),
         loaded.memory.recording(memory_kind(jobs[0]), len(jobs)),
         model_errors_as_corrupt_errors(loaded.folder),
         applied_loras(loaded, jobs[0]),
         applied_freeu(loaded, jobs[0]),
+        applied_ip_adapters(loaded, jobs, images),
     ):
         yield
 

@@ -15,11 +15,11 @@ from sdcli.checkpoints.adapters.controlnet_file import (
     read_controlnet,
 )
 from sdcli.checkpoints.weight_files import WeightFiles
-from sdcli.control_fields import SEPARATOR, parse_controlnets
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.runtime import memory
 from sdcli.errors import ModelError
 from sdcli.job import Job
+from sdcli.listed_files import SEPARATOR, split_files
 from sdcli.pipeline_spec import PipelineSpec
 
 
@@ -39,7 +39,7 @@ class LoadedControlnets:
         Others are forgotten. Raises CorruptError, DeviceError, and ModelError for a file that has
         changed since the job was planned.
         """
-        names = parse_controlnets(job.controlnet)
+        names = split_files(job.controlnet)
         planned = job.controlnet_sha256.split(SEPARATOR)
         used = {digest for digest, want in zip(planned, wanted, strict=True) if want}
         for digest in self._models.keys() - used:

@@ -29,6 +29,7 @@ from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
+from sdcli.engine.loading.ip_adapter import LoadedIpAdapters
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
 from sdcli.engine.loading.refiner import LoadedRefiner, load_refiner
@@ -62,6 +63,7 @@ class LoadedPipeline:
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
     controlnets: LoadedControlnets
+    ip_adapters: LoadedIpAdapters
     seconds: dict[str, float]
     refiner: LoadedRefiner | None = None
     notes: tuple[str, ...] = ()
@@ -104,7 +106,7 @@ def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:
 def memory_kind(job: Job) -> Hashable:
     """Return a key that is equal for images which need the same memory."""
     # With guidance the UNet computes every image twice, in one batch.
-    return (*job.final_size, job.guidance_scale > 1, job.controlnet_sha256)
+    return (*job.final_size, job.guidance_scale > 1, job.controlnet_sha256, job.ip_adapter_sha256)
 
 
 def load(
@@ -135,7 +137,6 @@ def load(
         pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
-    controlnets = LoadedControlnets(spec=spec, device=device, dtype=dtype)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -148,7 +149,7 @@ def load(
         files=files,
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
-        controlnets=like.controlnets if like else controlnets,
+        **_networks(like, spec=spec, device=device, dtype=dtype),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=(
             *(single_file.load_notes if single_file else ()),
@@ -161,6 +162,16 @@ def load(
 
 def _size(files: WeightFiles) -> int:
     return sum(path.stat().st_size for path in files.files)
+
+
+def _networks(like: LoadedPipeline | None, **target: Any) -> dict[str, Any]:
+    """Return what loads the networks of jobs, with those that are loaded already."""
+    if like:
+        return {"controlnets": like.controlnets, "ip_adapters": like.ip_adapters}
+    return {
+        "controlnets": LoadedControlnets(**target),
+        "ip_adapters": LoadedIpAdapters(**target),
+    }
 
 
 def _disable_progress_bars() -> None:

@@ -7,10 +7,12 @@ tests/engine/runtime/test_diffusers_internals.py checks each against the install
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from diffusers.models.embeddings import ImageProjection
 from diffusers.utils.torch_utils import randn_tensor
 
 
@@ -151,3 +153,59 @@ def enable_tiling(vae: Any, tile: int, overlap: float) -> None:
     vae.tile_sample_min_size = tile
     vae.tile_latent_min_size = tile // scale
     vae.tile_overlap_factor = overlap
+
+
+@contextmanager
+def with_ip_adapters(
+    unet: Any, processors: Mapping[str, Any], projection: Any, scales: Sequence[float]
+) -> Iterator[None]:
+    """Give the UNet the attention processors of IP-Adapters, and its own ones again on leaving.
+
+    `processors` and `projection` are those that `build_ip_adapters` makes.
+    """
+    own = unet.attn_processors, unet.encoder_hid_proj, unet.config.encoder_hid_dim_type
+    for processor in processors.values():
+        if hasattr(processor, "to_k_ip"):
+            processor.scale = list(scales)
+    try:
+        _put_ip_adapters(unet, processors, projection, "ip_image_proj")
+        yield
+    finally:
+        _put_ip_adapters(unet, *own)
+
+
+def build_ip_adapters(
+    unet: Any, state_dicts: Sequence[Mapping[str, Mapping[str, torch.Tensor]]]
+) -> tuple[dict[str, Any], Any]:
+    """Return the attention processors and the image projections of IP-Adapters for a UNet.
+
+    Each state dict has "image_proj" and "ip_adapter". The UNet stays as it was. Raises whatever
+    Diffusers raises for tensors that do not fit together.
+    """
+    own = unet.attn_processors, unet.encoder_hid_proj, unet.config.encoder_hid_dim_type
+    try:
+        # With less memory, Diffusers would leave out tensors that a file lacks.
+        unet._load_ip_adapter_weights(list(state_dicts), low_cpu_mem_usage=False)
+        projection, unet.encoder_hid_proj = unet.encoder_hid_proj, None
+        return unet.attn_processors, projection
+    finally:
+        _put_ip_adapters(unet, *own)
+
+
+def _put_ip_adapters(
+    unet: Any, processors: Mapping[str, Any], projection: Any, kind: str | None
+) -> None:
+    # A projection may have attention of its own, whose processors would be counted, too.
+    unet.encoder_hid_proj = None
+    # `set_attn_processor` takes the entries out of what it is given.
+    unet.set_attn_processor(dict(processors))
+    unet.encoder_hid_proj = projection
+    unet.config.encoder_hid_dim_type = kind
+
+
+def takes_hidden_states(projection: Any) -> list[bool]:
+    """Return whether each IP-Adapter takes what the image encoder's last layer but one makes.
+
+    The others take its image embeddings: the rule of the pipelines' `encode_image`.
+    """
+    return [not isinstance(one, ImageProjection) for one in projection.image_projection_layers]

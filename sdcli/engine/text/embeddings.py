@@ -19,7 +19,6 @@ from sdcli.checkpoints.adapters.embedding_file import (
     rows_of,
 )
 from sdcli.checkpoints.file_hashes import sha256
-from sdcli.checkpoints.weight_source import SourceTensor
 from sdcli.embedding_fields import (
     SEPARATOR,
     EmbeddingUse,
@@ -27,13 +26,10 @@ from sdcli.embedding_fields import (
     embedding_words,
     parse_embeddings,
 )
+from sdcli.engine.loading.source_tensors import to_torch
 from sdcli.errors import CorruptError, ModelError
 from sdcli.job import Job
 from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR
-
-_DTYPES: Final = {
-    "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,16 +122,11 @@ def _open(use: EmbeddingUse, digest: str) -> EmbeddingFile:
 
 def _load(file: EmbeddingFile, key: str) -> Tensor:
     tensor = file.tensors[key]
-    rows = _to_torch(tensor).reshape(rows_of(tensor), -1)
+    rows = to_torch(tensor).reshape(rows_of(tensor), -1)
     # A single NaN would spread to the whole image, without any error.
     if not torch.isfinite(rows).all():
         raise _corrupt(file.path)
     return rows
-
-
-def _to_torch(tensor: SourceTensor) -> Tensor:
-    data = bytearray(b"".join(tensor.chunks()))
-    return torch.frombuffer(data, dtype=_DTYPES[tensor.dtype])
 
 
 def _corrupt(path: Path) -> CorruptError:

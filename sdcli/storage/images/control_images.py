@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from sdcli.control_fields import (
-    NONE,
-    SEPARATOR,
-    parse_control_images,
-    parse_preprocessors,
-)
+from sdcli.control_fields import parse_control_images, parse_preprocessors
 from sdcli.errors import UsageError
 from sdcli.input_images import ControlPixels
 from sdcli.job import Job
+from sdcli.listed_files import NONE, SEPARATOR
 from sdcli.storage.images.edges import find_edges
 from sdcli.storage.images.fitting import fit, scale
 from sdcli.storage.images.input_files import read_input

@@ -21,6 +21,7 @@ from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files
 from sdcli.storage.metadata.recorded_controls import control_names, controls_of
 from sdcli.storage.metadata.recorded_inputs import input_names, inputs_of
+from sdcli.storage.metadata.recorded_ip_adapters import ip_adapter_names, ip_adapters_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,6 +66,8 @@ def partial_record(
         request["embedding"] = embedding_names(job, full_paths=full_paths)
     if job.controlnet:
         request |= control_names(job, full_paths=full_paths)
+    if job.ip_adapter:
+        request |= ip_adapter_names(job, full_paths=full_paths)
     optional = {
         "refiner_call": run.refiner_call,
         "vae_dtype": run.vae_dtype,
@@ -78,6 +81,7 @@ def partial_record(
         **({"loras": loras_of(job)} if job.lora else {}),
         **({"embeddings": embeddings_of(job)} if job.embedding else {}),
         **({"controlnets": controls_of(job)} if job.controlnet else {}),
+        **({"ip_adapters": ip_adapters_of(job)} if job.ip_adapter else {}),
         "scheduler": {"class": run.scheduler_class, "config": dict(run.scheduler_config)},
         "timesteps": list(run.timesteps),
         "sigmas": None if run.sigmas is None else list(run.sigmas),

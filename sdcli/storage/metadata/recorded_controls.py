@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sdcli.checkpoints.adapters.controlnet_file import COMPONENT, is_controlnet, own_folder
-from sdcli.checkpoints.adapters.lora_names import hub_file
-from sdcli.checkpoints.adapters.recorded_files import recorded_hash
+from sdcli.checkpoints.adapters.recorded_networks import NetworkKind, recorded_hashes
 from sdcli.checkpoints.recorded import full_path, recorded_name
 from sdcli.checkpoints.weights import find_weights, hash_weights
-from sdcli.control_fields import (
-    SEPARATOR,
-    join_controls,
-    parse_control_images,
-    parse_controlnets,
-    parse_preprocessors,
-)
-from sdcli.errors import ModelError, SdcliError
+from sdcli.control_fields import parse_control_images, parse_preprocessors
 from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
+from sdcli.listed_files import SEPARATOR, join_files, split_files
 from sdcli.request import GenerationRequest
 from sdcli.storage.metadata.recorded_inputs import locate_image
-
-_MOST_NEIGHBOURS: Final = 200
-_SUFFIX: Final = ".safetensors"
 
 
 def control_names(job: Job, *, full_paths: bool) -> dict[str, str | None]:
     """Return the job's ControlNets and their images by name, or with `full_paths` by path."""
     spell = full_path if full_paths else recorded_name
-    names = parse_controlnets(job.controlnet)
+    names = split_files(job.controlnet)
     images = parse_control_images(job.control_image)
     paths = [
         str(expand_user(image.path).absolute()) if full_paths else Path(image.path).name
         for image in images
     ]
     return {
-        "controlnet": join_controls(spell(name, "ControlNet") for name in names),
-        "control_image": join_controls(
+        "controlnet": join_files(spell(name, "ControlNet") for name in names),
+        "control_image": join_files(
             replace(image, path=path) for image, path in zip(images, paths, strict=True)
         ),
     }
@@ -54,9 +43,7 @@ def controls_of(job: Job) -> list[dict[str, Any]]:
     images = parse_control_images(job.control_image)
     hashes = job.control_image_sha256.split(SEPARATOR)
     words = parse_preprocessors(job.control_preprocess, len(images))
-    models = zip(
-        parse_controlnets(job.controlnet), job.controlnet_sha256.split(SEPARATOR), strict=True
-    )
+    models = zip(split_files(job.controlnet), job.controlnet_sha256.split(SEPARATOR), strict=True)
     return [
         {
             "name": recorded_name(name, "ControlNet"),
@@ -89,66 +76,36 @@ def locate_controls(
     if not isinstance(recorded, Mapping):
         return request
     entries = record.get("controlnets")
-    entries = entries if isinstance(entries, list) else []
-    known = [entry for entry in entries if isinstance(entry, Mapping)]
     changes: dict[str, Any] = {}
-    names = parse_controlnets(request.controlnet)
+    names = split_files(request.controlnet)
     if names and request.controlnet == recorded.get("controlnet"):
-        hashes = _hashes(known, "sha256", len(names))
-        variant = request.spec.variant
-        found = (_locate(n, h, variant, folders) for n, h in zip(names, hashes, strict=True))
-        changes["controlnet"] = join_controls(refuse_separator("controlnet", f) for f in found)
+        hashes = recorded_hashes(entries, "sha256", len(names))
+        kind = _kind(request.spec.variant)
+        found = (kind.locate(n, h, folders) for n, h in zip(names, hashes, strict=True))
+        changes["controlnet"] = join_files(refuse_separator("controlnet", f) for f in found)
     images = parse_control_images(request.control_image)
     if images and request.control_image == recorded.get("control_image"):
-        hashes = _hashes(known, "image_sha256", len(images))
+        hashes = recorded_hashes(entries, "image_sha256", len(images))
         paths = (
             locate_image("control_image", image.path, digest, folders, warn, own)
             for image, digest in zip(images, hashes, strict=True)
         )
-        changes["control_image"] = join_controls(
+        changes["control_image"] = join_files(
             replace(image, path=refuse_separator("control_image", path))
             for image, path in zip(images, paths, strict=True)
         )
     return replace(request, **changes)
 
 
-def _hashes(entries: Sequence[Mapping[str, Any]], key: str, count: int) -> list[str]:
-    """Return the recorded hashes, "" for those that are none."""
-    if len(entries) != count:
-        return [""] * count
-    return [recorded_hash(entry.get(key)) or "" for entry in entries]
-
-
-def _locate(name: str, sha256: str, variant: str | None, folders: Sequence[Path]) -> str:
-    named = [expand_user(name), *(folder / Path(name).name for folder in folders)]
-    named = [path for path in named if path.exists()]
-    if not sha256 and named:
-        return str(named[0])
-    if found := next((path for path in named if _hash(path, variant) == sha256), None):
-        return str(found)
-    if hub_file(name) and not expand_user(name).exists():
-        return name
-    for path in _neighbours(folders) if sha256 else ():
-        if _hash(path, variant) == sha256:
-            return str(path)
-    known = f" (SHA-256 {sha256})" if sha256 else ""
-    raise ModelError(
-        f"the record's ControlNet {name!r}{known} is not on this machine",
-        code="model.not_found",
-        hint="put it next to the image, or name its folder with --inputs DIR, or another one with "
-        "--set controlnet=PATH",
+def _kind(variant: str | None) -> NetworkKind:
+    return NetworkKind(
+        field="controlnet",
+        words="ControlNet",
+        suffixes=(".safetensors",),
+        is_one=is_controlnet,
+        hash_of=partial(_hash, variant=variant),
     )
 
 
-def _neighbours(folders: Sequence[Path]) -> Iterator[Path]:
-    for folder in dict.fromkeys(folders):
-        with suppress(OSError):
-            children = (p for p in sorted(folder.iterdir()) if p.is_dir() or p.suffix == _SUFFIX)
-            # Hashing takes seconds for each file; a header shows which of them are ControlNets.
-            yield from filter(is_controlnet, islice(children, _MOST_NEIGHBOURS))
-
-
-def _hash(path: Path, variant: str | None) -> str | None:
-    with suppress(OSError, SdcliError):
-        return hash_weights(find_weights(own_folder(path), COMPONENT, variant))
-    return None
+def _hash(path: Path, variant: str | None) -> str:
+    return hash_weights(find_weights(own_folder(path), COMPONENT, variant))

@@ -12,6 +12,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.control_fields import CONTROL_FIELDS, ControlJobFields
 from sdcli.embedding_fields import EmbeddingJobFields
 from sdcli.freeu_fields import FreeuJobField
+from sdcli.guidance_fields import GuidanceJobField
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS, IpAdapterJobFields
@@ -39,6 +40,7 @@ class Job(
     LoraJobFields,
     EmbeddingJobFields,
     FreeuJobField,
+    GuidanceJobField,
 ):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
@@ -46,7 +48,8 @@ class Job(
     differs from none. `scheduler_label` is the scheduler's display name and resolves to it again.
     `reads_syntax` tells that the prompts have syntax, or do not fit into 77 tokens, and that both
     are to be read: without it, all of a prompt is words. `fingerprint` identifies the files of the
-    models and the VAE, and is "" when they were not looked up. `occurrence` counts equal jobs of
+    models and the VAE, and is "" when they were not looked up. With a guidance schedule,
+    `guidance_scale` is the largest of its scales. `occurrence` counts equal jobs of
     one run from 0.
     """
 
@@ -111,6 +114,11 @@ class Job(
 
     def _is_set(self, name: str) -> bool:
         return bool(getattr(self, name) != IMAGE_FIELDS[name].resolved)
+
+    @property
+    def guidance_text(self) -> str:
+        """The guidance scale for people, or its schedule."""
+        return self.guidance_schedule or f"{self.guidance_scale:g}"
 
     @property
     def denoising_steps(self) -> int:

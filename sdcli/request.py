@@ -21,6 +21,7 @@ from sdcli.field_validation import (
     value_error,
 )
 from sdcli.freeu_fields import FreeuRequestField
+from sdcli.guidance_fields import GuidanceRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
 from sdcli.ip_adapter_fields import IpAdapterRequestFields
@@ -46,6 +47,7 @@ class GenerationRequest(
     LoraRequestFields,
     EmbeddingRequestFields,
     FreeuRequestField,
+    GuidanceRequestField,
     PromptSettings,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
@@ -230,6 +232,7 @@ class GenerationRequest(
         self.check_ip_adapter_fields()
         self.check_embedding_fields()
         self.check_freeu()
+        self.check_guidance_schedule()
         self.check_hires_fields()
         self.check_own_values()
 

@@ -34,6 +34,7 @@ LAYERS = (
         "image_fields",
         "lora_fields",
         "freeu_fields",
+        "guidance_fields",
         "embedding_fields",
         "control_fields",
         "ip_adapter_fields",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
+from sdcli.guidance_fields import parse_schedule
 from sdcli.job import Job
 from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
 from sdcli.prompt_settings import PLAIN
@@ -124,6 +125,8 @@ def syntax_faults(
         yield _and_error("does not work with this model, whose guidance is an input of the UNet")
     if (job.guidance_from, job.guidance_to) != (0, 1):
         yield _and_error("does not work with --guidance-from and --guidance-to")
+    if any(scale <= 1 for _, scale in parse_schedule(job.guidance_schedule)):
+        yield _and_error("needs guidance in the whole --guidance-schedule")
     if job.prompt_2 is not None:
         yield _and_error("does not work with --prompt-2")
 

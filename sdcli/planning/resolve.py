@@ -13,8 +13,10 @@ from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError, UsageError
 from sdcli.freeu_fields import name_freeu
+from sdcli.guidance_fields import largest_scale, name_schedule
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
+from sdcli.planning.guidance_check import guidance_faults
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
@@ -125,6 +127,9 @@ def _first_job(
     """The first job of a request, with seed 0 where the request has none."""
     values = {name: _resolve(request, name, defaults) for name in JOB_SETTINGS}
     values.update(files, freeu=name_freeu(request.freeu), **resolve_xl_settings(request, defaults))
+    if (largest := largest_scale(request.guidance_schedule)) is not None:
+        values["guidance_scale"] = largest
+    values["guidance_schedule"] = name_schedule(request.guidance_schedule)
     values["seed"] = request.seed or 0
     return Job(
         index=0,
@@ -159,8 +164,7 @@ def _find_faults(
             code="usage.eta",
             hint="use -s DDIM, or leave --eta out",
         )
-    yield from _guidance_faults(job, defaults)
-    yield from _guidance_interval_faults(job, scheduler)
+    yield from guidance_faults(request, job, scheduler, defaults)
     yield from _clip_skip_faults(job, defaults)
     yield from syntax_faults(request, job, defaults)
     yield from xl_faults(job, scheduler, defaults)
@@ -227,41 +231,6 @@ def _zero_snr_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageEr
             code="scheduler.options",
             hint="leave it out, or use a model trained for it, with prediction_type=v_prediction",
         )
-
-
-def _guidance_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
-    if job.guidance_scale > 1 and not defaults.embeds_guidance:
-        return
-    reason = f"at guidance {job.guidance_scale:g}"
-    hint = "use a --guidance above 1, or leave it out"
-    if defaults.embeds_guidance:
-        reason = "on this model: its UNet takes the guidance as an input (time_cond_proj_dim)"
-        hint = "leave it out"
-    for name in JOB_SETTINGS:
-        info = REQUEST_FIELDS[name]
-        if info.needs_guidance and getattr(job, name) != info.resolved:
-            yield UsageError(
-                f"{name} has no effect {reason}", code="usage.guidance_scale", hint=hint
-            )
-
-
-def _guidance_interval_faults(job: Job, scheduler: ResolvedScheduler) -> Iterator[UsageError]:
-    runs = (job, second) if (second := job.second_pass()) else (job,)
-    if not all(_has_guided_step(run, scheduler) for run in runs):
-        yield UsageError(
-            f"guidance_from: no step lies between {job.guidance_from:g} and {job.guidance_to:g} "
-            "of the run",
-            code="usage.guidance_from",
-            hint="use a wider interval, or --guidance 1 for no guidance",
-        )
-
-
-def _has_guided_step(job: Job, scheduler: ResolvedScheduler) -> bool:
-    steps = job.denoising_steps
-    calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
-    first, end = job.guidance_from * calls, job.guidance_to * calls
-    # Without a step at all, the strength of the input image is at fault.
-    return not steps or any(first <= call < end for call in range(calls))
 
 
 def _clip_skip_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import UsageError, quoted
+from sdcli.guidance_fields import split_schedules
 from sdcli.listed_files import SEPARATOR
 from sdcli.prompts.embedding_sweep import embedding_values
 from sdcli.prompts.fields import (
@@ -34,11 +35,12 @@ SWEPT: Final = {
 }
 """The axes of a sweep and their rank: what must be loaded changes least often."""
 
-_FILE_LISTS: Final[Mapping[str, Callable[[str], Sequence[object]]]] = {
+_OWN_LISTS: Final[Mapping[str, Callable[[str], Sequence[object]]]] = {
     LORA: lora_values,
     EMBEDDING: embedding_values,
+    "guidance_schedule": split_schedules,
 }
-"""Fields that name several files for one image, and what parses their sweeps."""
+"""Fields whose single values may have commas or several files, and what parses their sweeps."""
 
 
 def parse_values(name: str, text: str) -> Sequence[object]:
@@ -48,8 +50,8 @@ def parse_values(name: str, text: str) -> Sequence[object]:
     """
     if name not in SWEPT:
         return (parse_text(name, text),)
-    if name in _FILE_LISTS:
-        return _FILE_LISTS[name](text)
+    if name in _OWN_LISTS:
+        return _OWN_LISTS[name](text)
     values: list[Sequence[object]] = []
     for word in text.split(","):
         if not word.strip():
@@ -86,9 +88,7 @@ def values_from_data(name: str, value: object) -> Sequence[object]:
 
 
 def _single_value(name: str, value: object) -> Sequence[object]:
-    if isinstance(value, str) and (
-        name == SIZE or name in _FILE_LISTS or field_type(name) != "str"
-    ):
+    if isinstance(value, str) and (name == SIZE or name in _OWN_LISTS or field_type(name) != "str"):
         return parse_values(name, value)
     return (parse_data(name, value),)
 

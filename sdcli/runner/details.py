@@ -39,7 +39,7 @@ def _describe_setup(result: GenerationResult) -> str:
     return (
         f"model {job.spec.model}{vae}, device {run.device}, dtype {run.dtype}, "
         f"scheduler {job.scheduler_label} ({run.scheduler_class}), "
-        f"{job.num_inference_steps} steps, guidance {job.guidance_scale:g}, "
+        f"{job.num_inference_steps} steps, guidance {job.guidance_text}, "
         f"{job.width}x{job.height}{_describe_second_pass(job)}"
     )
 

@@ -53,7 +53,7 @@ def _format_job(job: Mapping[str, Any]) -> str:
         f"{job['width']}x{job['height']}",
         f"{job['num_inference_steps']} steps",
         str(job["scheduler"]),
-        f"guidance {job['guidance_scale']:g}",
+        f"guidance {job['guidance_schedule'] or format(job['guidance_scale'], 'g')}",
         f"seed {seed}",
         job["prompt"],
     ]

@@ -37,6 +37,7 @@ class Changes:
     scheduler: flags.Scheduler = None
     steps: flags.Steps = None
     guidance: flags.Guidance = None
+    guidance_schedule: flags.GuidanceSchedule = None
     guidance_from: flags.GuidanceFrom = None
     guidance_to: flags.GuidanceTo = None
     vae: flags.Vae = None
@@ -53,6 +54,7 @@ class Changes:
             "scheduler": self.scheduler,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance,
+            "guidance_schedule": self.guidance_schedule,
             "guidance_from": self.guidance_from,
             "guidance_to": self.guidance_to,
             "vae_tiling": self.vae_tiling,

@@ -1,4 +1,4 @@
-"""Turn classifier-free guidance on and off during a run, and change its prompts."""
+"""Change the guidance scale during a run, turn it on and off, and change its prompts."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.denoise.size_conditioning import to_tensor
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance, set_guidance_scale
 from sdcli.engine.text.conditioning import Conditioning
+from sdcli.guidance_fields import parse_schedule, scale_at
 from sdcli.job import Job
 
 
 class GuidanceInterval:
-    """Turn classifier-free guidance on and off during a part of a run, and change its prompts.
+    """Change the guidance scale during a part of a run, turn it on and off, and change its prompts.
 
     UNet call i of n, counted from 0, is guided if `guidance_from` <= i / n < `guidance_to`. The
-    other calls do not compute the unconditional half of the batch. See Kynkäänniemi et al. 2024,
+    other calls, and those to which a guidance schedule gives a scale of 1 or less, do not compute
+    the unconditional half of the batch. See Kynkäänniemi et al. 2024,
     "Applying Guidance in a Limited Interval".
     """
 
     def __init__(self, job: Job, part: RunPart) -> None:
         self._job = job
         self._part = part
+        self._schedule = parse_schedule(job.guidance_schedule)
         self._conditioning = part.conditioning_at(part.first_call, part.all_calls or 1)
         self._call = part.first_call
 
@@ -40,12 +43,13 @@ class GuidanceInterval:
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline that make its first UNet call guided, or not."""
         part, conditioning = self._part, self._conditioning
-        guided = self._is_guided(part.first_call, part.all_calls or 1)
+        first, calls = part.first_call, part.all_calls or 1
+        guided = self._is_guided(first, calls)
         # A UNet that takes the guidance scale as an input needs it without guidance, too.
         is_scaled = guided or embeds_guidance(part.pipeline)
         negative = conditioning.negative_prompt_embeds if guided else None
         arguments = {
-            "guidance_scale": self._job.guidance_scale if is_scaled else 1.0,
+            "guidance_scale": self._scale(first, calls) if is_scaled else 1.0,
             "prompt_embeds": conditioning.prompt_embeds,
             "negative_prompt_embeds": negative,
         }
@@ -70,6 +74,9 @@ class GuidanceInterval:
         guided = self._is_guided(first + call + 1, calls)
         if call + 1 == pipeline.num_timesteps:
             return {}
+        if not embeds_guidance(pipeline):
+            scale = self._scale(first + call + 1, calls) if guided else 1.0
+            set_guidance_scale(pipeline, scale)
         before, self._conditioning = (
             self._conditioning,
             self._part.conditioning_at(first + call + 1, calls),
@@ -77,7 +84,6 @@ class GuidanceInterval:
         if guided == self._is_guided(first + call, calls):
             is_same = self._conditioning is before
             return {} if is_same else dict(self._inputs(guided=guided))
-        set_guidance_scale(pipeline, self._job.guidance_scale if guided else 1.0)
         # The pipeline concatenates its inputs only once, before its loop.
         inputs = dict(self._inputs(guided=guided))
         images = len(self._part.conditioning.prompt_embeds)
@@ -97,8 +103,12 @@ class GuidanceInterval:
 
     def _is_guided(self, call: int, calls: int) -> bool:
         first, end = self._job.guidance_from * calls, self._job.guidance_to * calls
-        has_negative = self._part.conditioning.negative_prompt_embeds is not None
-        return has_negative and first <= call < end
+        if self._part.conditioning.negative_prompt_embeds is None or not first <= call < end:
+            return False
+        return self._scale(call, calls) > 1
+
+    def _scale(self, call: int, calls: int) -> float:
+        return scale_at(self._schedule, self._job.guidance_scale, call, calls)
 
 
 def _join(negative: torch.Tensor | None, positive: torch.Tensor, guided: bool) -> torch.Tensor:

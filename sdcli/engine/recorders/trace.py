@@ -24,6 +24,7 @@ from sdcli.engine.recorders.prompt_words import (
 from sdcli.engine.runtime.unet_call import sample_of
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.engine.text.tokens import pad_ids
+from sdcli.guidance_fields import parse_schedule, scale_at
 from sdcli.job import Job
 from sdcli.latents import tensor_name
 from sdcli.trace import (
@@ -88,7 +89,7 @@ class TraceRecorder(HookedRecorder):
             self._sink.write_trace(tensor_name(UNCONDITIONAL, step), _array(unconditional))
         maps, shares = self._attention.take_step(step)
         self._sink.write_trace(tensor_name(ATTENTION, step), maps)
-        scale, share, cosine = self._guidance(conditional, unconditional)
+        scale, share, cosine = self._guidance(step, conditional, unconditional)
         self._sink.add_step(
             TracedStep(
                 step=step,
@@ -110,11 +111,13 @@ class TraceRecorder(HookedRecorder):
         self._outputs = sample[-1].detach().clone(), unconditional
 
     def _guidance(
-        self, conditional: torch.Tensor, unconditional: torch.Tensor | None
+        self, step: int, conditional: torch.Tensor, unconditional: torch.Tensor | None
     ) -> tuple[float | None, float | None, float | None]:
         if unconditional is None:
             return None, None, None
-        scale = self._info.job.guidance_scale
+        job, calls = self._info.job, len(self._info.timesteps)
+        schedule = parse_schedule(job.guidance_schedule)
+        scale = scale_at(schedule, job.guidance_scale, step - 1, calls)
         c, u = conditional.float().flatten(), unconditional.float().flatten()
         guided = u + scale * (c - u)
         share = (scale - 1) * (c - u).norm() / guided.norm()

@@ -29,7 +29,7 @@ def tell(run: ExplainedRun) -> Story:
     """Tell the story of a run."""
     job = run.result.job
     steps = say("{steps:step|steps}", steps=len(run.trace.steps)).text
-    scale = f"guidance {job.guidance_scale:g}"
+    scale = f"guidance {job.guidance_text}"
     return Story(
         title=job.prompt,
         subtitle=f"seed {job.seed}, {steps}, {scale}, {job.scheduler_label}",

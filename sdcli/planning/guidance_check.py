@@ -1,0 +1,78 @@
+"""Find guidance settings that would have no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sdcli.catalog.schedulers.resolve import ResolvedScheduler
+from sdcli.checkpoints.model_defaults import ModelDefaults
+from sdcli.errors import UsageError
+from sdcli.guidance_fields import parse_schedule, scale_at
+from sdcli.job import JOB_SETTINGS, Job
+from sdcli.request import REQUEST_FIELDS, GenerationRequest
+
+
+def guidance_faults(
+    request: GenerationRequest, job: Job, scheduler: ResolvedScheduler, defaults: ModelDefaults
+) -> Iterator[UsageError]:
+    """All errors of guidance settings that the run would not use."""
+    yield from _unused_faults(job, defaults)
+    yield from _replaced_faults(request, job)
+    runs = (job, second) if (second := job.second_pass()) else (job,)
+    if not all(_has_guided_step(run, scheduler) for run in runs):
+        yield _no_step_error(job)
+
+
+def _unused_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
+    if job.guidance_scale > 1 and not defaults.embeds_guidance:
+        return
+    reason = f"at guidance {job.guidance_scale:g}"
+    hint = "use a --guidance above 1, or leave it out"
+    if defaults.embeds_guidance:
+        reason = "on this model: its UNet takes the guidance as an input (time_cond_proj_dim)"
+        hint = "leave it out"
+    for name in JOB_SETTINGS:
+        info = REQUEST_FIELDS[name]
+        if info.needs_guidance and getattr(job, name) != info.resolved:
+            yield UsageError(
+                f"{name} has no effect {reason}", code="usage.guidance_scale", hint=hint
+            )
+
+
+def _replaced_faults(request: GenerationRequest, job: Job) -> Iterator[UsageError]:
+    scale = request.guidance_scale
+    # A record has the largest scale of its schedule.
+    if job.guidance_schedule and scale is not None and scale != job.guidance_scale:
+        yield UsageError(
+            f"guidance_scale (--guidance): {scale:g} has no effect with the guidance_schedule "
+            f"{job.guidance_schedule}",
+            code="usage.guidance_scale",
+            hint="leave one of the two out; --guidance-schedule none turns a schedule off",
+        )
+
+
+def _has_guided_step(job: Job, scheduler: ResolvedScheduler) -> bool:
+    steps = job.denoising_steps
+    calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
+    first, end = job.guidance_from * calls, job.guidance_to * calls
+    schedule = parse_schedule(job.guidance_schedule) if job.guidance_scale > 1 else ()
+    # Without a step at all, the strength of the input image is at fault.
+    return not steps or any(
+        first <= call < end and (not schedule or scale_at(schedule, 0, call, calls) > 1)
+        for call in range(calls)
+    )
+
+
+def _no_step_error(job: Job) -> UsageError:
+    if job.guidance_schedule:
+        return UsageError(
+            f"guidance_schedule: no step has a guidance above 1 in {job.guidance_schedule}",
+            code="usage.guidance_schedule",
+            hint="use more steps, or --guidance 1 for no guidance",
+        )
+    return UsageError(
+        f"guidance_from: no step lies between {job.guidance_from:g} and {job.guidance_to:g} "
+        "of the run",
+        code="usage.guidance_from",
+        hint="use a wider interval, or --guidance 1 for no guidance",
+    )

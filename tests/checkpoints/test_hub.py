@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.checkpoints.adapters.controlnet_file import find_controlnet
+from sdcli.checkpoints.adapters.image_encoder import encoder_name, find_image_encoder
+from sdcli.checkpoints.adapters.ip_adapter_file import find_ip_adapter
 from sdcli.checkpoints.adapters.lora_names import find_lora
 from sdcli.checkpoints.download_selection import needed_files
 from sdcli.checkpoints.hub import fetch_model, fetch_text_encoder, fetch_vae
@@ -334,3 +336,23 @@ def test_a_selection_has_no_pickles_and_selects_itself(
     assert set(selected) <= set(names)
     assert not any(name.endswith(".bin") for name in selected)
     assert sorted(needed_files(selected, variant)) == sorted(selected)
+
+
+def test_an_ip_adapter_comes_with_the_image_encoder_beside_it(hub: HubServer) -> None:
+    files = ("config.json", "model.safetensors", "pytorch_model.bin")
+    hub.files = {f"models/image_encoder/{name}": name.encode() for name in files}
+    hub.files |= {f"models/{name}": name.encode() for name in ("a.safetensors", "b.safetensors")}
+    name = f"{REPO}/models/a.safetensors"
+    path = find_ip_adapter(name, PipelineSpec())
+    assert path.read_bytes() == b"a.safetensors"
+    beside = encoder_name(None, [name])
+    assert beside == f"{REPO}/models/image_encoder"
+    folder = find_image_encoder(beside, offline=False)
+    assert sorted(file.name for file in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert not any(name.endswith((".bin", "b.safetensors")) for name in hub.requested_files())
+    hub.statuses = {"/": 503}
+    assert find_ip_adapter(name, PipelineSpec(offline=True)) == path
+    assert find_image_encoder(beside, offline=True) == folder
+    hub.statuses = {}
+    with pytest.raises(ModelError, match="has no image encoder in models"):
+        find_image_encoder(f"{REPO}/models", offline=False)

@@ -8,16 +8,11 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final, Literal
 
+from sdcli.addon_fields import ADD_ON_OF, AddonJobFields
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
-from sdcli.control_fields import CONTROL_FIELDS, ControlJobFields
-from sdcli.embedding_fields import EmbeddingJobFields
-from sdcli.freeu_fields import FreeuJobField
-from sdcli.guidance_fields import GuidanceJobField
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
-from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS, IpAdapterJobFields
 from sdcli.job_id import IdParts, hash_text, split_text
-from sdcli.lora_fields import LoraJobFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
@@ -35,12 +30,7 @@ Rerun = Literal["failed", "all"]
 class Job(
     HiresJobFields,
     ImageJobFields,
-    ControlJobFields,
-    IpAdapterJobFields,
-    LoraJobFields,
-    EmbeddingJobFields,
-    FreeuJobField,
-    GuidanceJobField,
+    AddonJobFields,
 ):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
@@ -101,10 +91,8 @@ class Job(
         """Whether a field of an input image, an add-on or a second pass has an effect."""
         if name in HIRES_FIELDS:
             return self.hires is not None
-        if name in CONTROL_FIELDS:
-            return self.controlnet is not None
-        if name in IP_ADAPTER_FIELDS:
-            return self.ip_adapter is not None
+        if name in ADD_ON_OF:
+            return getattr(self, ADD_ON_OF[name]) is not None
         if name not in IMAGE_FIELDS:
             return True
         needed = IMAGE_FIELDS[name].needs
@@ -226,10 +214,7 @@ class Job(
             self.denoising_steps,
             self.guidance_scale > 1,
         )
-        if self.controlnet is not None:
-            key = (*key, self.controlnet_sha256)
-        if self.ip_adapter is not None:
-            key = (*key, self.ip_adapter_sha256)
+        key = (*key, *filter(None, (self.controlnet_sha256, self.ip_adapter_sha256)))
         second = self.second_pass()
         if second is None:
             return key

@@ -8,8 +8,7 @@ from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, Final
 
-from sdcli.control_fields import ControlRequestFields
-from sdcli.embedding_fields import EmbeddingRequestFields
+from sdcli.addon_fields import AddonRequestFields
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import (
@@ -20,12 +19,8 @@ from sdcli.field_validation import (
     label_of,
     value_error,
 )
-from sdcli.freeu_fields import FreeuRequestField
-from sdcli.guidance_fields import GuidanceRequestField
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
-from sdcli.ip_adapter_fields import IpAdapterRequestFields
-from sdcli.lora_fields import LoraRequestFields
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
@@ -42,12 +37,7 @@ class GenerationRequest(
     XlSettings,
     HiresRequestFields,
     ImageRequestFields,
-    ControlRequestFields,
-    IpAdapterRequestFields,
-    LoraRequestFields,
-    EmbeddingRequestFields,
-    FreeuRequestField,
-    GuidanceRequestField,
+    AddonRequestFields,
     PromptSettings,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
@@ -227,12 +217,7 @@ class GenerationRequest(
             value, optional = getattr(self, name), name != "count"
             check_number(label, value, info, is_fraction=is_fraction, optional=optional)
         self.check_image_fields()
-        self.check_lora_fields()
-        self.check_control_fields()
-        self.check_ip_adapter_fields()
-        self.check_embedding_fields()
-        self.check_freeu()
-        self.check_guidance_schedule()
+        self.check_addon_fields()
         self.check_hires_fields()
         self.check_own_values()
 

@@ -29,6 +29,7 @@ LAYERS = (
     {"result"},
     {"job"},
     {"request"},
+    {"addon_fields"},
     {
         "pipeline_spec",
         "image_fields",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sdcli.archive_flags import ArchiveFlags
 from sdcli.cluster_flags import ClusterFlags
 from sdcli.errors import UsageError
 from sdcli.field_metadata import setting
@@ -284,17 +285,7 @@ class BatchFlags:
 
 
 RUN_FLAGS = (
-    MessageFlags,
-    WarmFlags,
-    ReportFlags,
-    OutputFlags,
-    ImageFlags,
-    LatentsFlags,
-    TraceFlags,
-    PreviewFlags,
-    ExpansionFlags,
-    InputFlags,
-    BatchFlags,
-    ClusterFlags,
-)
+    MessageFlags, WarmFlags, ReportFlags, OutputFlags, ImageFlags, LatentsFlags, TraceFlags,
+    PreviewFlags, ExpansionFlags, InputFlags, BatchFlags, ArchiveFlags, ClusterFlags,
+)  # fmt: skip
 """The groups whose options belong to a whole run: no row of a prompt file can set them."""

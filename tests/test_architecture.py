@@ -57,7 +57,7 @@ LAYERS = (
         "settings_key",
         "listed_files",
     },
-    {"inputs", "cluster_flags"},
+    {"inputs", "archive_flags", "cluster_flags"},
     {"errors", "versions", "field_metadata", "signals", "docs"},
 )
 """Top to bottom. A room may import rooms of the rows below its own, and itself."""

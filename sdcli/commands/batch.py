@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdcli.archive_flags import ArchiveFlags
 from sdcli.cluster_flags import ClusterFlags
 from sdcli.commands.options import flags
 from sdcli.commands.options.cluster_options import check_cluster, find_runner
@@ -21,6 +22,7 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
+from sdcli.inputs.paths import is_url
 from sdcli.prompts.columns import Columns
 from sdcli.prompts.files import is_stream
 from sdcli.run_flags import BatchFlags, ExpansionFlags, InputFlags, SheetFlags
@@ -53,6 +55,7 @@ def batch(
     source: InputFlags,
     jobs: BatchFlags,
     batch_size: flags.BatchSize = "auto",
+    archive: ArchiveFlags,
     cluster: ClusterFlags,
     run_flags: RunFlags,
 ) -> ExitCode:
@@ -81,7 +84,7 @@ def batch(
       jq -c . jobs.jsonl | sdcli batch - --input-format jsonl --keep-going
     """
     shard = Shard.parse(cluster.shard) if cluster.shard is not None else None
-    options, sheet = _run_options(run_flags, jobs, shard), expansion.sheet()
+    options, sheet = _run_options(run_flags, jobs, shard, archive, expansion), expansion.sheet()
     check_cluster(cluster, options, request.device())
     template = replace(request.template(context, expansion), name_template=options.name_template)
     size = parse_batch_size(batch_size)
@@ -92,8 +95,7 @@ def batch(
     prompts = _open(files, template, jobs, options, null=source.null)
     if jobs.dry_run:
         return _print_dry_run(prompts, options)
-    make = find_runner(cluster)
-    return _run(prompts, options, partial(make, batch_size=size), axes, sheet)
+    return _run(prompts, options, partial(find_runner(cluster), batch_size=size), axes, sheet)
 
 
 def _open(
@@ -169,7 +171,13 @@ def _check_image_options(jobs: BatchFlags, *, null: bool) -> None:
             )
 
 
-def _run_options(run_flags: RunFlags, jobs: BatchFlags, shard: Shard | None) -> RunOptions:
+def _run_options(
+    run_flags: RunFlags,
+    jobs: BatchFlags,
+    shard: Shard | None,
+    archive: ArchiveFlags,
+    expansion: ExpansionFlags,
+) -> RunOptions:
     out, is_tar = run_flags.output.out, run_flags.image.format == "tar"
     return run_flags.options(
         expected_images=None,
@@ -177,6 +185,7 @@ def _run_options(run_flags: RunFlags, jobs: BatchFlags, shard: Shard | None) -> 
         list_done=jobs.list_done,
         journal=out != STDOUT,
         shard=shard,
+        archive_size=archive.size(out, expansion.grid),
         rerun=jobs.rerun(),
     )
 
@@ -213,6 +222,8 @@ def _check_grid(text: str, files: list[str], request: RequestFlags, options: Run
         reason = "the grid is made from the files at the end, and stdin can't be read twice"
     elif options.out == STDOUT:
         reason = "the grid is written next to the images, but --out is stdout"
+    elif is_url(options.out):
+        reason = "the grid is drawn from files, but --out is a URL"
     elif not request.has_seed():
         reason = "the images of a grid need the same seed; add --seed"
     elif not options.find_shard().is_whole_run:

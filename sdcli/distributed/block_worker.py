@@ -60,6 +60,9 @@ class MessageReport:
         if isinstance(entry, Mapping):
             self._tell(Made(entry))
 
+    def add_archive(self, path: str, images: int) -> None:
+        pass
+
     def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         self._tell(Failed.from_error(error, _indices(jobs)))
 
@@ -87,7 +90,7 @@ class BlockWorker:
         self._tell = tell
         self._is_stopping = is_stopping
         self._begin = begin
-        self._writer = ResultWriter(options, opening_serial=settings.opening_serial)
+        self._writer = ResultWriter(options, opening_serial=settings.opening_serial, is_worker=True)
         assert self._writer.jobs is not None
         self._jobs = self._writer.jobs
         report = MessageReport(tell, steps=options.report == "jsonl")

@@ -31,14 +31,14 @@ class Outcomes:
     """The jobs of a run by what became of them.
 
     `jobs` are handed out and not settled yet; `busy` are those that another run is making. `ended`
-    tells that an error has ended the run.
+    tells that an error has ended the run. Without a `form`, images have no entry in the report.
     """
 
     def __init__(
         self,
         results: ResultHandler,
         store: JobStore,
-        form: ReportForm,
+        form: ReportForm | None,
         warn: Callable[[str], None],
         note: Callable[[str], None],
     ) -> None:
@@ -135,6 +135,8 @@ class Outcomes:
         """The entry of a report from an image's document."""
         assert isinstance(document, dict)
         match self._form:
+            case None:
+                return None
             case "paths":
                 return str(document["path"])
             case "json":

@@ -13,14 +13,13 @@ from sdcli.distributed.messages import WorkerSettings
 from sdcli.distributed.outcomes import Outcomes
 from sdcli.errors import ExitCode, SdcliError
 from sdcli.prompts.sources import RequestSource
-from sdcli.runner.deliver import DEFERRED_MESSAGE, finish_run
+from sdcli.runner.deliver import DEFERRED_MESSAGE, finish_run, open_report
 from sdcli.runner.estimate import RunEstimate
 from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.options import RunOptions
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
 from sdcli.terminal.console import Console
-from sdcli.terminal.reports import make_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ def run_distributed(
     # Only stdout has none, and the options of several processes can't be used with that.
     assert store is not None
     console = Console(verbosity=options.verbosity)
-    report = make_report(options.report, console, list_done=options.list_done)
+    report = open_report(options, console)
     writer.report_to(console.warn)
     estimate = RunEstimate(store, options.expected_images, console.summary, workers)
     interrupts = InterruptHandler(partial(console.warn, DEFERRED_MESSAGE))
@@ -76,6 +75,8 @@ def run_distributed(
         opening_serial=store.opening_serial,
         folder=os.getcwd(),
     )
+    # The files of images that go to an archive are not listed.
+    form = None if options.archive_size and options.report == "paths" else options.report
     with console.progress(options.expected_images) as bar:
         results = ResultHandler(
             writer=writer,
@@ -87,7 +88,7 @@ def run_distributed(
         run = DistributedRun(
             settings=settings,
             queue=JobQueue(source, store, warn=console.warn, expect=results.expect),
-            outcomes=Outcomes(results, store, options.report, console.warn, console.note),
+            outcomes=Outcomes(results, store, form, console.warn, console.note),
             interrupts=interrupts,
         )
         _make_all(make_all, run, options.expected_images)
@@ -105,6 +106,8 @@ def _make_all(
             make_all(run)
         # Everything in progress was finished; what is left makes the run an interrupted one.
         run.interrupts.raise_if_interrupted()
+        if not run.outcomes.ended:
+            results.pack_rest()
     except (SdcliError, KeyboardInterrupt) as error:
         results.flush()
         results.abort(error)

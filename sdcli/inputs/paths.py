@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from sdcli.errors import UsageError
 
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z0-9+.-]+)*)://")
+_ONE_SLASH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:)/")
+_LOCAL: Final = ("file", "local")
+_FILE: Final = "write file:// and the whole path: file:///home/me/run"
+
+
+def is_url(text: str | Path) -> bool:
+    """Whether a text names something in a store, and no file of this machine."""
+    match = _SCHEME.match(text) if isinstance(text, str) else None
+    return match is not None and match[1].lower() not in _LOCAL
+
 
 def expand_user(path: str | Path) -> Path:
-    """Return the path with ~ or ~NAME expanded. Raises UsageError for an unknown home folder."""
+    """Return the path with ~ or ~NAME expanded, or that of a file:// URL.
+
+    Raises UsageError for an unknown home folder, and for URLs of stores.
+    """
+    # A Path has only one of the slashes left.
+    text = path if isinstance(path, str) else _ONE_SLASH.sub(r"\1///", str(path))
+    if match := _SCHEME.match(text):
+        path = _path_of_url(text, match[1].lower())
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -19,6 +40,22 @@ def expand_user(path: str | Path) -> Path:
             code="usage.path",
             hint=f"give the whole path, or ./{user} for a folder of that name",
         ) from error
+
+
+def _path_of_url(url: str, scheme: str) -> str:
+    if scheme in _LOCAL:
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost") or not parts.path:
+            raise UsageError(f"{url}: not a path of this machine", code="usage.path", hint=_FILE)
+        return unquote(parts.path)
+    # Whoever takes images or models refuses those of the web in words of its own.
+    if scheme not in ("http", "https"):
+        raise UsageError(
+            f"{url.replace(':///', '://')}: a URL can't be used here, only files of this machine",
+            code="usage.url",
+            hint="URLs are for --out of sdcli batch; copy other files with the store's own program",
+        )
+    return url
 
 
 def home_folder() -> Path | None:

@@ -56,7 +56,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "warm": "a model stays loaded from call to call; leave it out",
     "verbose": "a result has .run and .seconds; leave it out",
     "null": "use a list of prompts",
-    **dict.fromkeys(("workers", "gpus", "shard", "ray"), "use: sdcli batch"),
+    **dict.fromkeys(
+        ("workers", "gpus", "shard", "ray", "archive", "shards_of"), "use: sdcli batch"
+    ),
     "dry_run": "use: sdcli batch --dry-run",
     "profile": "sdcli.toml is only read by the command line; leave it out",
 }

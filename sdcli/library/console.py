@@ -107,6 +107,9 @@ class PythonReport:
         if entry is not None:
             self.paths.append(str(entry))
 
+    def add_archive(self, path: str, images: int) -> None:
+        pass
+
     def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         # An error without jobs is the one that ended the run.
         if jobs:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import UsageError
+from sdcli.inputs.paths import expand_user
 from sdcli.latents import LatentsSelection
 from sdcli.runner.options import RunOptions
 
@@ -116,7 +117,7 @@ def out_path(out: str | os.PathLike[str]) -> str:
             code="usage.out",
             hint="e.g. out='cat.png', or out='outputs' for a folder",
         )
-    return path
+    return str(expand_user(path)) if "://" in path else path
 
 
 def png_bytes(result: GenerationResult) -> bytes:

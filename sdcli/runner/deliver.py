@@ -52,12 +52,11 @@ def run(
     `options.out` cannot be written.
     """
     from sdcli.terminal.console import Console
-    from sdcli.terminal.reports import make_report
 
     start = time.monotonic()
     writer = ResultWriter(options)
     console = console or Console(verbosity=options.verbosity)
-    report = report or make_report(options.report, console, list_done=options.list_done)
+    report = report or open_report(options, console)
     writer.report_to(console.warn)
     estimate = RunEstimate(writer.jobs, options.expected_images, console.summary)
     progress = console.progress(options.expected_images, images=options.draws_in_terminal)
@@ -83,6 +82,14 @@ def run(
     return finish_run(results, time.monotonic() - start, console if options.journal else None)
 
 
+def open_report(options: RunOptions, console: Console) -> Report:
+    """The report that the options ask for; files that go to an archive are not listed."""
+    from sdcli.terminal.reports import make_report
+
+    list_done, list_new = options.list_done, not options.archive_size
+    return make_report(options.report, console, list_done=list_done, list_new=list_new)
+
+
 def _generate_all(
     generate: Callable[..., Iterator[GenerationResult | JobFailure]],
     results: ResultHandler,
@@ -92,6 +99,7 @@ def _generate_all(
     try:
         results.report.started(expected_images)
         _save_results(generate, results)
+        results.pack_rest()
     except (SdcliError, KeyboardInterrupt) as error:
         results.abort(error)
     finally:

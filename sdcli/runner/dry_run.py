@@ -16,7 +16,7 @@ from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import OutputError
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import expand_user, is_url
 from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS
 from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
 from sdcli.latents import LatentsSelection
@@ -136,6 +136,10 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
     from sdcli.storage.jobs.timings import known_timings
     from sdcli.storage.jobs.user_timings import UserTimings
 
+    if is_url(out):
+        with _open_remote_state(out, rerun) as state:
+            yield state
+        return
     path = expand_user(out)
     kind: Literal["folder", "numbered"] = "folder" if path.is_dir() else "numbered"
     folder = path if kind == "folder" else path.parent
@@ -165,8 +169,29 @@ def has_journal(out: str) -> bool:
     """Whether the folder of `out` has a journal."""
     from sdcli.storage.jobs.journal import NAME
 
+    if is_url(out):
+        return False
     path = expand_user(out)
     return ((path if path.is_dir() else path.parent) / NAME).is_file()
+
+
+@contextmanager
+def _open_remote_state(url: str, rerun: Rerun | None) -> Iterator[FolderState]:
+    from sdcli.storage.images.destination import parse_remote_destination
+    from sdcli.storage.jobs.remote_journal import FOLDER
+    from sdcli.storage.jobs.store import JobStore
+    from sdcli.storage.jobs.user_timings import UserTimings
+
+    destination = parse_remote_destination(url, force=False)
+    has_journal = destination.store is not None and destination.store.sizes(FOLDER)
+    jobs = JobStore(destination, rerun=rerun) if has_journal else None
+    try:
+        yield FolderState(user_timings=UserTimings(), jobs=jobs)
+    finally:
+        if jobs:
+            jobs.close()
+        with suppress(OSError):
+            destination.folder.rmdir()
 
 
 def _open_jobs(destination: Destination, folder: Path, rerun: Rerun | None) -> JobStore | None:

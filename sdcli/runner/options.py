@@ -37,7 +37,8 @@ class RunOptions:
     the folder, except those that `rerun` names. `on_result` is called with every result once its
     file is written. `name_template` names the files in a folder. `list_done` also reports the
     images that were done before. `trace` is the folder for the trace of a run of one image. `shard`
-    is the share of the run to make, by default that of the environment.
+    is the share of the run to make, by default that of the environment. `archive_size` images of a
+    folder are packed into an archive, with their records.
     """
 
     out: str
@@ -58,6 +59,7 @@ class RunOptions:
     list_done: bool = False
     trace: str | None = None
     shard: Shard | None = None
+    archive_size: int | None = None
 
     def find_shard(self) -> Shard:
         """The share of this process. Raises UsageError as `Shard.from_environment` does."""

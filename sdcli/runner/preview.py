@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdcli.errors import UsageError
+from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.runner.options import PreviewOptions, RunOptions
 
@@ -54,7 +55,7 @@ def _open_preview_file(out: str, options: RunOptions) -> PreviewFile:
     from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.preview import PreviewFile
 
-    path = Path(out)
+    path = expand_user(out)
     if path.suffix.lower() not in FORMATS or path == Path(options.out):
         raise UsageError(
             f"--preview-out: {out} is not a supported image file, or is the file of --out",

@@ -17,6 +17,7 @@ from sdcli.result import GenerationResult, JobFailure, SavedImage, SortedJobs
 
 if TYPE_CHECKING:
     from sdcli.runner.writer import ResultWriter
+    from sdcli.storage.jobs.archive_packer import Archive
     from sdcli.storage.latents.writer import LatentsWriter
     from sdcli.terminal.progress import ProgressBar
     from sdcli.terminal.reports import ImageEntry, Report
@@ -112,6 +113,13 @@ class ResultHandler:
         self.made += 1
         self._report_in_order(index, lambda: self.report.add_image(entry))
         self.progress.advance(1)
+        if self.writer.packer:
+            self._report_archives(self.writer.packer.pack_full())
+
+    def pack_rest(self) -> None:
+        """Pack the images that are left at the end of a run, if it has archives."""
+        if self.writer.packer:
+            self._report_archives(self.writer.packer.pack_rest())
 
     def add_failure(self, error: SdcliError, jobs: Sequence[Job]) -> None:
         """Count and report an error that is journaled; without jobs, it ends the run."""
@@ -149,6 +157,10 @@ class ResultHandler:
         if self.writer.jobs:
             self.writer.jobs.record_failure(failure.jobs, failure.error)
         self.add_failure(_salvage_latents(failure, self.writer.latents), failure.jobs)
+
+    def _report_archives(self, archives: Sequence[Archive]) -> None:
+        for archive in archives:
+            self.report.add_archive(archive.path, archive.images)
 
     def _report_in_order(self, index: int, report: Callable[[], None]) -> None:
         self._ready[index] = report

@@ -8,36 +8,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdcli.errors import OutputError, UsageError
+from sdcli.inputs.paths import is_url
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.runner.options import RunOptions
 from sdcli.shard import Shard
 
 if TYPE_CHECKING:
     from sdcli.storage.images.destination import Destination
+    from sdcli.storage.jobs.archive_packer import ArchivePacker
     from sdcli.storage.jobs.store import JobStore
 
 
 class ResultWriter:
     """Writes results where the options say. `jobs` is the job store of a run with a journal.
 
-    `opening_serial` is that of JobStore. Raises OutputError or UsageError when the destination
+    `opening_serial` is that of JobStore. A worker leaves archives to the process that planned the
+    run. Raises OutputError or UsageError when the destination
     cannot be written.
     """
 
-    def __init__(self, options: RunOptions, *, opening_serial: int | None = None) -> None:
-        from sdcli.storage.images.destination import parse_destination
+    def __init__(
+        self,
+        options: RunOptions,
+        *,
+        opening_serial: int | None = None,
+        is_worker: bool = False,
+    ) -> None:
         from sdcli.storage.jobs.store import JobStore
         from sdcli.storage.latents.writer import LatentsWriter
         from sdcli.versions import library_versions
 
         _check_stdout(options)
         self._options = options
-        destination = parse_destination(
-            options.out,
-            several=options.journal or options.expected_images != 1,
-            force=options.force,
-            archive=options.tar,
-        )
+        destination = open_destination(options)
         self._destination: Destination = replace(destination, name_template=options.name_template)
         check_companions(self._destination, options)
         self.latents = LatentsWriter(
@@ -47,6 +50,7 @@ class ResultWriter:
             full_paths=options.record_paths,
         )
         self.jobs: JobStore | None = None
+        self.packer: ArchivePacker | None = None
         if options.journal and self._destination.kind in ("folder", "numbered"):
             self.jobs = JobStore(
                 self._destination,
@@ -55,6 +59,8 @@ class ResultWriter:
                 opening_serial=opening_serial,
             )
             self._begin_shard(options)
+            if options.archive_size and not is_worker:
+                self.packer = self.jobs.open_packer(options.archive_size)
 
     def _begin_shard(self, options: RunOptions) -> None:
         shard = options.find_shard()
@@ -115,7 +121,8 @@ class ResultWriter:
         sidecar, latents = self._save_companions(image, taken.replaceable.__contains__)
         names = [Path(path).name for path in (sidecar, latents) if path]
         self.jobs.save_image(result, data, taken, names)
-        return image, latents
+        location_of = self.jobs.place.location_of
+        return replace(image, path=location_of(image.path)), latents and location_of(latents)
 
     def _save_companions(
         self, image: SavedImage, may_replace: Callable[[Path], bool]
@@ -127,13 +134,42 @@ class ResultWriter:
 
         sidecar = None
         base = Path(image.path)
-        if self._options.sidecar:
+        # Records and prompts of an archive are taken from the sidecars.
+        if self._options.sidecar or self._options.archive_size:
             force = may_replace(base.with_suffix(companions.SIDECAR))
             sidecar = record.write_sidecar(
                 image, library_versions(), force=force, full_paths=self._options.record_paths
             )
         force = may_replace(base.with_suffix(companions.LATENTS))
         return sidecar, self.latents.finish(image, force=force)
+
+
+def open_destination(options: RunOptions) -> Destination:
+    """Create the folder of `options.out`, or find the store of a URL, before any work is done.
+
+    Raises UsageError and OutputError.
+    """
+    from sdcli.storage.images.destination import parse_destination, parse_remote_destination
+
+    if is_url(options.out):
+        _check_url(options)
+        return parse_remote_destination(options.out, force=options.force)
+    return parse_destination(
+        options.out,
+        several=options.journal or options.expected_images != 1,
+        force=options.force,
+        archive=options.tar,
+    )
+
+
+def _check_url(options: RunOptions) -> None:
+    reason = None
+    if not options.journal:
+        reason = "only sdcli batch writes to URLs, whose journal tells what is complete"
+    elif options.archive_size:
+        reason = "--archive packs files of this machine; write to a folder, and copy the archives"
+    if reason:
+        raise UsageError(f"--out {options.out}: {reason}", code="usage.out")
 
 
 def check_companions(destination: Destination, options: RunOptions) -> None:

@@ -17,6 +17,11 @@ SUFFIXES: Final = (SIDECAR, LATENTS)
 _MAX_RECORD_BYTES: Final = 16_000_000
 
 
+def file_suffix(name: str) -> str:
+    """The suffix of an image or a companion, which may have a dot inside."""
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), Path(name).suffix)
+
+
 def companion_paths(image: Path) -> list[Path]:
     """The paths of the companions that an image can have."""
     return [image.with_suffix(suffix) for suffix in SUFFIXES]

@@ -18,6 +18,7 @@ RUN_SCHEMA = "sdcli/run/1"
 STARTED_SCHEMA = "sdcli/started/1"
 DONE_SCHEMA = "sdcli/done/1"
 ERROR_SCHEMA = "sdcli/error/1"
+ARCHIVE_SCHEMA = "sdcli/archive/1"
 
 
 def image_document(image: SavedImage, *, latents: str | None = None) -> dict[str, Any]:
@@ -114,6 +115,11 @@ def run_document(
         "images": list(images),
         "errors": [_error_fields(error) | failed_jobs(jobs) for error, jobs in errors],
     }
+
+
+def archive_document(path: str, images: int) -> dict[str, Any]:
+    """The document of an archive of images."""
+    return {"schema": ARCHIVE_SCHEMA, "path": path, "images": images}
 
 
 def print_json_line(document: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from sdcli.terminal.console import Console
 from sdcli.terminal.json_output import (
     DONE_SCHEMA,
     STARTED_SCHEMA,
+    archive_document,
     done_document,
     error_document,
     failed_jobs,
@@ -48,6 +49,9 @@ class Report(Protocol):
     def add_image(self, entry: ImageEntry) -> None:
         """Report an image."""
 
+    def add_archive(self, path: str, images: int) -> None:
+        """Report an archive into which so many images were packed."""
+
     def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         """Report an error, and the jobs that failed by it."""
 
@@ -58,12 +62,14 @@ class Report(Protocol):
 class PathReport:
     """One path per line, flushed as soon as the file is complete; errors go to stderr.
 
-    With `list_done`, images that were done before are listed, too.
+    With `list_done`, images that were done before are listed, too; without `list_new`, new ones are
+    not.
     """
 
-    def __init__(self, console: Console, *, list_done: bool = False) -> None:
+    def __init__(self, console: Console, *, list_done: bool = False, list_new: bool = True) -> None:
         self._console = console
         self._list_done = list_done
+        self._list_new = list_new
 
     def started(self, images: int | None) -> None:
         pass
@@ -73,7 +79,7 @@ class PathReport:
 
     def entry(self, image: SavedImage, latents: str | None) -> ImageEntry:
         del latents  # they are beside the image, under its name
-        return None if image.path == "-" else image.path
+        return image.path if self._list_new and image.path != "-" else None
 
     def done_entry(self, image: DoneImage) -> ImageEntry:
         return image.path if self._list_done else None
@@ -81,6 +87,9 @@ class PathReport:
     def add_image(self, entry: ImageEntry) -> None:
         if entry is not None:
             print_data(str(entry))
+
+    def add_archive(self, path: str, images: int) -> None:
+        print_data(path)
 
     def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         self._console.error(error)
@@ -98,6 +107,7 @@ class JsonReport:
     def __init__(self, *, list_done: bool = False) -> None:
         self._list_done = list_done
         self._images: list[Mapping[str, Any]] = []
+        self._archives: list[Mapping[str, Any]] = []
         self._errors: list[tuple[SdcliError, Sequence[Job]]] = []
 
     def started(self, images: int | None) -> None:
@@ -116,6 +126,9 @@ class JsonReport:
         if isinstance(entry, Mapping):
             self._images.append(entry)
 
+    def add_archive(self, path: str, images: int) -> None:
+        self._archives.append(archive_document(path, images))
+
     def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         self._errors.append((error, jobs))
 
@@ -123,11 +136,13 @@ class JsonReport:
         if len(self._errors) == 1 and not self._images:
             print_json_line(error_document(self._errors[0][0]))
         else:
-            print_json_line({**run_document(self._images, self._errors), **summary})
+            document = run_document(self._images, self._errors)
+            archives = {"archives": self._archives} if self._archives else {}
+            print_json_line({**document, **archives, **summary})
 
 
 class JsonLinesReport:
-    """One JSON object per line for each event: started, step, image, failed, done."""
+    """One JSON object per line for each event: started, step, image, archive, failed, done."""
 
     def __init__(self) -> None:
         self._last_step = 0.0
@@ -151,6 +166,9 @@ class JsonLinesReport:
         if isinstance(entry, Mapping):
             print_json_line(entry)
 
+    def add_archive(self, path: str, images: int) -> None:
+        print_json_line({**archive_document(path, images), "event": "archive"})
+
     def failed(self, error: SdcliError, jobs: Sequence[Job] = ()) -> None:
         print_json_line(error_document(error) | {"event": "failed"} | failed_jobs(jobs))
 
@@ -159,12 +177,19 @@ class JsonLinesReport:
 
 
 def make_report(
-    form: Literal["paths", "json", "jsonl"], console: Console, *, list_done: bool = False
+    form: Literal["paths", "json", "jsonl"],
+    console: Console,
+    *,
+    list_done: bool = False,
+    list_new: bool = True,
 ) -> Report:
-    """Make the report that --json, --jsonl or neither of them selects."""
+    """Make the report that --json, --jsonl or neither of them selects.
+
+    Without `list_new`, the paths of new images are not printed: their files do not stay.
+    """
     match form:
         case "paths":
-            return PathReport(console, list_done=list_done)
+            return PathReport(console, list_done=list_done, list_new=list_new)
         case "json":
             return JsonReport(list_done=list_done)
         case "jsonl":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sdcli.distributed.block_worker import BlockWorker
 from sdcli.distributed.coordinator import Coordinator
 from sdcli.distributed.messages import Began, Failed, Made, Message
+from sdcli.errors import ExitCode
 from tests.distributed.runs import make_settings
-from tests.jobs import make_job
+from tests.jobs import CPU, make_job
 
 JOBS = [make_job(index=index, seed=index, num_inference_steps=1) for index in range(4)]
 
@@ -49,3 +51,18 @@ def test_jobs_that_an_actor_had_begun_are_made_and_saved_one_at_a_time(tmp_path:
     assert made == [0, 1, 2, 3]
     kinds = [type(message) for message in messages]
     assert kinds.index(Made) < messages.index(Began((1,)))
+
+
+def test_a_worker_without_the_model_fails_its_jobs_alone(tmp_path: Path) -> None:
+    elsewhere = replace(CPU, model=str(tmp_path / "only-on-another-machine"))
+    jobs = [replace(JOBS[0], spec=elsewhere), JOBS[1]]
+    messages: list[Message] = []
+    worker = BlockWorker(make_settings(tmp_path / "out"), messages.append)
+    worker.make(jobs[:1])
+    worker.make(jobs[1:])
+    worker.flush()
+    worker.close()
+    [failed] = [message for message in messages if isinstance(message, Failed)]
+    assert (failed.indices, failed.error().exit_code) == ((0,), ExitCode.MODEL)
+    assert "only-on-another-machine" in failed.error().message
+    assert [message.index for message in messages if isinstance(message, Made)] == [1]

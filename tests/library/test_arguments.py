@@ -126,9 +126,9 @@ def takes(function: Any, name: str) -> bool:
 
 
 NOT_IN_PYTHON = {
-    "as_input", "dry_run", "format", "gpus", "grid", "grid_columns", "grid_scale", "json", "jsonl",
-    "list_done", "null", "preview", "preview_out", "preview_vae", "profile", "quiet", "ray",
-    "shard", "trace", "verbose", "warm", "workers",
+    "archive", "as_input", "dry_run", "format", "gpus", "grid", "grid_columns", "grid_scale",
+    "json", "jsonl", "list_done", "null", "preview", "preview_out", "preview_vae", "profile",
+    "quiet", "ray", "shard", "shards_of", "trace", "verbose", "warm", "workers",
 }  # fmt: skip
 
 

@@ -44,6 +44,8 @@ def check_cluster(cluster: ClusterFlags, options: RunOptions, device: str | None
         reason, hint = f"can't be used with {chosen[0]}", "each GPU has one process"
     elif options.out == "-":
         reason, hint = "can't write to stdout", "give --out a folder, whose journal they share"
+    elif options.out.startswith("memory://"):
+        reason, hint = "can't write to memory://", "each process has a memory of its own"
     elif options.preview:
         reason, hint = "has no preview: images form in other processes", "leave --preview out"
     elif not Shard.from_environment().is_whole_run:

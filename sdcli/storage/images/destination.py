@@ -14,6 +14,7 @@ from sdcli.name_template import NameTemplate
 from sdcli.storage import files
 from sdcli.storage.images.codec import FORMATS
 from sdcli.storage.images.tar_stream import TarStream
+from sdcli.storage.remote_store import RemoteStore
 
 _OTHER_FORMATS: Final = frozenset(
     {
@@ -30,7 +31,8 @@ class Destination:
     """The place for the images of a run.
 
     `path` is a folder, one file, the pattern of a numbered series, or "-". `archive` is the tar
-    stream when stdout takes one. `name_template` names the files of a folder or a series.
+    stream when stdout takes one. `name_template` names the files of a folder or a series. With a
+    `store`, images are moved there, and `path` is in an empty folder of this machine.
     """
 
     kind: Literal["stdout", "file", "numbered", "folder"]
@@ -38,6 +40,7 @@ class Destination:
     force: bool = False
     archive: TarStream | None = None
     name_template: NameTemplate | None = None
+    store: RemoteStore | None = None
 
     @property
     def suffix(self) -> str:
@@ -69,12 +72,7 @@ def parse_destination(
         _check_stdout(several and not archive, json)
         return Destination(kind="stdout", path=path, archive=TarStream() if archive else None)
     suffix = path.suffix.lower()
-    if suffix in _OTHER_FORMATS:
-        raise UsageError(
-            f"--out {out}: unsupported output format {suffix}",
-            code="usage.out",
-            hint=f"use {', '.join(FORMATS)}, or a folder",
-        )
+    _check_format(out, suffix)
     # Any other suffix is part of a folder's name, as in "run.2".
     if suffix not in FORMATS or path.is_dir():
         files.prepare_folder(path)
@@ -87,6 +85,29 @@ def parse_destination(
             f"{path} exists", code="output.exists", hint="choose another name, or add --force"
         )
     return Destination(kind="file", path=path, force=force)
+
+
+def parse_remote_destination(url: str, *, force: bool) -> Destination:
+    """Parse an `--out` that is a URL, as `parse_destination` does. Nothing is written yet."""
+    parent, _, name = url.rpartition("/")
+    suffix = Path(name).suffix.lower()
+    _check_format(url, suffix)
+    is_series = suffix in FORMATS
+    store = RemoteStore(parent if is_series else url)
+    # Removed when it is empty, at the end.
+    folder = Path(tempfile.mkdtemp(prefix="sdcli-out-"))
+    if is_series:
+        return Destination(kind="numbered", path=folder / name, force=force, store=store)
+    return Destination(kind="folder", path=folder, force=force, store=store)
+
+
+def _check_format(out: str, suffix: str) -> None:
+    if suffix in _OTHER_FORMATS:
+        raise UsageError(
+            f"--out {out}: unsupported output format {suffix}",
+            code="usage.out",
+            hint=f"use {', '.join(FORMATS)}, or a folder",
+        )
 
 
 def _check_stdout(several: bool, json: bool) -> None:

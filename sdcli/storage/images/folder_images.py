@@ -11,6 +11,7 @@ from sdcli.inputs.natural_order import natural_key
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.storage.images.codec import FORMATS
+from sdcli.storage.images.opening import archive_error, unpack_hint
 
 
 def find_images(names: Sequence[str], *, recursive: bool = True) -> list[Path]:
@@ -29,15 +30,27 @@ def find_images(names: Sequence[str], *, recursive: bool = True) -> list[Path]:
         elif path.suffix.lower() in FORMATS:
             found[path] = None
         else:
-            problem = "not an image" if path.exists() else "no such file or folder"
-            near = None if path.exists() else similar_path_hint(path)
-            hint = near or f"give a folder, or files that end in {', '.join(FORMATS)}"
-            raise UsageError(f"{path}: {problem}", code="usage.file", hint=hint)
+            raise _not_an_image_error(path)
     if not found:
         raise UsageError(
-            f"{', '.join(names)}: no images ({', '.join(FORMATS)}) in it", code="usage.no_images"
+            f"{', '.join(names)}: no images ({', '.join(FORMATS)}) in it",
+            code="usage.no_images",
+            hint=next((unpack_hint(path) for name in names for path in _archives(name)), None),
         )
     return list(found)
+
+
+def _not_an_image_error(path: Path) -> UsageError:
+    if path.suffix == ".tar" and path.is_file():
+        return archive_error(path)
+    problem = "not an image" if path.exists() else "no such file or folder"
+    near = None if path.exists() else similar_path_hint(path)
+    hint = near or f"give a folder, or files that end in {', '.join(FORMATS)}"
+    return UsageError(f"{path}: {problem}", code="usage.file", hint=hint)
+
+
+def _archives(name: str) -> list[Path]:
+    return sorted(expand_user(name).glob("*.tar"))
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[Path]:

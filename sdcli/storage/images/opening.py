@@ -53,6 +53,8 @@ def open_header(path: Path) -> Iterator[Image]:
     from PIL.Image import DecompressionBombError
 
     check_regular(path)
+    if path.suffix == ".tar":
+        raise archive_error(path)
     # Odd metadata only warns, and damaged pixels raise. Not `catch_warnings`, which would change
     # and restore the filters of other threads.
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -121,6 +123,18 @@ def _too_much_text_error(path: Path) -> UsageError:
         code="image.too_large",
         hint="save the image without its texts first",
     )
+
+
+def archive_error(path: Path) -> UsageError:
+    """Build the error for an archive in place of an image."""
+    return UsageError(
+        f"{path}: an archive, not an image", code="usage.file", hint=unpack_hint(path)
+    )
+
+
+def unpack_hint(path: Path) -> str:
+    """What to do with an archive that has the images."""
+    return f"unpack the archive into a folder: tar -xf {path} -C FOLDER"
 
 
 def corrupt_image_error(path: Path, problem: str) -> CorruptError:

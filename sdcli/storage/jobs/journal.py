@@ -5,46 +5,62 @@ An image is done when its line is in the journal and a file with that line's has
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 import secrets
-import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Final
+from typing import Final, Protocol
 
-from sdcli.errors import OutputError
 from sdcli.storage import files
+from sdcli.storage.jobs.journal_file import JournalFile
 from sdcli.storage.jobs.journal_index import JournalEntry, JournalIndex, Key
-from sdcli.storage.jobs.journal_lines import BadNameError, parse_entry
+from sdcli.storage.jobs.journal_lines import BadNameError, parse_archive, parse_entry
 
 NAME: Final = "sdcli-journal.jsonl"
 SCHEMA: Final = "sdcli/journal/1"
+
+
+class JournalLines(Protocol):
+    """The lines of a journal, wherever they are kept; methods raise OSError and OutputError."""
+
+    path: Path | str
+
+    def close(self) -> None:
+        """End the use of the lines."""
+
+    def new_lines(self, *, refresh: bool = True) -> Iterator[bytes]:
+        """Yield the complete lines since the last call; perhaps only own ones without `refresh`."""
+
+    def append(self, line: str) -> None:
+        """Append a line, completely or not at all."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the lock among processes."""
 
 
 class Journal:
     """The journal file of `folder`, shared by any number of processes. Opening it creates it.
 
     `entropy` is drawn once per journal: seeds that nobody chose are derived from it, so that they
-    are the same in every run. `serial` counts the lines about jobs. Raises OutputError.
+    are the same in every run. `serial` counts the lines about jobs. `open_file` opens the lines of
+    a journal elsewhere. Raises OutputError.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, open_file: Callable[[], JournalLines] | None = None) -> None:
+        self.path: Path | str = folder / NAME
         self.entropy = ""
         self.serial = 0
         self._ignored = 0
         self._first_ignored = ""
         self._index = JournalIndex()
-        self._offset = 0
         self._threads = RLock()
         with files.os_errors_as_output_errors(self.path):
-            self._handle = _open_journal(self.path)
+            self._file = open_file() if open_file else JournalFile(folder / NAME)
+            self.path = self._file.path
             with self._locked():
                 self._read_new_lines()
                 if not self.entropy:
@@ -63,7 +79,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; the journal cannot be used afterwards."""
-        os.close(self._handle)
+        self._file.close()
         self._index.close()
 
     def get(self, key: Key) -> JournalEntry | None:
@@ -99,7 +115,26 @@ class Journal:
         """
         hashes = {"sha256": entry.sha256, "pixels_sha256": entry.pixels_sha256}
         line = {"event": "image", **_key_fields(key), "name": entry.name, **hashes}
-        self._write({**line, "beside": entry.companions, **facts})
+        size = {} if entry.size is None else {"size": entry.size}
+        self._write({**line, **size, "beside": entry.companions, **facts})
+
+    def packed(self, archive: str, sha256: str, samples: Sequence[tuple[Key, str]]) -> None:
+        """Write that the files of these jobs are in an archive, under such keys.
+
+        Call it before the archive gets its name, as with `done`. The hash tells it from another
+        archive, which gets the name after a crash between the two.
+        """
+        fields = [[*key, name] for key, name in samples]
+        self._write({"event": "archive", "name": archive, "sha256": sha256, "samples": fields})
+
+    def loose(self, most: int) -> list[tuple[Key, JournalEntry]]:
+        """The first entries whose images are in no archive, at most so many."""
+        with self._threads:
+            return self._index.loose(most)
+
+    def archived(self) -> Iterator[tuple[Key, JournalEntry]]:
+        """Yield the entries whose images are in an archive; nothing must be written meanwhile."""
+        return self._index.archived()
 
     def sharded(self, shard: str, images: int | None) -> None:
         """Write that a process begins its share of a run of so many images, None if unknown."""
@@ -112,41 +147,16 @@ class Journal:
     def _write(self, line: Mapping[str, object]) -> None:
         with files.os_errors_as_output_errors(self.path), self._locked():
             self._append(line)
-            self._read_new_lines()
+            self._read_new_lines(refresh=False)
 
     def _append(self, line: Mapping[str, object]) -> None:
         """Append a line, completely or not at all. The caller holds the lock."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = json.dumps({"schema": SCHEMA, "at": at, **line}) + "\n"
-        status = os.fstat(self._handle)
-        if not status.st_nlink:
-            raise FileNotFoundError(errno.ENOENT, "the journal was removed while it was in use")
-        size = status.st_size
-        if size and os.pread(self._handle, 1, size - 1) != b"\n":
-            # A process was killed in the middle of a line: that one is lost, this one must not be.
-            text = "\n" + text
-        try:
-            self._write_completely(text.encode("ascii"))
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._handle, size)
-            raise
+        self._file.append(json.dumps({"schema": SCHEMA, "at": at, **line}) + "\n")
 
-    def _write_completely(self, data: bytes) -> None:
-        # A full disk is no error to write(): it takes the bytes that still fit.
-        if os.write(self._handle, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(self._handle)
-
-    def _read_new_lines(self) -> None:
-        # Not by its path: that may be another file by now.
-        with open(os.dup(self._handle), "rb") as file, self._index.transaction():
-            file.seek(self._offset)
-            for line in file:
-                # Another process is still writing the last line; it is read the next time.
-                if not line.endswith(b"\n"):
-                    break
-                self._offset += len(line)
+    def _read_new_lines(self, *, refresh: bool = True) -> None:
+        with self._index.transaction():
+            for line in self._file.new_lines(refresh=refresh):
                 self._index_line(line)
 
     def _index_line(self, line: bytes) -> None:
@@ -161,6 +171,10 @@ class Journal:
                 entry = parse_entry(event, self._index.get(key), self.serial + 1)
                 self._index.put(key, entry)
                 self.serial += 1
+            elif kind == "archive":
+                for key, packed in parse_archive(event):
+                    if found := self._index.get(key):
+                        self._index.put(key, replace(found, packed=packed))
         except BadNameError as error:
             self._ignored += 1
             self._first_ignored = self._first_ignored or str(error)
@@ -169,41 +183,9 @@ class Journal:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._threads:
-            # Network file systems may not support locks. A line is then still one write, which
-            # O_APPEND keeps in one piece.
-            with suppress(OSError):
-                fcntl.flock(self._handle, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    fcntl.flock(self._handle, fcntl.LOCK_UN)
+        with self._threads, self._file.locked():
+            yield
 
 
 def _key_fields(key: Key) -> dict[str, object]:
     return {"job": key[0], "occurrence": key[1]}
-
-
-def _open_journal(path: Path) -> int:
-    """Open or create the file. Raises OSError, and OutputError for anything but a file."""
-    flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW
-    try:
-        handle = os.open(path, flags, 0o666)
-    except OSError as error:
-        # Lines would be appended to a file outside of the folder.
-        if error.errno == errno.ELOOP or path.is_symlink():
-            raise _not_a_file_error(path, "a symbolic link") from error
-        raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise _not_a_file_error(path, "a pipe or a device")
-    return handle
-
-
-def _not_a_file_error(path: Path, kind: str) -> OutputError:
-    return OutputError(
-        f"{path} is {kind}, but the journal must be a file of its folder",
-        code="output.journal",
-        hint="replace it by the file itself, or choose another --out",
-    )

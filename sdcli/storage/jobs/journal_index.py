@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from sdcli.errors import OutputError
 
@@ -16,12 +17,22 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PackedImage:
+    """The archive that has an image, by its name and hash, and the key of the image's sample."""
+
+    archive: str
+    sha256: str
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
     """The last journal entry of a job; hashes are hex SHA-256, names relative to the folder.
 
     `companions` are the names of a sidecar or latents, and `former` the hashes of files that this
     entry replaced. A failed job has an `error` and no file. `serial` counts the
-    journal's entries.
+    journal's entries. `packed` names the archive of an image that was packed. `size` in bytes is
+    known of an object in a store.
     """
 
     name: str = ""
@@ -31,6 +42,8 @@ class JournalEntry:
     former: frozenset[str] = frozenset()
     error: str | None = None
     serial: int = 0
+    packed: PackedImage | None = None
+    size: int | None = None
 
     def has_hash(self) -> bool:
         """Whether a file can be compared with the entry."""
@@ -77,27 +90,40 @@ class JournalIndex:
             json.dumps(sorted(entry.former)) if entry.former else "",
             None if entry.error is None else _to_bytes(entry.error),
             entry.serial,
+            json.dumps(asdict(entry.packed)) if entry.packed else None,
+            entry.size,
+            None if entry.error else "archived" if entry.packed else "loose",
         )
         with _sqlite_errors_as_output_errors():
-            self._database.execute("REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            marks = ", ".join("?" * len(row))
+            self._database.execute(f"REPLACE INTO entries VALUES ({marks})", row)
             self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
 
     def get(self, key: Key) -> JournalEntry | None:
         """The entry of a job."""
         with _sqlite_errors_as_output_errors():
-            row = self._database.execute(_SELECT, key).fetchone()
-        if row is None:
-            return None
-        name, sha256, pixels_sha256, companions, former, error, serial = row
-        return JournalEntry(
-            name=os.fsdecode(name),
-            sha256=_to_text(sha256),
-            pixels_sha256=_to_text(pixels_sha256),
-            companions=tuple(json.loads(companions)) if companions else (),
-            former=frozenset(json.loads(former)) if former else frozenset(),
-            error=None if error is None else _to_text(error),
-            serial=serial,
-        )
+            row = self._database.execute(
+                f"{_SELECT} WHERE job = ? AND occurrence = ?", key
+            ).fetchone()
+        return _parse(row[2:]) if row else None
+
+    def loose(self, most: int) -> list[tuple[Key, JournalEntry]]:
+        """The first entries of images that are in no archive, at most so many."""
+        return [*self._select("loose", most)]
+
+    def archived(self) -> Iterator[tuple[Key, JournalEntry]]:
+        """Yield the entries of images that are in an archive; they must not change meanwhile."""
+        return self._select("archived", -1)
+
+    def _select(self, state: str, most: int) -> Iterator[tuple[Key, JournalEntry]]:
+        with _sqlite_errors_as_output_errors():
+            # Only folders with archives pay for it.
+            self._database.execute("CREATE INDEX IF NOT EXISTS by_state ON entries (state, serial)")
+            rows = self._database.execute(
+                f"{_SELECT} WHERE state = ? ORDER BY serial LIMIT ?", (state, most)
+            )
+            for job, occurrence, *values in rows:
+                yield (job, occurrence), _parse(values)
 
     def has_name(self, name: str) -> bool:
         """Whether a job ever had that file name."""
@@ -118,13 +144,29 @@ class JournalIndex:
         return int(times) - 1
 
 
+def _parse(values: Sequence[Any]) -> JournalEntry:
+    name, sha256, pixels_sha256, companions, former, error, serial, packed, size = values
+    return JournalEntry(
+        name=os.fsdecode(name),
+        sha256=_to_text(sha256),
+        pixels_sha256=_to_text(pixels_sha256),
+        companions=tuple(json.loads(companions)) if companions else (),
+        former=frozenset(json.loads(former)) if former else frozenset(),
+        error=None if error is None else _to_text(error),
+        serial=serial,
+        packed=PackedImage(**json.loads(packed)) if packed else None,
+        size=size,
+    )
+
+
 # Nothing here must survive a crash: the index is rebuilt from the journal.
 _TABLES = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE entries (
   job TEXT, occurrence INTEGER, name BLOB, sha256 BLOB, pixels_sha256 BLOB, companions TEXT,
-  former TEXT, error BLOB, serial INTEGER, PRIMARY KEY (job, occurrence)
+  former TEXT, error BLOB, serial INTEGER, packed TEXT, size INTEGER, state TEXT,
+  PRIMARY KEY (job, occurrence)
 ) WITHOUT ROWID;
 CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
@@ -132,8 +174,8 @@ CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 
 
 _SELECT = (
-    "SELECT name, sha256, pixels_sha256, companions, former, error, serial FROM entries "
-    "WHERE job = ? AND occurrence = ?"
+    "SELECT job, occurrence, name, sha256, pixels_sha256, companions, former, error, serial, "
+    "packed, size FROM entries"
 )
 
 

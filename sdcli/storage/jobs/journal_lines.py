@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sdcli.storage.jobs.journal_index import JournalEntry
+from sdcli.storage.jobs.journal_index import JournalEntry, Key, PackedImage
 
 _MAX_NAME_BYTES: Final = 255
 
@@ -32,8 +32,17 @@ def parse_entry(
         companions=tuple(map(_file_name, event.get("beside", ()))),
         former=former - {""},
         serial=serial,
+        size=size if isinstance(size := event.get("size"), int) else None,
         error=f"{event['error']}: {event.get('message', '')}" if is_failure else None,
     )
+
+
+def parse_archive(event: Mapping[str, Any]) -> Iterator[tuple[Key, PackedImage]]:
+    """Yield the jobs whose images a line says to be in an archive. Raises as `parse_entry` does."""
+    archive, sha256 = _file_name(event["name"]), _hash(event["sha256"])
+    for job, occurrence, key in event["samples"]:
+        packed = PackedImage(archive=archive, sha256=sha256, key=_file_name(key))
+        yield (str(job), int(occurrence)), packed
 
 
 def _file_name(name: object) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final
+from typing import Final, Protocol
 
 from sdcli.errors import OutputError
 from sdcli.storage import files
@@ -32,6 +32,25 @@ STALE_SECONDS: Final = 6 * HEARTBEAT
 
 _NAME: Final = re.compile(r"[0-9a-f]+-\d+")
 _MAX_BYTES: Final = 4096
+
+
+class Leases(Protocol):
+    """Leases of jobs and of names, by which processes keep off each other's work."""
+
+    def acquire(self, key: Key) -> bool:
+        """Try to lease the job; False when another process holds it."""
+
+    def describe_owner(self, key: Key) -> str:
+        """The holder of a job's lease in words, for messages; "" once it is released."""
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """Give up the leases of these jobs."""
+
+    def has_others(self) -> bool:
+        """Whether another process holds a lease."""
+
+    def close(self) -> None:
+        """Give up all leases."""
 
 
 class JobLeases:
@@ -75,6 +94,14 @@ class JobLeases:
         """Give up the leases of these jobs."""
         for path in map(self._path, keys):
             self._remove(path)
+
+    def has_others(self) -> bool:
+        """Whether another process holds a lease."""
+        try:
+            others = {*self._folder.iterdir()} - self._held
+            return any(_NAME.fullmatch(path.name) and not _is_stale(path) for path in others)
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Give up all leases, and remove the folder unless another process uses it."""

@@ -15,9 +15,9 @@ from sdcli.storage import files
 from sdcli.storage.companions import SUFFIXES, belongs_to_job, existing_companions
 from sdcli.storage.images.file_names import alternative_names
 from sdcli.storage.jobs.journal import NAME, Journal
-from sdcli.storage.jobs.journal_index import JournalEntry, Key
-from sdcli.storage.jobs.journal_lines import BadNameError, parse_entry
-from sdcli.storage.jobs.saved_files import is_complete
+from sdcli.storage.jobs.journal_index import JournalEntry, Key, PackedImage
+from sdcli.storage.jobs.journal_lines import BadNameError, parse_archive, parse_entry
+from sdcli.storage.jobs.output_folder import OutputFolder
 
 _MOST_IMAGES: Final = 10_000_000
 """A journal that claims more is not believed: the indices of all would fill the memory."""
@@ -83,6 +83,7 @@ def merge_folder(
     Raises UsageError for a folder without a journal, and OutputError.
     """
     merged = MergedFolder(path=str(source))
+    origin, place = OutputFolder(source), OutputFolder(target)
     for event in read_journal(source):
         if event.get("event") == "shard":
             journal.sharded(str(event.get("shard")), event.get("images"))
@@ -90,17 +91,18 @@ def merge_folder(
         key, entry = (event["job"], event["occurrence"]), event["entry"]
         if entry.error:
             merged.failed += _copy_failure(journal, key, entry)
-        elif not is_complete(source, entry):
+        elif not origin.is_complete(entry):
             merged.lost += 1
         # The entry alone is no proof: the file may have been removed from the target since.
-        elif (known := journal.get(key)) and is_complete(target, known):
+        elif (known := journal.get(key)) and place.is_complete(known):
             is_same = known.pixels_sha256 == entry.pixels_sha256
             merged.present += is_same
             merged.different += not is_same
             if not is_same:
-                warn(f"{source / entry.name} differs from {target / known.name}, which stays")
+                here, there = origin.location(entry), place.location(known)
+                warn(f"{here} differs from {there}, which stays")
         else:
-            _copy_image(source, target, journal, key, entry, event)
+            _copy_image(origin, target, journal, key, entry, event)
             merged.copied += 1
     return merged
 
@@ -111,7 +113,13 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
     Raises UsageError for a folder without a journal.
     """
     with _open_journal(folder) as file:
-        last = dict(_parse_lines(file))
+        last: dict[object, dict[str, Any]] = {}
+        for about, event in _parse_lines(file):
+            if isinstance(event, PackedImage):
+                if known := last.get(about):
+                    known["entry"] = replace(known["entry"], packed=event)
+            else:
+                last[about] = event
     yield from last.values()
 
 
@@ -123,13 +131,13 @@ def check_journal(folder: Path) -> None:
 
 def read_run(folder: Path) -> MergedRun:
     """Read what a folder has of the whole run: its journal, and the images that are complete."""
-    run = MergedRun()
+    run, place = MergedRun(), OutputFolder(folder)
     for event in read_journal(folder):
         if event["event"] == "shard":
             run.add_shard(event)
         elif event["entry"].error:
             run.failed += 1
-        elif is_complete(folder, event["entry"]):
+        elif place.is_complete(event["entry"]):
             run.complete += 1
             if isinstance(index := event.get("index"), int):
                 run.done.add(index)
@@ -150,14 +158,16 @@ def _open_journal(folder: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
-def _parse_lines(lines: Any) -> Iterator[tuple[object, dict[str, Any]]]:
-    """Yield what each valid line is about, and the line."""
+def _parse_lines(lines: Any) -> Iterator[tuple[object, dict[str, Any] | PackedImage]]:
+    """Yield what each valid line is about, and the line; of an archive, each of its images."""
     for line in lines:
         try:
             event = json.loads(line)
             if event["event"] == "shard":
                 MergedRun().add_shard(event)
                 yield event["shard"], event
+            elif event["event"] == "archive":
+                yield from parse_archive(event)
             elif event["event"] in ("image", "failed"):
                 key = (str(event["job"]), int(event["occurrence"]))
                 entry = parse_entry(event, None, 0)
@@ -175,7 +185,7 @@ def _copy_failure(journal: Journal, key: Key, entry: JournalEntry) -> bool:
 
 
 def _copy_image(
-    source: Path,
+    source: OutputFolder,
     target: Path,
     journal: Journal,
     key: Key,
@@ -191,13 +201,13 @@ def _copy_image(
         copy = Path(name).stem + suffix if suffix else companion
         # A merge that was killed may have left it.
         force = belongs_to_job(target / copy, key[0])
-        files.write_atomic(target / copy, _read(source / companion), force=force)
+        files.write_atomic(target / copy, _read(source, entry, companion), force=force)
         companions.append(copy)
     facts = {fact: event[fact] for fact in _FACTS if fact in event}
-    new = replace(entry, name=name, companions=tuple(companions))
+    new = replace(entry, name=name, companions=tuple(companions), packed=None)
     files.write_atomic(
         target / name,
-        _read(source / entry.name),
+        _read(source, entry, entry.name),
         force=False,
         announce=lambda: journal.done(key, new, **facts),
     )
@@ -208,6 +218,6 @@ def _is_free(path: Path, job_id: str) -> bool:
     return not os.path.lexists(path) and not any(taken)
 
 
-def _read(path: Path) -> bytes:
-    with files.os_errors_as_output_errors(path):
-        return path.read_bytes()
+def _read(source: OutputFolder, entry: JournalEntry, name: str) -> bytes:
+    with files.os_errors_as_output_errors(source.path / name):
+        return source.read(entry, name)

@@ -9,8 +9,6 @@ from typing import Final, NamedTuple
 
 from sdcli.errors import SdcliError
 from sdcli.job import Job
-from sdcli.result import DoneImage
-from sdcli.storage.companions import LATENTS
 from sdcli.storage.images.codec import read_image_info
 from sdcli.storage.jobs.journal_index import JournalEntry
 
@@ -35,18 +33,6 @@ def is_complete(folder: Path, entry: JournalEntry) -> bool:
     if entry.sha256 and _file_sha256(path) == entry.sha256:
         return True
     return bool(entry.pixels_sha256) and _pixels_sha256(path) == entry.pixels_sha256
-
-
-def done_image(folder: Path, job: Job, known: JournalEntry | None) -> DoneImage:
-    """The image of a job by its entry in the journal."""
-    entry = known or JournalEntry()
-    latents = [name for name in entry.companions if name.endswith(LATENTS)]
-    return DoneImage(
-        job=job,
-        path=str(folder / entry.name),
-        pixels_sha256=entry.pixels_sha256,
-        latents=str(folder / latents[0]) if latents else None,
-    )
 
 
 def entry_from_image(path: Path, job: Job) -> JournalEntry | None:

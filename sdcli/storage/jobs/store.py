@@ -7,7 +7,6 @@ share the work, and after any crash each image is there once and complete.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,21 +19,15 @@ from sdcli.errors import SdcliError
 from sdcli.job import Job, Rerun, timing_key
 from sdcli.result import DoneImage, GenerationResult, SortedJobs
 from sdcli.shard import WHOLE_RUN, Shard
-from sdcli.storage import files
-from sdcli.storage.companions import belongs_to_job, existing_companions
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.images.file_names import first_file_name, new_names
+from sdcli.storage.jobs.archive_packer import REDO_ERROR, ArchivePacker
 from sdcli.storage.jobs.drawn_seeds import UNSEEDED_SHARD, draw_seed
-from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key
-from sdcli.storage.jobs.leases import JobLeases, name_key
-from sdcli.storage.jobs.saved_files import (
-    TakenPath,
-    done_image,
-    entry_from_image,
-    is_complete,
-    was_written_for,
-)
+from sdcli.storage.jobs.leases import name_key
+from sdcli.storage.jobs.output_folder import OutputFolder
+from sdcli.storage.jobs.places import done_image, open_place
+from sdcli.storage.jobs.saved_files import TakenPath
 from sdcli.storage.jobs.timings import seconds_per_image
 from sdcli.storage.metadata import record
 
@@ -48,9 +41,10 @@ class JobStore:
     """The jobs of one folder of images.
 
     `rerun` makes failed jobs, or all, a second time; `shard` is this process's share of the jobs.
-    Entries up to `opening_serial` are from earlier runs, by default all that there are.
-    `counts` counts jobs by their state when they were taken: new, done, failed, again or lost, and
-    those made by another process since as "elsewhere". Raises OutputError.
+    Entries up to `opening_serial` are from earlier runs, by default all that there are. `counts`
+    counts jobs by their state when they were taken: new, done, failed, again or lost, and those
+    made by another process since as "elsewhere". Raises OutputError, and UsageError for a rerun of
+    archived images.
     """
 
     def __init__(
@@ -64,10 +58,13 @@ class JobStore:
         self._destination = destination
         self._rerun = rerun
         self.shard = shard
-        self.folder = destination.path if destination.kind == "folder" else destination.path.parent
+        self.place = open_place(destination)
+        self.folder = self.place.path
         self.counts: Counter[str] = Counter()
-        self._journal = Journal(self.folder)
-        self._leases = JobLeases(self.folder)
+        self._journal = self.place.open_journal()
+        self._leases = self.place.open_leases()
+        if rerun == "all" and next(self._journal.archived(), None):
+            raise REDO_ERROR
         self.opening_serial = self._journal.serial if opening_serial is None else opening_serial
         self._warns_unseeded = False
         self._names: dict[Key, Key] = {}
@@ -91,6 +88,12 @@ class JobStore:
         """Release all leases and close the journal."""
         self._leases.close()
         self._journal.close()
+        self.place.close()
+
+    def open_packer(self, size: int) -> ArchivePacker:
+        """Open what packs the images of the folder into archives of so many."""
+        assert isinstance(self.place, OutputFolder)
+        return ArchivePacker(self.place, self._journal, self._leases, size)
 
     def draw_seed(self, job: Job) -> int:
         """Draw a seed of 32 bits for a job without one: random, but the same in every start."""
@@ -120,9 +123,7 @@ class JobStore:
         return SortedJobs(
             pending=[job for job, _, state in found if state not in _SETTLED],
             done=[
-                done_image(self.folder, job, entry)
-                for job, entry, state in found
-                if state == "done"
+                done_image(self.place, job, entry) for job, entry, state in found if state == "done"
             ],
             others=len(jobs) - sum(state != "failed" for state in states),
         )
@@ -131,7 +132,7 @@ class JobStore:
         """The numbered jobs, of all shards, whose images are complete, and their paths."""
         for job in jobs:
             if self._state(job) == "done" and (entry := self._journal.get(_key(job))):
-                yield job, self.folder / entry.name
+                yield job, Path(self.place.location(entry))
 
     def lease(self, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         """Lease the jobs; returns those to make now, and those that another process is making."""
@@ -167,7 +168,7 @@ class JobStore:
         self._journal.refresh()
         entry = self._journal.get(_key(job))
         if self._state_of(entry) == "done":
-            return done_image(self.folder, job, entry)
+            return done_image(self.place, job, entry)
         return entry.error if entry else None
 
     def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
@@ -222,16 +223,22 @@ class JobStore:
             "kind": timing_key(job),
             "seconds": seconds_per_image(result),
         }
-        files.write_atomic(
+        self.place.save(
             taken.path,
             data,
+            companions,
             force=taken.path in taken.replaceable,
-            announce=lambda: self._journal.done(key, entry, **facts),
+            done=lambda size: self._journal.done(key, replace(entry, size=size), **facts),
         )
         self._leases.release([key, self._names.pop(key)])
 
     def _state(self, job: Job) -> str:
-        return self._state_of(self._journal.get(_key(job)))
+        state = self._state_of(self._journal.get(_key(job)))
+        if state == "lost":
+            # Another process may have packed the image, and removed the file.
+            self._journal.refresh()
+            state = self._state_of(self._journal.get(_key(job)))
+        return state
 
     def _state_of(self, entry: JournalEntry | None) -> str:
         """The state of a job by the journal and the disk: done, failed, again, lost or new."""
@@ -243,7 +250,7 @@ class JobStore:
             return "again"
         if entry.error:
             return "again" if is_old and self._rerun == "failed" else "failed"
-        return "done" if is_complete(self.folder, entry) else "lost"
+        return "done" if self.place.is_complete(entry) else "lost"
 
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
@@ -256,38 +263,28 @@ class JobStore:
             any(self._adopt_image(job, name) for name in dict.fromkeys(names))
 
     def _adopt_image(self, job: Job, name: str) -> bool:
-        path = self.folder / name
         entry = self._journal.get(_key(job))
         # An image of another name may have been adopted just now.
         if entry and (entry.has_hash() or entry.name != name):
             return False
         if not entry and self._journal.has_name(name):
             return False
-        if path.is_file() and (adopted := entry_from_image(path, job)):
+        if adopted := self.place.find_entry(name, job):
             self._journal.done(_key(job), adopted, index=job.index, seed=job.seed)
             return True
         return False
 
     def _find_replaceable(self, name: str, job: Job) -> frozenset[Path] | None:
         """The files in the way of a name that may be replaced; None if another's are there."""
-        path = self.folder / name
-        present = [path] if os.path.lexists(path) else []
-        present += existing_companions(path)
+        present = self.place.in_the_way(name)
         if not self._destination.force:
             entry = self._journal.get(_key(job)) or JournalEntry()
             if name != entry.name and self._journal.has_name(name):
                 return None
             own = entry if name == entry.name else JournalEntry()
-            if not all(self._is_own(other, own, job) for other in present):
+            if not all(self.place.is_own(other, own, job) for other in present):
                 return None
         return frozenset(present)
-
-    def _is_own(self, path: Path, entry: JournalEntry, job: Job) -> bool:
-        """Whether a file was written for the job, by the entry of its name or by its record."""
-        if path.name == entry.name:
-            return was_written_for(path, entry)
-        # After a crash, the companions are there without an image or an entry.
-        return path.name in entry.companions or belongs_to_job(path, job.id)
 
     def _candidate_names(self, job: Job) -> Iterator[str]:
         entry = self._journal.get(_key(job))

@@ -1,0 +1,124 @@
+"""Read and write the objects of a store behind a URL, through fsspec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from sdcli.errors import OutputError, UsageError
+from sdcli.storage import files
+
+_HINT: Final = "sdcli help clusters tells which stores can be written to"
+
+
+class RemoteStore:
+    """The objects whose names begin with a URL, such as s3://bucket/folder.
+
+    Writing an object replaces it as a whole. Raises OutputError, and UsageError for a URL that
+    fsspec can't open.
+    """
+
+    def __init__(self, url: str) -> None:
+        protocol, separator, path = url.partition("://")
+        self.url = f"{protocol}{separator}{path.rstrip('/')}"
+        self._files, self._root = _open(self.url)
+
+    def url_of(self, name: str) -> str:
+        """The URL of an object."""
+        return f"{self.url}/{name}"
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object."""
+        with _errors_as_output_errors(self.url_of(name)):
+            # Stores of objects have no folders; others need them.
+            with suppress(NotImplementedError):
+                self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+            self._files.pipe_file(self._path(name), data)
+
+    def get(self, name: str) -> bytes:
+        """The bytes of an object."""
+        with _errors_as_output_errors(self.url_of(name)):
+            return bytes(self._files.cat_file(self._path(name)))
+
+    def size(self, name: str) -> int | None:
+        """The size of an object in bytes, None without one."""
+        with suppress(FileNotFoundError), _errors_as_output_errors(self.url_of(name), missing=True):
+            self._files.invalidate_cache()
+            return int(self._files.info(self._path(name))["size"])
+        return None
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """The names and sizes of the objects right in a folder, in the order of the names."""
+        path = self._path(folder) if folder else self._root
+        url = self.url_of(folder)
+        with suppress(FileNotFoundError), _errors_as_output_errors(url, missing=True):
+            self._files.invalidate_cache()
+            entries = self._files.ls(path, detail=True)
+            sizes = {_name(entry): entry["size"] for entry in entries if entry["type"] == "file"}
+            return dict(sorted(sizes.items()))
+        return {}
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry["name"]).rpartition("/")[2]
+
+
+def _open(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    protocol = url.partition("://")[0]
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise _missing_package_error(url, protocol, error) from error
+    except ValueError as error:
+        reason = f"no store is known by {protocol}://"
+        raise UsageError(f"--out {url}: {reason}", code="usage.out", hint=_HINT) from error
+    except Exception as error:
+        raise _output_error(url, error) from error
+    if not root.strip("/"):
+        raise UsageError(
+            f"--out {url}: no folder is named", code="usage.out", hint=f"e.g. {protocol}://NAME/run"
+        )
+    return system, root.rstrip("/")
+
+
+def _missing_package_error(url: str, protocol: str, error: ImportError) -> UsageError:
+    from fsspec.registry import known_implementations
+
+    package = known_implementations.get(protocol, {}).get("class", "fsspec").partition(".")[0]
+    if package == "fsspec":
+        return UsageError(f"--out {url}: {error}", code="usage.out", hint=_HINT)
+    return UsageError(
+        f"--out {url}: {protocol}:// needs the package {package}",
+        code="usage.out",
+        hint=f"pip install {package}",
+    )
+
+
+@contextmanager
+def _errors_as_output_errors(url: str, *, missing: bool = False) -> Iterator[None]:
+    """Translate whatever a store raises; with `missing`, FileNotFoundError passes."""
+    try:
+        yield
+    except Exception as error:
+        if missing and isinstance(error, FileNotFoundError):
+            raise
+        raise _output_error(url, error) from error
+
+
+def _output_error(url: str, error: Exception) -> OutputError:
+    # Each store has exceptions of its own.
+    first = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        with suppress(BrokenPipeError), files.os_errors_as_output_errors(url):
+            raise error
+    return OutputError(
+        f"{url}: {first}",
+        code="output.remote",
+        hint="is the address right, and can you write there?",
+    )

@@ -16,6 +16,7 @@ import fsspec
 import pytest
 
 from sdcli.storage.images.codec import read_image_info
+from tests.processes import children, is_gone, wait_until
 
 WORDS = ("a cat", "a dog", "a fish", "a star")
 QUICK = ("--device", "cpu", "--size", "64x64", "--batch-size", "1", "--seed", "1")
@@ -78,8 +79,11 @@ def test_a_killed_run_of_workers_goes_on_in_a_store(run_cli):
     process = subprocess.Popen([*argv, "--workers", "2"], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline().startswith(url)
+    workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=240)
+    # They may be writing an image, and a store has no locks.
+    wait_until(lambda: all(map(is_gone, workers)))
     before = journaled(store)
     assert before
     ran = run_cli(*argv[3:])

@@ -18,6 +18,7 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.distributed.worker_pool import WorkerPool, worker_environments
 from sdcli.storage.images.codec import read_image_info
+from tests.processes import children, is_gone, wait_until
 
 WORDS = ("a cat", "a dog", "a fish", "a star", "a pizza", "a whale", "a house", "grapes")
 QUICK = ("--device", "cpu", "--seed", "1", "--size", "64x64", "--batch-size", "1", "-o", "out")
@@ -54,24 +55,6 @@ def started(*argv: str, **settings) -> Iterator[subprocess.Popen]:
     finally:
         process.kill()
         process.communicate()
-
-
-def children(pid: int) -> list[int]:
-    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-
-def wait_until(condition, seconds: float = SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_workers_make_what_one_process_makes(run_cli):

@@ -12,8 +12,9 @@ import pytest
 
 from sdcli.server.requests import read_status, stop_worker
 from sdcli.server.runtime_folder import RuntimeFolder
+from tests.processes import wait_until
 from tests.server import workers
-from tests.server.workers import environment, wait_until
+from tests.server.workers import environment
 
 CAT = ["generate", "a cat", "--steps", "1", "--warm", "-o", "cat.png"]
 

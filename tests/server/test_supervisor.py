@@ -16,7 +16,8 @@ import pytest
 
 from sdcli.server.protocol import MAX_BYTES
 from sdcli.server.runtime_folder import RuntimeFolder
-from tests.server.workers import KEY, Client, is_gone, supervised, wait_until
+from tests.processes import is_gone, wait_until
+from tests.server.workers import KEY, Client, supervised
 
 BEGUN, EFFECT = {"event": "begun"}, {"event": "effect"}
 

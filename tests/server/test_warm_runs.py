@@ -24,8 +24,9 @@ from safetensors.numpy import load_file, save_file
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.conftest import RunCli
+from tests.processes import is_gone, wait_until
 from tests.server import workers
-from tests.server.workers import environment, status, wait_until
+from tests.server.workers import environment, status
 
 CAT = ["generate", "a cat", "--seed", "7", "--steps", "2"]
 LONG = ["generate", "a cat", "--seed", "7", "--steps", "900"]
@@ -149,7 +150,7 @@ def test_the_commands_of_the_worker(runtime: Path, warm: Warm, tmp_path: Path) -
     assert workers.sdcli(runtime, "worker", "stop", cwd=tmp_path) == (
         0, b"", f"sdcli: stopped process {document['pid']}\n".encode(),
     )  # fmt: skip
-    wait_until(lambda: workers.is_gone(document["pid"]))
+    wait_until(lambda: is_gone(document["pid"]))
     _, out, _ = workers.sdcli(runtime, "worker", "status", cwd=tmp_path)
     assert out == b"worker: not running\n"
     _, out, _ = workers.sdcli(runtime, "worker", "stop", "--json", cwd=tmp_path)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 from sdcli.server.protocol import Receiver, send
 from sdcli.server.runtime_folder import RuntimeFolder
 from sdcli.server.supervisor import Supervisor
+from tests.processes import wait_until
 
 KEY = "0123456789abcdef"
 PROGRAM = [sys.executable, "-m", "sdcli"]
@@ -85,23 +85,6 @@ def stop(runtime: Path) -> None:
 def _folder(runtime: Path) -> RuntimeFolder:
     (runtime / "sdcli").mkdir(mode=0o700, exist_ok=True)
     return RuntimeFolder(str(runtime / "sdcli"))
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait for something to be true, and return it."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-    return value
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, whether or not anybody has noticed."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Collect the fields of requests and jobs that add something to the model."""
+"""Collect the fields of requests and jobs that add something to the model, or change it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from sdcli.control_fields import CONTROL_FIELDS, ControlJobFields, ControlRequestFields
 from sdcli.embedding_fields import EmbeddingJobFields, EmbeddingRequestFields
+from sdcli.feature_cache_fields import FeatureCacheJobField, FeatureCacheRequestField
 from sdcli.freeu_fields import FreeuJobField, FreeuRequestField
 from sdcli.guidance_fields import GuidanceJobField, GuidanceRequestField
 from sdcli.ip_adapter_fields import (
@@ -31,6 +32,7 @@ class AddonRequestFields(
     LoraRequestFields,
     EmbeddingRequestFields,
     FreeuRequestField,
+    FeatureCacheRequestField,
     GuidanceRequestField,
 ):
     """The fields of a request that add something to the model."""
@@ -52,6 +54,7 @@ class AddonJobFields(
     LoraJobFields,
     EmbeddingJobFields,
     FreeuJobField,
+    FeatureCacheJobField,
     GuidanceJobField,
 ):
     """The fields of a job that add something to the model."""

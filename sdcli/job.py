@@ -214,7 +214,8 @@ class Job(
             self.denoising_steps,
             self.guidance_scale > 1,
         )
-        key = (*key, *filter(None, (self.controlnet_sha256, self.ip_adapter_sha256)))
+        more = self.controlnet_sha256, self.ip_adapter_sha256, self.feature_cache - 1
+        key = (*key, *filter(None, more))
         second = self.second_pass()
         if second is None:
             return key

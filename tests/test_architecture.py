@@ -35,6 +35,7 @@ LAYERS = (
         "image_fields",
         "lora_fields",
         "freeu_fields",
+        "feature_cache_fields",
         "guidance_fields",
         "embedding_fields",
         "control_fields",

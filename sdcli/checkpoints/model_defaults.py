@@ -52,6 +52,10 @@ _CONDITIONS: Final[Mapping[str, tuple[object, ...]]] = {
 }
 """Inputs of a UNet, and their kinds that the pipeline makes from the prompt or does without."""
 
+_DOWN_BLOCKS: Final = ("CrossAttnDownBlock2D", "DownBlock2D")
+_UP_BLOCKS: Final = ("UpBlock2D", "CrossAttnUpBlock2D")
+"""The blocks of Stable Diffusion's UNets, which are those of a file that names none."""
+
 _SAMPLE_SIZE: Final = 64
 """Height and width of the latents of Stable Diffusion 1."""
 
@@ -67,6 +71,8 @@ class ModelDefaults:
         scheduler_config: the options in that file, as StableDiffusionPipeline corrects them.
         embeds_guidance: whether the UNet takes the guidance scale as an input, so that Diffusers
             never computes an unconditional half (distilled models, `time_cond_proj_dim`).
+        keeps_features: whether the first and the last block of the UNet can be run alone, with what
+            lies between them left out (`--feature-cache`).
         is_inpainting: whether the UNet also takes a mask and the masked image (9 channels).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
@@ -90,6 +96,7 @@ class ModelDefaults:
     text_encoder_layers: int | None = None
     scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
     embeds_guidance: bool = False
+    keeps_features: bool = True
     is_inpainting: bool = False
     other_encoder: OtherEncoder | None = None
     xl: XlTraits | None = None
@@ -149,11 +156,18 @@ def describe_model(folder: Path) -> ModelDefaults:
         text_encoder_layers=_count_layers(folder),
         scheduler_config=visible_config(scheduler) if takes_sizes else correct_config(scheduler),
         embeds_guidance=unet.get("time_cond_proj_dim") is not None,
+        keeps_features=_has_plain_outer_blocks(unet),
         is_inpainting=unet.get("in_channels", 4) == _INPAINTING_CHANNELS,
         xl=xl,
         folder=folder,
         words=frozenset(words) if words else None,
     )
+
+
+def _has_plain_outer_blocks(unet: Mapping[str, Any]) -> bool:
+    """Return whether the first and last block are of a kind that runs without those between."""
+    down, up = unet.get("down_block_types", _DOWN_BLOCKS), unet.get("up_block_types", _UP_BLOCKS)
+    return len(down) > 1 and down[0] in _DOWN_BLOCKS and up[-1] in _UP_BLOCKS
 
 
 def unknown_words(prompt: str, words: frozenset[str]) -> tuple[str, ...]:

@@ -71,4 +71,5 @@ def _read(folder: Path, refiner_folder: Path | None) -> ModelDefaults:
             code="model.refiner",
             hint="use a refiner with the prediction type of the base model",
         )
-    return replace(base, refiner=refiner.xl)
+    both_keep_features = base.keeps_features and refiner.keeps_features
+    return replace(base, refiner=refiner.xl, keeps_features=both_keep_features)

@@ -31,6 +31,7 @@ class Scenario(StrEnum):
     LOAD = "load"
     WORKERS = "workers"
     PLANNING = "planning"
+    SAVERS = "savers"
 
 
 def bench(
@@ -41,7 +42,8 @@ def bench(
             "Default: these three. warm: one image with --warm; preview: live previews; trace: a "
             "traced run; dump: the latents of every step, with a random model of the size of "
             "Stable Diffusion 1.5 (4 GB of disk); load: loading such a model from a file (2 GB of "
-            "disk); workers: a hundred images in two processes; planning: dry runs of long files."
+            "disk); workers: a hundred images in two processes; planning: dry runs of long files; "
+            "savers: options that save steps, and how far their images are from the full run."
         ),
     ] = None,
     model: flags.Model = EMBEDDED,
@@ -51,11 +53,11 @@ def bench(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            "--prompts", help="File of prompts, one a line: batch, workers.", metavar="FILE"
+            "--prompts", help="File of prompts, one a line: batch, workers, savers.", metavar="FILE"
         ),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, help="Number of prompts (batch, workers).")
+        int, typer.Option("--count", min=1, help="Number of prompts (batch, workers, savers).")
     ] = 100,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -115,6 +117,10 @@ def _run_scenario(
         from sdcli.bench.workers import time_workers
 
         return time_workers(model, prompts or shape_prompts(count), rounds)
+    if scenario is Scenario.SAVERS:
+        from sdcli.bench.savers import time_savers
+
+        return time_savers(model, prompts or shape_prompts(count), rounds)
     if scenario is Scenario.PLANNING:
         from sdcli.bench.planning import time_planning
 
@@ -137,9 +143,12 @@ def _read_prompts(path: Path) -> list[str]:
 
 
 def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
-    facts: dict[str, object] = {}
+    facts: dict[str, Any] = {}
     for row in document["contestants"]:
         facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
+        if "median_psnr" in row:
+            facts[row["name"]] += f", {_decibels(row['median_psnr'])}"
+            facts[row["name"]] += f" (lowest {_decibels(row['lowest_psnr'])})"
         for phase, seconds in (row["split"] or {}).items():
             unit = "GB" if phase == "peak_gb" else "s"
             facts[f"  {row['name']}: {phase.removesuffix('_gb')}"] = f"{seconds:.3f} {unit}"
@@ -154,3 +163,7 @@ def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
         facts["same pixels"] = "yes" if document["same_pixels"] else "NO"
     print_lines([f"{scenario}, median of {document['rounds']}, × relative to the first line"])
     print_document(facts, json=False)
+
+
+def _decibels(value: float | None) -> str:
+    return "the same images" if value is None else f"{value:.1f} dB"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from sdcli.bench.measure import Timing, measure
 from sdcli.bench.planning import describe_planning, planning_commands
+from sdcli.bench.savers import describe_savers, saver_commands
 from sdcli.bench.scenarios import (
     SCRIPT_BATCH_SIZE,
     _denoising_seconds,
@@ -111,3 +115,30 @@ def test_the_script_that_plans_reports_its_own_use(tmp_path):
     usage = json.loads(timing.stdout[0])
     assert usage["cpu"] > 0
     assert usage["peak_mb"] > 5
+
+
+def test_savers_are_compared_with_the_full_run(tmp_path):
+    commands = saver_commands("embedded", ["a cat", "a dog"], str(tmp_path))
+    assert [command.name for command in commands] == [
+        "--steps 20", "--steps 20 --feature-cache 2", "--steps 20 --feature-cache 3",
+        "--steps 16", "--steps 12", "--steps 10",
+    ]  # fmt: skip
+    assert len({command.argv[-1] for command in commands}) == len(commands)
+    outputs = []
+    for number, (seconds, value) in enumerate(((0.5, 100), (0.25, 110))):
+        images = []
+        for index in range(2):
+            path = tmp_path / f"{number}-{index}.png"
+            # The first image of both is the same.
+            level = value if index else 100
+            Image.fromarray(np.full((16, 16, 3), level, np.uint8)).save(path)
+            images.append({"path": str(path), "seconds": {"denoise": seconds}})
+        outputs.append(json.dumps({"images": images}))
+    timings = [
+        Timing(name=command.name, seconds=[9.0], stdout=[stdout])
+        for command, stdout in zip(commands, outputs, strict=False)
+    ]
+    full, saver = describe_savers(timings)["contestants"]
+    assert (full["ratio"], full["median_seconds"], full["lowest_psnr"]) == (1.0, 0.5, None)
+    # 255 / 10 in decibels.
+    assert (saver["ratio"], saver["lowest_psnr"]) == (0.5, 28.1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sdcli.engine.adapters.feature_cache import cached_features
 from sdcli.engine.denoise.combination import combined_prompts
 from sdcli.engine.denoise.control import Control, controlled
 from sdcli.engine.denoise.guidance_interval import GuidanceInterval
@@ -58,8 +59,7 @@ def denoise(
         guidances = [GuidanceInterval(jobs[0], part) for part in parts]
         stack.enter_context(controlled(pipelines[0].unet, controls, guidances[0].position))
         for guidance, part in zip(guidances, parts, strict=True):
-            if part.conditioning.components:
-                stack.enter_context(combined_prompts(part.pipeline.unet, guidance.get_conditioning))
+            _change_unet(stack, part, guidance, jobs[0].feature_cache)
         if not inputs:
             observe(latents)
         if start:
@@ -76,6 +76,14 @@ def denoise(
                 callback_on_step_end=_step_callback(jobs, part, guidance, recorders, on_step),
             ).images
     return latents
+
+
+def _change_unet(stack: ExitStack, part: RunPart, guidance: GuidanceInterval, every: int) -> None:
+    """Make the UNet of a part keep its deep features, and combine prompts, until the stack ends."""
+    unet = part.pipeline.unet
+    stack.enter_context(cached_features(unet, every, guidance.position))
+    if part.conditioning.components:
+        stack.enter_context(combined_prompts(unet, guidance.get_conditioning))
 
 
 def _initial_latents(

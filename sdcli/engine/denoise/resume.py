@@ -17,6 +17,7 @@ from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
+from sdcli.feature_cache_fields import is_full_call
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import INPUT_FIELDS, ImageJobFields
 from sdcli.job import JOB_SETTINGS, Job
@@ -46,6 +47,8 @@ def find_resume_point(
     _check_shape(loaded, earlier_job, source)
     notes = _resume_notes(job, earlier_job, source, step)
     continues = _trajectory_key(job) == _trajectory_key(earlier_job)
+    if continues:
+        _check_features(job, earlier_job, source, step)
     if continues and _has_outputs(source, step):
         outputs = tuple(source.tensor(MODEL_OUTPUT, i) for i in range(1, step + 1))
         return ResumePoint(outputs=outputs, noise=source.tensor_by_name(NOISE), notes=notes)
@@ -96,6 +99,20 @@ def _trajectory_key(job: Job) -> tuple[object, ...]:
     names = (f.name for f in fields(ImageJobFields) if f.name not in INPUT_FIELDS)
     image = tuple(getattr(job, name) for name in names)
     return job.scheduler, job.num_inference_steps, job.eta, job.seed, image
+
+
+def _check_features(job: Job, earlier_job: Job, source: LatentsSource, step: int) -> None:
+    """Raise UsageError if the next step of the run used deep features that were not saved."""
+    every, calls = job.feature_cache, source.num_steps
+    if every != earlier_job.feature_cache or is_full_call(step, calls, every):
+        return
+    earlier = next(n for n in range(step, -1, -1) if is_full_call(n, calls, every))
+    raise UsageError(
+        f"--from-step: step {step + 1} used deep features of an earlier one (--feature-cache "
+        f"{every}), which are not among the latents",
+        code="usage.from_step",
+        hint=f"use --from-step {earlier}, or --feature-cache 1 for another image",
+    )
 
 
 def _has_outputs(source: LatentsSource, step: int) -> bool:

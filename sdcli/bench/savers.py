@@ -1,0 +1,84 @@
+"""Time options that save steps, and measure how far their images are from those of the full run."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from sdcli.bench.measure import BenchCommand, Timing, measure, sdcli_command
+from sdcli.bench.scenarios import EXACT, Document, to_document
+from sdcli.numerics.metrics import psnr
+from sdcli.storage.images.pixels import read_pixels
+
+FULL: Final = ("--steps", "20")
+SAVERS: Final = (
+    (*FULL, "--feature-cache", "2"),
+    (*FULL, "--feature-cache", "3"),
+    ("--steps", "16"),
+    ("--steps", "12"),
+    ("--steps", "10"),
+)
+"""Each is compared with the run of `FULL`."""
+
+
+def time_savers(model: str, prompts: Sequence[str], rounds: int) -> Document:
+    """Time denoising an image for each prompt, by each of the savers in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        timings = measure(saver_commands(model, prompts, folder), rounds=rounds)
+        return describe_savers(timings)
+
+
+def saver_commands(model: str, prompts: Sequence[str], folder: str) -> list[BenchCommand]:
+    """The commands to time, each with a folder in `folder` for its images."""
+    file = Path(folder, "prompts.txt")
+    file.write_text("".join(f"{prompt}\n" for prompt in prompts), "utf-8")
+    shared = ["batch", str(file), "--model", model, *EXACT]
+    shared += ["--batch-size", "1", "--redo", "--quiet", "--json"]
+    return [
+        BenchCommand(
+            name=" ".join(options),
+            argv=sdcli_command(*shared, *options, "--out", f"{folder}/{number}"),
+        )
+        for number, options in enumerate((FULL, *SAVERS))
+    ]
+
+
+def describe_savers(timings: Sequence[Timing]) -> Document:
+    """Return the document of timings, of which the first is of the full run.
+
+    Its seconds are those of denoising one image; starting and loading cost all of them the same.
+    """
+    denoising = [
+        replace(timing, seconds=[_seconds_per_image(text) for text in timing.stdout])
+        for timing in timings
+    ]
+    document = to_document("savers", denoising, {})
+    full = _paths(timings[0])
+    for row, timing in zip(document["contestants"], timings, strict=True):
+        distances = [
+            psnr(read_pixels(one)[0], read_pixels(other)[0])
+            for one, other in zip(full, _paths(timing), strict=True)
+        ]
+        row["median_psnr"] = _finite(median(distances))
+        row["lowest_psnr"] = _finite(min(distances))
+    return document | {"prompts": len(full)}
+
+
+def _paths(timing: Timing) -> list[Path]:
+    return [Path(image["path"]) for image in json.loads(timing.stdout[-1])["images"]]
+
+
+def _seconds_per_image(stdout: str) -> float:
+    seconds = [float(image["seconds"]["denoise"]) for image in json.loads(stdout)["images"]]
+    return sum(seconds) / len(seconds)
+
+
+def _finite(decibels: float) -> float | None:
+    """Return what JSON can hold: None for images without any difference."""
+    return None if math.isinf(decibels) else round(decibels, 1)

@@ -9,9 +9,13 @@ MINUTES ?= 5
 # A line of a .pth file that adds the packages of another environment, and the folder for the file.
 LINK := import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))
 SITE := import sysconfig; print(sysconfig.get_path('purelib'))
+# Prints the GPU, or ends with an error where CUDA finds none.
+CARD := import sys, torch; cuda = torch.cuda; \
+	print('GPU:', cuda.get_device_name(0), '- torch', torch.__version__, '- CUDA', torch.version.cuda) \
+	if cuda.is_available() else sys.exit('make gpu: CUDA finds no GPU on this machine')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ray fuzz lint types docs bench train evaluate clean
+.PHONY: help setup demo test test-ray gpu fuzz lint types docs bench train evaluate clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -41,6 +45,10 @@ test-ray: setup ## run the tests of --ray, in an environment of its own: .venv w
 	@$(BIN)/python -c "$(LINK)" > $$(.venv-ray/bin/python -c "$(SITE)")/venv.pth
 	@.venv-ray/bin/python -m pip install --quiet --constraint constraints.txt 'ray[data]'
 	OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q -m ray tests/cli/test_ray.py
+
+gpu: setup ## run the tests that need a GPU, and print which one it is
+	@$(BIN)/python -c "$(CARD)"
+	$(BIN)/python -m pytest -q -rs -m cuda tests/cuda
 
 fuzz: setup ## try damaged files and settings for MINUTES (5), from SEED (1)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seed $(SEED) --minutes $(MINUTES)

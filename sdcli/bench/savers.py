@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import Final
 
 from sdcli.bench.measure import BenchCommand, Timing, measure, sdcli_command
@@ -65,7 +65,7 @@ def describe_savers(timings: Sequence[Timing]) -> Document:
             psnr(read_pixels(one)[0], read_pixels(other)[0])
             for one, other in zip(full, _paths(timing), strict=True)
         ]
-        row["median_psnr"] = _finite(median(distances))
+        row["median_psnr"] = _finite(median_low(distances))
         row["lowest_psnr"] = _finite(min(distances))
     return document | {"prompts": len(full)}
 

@@ -34,17 +34,20 @@ class Scenario(StrEnum):
     SAVERS = "savers"
 
 
+_SCENARIOS = (
+    "start: commands without a model; one: one image; batch: a hundred images. Default: these "
+    "three. warm: one image with --warm; preview: live previews; trace: a traced run; dump: the "
+    "latents of every step, with a random model of the size of Stable Diffusion 1.5 (4 GB of "
+    "disk); load: loading such a model from a file (2 GB of disk); workers: a hundred images in "
+    "two processes; planning: dry runs of long files; savers: fewer computations, and the "
+    "quality lost."
+)
+
+
 def bench(
     scenarios: Annotated[
         list[Scenario] | None,
-        typer.Argument(
-            help="start: commands without a model; one: one image; batch: a hundred images. "
-            "Default: these three. warm: one image with --warm; preview: live previews; trace: a "
-            "traced run; dump: the latents of every step, with a random model of the size of "
-            "Stable Diffusion 1.5 (4 GB of disk); load: loading such a model from a file (2 GB of "
-            "disk); workers: a hundred images in two processes; planning: dry runs of long files; "
-            "savers: options that save steps, and how far their images are from the full run."
-        ),
+        typer.Argument(help=_SCENARIOS),
     ] = None,
     model: flags.Model = EMBEDDED,
     rounds: Annotated[

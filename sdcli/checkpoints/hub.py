@@ -156,7 +156,13 @@ def is_hub_id(name: str) -> bool:
 def _check_hub_id(repo: str) -> None:
     if not is_hub_id(repo):
         raise UsageError(
-            f"{quoted(repo)} is not a Hugging Face id", code="usage.model", hint="use owner/name"
+            f"{quoted(repo)} is not a Hugging Face id",
+            code="usage.model",
+            hint=(
+                "the built-in model is part of sdcli; there is nothing to download"
+                if repo == EMBEDDED
+                else "use owner/name"
+            ),
         )
 
 

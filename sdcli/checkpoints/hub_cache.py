@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sdcli.checkpoints.file_hashes import hash_again
 from sdcli.errors import CorruptError, ModelError, OutputError, did_you_mean
 from sdcli.inputs.paths import hub_cache
+from sdcli.pipeline_spec import EMBEDDED
 
 if TYPE_CHECKING:
     from huggingface_hub import HFCacheInfo
@@ -78,7 +79,11 @@ def find_cached(name: str) -> CachedModel:
         raise ModelError(
             f"{name} is not in the cache {hub_cache()}",
             code="model.not_cached",
-            hint=did_you_mean(name, models) or "sdcli models list",
+            hint=(
+                "the built-in model is part of sdcli and is never in the cache"
+                if name == EMBEDDED
+                else did_you_mean(name, models) or "sdcli models list"
+            ),
         )
     return models[name]
 

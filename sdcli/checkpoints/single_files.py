@@ -11,6 +11,7 @@ from typing import Final
 from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.errors import ModelError, UsageError, did_you_mean
 from sdcli.inputs.paths import expand_user
+from sdcli.pipeline_spec import EMBEDDED
 
 # A folder that was given by mistake may be a whole disk.
 _MAX_DEPTH: Final = 4
@@ -64,7 +65,11 @@ def unknown_name_error(name: str, known: Iterable[str]) -> ModelError:
     return ModelError(
         f"{name} is neither a path, nor in the cache, nor in a folder of --models-dir",
         code="model.not_found",
-        hint=did_you_mean(name, known) or "sdcli models list",
+        hint=(
+            "the built-in model is part of sdcli; sdcli doctor shows whether it is complete"
+            if name == EMBEDDED
+            else did_you_mean(name, [*known, EMBEDDED]) or "sdcli models list"
+        ),
     )
 
 

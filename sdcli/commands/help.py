@@ -110,7 +110,10 @@ def _page(words: list[str], *, is_command: bool) -> str | None:
     name = _topic_name("-".join(words))
     if name in docs.TOPICS:
         return docs.read_topic(name)
-    topic = docs.OTHER_NAMES.get(name) or docs.OTHER_NAMES.get(name.removesuffix("s"))
+    singular = name.removesuffix("s")
+    topic = docs.OTHER_NAMES.get(name) or docs.OTHER_NAMES.get(singular)
+    if singular in docs.TOPICS:
+        topic = singular
     return docs.read_topic(topic) if topic and not is_command else None
 
 

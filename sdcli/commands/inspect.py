@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_embedded_lora
 from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
@@ -38,11 +39,9 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE|LATENTS|MODEL",
-        help="An image, latents, a file of weights, a model folder, or 'embedded'.",
+        help="An image, latents, a file of weights, a model folder, 'embedded' or 'embedded:flag'.",
     ),
 ]
-
-
 WithHash = Annotated[
     bool, typer.Option("--hash", help="Also compute the SHA-256 of a large file of weights.")
 ]
@@ -76,7 +75,8 @@ def inspect(
       sdcli inspect ./my-model
       sdcli inspect ./v1-5-pruned-emaonly.ckpt
     """
-    path = expand_user(target)
+    is_embedded_lora = target.startswith(EMBEDDED_PREFIX)
+    path = find_embedded_lora(target) if is_embedded_lora else expand_user(target)
     is_weights = path.suffix.lower() in _WEIGHT_SUFFIXES
     if with_hash and (as_prompt_line or as_command or not is_weights):
         raise _no_hash_error()

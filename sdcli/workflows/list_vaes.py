@@ -28,7 +28,7 @@ def _model_vaes(model: str, folder: Path, family: str) -> list[dict[str, Any]]:
     rows = []
     for name, subfolder, about in (
         (OWN_VAE, "vae", "the model's own"),
-        (TINY_VAE, "vae_tiny", "its small one, for previews"),
+        (TINY_VAE, "vae_tiny", "the model's small one, for previews"),
     ):
         if (folder / subfolder).is_dir():
             info = read_selected_vae(PipelineSpec(model=model, vae=name, offline=True), folder)
@@ -52,7 +52,7 @@ def _known_vae(row: KnownVae, family: str, cache: Path) -> dict[str, Any]:
     return {
         "name": row.name,
         "class": row.class_name,
-        "for": " ".join(sorted(f.replace("Stable Diffusion ", "SD ") for f in row.families)),
+        "for": ", ".join(sorted(f.replace("Stable Diffusion ", "SD ") for f in row.families)),
         "scaling_factor": row.scaling_factor,
         # A model of an unknown family may fit any of them.
         "fits": None if family == UNKNOWN_FAMILY else family in row.families,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints import file_hashes, hub_cache, single_files
+from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_embedded_lora
 from sdcli.checkpoints.file_start import FileStart, read_start
 from sdcli.checkpoints.hub_cache import CachedModel
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
@@ -43,6 +44,8 @@ def locate(name: str, folders: Sequence[str]) -> tuple[str, Path]:
     path = expand_user(name)
     if name == EMBEDDED:
         return name, EMBEDDED_FOLDER
+    if name.startswith(EMBEDDED_PREFIX):
+        return name, find_embedded_lora(name)
     if path.exists():
         return path.name, path
     found = find_model(name, folders)
@@ -85,7 +88,8 @@ def _all(folders: Sequence[str]) -> list[CachedModel | SingleFile]:
 
 
 def _target(name: str, folders: Sequence[str]) -> CachedModel | SingleFile:
-    path = expand_user(name)
+    is_embedded_lora = name.startswith(EMBEDDED_PREFIX)
+    path = find_embedded_lora(name) if is_embedded_lora else expand_user(name)
     if path.is_file():
         return SingleFile(name=path.name, path=path, bytes=path.stat().st_size)
     if path.is_dir():

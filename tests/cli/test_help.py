@@ -48,6 +48,7 @@ OTHER_NAMES = {
     "inpainting": "image-to-image",
     "hires": "image-to-image",
     "controlnets": "controlnet",
+    "ip adapters": "ip-adapter",
     "canny": "controlnet",
     "ray": "clusters",
     "slurm": "clusters",

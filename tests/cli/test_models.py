@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from sdcli.checkpoints import hash_cache
+from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.checkpoints.hub_server import COMMIT, REPO, etag, read_files
 from tests.conftest import RunCli
@@ -259,6 +260,32 @@ def test_names_that_the_hub_cannot_have(name: str, run_cli: RunCli) -> None:
     ran = run_cli("models", "pull", "--", name)
     assert (ran.code, "is not a Hugging Face id" in ran.stderr) == (2, True)
     assert run_cli("generate", "a cat", f"--model={name}").code == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "hint"),
+    [
+        (("pull", "embedded"), 2, "there is nothing to download"),
+        (("rm", "embedded", "--yes"), 3, "part of sdcli and is never in the cache"),
+        (("verify", "embedded"), 3, "sdcli doctor shows whether it is complete"),
+        (("path", "embeded"), 3, "did you mean embedded?"),
+        (("path", "embedded:flg"), 3, "the embedded model has embedded:flag"),
+    ],
+)
+def test_the_embedded_model_is_answered_by_name(
+    argv: tuple[str, ...], code: int, hint: str, run_cli: RunCli
+) -> None:
+    ran = run_cli("models", *argv)
+    assert (ran.code, hint in ran.stderr) == (code, True), ran.stderr
+
+
+def test_the_lora_of_the_embedded_model_is_a_file(run_cli: RunCli) -> None:
+    flag = EMBEDDED_LORAS / "flag.safetensors"
+    assert run_cli("models", "path", "embedded:flag").stdout == f"{flag}\n"
+    shown = run_cli("inspect", "embedded:flag", "--json").document
+    assert shown == run_cli("inspect", str(flag), "--json").document
+    assert (shown["kind"], shown["addon"]["trigger_words"]) == ("lora", ["a flag"])
+    assert run_cli("models", "verify", "embedded:flag").code == 0
 
 
 def test_convert_makes_the_folder_of_the_new_file(run_cli: RunCli) -> None:

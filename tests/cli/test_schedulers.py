@@ -237,6 +237,18 @@ def test_the_fastest_is_the_converged_run_of_the_fewest_calls(compared):
         assert "none reached 30 dB PSNR: the nearest is -s " in table.replace("\n  ", " ")
 
 
+def test_a_verdict_shows_what_is_missing_to_the_target(run_cli):
+    argv = ("schedulers", "compare", PROMPT, "--schedulers", "ddim", "--steps", "2")
+    size = ("--size", "64x64", "--seed", "7", "--reference-steps", "4", "-o", "near.png")
+    psnr = run_cli(*argv, *size, "--json").document["runs"][0]["psnr_db"]
+    target = f"{psnr + 0.4:.2f}"
+    ran = run_cli(*argv, *size, "--target-psnr", target, "--force")
+    shown = (
+        f"none reached {float(target):g} dB PSNR: the nearest is -s DDIM --steps 2 at {psnr:.1f} dB"
+    )
+    assert shown in ran.stdout.replace("\n  ", " ")
+
+
 def test_compare_draws_a_grid_and_a_table(compared):
     _, table, grid = compared
     with Image.open(grid) as image:

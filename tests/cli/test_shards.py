@@ -120,6 +120,8 @@ def test_duplicates_differences_and_taken_names(run_cli):
     ("argv", "code", "message"),
     [
         (("none", "-o", "all"), 2, "none/sdcli-journal.jsonl: No such file or directory"),
+        (("parts-1", "-o", "all"), 2, "did you mean part-1?"),
+        (("part-1", "-o", "all"), 2, "give the folders that sdcli batch wrote"),
         (("a", "a", "-o", "all"), 2, "a is given twice"),
         (("a", "-o", "a"), 2, "a is given twice"),
         (("prompts.txt", "-o", "all"), 2, "Not a directory"),
@@ -130,6 +132,7 @@ def test_duplicates_differences_and_taken_names(run_cli):
 def test_folders_that_can_not_be_merged(run_cli, argv, code, message):
     Path("a").mkdir()
     Path("a", "sdcli-journal.jsonl").write_text("")
+    Path("part-1").mkdir()
     ran = run_cli("merge", *argv)
     assert (ran.code, ran.stdout) == (code, "")
     assert message in ran.stderr

@@ -109,6 +109,8 @@ COMMAND_LINES = [
     ),
     (["latents", "grid", "x", "--column", "2"], "did you mean --columns?"),
     (["help", "--search"], "sdcli help --help"),
+    (["pick", "outputs"], "--by KEY: prompt_match, sharpness, saturation"),
+    (["merge", "part-1"], "--out DIR: Folder for all of the images; see sdcli merge --help"),
     (["generate", "x", "-q", "-v"], "sdcli generate --help"),
 ]
 

@@ -32,7 +32,7 @@ def find_lora(name: str, folder: str | None, *, offline: bool) -> Path:
     Raises UnsafeError for a pickle, and ModelError for a name that is not found.
     """
     if name.startswith(EMBEDDED_PREFIX):
-        return _find_embedded(name)
+        return find_embedded_lora(name)
     candidates = [expand_user(name)]
     if folder is not None:
         candidates.append(expand_user(folder) / name)
@@ -62,7 +62,8 @@ def _usable(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _find_embedded(name: str) -> Path:
+def find_embedded_lora(name: str) -> Path:
+    """Return the file of a LoRA of the embedded model, such as embedded:flag. Raises ModelError."""
     wanted = name.removeprefix(EMBEDDED_PREFIX)
     known = {path.stem: path for path in sorted(EMBEDDED_LORAS.glob(f"*{_SUFFIX}"))}
     if wanted in known:

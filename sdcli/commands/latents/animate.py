@@ -14,7 +14,7 @@ from sdcli.workflows.render_latents import choose_renderer, render_frames, step_
 def animate(
     *,
     file: options.File,
-    steps: options.Steps = "all",
+    steps: options.AllSteps = "all",
     kind: options.KindOption = "x0",
     renderer: options.RendererFlags,
     fps: options.Fps = 8.0,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def grid(
     *,
     file: options.File,
-    steps: options.Steps = "all",
+    steps: options.AllSteps = "all",
     renderer: options.RendererFlags,
     sheet: SheetFlags,
     output: OutputFlags,

@@ -32,6 +32,9 @@ Steps = Annotated[
     str | None,
     typer.Option("--steps", metavar="1,5,9|all", help="Steps of the run. Default: the last."),
 ]
+AllSteps = Annotated[
+    str | None, typer.Option("--steps", metavar="1,5,9|all", help="Steps of the run.")
+]
 KindOption = Annotated[
     Kind, typer.Option("--kind", help="xt: noisy latents; x0: the predicted clean ones.")
 ]

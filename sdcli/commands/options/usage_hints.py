@@ -35,6 +35,14 @@ def argument_hint(command: str) -> str:
     return f"{example}; see {command} --help" if example else f"{command} --help"
 
 
+def _missing_option_hint(option: Any, command: str) -> str:
+    """Return the hint for a required option: its help, which lists what it may be."""
+    about = getattr(option, "help", None)
+    if not about:
+        return f"{command} --help"
+    return f"{option.opts[0]} {option.metavar}: {about.rstrip('.')}; see {command} --help"
+
+
 def option_hint(option: str, context: Any, arguments: Sequence[str]) -> str:
     """Return the hint for an option that the command of `context` does not have."""
     typed = _typed_option(option, arguments)
@@ -211,4 +219,6 @@ def _usage_hint(
     command: str = context.command_path
     if message.startswith("missing argument"):
         return argument_hint(command)
+    if message.startswith("missing option"):
+        return _missing_option_hint(getattr(error, "param", None), command)
     return f"{command} --help"

@@ -76,7 +76,7 @@ def verdict(comparison: SchedulerComparison) -> tuple[str, str]:
     nearest = comparison.nearest
     if nearest is None:
         return f"none reached {target:g} dB PSNR", "every run failed"
-    near = f"the nearest is {_options(nearest)} at {_decibels(nearest)}; try more --steps"
+    near = f"the nearest is {_options(nearest)} at {_decibels(nearest, 1)}; try more --steps"
     return f"none reached {target:g} dB PSNR", near
 
 
@@ -195,15 +195,15 @@ def _options(run: SchedulerRun) -> str:
     return f"-s {shlex.quote(run.scheduler)} --steps {run.steps}"
 
 
-def _decibels(run: SchedulerRun) -> str:
+def _decibels(run: SchedulerRun, digits: int = 0) -> str:
     """The mean PSNR and its spread, such as "38 dB ± 2"."""
     if run.psnr is None:
         return "identical"
     if run.psnr_spread is None:
-        return f"{run.psnr:.0f} dB"
+        return f"{run.psnr:.{digits}f} dB"
     # A spread of less than a decibel is not none.
-    spread = f"{run.psnr_spread:.0f}" if run.psnr_spread >= 1 else f"{run.psnr_spread:.1f}"
-    return f"{run.psnr:.0f} dB ± {spread}"
+    spread = f"{run.psnr_spread:.{digits if run.psnr_spread >= 1 else 1}f}"
+    return f"{run.psnr:.{digits}f} dB ± {spread}"
 
 
 def _describe_images(comparison: SchedulerComparison) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from sdcli.errors import UsageError
+from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.storage import files
 from sdcli.storage.companions import SUFFIXES, belongs_to_job, existing_companions
 from sdcli.storage.images.file_names import alternative_names
@@ -154,7 +155,8 @@ def _open_journal(folder: Path) -> Iterator[BinaryIO]:
         raise UsageError(
             f"{path}: {error.strerror}",
             code="usage.folder",
-            hint="give the folders that sdcli batch wrote",
+            hint=(None if folder.exists() else similar_path_hint(folder))
+            or "give the folders that sdcli batch wrote",
         ) from error
 
 

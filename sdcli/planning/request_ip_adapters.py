@@ -16,7 +16,7 @@ from sdcli.checkpoints.adapters.image_encoder import (
 from sdcli.checkpoints.adapters.ip_adapter_file import IpAdapterFile, read_ip_adapter
 from sdcli.errors import ModelError, SdcliError, UsageError
 from sdcli.field_validation import refuse_separator
-from sdcli.input_images import InputReader
+from sdcli.input_images import InputImage, InputReader
 from sdcli.inputs.paths import expand_user
 from sdcli.ip_adapter_fields import IpAdapterJobFields, parse_ip_images
 from sdcli.listed_files import NONE, SEPARATOR, join_files, split_files
@@ -51,7 +51,7 @@ def take_ip_adapters(
     if not names:
         return NO_IP_ADAPTERS
     assert read is not None, "a request with images needs a reader of images"
-    described = [read_as("ip_image", image.path, read) for image in images]
+    described = [_read_image(image.path, read) for image in images]
     spec = replace(request.spec, offline=request.spec.offline or is_local)
     try:
         adapters = [_read_adapter(name, spec) for name in names]
@@ -97,6 +97,23 @@ def _check_counts(request: GenerationRequest, adapters: int, images: int) -> Non
                 code=f"usage.{name}",
                 hint="add --ip-adapter MODEL, or leave it out",
             )
+
+
+def _read_image(path: str, read: InputReader) -> InputImage:
+    found = read_as("ip_image", path, read)
+    sides = found.width, found.height
+    if max(sides) > _MOST_TIMES * min(sides):
+        raise UsageError(
+            f"ip_image: {path} is {found.width}x{found.height}, and a side may be at most "
+            f"{_MOST_TIMES} times the other",
+            code="usage.ip_image",
+            hint="crop it: only the square in the middle is seen",
+        )
+    return found
+
+
+# The shorter side becomes a few hundred pixels before the square is cut out.
+_MOST_TIMES: Final = 100
 
 
 def _read_adapter(name: str, spec: PipelineSpec) -> IpAdapterFile:

@@ -52,6 +52,7 @@ def here(made: Path, tmp_path: Path) -> Path:
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     for name, seed in (("a", 1), ("b", 2)):
         Image.fromarray(picture(seed)).resize((80, 50)).save(tmp_path / f"{name}.png")
+    Image.new("RGB", (1, 101)).save(tmp_path / "line.png")
     return tmp_path
 
 
@@ -290,6 +291,7 @@ def test_encoders_that_cannot_be_used(run_cli: RunCli, here: Path) -> None:
         ([*PLAIN, "--ip-adapter", "plus.safetensors", "--ip-image", "a.png"],
          "there are 2 IP-Adapters and 1 image"),
         ([*PLAIN, "--ip-image", "gone.png"], "no file at gone.png"),
+        ([*PLAIN, "--ip-image", "line.png"], "line.png is 1x101, and a side may be at most 100"),
         ([*PLAIN, "--ip-image", "a.png:101"], "has a scale that is not"),
         ([*PLAIN, "--ip-image", ":1"], "does not name an image"),
     ],

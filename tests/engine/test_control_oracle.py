@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +242,16 @@ def test_guidance_may_begin_and_end_within_a_controlled_run(
     together = engine.generate_batch(loaded, jobs, controls=controls)
     for job, result in zip(jobs, together, strict=True):
         assert np.abs(draw(loaded, job).astype(int) - result.pixels).max() <= 1
+
+
+def test_a_network_with_another_configuration_is_loaded_again(
+    loaded: Any, networks: list[Path], tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(networks[0], tmp_path / "edges"))
+    job = controlled(make_job(), CPU, [path], ["edges.png"])
+    before = draw(loaded, job)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "act_fn": "gelu"}))
+    assert not np.array_equal(draw(loaded, job), before)
+    (path / "config.json").write_text(json.dumps(config))
+    assert np.array_equal(draw(loaded, job), before)

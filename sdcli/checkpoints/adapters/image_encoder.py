@@ -158,8 +158,8 @@ def _fetch(repo: str, folder: str, offline: bool) -> Path:
             return snapshot / folder
     if offline:
         raise ModelError(
-            f"image encoder {repo}/{folder} is not in the local cache, and no download was "
-            "attempted",
+            f"image encoder {repo}{folder and '/'}{folder} is not in the local cache, and no "
+            "download was attempted",
             code="model.offline",
             hint="run the command once without --offline",
         )

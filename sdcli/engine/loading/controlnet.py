@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ class LoadedControlnets:
     dtype: torch.dtype
     _models: dict[str, Any] = field(default_factory=dict)
     _files: dict[str, WeightFiles] = field(default_factory=dict)
+    _configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def load(self, job: Job, wanted: Sequence[bool]) -> list[Any]:
         """Return the ControlNets of a job, None for those that are not wanted.
@@ -43,12 +44,15 @@ class LoadedControlnets:
         planned = job.controlnet_sha256.split(SEPARATOR)
         used = {digest for digest, want in zip(planned, wanted, strict=True) if want}
         for digest in self._models.keys() - used:
-            del self._models[digest], self._files[digest]
+            del self._models[digest], self._files[digest], self._configs[digest]
         for name, digest in zip(names, planned, strict=True):
-            if digest in used and digest not in self._models:
-                file = _open(name, digest, self.spec)
+            if digest not in used:
+                continue
+            file = _open(name, digest, self.spec)
+            # With another configuration, the same weights make another network.
+            if digest not in self._models or self._configs[digest] != file.config:
                 self._models[digest] = self._load(file)
-                self._files[digest] = file.files
+                self._files[digest], self._configs[digest] = file.files, file.config
         return [self._models.get(digest) for digest in planned]
 
     def _load(self, file: ControlnetFile) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -75,10 +76,10 @@ class LoadedIpAdapters:
     ) -> list[Embeds]:
         """Return the embeddings of images, given with their hashes, one for each IP-Adapter."""
         kinds = takes_hidden_states(built.projection)
-        encoder = self._encoder(job)
+        encoder, own = self._encoder(job)
         found = []
         for (digest, pixels), is_hidden in zip(images, kinds, strict=True):
-            key = job.ip_encoder_sha256, digest, is_hidden
+            key = own, digest, is_hidden
             if key not in self._embeds:
                 # A batch of thousands of images would keep thousands of embeddings.
                 if len(self._embeds) >= _MOST_EMBEDS:
@@ -104,15 +105,17 @@ class LoadedIpAdapters:
         tensors = {part: _read_tensors(file, part, found) for part, found in parts.items()}
         return _StateDict(path=file.path, tensors=tensors)
 
-    def _encoder(self, job: Job) -> Any:
-        digest = job.ip_encoder_sha256
-        if digest not in self._encoders:
+    def _encoder(self, job: Job) -> tuple[Any, str]:
+        """Return the image encoder of a job, and what tells it from others."""
+        assert job.ip_encoder is not None
+        found = read_image_encoder(job.ip_encoder, offline=self.spec.offline)
+        _check_unchanged("ip_encoder", found, job.ip_encoder_sha256)
+        # With another configuration, the same weights make other embeddings.
+        key = json.dumps([found.sha256, found.config], sort_keys=True)
+        if key not in self._encoders:
             self._encoders.clear()
-            assert job.ip_encoder is not None
-            found = read_image_encoder(job.ip_encoder, offline=self.spec.offline)
-            _check_unchanged("ip_encoder", found, digest)
             with memory.out_of_memory_as_device_error(f"ip_encoder: {found.path}", self.device):
-                self._encoders[digest] = load_component(
+                self._encoders[key] = load_component(
                     COMPONENT,
                     CLIPVisionModelWithProjection,
                     found.config_file,
@@ -120,7 +123,7 @@ class LoadedIpAdapters:
                     found.files,
                     self.dtype,
                 ).to(self.device)
-        return self._encoders[digest]
+        return self._encoders[key], key
 
 
 _MOST_EMBEDS = 64

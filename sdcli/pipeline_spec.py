@@ -113,7 +113,7 @@ class PipelineSpec:
         if self.dtype == "auto":
             object.__setattr__(self, "dtype", None)
         if self.dtype is not None and self.dtype not in DTYPES:
-            raise value_error("dtype", self.dtype, f"is not one of {', '.join(DTYPES)}")
+            raise value_error("dtype", self.dtype, f"is not one of auto, {', '.join(DTYPES)}")
         check_choice("prediction_type", self.prediction_type, PREDICTION_TYPES)
         for name in ("model", "vae", "refiner", "text_encoder"):
             object.__setattr__(self, name, hub_id(getattr(self, name)))

@@ -42,7 +42,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str | None]] = [
      "use a wider interval, or guidance=1 for no guidance"),
     ({"clip_skip": 50}, "skips all 3 layers", "at most 2"),
     ({"vae_tiling": "x"}, "vae_tiling: 'x' is not auto, on, off", None),
-    ({"dtype": "f16"}, "dtype: 'f16' is not one of float32", None),
+    ({"dtype": "f16"}, "dtype: 'f16' is not one of auto, float32", None),
     ({"device": "gpu"}, "device: 'gpu' is not auto, cpu", None),
     ({"replace": "x"}, "replace: 'x' is not OLD=NEW,NEW",
      "e.g. replace='cat=dog,fox'; cat=cat,dog also keeps the original"),

@@ -27,6 +27,7 @@ from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
 from sdcli.request import GenerationRequest
 from sdcli.runner.input_images import read_image
+from sdcli.runner.start_warnings import StartWarnings
 from sdcli.shard import WHOLE_RUN, Shard
 
 if TYPE_CHECKING:
@@ -227,6 +228,7 @@ def dry_run(
         read_image,
         is_local=True,
     )
+    starts = StartWarnings(warn, lambda spec: _find_cached_model(spec)[0])
     loaded: PipelineSpec | None = None
     while window := source.take(1, wait=True):
         window += source.take(PLANNING_WINDOW - 1, wait=False)
@@ -239,6 +241,7 @@ def dry_run(
                 totals.images += 1
                 totals.done += not is_pending
                 if is_pending:
+                    starts.check(job)
                     totals.add(job, latents, folder.seconds)
                     specs[job.spec] = None
                 yield partial(_job_document, job, has_seed=has_seed, is_done=not is_pending)

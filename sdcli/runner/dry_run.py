@@ -48,8 +48,8 @@ _MAX_KNOWN: Final = 1024
 
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
-    "reads_syntax", "lora_sha256", "embedding_facts", "controlnet_sha256",
-    "control_image_sha256", "ip_adapter_sha256", "ip_image_sha256", "ip_encoder_sha256",
+    "reads_syntax", "lora_sha256", "embedding_facts", "controlnet_sha256", "control_image_sha256",
+    "ip_adapter_sha256", "ip_image_sha256", "ip_encoder_sha256",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
@@ -228,8 +228,7 @@ def dry_run(
         read_image,
         is_local=True,
     )
-    starts = StartWarnings(warn, lambda spec: _find_cached_model(spec)[0])
-    loaded: PipelineSpec | None = None
+    starts, loaded = StartWarnings(warn), None
     while window := source.take(1, wait=True):
         window += source.take(PLANNING_WINDOW - 1, wait=False)
         specs: dict[PipelineSpec, None] = {}

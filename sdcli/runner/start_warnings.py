@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.catalog.schedulers.run_start import known_late_start
-from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.job import Job
-from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.validation import cached_defaults
 
 
 class StartWarnings:
-    """Warns once of each kind of run that begins too late, where that is known without torch.
+    """Warns once of each kind of run that begins too late, where that is known without torch."""
 
-    `find_defaults` reads the defaults of a model that is on this machine.
-    """
-
-    def __init__(
-        self, warn: Callable[[str], None], find_defaults: Callable[[PipelineSpec], ModelDefaults]
-    ) -> None:
+    def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._find_defaults = find_defaults
         self._last: Hashable = None
         self._told: set[str] = set()
 
@@ -36,7 +30,7 @@ class StartWarnings:
                 self._warn(warning)
 
     def _find(self, job: Job) -> str | None:
-        defaults = self._find_defaults(job.spec)
+        defaults = cached_defaults(replace(job.spec, offline=True))
         scheduler = ResolvedScheduler(
             label=defaults.scheduler_class,
             choice=job.scheduler,

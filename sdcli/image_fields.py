@@ -158,6 +158,14 @@ class ImageJobFields:
         """Whether only a part of the image is repainted."""
         return self.mask is not None or self.outpaint is not None
 
+    @property
+    def begins_with_noise(self) -> bool:
+        """Whether the first latents are pure noise, at whatever timestep the run begins.
+
+        The noise that is added to an image is that of the first timestep.
+        """
+        return not self.image or (self.has_mask and self.strength == 1)
+
 
 def steps_run(num_inference_steps: int, strength: float) -> int:
     """Return how many of the steps run at a strength, as Diffusers computes it."""

@@ -13,7 +13,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
-from sdcli.pipeline_spec import PipelineSpec
+from sdcli.pipeline_spec import PipelineSpec, model_name
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
@@ -207,7 +207,7 @@ class Job(
     def timing_key(self) -> TimingKey:
         """The model, size, scheduler, steps, and whether the UNet runs twice a step (guidance)."""
         key: TimingKey = (
-            self.spec.model,
+            model_name(self.spec.model),
             self.width,
             self.height,
             self.scheduler_label,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -119,3 +120,8 @@ class PipelineSpec:
             object.__setattr__(self, name, hub_id(getattr(self, name)))
         if not _DEVICE.fullmatch(self.device):
             raise value_error("device", self.device, "is not auto, cpu, cuda, cuda:N or mps")
+
+
+def model_name(model: str) -> str:
+    """The last part of a model's path or hub id: the folders above it are private."""
+    return os.path.basename(os.path.abspath(model))

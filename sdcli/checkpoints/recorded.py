@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -165,7 +166,7 @@ class _Wanted:
 
     def _candidates(self, path: Path) -> Iterator[Path]:
         """Paths of that name first, then everything in the same places."""
-        places = dict.fromkeys([self.folder, self.folder.parent, Path(), path.parent])
+        places = self._places(path)
         yield from (place / path.name for place in places if _exists(place / path.name))
         yield from self._cached(path.name)
         for place in places:
@@ -176,6 +177,9 @@ class _Wanted:
             yield from (EMBEDDED_FOLDER / "vae", EMBEDDED_FOLDER / "vae_tiny")
         if self.field.kind == "text encoder":
             yield EMBEDDED_FOLDER
+
+    def _places(self, path: Path) -> list[Path]:
+        return [*dict.fromkeys([self.folder, self.folder.parent, Path(), path.parent])]
 
     def _is_model(self, path: Path) -> bool:
         if self.field.kind == "model":
@@ -197,10 +201,12 @@ class _Wanted:
 
     def _not_found_error(self) -> ModelError:
         weights = f" with weights of SHA-256 {self.sha256}" if self.sha256 else ""
+        searched = [*self._places(_expand(self.name)), hub_cache()]
+        places = ", ".join(dict.fromkeys(map(os.path.abspath, searched)))
         return ModelError(
             f"the record's {self.field.words} {self.name!r}{weights} is not on this machine",
             code="model.not_found",
-            hint=f"put it next to the file, or give its path with {self.field.option}",
+            hint=f"give its path with {self.field.option}; searched: {places}",
         )
 
 

@@ -27,6 +27,7 @@ from sdcli.planning.validation import cached_defaults
 from sdcli.prompts.sources import RequestSource
 from sdcli.request import GenerationRequest
 from sdcli.runner.input_images import read_image
+from sdcli.runner.start_warnings import StartWarnings
 from sdcli.shard import WHOLE_RUN, Shard
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ _MAX_KNOWN: Final = 1024
 
 _HIDDEN_FIELDS: Final = (
     "spec", "scheduler", "scheduler_label", "fingerprint", "occurrence", "empty_negative", "row",
-    "reads_syntax", "lora_sha256", "embedding_facts", "controlnet_sha256",
-    "control_image_sha256", "ip_adapter_sha256", "ip_image_sha256", "ip_encoder_sha256",
+    "reads_syntax", "lora_sha256", "embedding_facts", "controlnet_sha256", "control_image_sha256",
+    "ip_adapter_sha256", "ip_image_sha256", "ip_encoder_sha256",
 )  # fmt: skip
 
 _IMAGE_FIELDS: Final = frozenset(f.name for f in fields(ImageJobFields))
@@ -227,7 +228,7 @@ def dry_run(
         read_image,
         is_local=True,
     )
-    loaded: PipelineSpec | None = None
+    starts, loaded = StartWarnings(warn), None
     while window := source.take(1, wait=True):
         window += source.take(PLANNING_WINDOW - 1, wait=False)
         specs: dict[PipelineSpec, None] = {}
@@ -239,6 +240,7 @@ def dry_run(
                 totals.images += 1
                 totals.done += not is_pending
                 if is_pending:
+                    starts.check(job)
                     totals.add(job, latents, folder.seconds)
                     specs[job.spec] = None
                 yield partial(_job_document, job, has_seed=has_seed, is_done=not is_pending)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -527,3 +528,60 @@ def test_a_forged_journal_is_reported_once(run_cli):
     assert ran.code == 0
     assert ran.stderr.count("3 lines are ignored") == 1
     assert "\x1b" not in ran.stderr
+
+
+def _bad_lines(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Lines about a job that make it done no more: without hashes, with names of no file of it."""
+    bare = {name: value for name, value in job.items() if not name.endswith("sha256")}
+    names = ("../../mine.png", "a\0.png", "\ud800.png", "..", "", "/etc/passwd", "sub/mine.png", 5)
+    return [
+        bare,
+        bare | {"name": "../mine.png"},
+        *(job | {"name": name} for name in names),
+        job | {"beside": ["../mine.json"]},
+        job | {"beside": ["\ud800"]},
+    ]
+
+
+def test_jobs_whose_lines_are_forged_are_drawn_again(run_cli, tmp_path):
+    count = len(_bad_lines({}))
+    Path("prompts.txt").write_text("".join(f"a cat {i}\n" for i in range(count)))
+    argv = (
+        "batch",
+        "prompts.txt",
+        "--steps",
+        "1",
+        "--size",
+        "64x64",
+        "--seed",
+        "7",
+        "-o",
+        "sub/out",
+    )
+    assert run_cli(*argv).code == 0
+    journal = Path("sub/out/sdcli-journal.jsonl")
+    head, *lines = journal.read_text().splitlines()
+    jobs = sorted(map(json.loads, lines), key=lambda job: job["index"])
+    hashes = {path.name: path.read_bytes() for path in Path("sub/out").glob("*.png")}
+    for path in Path("sub/out").glob("*.png"):
+        path.unlink()
+    others = [Path("mine.png"), Path("sub/mine.png"), Path("sub/mine.json")]
+    for path in others:
+        path.write_bytes(b"mine")
+    forged = [_bad_lines(job)[i] for i, job in enumerate(jobs)]
+    journal.write_text("\n".join([head, *map(json.dumps, forged)]) + "\n")
+    ran = run_cli(*argv)
+    assert ran.code == 0, ran.stderr
+    assert len(ran.paths) == count
+    assert {path.name: path.read_bytes() for path in Path("sub/out").glob("*.png")} == hashes
+    assert {path.read_bytes() for path in others} == {b"mine"}
+    assert {path.name for path in Path("sub").iterdir()} == {"out", "mine.png", "mine.json"}
+    assert run_cli(*argv).paths == []
+
+
+def test_a_dry_run_warns_of_a_run_that_does_not_begin_at_the_noise(run_cli):
+    Path("prompts.txt").write_text("a cat\na dog\n")
+    for steps, count in (("501", 1), ("500", 0)):
+        argv = ("batch", "prompts.txt", "-s", "ddim", "--steps", steps, "--dry-run")
+        told = run_cli(*argv).stderr
+        assert told.count("DDIMScheduler;timestep_spacing=trailing") == count

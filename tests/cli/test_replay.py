@@ -178,6 +178,7 @@ def test_an_image_has_no_paths_of_models_and_is_replayed_by_their_names(run_cli,
     lost = run_cli("replay", "images/cat.png", "--check")
     assert lost.code == 3
     assert "--model PATH" in lost.stderr
+    assert f"searched: {tmp_path / 'images'}, {tmp_path}, " in lost.stderr
     assert run_cli("replay", "images/cat.png", "--check", "-m", str(away)).code == 0
     away.rename(tmp_path / "mine")  # where all images of the tests are made again
 

@@ -116,9 +116,12 @@ def test_a_request_without_a_seed_is_filled_once_it_has_one():
         ("__../x__", "unknown wildcard __../x__"),
     ],
 )
-def test_invalid_wildcards_raise_usage_errors(lists, mode, template, message):
+def test_invalid_wildcards_raise_usage_errors(lists, mode, template, message, caplog, capfd):
     with pytest.raises(UsageError, match=message):
         fill(template, mode=mode, folder=lists)
+    # The library logs what it finds wrong, too.
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_hints_for_unknown_lists(lists, tmp_path_factory):

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from sdcli.errors import CorruptError, UsageError
 from sdcli.storage.images.embedded_text import read_embedded_text
+from sdcli.storage.images.input_files import describe_input
 from sdcli.storage.images.opening import open_header, open_image
 from sdcli.storage.images.pixel_limit import DEFAULT_MAX_PIXELS, VARIABLE, max_pixels
 from sdcli.storage.images.pixels import read_pixels
@@ -31,7 +33,15 @@ def large(tmp_path: Path) -> Path:
     return write_png(tmp_path / "a.png", 16000, 12000, data=blank(16000, 12000), text=text)
 
 
-def test_a_large_picture_s_record_is_read_without_its_pixels(run_cli, large: Path) -> None:
+def test_a_large_picture_s_record_is_read_without_its_pixels(
+    run_cli, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(image: object) -> None:
+        raise AssertionError("the pixels are decoded")
+
+    monkeypatch.setattr(PngImageFile, "load", refuse)
+    with pytest.raises(UsageError, match="16000x12000 pixels exceed the limit"):
+        describe_input(str(large))
     document = run_cli("inspect", str(large), "--json").document
     assert document["record"]["request"] == RECORD["request"]
     assert (document["width"], document["height"]) == (16000, 12000)

@@ -231,8 +231,7 @@ def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
 
 def _start_warnings(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> tuple[str, ...]:
     job, seeds = jobs[0], [job.seed for job in jobs]
-    # Noise is added to an image at the level of the first timestep, whatever that is.
-    if job.image and not (job.has_mask and job.strength == 1):
+    if not job.begins_with_noise:
         return ()
     steps = job.num_inference_steps
     return describe_late_start(loaded.base_scheduler, job.scheduler, scheduler, steps, seeds)

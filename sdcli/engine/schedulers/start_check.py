@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sdcli.catalog.schedulers.option_info import option_info
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.catalog.schedulers.run_start import (
+    begins_at_noise,
+    late_start_warning,
+    takes_trailing,
+    trailing_hint,
+)
 from sdcli.engine.runtime.diffusers_internals import training_alphas
 from sdcli.engine.schedulers.build import build_scheduler
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import UsageError
-
-_LOWEST_START: Final = 3.87
-"""Sigma below which more than a quarter of the UNet's first input should be image."""
 
 _LARGEST_DISTANCE: Final = 50
 """How many steps more or fewer to try for a hint."""
@@ -32,17 +34,11 @@ def describe_late_start(
         return ()
     timestep, sigma = float(scheduler.timesteps[0]), timestep_sigmas(scheduler)[0]
     remedy = _find_remedy(base, choice, scheduler, steps, seeds)
-    return (
-        f"{type(scheduler).__name__} with {steps} {'step' if steps == 1 else 'steps'} begins at "
-        f"timestep {timestep:g} (sigma {sigma:.3g}), but the latents are pure noise: the image "
-        f"will be poor{remedy}",
-    )
+    return (late_start_warning(type(scheduler).__name__, steps, timestep, sigma, remedy),)
 
 
 def _starts_at_noise(scheduler: Any) -> bool:
-    sigmas = timestep_sigmas(scheduler)
-    # A model that was trained on little noise begins at its most.
-    return sigmas[0] >= min(_LOWEST_START, _trained_maximum(scheduler) / 2)
+    return begins_at_noise(timestep_sigmas(scheduler)[0], _trained_maximum(scheduler))
 
 
 def _trained_maximum(scheduler: Any) -> float:
@@ -57,24 +53,15 @@ def _find_remedy(
     class_name = type(scheduler).__name__
     if options.get("sigma_max") is not None:
         return "; leave sigma_max out"
-    if _takes_spacing(class_name, scheduler.config):
+    if takes_trailing(class_name, scheduler.config):
         trailing = {**options, "timestep_spacing": "trailing"}
         spaced = SchedulerConfig(class_name=class_name, config=tuple(sorted(trailing.items())))
         if _works(base, spaced, steps, seeds):
-            return f"; try -s '{class_name};timestep_spacing=trailing' or the SGM Uniform schedule"
+            return trailing_hint(class_name)
     for other in _nearest_steps(steps):
         if _works(base, choice, other, seeds):
             return f"; try --steps {other}"
     return ""
-
-
-def _takes_spacing(class_name: str, config: Mapping[str, Any]) -> bool:
-    if config.get("timestep_spacing") in (None, "trailing"):
-        return False
-    try:
-        return not option_info(class_name, "timestep_spacing").fixed_reason
-    except KeyError:
-        return False
 
 
 def _works(base: Any, choice: SchedulerConfig, steps: int, seeds: Sequence[int]) -> bool:

@@ -89,11 +89,14 @@ def read_texts(path: Path, image: Image) -> dict[str, str]:
 def read_exif(path: Path, image: Image) -> Exif:
     """Read the EXIF data of an image, empty if there is none or it is damaged."""
     from PIL.Image import Exif
+    from PIL.Image import Image as AnyImage
 
     try:
-        exif = image.getexif()
-        if not exif and image.format == "PNG":
-            # Pillow finds a chunk after the pixels only together with these.
+        if image.format != "PNG":
+            return image.getexif()
+        # The PNG class would decode all pixels, because the chunk may come after them.
+        exif = AnyImage.getexif(image)
+        if not exif:
             with path.open("rb") as file:
                 _, data = read_png_texts(file)
             exif.load(data)

@@ -10,6 +10,7 @@ from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.errors import UsageError
 from sdcli.input_images import InputImage
 from sdcli.inputs.paths import expand_user
+from sdcli.storage.images.embedded_text import read_exif
 from sdcli.storage.images.opening import open_header
 from sdcli.storage.images.pixel_limit import check_pixel_count
 from sdcli.storage.images.pixels import read_pixels
@@ -40,7 +41,8 @@ def describe_input(path: str) -> InputImage:
 def _upright_size(file: Path) -> tuple[int, int]:
     with open_header(file) as image:
         width, height = image.size
-        return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+        is_on_its_side = read_exif(file, image).get(_ORIENTATION, 1) >= 5
+        return (height, width) if is_on_its_side else (width, height)
 
 
 def read_input(path: str, sha256: str) -> tuple[NDArray[np.uint8], list[str]]:

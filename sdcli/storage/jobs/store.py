@@ -29,10 +29,9 @@ from sdcli.storage.jobs.output_folder import OutputFolder
 from sdcli.storage.jobs.places import done_image, open_place
 from sdcli.storage.jobs.saved_files import TakenPath
 from sdcli.storage.jobs.timings import seconds_per_image
-from sdcli.storage.metadata import record
+from sdcli.storage.metadata.record import pixels_sha256, without_paths
 
 _SETTLED: Final = ("done", "failed")
-
 _POLL_SECONDS: Final = 0.25
 """Seconds between two checks of the jobs that another process is making."""
 
@@ -96,7 +95,7 @@ class JobStore:
         return ArchivePacker(self.place, self._journal, self._leases, size)
 
     def draw_seed(self, job: Job) -> int:
-        """Draw a seed of 32 bits for a job without one: random, but the same in every start."""
+        """Draw a random seed of 32 bits for a job without one, the same in every start."""
         if self._warns_unseeded:
             self._warn(UNSEEDED_SHARD)
         return draw_seed(self._journal, job)
@@ -174,7 +173,8 @@ class JobStore:
     def record_failure(self, jobs: Sequence[Job], error: SdcliError) -> None:
         """Write to the journal that the jobs failed, and release them."""
         for job in jobs:
-            self._journal.failed(_key(job), error.code, error.message)
+            message = without_paths(error.message, job.spec)
+            self._journal.failed(_key(job), error.code, message)
         self.release(jobs)
 
     def release(self, jobs: Sequence[Job]) -> None:
@@ -214,7 +214,7 @@ class JobStore:
         entry = JournalEntry(
             name=taken.path.name,
             sha256=hashlib.sha256(data).hexdigest(),
-            pixels_sha256=record.pixels_sha256(result.pixels),
+            pixels_sha256=pixels_sha256(result.pixels),
             companions=tuple(companions),
         )
         facts = {

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Final
 
 from sdcli.job import TimingKey
+from sdcli.pipeline_spec import model_name
 from sdcli.result import GenerationResult
 from sdcli.storage.jobs.journal import NAME
 
@@ -42,7 +43,9 @@ def _parse_timing(line: bytes) -> tuple[TimingKey, float] | None:
     """The kind of job and the seconds of a line, None for any other line."""
     try:
         event = json.loads(line)
-        key, seconds = tuple(event["kind"]), float(event["seconds"])
+        model, *rest = event["kind"]
+        # Journals of version 0.1.0 have the whole path of the model.
+        key, seconds = (model_name(model), *rest), float(event["seconds"])
         hash(key)  # a list in a forged line has no hash
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -43,7 +44,9 @@ def make_record(
     job = result.job
     return partial_record(result.run, versions, full_paths=full_paths) | {
         "weights": dict(result.weights),
-        "events": [event if full_paths else _name_in(event, job.spec) for event in result.events],
+        "events": [
+            event if full_paths else without_paths(event, job.spec) for event in result.events
+        ],
         "pixels": {
             "width": result.pixels.shape[1],
             "height": result.pixels.shape[0],
@@ -109,13 +112,14 @@ def name_models(
     return names
 
 
-def _name_in(event: str, spec: PipelineSpec) -> str:
-    """An event with the names of models in place of their paths."""
-    paths = {name: getattr(spec, name) for name in MODEL_KINDS}
-    for key, name in name_models(paths).items():
-        if (path := paths[key]) and path != name:
-            event = event.replace(path, name)
-    return event
+def without_paths(text: str, spec: PipelineSpec) -> str:
+    """Return a message with the names of the spec's models in place of their paths."""
+    for field, kind in MODEL_KINDS.items():
+        if path := getattr(spec, field):
+            name = recorded_name(path, kind)
+            for spelling in (full_path(path, kind), path):
+                text = text.replace(spelling, name) if os.sep in spelling else text
+    return text
 
 
 def record_request(record: Mapping[str, Any], path: Path) -> GenerationRequest:

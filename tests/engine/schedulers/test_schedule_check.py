@@ -13,6 +13,7 @@ import torch
 from sdcli.catalog.schedulers.class_options import CONSTRUCTORS
 from sdcli.catalog.schedulers.first_step import repeated_first_timestep
 from sdcli.catalog.schedulers.resolve import SchedulerConfig, resolve_scheduler
+from sdcli.catalog.schedulers.run_start import known_late_start
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime.diffusers_internals import scheduler_sigmas
 from sdcli.engine.schedulers.build import build_scheduler
@@ -203,3 +204,34 @@ def test_without_a_spacing_that_helps_other_steps_are_named() -> None:
     scheduler.timesteps = scheduler.timesteps[5:]
     [warning] = describe_late_start(base, choice, scheduler, 10, [0])
     assert "try --steps 9" in warning
+
+
+LATE = (
+    "DDIM", "DDPM", "Euler", "Euler a", "Heun", "LMS", "DPM2", "DPM2 a", "PLMS", "DPM++ 2M",
+    "Euler SGM Uniform", "Euler Karras;sigma_max=2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["SD", "short", "zero SNR"])
+@pytest.mark.parametrize("spacing", [None, "leading", "linspace", "trailing"])
+@pytest.mark.parametrize("name", LATE)
+def test_a_dry_run_tells_of_a_late_start_as_the_run_does(
+    name: str, spacing: str | None, file: str
+) -> None:
+    options = {"SD": SD, **FILES}[file] | ({"timestep_spacing": spacing} if spacing else {})
+    for steps in (1, 2, 51):
+        chosen = resolve_scheduler(name, options)
+        known = known_late_start(chosen.class_name, chosen.config, steps)
+        try:
+            told = late_start(options, name, steps)
+        except UsageError:
+            continue
+        # Where other options move the beginning, only torch knows it.
+        if known or (name in LATE[:9] and file in ("SD", "short")):
+            assert told == ((known,) if known else ()), (steps, chosen.config)
+
+
+def test_a_dry_run_knows_the_late_starts_of_many_steps() -> None:
+    for name, steps, is_late in (("DDIM", 501, True), ("DDIM", 500, False), ("Euler", 1, True)):
+        chosen = resolve_scheduler(f"{name};timestep_spacing=leading", SD)
+        assert (known_late_start(chosen.class_name, chosen.config, steps) is not None) is is_late

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from sdcli.errors import NumericsError
+from sdcli.errors import ModelError, NumericsError
 from sdcli.job import Job
+from sdcli.pipeline_spec import PipelineSpec
 from sdcli.shard import Shard
 from sdcli.storage.images.destination import Destination
 from sdcli.storage.images.writer import image_bytes
@@ -106,6 +107,19 @@ def test_failed_jobs_run_again_only_when_asked_for(open_store: OpenStore) -> Non
     assert pending(store) == [0, 1, 2, 3]  # numbered again: these are second occurrences
     assert pending(open_store()) == [1, 2, 3]
     assert pending(open_store(rerun="failed")) == [0, 1, 2, 3]
+
+
+def test_no_folder_of_a_model_is_in_the_journal(open_store: OpenStore, tmp_path: Path) -> None:
+    model = tmp_path / "secret" / "mine"
+    model.mkdir(parents=True)
+    job = replace(JOBS[0], spec=PipelineSpec(model=str(model)))
+    store = open_store()
+    save(store, job)
+    failed = replace(job, seed=1)
+    store.record_failure([failed], ModelError(f"{model}/unet: lost", code="model.not_found"))
+    text = (tmp_path / NAME).read_text()
+    assert "secret" not in text
+    assert store.find_outcome(failed) == "model.not_found: mine/unet: lost"
 
 
 def test_a_rerun_replaces_files_once(open_store: OpenStore) -> None:

@@ -245,16 +245,21 @@ def expected_guidance(run: TracedRun) -> dict[str, Any]:
     scale = run.record["request"]["guidance_scale"]
     pairs = [(run.arrays[f"cond_{i:04d}"], run.arrays[f"uncond_{i:04d}"]) for i in guided]
     shares = [(scale - 1) * far(c, u) / far(u + scale * (c - u), 0) for c, u in pairs]
-    lowest = int(np.argmin(shares))
-    return {
+    lowest, last = int(np.argmin(shares)), len(guided) - 1
+    facts = {
         "scale": scale,
         "first_share": shares[0],
+        "first_agreement": angle_cosine(*pairs[0]),
+    }
+    if last == 0:
+        return facts | ({"first_guided": guided[0]} if run.count > 1 else {})
+    least = {"lowest_step": guided[lowest], "lowest_share": shares[lowest]}
+    return {
+        **facts,
+        **(least if lowest not in (0, last) else {}),
         "last_share": shares[-1],
         "first_guided": guided[0],
         "last_guided": guided[-1],
-        "lowest_step": guided[lowest],
-        "lowest_share": shares[lowest],
-        "first_agreement": angle_cosine(*pairs[0]),
         "last_agreement": angle_cosine(*pairs[-1]),
     }
 

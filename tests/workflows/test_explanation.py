@@ -9,8 +9,8 @@ import pytest
 
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest
+from sdcli.workflows.explain.guidance_chapters import tell_guidance
 from sdcli.workflows.explain.training import _prepare
-from sdcli.workflows.explain.walk_chapters import tell_guidance
 
 
 def guided_run(scale: float, steps: int, guided: tuple[int, ...]) -> Any:
@@ -34,7 +34,7 @@ def guided_run(scale: float, steps: int, guided: tuple[int, ...]) -> Any:
         (3.0, (1, 2, 3, 4), ("Each step predicts twice", "At first your words"), "once"),
         (3.0, (3, 4), ("Steps 3 to 4 predict twice", "the others once", "of step 3"), "At first"),
         (3.0, (2, 3), ("Steps 2 to 3 predict twice", "of that of step 3"), "Each step"),
-        (3.0, (2,), ("One step predicts twice", "of step 2"), "Each step"),
+        (3.0, (2,), ("Step 2 predicts twice", "adds is 20 % of the output."), "goes from"),
         (1.0, (), ("Guidance is off",), "twice"),
         (8.0, (), ("No step of this run has an unconditional output",), "off"),
     ],
@@ -45,6 +45,19 @@ def test_it_says_which_steps_predict_twice(
     text = " ".join(tell_guidance(guided_run(scale, 4, guided)).texts)
     assert all(part in text for part in said), text
     assert not_said not in text
+
+
+def test_one_step_is_not_compared_with_itself() -> None:
+    text = " ".join(tell_guidance(guided_run(3.0, 1, (1,))).texts)
+    assert text.startswith("The step predicts twice"), text
+    assert (text.count("10 %"), text.count("1.00")) == (1, 1)
+
+
+def test_the_least_is_named_only_between_the_ends() -> None:
+    run = guided_run(3.0, 4, (1, 2, 3, 4))
+    assert "It is least" not in " ".join(tell_guidance(run).texts)
+    run.trace.steps[2]["guidance_share"] = 0.05
+    assert "It is least at step 3, 5.0 %." in " ".join(tell_guidance(run).texts)
 
 
 @pytest.mark.parametrize("steps", [None, 50])

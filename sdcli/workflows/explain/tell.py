@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sdcli.story import Story, say
-from sdcli.workflows.explain import step_chapters, walk_chapters, word_chapters
+from sdcli.workflows.explain import (
+    guidance_chapters,
+    step_chapters,
+    walk_chapters,
+    word_chapters,
+)
 from sdcli.workflows.explain.runs import ExplainedRun
 
 SCHEMA: Final = "sdcli/explain/1"
@@ -19,7 +24,7 @@ CHAPTERS: Final = (
     word_chapters.tell_influence,
     walk_chapters.tell_walk,
     walk_chapters.tell_arrival,
-    walk_chapters.tell_guidance,
+    guidance_chapters.tell_guidance,
     step_chapters.tell_decoding,
     word_chapters.tell_chance,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdcli.latents import X0
 from sdcli.numerics.metrics import cosine
@@ -19,14 +19,13 @@ from sdcli.story import Chapter, Picture, Plot, Sentence, Table, say
 from sdcli.workflows.explain.pictures import thing_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sdcli.storage.trace_reader import Trace
     from sdcli.workflows.explain.runs import ExplainedRun
 
 _SIMILAR = 0.9
 _STRAIGHT = 1.02
-_AGREEMENT = 0.1
 
 
 def tell_walk(run: ExplainedRun) -> Chapter:
@@ -195,85 +194,3 @@ def _arrival_sentence(step: int | None, steps: int) -> Sentence:
     return say(
         "The whole image has arrived at step {arrival} of {steps}.", arrival=step, steps=steps
     )
-
-
-def tell_guidance(run: ExplainedRun) -> Chapter:
-    """How much guidance does at each step."""
-    title, steps = "Guidance", run.trace.steps
-    guided = [step for step in steps if step["guidance_share"] is not None]
-    if not guided:
-        return Chapter(title=title, paragraphs=[[_unguided(run.result.job.guidance_scale)]])
-    shares = [step["guidance_share"] for step in guided]
-    cosines = [step["guidance_cosine"] for step in guided]
-    lowest = min(guided, key=lambda step: float(step["guidance_share"]))
-    sentences = [
-        _guided_steps(guided, len(steps)),
-        say(
-            "The difference is multiplied by {scale:g}. What this adds is {first_share:percent} of "
-            "the output of step {first_guided} and {last_share:percent} of that of step "
-            "{last_guided}. It is least at step {lowest_step}, {lowest_share:percent}.",
-            scale=guided[0]["guidance_scale"],
-            first_guided=guided[0]["step"],
-            last_guided=guided[-1]["step"],
-            first_share=shares[0],
-            lowest_step=lowest["step"],
-            lowest_share=lowest["guidance_share"],
-            last_share=shares[-1],
-        ),
-        say(
-            "The cosine between the two predictions goes from {first_agreement:.2f} to "
-            "{last_agreement:.2f}.",
-            first_agreement=cosines[0],
-            last_agreement=cosines[-1],
-        ),
-        # It tells of both ends of the run.
-        *(_agreement(cosines[0], cosines[-1]) if len(guided) == len(steps) else ()),
-    ]
-    lines = {
-        "guidance's part": [(s["step"], s["guidance_share"]) for s in guided],
-        "cosine of the two": [(s["step"], s["guidance_cosine"]) for s in guided],
-    }
-    plots = [Plot(title="Guidance at each step", x_label="step", lines=lines)]
-    return Chapter(title=title, paragraphs=[sentences], plots=plots)
-
-
-def _unguided(scale: float) -> Sentence:
-    if scale > 1:
-        return say(
-            "No step of this run has an unconditional output: each predicts once, with the prompt. "
-            "The model itself takes the guidance scale, {scale:g}, as an input.",
-            scale=scale,
-        )
-    return say(
-        "Guidance is off in this run: each step predicts once, with the prompt. A guidance scale "
-        "of more than {least} turns it on.",
-        least=1,
-    )
-
-
-def _guided_steps(guided: Sequence[Mapping[str, Any]], steps: int) -> Sentence:
-    """Which steps predict twice."""
-    if len(guided) == steps:
-        return say("Each step predicts twice, with your words and without them.")
-    if len(guided) == 1:
-        return say("One step predicts twice, with your words and without them, the others once.")
-    return say(
-        "Steps {first_guided} to {last_guided} predict twice, with your words and without them, "
-        "the others once.",
-        first_guided=guided[0]["step"],
-        last_guided=guided[-1]["step"],
-    )
-
-
-def _agreement(first: float, last: float) -> list[Sentence]:
-    # Some runs begin with words that change little, and the sentence would be wrong.
-    if last - first < _AGREEMENT:
-        return []
-    return [
-        say(
-            "At first your words change everything. At the end the image itself says what it is, "
-            "and both predictions nearly agree."
-            if last > _SIMILAR
-            else "The words change less and less: the image itself says what it is."
-        )
-    ]

@@ -44,6 +44,7 @@ class ClipScorer:
         self._tokenizer, _ = load_tokenizer(files.folder, positions)
         with loading_errors_as_corrupt_errors("preprocessor", files.folder):
             self._preprocess = CLIPImageProcessorPil(**files.preprocessing)
+        # Images of several seeds share their prompt.
         self._embed_text = lru_cache(maxsize=256)(self._embed)
 
     @torch.no_grad()

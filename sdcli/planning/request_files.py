@@ -41,6 +41,7 @@ def read_files(
 
     `embeddings` are those of the request, if they were found before. Raises SdcliError.
     """
+    # Most requests of a long file name none, and cost nothing here.
     if loras is NO_LORAS and not any(_FILE_FIELDS(request)):
         return None
     images = read_images(request, defaults, read_image)

@@ -15,6 +15,7 @@ from sdcli.row import Row
 
 _MAX_KNOWN: Final = 1024
 _SEED: Final = "seed"
+# Longer seeds may be too large: the parser says so.
 _SAFE_DIGITS: Final = 18
 
 
@@ -62,6 +63,7 @@ class KnownSettings:
         try:
             return with_own_values(request, {**known[1], "row": row})
         except UsageError:
+            # The parser tells where it is, and finds all others.
             return None
 
     def _split(self, entry: PromptEntry) -> tuple[Hashable, dict[str, Any]] | None:
@@ -86,6 +88,7 @@ class KnownSettings:
                 return None
             own[name] = value
         shared = [fields[name] for name in shape.shared]
+        # 1, 1.0 and True are equal, but not the same setting.
         key = (names, tuple(shared), tuple(map(type, shared)), entry.is_text)
         try:
             hash(key)

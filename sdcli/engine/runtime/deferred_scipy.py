@@ -23,6 +23,7 @@ class _Placeholder(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
+        # `importlib.util.find_spec` fails for a module without one.
         self.__spec__ = ModuleSpec(name, loader=None)
 
     def __getattr__(self, name: str) -> _Member:

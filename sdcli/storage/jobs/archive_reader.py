@@ -40,6 +40,7 @@ class ArchiveReader:
         path, name = self._folder / packed.archive, f"{packed.key}{suffix}"
         try:
             with tarfile.open(path) as tar:
+                # A list of the members takes as long as reading the whole archive.
                 if packed.archive not in self._members:
                     self._members[packed.archive] = {member.name: member for member in tar}
                 file = tar.extractfile(self._members[packed.archive][name])

@@ -39,8 +39,10 @@ class RemoteJournal:
         """Yield the lines since the last call; those of other processes only with `refresh`."""
         names = self._store.sizes(FOLDER) if refresh else {}
         self._start = self._start or _next_start(names)
+        # What this process has written need not be read back from the store.
         own, self._unread = self._unread, []
         others = {name for name, size in names.items() if size > self._offsets.get(name, 0)}
+        # A later line replaces an earlier one of the same image.
         before = sorted(name for name in others if name < self._start)
         yield from self._read(before)
         yield from own

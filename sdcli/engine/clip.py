@@ -22,6 +22,7 @@ from sdcli.engine.loading.components import (
 )
 from sdcli.engine.loading.mapped_tensors import build_empty
 from sdcli.engine.loading.tokenizer import load_tokenizer
+from sdcli.engine.runtime.diffusers_internals import clip_text_model
 from sdcli.engine.text.tokens import check_ids
 
 _SCALE: Final = 100
@@ -63,8 +64,9 @@ class ClipScorer:
     def _embed(self, prompt: str) -> Any:
         length = self._tokenizer.model_max_length
         tokens = self._tokenizer(prompt, truncation=True, max_length=length, return_tensors="pt")
-        check_ids(tokens.input_ids, self._model.text_model)
-        embedded = self._model.text_model(**tokens).pooler_output
+        text_model = clip_text_model(self._model)
+        check_ids(tokens.input_ids, text_model)
+        embedded = text_model(**tokens).pooler_output
         return self._model.text_projection(embedded)
 
 

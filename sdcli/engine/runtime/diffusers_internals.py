@@ -138,6 +138,11 @@ def uses_attention_mask(text_encoder: Any) -> bool:
     return bool(getattr(text_encoder.config, "use_attention_mask", False))
 
 
+def clip_text_model(clip: Any) -> Any:
+    """Return the half of a CLIPModel that reads text."""
+    return clip.text_model
+
+
 def final_layer_norm(text_encoder: Any) -> Any:
     """Return the layer normalization after the last layer of a CLIPTextModel."""
     return text_encoder.final_layer_norm

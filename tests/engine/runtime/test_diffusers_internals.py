@@ -18,7 +18,7 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
 )
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 
 from sdcli.catalog.schedulers.sampler_table import SAMPLERS
 from sdcli.engine.runtime import diffusers_internals as internals
@@ -151,6 +151,23 @@ def test_a_text_encoder_ends_with_a_layer_normalization() -> None:
     encoded = encoder(torch.tensor([[1, 2, 3]]), output_hidden_states=True)
     last = internals.final_layer_norm(encoder)(encoded.hidden_states[-1])
     assert torch.equal(last, encoded.last_hidden_state), changed("CLIPTextModel.final_layer_norm")
+
+
+def test_a_clip_model_has_a_half_that_reads_text() -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config=sizes | heads | {"vocab_size": 9, "eos_token_id": 8},
+        vision_config=sizes | heads | {"image_size": 4, "patch_size": 2},
+        projection_dim=4,
+    )
+    clip = CLIPModel(config).eval()
+    ids = torch.tensor([[1, 2, 8]])
+    pooled = internals.clip_text_model(clip)(input_ids=ids).pooler_output
+    image = torch.zeros(1, 3, 4, 4)
+    both = clip(input_ids=ids, pixel_values=image)
+    expected = torch.nn.functional.normalize(clip.text_projection(pooled))
+    assert torch.allclose(both.text_embeds, expected), changed("CLIPModel.text_model")
 
 
 SMALL_VAES: dict[Any, dict[str, Any]] = {

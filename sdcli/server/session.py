@@ -20,7 +20,7 @@ from sdcli.server.process_caches import clear_caches
 from sdcli.server.protocol import Call, Receiver, try_send
 
 _MAX_CALLS: Final = 1000
-_GRACE_SECONDS: Final = 10.0
+_GRACE_SECONDS: Final = 30.0
 _INTERNAL, _INTERRUPTED = 1, 130
 # Success, a mistake of the user and a closed pipe leave the libraries as they were.
 _HARMLESS: Final = (0, 2, 141)

@@ -168,7 +168,8 @@ def test_a_lora_tells_rank_alpha_base_and_trigger_words(run_cli: RunCli, tmp_pat
          {"vectors": 2, "widths": [768, 1280], "base": "Stable Diffusion XL",
           "trigger_words": ["xl"]}),
         ("ip", {"image_proj.proj.weight": torch.zeros(1), "ip_adapter.1.to_k_ip.weight":
-                torch.zeros(1)}, "ip-adapter", {}),
+                torch.zeros(1)}, "ip-adapter",
+         {"base": None, "variant": "plain", "text_width": None, "image_width": None, "layers": 1}),
         ("cn", {"control_model.input_blocks.0.0.weight": torch.zeros(8, 4, 3, 3)},
          "controlnet",
          {"base": None, "text_width": None, "image_channels": None, "layout": "original"}),

@@ -18,6 +18,7 @@ JOB = {
     "num_inference_steps": 4,
     "scheduler": "DDIM",
     "guidance_scale": 3.0,
+    "guidance_schedule": None,
     "seed": None,
 }
 TOTALS = {
@@ -39,7 +40,7 @@ def read_facts(capsys: pytest.CaptureFixture[str], **changes: Any) -> dict[str, 
 
 
 def test_jobs_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
-    jobs = [JOB, JOB | {"index": 1, "done": True, "seed": 7}]
+    jobs = [lambda: JOB, lambda: JOB | {"index": 1, "done": True, "seed": 7}]
     print_dry_run(jobs, lambda: TOTALS, "paths", verbose=True)
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.startswith("0001  64x32  4 steps  DDIM  guidance 3  seed random  a cat")

@@ -21,6 +21,7 @@ HOSTILE = "a\x1b[31m\x9b2J\x07\u202eb"
 SAFE = "a\\x1b[31m\\x9b2J\\x07\\u202eb"
 
 JOB = dict.fromkeys(("index", "width", "height", "num_inference_steps", "guidance_scale"), 1)
+JOB["guidance_schedule"] = None
 DOORS: dict[str, Callable[[str], object]] = {
     "facts, value": lambda text: tables.print_facts({"name": text}),
     "facts, key": lambda text: tables.print_facts({text: 1}),

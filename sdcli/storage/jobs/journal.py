@@ -79,8 +79,10 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; the journal cannot be used afterwards."""
-        self._file.close()
-        self._index.close()
+        # A thread that plans may still ask: SQLite must not be closed in the middle of an answer.
+        with self._threads:
+            self._file.close()
+            self._index.close()
 
     def get(self, key: Key) -> JournalEntry | None:
         """The last entry of a job."""

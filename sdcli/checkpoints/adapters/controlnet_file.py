@@ -22,6 +22,7 @@ from sdcli.checkpoints.recorded import local_states
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.detection import Detection, detect
 from sdcli.checkpoints.single_file.model import find_model_weights
+from sdcli.checkpoints.single_file.other_kinds import option_hint
 from sdcli.checkpoints.single_file.tensor_map import name_some
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import check_weights, find_weights, hash_weights
@@ -32,13 +33,6 @@ from sdcli.pipeline_spec import PipelineSpec
 COMPONENT: Final = "controlnet"
 
 _CLASS: Final = "ControlNetModel"
-_HINTS: Final[Mapping[str, str]] = {
-    "lora": "use it with --lora",
-    "ip-adapter": "use it with --ip-adapter",
-    "model": "use it with --model",
-    "vae": "use it with --vae",
-    "text_encoder": "use it with --text-encoder",
-}
 _WORDS: Final = {
     "model": "a whole model", "vae": "a VAE", "text_encoder": "a text encoder",
 }  # fmt: skip
@@ -137,7 +131,7 @@ def _read(path: Path, state: FilesState, spec: PipelineSpec, states: object) -> 
 
 def _folder_weights(path: Path, spec: PipelineSpec) -> WeightFiles:
     if not (path / "config.json").is_file() and (path / "model_index.json").is_file():
-        raise _wrong_kind_error(path, _WORDS["model"], _HINTS["model"])
+        raise _wrong_kind_error(path, _WORDS["model"], option_hint("model"))
     config = read_config(path / "config.json", COMPONENT)
     name = config.get("_class_name", _CLASS)
     if name != _CLASS:
@@ -153,7 +147,7 @@ def _check_kind(path: Path, header: SafetensorsHeader, found: ControlnetShapes) 
     detection = detect(header, path)
     if detection.other is None or detection.other.id != COMPONENT:
         kind = detection.other.id if detection.other else detection.kind
-        raise _wrong_kind_error(path, _kind_words(detection), _HINTS.get(kind))
+        raise _wrong_kind_error(path, _kind_words(detection), option_hint(kind))
 
 
 def _kind_words(detection: Detection) -> str:

@@ -16,7 +16,7 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
 from sdcli.checkpoints.single_file.model import find_model_weights
-from sdcli.checkpoints.single_file.other_kinds import find_other_kind
+from sdcli.checkpoints.single_file.other_kinds import find_other_kind, option_hint
 from sdcli.checkpoints.single_file.tensor_map import name_some
 from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.checkpoints.weight_source import (
@@ -67,7 +67,6 @@ _BLOCKS: Final = ("down_blocks.", "up_blocks.", "mid_block.")
 
 _TO_KEY: Final = re.compile(r"(\d{1,5})\.to_k_ip\.weight")
 _LAYER_KEYS: Final = ("to_k_ip", "to_v_ip")
-_HINTS: Final = {"lora": "use it with --lora", "controlnet": "use it with --controlnet"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -268,12 +267,13 @@ def _check_image_part(file: IpAdapterFile, model: str) -> None:
 
 def _kind_error(path: Path, tensors: Mapping[str, SourceTensor]) -> ModelError:
     other = find_other_kind({name: tensor.shape for name, tensor in tensors.items()})
-    is_other = other is not None and other[0].id != _KIND
-    what = other[0].name if other and is_other else "of an unknown kind"
+    if other and other[0].id == _KIND:
+        other = None  # a part of one
+    what = other[0].name if other else "of an unknown kind"
     return ModelError(
         f"{path} is {what}, not an IP-Adapter",
         code="model.wrong_kind",
-        hint=(_HINTS.get(other[0].id) if other else None)
+        hint=(option_hint(other[0].id) if other else None)
         or "an IP-Adapter has tensors named image_proj.… and ip_adapter.…",
     )
 

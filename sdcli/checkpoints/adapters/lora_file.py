@@ -15,7 +15,7 @@ from sdcli.checkpoints.adapters.model_layers import ModelLayers, read_layers
 from sdcli.checkpoints.recorded import local_states
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
-from sdcli.checkpoints.single_file.other_kinds import find_other_kind
+from sdcli.checkpoints.single_file.other_kinds import find_other_kind, option_hint
 from sdcli.errors import CorruptError, ModelError
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -38,7 +38,7 @@ _PAIRS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 """Parts that mean nothing without one of the others."""
 
 _MOST_NAMES: Final = 4
-_OTHER_OPTIONS: Final = {"controlnet": "--controlnet", "ip-adapter": "--ip-adapter"}
+_ADD_ONS: Final = ("controlnet", "ip-adapter")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,11 +230,11 @@ def _text_width(header: SafetensorsHeader) -> int | None:
 
 def _nothing_matched_error(path: Path, model: str, header: SafetensorsHeader) -> ModelError:
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    if (other := find_other_kind(shapes)) and other[0].id in _OTHER_OPTIONS:
+    if (other := find_other_kind(shapes)) and other[0].id in _ADD_ONS:
         return ModelError(
             f"{path.name} is {other[0].name}, not a LoRA: it has the tensor {other[1]}",
             code="model.wrong_kind",
-            hint=f"use it with {_OTHER_OPTIONS[other[0].id]}",
+            hint=option_hint(other[0].id),
         )
     return ModelError(
         f"{path.name} changes nothing in {model}: none of its {len(header.tensors)} tensors "

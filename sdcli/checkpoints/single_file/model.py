@@ -12,6 +12,7 @@ from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.config_folder import changed_folder, family_folder
 from sdcli.checkpoints.single_file.detection import Detection, detect
+from sdcli.checkpoints.single_file.other_kinds import option_hint
 from sdcli.checkpoints.single_file.published import identify
 from sdcli.checkpoints.single_file.tensor_map import (
     Sources,
@@ -32,13 +33,6 @@ _WORDS: Final = {
     "vae": "VAE",
     "text_encoder": "text encoder",
     "text_encoder_2": "second text encoder",
-}
-
-
-_ADD_ON_HINTS: Final = {
-    "lora": "use it with --lora",
-    "controlnet": "use it with --controlnet",
-    "ip-adapter": "use it with --ip-adapter",
 }
 
 
@@ -198,14 +192,14 @@ def _detect_model(path: Path, header: SafetensorsHeader) -> Detection:
         return detection
     names = {
         "ema": ("not a whole model", "use the file that has the plain weights as well"),
-        "vae": ("a VAE, not a model", "use it with --vae"),
+        "vae": ("a VAE, not a model", option_hint("vae")),
         "text_encoder": ("a text encoder, not a model", None),
         "unknown": ("not a Stable Diffusion model", None),
     }
     kind, hint = names.get(detection.kind, ("not a model", None))
     if detection.other:
         kind = f"{detection.other.name}, not a model"
-        hint = _ADD_ON_HINTS.get(detection.other.id)
+        hint = option_hint(detection.other.id)
     raise ModelError(
         f"{path} is {kind}: {detection.reasons[0]}",
         code="model.wrong_kind",

@@ -21,6 +21,16 @@ class OtherKind:
     needs_all: bool = False
 
 
+_OPTIONS: Final[Mapping[str, str]] = {
+    "lora": "--lora",
+    "controlnet": "--controlnet",
+    "ip-adapter": "--ip-adapter",
+    "model": "--model",
+    "vae": "--vae",
+    "text_encoder": "--text-encoder",
+}
+"""The option that takes a file of each kind."""
+
 _KINDS: Final = (
     OtherKind("ip-adapter", "an IP-Adapter", ("image_proj.", "ip_adapter."), needs_all=True),
     OtherKind(
@@ -62,6 +72,12 @@ def find_other_kind(shapes: Shapes) -> tuple[OtherKind, str] | None:
     if _is_embedding(shapes):
         return _EMBEDDING, next(iter(shapes))
     return None
+
+
+def option_hint(kind: str) -> str | None:
+    """Return the hint for a file of this kind in the place of another, None if nothing takes it."""
+    option = _OPTIONS.get(kind)
+    return f"use it with {option}" if option else None
 
 
 def _is_embedding(shapes: Shapes) -> bool:

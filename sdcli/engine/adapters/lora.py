@@ -17,8 +17,9 @@ from sdcli.checkpoints.adapters.model_layers import TEXT_PREFIX
 from sdcli.checkpoints.file_hashes import sha256
 from sdcli.engine.adapters.weight_changes import bias_change, weight_change
 from sdcli.engine.loading.pipeline import LoadedPipeline
+from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.runtime import memory
-from sdcli.errors import CorruptError, ModelError, NumericsError
+from sdcli.errors import CorruptError, NumericsError
 from sdcli.job import Job
 from sdcli.lora_fields import SEPARATOR, LoraUse, parse_loras
 
@@ -57,14 +58,8 @@ class _Lora:
 
 def _open(loaded: LoadedPipeline, use: LoraUse, planned: list[str]) -> MatchedLora:
     path = find_lora(use.name, None, offline=loaded.spec.offline)
-    # The record has the planned hash, so no other content may be used under it.
     digest = sha256(path)
-    if f"{digest}:{use.weights}" not in planned:
-        raise ModelError(
-            f"lora: {path} has changed since this run was planned",
-            code="model.changed",
-            hint="run the command again",
-        )
+    check_unchanged("lora", path, f"{digest}:{use.weights}", *planned)
     return match_to_model(path, digest, loaded.spec)
 
 

@@ -16,8 +16,8 @@ from sdcli.checkpoints.adapters.controlnet_file import (
 )
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.runtime import memory
-from sdcli.errors import ModelError
 from sdcli.job import Job
 from sdcli.listed_files import SEPARATOR, split_files
 from sdcli.pipeline_spec import PipelineSpec
@@ -79,11 +79,5 @@ class LoadedControlnets:
 
 def _open(name: str, planned: str, spec: PipelineSpec) -> ControlnetFile:
     file = read_controlnet(name, spec)
-    # The record has the planned hash, so no other content may be used under it.
-    if file.sha256 != planned:
-        raise ModelError(
-            f"controlnet: {file.path} has changed since this run was planned",
-            code="model.changed",
-            hint="run the command again",
-        )
+    check_unchanged(COMPONENT, file.path, file.sha256, planned)
     return file

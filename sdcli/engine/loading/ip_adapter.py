@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import CLIPVisionModelWithProjection
 
-# The class that does not depend on whether torchvision is installed: it rounds in another way.
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+# The processor that does not depend on whether torchvision is installed: it rounds in another way.
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-from sdcli.checkpoints.adapters.image_encoder import COMPONENT, ImageEncoder, read_image_encoder
+from sdcli.checkpoints.adapters.image_encoder import COMPONENT, read_image_encoder
 from sdcli.checkpoints.adapters.ip_adapter_file import IpAdapterFile, read_ip_adapter
 from sdcli.checkpoints.weight_source import SourceTensor
 from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.loading.source_tensors import to_torch
 from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.diffusers_internals import build_ip_adapters, takes_hidden_states
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError
 from sdcli.job import Job
 from sdcli.listed_files import SEPARATOR, split_files
 from sdcli.pipeline_spec import PipelineSpec
@@ -100,7 +100,7 @@ class LoadedIpAdapters:
 
     def _read(self, name: str, digest: str) -> _StateDict:
         file = read_ip_adapter(name, self.spec)
-        _check_unchanged("ip_adapter", file, digest)
+        check_unchanged("ip_adapter", file.path, file.sha256, digest)
         parts = {"image_proj": file.image, "ip_adapter": file.layers}
         tensors = {part: _read_tensors(file, part, found) for part, found in parts.items()}
         return _StateDict(path=file.path, tensors=tensors)
@@ -109,7 +109,7 @@ class LoadedIpAdapters:
         """Return the image encoder of a job, and what tells it from others."""
         assert job.ip_encoder is not None
         found = read_image_encoder(job.ip_encoder, offline=self.spec.offline)
-        _check_unchanged("ip_encoder", found, job.ip_encoder_sha256)
+        check_unchanged("ip_encoder", found.path, found.sha256, job.ip_encoder_sha256)
         # With another configuration, the same weights make other embeddings.
         key = json.dumps([found.sha256, found.config], sort_keys=True)
         if key not in self._encoders:
@@ -173,16 +173,6 @@ def _misfits_as_corrupt_errors(paths: Sequence[Path]) -> Iterator[None]:
             code="model.corrupt",
             hint="download the file again",
         ) from error
-
-
-def _check_unchanged(label: str, found: IpAdapterFile | ImageEncoder, planned: str) -> None:
-    # The record has the planned hash, so no other content may be used under it.
-    if found.sha256 != planned:
-        raise ModelError(
-            f"{label}: {found.path} has changed since this run was planned",
-            code="model.changed",
-            hint="run the command again",
-        )
 
 
 @torch.no_grad()

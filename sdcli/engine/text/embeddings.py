@@ -20,14 +20,16 @@ from sdcli.checkpoints.adapters.embedding_file import (
 )
 from sdcli.checkpoints.file_hashes import sha256
 from sdcli.embedding_fields import (
+    EMBEDDING,
     SEPARATOR,
     EmbeddingUse,
     EmbeddingWord,
     embedding_words,
     parse_embeddings,
 )
+from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.loading.source_tensors import to_torch
-from sdcli.errors import CorruptError, ModelError
+from sdcli.errors import CorruptError
 from sdcli.job import Job
 from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR
 
@@ -110,13 +112,7 @@ def _read(embedding: str, facts: str, keys: tuple[str, ...]) -> JobVectors:
 
 def _open(use: EmbeddingUse, digest: str) -> EmbeddingFile:
     path = find_embedding(use.path, None)
-    # The record has the planned hash, so no other content may be used under it.
-    if sha256(path) != digest:
-        raise ModelError(
-            f"embedding: {path} has changed since this run was planned",
-            code="model.changed",
-            hint="run the command again",
-        )
+    check_unchanged(EMBEDDING, path, sha256(path), digest)
     return read_embedding(path)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from sdcli.errors import UsageError, quoted
 from sdcli.field_metadata import field_infos, setting
 from sdcli.field_validation import check_text
-from sdcli.listed_files import NONE, split_files
+from sdcli.listed_files import NONE, SEPARATOR, split_files
 
 _MAX_SCALE: Final = 100
 _NUMBER: Final = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?"
@@ -119,3 +119,8 @@ class IpAdapterJobFields:
     ip_image_sha256: str = ""
     ip_encoder: str | None = None
     ip_encoder_sha256: str = ""
+
+    @property
+    def ip_image_hashes(self) -> list[str]:
+        """The SHA-256 of each image, without its scale."""
+        return [part.partition(":")[0] for part in self.ip_image_sha256.split(SEPARATOR)]

@@ -267,16 +267,6 @@ JOB_SETTINGS: Final = tuple(
 """The fields that a job takes over from its request."""
 
 
-def timing_key(job: Job) -> TimingKey:
-    """The settings of a job that decide how long it takes."""
-    return job.timing_key
-
-
-def batch_key(job: Job) -> Hashable:
-    """Jobs with equal keys can be denoised in one batch."""
-    return job.batch_key
-
-
 _OWN_FIELDS: Final = frozenset(
     {
         "index",

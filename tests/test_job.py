@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
-from sdcli.job import Job, batch_key, timing_key
+from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from tests.jobs import CPU, make_job
 
@@ -72,11 +72,11 @@ def test_the_id_is_computed_once_and_is_not_a_field() -> None:
 
 def test_prompts_and_seeds_may_differ_in_a_batch_and_sizes_may_not() -> None:
     first = make_job()
-    assert batch_key(first) == batch_key(make_job(index=3, prompt="a dog", seed=9, occurrence=1))
-    assert batch_key(first) != batch_key(make_job(width=128))
-    assert batch_key(first) != batch_key(make_job(spec=replace(CPU, vae="tiny")))
+    assert first.batch_key == make_job(index=3, prompt="a dog", seed=9, occurrence=1).batch_key
+    assert first.batch_key != make_job(width=128).batch_key
+    assert first.batch_key != make_job(spec=replace(CPU, vae="tiny")).batch_key
 
 
 def test_guidance_counts_for_the_time_only_as_on_or_off() -> None:
-    assert timing_key(make_job(guidance_scale=2)) == timing_key(make_job(guidance_scale=7))
-    assert timing_key(make_job(guidance_scale=1)) != timing_key(make_job(guidance_scale=7))
+    assert make_job(guidance_scale=2).timing_key == make_job(guidance_scale=7).timing_key
+    assert make_job(guidance_scale=1).timing_key != make_job(guidance_scale=7).timing_key

@@ -17,7 +17,8 @@ from sdcli.checkpoints.weight_files import CLIP_MODEL
 from sdcli.errors import CorruptError, ModelError
 
 DEFAULTS_FILE: Final = "sdcli.json"
-"""File of a model folder with the settings that suit it, read as the component of that name."""
+"""File of a model folder with defaults for sdcli, which override those of Diffusers; it is read as
+the component of that name."""
 
 _MAX_NUMBER: Final = 10**9
 """Largest size of anything in a configuration."""

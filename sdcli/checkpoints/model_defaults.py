@@ -28,8 +28,7 @@ from sdcli.checkpoints.xl_traits import XlTraits, read_xl_traits
 from sdcli.errors import CorruptError, ModelError
 
 EMBEDDED_FOLDER: Final = Path(__file__).parent.parent / "models" / "tiny-emoji-128"
-
-"""File in a model's folder with defaults for sdcli, which override those of Diffusers."""
+"""The folder of the built-in model."""
 
 # The defaults of StableDiffusionPipeline.__call__.
 DIFFUSERS_STEPS: Final = 50

@@ -94,8 +94,10 @@ def _chosen_dtype(device: str) -> dict[str, str]:
 def _thread_waiting(reason: str | None) -> dict[str, str]:
     if reason:
         return {"thread_waiting": "passive", "thread_waiting_why": reason}
-    policy = os.environ.get("OMP_WAIT_POLICY", "the library's default").lower()
-    return {"thread_waiting": policy, "thread_waiting_why": "no need to change it was found"}
+    if policy := os.environ.get("OMP_WAIT_POLICY"):
+        return {"thread_waiting": policy.lower(), "thread_waiting_why": "OMP_WAIT_POLICY is set"}
+    why = "no other processes are running, and all cores may be used"
+    return {"thread_waiting": "active", "thread_waiting_why": why}
 
 
 def _cache() -> dict[str, object]:

@@ -42,6 +42,12 @@ def expand_user(path: str | Path) -> Path:
         ) from error
 
 
+def lasting_name(name: str) -> str:
+    """Return the name that finds a model from every folder: its absolute path, or its id."""
+    path = expand_user(name)
+    return str(path.absolute()) if path.exists() else name
+
+
 def _path_of_url(url: str, scheme: str) -> str:
     if scheme in _LOCAL:
         parts = urlsplit(url)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Final, Protocol
 
-from sdcli.job import Job, batch_key
+from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner
 from sdcli.prompts.sources import RequestSource
@@ -105,8 +105,8 @@ class ArrivalBatchPlanner:
         if (missing := size - len(self._jobs)) > 0:
             self._plan(missing, wait=False)
             self._fill(size)
-        key = batch_key(self._jobs[0])
-        batch = list(takewhile(lambda job: batch_key(job) == key, self._jobs[:size]))
+        key = self._jobs[0].batch_key
+        batch = list(takewhile(lambda job: job.batch_key == key, self._jobs[:size]))
         self._jobs = self._jobs[len(batch) :]
         return batch
 
@@ -180,7 +180,7 @@ def group_jobs(jobs: Sequence[Job], loaded: PipelineSpec | None = None) -> list[
     """
     by_key: dict[Hashable, list[Job]] = {}
     for job in jobs:
-        by_key.setdefault(batch_key(job), []).append(job)
+        by_key.setdefault(job.batch_key, []).append(job)
     specs = order_specs({group[0].spec: None for group in by_key.values()}, loaded)
     return sorted(by_key.values(), key=lambda group: specs.index(group[0].spec))
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 from sdcli.checkpoints.adapters.controlnet_file import ControlnetFile, read_controlnet
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.control_fields import ControlJobFields, parse_control_images, parse_preprocessors
-from sdcli.errors import ModelError, SdcliError, UsageError
+from sdcli.errors import ModelError, UsageError
 from sdcli.field_validation import refuse_separator
 from sdcli.input_images import InputReader
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import lasting_name
 from sdcli.listed_files import NONE, SEPARATOR, join_files, split_files
+from sdcli.planning.field_errors import naming
 from sdcli.planning.request_images import read_as
 from sdcli.request import GenerationRequest
 
@@ -68,7 +68,7 @@ def take_controls(
             raise
         return RequestControls(controlnet=request.controlnet, control_image=request.control_image)
     return RequestControls(
-        controlnet=join_files(_lasting_name(name) for name in names),
+        controlnet=join_files(map(lasting_name, names)),
         controlnet_sha256=SEPARATOR.join(network.sha256 for network in networks),
         control_image=join_files(images),
         control_image_sha256=SEPARATOR.join(
@@ -115,20 +115,9 @@ def _check_preprocessors(words: Sequence[str]) -> None:
 
 def _read_network(name: str, request: GenerationRequest, *, is_local: bool) -> ControlnetFile:
     spec = replace(request.spec, offline=request.spec.offline or is_local)
-    try:
-        refuse_separator("controlnet", _lasting_name(name))
+    with naming("controlnet"):
+        refuse_separator("controlnet", lasting_name(name))
         return read_controlnet(name, spec)
-    except SdcliError as error:
-        message = error.message
-        if not message.startswith("controlnet: "):
-            message = f"controlnet: {message}"
-        raise type(error)(message, code=error.code, hint=error.hint) from error
-
-
-def _lasting_name(name: str) -> str:
-    """The name that finds the model from every folder: its absolute path, or its id."""
-    path = expand_user(name)
-    return str(Path(path).absolute()) if path.exists() else name
 
 
 def _join_words(words: Sequence[str]) -> str | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,13 +13,14 @@ from sdcli.checkpoints.adapters.image_encoder import (
     read_image_encoder,
 )
 from sdcli.checkpoints.adapters.ip_adapter_file import IpAdapterFile, read_ip_adapter
-from sdcli.errors import ModelError, SdcliError, UsageError
+from sdcli.errors import ModelError, UsageError
 from sdcli.field_validation import refuse_separator
 from sdcli.input_images import InputImage, InputReader
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import lasting_name
 from sdcli.ip_adapter_fields import IpAdapterJobFields, parse_ip_images
 from sdcli.listed_files import NONE, SEPARATOR, join_files, split_files
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.field_errors import naming
 from sdcli.planning.request_images import read_as
 from sdcli.request import GenerationRequest
 
@@ -62,14 +62,14 @@ def take_ip_adapters(
             raise
         return RequestIpAdapters(ip_adapter=request.ip_adapter, ip_image=request.ip_image)
     return RequestIpAdapters(
-        ip_adapter=join_files(map(_lasting_name, names)),
+        ip_adapter=join_files(map(lasting_name, names)),
         ip_adapter_sha256=SEPARATOR.join(file.sha256 for file in adapters),
         ip_image=join_files(images),
         ip_image_sha256=SEPARATOR.join(
             str(replace(image, path=found.sha256))
             for image, found in zip(images, described, strict=True)
         ),
-        ip_encoder=_lasting_name(encoder_path),
+        ip_encoder=lasting_name(encoder_path),
         ip_encoder_sha256=encoder.sha256,
     )
 
@@ -117,8 +117,8 @@ _MOST_TIMES: Final = 100
 
 
 def _read_adapter(name: str, spec: PipelineSpec) -> IpAdapterFile:
-    with _naming("ip_adapter"):
-        refuse_separator("ip_adapter", _lasting_name(name))
+    with naming("ip_adapter"):
+        refuse_separator("ip_adapter", lasting_name(name))
         return read_ip_adapter(name, spec)
 
 
@@ -128,25 +128,8 @@ def _encoder_name(request: GenerationRequest, names: Sequence[str]) -> str:
 
 
 def _read_encoder(name: str, adapters: Sequence[IpAdapterFile], spec: PipelineSpec) -> ImageEncoder:
-    with _naming("ip_encoder"):
+    with naming("ip_encoder"):
         encoder = read_image_encoder(name, offline=spec.offline)
         for file in adapters:
             check_encoder(file, encoder)
     return encoder
-
-
-@contextmanager
-def _naming(field: str) -> Iterator[None]:
-    """Make the messages of errors begin with the field."""
-    try:
-        yield
-    except SdcliError as error:
-        if error.message.startswith(f"{field}: "):
-            raise
-        raise type(error)(f"{field}: {error.message}", code=error.code, hint=error.hint) from error
-
-
-def _lasting_name(name: str) -> str:
-    """The name that finds the file from every folder: its absolute path, or its id."""
-    path = expand_user(name)
-    return str(path.absolute()) if path.exists() else name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sdcli.control_fields import parse_control_images
 from sdcli.ip_adapter_fields import parse_ip_images
@@ -20,15 +21,9 @@ def models_relative_to(folder: Path, value: str) -> str:
     return join_files(paths.get(name, name) for name in names) or value
 
 
-def control_images_relative_to(folder: Path, value: str) -> str:
+def _images_relative_to(parse: Callable[[str], Iterable[Any]], folder: Path, value: str) -> str:
     """Replace the paths in a prompt file by those relative to its folder. Raises UsageError."""
-    images = parse_control_images(value)
-    return join_files(replace(i, path=_path_in(folder, i.path)) for i in images) or value
-
-
-def ip_images_relative_to(folder: Path, value: str) -> str:
-    """Replace the paths in a prompt file by those relative to its folder. Raises UsageError."""
-    images = parse_ip_images(value)
+    images = parse(value)
     return join_files(replace(i, path=_path_in(folder, i.path)) for i in images) or value
 
 
@@ -38,9 +33,9 @@ def _path_in(folder: Path, path: str) -> str:
 
 RELATIVE: Final[Mapping[str, Callable[[Path, str], str]]] = {
     "controlnet": models_relative_to,
-    "control_image": control_images_relative_to,
+    "control_image": partial(_images_relative_to, parse_control_images),
     "ip_adapter": models_relative_to,
-    "ip_image": ip_images_relative_to,
+    "ip_image": partial(_images_relative_to, parse_ip_images),
     "ip_encoder": models_relative_to,
 }
 """Fields whose text names models or images, and what finds these in a folder."""

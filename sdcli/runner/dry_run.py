@@ -18,7 +18,7 @@ from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
 from sdcli.inputs.paths import expand_user, is_url
 from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS
-from sdcli.job import Job, Rerun, TimingKey, batch_key, timing_key
+from sdcli.job import Job, Rerun, TimingKey
 from sdcli.latents import LatentsSelection
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import PLANNING_WINDOW, order_specs, same_base_model
@@ -82,7 +82,7 @@ class DryRunTotals:
         self, job: Job, latents: LatentsSelection | None, seconds: Callable[[Job], float | None]
     ) -> None:
         """Add an image that is left to do; `seconds` tells how long it will take, if known."""
-        key = batch_key(job)
+        key = job.batch_key
         if key not in self._known:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
@@ -124,7 +124,7 @@ class FolderState:
 
     def seconds(self, job: Job) -> float | None:
         """The expected seconds of a job, None if nothing like it was made before."""
-        known = self.timings.get(timing_key(job))
+        known = self.timings.get(job.timing_key)
         if known is None and self.user_timings:
             return self.user_timings.seconds(job)
         return known

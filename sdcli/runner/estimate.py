@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Self
 
-from sdcli.job import timing_key
 from sdcli.result import GenerationResult, SavedImage, SortedJobs
 
 if TYPE_CHECKING:
@@ -90,5 +89,5 @@ class RunEstimate:
         from sdcli.storage.jobs.user_timings import UserTimings
 
         folder, user = known_timings(self._folder) if self._folder else {}, UserTimings()
-        seconds = (folder.get(timing_key(job)) or user.seconds(job) for job in jobs)
+        seconds = (folder.get(job.timing_key) or user.seconds(job) for job in jobs)
         return [one for one in seconds if one is not None]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.job import Job, batch_key
+from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.batching import (
     ArrivalBatchPlanner,
@@ -103,9 +103,9 @@ def test_without_a_store_batches_keep_the_order_and_are_as_large_as_they_may_be(
     assert [job.index for batch in batches for job in batch] == list(range(len(kinds)))
     for batch in batches:
         assert 1 <= len(batch) <= size
-        assert len({batch_key(job) for job in batch}) == 1
+        assert len({job.batch_key for job in batch}) == 1
     for batch, following in pairwise(batches):
-        assert len(batch) == size or batch_key(batch[0]) != batch_key(following[0])
+        assert len(batch) == size or batch[0].batch_key != following[0].batch_key
 
 
 def test_a_batch_does_not_wait_for_requests_that_have_not_arrived() -> None:
@@ -129,7 +129,7 @@ def test_groups_hold_every_job_once_and_pipelines_are_neighbours(
     groups = group_jobs(jobs, loaded)
     assert sorted(job.index for group in groups for job in group) == list(range(len(jobs)))
     for group in groups:
-        assert len({batch_key(job) for job in group}) == 1
+        assert len({job.batch_key for job in group}) == 1
         assert [job.index for job in group] == sorted(job.index for job in group)
     specs = [spec for spec, _ in groupby(group[0].spec for group in groups)]
     assert len(specs) == len(set(specs))

@@ -8,7 +8,6 @@ import pytest
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.errors import UsageError
-from sdcli.job import batch_key
 from sdcli.planning.resolve import find_faults, random_seed, resolve_jobs
 from sdcli.request import GenerationRequest
 from tests.planning.models import DEFAULTS
@@ -52,9 +51,9 @@ def test_each_request_without_a_seed_gets_another_random_one():
 
 def test_jobs_that_differ_only_in_prompt_and_seed_share_a_batch():
     first, second = jobs(seed=1)[0], jobs(prompt="a dog", negative_prompt="red", seed=2)[0]
-    assert batch_key(first) == batch_key(second)
+    assert first.batch_key == second.batch_key
     for change in ({"width": 64}, {"num_inference_steps": 3}, {"scheduler": "Euler"}):
-        assert batch_key(first) != batch_key(jobs(**change)[0])
+        assert first.batch_key != jobs(**change)[0].batch_key
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sdcli.job import timing_key
 from sdcli.latents import LatentsSelection
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.sources import IterableSource
@@ -65,7 +64,7 @@ def test_without_a_journal_open_seeds_and_wildcards_are_unknown() -> None:
 def test_images_of_known_kinds_have_a_time() -> None:
     totals = DryRunTotals()
     job = make_job()
-    folder = FolderState(timings={timing_key(job): 1.5})
+    folder = FolderState(timings={job.timing_key: 1.5})
     for each in (job, make_job(seed=8), make_job(width=512)):
         totals.add(each, None, folder.seconds)
     assert (totals.seconds, totals.timed, totals.groups) == (3.0, 2, 2)

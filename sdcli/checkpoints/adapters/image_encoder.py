@@ -72,12 +72,12 @@ def find_image_encoder(name: str, *, offline: bool) -> Path:
     """Return the folder of an image encoder, downloaded if necessary. Raises ModelError."""
     path = expand_user(name)
     if path.is_dir():
-        return _own_folder(path)
+        return own_folder(path)
     owner, _, rest = name.partition("/")
     repo, _, folder = rest.partition("/")
     is_hub_name = is_hub_id(f"{owner}/{repo}") and (not folder or _FOLDER.fullmatch(folder))
     if not path.exists() and is_hub_name:
-        return _own_folder(_fetch(f"{owner}/{repo}", folder, offline))
+        return own_folder(_fetch(f"{owner}/{repo}", folder, offline))
     problem = "is a file" if path.exists() else "does not exist"
     raise ModelError(
         f"{quoted(name)} {problem}; an image encoder is a folder with its config.json",
@@ -107,7 +107,7 @@ def check_encoder(file: IpAdapterFile, encoder: ImageEncoder) -> None:
 def is_image_encoder(path: Path) -> bool:
     """Whether a folder has the configuration of an image encoder."""
     with suppress(OSError, SdcliError):
-        config = read_config(_own_folder(path) / "config.json", COMPONENT)
+        config = read_config(own_folder(path) / "config.json", COMPONENT)
         return config.get("model_type") == _TYPE
     return False
 
@@ -142,7 +142,7 @@ _DEFAULTS: Final = {"projection_dim": 512, "hidden_size": 768, "image_size": 224
 """Values that Transformers takes for those that a configuration leaves out."""
 
 
-def _own_folder(path: Path) -> Path:
+def own_folder(path: Path) -> Path:
     """Return the folder of the image encoder in that of a repository, else the path."""
     inner = path / COMPONENT
     return inner if (inner / "config.json").is_file() else path

@@ -16,7 +16,6 @@ from sdcli.engine.recorders.patching import patch_method
 from sdcli.engine.runtime.diffusers_internals import with_ip_adapters
 from sdcli.ip_adapter_fields import parse_ip_images
 from sdcli.job import Job
-from sdcli.listed_files import SEPARATOR
 
 
 @contextmanager
@@ -34,8 +33,7 @@ def applied_ip_adapters(
     if not any(wanted):
         yield
         return
-    digests = (part.partition(":")[0] for part in job.ip_image_sha256.split(SEPARATOR))
-    named = zip(digests, images, strict=True)
+    named = zip(job.ip_image_hashes, images, strict=True)
     shown = [image for image, want in zip(named, wanted, strict=True) if want]
     unet = loaded.pipeline.unet
     built = loaded.ip_adapters.build(job, wanted, unet)

@@ -35,7 +35,7 @@ from sdcli.engine.schedulers.start_check import describe_late_start
 from sdcli.engine.text.conditioning import shape_of
 from sdcli.errors import DeviceError, NumericsError, UsageError
 from sdcli.input_images import ControlPixels, InputPixels
-from sdcli.job import Job, batch_key
+from sdcli.job import Job
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
 from sdcli.result import GenerationResult
 
@@ -73,7 +73,7 @@ def generate_batch(
     not even one image fits into memory, CorruptError if a component of the model cannot run, and
     NumericsError, which names the component, if the result is not finite.
     """
-    if len({batch_key(job) for job in jobs}) != 1:
+    if len({job.batch_key for job in jobs}) != 1:
         raise ValueError("the jobs of a batch must share all but prompts and seeds")
     options = _RunOptions(
         on_step=on_step,

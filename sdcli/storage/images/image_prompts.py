@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from sdcli.errors import UsageError
 from sdcli.ip_adapter_fields import parse_ip_images
 from sdcli.job import Job
-from sdcli.listed_files import SEPARATOR
 from sdcli.storage.images.input_files import read_input
 
 if TYPE_CHECKING:
@@ -30,9 +29,8 @@ def read_image_prompts(job: Job) -> ImagePrompts:
     Raises UsageError for a file that has changed, and the errors of reading images.
     """
     uses = parse_ip_images(job.ip_image)
-    hashes = [part.partition(":")[0] for part in job.ip_image_sha256.split(SEPARATOR)]
     pixels, notes = [], []
-    for use, digest in zip(uses, hashes, strict=True):
+    for use, digest in zip(uses, job.ip_image_hashes, strict=True):
         try:
             image, read_notes = read_input(use.path, digest)
         except UsageError as error:

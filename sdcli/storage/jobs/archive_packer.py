@@ -71,7 +71,8 @@ class ArchivePacker:
     def pack_full(self) -> list[Archive]:
         """Write the archives that can be filled."""
         self._journal.refresh()
-        if len(self._candidates(self._needed)) < self._needed:
+        # Counting them takes no time, even for archives of thousands.
+        if self._journal.count_loose() + len(self._find_stranded()) < self._needed:
             return []
         return [*self._pack(is_end=False)]
 
@@ -104,13 +105,14 @@ class ArchivePacker:
         finally:
             self._leases.release([_LEASE])
 
-    def _candidates(self, most: int = -1) -> list[tuple[Key, JournalEntry]]:
+    def _candidates(self) -> list[tuple[Key, JournalEntry]]:
         """The images that are in no archive."""
-        stranded = [(job, entry) for job in self._stranded if (entry := self._journal.get(job))]
-        return [
-            *((job, entry) for job, entry in stranded if not self._folder.is_packed(entry)),
-            *self._journal.loose(most),
-        ]
+        return [*self._find_stranded(), *self._journal.loose()]
+
+    def _find_stranded(self) -> list[tuple[Key, JournalEntry]]:
+        """The images of an archive that a crash prevented."""
+        found = [(job, entry) for job in self._stranded if (entry := self._journal.get(job))]
+        return [(job, entry) for job, entry in found if not self._folder.is_packed(entry)]
 
     def _read_sample(self, job: Key, entry: JournalEntry) -> _Sample | None:
         """The files of an image that is complete; None without a record in it or beside it."""

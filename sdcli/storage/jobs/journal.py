@@ -129,10 +129,15 @@ class Journal:
         fields = [[*key, name] for key, name in samples]
         self._write({"event": "archive", "name": archive, "sha256": sha256, "samples": fields})
 
-    def loose(self, most: int) -> list[tuple[Key, JournalEntry]]:
-        """The first entries whose images are in no archive, at most so many."""
+    def count_loose(self) -> int:
+        """The number of images that are in no archive."""
         with self._threads:
-            return self._index.loose(most)
+            return self._index.count_loose()
+
+    def loose(self) -> list[tuple[Key, JournalEntry]]:
+        """The entries whose images are in no archive."""
+        with self._threads:
+            return self._index.loose()
 
     def archived(self) -> Iterator[tuple[Key, JournalEntry]]:
         """Yield the entries whose images are in an archive; nothing must be written meanwhile."""

@@ -107,21 +107,25 @@ class JournalIndex:
             ).fetchone()
         return _parse(row[2:]) if row else None
 
-    def loose(self, most: int) -> list[tuple[Key, JournalEntry]]:
-        """The first entries of images that are in no archive, at most so many."""
-        return [*self._select("loose", most)]
+    def loose(self) -> list[tuple[Key, JournalEntry]]:
+        """The entries of images that are in no archive."""
+        return [*self._select("loose")]
+
+    def count_loose(self) -> int:
+        """The number of images that are in no archive."""
+        with _sqlite_errors_as_output_errors():
+            self._database.execute(_INDEX_OF_STATES)
+            count = "SELECT COUNT(*) FROM entries WHERE state = 'loose'"
+            return int(self._database.execute(count).fetchone()[0])
 
     def archived(self) -> Iterator[tuple[Key, JournalEntry]]:
         """Yield the entries of images that are in an archive; they must not change meanwhile."""
-        return self._select("archived", -1)
+        return self._select("archived")
 
-    def _select(self, state: str, most: int) -> Iterator[tuple[Key, JournalEntry]]:
+    def _select(self, state: str) -> Iterator[tuple[Key, JournalEntry]]:
         with _sqlite_errors_as_output_errors():
-            # Only folders with archives pay for it.
-            self._database.execute("CREATE INDEX IF NOT EXISTS by_state ON entries (state, serial)")
-            rows = self._database.execute(
-                f"{_SELECT} WHERE state = ? ORDER BY serial LIMIT ?", (state, most)
-            )
+            self._database.execute(_INDEX_OF_STATES)
+            rows = self._database.execute(f"{_SELECT} WHERE state = ? ORDER BY serial", (state,))
             for job, occurrence, *values in rows:
                 yield (job, occurrence), _parse(values)
 
@@ -172,6 +176,9 @@ CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
 
+
+# Only folders with archives pay for it.
+_INDEX_OF_STATES = "CREATE INDEX IF NOT EXISTS by_state ON entries (state, serial)"
 
 _SELECT = (
     "SELECT job, occurrence, name, sha256, pixels_sha256, companions, former, error, serial, "

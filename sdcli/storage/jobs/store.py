@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.errors import SdcliError
-from sdcli.job import Job, Rerun, timing_key
+from sdcli.job import Job, Rerun
 from sdcli.result import DoneImage, GenerationResult, SortedJobs
 from sdcli.shard import WHOLE_RUN, Shard
 from sdcli.storage.images.destination import Destination
@@ -220,7 +220,7 @@ class JobStore:
         facts = {
             "index": job.index,
             "seed": job.seed,
-            "kind": timing_key(job),
+            "kind": job.timing_key,
             "seconds": seconds_per_image(result),
         }
         self.place.save(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sdcli.errors import OutputError
 from sdcli.inputs.paths import cache_folder
-from sdcli.job import Job, TimingKey, timing_key
+from sdcli.job import Job, TimingKey
 from sdcli.storage import files
 
 FILE: Final = "timings.json"
@@ -60,7 +60,7 @@ class RunTimings:
 
     def add(self, job: Job, device: str, seconds: float) -> None:
         """Add an image that was made on a device."""
-        key = (*timing_key(job), _model_of(job), job.spec.device, device)
+        key = (*job.timing_key, _model_of(job), job.spec.device, device)
         self._jobs.setdefault(key, (job, device))
         self._seconds.setdefault(key, []).append(seconds)
 
@@ -94,7 +94,7 @@ class UserTimings:
 
         Jobs of the same model, size and device take as long as their UNet calls.
         """
-        key = (*timing_key(job), _model_of(job), job.spec.device)
+        key = (*job.timing_key, _model_of(job), job.spec.device)
         if key not in self._known:
             self._known[key] = self._estimate(job)
         return self._known[key]

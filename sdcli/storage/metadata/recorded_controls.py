@@ -14,26 +14,20 @@ from sdcli.checkpoints.recorded import full_path, recorded_name
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.control_fields import parse_control_images, parse_preprocessors
 from sdcli.field_validation import refuse_separator
-from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.listed_files import SEPARATOR, join_files, split_files
 from sdcli.request import GenerationRequest
-from sdcli.storage.metadata.recorded_inputs import locate_image
+from sdcli.storage.metadata.recorded_inputs import image_names, locate_images
 
 
 def control_names(job: Job, *, full_paths: bool) -> dict[str, str | None]:
     """Return the job's ControlNets and their images by name, or with `full_paths` by path."""
     spell = full_path if full_paths else recorded_name
     names = split_files(job.controlnet)
-    images = parse_control_images(job.control_image)
-    paths = [
-        str(expand_user(image.path).absolute()) if full_paths else Path(image.path).name
-        for image in images
-    ]
     return {
         "controlnet": join_files(spell(name, "ControlNet") for name in names),
-        "control_image": join_files(
-            replace(image, path=path) for image, path in zip(images, paths, strict=True)
+        "control_image": image_names(
+            parse_control_images(job.control_image), full_paths=full_paths
         ),
     }
 
@@ -86,13 +80,8 @@ def locate_controls(
     images = parse_control_images(request.control_image)
     if images and request.control_image == recorded.get("control_image"):
         hashes = recorded_hashes(entries, "image_sha256", len(images))
-        paths = (
-            locate_image("control_image", image.path, digest, folders, warn, own)
-            for image, digest in zip(images, hashes, strict=True)
-        )
-        changes["control_image"] = join_files(
-            replace(image, path=refuse_separator("control_image", path))
-            for image, path in zip(images, paths, strict=True)
+        changes["control_image"] = locate_images(
+            "control_image", images, hashes, folders, warn, own
         )
     return replace(request, **changes)
 

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from sdcli.checkpoints import file_hashes
 from sdcli.errors import UsageError
+from sdcli.field_validation import refuse_separator
 from sdcli.image_fields import INPUT_FIELDS
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
+from sdcli.listed_files import join_files
 from sdcli.request import GenerationRequest
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -23,11 +25,22 @@ _SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".
 _MAX_NEIGHBOURS: Final = 1000
 
 
+def image_names(images: Sequence[Any], *, full_paths: bool) -> str | None:
+    """Write the images of a field by name, or with `full_paths` by their absolute paths."""
+    return join_files(
+        replace(image, path=_recorded_path(image.path, full_paths=full_paths)) for image in images
+    )
+
+
+def _recorded_path(path: str, *, full_paths: bool) -> str:
+    return str(expand_user(path).absolute()) if full_paths else Path(path).name
+
+
 def input_names(job: Job, *, full_paths: bool) -> dict[str, str]:
     """Return the names of the job's input images, or with `full_paths` their absolute paths."""
     paths = {name: getattr(job, name) for name in INPUT_FIELDS}
     return {
-        name: str(expand_user(path).absolute()) if full_paths else Path(path).name
+        name: _recorded_path(path, full_paths=full_paths)
         for name, path in paths.items()
         if path is not None
     }
@@ -67,6 +80,25 @@ def locate_inputs(
         sha256 = sha256 if _SHA256.fullmatch(sha256) else ""
         located[field] = locate_image(field, name, sha256, folders, warn, own)
     return replace(request, **located)
+
+
+def locate_images(
+    field: str,
+    images: Sequence[Any],
+    hashes: Sequence[str],
+    folders: Sequence[Path],
+    warn: Callable[[str], None],
+    own: Path | None,
+) -> str | None:
+    """Write the images of a field with their paths on this machine, as `locate_image` does."""
+    paths = (
+        locate_image(field, image.path, digest, folders, warn, own)
+        for image, digest in zip(images, hashes, strict=True)
+    )
+    return join_files(
+        replace(image, path=refuse_separator(field, path))
+        for image, path in zip(images, paths, strict=True)
+    )
 
 
 def locate_image(

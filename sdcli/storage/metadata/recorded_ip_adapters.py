@@ -22,22 +22,15 @@ from sdcli.ip_adapter_fields import parse_ip_images
 from sdcli.job import Job
 from sdcli.listed_files import SEPARATOR, join_files, split_files
 from sdcli.request import GenerationRequest
-from sdcli.storage.metadata.recorded_inputs import locate_image
+from sdcli.storage.metadata.recorded_inputs import image_names, locate_images
 
 
 def ip_adapter_names(job: Job, *, full_paths: bool) -> dict[str, str | None]:
     """Return the job's IP-Adapters, images and encoder by name, or with `full_paths` by path."""
     spell = full_path if full_paths else recorded_name
-    images = parse_ip_images(job.ip_image)
-    paths = [
-        str(expand_user(image.path).absolute()) if full_paths else Path(image.path).name
-        for image in images
-    ]
     return {
         "ip_adapter": join_files(spell(n, "IP-Adapter") for n in split_files(job.ip_adapter)),
-        "ip_image": join_files(
-            replace(image, path=path) for image, path in zip(images, paths, strict=True)
-        ),
+        "ip_image": image_names(parse_ip_images(job.ip_image), full_paths=full_paths),
         "ip_encoder": job.ip_encoder and spell(job.ip_encoder, "image encoder"),
     }
 
@@ -45,7 +38,6 @@ def ip_adapter_names(job: Job, *, full_paths: bool) -> dict[str, str | None]:
 def ip_adapters_of(job: Job) -> list[dict[str, Any]]:
     """Return what a record says of each image prompt of a job: names, hashes and its scale."""
     images = parse_ip_images(job.ip_image)
-    digests = (part.partition(":")[0] for part in job.ip_image_sha256.split(SEPARATOR))
     names, hashes = split_files(job.ip_adapter), job.ip_adapter_sha256.split(SEPARATOR)
     models = list(zip(names, hashes, strict=True))
     models = models * len(images) if len(models) == 1 else models
@@ -58,7 +50,9 @@ def ip_adapters_of(job: Job) -> list[dict[str, Any]]:
             "scale": image.scale,
             "encoder_sha256": job.ip_encoder_sha256,
         }
-        for (name, digest), image, image_digest in zip(models, images, digests, strict=True)
+        for (name, digest), image, image_digest in zip(
+            models, images, job.ip_image_hashes, strict=True
+        )
     ]
 
 
@@ -95,14 +89,7 @@ def locate_ip_adapters(
         changes["ip_encoder"] = _ENCODER.locate(request.ip_encoder, digest, [*folders, *places])
     if images and request.ip_image == recorded.get("ip_image"):
         hashes = recorded_hashes(entries, "image_sha256", len(images))
-        paths = (
-            locate_image("ip_image", image.path, digest, folders, warn, own)
-            for image, digest in zip(images, hashes, strict=True)
-        )
-        changes["ip_image"] = join_files(
-            replace(image, path=refuse_separator("ip_image", path))
-            for image, path in zip(images, paths, strict=True)
-        )
+        changes["ip_image"] = locate_images("ip_image", images, hashes, folders, warn, own)
     return replace(request, **changes)
 
 
@@ -122,10 +109,8 @@ def _is_ip_adapter(path: Path) -> bool:
 
 
 def _hash_encoder(path: Path) -> str:
-    inner = path / image_encoder.COMPONENT
-    return hash_weights(
-        find_weights(inner if inner.is_dir() else path, image_encoder.COMPONENT, None)
-    )
+    folder = image_encoder.own_folder(path)
+    return hash_weights(find_weights(folder, image_encoder.COMPONENT, None))
 
 
 _ADAPTER: Final = NetworkKind(

@@ -9,13 +9,12 @@ from tempfile import TemporaryDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdcli.job import timing_key
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.storage.jobs.journal import NAME
 from sdcli.storage.jobs.timings import RECENT_IMAGES, known_timings
 from tests.jobs import make_job
 
-SMALL, LARGE = timing_key(make_job()), timing_key(make_job(width=512))
+SMALL, LARGE = make_job().timing_key, make_job(width=512).timing_key
 
 
 def write_journal(folder: Path, *timings: tuple[object, object]) -> None:
@@ -29,11 +28,11 @@ def test_each_kind_of_job_has_its_median(tmp_path: Path) -> None:
 
 
 def test_a_journal_has_no_folders_of_models_and_old_ones_are_read(tmp_path: Path) -> None:
-    [path, *rest] = timing_key(make_job(spec=PipelineSpec(model="/secret/mine")))
+    [path, *rest] = make_job(spec=PipelineSpec(model="/secret/mine")).timing_key
     assert path == "mine"
     write_journal(tmp_path, (["/old/mine", *rest], 4.0), (["mine", *rest], 2.0))
     assert known_timings(tmp_path) == {("mine", *rest): 3.0}
-    assert timing_key(make_job(spec=PipelineSpec(model="owner/name")))[0] == "name"
+    assert make_job(spec=PipelineSpec(model="owner/name")).timing_key[0] == "name"
 
 
 def test_only_recent_images_count(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdcli.checkpoints.components import read_components
+from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import CorruptError
 from tests.checkpoints.model_files import ONE_TENSOR, pack, write_model
@@ -27,22 +27,26 @@ def unet_with(tmp_path):
     """Write a model whose UNet folder has one weight file, and return the model's folder."""
 
     def write(data: bytes, name: str = "w.safetensors") -> Path:
-        index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet"]}
-        folder = write_model(tmp_path, index=index)
+        folder = write_model(tmp_path)
         (folder / "unet" / name).write_bytes(data)
         return folder
 
     return write
 
 
+def read_unet(folder: Path) -> Component:
+    [unet] = [component for component in read_components(folder) if component.name == "unet"]
+    return unet
+
+
 def test_parameters_are_counted(unet_with):
-    [unet] = read_components(unet_with(pack(ONE_TENSOR, b"\0" * 8)))
+    unet = read_unet(unet_with(pack(ONE_TENSOR, b"\0" * 8)))
     assert (unet.parameters, unet.dtypes, unet.has_pickle) == (2, ("F32",), False)
 
 
 @pytest.mark.parametrize("name", ["w.bin", "w.ckpt", "w.pt", "w.pth"])
 def test_a_pickle_is_recognised_by_its_suffix(unet_with, name):
-    [unet] = read_components(unet_with(b"anything", name))
+    unet = read_unet(unet_with(b"anything", name))
     assert unet.has_pickle
     assert (unet.bytes, unet.parameters) == (8, 0)
 
@@ -66,5 +70,6 @@ def test_broken_weights_are_reported_as_corrupt(unet_with, data):
 
 
 def test_a_component_that_the_pipeline_does_without_is_left_out(tmp_path):
-    index = {"_class_name": "StableDiffusionPipeline", "safety_checker": [None, None]}
-    assert read_components(write_model(tmp_path, index=index)) == []
+    folder = write_model(tmp_path, index={"safety_checker": [None, None]})
+    names = {component.name for component in read_components(folder)}
+    assert names == {"unet", "vae", "text_encoder", "tokenizer", "scheduler"}

@@ -42,7 +42,9 @@ def test_the_option_of_a_distilled_model_limits_the_steps():
 def test_too_few_steps_are_refused_before_the_run(monkeypatch):
     row = replace(SAMPLERS[0], min_steps=3)
     resolved = replace(resolve_scheduler("DPM++ 2M"), sampler=row)
-    monkeypatch.setattr("sdcli.planning.resolve.resolve_scheduler", lambda name, model: resolved)
+    monkeypatch.setattr(
+        "sdcli.planning.request_scheduler.resolve_scheduler", lambda name, model: resolved
+    )
     with pytest.raises(UsageError, match="needs at least 3 steps"):
         planned("DPM++ 2M", num_inference_steps=2)
     assert planned("DPM++ 2M", num_inference_steps=3)

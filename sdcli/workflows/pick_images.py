@@ -86,12 +86,7 @@ def pick_images(
     if missing := len(images) - len(ranked):
         warn(f"images without {options.key}: {missing}")
     ranked.sort(key=lambda pair: pair[0], reverse=not options.lowest)
-    groups: dict[str, list[tuple[float, ScoredImage]]] = {}
-    for value, image in ranked:
-        # As keys of a dictionary, 1 and true would be one group.
-        groups.setdefault(json.dumps(_group(image, options.per)), []).append((value, image))
-    if options.per and list(groups) == ["null"]:
-        raise UsageError(f"--per {options.per}: no image has it", code="usage.per")
+    groups = _group_images(ranked, options.per)
     return [picked for group in groups.items() for picked in _pick_group(*group, options)]
 
 
@@ -125,11 +120,24 @@ def _rated_name(path: Path, folders: Sequence[Path], ratings: Mapping[str, int])
     return max(names, key=len, default=relative)
 
 
-def _group(image: ScoredImage, per: str | None) -> Any:
-    if per is None:
-        return None
-    value = read_settings(image.path, image.info)[1].get(per)
-    return value if isinstance(value, str | int | float | None) else str(value)
+def _group_images(
+    ranked: Sequence[tuple[float, ScoredImage]], per: str | None
+) -> dict[str, list[tuple[float, ScoredImage]]]:
+    """The images by the value of a setting, as JSON. Raises UsageError if none has the setting."""
+    groups: dict[str, list[tuple[float, ScoredImage]]] = {}
+    known: set[str] = set()
+    for value, image in ranked:
+        settings = read_settings(image.path, image.info)[1] if per else {}
+        known |= settings.keys()
+        group = settings.get(per or "")
+        if not isinstance(group, str | int | float | None):
+            group = str(group)
+        # As keys of a dictionary, 1 and true would be one group.
+        groups.setdefault(json.dumps(group), []).append((value, image))
+    if per and per not in known:
+        hint = did_you_mean(per, known) or f"they have {', '.join(sorted(known))}"
+        raise UsageError(f"--per {per}: no image has it", code="usage.per", hint=hint)
+    return groups
 
 
 def _no_value_error(options: PickOptions, images: Sequence[ScoredImage]) -> UsageError:

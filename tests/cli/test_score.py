@@ -282,6 +282,8 @@ def test_sidecars_are_used_before_measuring(run_cli: RunCli, folder: Path) -> No
         (["--by", "psnr"], "add --reference IMAGE"),
         (["--by", "rating"], "add --ratings FILE"),
         (["--by", "sharpness", "--per", "sku"], "--per sku: no image has it"),
+        (["--by", "sharpness", "--per", "sku"], "they have dtype, "),
+        (["--by", "sharpness", "--per", "promt"], "did you mean prompt?"),
         (["--by", "sharpness", "--link"], "--link has no effect without --out"),
         (["--by", "sharpness", "--force"], "--force has no effect without --out"),
         (

@@ -71,16 +71,16 @@ def sibling_path(image_path: str, suffix: str) -> Path:
 
 
 def write_atomic(
-    path: Path, data: bytes, *, force: bool, announce: Callable[[], None] | None = None
+    path: Path, data: bytes, *, force: bool, announce: Callable[[Path], None] | None = None
 ) -> None:
     """Write a file atomically.
 
-    `announce` is called when all bytes are on disk, before the file gets its name. Raises
-    OutputError, also when the file exists and `force` is False.
+    `announce` is called with a temporary path when all bytes are on disk, before the file gets its
+    name. Raises OutputError, also when the file exists and `force` is False.
     """
     with os_errors_as_output_errors(path), _temporary(path.parent, data) as temporary:
         if announce:
-            announce()
+            announce(temporary)
         publish(temporary, path, force=force)
 
 

@@ -89,6 +89,11 @@ class Journal:
         with self._threads:
             return self._index.get(key)
 
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, JournalEntry]:
+        """The last entries of those jobs that have one."""
+        with self._threads:
+            return self._index.get_many(keys)
+
     def has_name(self, name: str) -> bool:
         """Whether any job ever had that file name."""
         with self._threads:
@@ -117,8 +122,9 @@ class Journal:
         """
         hashes = {"sha256": entry.sha256, "pixels_sha256": entry.pixels_sha256}
         line = {"event": "image", **_key_fields(key), "name": entry.name, **hashes}
-        size = {} if entry.size is None else {"size": entry.size}
-        self._write({**line, **size, "beside": entry.companions, **facts})
+        file = {"size": entry.size, "modified": entry.modified}
+        known = {name: value for name, value in file.items() if value is not None}
+        self._write({**line, **known, "beside": entry.companions, **facts})
 
     def packed(self, archive: str, sha256: str, samples: Sequence[tuple[Key, str]]) -> None:
         """Write that the files of these jobs are in an archive, under such keys.
@@ -175,8 +181,10 @@ class Journal:
                 self.entropy = self.entropy or ascii(event["entropy"]).strip("'")
             elif kind in ("image", "failed"):
                 key = (str(event["job"]), int(event["occurrence"]))
-                entry = parse_entry(event, self._index.get(key), self.serial + 1)
-                self._index.put(key, entry)
+                # Most jobs have one line: a second is seen when it does not fit.
+                if not self._index.add(key, parse_entry(event, None, self.serial + 1)):
+                    previous = self._index.get(key)
+                    self._index.put(key, parse_entry(event, previous, self.serial + 1))
                 self.serial += 1
             elif kind == "archive":
                 for key, packed in parse_archive(event):

@@ -8,9 +8,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from sdcli.errors import OutputError
+
+_KEYS_AT_ONCE: Final = 200
 
 Key = tuple[str, int]
 """A job's id and its occurrence in the run."""
@@ -30,9 +33,9 @@ class JournalEntry:
     """The last journal entry of a job; hashes are hex SHA-256, names relative to the folder.
 
     `companions` are the names of a sidecar or latents, and `former` the hashes of files that this
-    entry replaced. A failed job has an `error` and no file. `serial` counts the
-    journal's entries. `packed` names the archive of an image that was packed. `size` in bytes is
-    known of an object in a store.
+    entry replaced. A failed job has an `error` and no file. `serial` counts the journal's entries.
+    `packed` names the archive of an image that was packed. `size` is the bytes of the file, and
+    `modified` its time in nanoseconds since 1970, which an object in a store has not.
     """
 
     name: str = ""
@@ -44,6 +47,7 @@ class JournalEntry:
     serial: int = 0
     packed: PackedImage | None = None
     size: int | None = None
+    modified: int | None = None
 
     def has_hash(self) -> bool:
         """Whether a file can be compared with the entry."""
@@ -80,6 +84,13 @@ class JournalIndex:
 
     def put(self, key: Key, entry: JournalEntry) -> None:
         """Replace the entry of a job. Its file name counts as used from now on."""
+        self._insert("REPLACE", key, entry)
+
+    def add(self, key: Key, entry: JournalEntry) -> bool:
+        """Put the entry of a job that has none; returns False, and changes nothing, for another."""
+        return self._insert("INSERT OR IGNORE", key, entry)
+
+    def _insert(self, verb: str, key: Key, entry: JournalEntry) -> bool:
         name = os.fsencode(entry.name)
         row = (
             *key,
@@ -92,12 +103,15 @@ class JournalIndex:
             entry.serial,
             json.dumps(asdict(entry.packed)) if entry.packed else None,
             entry.size,
+            entry.modified,
             None if entry.error else "archived" if entry.packed else "loose",
         )
         with _sqlite_errors_as_output_errors():
             marks = ", ".join("?" * len(row))
-            self._database.execute(f"REPLACE INTO entries VALUES ({marks})", row)
-            self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
+            is_new = self._database.execute(f"{verb} INTO entries VALUES ({marks})", row).rowcount
+            if is_new:
+                self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
+        return bool(is_new)
 
     def get(self, key: Key) -> JournalEntry | None:
         """The entry of a job."""
@@ -106,6 +120,21 @@ class JournalIndex:
                 f"{_SELECT} WHERE job = ? AND occurrence = ?", key
             ).fetchone()
         return _parse(row[2:]) if row else None
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, JournalEntry]:
+        """The entries of those jobs that have one: one question for many is much faster."""
+        found: dict[Key, JournalEntry] = {}
+        with _sqlite_errors_as_output_errors():
+            for start in range(0, len(keys), _KEYS_AT_ONCE):
+                part = keys[start : start + _KEYS_AT_ONCE]
+                marks = ", ".join(["(?, ?)"] * len(part))
+                rows = self._database.execute(
+                    f"WITH wanted (job, occurrence) AS (VALUES {marks}) "
+                    f"{_SELECT} NATURAL JOIN wanted",
+                    [*chain(*part)],
+                )
+                found |= {(row[0], row[1]): _parse(row[2:]) for row in rows}
+        return found
 
     def loose(self) -> list[tuple[Key, JournalEntry]]:
         """The entries of images that are in no archive."""
@@ -149,7 +178,7 @@ class JournalIndex:
 
 
 def _parse(values: Sequence[Any]) -> JournalEntry:
-    name, sha256, pixels_sha256, companions, former, error, serial, packed, size = values
+    name, sha256, pixels_sha256, companions, former, error, serial, packed, size, modified = values
     return JournalEntry(
         name=os.fsdecode(name),
         sha256=_to_text(sha256),
@@ -160,6 +189,7 @@ def _parse(values: Sequence[Any]) -> JournalEntry:
         serial=serial,
         packed=PackedImage(**json.loads(packed)) if packed else None,
         size=size,
+        modified=modified,
     )
 
 
@@ -169,7 +199,7 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE entries (
   job TEXT, occurrence INTEGER, name BLOB, sha256 BLOB, pixels_sha256 BLOB, companions TEXT,
-  former TEXT, error BLOB, serial INTEGER, packed TEXT, size INTEGER, state TEXT,
+  former TEXT, error BLOB, serial INTEGER, packed TEXT, size INTEGER, modified INTEGER, state TEXT,
   PRIMARY KEY (job, occurrence)
 ) WITHOUT ROWID;
 CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -182,7 +212,7 @@ _INDEX_OF_STATES = "CREATE INDEX IF NOT EXISTS by_state ON entries (state, seria
 
 _SELECT = (
     "SELECT job, occurrence, name, sha256, pixels_sha256, companions, former, error, serial, "
-    "packed, size FROM entries"
+    "packed, size, modified FROM entries"
 )
 
 

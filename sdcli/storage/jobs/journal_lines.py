@@ -32,9 +32,14 @@ def parse_entry(
         companions=tuple(map(_file_name, event.get("beside", ()))),
         former=former - {""},
         serial=serial,
-        size=size if isinstance(size := event.get("size"), int) else None,
+        size=_integer(event.get("size")),
+        modified=_integer(event.get("modified")),
         error=f"{event['error']}: {event.get('message', '')}" if is_failure else None,
     )
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def parse_archive(event: Mapping[str, Any]) -> Iterator[tuple[Key, PackedImage]]:

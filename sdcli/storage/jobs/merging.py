@@ -19,6 +19,7 @@ from sdcli.storage.jobs.journal import NAME, Journal
 from sdcli.storage.jobs.journal_index import JournalEntry, Key, PackedImage
 from sdcli.storage.jobs.journal_lines import BadNameError, parse_archive, parse_entry
 from sdcli.storage.jobs.output_folder import OutputFolder
+from sdcli.storage.jobs.saved_files import at_file
 
 _MOST_IMAGES: Final = 10_000_000
 """A journal that claims more is not believed: the indices of all would fill the memory."""
@@ -211,7 +212,7 @@ def _copy_image(
         target / name,
         _read(source, entry, entry.name),
         force=False,
-        announce=lambda: journal.done(key, new, **facts),
+        announce=lambda file: journal.done(key, at_file(new, file), **facts),
     )
 
 

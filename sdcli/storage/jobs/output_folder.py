@@ -15,7 +15,13 @@ from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry
 from sdcli.storage.jobs.leases import JobLeases, Leases
 from sdcli.storage.jobs.output_place import Done
-from sdcli.storage.jobs.saved_files import entry_from_image, is_complete, was_written_for
+from sdcli.storage.jobs.saved_files import (
+    at_file,
+    entry_from_image,
+    is_complete,
+    modification,
+    was_written_for,
+)
 
 
 class OutputFolder:
@@ -73,7 +79,8 @@ class OutputFolder:
     def find_entry(self, name: str, job: Job) -> JournalEntry | None:
         """The entry of a file that is the complete image of the job by its own record."""
         path = self.path / name
-        return entry_from_image(path, job) if path.is_file() else None
+        entry = entry_from_image(path, job) if path.is_file() else None
+        return entry and at_file(entry, path)
 
     def in_the_way(self, name: str) -> list[Path]:
         """The files that are at the path of an image and its companions."""
@@ -92,7 +99,9 @@ class OutputFolder:
     ) -> None:
         """Save an image: first its line in the journal, then its file, which appears complete."""
         del companions  # they are at their place
-        files.write_atomic(path, data, force=force, announce=lambda: done(None))
+        files.write_atomic(
+            path, data, force=force, announce=lambda file: done(*modification(file.stat()))
+        )
 
     def remove_files(self, entry: JournalEntry, job_id: str) -> None:
         """Remove the files of an image that is in an archive; what others wrote stays."""

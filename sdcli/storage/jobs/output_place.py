@@ -11,8 +11,8 @@ from sdcli.storage.jobs.journal import Journal
 from sdcli.storage.jobs.journal_index import JournalEntry
 from sdcli.storage.jobs.leases import Leases
 
-Done = Callable[[int | None], None]
-"""Writes the line of a finished image, with its size in bytes if that is all to know it by."""
+Done = Callable[[int, int | None], None]
+"""Writes the line of a finished image: its bytes, and when a file was modified, in nanoseconds."""
 
 
 class OutputPlace(Protocol):

@@ -98,7 +98,7 @@ class RemoteFolder:
             for name in companions:
                 self._put(name, (self.path / name).read_bytes())
             self._put(path.name, data)
-            done(len(data))
+            done(len(data), None)
         finally:
             for name in companions:
                 (self.path / name).unlink(missing_ok=True)

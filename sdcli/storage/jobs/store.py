@@ -115,7 +115,8 @@ class JobStore:
         share = [job for job in self.number_jobs(jobs) if self.shard.contains(job.index)]
         if self._rerun != "all":
             self._adopt_images(share)
-        entries = [self._journal.get(_key(job)) for job in share]
+        known = self._journal.get_many([_key(job) for job in share])
+        entries = [known.get(_key(job)) for job in share]
         states = [self._state_of(entry) for entry in entries]
         self.counts.update(states)
         found = list(zip(share, entries, states, strict=True))
@@ -228,7 +229,9 @@ class JobStore:
             data,
             companions,
             force=taken.path in taken.replaceable,
-            done=lambda size: self._journal.done(key, replace(entry, size=size), **facts),
+            done=lambda size, modified: self._journal.done(
+                key, replace(entry, size=size, modified=modified), **facts
+            ),
         )
         self._leases.release([key, self._names.pop(key)])
 
@@ -254,8 +257,9 @@ class JobStore:
 
     def _adopt_images(self, jobs: Sequence[Job]) -> None:
         """Journal the images that are complete although the journal, since lost, has no entry."""
+        known = self._journal.get_many([_key(job) for job in jobs])
         for job in jobs:
-            entry = self._journal.get(_key(job))
+            entry = known.get(_key(job))
             if entry and (entry.error or entry.has_hash()):
                 continue
             first, second = islice(new_names(job, self._destination), 2)

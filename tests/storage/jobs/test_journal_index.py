@@ -26,6 +26,8 @@ entries = st.builds(
     former=st.frozensets(hashes),
     error=st.none() | st.text(max_size=9),
     serial=st.integers(0, 2**40),
+    size=st.none() | st.integers(0, 2**40),
+    modified=st.none() | st.integers(-(2**62), 2**62),
 )
 
 
@@ -39,9 +41,28 @@ def test_the_index_behaves_like_a_dictionary(
             index.put(key, entry)
     for key in [*known, *others]:
         assert index.get(key) == known.get(key)
+    assert index.get_many([*known, *others]) == known
     for _, entry in put:
         assert index.has_name(entry.name)
     assert not index.has_name("nobody/has/this")
+    index.close()
+
+
+@given(st.lists(st.tuples(keys, entries)))
+def test_a_job_is_added_once(pairs: list[tuple[Key, JournalEntry]]) -> None:
+    index = JournalIndex()
+    for key, entry in pairs:
+        before = index.get(key)
+        assert index.add(key, entry) is (before is None)
+        assert index.get(key) == (before or entry)
+    index.close()
+
+
+def test_many_are_found_at_once() -> None:
+    index = JournalIndex()
+    put_many(index, 1_001)
+    keys = [key for key, _ in index.loose()]
+    assert [*index.get_many([*keys, ("another", 0)])] == keys
     index.close()
 
 

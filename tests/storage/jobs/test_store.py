@@ -81,6 +81,23 @@ def test_lost_and_altered_files_are_pending(change: str, state: str, open_store:
     assert (again == path) == (change == "delete")
 
 
+def test_only_a_file_of_another_size_or_time_is_read_again(open_store: OpenStore) -> None:
+    store = open_store()
+    path = save(store, store.take_pending(JOBS)[0])
+    status = path.stat()
+    # Copied without its time: the hash tells that it is the same.
+    os.utime(path, ns=(0, 0))
+    assert pending(open_store()) == [1, 2, 3]
+    path.write_bytes(b"x" * status.st_size)
+    assert pending(open_store()) == [0, 1, 2, 3]
+    # Nothing but its bytes tells this one from the image, and they are not read.
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert pending(open_store()) == [1, 2, 3]
+    path.write_bytes(b"x" * (status.st_size + 1))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert pending(open_store()) == [0, 1, 2, 3]
+
+
 def test_a_lost_companion_makes_its_job_pending(open_store: OpenStore) -> None:
     store = open_store()
     sidecar = store.folder / "sidecar.json"

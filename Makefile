@@ -15,7 +15,7 @@ CARD := import sys, torch; cuda = torch.cuda; \
 	if cuda.is_available() else sys.exit('make gpu: CUDA finds no GPU on this machine')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ray gpu fuzz lint types docs bench train evaluate clean
+.PHONY: help setup demo test test-all test-ray gpu fuzz lint types docs bench train evaluate clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -37,8 +37,11 @@ setup: $(VENV)/dev.stamp ## install everything for development into .venv
 demo: $(VENV)/run.stamp ## generate a cat and a guitar, and print the path of the image
 	$(BIN)/sdcli generate "$(PROMPT)" --seed 7 --out outputs/demo.png --force
 
-test: setup ## run the tests
+test: setup ## run the tests; of the longest tables, a sample
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+
+test-all: setup ## run the tests, with every member of their tables
+	TEST_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-ray: setup ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
 	@test -e .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray

@@ -28,7 +28,7 @@ os.environ["XDG_CACHE_HOME"] = (_cache := tempfile.TemporaryDirectory(prefix="sd
 import sdcli.engine  # noqa: F401
 from sdcli.cli import main
 
-pytest_plugins = ["tests.made_again"]
+pytest_plugins = ["tests.made_again", "tests.sampled_tables"]
 
 # A busy machine is no error.
 settings.register_profile("sdcli", deadline=None)

@@ -39,6 +39,7 @@ INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
 SPECIAL = "tokenizer/special_tokens_map.json"
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(
     ("case", "code", "message"),
     [
@@ -151,6 +152,7 @@ def loaded_pixels() -> Callable[[Path], Any]:
     return draw
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "case",
     [

@@ -215,6 +215,7 @@ CHANGED: dict[str, tuple[Change, str, int, str, str]] = {
 """A change of a good file, what it is given as, the exit code, the message and the hint."""
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("case", CHANGED.values(), ids=list(CHANGED))
 def test_changed_files(run_cli: RunCli, state: State, case: Any) -> None:
     change, role, code, message, hint = case

@@ -120,6 +120,7 @@ def test_lines_continue_below_their_last_column(line: str, fitted: list[str]) ->
     assert fit_lines([line], 30) == fitted
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("words", ["options", "scripting", "latents", "generate", "latents grid"])
 def test_the_command_fits_its_terminal(words: str, columns: int) -> None:

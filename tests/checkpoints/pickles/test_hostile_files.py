@@ -108,6 +108,7 @@ def test_most_opcodes_would_make_the_call(marker: Path) -> None:
     assert {"INST", "OBJ", "STACK_GLOBAL", "memo", "memoize", "key", "BUILD", "dotted"} <= set(ran)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", sorted(memory_bombs()))
 def test_a_small_file_takes_little_memory_and_time(name: str, tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -159,6 +160,7 @@ def test_a_valid_file_passes_the_same_checks(run_cli: RunCli, tmp_path: Path) ->
     assert convert(run_cli, data, tmp_path)[0] == 0
 
 
+@pytest.mark.sample(14)
 @pytest.mark.parametrize("name", sorted({**memory_bombs(), **raw_pickles(SOME)}))
 def test_every_error_names_the_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / "x.ckpt"

@@ -43,6 +43,7 @@ def halve(path: Path, target: Path) -> None:
     save_file(tensors, target, {"format": "pt"})
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("variant", [None, "fp16"])
 @pytest.mark.parametrize("component", STEMS)
 def test_shards_draw_the_same_picture(
@@ -209,6 +210,7 @@ def test_a_changed_shard_changes_the_fingerprint(model_copy: Copy, component: st
     assert fingerprint(load(folder).spec) != fingerprint(load(other).spec)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("value", "dtype", "words", "hint"),
     [

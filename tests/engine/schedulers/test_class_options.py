@@ -113,6 +113,7 @@ def values(class_name: str, key: str) -> list[object]:
     return [NUMBERS[key]] if key in NUMBERS else list(range(int(takes[0]), int(takes[1]) + 1))
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 @pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning")
 def test_every_accepted_option_changes_the_run(row: Any) -> None:

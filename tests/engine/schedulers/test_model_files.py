@@ -76,6 +76,7 @@ def named(pipeline: Any, class_name: str | None) -> Any:
     return scheduler
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("file", OUTDATED)
 @pytest.mark.parametrize("class_name", CONSTRUCTORS)
 def test_the_scheduler_and_its_configuration_are_those_of_diffusers(
@@ -100,6 +101,7 @@ def test_the_scheduler_and_its_configuration_are_those_of_diffusers(
         assert merged == {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("file", DRAWN)
 @pytest.mark.parametrize("class_name", ["PNDMScheduler", "DDIMScheduler", "HeunDiscreteScheduler"])
 def test_the_picture_is_that_of_diffusers(

@@ -68,6 +68,7 @@ def build(file: dict[str, Any], name: str, steps: int) -> Any:
     return build_scheduler(SimpleNamespace(config=file), choice, steps=steps, seeds=[0])
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:
@@ -85,6 +86,7 @@ def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:
                 assert (levels[1:] <= levels[:-1]).all()
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("steps", [999, 1000])
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_as_many_steps_as_timesteps_work_or_are_refused(row: Any, steps: int) -> None:
@@ -101,6 +103,7 @@ def test_as_many_steps_as_timesteps_work_or_are_refused(row: Any, steps: int) ->
 FIRST_STEPS = ("DPM++ 2M", "DPM++ 2S", "UniPC", "DEIS", "DPM2", "DPM2 a", "Euler")
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("file", ["cosine", "trained betas"])
 @pytest.mark.parametrize("name", FIRST_STEPS)
 def test_planning_knows_which_schedules_repeat_their_first_timestep(name: str, file: str) -> None:
@@ -212,6 +215,7 @@ LATE = (
 )  # fmt: skip
 
 
+@pytest.mark.sample(36)
 @pytest.mark.parametrize("file", ["SD", "short", "zero SNR"])
 @pytest.mark.parametrize("spacing", [None, "leading", "linspace", "trailing"])
 @pytest.mark.parametrize("name", LATE)

@@ -48,6 +48,7 @@ def counted_calls(*modules: Any) -> Iterator[list[int]]:
             hook.remove()
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -74,6 +75,7 @@ def test_every_argument_equals_diffusers(
     assert np.array_equal(result.pixels, theirs)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["Euler a", "DPM++ 2M Karras", "DDIM", "UniPC", "DPM++ 2M SDE"])
 def test_samplers_equal_diffusers(
     xl_refined: Any, plain_xl: Any, plain_refiner: Any, base_folder: Path, name: str
@@ -119,6 +121,7 @@ def self_refined(base_folder: Path) -> Any:
     return load(base_folder, refiner=str(base_folder))
 
 
+@pytest.mark.sample(6)
 @pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning")
 @pytest.mark.parametrize("name", [row.name for row in SAMPLERS])
 def test_every_sampler_hands_over_well_or_is_refused(self_refined: Any, xl: Any, name: str) -> None:

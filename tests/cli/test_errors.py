@@ -228,6 +228,7 @@ def test_a_reader_that_goes_away_leaves_no_latents(tmp_path):
     assert {path.suffix for path in (tmp_path / "o").iterdir()} == {".png"}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_names_what_is_finished(tmp_path, number):
     """And a path is printed as soon as its file is whole, while stdin is still open."""
@@ -266,6 +267,7 @@ def test_more_steps_than_the_model_knows_are_refused(run_cli):
     assert run_cli("schedulers", "show", "ddim", "--steps", "1000").code == 2
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("redirected", ["2>&-", ">&-", "2>/dev/full"])
 def test_streams_that_are_closed_or_full_stop_no_drawing(tmp_path, redirected):
     words = "generate 'a cat' --steps 1 --size 64x64 -o a.png -v"

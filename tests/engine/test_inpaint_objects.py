@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
+import pytest
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.engine.judge import load_judge
 from sdcli.input_images import InputPixels
+from sdcli.prompts.scene import read_vocabulary
 from tests.jobs import make_job
+from tests.sampled_tables import RUNS_ALL
+
+needs_all = pytest.mark.skipif(not RUNS_ALL, reason="takes minutes: make test-all")
+minutes = pytest.mark.timeout(1800)
 
 SIDE = 128
 OBJECTS = [
@@ -35,26 +42,32 @@ _MASK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_an_object_is_replaced_and_the_other_kept(loaded: Any) -> None:
+def any_objects(number: int) -> list[tuple[str, str, str]]:
+    """Random things that the judge knows, of those that a plain "a" may precede."""
+    known = [w for w in read_vocabulary().objects if w[0] not in "aeiou" and not w.endswith("s")]
+    random = Random(0)
+    drawn = (random.sample(known, 3) for _ in range(number))
+    return [(old, new, other) for old, new, other in drawn]
+
+
+@pytest.mark.parametrize("number", [5, pytest.param(100, marks=[needs_all, minutes])])
+def test_an_object_is_replaced_and_the_other_kept(loaded: Any, number: int) -> None:
+    objects = OBJECTS if number == len(OBJECTS) else any_objects(number)
     judge = load_judge()
-    texts = [
-        make_job(**_SETTINGS, index=i, prompt=f"a {old} and a {other}", seed=i)
-        for i, (old, _, other) in enumerate(OBJECTS)
-    ]
-    drawn = [result.pixels for result in engine.generate_batch(loaded, texts)]
     mask = np.zeros((SIDE, SIDE), bool)
     mask[16:96, :64] = True
-    seen, right = [], 0
-    for i, (before, (_, new, other)) in enumerate(zip(drawn, OBJECTS, strict=True)):
-        prompt = f"a {new} and a {other}"
-        job = make_job(**_SETTINGS, **_MASK, prompt=prompt, seed=i, strength=0.8)
+    drawn = right = 0
+    for i, (old, new, other) in enumerate(objects):
+        text = make_job(**_SETTINGS, prompt=f"a {old} and a {other}", seed=i)
+        [before] = [result.pixels for result in engine.generate_batch(loaded, [text])]
+        job = make_job(**_SETTINGS, **_MASK, prompt=f"a {new} and a {other}", seed=i, strength=0.8)
         [result] = engine.generate_batch(loaded, [job], inputs=InputPixels(image=before, mask=mask))
         # Before the kept pixels are put back, the VAE alone moves the other half.
         gap = result.pixels[:, 72:].astype(float) - before[:, 72:]
         assert np.sqrt((gap**2).mean()) < 10
         after = np.where(mask[..., None], result.pixels, before)
-        seen.append(judge.classify_objects(before, "row", 2))
+        drawn += judge.classify_objects(before, "row", 2) == [old, other]
         right += judge.classify_objects(after, "row", 2) == [new, other]
-    # Measured once: all of 100 random objects and pairs are right.
-    assert seen == [[old, other] for old, _, other in OBJECTS]
-    assert right >= len(OBJECTS) - 1
+    print(f"{right} of {number} right after inpainting, {drawn} before")
+    assert drawn >= 0.95 * number
+    assert right >= 0.95 * number

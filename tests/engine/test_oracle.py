@@ -152,6 +152,7 @@ def test_options_in_a_scheduler_name_are_those_of_the_constructor(
     assert np.array_equal(result.pixels, by_hand(plain, make_job(scheduler=theirs)))
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     "changes",
     [

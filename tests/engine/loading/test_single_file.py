@@ -89,6 +89,7 @@ def converted(state: Mapping[str, torch.Tensor], *dtypes: torch.dtype) -> State:
     return dict(state)
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_every_component_equals_its_source(

@@ -69,5 +69,6 @@ def test_an_object_is_replaced_and_the_other_kept(loaded: Any, number: int) -> N
         drawn += judge.classify_objects(before, "row", 2) == [old, other]
         right += judge.classify_objects(after, "row", 2) == [new, other]
     print(f"{right} of {number} right after inpainting, {drawn} before")
-    assert drawn >= 0.95 * number
-    assert right >= 0.95 * number
+    wrong = max(1, number // 10)
+    assert number - drawn <= wrong
+    assert number - right <= wrong

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from typing import Final
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.catalog.schedulers.run_start import known_late_start
 from sdcli.job import Job
 from sdcli.planning.validation import cached_defaults
+
+_MOST_CHECKED: Final = 4_096
+"""Kinds of run to remember: a file may have many thousands."""
 
 
 class StartWarnings:
@@ -16,14 +20,16 @@ class StartWarnings:
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._last: Hashable = None
+        self._checked: set[Hashable] = set()
         self._told: set[str] = set()
 
     def check(self, job: Job) -> None:
         """Warn if the job would begin below the noise that its latents are drawn with."""
         key = (job.spec, job.scheduler, job.num_inference_steps, job.begins_with_noise)
-        if key != self._last:
-            self._last = key
+        if key not in self._checked:
+            if len(self._checked) >= _MOST_CHECKED:
+                self._checked.clear()
+            self._checked.add(key)
             warning = self._find(job) if job.begins_with_noise else None
             if warning and warning not in self._told:
                 self._told.add(warning)

@@ -73,8 +73,10 @@ def known_late_start(class_name: str, config: Config, steps: int) -> str | None:
     `config` is all options of the scheduler. Where only torch could tell, the answer is None, too.
     """
     timestep = _first_timestep(class_name, config, steps)
+    if timestep is None:
+        return None
     sigmas = _trained_sigmas(config)
-    if timestep is None or not sigmas or timestep >= len(sigmas):
+    if not sigmas or timestep >= len(sigmas):
         return None
     sigma = sigmas[timestep]
     if begins_at_noise(sigma, sigmas[-1]):

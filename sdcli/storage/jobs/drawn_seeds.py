@@ -19,6 +19,6 @@ def draw_seed(journal: Journal, job: Job) -> int:
     """Return a seed of 32 bits, drawn from the entropy of the journal."""
     # Counted under another prompt, apart from jobs that were given the seed 0.
     unseeded = replace(job, seed=0, prompt=f"unseeded\n{job.prompt}")
-    occurrence = journal.next_occurrence(unseeded.id)
+    [occurrence] = journal.next_occurrences([unseeded.id])
     text = f"{journal.entropy} {job.id} {occurrence}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -99,15 +99,10 @@ class Journal:
         with self._threads:
             return self._index.has_name(name)
 
-    def next_occurrence(self, job: str) -> int:
-        """Count a job's id, and return how often it was counted before."""
-        with self._threads:
-            return self._index.next_occurrence(job)
-
     def next_occurrences(self, jobs: Sequence[str]) -> list[int]:
-        """Count the ids of jobs, each as `next_occurrence` does."""
+        """Count the ids of jobs, and return how often each was counted before."""
         with self._threads, self._index.transaction():
-            return [self._index.next_occurrence(job) for job in jobs]
+            return self._index.next_occurrences(jobs)
 
     def refresh(self) -> None:
         """Read the lines that other processes have written since."""

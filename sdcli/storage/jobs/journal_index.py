@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sdcli.errors import OutputError
 
-_KEYS_AT_ONCE: Final = 200
+_ITEMS_AT_ONCE: Final = 200
+_Item = TypeVar("_Item")
 
 Key = tuple[str, int]
 """A job's id and its occurrence in the run."""
@@ -83,7 +85,13 @@ class JournalIndex:
                     self._database.execute("COMMIT")
 
     def put(self, key: Key, entry: JournalEntry) -> None:
-        """Replace the entry of a job. Its file name counts as used from now on."""
+        """Replace the entry of a job. The file names of both count as used from now on."""
+        with _sqlite_errors_as_output_errors():
+            self._database.execute(
+                "INSERT OR IGNORE INTO former_names "
+                "SELECT name FROM entries WHERE job = ? AND occurrence = ?",
+                key,
+            )
         self._insert("REPLACE", key, entry)
 
     def add(self, key: Key, entry: JournalEntry) -> bool:
@@ -108,10 +116,9 @@ class JournalIndex:
         )
         with _sqlite_errors_as_output_errors():
             marks = ", ".join("?" * len(row))
-            is_new = self._database.execute(f"{verb} INTO entries VALUES ({marks})", row).rowcount
-            if is_new:
-                self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,))
-        return bool(is_new)
+            return bool(
+                self._database.execute(f"{verb} INTO entries VALUES ({marks})", row).rowcount
+            )
 
     def get(self, key: Key) -> JournalEntry | None:
         """The entry of a job."""
@@ -125,8 +132,7 @@ class JournalIndex:
         """The entries of those jobs that have one: one question for many is much faster."""
         found: dict[Key, JournalEntry] = {}
         with _sqlite_errors_as_output_errors():
-            for start in range(0, len(keys), _KEYS_AT_ONCE):
-                part = keys[start : start + _KEYS_AT_ONCE]
+            for part in _parts(keys):
                 marks = ", ".join(["(?, ?)"] * len(part))
                 rows = self._database.execute(
                     f"WITH wanted (job, occurrence) AS (VALUES {marks}) "
@@ -161,20 +167,31 @@ class JournalIndex:
     def has_name(self, name: str) -> bool:
         """Whether a job ever had that file name."""
         with _sqlite_errors_as_output_errors():
-            rows = self._database.execute(
-                "SELECT 1 FROM names WHERE name = ?", (os.fsencode(name),)
-            )
+            self._database.execute(_INDEX_OF_NAMES)
+            rows = self._database.execute(_NAMES, {"name": os.fsencode(name)})
             return rows.fetchone() is not None
 
-    def next_occurrence(self, job: str) -> int:
-        """Count a job's id, and return how often it was counted before."""
+    def next_occurrences(self, jobs: Sequence[str]) -> list[int]:
+        """Count the ids of jobs, and return how often each was counted before."""
+        numbers: list[int] = []
         with _sqlite_errors_as_output_errors():
-            [[times]] = self._database.execute(
-                "INSERT INTO occurrences VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1 "
-                "RETURNING times",
-                (job,),
-            ).fetchall()
-        return int(times) - 1
+            for part in _parts(jobs):
+                counts = Counter(part)
+                marks = ", ".join(["(?, ?)"] * len(counts))
+                rows = self._database.execute(
+                    f"INSERT INTO occurrences VALUES {marks} "
+                    "ON CONFLICT DO UPDATE SET times = times + excluded.times RETURNING job, times",
+                    [*chain(*counts.items())],
+                ).fetchall()
+                following = {job: times - counts[job] for job, times in rows}
+                for job in part:
+                    numbers.append(following[job])
+                    following[job] += 1
+        return numbers
+
+
+def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    return (items[start : start + _ITEMS_AT_ONCE] for start in range(0, len(items), _ITEMS_AT_ONCE))
 
 
 def _parse(values: Sequence[Any]) -> JournalEntry:
@@ -202,10 +219,18 @@ CREATE TABLE entries (
   former TEXT, error BLOB, serial INTEGER, packed TEXT, size INTEGER, modified INTEGER, state TEXT,
   PRIMARY KEY (job, occurrence)
 ) WITHOUT ROWID;
-CREATE TABLE names (name BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE former_names (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
 
+
+_NAMES = (
+    "SELECT 1 FROM entries WHERE name = :name "
+    "UNION ALL SELECT 1 FROM former_names WHERE name = :name"
+)
+
+# Made when it is asked for: a run that finds everything done needs none.
+_INDEX_OF_NAMES = "CREATE INDEX IF NOT EXISTS by_name ON entries (name)"
 
 # Only folders with archives pay for it.
 _INDEX_OF_STATES = "CREATE INDEX IF NOT EXISTS by_state ON entries (state, serial)"

@@ -27,8 +27,8 @@ class TakenPath(NamedTuple):
 
 def is_complete(folder: Path, entry: JournalEntry) -> bool:
     """Whether the entry's image is in the folder, unaltered, with all its companions."""
-    path = folder / entry.name
-    if not entry.name or not (status := _file_status(path)):
+    # A path that is put together here would take longer than to look at the file.
+    if not entry.name or not (status := _file_status(f"{folder}/{entry.name}")):
         return False
     if not all((folder / name).is_file() for name in entry.companions):
         return False
@@ -36,6 +36,7 @@ def is_complete(folder: Path, entry: JournalEntry) -> bool:
     # since its hash was taken is not read again.
     if entry.has_hash() and modification(status) == (entry.size, entry.modified):
         return True
+    path = folder / entry.name
     # The pixels decide: other programs rewrite files to compress them, or to add a comment.
     if entry.sha256 and _file_sha256(path) == entry.sha256:
         return True
@@ -53,9 +54,9 @@ def at_file(entry: JournalEntry, path: Path) -> JournalEntry:
     return replace(entry, size=size, modified=modified)
 
 
-def _file_status(path: Path) -> os.stat_result | None:
+def _file_status(path: str) -> os.stat_result | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
     return status if stat.S_ISREG(status.st_mode) else None

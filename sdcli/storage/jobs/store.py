@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -113,9 +113,9 @@ class JobStore:
     def sort_jobs(self, jobs: Sequence[Job]) -> SortedJobs:
         """Number the jobs, and sort those of this shard by what is left to do."""
         share = [job for job in self.number_jobs(jobs) if self.shard.contains(job.index)]
-        if self._rerun != "all":
-            self._adopt_images(share)
         known = self._journal.get_many([_key(job) for job in share])
+        if self._rerun != "all" and (adopted := self._adopt_images(share, known)):
+            known |= self._journal.get_many(adopted)
         entries = [known.get(_key(job)) for job in share]
         states = [self._state_of(entry) for entry in entries]
         self.counts.update(states)
@@ -255,16 +255,18 @@ class JobStore:
             return "again" if is_old and self._rerun == "failed" else "failed"
         return "done" if self.place.is_complete(entry) else "lost"
 
-    def _adopt_images(self, jobs: Sequence[Job]) -> None:
+    def _adopt_images(self, jobs: Sequence[Job], known: Mapping[Key, JournalEntry]) -> list[Key]:
         """Journal the images that are complete although the journal, since lost, has no entry."""
-        known = self._journal.get_many([_key(job) for job in jobs])
+        adopted = []
         for job in jobs:
             entry = known.get(_key(job))
             if entry and (entry.error or entry.has_hash()):
                 continue
             first, second = islice(new_names(job, self._destination), 2)
             names = (first, second, first_file_name(job, self._destination))
-            any(self._adopt_image(job, name) for name in dict.fromkeys(names))
+            if any(self._adopt_image(job, name) for name in dict.fromkeys(names)):
+                adopted.append(_key(job))
+        return adopted
 
     def _adopt_image(self, job: Job, name: str) -> bool:
         entry = self._journal.get(_key(job))

@@ -69,9 +69,12 @@ def test_many_are_found_at_once() -> None:
 @given(st.lists(st.sampled_from(["aa" * 16, "bb" * 16, "cc" * 16])))
 def test_occurrences_are_counted_by_job(jobs: list[str]) -> None:
     index, counts = JournalIndex(), Counter[str]()
-    for job in jobs:
-        assert index.next_occurrence(job) == counts[job]
-        counts[job] += 1
+    for part in (jobs, jobs[:1], jobs[1:]):
+        expected = []
+        for job in part:
+            expected.append(counts[job])
+            counts[job] += 1
+        assert index.next_occurrences(part) == expected
     index.close()
 
 
@@ -85,7 +88,7 @@ def test_many_jobs_do_not_fill_the_memory() -> None:
             index.put(
                 (job, 0), JournalEntry(name=f"{number}.png", sha256=job * 2, pixels_sha256=job * 2)
             )
-            index.next_occurrence(job)
+            index.next_occurrences([job])
             if number in (1_000, 19_999):
                 held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()

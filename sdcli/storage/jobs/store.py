@@ -113,7 +113,7 @@ class JobStore:
     def sort_jobs(self, jobs: Sequence[Job]) -> SortedJobs:
         """Number the jobs, and sort those of this shard by what is left to do."""
         share = [job for job in self.number_jobs(jobs) if self.shard.contains(job.index)]
-        known = self._journal.get_many([_key(job) for job in share])
+        known = self._journal.get_many([*map(_key, share)])
         if self._rerun != "all" and (adopted := self._adopt_images(share, known)):
             known |= self._journal.get_many(adopted)
         entries = [known.get(_key(job)) for job in share]
@@ -218,19 +218,15 @@ class JobStore:
             pixels_sha256=pixels_sha256(result.pixels),
             companions=tuple(companions),
         )
-        facts = {
-            "index": job.index,
-            "seed": job.seed,
-            "kind": job.timing_key,
-            "seconds": seconds_per_image(result),
-        }
+        facts = {"index": job.index, "seed": job.seed, "kind": job.timing_key}
+        seconds = seconds_per_image(result)
         self.place.save(
             taken.path,
             data,
             companions,
             force=taken.path in taken.replaceable,
             done=lambda size, modified: self._journal.done(
-                key, replace(entry, size=size, modified=modified), **facts
+                key, replace(entry, size=size, modified=modified), **facts, seconds=seconds
             ),
         )
         self._leases.release([key, self._names.pop(key)])
@@ -247,7 +243,7 @@ class JobStore:
         """The state of a job by the journal and the disk: done, failed, again, lost or new."""
         if entry is None:
             return "new"
-        # Entries of this run are final: only older ones can be asked to run again.
+        # Only the entries of earlier runs can be asked to run again.
         is_old = entry.serial <= self.opening_serial
         if is_old and self._rerun == "all":
             return "again"
@@ -262,8 +258,8 @@ class JobStore:
             entry = known.get(_key(job))
             if entry and (entry.error or entry.has_hash()):
                 continue
-            first, second = islice(new_names(job, self._destination), 2)
-            names = (first, second, first_file_name(job, self._destination))
+            names = [*islice(new_names(job, self._destination), 2)]
+            names.append(first_file_name(job, self._destination))
             if any(self._adopt_image(job, name) for name in dict.fromkeys(names)):
                 adopted.append(_key(job))
         return adopted

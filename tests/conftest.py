@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,8 @@ os.environ["XDG_CACHE_HOME"] = (_cache := tempfile.TemporaryDirectory(prefix="sd
 # It sets what Diffusers reads when it is imported, with which a test may come first.
 import sdcli.engine  # noqa: F401
 from sdcli.cli import main
+
+_PROGRESS = re.compile(r"sdcli: \d+/\d+ · ")
 
 pytest_plugins = ["tests.made_again", "tests.sampled_tables"]
 
@@ -59,6 +62,12 @@ class Ran:
     @property
     def paths(self) -> list[Path]:
         return [Path(line) for line in self.stdout.splitlines()]
+
+    @property
+    def messages(self) -> str:
+        """The text on stderr without the lines of progress, which only a slow machine prints."""
+        lines = self.stderr.splitlines(keepends=True)
+        return "".join(line for line in lines if not _PROGRESS.match(line))
 
     @property
     def document(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def batch(run_cli, *argv: str):
 def test_archives_have_the_images_of_a_plain_run(run_cli):
     batch(run_cli, "-o", "plain")
     ran = batch(run_cli, "-o", "out", *PACKED, "--save-latents", "final")
-    assert (ran.code, ran.stderr) == (0, "sdcli: 3 images made\n")
+    assert (ran.code, ran.messages) == (0, "sdcli: 3 images made\n")
     assert ran.stdout.splitlines() == ["out/000000.tar", "out/000001.tar"]
     packed = samples("out")
     for path in Path("plain").glob("*.png"):

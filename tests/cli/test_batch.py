@@ -38,7 +38,7 @@ def test_a_file_becomes_pictures_in_its_order(run_cli, tmp_path):
         tmp_path, "a.txt", "--steps 1\na cat --seed 1\na dog --seed 2 --size 64x64\na fish"
     )
     ran = run_cli("batch", name, "--seed", "3", "--device", "cpu")
-    assert (ran.code, ran.stderr) == (0, "sdcli: 3 images made\n")
+    assert (ran.code, ran.messages) == (0, "sdcli: 3 images made\n")
     records = [record(path) for path in ran.paths]
     assert [(r["prompt"], r["seed"], r["width"], r["num_inference_steps"]) for r in records] == [
         ("a cat", 1, 128, 1),

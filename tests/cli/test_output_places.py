@@ -49,7 +49,7 @@ def test_a_store_is_a_folder_elsewhere(run_cli):
     batch(run_cli, "-o", "plain")
     url = "memory://bucket/run"
     ran = batch(run_cli, "-o", url, "--limit", "2")
-    assert (ran.code, ran.stderr) == (0, "sdcli: 2 images made\n")
+    assert (ran.code, ran.messages) == (0, "sdcli: 2 images made\n")
     assert ran.stdout.splitlines()[0] == f"{url}/0001-a-cat-1.png"
     plan = batch(run_cli, "-o", url, "--dry-run")
     assert plan.stdout.startswith("images: 4, 2 done\n")
@@ -57,7 +57,7 @@ def test_a_store_is_a_folder_elsewhere(run_cli):
     assert [image["path"].removeprefix(f"{url}/") for image in ran.document["images"]] == [
         *sorted(pixels("plain"))
     ]
-    assert ran.stderr == "sdcli: 2 images made, 2 done before\n"
+    assert ran.messages == "sdcli: 2 images made, 2 done before\n"
     store = fsspec.filesystem("memory")
     for path in Path("plain").glob("*.png"):
         assert store.cat(f"/bucket/run/{path.name}") == path.read_bytes()

@@ -45,7 +45,7 @@ def test_merged_shards_are_the_run_itself(run_cli):
     make(run_cli, None, "whole", "--sidecar")
     for number in (1, 2, 3):
         ran = make(run_cli, f"{number}/3", f"part-{number}", "--sidecar")
-        assert (ran.code, ran.stderr) == (0, f"sdcli: {len(ran.paths)} images made\n")
+        assert (ran.code, ran.messages) == (0, f"sdcli: {len(ran.paths)} images made\n")
         indices = [int(path.name[:4]) - 1 for path in ran.paths]
         assert indices == list(range(number - 1, len(WORDS), 3))
     before = files("part-1")

@@ -62,7 +62,7 @@ def test_workers_make_what_one_process_makes(run_cli):
     alone = run_cli("batch", "prompts.txt", *QUICK, "--steps", "2")
     expected, order = pixels(), [path.name for path in alone.paths]
     ran = run_cli("batch", "prompts.txt", *QUICK, "--steps", "2", "--workers", "2", "-o", "both")
-    assert (ran.code, ran.stderr) == (0, "sdcli: 10 images made\n")
+    assert (ran.code, ran.messages) == (0, "sdcli: 10 images made\n")
     assert [path.name for path in ran.paths] == order
     assert pixels("both") == expected
     assert len(journal("both")) == 10

@@ -178,6 +178,7 @@ def test_an_image_that_kills_its_workers_fails_alone(run_cli, monkeypatch, tmp_p
     assert len(pixels()) == 4
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("signals", "code"),
     [

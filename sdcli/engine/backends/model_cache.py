@@ -65,15 +65,12 @@ def _hash(path: Path) -> str:
 
 def _move(new: Path, folder: Path, old: Path) -> None:
     """Put the new folder in its place, and what is there, which is damaged, out of the way."""
+    # Another process may have been faster, with the same contents.
+    if _is_intact(folder):
+        return
     with suppress(FileNotFoundError):
         os.replace(folder, old)
-    try:
-        os.replace(new, folder)
-    except OSError:
-        # Another process may have been faster, with the same contents.
-        if not _is_intact(folder):
-            raise
-        return
+    os.replace(new, folder)
     for name, digest in _read_digests(folder).items():
         hash_cache.store(state_of(folder / name), digest)
 

@@ -6,7 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,28 +23,38 @@ from sdcli.errors import DeviceError, ModelError
 _DEVICE: Final = "CPU"
 _PRECISIONS: Final = {torch.float32: "f32", torch.bfloat16: "bf16"}
 _TELEMETRY: Final = "openvino_telemetry"
+_CONVERTER: Final = "openvino.tools.ovc"
+_REPORTING: Final = ("convert_impl", "telemetry_utils", "utils")
+"""The modules of the converter that report its use."""
 
 
 @cache
 def load_openvino() -> Any:
-    """Import OpenVINO, which then reports nothing over the network."""
-    with _without_telemetry():
-        # Both ask for the package, and have a replacement for it that does nothing.
-        for name in ("telemetry_utils", "convert_impl"):
-            importlib.import_module(f"openvino.tools.ovc.{name}")
-        return importlib.import_module("openvino")
+    """Import OpenVINO without the package through which it reports that over the network.
 
-
-@contextmanager
-def _without_telemetry() -> Iterator[None]:
+    It would also leave an identifier in the home folder.
+    """
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        yield
+        return importlib.import_module("openvino")
     finally:
         del sys.modules[_TELEMETRY]
         if before is not None:
             sys.modules[_TELEMETRY] = before
+
+
+@contextmanager
+def _reporting_nothing() -> Iterator[None]:
+    """Keep the converter from reporting, in a program that has imported OpenVINO by itself."""
+    load_openvino()
+    modules = [importlib.import_module(f"{_CONVERTER}.{name}") for name in _REPORTING]
+    stub = importlib.import_module(f"{_CONVERTER}.telemetry_stub")
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(setattr, module, "tm", module.tm)
+            module.tm = stub
+        yield
 
 
 def check_precision(dtype: torch.dtype) -> None:
@@ -101,7 +111,7 @@ def write_model(network: Network, dtype: torch.dtype, path: Path) -> None:
 @torch.no_grad()
 def _convert(network: Network) -> Any:
     inputs = network.inputs.values()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _reporting_nothing():
         # The trace warns of each condition in Python; networks.py has examples for them.
         warnings.simplefilter("ignore")
         return load_openvino().convert_model(

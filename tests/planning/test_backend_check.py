@@ -101,5 +101,5 @@ def test_a_job_counts_the_backend_only_if_it_is_not_torch():
 
 @pytest.mark.parametrize("backend", ["onnx", "", "OpenVINO"])
 def test_other_names_are_refused(backend):
-    with pytest.raises(UsageError, match="^backend: "):
+    with pytest.raises(UsageError, match=r"^backend: "):
         PipelineSpec(backend=backend)

@@ -33,6 +33,7 @@ class Scenario(StrEnum):
     PLANNING = "planning"
     SAVERS = "savers"
     OPENVINO = "openvino"
+    OPENVINO_FULL = "openvino-full"
 
 
 _SCENARIOS = (
@@ -41,7 +42,9 @@ _SCENARIOS = (
     "latents of every step, with a random model of the size of Stable Diffusion 1.5 (4 GB of "
     "disk); load: loading such a model from a file (2 GB of disk); workers: a hundred images in "
     "two processes; planning: dry runs of long files; savers: fewer computations, and the "
-    "quality lost; openvino: --backend openvino and torch, in each precision of this CPU."
+    "quality lost; openvino: --backend openvino beside torch, in each precision "
+    "of this CPU; openvino-full: the same with a random model of the size of Stable Diffusion 1.5 "
+    "(12 GB of disk)."
 )
 
 
@@ -63,21 +66,13 @@ def bench(
     count: Annotated[
         int, typer.Option("--count", min=1, help="Number of prompts (batch, workers, savers).")
     ] = 100,
-    full_size: Annotated[
-        bool,
-        typer.Option(
-            "--full-size",
-            help="A random model of the size of Stable Diffusion 1.5, at 512x512 (openvino; 12 GB "
-            "of disk).",
-        ),
-    ] = False,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Time sdcli against plain Diffusers scripts and diffusers-cli.
 
-    All run on the CPU in float32, in turns, each run in a new process. Times are only
-    meaningful on an idle machine.
+    All run on the CPU, in float32 unless another precision is named, in turns, each run in a
+    new process. Times are only meaningful on an idle machine.
 
     \b
     Examples:
@@ -85,30 +80,19 @@ def bench(
       sdcli bench one --rounds 5 --json
       sdcli bench batch --prompts prompts/demo.txt
       sdcli bench workers --prompts prompts/demo.txt
-      sdcli bench openvino --full-size --rounds 1
+      sdcli bench openvino-full --rounds 1
     """
-    if full_size and scenarios != [Scenario.OPENVINO]:
-        raise UsageError("--full-size is for sdcli bench openvino", code="usage.full_size")
     texts = _read_prompts(prompts)[:count] if prompts else None
     documents = []
     for scenario in scenarios or (Scenario.START, Scenario.ONE, Scenario.BATCH):
         if not quiet:
             Console().summary(f"{scenario}: {rounds + 1} rounds …")
-        if scenario is Scenario.OPENVINO:
-            document = _time_openvino(model, rounds, full_size=full_size)
-        else:
-            document = _run_scenario(scenario, model, texts, count, rounds)
+        document = _run_scenario(scenario, model, texts, count, rounds)
         documents.append(document)
         if not json:
             _print_scenario(scenario, document)
     if json:
         print_document({"schema": "sdcli/bench/1", "races": documents}, json=True)
-
-
-def _time_openvino(model: str, rounds: int, *, full_size: bool) -> dict[str, Any]:
-    from sdcli.bench.backends import time_backends, time_full_size_backends
-
-    return time_full_size_backends(rounds) if full_size else time_backends(model, rounds)
 
 
 def _run_scenario(
@@ -145,6 +129,11 @@ def _run_scenario(
         from sdcli.bench.savers import time_savers
 
         return time_savers(model, prompts or shape_prompts(count), rounds)
+    if scenario in (Scenario.OPENVINO, Scenario.OPENVINO_FULL):
+        from sdcli.bench.backends import time_backends, time_full_size_backends
+
+        is_full = scenario is Scenario.OPENVINO_FULL
+        return time_full_size_backends(rounds) if is_full else time_backends(model, rounds)
     if scenario is Scenario.PLANNING:
         from sdcli.bench.planning import time_planning
 

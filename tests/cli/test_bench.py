@@ -28,13 +28,8 @@ def test_a_file_without_prompts_is_refused(run_cli, tmp_path, text, why):
     assert why in ran.stderr
 
 
-@pytest.mark.parametrize("scenarios", [(), ("one",), ("openvino", "one")])
-def test_a_model_of_full_size_is_for_one_scenario(run_cli, scenarios):
-    ran = run_cli("bench", *scenarios, "--full-size")
-    assert (ran.code, "--full-size is for sdcli bench openvino" in ran.stderr) == (2, True)
-
-
-def test_openvino_is_not_timed_without_the_package(run_cli, monkeypatch):
+@pytest.mark.parametrize("scenario", ["openvino", "openvino-full"])
+def test_openvino_is_not_timed_without_the_package(run_cli, monkeypatch, scenario):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    ran = run_cli("bench", "openvino")
+    ran = run_cli("bench", scenario)
     assert (ran.code, "pip install 'sdcli[openvino]'" in ran.stderr) == (2, True)

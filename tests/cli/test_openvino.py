@@ -76,7 +76,7 @@ def test_images_schedules_long_prompts_and_embeddings_work(run_cli, tmp_path):
         ("a cat AND a (star:1.3)", "--clip-skip", "1"),
         (f"[{long}:a star:0.5]", "-s", "Euler Karras"),
         ("a thing cat", "--embedding", str(tmp_path / "thing.safetensors")),
-        ("a cat", "--hires", "1.5", "--vae-tiling", "on"),
+        ("a cat", "--hires", "1.5", "--hires-steps", "4", "--vae-tiling", "on"),
     )
     for backend in ("openvino", "torch"):
         for number, (prompt, *options) in enumerate(runs):

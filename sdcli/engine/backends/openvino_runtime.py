@@ -48,7 +48,7 @@ def load_openvino() -> Any:
 def _reporting_nothing() -> Iterator[None]:
     """Keep the converter from reporting, in a program that has imported OpenVINO by itself."""
     load_openvino()
-    modules = [importlib.import_module(f"{_CONVERTER}.{name}") for name in _REPORTING]
+    modules: list[Any] = [importlib.import_module(f"{_CONVERTER}.{name}") for name in _REPORTING]
     stub = importlib.import_module(f"{_CONVERTER}.telemetry_stub")
     with ExitStack() as stack:
         for module in modules:

@@ -45,7 +45,7 @@ def check_backend(spec: PipelineSpec) -> None:
         raise UsageError(
             "backend: openvino is not installed",
             code=_CODE,
-            hint=f"pip install 'sdcli[openvino]', or {_USE_TORCH}",
+            hint=f"pip install openvino, or {_USE_TORCH}",
         )
 
 

@@ -122,7 +122,7 @@ def test_without_the_package_the_hint_installs_it(run_cli, monkeypatch):
         2,
         [
             "sdcli: error: backend: openvino is not installed",
-            "sdcli: hint: pip install 'sdcli[openvino]', or use --backend torch",
+            "sdcli: hint: pip install openvino, or use --backend torch",
         ],
     )
 

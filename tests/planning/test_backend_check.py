@@ -86,7 +86,7 @@ def test_without_the_package_the_hint_installs_it(monkeypatch):
     with pytest.raises(UsageError) as raised:
         check_backend(OPENVINO)
     assert raised.value.message == "backend: openvino is not installed"
-    assert raised.value.hint == "pip install 'sdcli[openvino]', or use --backend torch"
+    assert raised.value.hint == "pip install openvino, or use --backend torch"
 
 
 def test_a_job_counts_the_backend_only_if_it_is_not_torch():

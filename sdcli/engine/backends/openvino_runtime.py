@@ -18,7 +18,7 @@ from sdcli.engine.backends.converted_forward import Infer, Outputs
 from sdcli.engine.backends.model_cache import write_error
 from sdcli.engine.backends.networks import Network
 from sdcli.engine.runtime.model_errors import first_line
-from sdcli.errors import DeviceError, ModelError
+from sdcli.errors import DeviceError, ModelError, UsageError
 
 _DEVICE: Final = "CPU"
 _PRECISIONS: Final = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -32,12 +32,18 @@ _REPORTING: Final = ("convert_impl", "telemetry_utils", "utils")
 def load_openvino() -> Any:
     """Import OpenVINO without the package through which it reports that over the network.
 
-    It would also leave an identifier in the home folder.
+    It would also leave an identifier in the home folder. Raises UsageError for a broken package.
     """
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         return importlib.import_module("openvino")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise UsageError(
+            f"backend: openvino cannot be imported: {first_line(error)}",
+            code="usage.backend",
+            hint="pip install openvino, or use --backend torch",
+        ) from error
     finally:
         del sys.modules[_TELEMETRY]
         if before is not None:

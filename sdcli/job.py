@@ -13,7 +13,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
-from sdcli.pipeline_spec import PipelineSpec, model_name
+from sdcli.pipeline_spec import TORCH, PipelineSpec, model_name
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
@@ -191,6 +191,8 @@ class Job(
         }
         facts["scheduler"] = [self.scheduler.class_name, self.scheduler.config]
         facts["dtype"] = self.spec.dtype
+        if self.spec.backend != TORCH:
+            facts["backend"] = self.spec.backend
         if not self.fingerprint:
             spec = self.spec
             facts["files"] = [spec.model, spec.vae, spec.variant]
@@ -214,7 +216,8 @@ class Job(
             self.denoising_steps,
             self.guidance_scale > 1,
         )
-        more = self.controlnet_sha256, self.ip_adapter_sha256, self.feature_cache - 1
+        backend = "" if self.spec.backend == TORCH else self.spec.backend
+        more = self.controlnet_sha256, self.ip_adapter_sha256, self.feature_cache - 1, backend
         key = (*key, *filter(None, more))
         second = self.second_pass()
         if second is None:

@@ -14,10 +14,14 @@ from sdcli.field_validation import check_choice, check_switch, check_text, value
 EMBEDDED: Final = "embedded"
 DTYPES: Final = ("float32", "float16", "bfloat16")
 PREDICTION_TYPES: Final = ("epsilon", "v_prediction", "sample")
+TORCH: Final = "torch"
+OPENVINO: Final = "openvino"
+BACKENDS: Final = (TORCH, OPENVINO)
 SHORT_DTYPES: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
+_NEEDED_TEXTS: Final = ("model", "device", "backend")
 _TEXTS: Final = (
-    "model", "vae", "refiner", "dtype", "device", "variant", "model_config", "prediction_type",
+    *_NEEDED_TEXTS, "vae", "refiner", "dtype", "variant", "model_config", "prediction_type",
     "text_encoder", "refiner_config",
 )  # fmt: skip
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -30,8 +34,8 @@ class PipelineSpec:
     `model` and `vae` are a folder, a hub id, or an alias ("embedded"; "tiny" for the model's own
     small VAE); all may also be single files. `refiner` and `text_encoder` are further models.
     A `dtype` of None, or "auto", depends on the device and the model. `force_vae` allows a VAE for
-    other latents. `model_config`, `refiner_config` and `prediction_type` say what single files
-    leave out. Raises UsageError.
+    other latents. `backend` is the library that computes the networks. `model_config`,
+    `refiner_config` and `prediction_type` say what single files leave out. Raises UsageError.
     """
 
     model: str = setting(
@@ -83,6 +87,14 @@ class PipelineSpec:
     device: str = setting(
         "auto", "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps."
     )
+    backend: str = setting(
+        TORCH,
+        "--backend",
+        metavar="NAME",
+        help="Library that computes the networks: torch, or openvino, which is faster on many "
+        "CPUs.",
+        sweep=45,
+    )
     model_config: str | None = setting(
         None,
         "--model-config",
@@ -108,13 +120,14 @@ class PipelineSpec:
 
     def __post_init__(self) -> None:
         for name in _TEXTS:
-            check_text(name, getattr(self, name), optional=name not in ("model", "device"))
+            check_text(name, getattr(self, name), optional=name not in _NEEDED_TEXTS)
         for name in ("offline", "force_vae"):
             check_switch(name, getattr(self, name))
         if self.dtype == "auto":
             object.__setattr__(self, "dtype", None)
         if self.dtype is not None and self.dtype not in DTYPES:
             raise value_error("dtype", self.dtype, f"is not one of auto, {', '.join(DTYPES)}")
+        check_choice("backend", self.backend, BACKENDS)
         check_choice("prediction_type", self.prediction_type, PREDICTION_TYPES)
         for name in ("model", "vae", "refiner", "text_encoder"):
             object.__setattr__(self, name, hub_id(getattr(self, name)))

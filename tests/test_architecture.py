@@ -75,6 +75,7 @@ LIBRARIES = {
     "huggingface_hub": {"checkpoints", "engine"},
     "typer": {"cli", "commands"},
     "ray": {"distributed"},
+    "openvino": {"engine"},
     "click": set(),
 }
 """Third-party packages, and the only rooms that may import each."""

@@ -56,6 +56,14 @@ def test_a_scheduler_nobody_knows_is_refused_without_torch(tmp_path):
     assert not HEAVY & modules
 
 
+def test_a_backend_that_cannot_run_is_refused_without_torch(tmp_path):
+    code, modules = probe(
+        "generate", "a cat", "--backend", "openvino", "--dtype", "float16", cwd=tmp_path
+    )
+    assert code == 2
+    assert not (HEAVY | {"openvino"}) & modules
+
+
 def test_inspecting_an_image_needs_no_torch(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
     code, modules = probe("inspect", str(tmp_path / "plain.png"))

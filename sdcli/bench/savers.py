@@ -58,7 +58,12 @@ def describe_savers(timings: Sequence[Timing]) -> Document:
         replace(timing, seconds=[_seconds_per_image(text) for text in timing.stdout])
         for timing in timings
     ]
-    document = to_document("savers", denoising, {})
+    document = add_distances(to_document("savers", denoising, {}), timings)
+    return document | {"prompts": len(_paths(timings[0]))}
+
+
+def add_distances(document: Document, timings: Sequence[Timing]) -> Document:
+    """Add to each contestant the decibels from its last images to those of the first one."""
     full = _paths(timings[0])
     for row, timing in zip(document["contestants"], timings, strict=True):
         distances = [
@@ -67,7 +72,7 @@ def describe_savers(timings: Sequence[Timing]) -> Document:
         ]
         row["median_psnr"] = _finite(median_low(distances))
         row["lowest_psnr"] = _finite(min(distances))
-    return document | {"prompts": len(full)}
+    return document
 
 
 def _paths(timing: Timing) -> list[Path]:

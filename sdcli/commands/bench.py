@@ -32,6 +32,8 @@ class Scenario(StrEnum):
     WORKERS = "workers"
     PLANNING = "planning"
     SAVERS = "savers"
+    OPENVINO = "openvino"
+    OPENVINO_FULL = "openvino-full"
 
 
 _SCENARIOS = (
@@ -40,7 +42,9 @@ _SCENARIOS = (
     "latents of every step, with a random model of the size of Stable Diffusion 1.5 (4 GB of "
     "disk); load: loading such a model from a file (2 GB of disk); workers: a hundred images in "
     "two processes; planning: dry runs of long files; savers: fewer computations, and the "
-    "quality lost."
+    "quality lost; openvino: --backend openvino beside torch, in each precision "
+    "of this CPU; openvino-full: the same with a random model of the size of Stable Diffusion 1.5 "
+    "(12 GB of disk)."
 )
 
 
@@ -67,8 +71,8 @@ def bench(
 ) -> None:
     """Time sdcli against plain Diffusers scripts and diffusers-cli.
 
-    All run on the CPU in float32, in turns, each run in a new process. Times are only
-    meaningful on an idle machine.
+    All run on the CPU, in float32 unless another precision is named, in turns, each run in a
+    new process. Times are only meaningful on an idle machine.
 
     \b
     Examples:
@@ -76,6 +80,7 @@ def bench(
       sdcli bench one --rounds 5 --json
       sdcli bench batch --prompts prompts/demo.txt
       sdcli bench workers --prompts prompts/demo.txt
+      sdcli bench openvino-full --rounds 1
     """
     texts = _read_prompts(prompts)[:count] if prompts else None
     documents = []
@@ -124,6 +129,11 @@ def _run_scenario(
         from sdcli.bench.savers import time_savers
 
         return time_savers(model, prompts or shape_prompts(count), rounds)
+    if scenario in (Scenario.OPENVINO, Scenario.OPENVINO_FULL):
+        from sdcli.bench.backends import time_backends, time_full_size_backends
+
+        is_full = scenario is Scenario.OPENVINO_FULL
+        return time_full_size_backends(rounds) if is_full else time_backends(model, rounds)
     if scenario is Scenario.PLANNING:
         from sdcli.bench.planning import time_planning
 

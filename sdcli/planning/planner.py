@@ -11,6 +11,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.backend_check import check_layers_are_visible
 from sdcli.planning.feature_cache_check import check_features_are_computed
 from sdcli.planning.prompt_syntax import WordPlaces, check_word_places
 from sdcli.planning.request_embeddings import (
@@ -98,6 +99,7 @@ class Planner:
         if self._word_places:
             check_word_places(request, defaults, self._word_places, embeddings)
             check_features_are_computed(request, self._word_places.option)
+            check_layers_are_visible(request, self._word_places.option)
         jobs = resolve_jobs(
             request,
             defaults,

@@ -16,6 +16,7 @@ from sdcli.freeu_fields import name_freeu
 from sdcli.guidance_fields import largest_scale, name_schedule
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
+from sdcli.planning.backend_check import backend_faults
 from sdcli.planning.feature_cache_check import feature_cache_faults
 from sdcli.planning.guidance_check import guidance_faults
 from sdcli.planning.hires_check import hires_faults
@@ -171,6 +172,7 @@ def _find_faults(
     yield from xl_faults(job, scheduler, defaults)
     yield from hires_faults(job, defaults)
     yield from feature_cache_faults(job, scheduler, defaults)
+    yield from backend_faults(job)
     second = job.second_pass()
     # Without steps of its own, the second pass has those of the first.
     if second and job.hires_steps is not None:

@@ -32,6 +32,7 @@ class RendererOptions:
     force_vae: bool = False
     tiling: str | None = None
     device: str = "auto"
+    backend: str | None = None
     offline: bool = False
 
     def pipeline_spec(self, file: LatentsFile) -> PipelineSpec:
@@ -43,6 +44,7 @@ class RendererOptions:
         spec = replace(
             recorded,
             device=self.device,
+            backend=self.backend or recorded.backend,
             offline=self.offline or recorded.offline,
             force_vae=self.force_vae or recorded.force_vae,
         )
@@ -52,6 +54,7 @@ class RendererOptions:
                 model=self.model,
                 dtype=spec.dtype,
                 device=spec.device,
+                backend=spec.backend,
                 offline=spec.offline,
                 force_vae=spec.force_vae,
             )
@@ -97,9 +100,9 @@ def choose_renderer(file: LatentsFile, options: RendererOptions, warn: Warn) -> 
     """
     if options.vae is not None:
         return vae_renderer(options.pipeline_spec(file), options.tiling, warn)
-    if options.force_vae or options.tiling:
+    if options.force_vae or options.tiling or options.backend:
         raise UsageError(
-            "--force-vae and --vae-tiling have no effect without a VAE",
+            "--force-vae, --vae-tiling and --backend have no effect without a VAE",
             code="usage.vae",
             hint="add --vae own, or another VAE",
         )

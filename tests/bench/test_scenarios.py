@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from sdcli.bench.backends import backend_commands, describe_backends
 from sdcli.bench.measure import Timing, measure
 from sdcli.bench.planning import describe_planning, planning_commands
 from sdcli.bench.savers import describe_savers, saver_commands
@@ -142,3 +145,40 @@ def test_savers_are_compared_with_the_full_run(tmp_path):
     assert (full["ratio"], full["median_seconds"], full["lowest_psnr"]) == (1.0, 0.5, None)
     # 255 / 10 in decibels.
     assert (saver["ratio"], saver["lowest_psnr"]) == (0.5, 28.1)
+
+
+def image_document(path: Path, level: int, draws: Sequence[float]) -> str:
+    """What `generate --json` prints of an image of one colour, drawn in so many seconds."""
+    Image.fromarray(np.full((16, 16, 3), level, np.uint8)).save(path)
+    seconds = [
+        {"import": 3.0, "load": 1.0, "encode": 0.5, "denoise": draw, "decode": 0.25, "save": 0.1}
+        for draw in draws
+    ]
+    return json.dumps({"images": [{"path": str(path), "seconds": one} for one in seconds]})
+
+
+def test_backends_are_compared_in_each_precision(tmp_path):
+    commands = backend_commands("embedded", ("--count", "8"), str(tmp_path))
+    names = [command.name for command in commands]
+    assert names[:2] == ["torch, float32", "openvino, float32"]
+    assert names[2:] in ([], ["torch, bfloat16", "openvino, bfloat16"])
+    for command in commands:
+        backend, dtype = command.name.split(", ")
+        options = dict(pairwise(command.argv))
+        assert (options["--backend"], options["--dtype"]) == (backend, dtype)
+    assert len({command.argv[-1] for command in commands}) == len(commands)
+    timings = [
+        Timing(name=name, seconds=[9.0], stdout=[image_document(path, level, draws)])
+        for name, path, level, draws in (
+            ("torch, float32", tmp_path / "a.png", 100, (9.0, 2.25, 2.25)),
+            ("openvino, float32", tmp_path / "b.png", 110, (9.0, 0.75, 0.75)),
+        )
+    ]
+    document = describe_backends(timings)
+    assert document["schema"] == "sdcli/bench-openvino/1"
+    torch, openvino = document["contestants"]
+    # Of all images the first one takes longest.
+    assert (torch["median_seconds"], openvino["median_seconds"]) == (3.0, 1.5)
+    assert (openvino["ratio"], openvino["lowest_psnr"], torch["lowest_psnr"]) == (0.5, 28.1, None)
+    phases = {"load": 1.0, "encode": 0.5, "denoise": 0.75, "decode": 0.25}
+    assert openvino["split"] == phases

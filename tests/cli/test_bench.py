@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 
@@ -24,3 +26,10 @@ def test_a_file_without_prompts_is_refused(run_cli, tmp_path, text, why):
     ran = run_cli("bench", "batch", "--prompts", str(path))
     assert ran.code == 2
     assert why in ran.stderr
+
+
+@pytest.mark.parametrize("scenario", ["openvino", "openvino-full"])
+def test_openvino_is_not_timed_without_the_package(run_cli, monkeypatch, scenario):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    ran = run_cli("bench", scenario)
+    assert (ran.code, "pip install openvino" in ran.stderr) == (2, True)

@@ -68,6 +68,7 @@ class RendererFlags:
     vae_tiling: flags.VaeTiling = None
     model: Model = None
     device: flags.Device = "auto"
+    backend: flags.Backend = None
     offline: flags.Offline = False
 
     def options(self) -> RendererOptions:
@@ -78,6 +79,7 @@ class RendererFlags:
             force_vae=self.force_vae,
             tiling=self.vae_tiling,
             device=self.device,
+            backend=self.backend,
             offline=self.offline,
         )
 

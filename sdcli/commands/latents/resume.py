@@ -45,6 +45,7 @@ class Changes:
     force_vae: flags.ForceVae = False
     vae_tiling: flags.VaeTiling = None
     device: Device = None
+    backend: flags.Backend = None
     offline: flags.Offline = False
 
     def request_fields(self) -> dict[str, object]:
@@ -67,6 +68,7 @@ class Changes:
         return {
             "vae": self.vae,
             "device": self.device or None,
+            "backend": self.backend,
             "offline": self.offline,
             "force_vae": self.force_vae,
         }

@@ -31,6 +31,7 @@ class OverrideFlags:
     variant: flags.Variant = None
     dtype: flags.Dtype = None
     device: flags.Device = "auto"
+    backend: flags.Backend = None
     offline: flags.Offline = False
 
     def overrides(self) -> dict[str, Any]:

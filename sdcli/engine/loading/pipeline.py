@@ -26,6 +26,7 @@ from sdcli.checkpoints.text_encoder import ChosenTextEncoder, select_text_encode
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.checkpoints.weight_files import WeightFiles
+from sdcli.engine.backends.chosen_backend import loading_dtype, use_backend
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
@@ -43,11 +44,14 @@ from sdcli.errors import CorruptError, ModelError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 
+_ModelsAndFiles = list[tuple[Mapping[str, Any], Mapping[str, WeightFiles]]]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPipeline:
     """A pipeline on its device.
 
+    It computes in `dtype`, which with another backend than torch is not that of its weights.
     `base_scheduler` is the model's own scheduler, which is never run. `refiner` draws the last part
     of a run. `seconds` has "import" and "load". `notes` are sentences to show the user once.
     """
@@ -79,17 +83,10 @@ class LoadedPipeline:
 
     def defective_weights_error(self) -> CorruptError | None:
         """Return the error of weights that are not numbers, None if all are."""
-        models = {name: getattr(self.pipeline, name) for name in self.files}
-        error = defective_weights_error(models, self.files) or defective_weights_error(
-            self.controlnets.models, self.controlnets.files
-        )
-        if error or self.refiner is None:
-            return error
-        models = {
-            name: getattr(self.refiner.pipeline, name.removeprefix(REFINER_PREFIX))
-            for name in self.refiner.files
-        }
-        return defective_weights_error(models, self.refiner.files)
+        pairs = _models_and_files(self.pipeline, self.files, self.refiner)
+        pairs.insert(1, (self.controlnets.models, self.controlnets.files))
+        errors = (defective_weights_error(models, files) for models, files in pairs)
+        return next((error for error in errors if error), None)
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -121,7 +118,7 @@ def load(
     Raises ModelError, UnsafeError or CorruptError, which name the component, or DeviceError.
     """
     _disable_progress_bars()
-    device = devices.resolve(spec.device)
+    device = devices.device_of(spec)
     folder = folder or fetch_model(spec)
     started = time.perf_counter()
     # Raises ModelError for a folder without a supported model, before anything large is read.
@@ -133,10 +130,11 @@ def load(
     dtype = devices.resolve_dtype(spec.dtype, device, _size(files["unet"]))
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
+    stored = loading_dtype(spec, dtype)
     with memory.out_of_memory_as_device_error(spec.model, device):
-        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, device, like)
-    refiner = _load_refiner(spec, pipeline, dtype, device, like)
-    single_file = open_single_file(spec)
+        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, stored, device, like)
+    refiner = _load_refiner(spec, pipeline, stored, device, like)
+    _use_backend(spec, _models_and_files(pipeline, files, refiner), dtype)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -152,12 +150,36 @@ def load(
         **_networks(like, spec=spec, device=device, dtype=dtype),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=(
-            *(single_file.load_notes if single_file else ()),
+            *_single_file_notes(spec),
             *notes,
             *file_notes,
             *(refiner.notes if refiner else ()),
         ),
     )
+
+
+def _models_and_files(
+    pipeline: Any, files: Mapping[str, WeightFiles], refiner: LoadedRefiner | None
+) -> _ModelsAndFiles:
+    """Return the models of a pipeline by name with their files, then those of its refiner."""
+    found: _ModelsAndFiles = [({name: getattr(pipeline, name) for name in files}, files)]
+    if refiner:
+        own = {
+            name: getattr(refiner.pipeline, name.removeprefix(REFINER_PREFIX))
+            for name in refiner.files
+        }
+        found.append((own, refiner.files))
+    return found
+
+
+def _use_backend(spec: PipelineSpec, groups: _ModelsAndFiles, dtype: torch.dtype) -> None:
+    for models, files in groups:
+        use_backend(spec, models, files, dtype)
+
+
+def _single_file_notes(spec: PipelineSpec) -> tuple[str, ...]:
+    single_file = open_single_file(spec)
+    return single_file.load_notes if single_file else ()
 
 
 def _size(files: WeightFiles) -> int:

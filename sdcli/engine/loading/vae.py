@@ -17,6 +17,7 @@ from sdcli.checkpoints.hub import fetch_model
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.vae_info import VaeInfo
 from sdcli.checkpoints.vae_selection import select_vae
+from sdcli.engine.backends.chosen_backend import loading_dtype, use_backend
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.runtime import devices, memory
 from sdcli.pipeline_spec import PipelineSpec
@@ -33,7 +34,8 @@ class LoadedVae:
     """A VAE on its device, without the rest of its model.
 
     It has the `vae` and `image_processor` that `decode_latents` needs. `is_xl` tells that it is to
-    run as in Stable Diffusion XL. `notes` are sentences to show the user once.
+    run as in Stable Diffusion XL. It computes in `dtype`, which with another backend than torch is
+    not that of its weights. `notes` are sentences to show the user once.
     """
 
     spec: PipelineSpec
@@ -52,13 +54,14 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
 
     Raises ModelError, UnsafeError, CorruptError or DeviceError.
     """
-    device = devices.resolve(spec.device)
+    device = devices.device_of(spec)
     dtype = devices.resolve_dtype(spec.dtype, device)
     folder = fetch_model(spec)
     defaults = read_defaults(folder)  # raises ModelError without a supported model
     info, notes = select_vae(spec, folder)
     with memory.out_of_memory_as_device_error(f"VAE: {info.path}", device):
-        vae = build_vae(info, folder, dtype).to(device)
+        vae = build_vae(info, folder, loading_dtype(spec, dtype)).to(device)
+    use_backend(spec, {"vae": vae}, {"vae": info.weights}, dtype)
     return LoadedVae(
         spec=spec,
         facts=info,

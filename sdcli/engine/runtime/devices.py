@@ -8,6 +8,8 @@ import torch
 from accelerate import PartialState
 
 from sdcli.errors import DeviceError
+from sdcli.pipeline_spec import TORCH, PipelineSpec
+from sdcli.planning.backend_check import check_backend
 from sdcli.shard import Shard
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -40,6 +42,16 @@ def list_devices() -> list[Device]:
         Device(name=name, description=text, is_default=name in (default, f"{default}:0"))
         for name, text in descriptions.items()
     ]
+
+
+def device_of(spec: PipelineSpec) -> torch.device:
+    """Return the device that the pipeline of a spec runs on: with OpenVINO the CPU.
+
+    Raises DeviceError if there is none of that name, and UsageError for a backend that cannot run
+    there, or is not installed.
+    """
+    check_backend(spec)
+    return resolve(spec.device) if spec.backend == TORCH else torch.device("cpu")
 
 
 def resolve(name: str) -> torch.device:

@@ -27,6 +27,7 @@ from sdcli.embedding_fields import (
     embedding_words,
     parse_embeddings,
 )
+from sdcli.engine.backends.converted_forward import on_torch
 from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.loading.source_tensors import to_torch
 from sdcli.errors import CorruptError
@@ -59,7 +60,8 @@ class JobVectors:
         rows = _Rows(self.vectors[index])
         handle = text_encoder.get_input_embeddings().register_forward_hook(rows.put)
         try:
-            yield rows.place
+            with on_torch(text_encoder):
+                yield rows.place
         finally:
             handle.remove()
 

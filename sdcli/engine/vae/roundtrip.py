@@ -58,7 +58,7 @@ def decode_array(
         )
     started = time.perf_counter()
     # The dtype of a run, before the division by the scaling factor, which rounds in it.
-    batch = torch.from_numpy(latents)[None].to(loaded.device, loaded.dtype)
+    batch = torch.from_numpy(latents)[None].to(loaded.device, loaded.vae.dtype)
     generators = [torch.Generator("cpu").manual_seed(seed)]
     pixels, events = decode_latents(loaded, batch, tiling=tiling, generators=generators)
     return DecodedImage(

@@ -13,6 +13,7 @@ from sdcli.storage.images.codec import encode_image
 from sdcli.storage.images.opening import open_image
 from sdcli.storage.metadata.record import pixels_sha256
 from sdcli.storage.metadata.recorded_inputs import inputs_of
+from sdcli.versions import backend_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +58,7 @@ def environment_changes(
     record: Mapping[str, Any], result: GenerationResult, versions: Mapping[str, str]
 ) -> dict[str, list[Any]]:
     """Return settings that changed since the image was made, as name: [recorded, current]."""
+    versions = {**versions, **backend_versions(result.job.spec.backend)}
     current: dict[str, Any] = {
         "device": result.run.device,
         "dtype": result.run.dtype,

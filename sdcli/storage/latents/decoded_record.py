@@ -18,6 +18,7 @@ from sdcli.storage.latents.writer import SUFFIX
 from sdcli.storage.metadata import record as records
 from sdcli.storage.metadata.a1111_parameters import format_parameters
 from sdcli.storage.text import slug
+from sdcli.versions import backend_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,7 @@ def decoded_record(
         "request": request and _with_vae(request, info.spec, info.tiling),
         "weights": {**run.get("weights", {}), **info.weights},
         "events": merge_events(run, info.events),
-        "versions": dict(info.versions),
+        "versions": {**info.versions, **backend_versions(info.spec.backend)},
         "decoded": {
             "latents": file.path.name,
             "tensor": tensor,

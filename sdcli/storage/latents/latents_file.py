@@ -31,6 +31,7 @@ _MAX_NUMBER: Final = 1_000_000
 """More than the steps of any run, and than the standard deviation of any scheduler's noise."""
 _SPEC_FIELDS: Final = (
     "model", "vae", "dtype", "variant", "force_vae", "model_config", "prediction_type",
+    "backend",
 )  # fmt: skip
 
 

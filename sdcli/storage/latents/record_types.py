@@ -60,7 +60,7 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
         "weights": _texts_by_name,
         "events": _list_of(_is_text),
         **dict.fromkeys(("image", "model", "vae", "variant", "dtype", "device"), _TEXT),
-        **dict.fromkeys(("pixels_sha256", "model_config", "prediction_type"), _TEXT),
+        **dict.fromkeys(("pixels_sha256", "model_config", "prediction_type", "backend"), _TEXT),
         "force_vae": _optional(lambda value: isinstance(value, bool)),
         "scaling_factor": _optional(is_number),
         "seed": _optional(is_number),

@@ -23,6 +23,7 @@ from sdcli.storage import companions, files
 from sdcli.storage.metadata.recorded_controls import control_names, controls_of
 from sdcli.storage.metadata.recorded_inputs import input_names, inputs_of
 from sdcli.storage.metadata.recorded_ip_adapters import ip_adapter_names, ip_adapters_of
+from sdcli.versions import backend_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +92,7 @@ def partial_record(
         "batch_size": run.batch_size,
         "dtype": run.dtype,
         "device": run.device,
-        "versions": dict(versions),
+        "versions": {**versions, **backend_versions(job.spec.backend)},
         **{name: value for name, value in optional.items() if value is not None},
         **({"extra": dict(job.row.extra)} if job.row.extra else {}),
     }

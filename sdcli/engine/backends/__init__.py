@@ -1,0 +1,1 @@
+"""Run the networks of a pipeline with another library than torch."""

@@ -13,6 +13,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
+from sdcli.offload_fields import OFFLOAD_FIELDS, OffloadJobFields
 from sdcli.pipeline_spec import PipelineSpec, model_name
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
@@ -31,6 +32,7 @@ class Job(
     HiresJobFields,
     ImageJobFields,
     AddonJobFields,
+    OffloadJobFields,
 ):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
@@ -89,6 +91,8 @@ class Job(
 
     def has_effect(self, name: str) -> bool:
         """Whether a field of an input image, an add-on or a second pass has an effect."""
+        if name in OFFLOAD_FIELDS:
+            return False
         if name in HIRES_FIELDS:
             return self.hires is not None
         if name in ADD_ON_OF:
@@ -249,6 +253,7 @@ _NOT_IN_ID: Final = frozenset(
         "ip_encoder",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
+        *OFFLOAD_FIELDS,
     }
 )
 """Fields that do not decide the pixels, or (the spec, paths) not as they are written."""

@@ -21,6 +21,7 @@ from sdcli.field_validation import (
 )
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
+from sdcli.offload_fields import OffloadFields, check_device
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
@@ -39,6 +40,7 @@ class GenerationRequest(
     ImageRequestFields,
     AddonRequestFields,
     PromptSettings,
+    OffloadFields,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
@@ -219,6 +221,7 @@ class GenerationRequest(
         self.check_image_fields()
         self.check_addon_fields()
         self.check_hires_fields()
+        check_device(self.offload, self.vram, self.spec.device)
         self.check_own_values()
 
     def check_own_values(self) -> None:

@@ -112,29 +112,44 @@ def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[Sequenc
 
     A shorter prompt could only be filled up with empty chunks, which would change its image.
     """
+    loaded.choose_placement(jobs[0])
     if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
         return [jobs]
     groups: dict[tuple[int, int], list[Job]] = {}
-    with model_errors_as_corrupt_errors(loaded.folder):
-        for job in jobs:
-            groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
-    return list(groups.values())
+    while True:
+        try:
+            loaded.placement.install()
+            with model_errors_as_corrupt_errors(loaded.folder):
+                for job in jobs:
+                    groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
+            return list(groups.values())
+        except RuntimeError as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            if not loaded.placement.can_go_down:
+                raise _out_of_memory_error(loaded, jobs[0]) from error
+        groups.clear()
+        loaded.placement.go_down()
 
 
 def _generate_or_halve(
     loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
-    """Generate a batch; one that does not fit into memory is divided."""
+    """Generate a batch; one that does not fit into memory is divided, or goes down a rung."""
     try:
         with _ready_to_run(loaded, jobs, options.image_prompts):
             return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
-        if len(jobs) == 1:
+        if len(jobs) == 1 and not loaded.placement.can_go_down:
             raise _out_of_memory_error(loaded, jobs[0]) from error
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
+    if len(jobs) == 1:
+        loaded.placement.go_down()
+        loaded.memory.forget()
+        return _generate_or_halve(loaded, jobs, options)
     loaded.memory.record_out_of_memory(memory_kind(jobs[0]), len(jobs))
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
@@ -148,11 +163,13 @@ def _ready_to_run(
 ) -> Iterator[None]:
     with (
         _ignore_library_warnings(),
+        loaded.placement.changing(jobs[0]),
         loaded.memory.recording(memory_kind(jobs[0]), len(jobs)),
         model_errors_as_corrupt_errors(loaded.folder),
         applied_loras(loaded, jobs[0]),
         applied_freeu(loaded, jobs[0]),
         applied_ip_adapters(loaded, jobs, images),
+        loaded.placement.running(jobs[0]),
     ):
         yield
 
@@ -166,6 +183,7 @@ def _generate(
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
     _tell(notes, options.warn)
     timer = PhaseTimer()
+    placed = loaded.placement.notes
     controls = load_controls(loaded, jobs[0], options.controls.first)
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
@@ -200,9 +218,9 @@ def _generate(
             run=run,
             pixels=pixels[image],
             weights=loaded.hashes.result(),
-            seconds={**loaded.seconds, **timer.seconds},
+            seconds={**loaded.placement.add_to(loaded.seconds), **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *events),
+            events=(*loaded.notes, *placed, *notes, *parts[0].conditioning.events[image], *events),
         )
         for image, run in enumerate(runs)
     ]

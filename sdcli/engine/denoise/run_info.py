@@ -12,6 +12,7 @@ from sdcli.engine.schedulers.describe import public_config, run_sigmas, timestep
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.vae.upcast import must_upcast
 from sdcli.job import Job
+from sdcli.offload_fields import ON_DEVICE
 from sdcli.result import RunInfo, SecondPass
 
 
@@ -39,6 +40,7 @@ def describe_runs(
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
         refiner_call=refined[0].first_call + 1 if refined else None,
+        offload=None if loaded.placement.rung == ON_DEVICE else loaded.placement.rung,
         vae_dtype="float32" if must_upcast(loaded.pipeline) else None,
         second_pass=second_pass,
     )

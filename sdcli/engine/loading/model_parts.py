@@ -61,14 +61,10 @@ def load_parts(
     files: Mapping[str, WeightFiles],
     chosen: ChosenTextEncoder | None,
     dtype: torch.dtype,
-    device: torch.device,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Load the components of `part_names`, and return sentences about them for the user."""
     encoders = find_text_encoders(folder)
-    parts = {
-        name: _load(name, folder, chosen, files[name], dtype).to(device)
-        for name in ("unet", *encoders)
-    }
+    parts = {name: _load(name, folder, chosen, files[name], dtype) for name in ("unet", *encoders)}
     notes: tuple[str, ...] = ()
     for encoder, name in zip(encoders, find_tokenizers(folder), strict=True):
         positions = parts[encoder].config.max_position_embeddings

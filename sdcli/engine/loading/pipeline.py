@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.engine.loading.ip_adapter import LoadedIpAdapters
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
+from sdcli.engine.loading.networks import find_networks, model_size
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
+from sdcli.engine.loading.placement import Placement
 from sdcli.engine.loading.refiner import LoadedRefiner, load_refiner
 from sdcli.engine.loading.vae import build_vae
 from sdcli.engine.loading.xl_pipeline import build_xl_pipeline, xl_prompt_encoder
@@ -39,14 +42,16 @@ from sdcli.engine.runtime import devices, memory
 from sdcli.engine.runtime.lazy_import import import_seconds
 from sdcli.engine.schedulers.build import load_scheduler
 from sdcli.engine.text.encoder import JobEncoder, PromptEncoder
+from sdcli.engine.vae.upcast import must_upcast
 from sdcli.errors import CorruptError, ModelError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.offload import ModelSize
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPipeline:
-    """A pipeline on its device.
+    """A pipeline whose networks `placement` brings to its device.
 
     `base_scheduler` is the model's own scheduler, which is never run. `refiner` draws the last part
     of a run. `seconds` has "import" and "load". `notes` are sentences to show the user once.
@@ -62,6 +67,7 @@ class LoadedPipeline:
     files: Mapping[str, WeightFiles]
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
+    placement: Placement
     controlnets: LoadedControlnets
     ip_adapters: LoadedIpAdapters
     seconds: dict[str, float]
@@ -77,8 +83,21 @@ class LoadedPipeline:
             self._relatives[mode] = build_relative(self.pipeline, mode)
         return self._relatives[mode]
 
+    def choose_placement(self, job: Job) -> None:
+        """Choose where the networks are for a job. Raises UsageError."""
+        refiner = self.refiner.pipeline if self.refiner else None
+        networks = find_networks(self.pipeline, refiner)
+        self.placement.plan(job, networks, lambda: self._size)
+
+    @cached_property
+    def _size(self) -> ModelSize:
+        files = {**self.files, **(self.refiner.files if self.refiner else {})}
+        vae = torch.float32 if must_upcast(self.pipeline) else self.dtype
+        return model_size(files, self.dtype.itemsize, vae.itemsize)
+
     def defective_weights_error(self) -> CorruptError | None:
         """Return the error of weights that are not numbers, None if all are."""
+        self.placement.reset()
         models = {name: getattr(self.pipeline, name) for name in self.files}
         error = defective_weights_error(models, self.files) or defective_weights_error(
             self.controlnets.models, self.controlnets.files
@@ -133,7 +152,7 @@ def load(
     dtype = devices.resolve_dtype(spec.dtype, device, _size(files["unet"]))
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
-    with memory.out_of_memory_as_device_error(spec.model, device):
+    with memory.out_of_memory_as_device_error(spec.model):
         pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, device, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
@@ -149,7 +168,7 @@ def load(
         files=files,
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
-        **_networks(like, spec=spec, device=device, dtype=dtype),
+        **_shared(like, spec, device, dtype),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=(
             *(single_file.load_notes if single_file else ()),
@@ -164,11 +183,17 @@ def _size(files: WeightFiles) -> int:
     return sum(path.stat().st_size for path in files.files)
 
 
-def _networks(like: LoadedPipeline | None, **target: Any) -> dict[str, Any]:
-    """Return what loads the networks of jobs, with those that are loaded already."""
+def _shared(
+    like: LoadedPipeline | None, spec: PipelineSpec, device: torch.device, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return what places networks and loads those of jobs, with those that are loaded already."""
     if like:
-        return {"controlnets": like.controlnets, "ip_adapters": like.ip_adapters}
+        names = "placement", "controlnets", "ip_adapters"
+        return {name: getattr(like, name) for name in names}
+    placement = Placement.on(device)
+    target: dict[str, Any] = {"spec": spec, "placement": placement, "dtype": dtype}
     return {
+        "placement": placement,
         "controlnets": LoadedControlnets(**target),
         "ip_adapters": LoadedIpAdapters(**target),
     }
@@ -189,7 +214,7 @@ def _load_refiner(
     refiner = refiner_spec(spec)
     if refiner is None:
         return None
-    with memory.out_of_memory_as_device_error(f"refiner: {spec.refiner}", device):
+    with memory.out_of_memory_as_device_error(f"refiner: {spec.refiner}"):
         known = like.refiner if like else None
         return load_refiner(refiner, base, dtype, device, known)
 
@@ -224,7 +249,7 @@ def _build_pipeline(
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        parts, notes = load_parts(folder, files, chosen, dtype, device)
+        parts, notes = load_parts(folder, files, chosen, dtype)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
     own_vae = build_vae(vae, folder, dtype).to(device)
     with loading_errors_as_corrupt_errors("model", folder):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from diffusers.hooks import HookRegistry, group_offloading
 from diffusers.models.embeddings import ImageProjection
 from diffusers.utils.torch_utils import randn_tensor
 
@@ -214,3 +215,17 @@ def takes_hidden_states(projection: Any) -> list[bool]:
     The others take its image embeddings: the rule of the pipelines' `encode_image`.
     """
     return [not isinstance(one, ImageProjection) for one in projection.image_projection_layers]
+
+
+def remove_group_offloading(network: Any) -> None:
+    """Undo `apply_group_offloading`, also in the middle of a call. The layers stay where they are.
+
+    Diffusers has no public function for it.
+    """
+    registry = HookRegistry.check_if_exists_or_initialize(network)
+    for name in (
+        group_offloading._LAZY_PREFETCH_GROUP_OFFLOADING,
+        group_offloading._LAYER_EXECUTION_TRACKER,
+        group_offloading._GROUP_OFFLOADING,
+    ):
+        registry.remove_hook(name, recurse=True)

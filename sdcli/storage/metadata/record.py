@@ -74,6 +74,7 @@ def partial_record(
     optional = {
         "refiner_call": run.refiner_call,
         "vae_dtype": run.vae_dtype,
+        "offload": run.offload,
         "second_pass": _second_pass(run),
     }
     return {

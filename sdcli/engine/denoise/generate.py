@@ -18,6 +18,7 @@ from sdcli.engine.adapters.ip_adapter import applied_ip_adapters
 from sdcli.engine.adapters.lora import applied_loras
 from sdcli.engine.denoise.control import load_controls
 from sdcli.engine.denoise.decode_images import decode_images
+from sdcli.engine.denoise.grouping import group_by_shape, out_of_memory_error
 from sdcli.engine.denoise.hires import HiresPass, seeded_generators
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
@@ -32,8 +33,7 @@ from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.start_check import describe_late_start
-from sdcli.engine.text.conditioning import shape_of
-from sdcli.errors import DeviceError, NumericsError, UsageError
+from sdcli.errors import NumericsError, UsageError
 from sdcli.input_images import ControlPixels, InputPixels
 from sdcli.job import Job
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
@@ -59,18 +59,18 @@ def generate_batch(
     The jobs may differ only in their prompts and seeds; those whose prompts differ in the number of
     chunks, or of parts that AND combines, are denoised apart. Latents are written to each of
     `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
-    resumes there. `inputs` are the image and mask of jobs that have them, and `controls` the images
-    for their ControlNets; the results are what the pipeline draws, before it is put back into the
-    image. `image_prompts` are those for their IP-Adapters, (height, width, 3) of any size. `warn`
-    gets reasons to expect a poor image, which are events of the results, too. `recorders` make
-    further observers. Of two passes, latents and recorders are those of the first.
+    resumes there. `inputs` are the image and mask of jobs that have them, `controls` the images for
+    their ControlNets, and `image_prompts` those for their IP-Adapters, (height, width, 3) of any
+    size; the results are what the pipeline draws, before it is put back into the image. `warn` gets
+    reasons to expect a poor image, also events of the results. `recorders` make further observers.
+    Of two passes, latents and recorders are those of the first.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
-    batch that does not fit into memory is split in half.
+    batch that does not fit into memory is split in half, and then more of the model kept off a GPU.
 
-    Raises UsageError for options that the scheduler or the model does not support, DeviceError if
-    not even one image fits into memory, CorruptError if a component of the model cannot run, and
+    Raises UsageError for options that the scheduler or the model does not support, DeviceError for
+    an image that does not fit into memory, CorruptError if a component of the model cannot run, and
     NumericsError, which names the component, if the result is not finite.
     """
     if len({job.batch_key for job in jobs}) != 1:
@@ -86,7 +86,7 @@ def generate_batch(
         warn=warn,
         recorders=recorders,
     )
-    groups = _group_by_shape(loaded, jobs)
+    groups = group_by_shape(loaded, jobs)
     results = [r for group in groups for r in _generate_or_halve(loaded, group, options)]
     positions = [jobs.index(job) for group in groups for job in group]
     return [result for _, result in sorted(zip(positions, results, strict=True), key=itemgetter(0))]
@@ -107,31 +107,6 @@ class _RunOptions:
     recorders: Sequence[RecorderFactory]
 
 
-def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[Sequence[Job]]:
-    """Return the groups of jobs whose embeddings have one shape.
-
-    A shorter prompt could only be filled up with empty chunks, which would change its image.
-    """
-    loaded.choose_placement(jobs[0])
-    if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
-        return [jobs]
-    groups: dict[tuple[int, int], list[Job]] = {}
-    while True:
-        try:
-            loaded.placement.install()
-            with model_errors_as_corrupt_errors(loaded.folder):
-                for job in jobs:
-                    groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
-            return list(groups.values())
-        except RuntimeError as error:
-            if not memory.is_out_of_memory(error):
-                raise
-            if not loaded.placement.can_go_down:
-                raise _out_of_memory_error(loaded, jobs[0]) from error
-        groups.clear()
-        loaded.placement.go_down()
-
-
 def _generate_or_halve(
     loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
@@ -143,7 +118,7 @@ def _generate_or_halve(
         if not memory.is_out_of_memory(error):
             raise
         if len(jobs) == 1 and not loaded.placement.can_go_down:
-            raise _out_of_memory_error(loaded, jobs[0]) from error
+            raise out_of_memory_error(loaded, jobs[0]) from error
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
     if len(jobs) == 1:
@@ -283,16 +258,6 @@ def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
         "UNet: the latents are not finite",
         code="numerics.unet",
         hint="try " + ("--dtype float32" if overflows else "another --scheduler or more --steps"),
-    )
-
-
-def _out_of_memory_error(loaded: LoadedPipeline, job: Job) -> DeviceError:
-    width, height = job.final_size
-    smaller = "--hires or --size" if job.hires else "--size"
-    return DeviceError(
-        f"out of memory on {loaded.device} for one image of {width}x{height}",
-        code="device.memory",
-        hint=f"use a smaller {smaller}, --dtype float16, or --device cpu",
     )
 
 

@@ -153,7 +153,7 @@ def load(
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model):
-        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, device, like)
+        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
     return LoadedPipeline(
@@ -241,7 +241,6 @@ def _build_pipeline(
     vae: VaeInfo,
     files: Mapping[str, WeightFiles],
     dtype: torch.dtype,
-    device: torch.device,
     like: LoadedPipeline | None,
 ) -> tuple[Any, tuple[str, ...]]:
     """Build the pipeline, and return sentences about its files for the user."""
@@ -251,7 +250,7 @@ def _build_pipeline(
     else:
         parts, notes = load_parts(folder, files, chosen, dtype)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
-    own_vae = build_vae(vae, folder, dtype).to(device)
+    own_vae = build_vae(vae, folder, dtype)
     with loading_errors_as_corrupt_errors("model", folder):
         build = build_xl_pipeline if is_xl(folder) else _build_sd_pipeline
         pipeline = build(folder, parts, own_vae, scheduler)

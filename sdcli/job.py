@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 
 from sdcli.addon_fields import ADD_ON_OF, AddonJobFields
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.execution_fields import EXECUTION_FIELDS, ExecutionJobFields
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
-from sdcli.offload_fields import OFFLOAD_FIELDS, OffloadJobFields
 from sdcli.pipeline_spec import PipelineSpec, model_name
 from sdcli.prompt_settings import PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
@@ -32,7 +32,7 @@ class Job(
     HiresJobFields,
     ImageJobFields,
     AddonJobFields,
-    OffloadJobFields,
+    ExecutionJobFields,
 ):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
@@ -91,7 +91,7 @@ class Job(
 
     def has_effect(self, name: str) -> bool:
         """Whether a field of an input image, an add-on or a second pass has an effect."""
-        if name in OFFLOAD_FIELDS:
+        if name in EXECUTION_FIELDS:
             return False
         if name in HIRES_FIELDS:
             return self.hires is not None
@@ -253,7 +253,7 @@ _NOT_IN_ID: Final = frozenset(
         "ip_encoder",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
-        *OFFLOAD_FIELDS,
+        *EXECUTION_FIELDS,
     }
 )
 """Fields that do not decide the pixels, or (the spec, paths) not as they are written."""

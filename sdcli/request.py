@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdcli.addon_fields import AddonRequestFields
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.execution_fields import ExecutionFields, check_device
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import (
     check_choice,
@@ -21,7 +22,6 @@ from sdcli.field_validation import (
 )
 from sdcli.hires_fields import HiresRequestFields
 from sdcli.image_fields import ImageRequestFields
-from sdcli.offload_fields import OffloadFields, check_device
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
@@ -40,7 +40,7 @@ class GenerationRequest(
     ImageRequestFields,
     AddonRequestFields,
     PromptSettings,
-    OffloadFields,
+    ExecutionFields,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import Final
 
 from sdcli.checkpoints.safetensors_header import TensorInfo
-from sdcli.offload_fields import ON_DEVICE
+from sdcli.execution_fields import ON_DEVICE
 
 GIBIBYTE: Final = 2**30
 
@@ -81,7 +81,7 @@ def needed_bytes(model: ModelSize, image: ImageSize, rung: str) -> int:
     drawing = drawing_bytes(model, image)
     encoders = [part.numbers * size for part in model.text_encoders]
     unets = [part.numbers * size for part in model.unets]
-    layer = max(part.largest for part in (*model.text_encoders, *model.unets)) * size
+    layers = [part.largest * size for part in model.unets]
     match rung:
         case "none":
             decoding = decoding_bytes(model, image)
@@ -89,9 +89,10 @@ def needed_bytes(model: ModelSize, image: ImageSize, rung: str) -> int:
         case "model":
             needed = max(sum(encoders), max(unets) + drawing)
         case "group":
-            needed = max(sum(encoders), LAYERS_AT_ONCE * layer + drawing)
+            needed = max(sum(encoders), LAYERS_AT_ONCE * max(layers) + drawing)
         case _:
-            needed = layer + drawing
+            embedding = max(part.largest * size for part in model.text_encoders)
+            needed = max(embedding, max(layers) + drawing)
     return RESERVE + _vae_bytes(model) + needed
 
 

@@ -14,8 +14,8 @@ import torch
 
 from sdcli import engine
 from sdcli.errors import DeviceError, UsageError
+from sdcli.execution_fields import RUNGS
 from sdcli.job import Job
-from sdcli.offload_fields import RUNGS
 from sdcli.planning.offload import GIBIBYTE
 from tests.engine.second_device import SecondDevice
 from tests.engine.test_control_oracle import controlled, pixels_for
@@ -184,9 +184,7 @@ def test_layers_that_a_feature_cache_skips_are_not_missed(gpu: Gpu, loaded: Any)
 
 
 @pytest.mark.parametrize("times", range(1, len(RUNGS)))
-def test_a_full_device_takes_one_rung_after_the_other(
-    gpu: Gpu, expected: Any, times: int
-) -> None:
+def test_a_full_device_takes_one_rung_after_the_other(gpu: Gpu, expected: Any, times: int) -> None:
     with gpu.calls_of("unet", fail(times)):
         result = gpu.draw(JOB)
     assert np.array_equal(result.pixels, expected)

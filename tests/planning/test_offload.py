@@ -6,7 +6,7 @@ import pytest
 
 from sdcli.checkpoints.safetensors_header import TensorInfo
 from sdcli.errors import UsageError
-from sdcli.offload_fields import RUNGS, allowed_rungs, check_device
+from sdcli.execution_fields import RUNGS, allowed_rungs, check_device
 from sdcli.planning.offload import (
     GIBIBYTE,
     SD_15,
@@ -62,7 +62,8 @@ def test_larger_images_and_guidance_need_more(model: str, rung: str) -> None:
     def needed(width: int, rows: int) -> int:
         return needed_bytes(MODELS[model], ImageSize(width=width, height=2048, rows=rows), rung)
 
-    assert needed(1024, 1) < needed(1024, 2) < needed(4096, 2)
+    # A text encoder or the decoder may need more than the UNet.
+    assert needed(1024, 1) <= needed(1024, 2) < needed(8192, 2)
 
 
 # Peaks of networks of the true size, run on the meta device: see the factors.

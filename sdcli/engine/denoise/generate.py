@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sdcli.engine.adapters.freeu import applied_freeu
 from sdcli.engine.adapters.ip_adapter import applied_ip_adapters
 from sdcli.engine.adapters.lora import applied_loras
+from sdcli.engine.denoise.compiled_run import choose_compiling, compiled_run
 from sdcli.engine.denoise.control import load_controls
 from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.grouping import group_by_shape, out_of_memory_error
@@ -112,7 +113,7 @@ def _generate_or_halve(
 ) -> list[GenerationResult]:
     """Generate a batch; one that does not fit into memory is divided, or goes down a rung."""
     try:
-        with _ready_to_run(loaded, jobs, options.image_prompts):
+        with _ready_to_run(loaded, jobs, options):
             return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
@@ -134,7 +135,7 @@ def _generate_or_halve(
 
 @contextmanager
 def _ready_to_run(
-    loaded: LoadedPipeline, jobs: Sequence[Job], images: Sequence[NDArray[np.uint8]]
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> Iterator[None]:
     with (
         _ignore_library_warnings(),
@@ -143,8 +144,9 @@ def _ready_to_run(
         model_errors_as_corrupt_errors(loaded.folder),
         applied_loras(loaded, jobs[0]),
         applied_freeu(loaded, jobs[0]),
-        applied_ip_adapters(loaded, jobs, images),
+        applied_ip_adapters(loaded, jobs, options.image_prompts),
         loaded.placement.running(jobs[0]),
+        compiled_run(loaded, jobs[0], records=bool(options.recorders)),
     ):
         yield
 
@@ -158,11 +160,13 @@ def _generate(
     notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
     _tell(notes, options.warn)
     timer = PhaseTimer()
-    placed = loaded.placement.notes
+    compiling = choose_compiling(loaded, jobs[0], records=bool(options.recorders))
+    placed = (*loaded.placement.notes, *compiling.notes)
     controls = load_controls(loaded, jobs[0], options.controls.first)
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler, parts, hires.description if hires else None)
+    second = hires.description if hires else None
+    runs = describe_runs(loaded, jobs, scheduler, parts, second, compiled=compiling.is_on)
     observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
     recorders = _open_recorders(observed, options)
     generators = seeded_generators(jobs)

@@ -83,6 +83,12 @@ class LoadedPipeline:
             self._relatives[mode] = build_relative(self.pipeline, mode)
         return self._relatives[mode]
 
+    @property
+    def unets(self) -> list[Any]:
+        """Return the UNets of the model and of its refiner."""
+        refiner = [self.refiner.pipeline.unet] if self.refiner else []
+        return [self.pipeline.unet, *refiner]
+
     def choose_placement(self, job: Job) -> None:
         """Choose where the networks are for a job. Raises UsageError."""
         refiner = self.refiner.pipeline if self.refiner else None

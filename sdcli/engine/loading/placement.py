@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from sdcli.engine.loading.networks import Networks
-from sdcli.engine.runtime import memory, offloading
+from sdcli.engine.runtime import memory
+from sdcli.execution_fields import ON_DEVICE, RUNGS, allowed_rungs, check_device
 from sdcli.job import Job
-from sdcli.offload_fields import ON_DEVICE, RUNGS, allowed_rungs, check_device
 from sdcli.planning import offload as estimate
 from sdcli.planning.offload import GIBIBYTE, ImageSize, ModelSize
+
+if TYPE_CHECKING:
+    from sdcli.engine.runtime import offloading
 
 _MEANINGS: Final = {
     "model": "the models are moved to the GPU one at a time",
@@ -24,6 +27,7 @@ _MEANINGS: Final = {
 }
 
 _HAS_STREAMS: Final = "cuda"
+_MAIN_MEMORY: Final = torch.device("cpu")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -165,6 +169,9 @@ class Placement:
             if self.rung == ON_DEVICE:
                 network.to(device)
                 return None
+            # Only imported here: most runs do without it.
+            from sdcli.engine.runtime import offloading
+
             if self.rung == "sequential":
                 return offloading.OffloadedLayers(network, device)
             if self.rung == "group" and runs_often:
@@ -176,10 +183,12 @@ class Placement:
         return self._add(network, placed)
 
     def _resident(self, network: Any, device: torch.device) -> offloading.Offloaded | None:
-        if self.rung != ON_DEVICE:
-            return offloading.ResidentNetwork(network, device)
-        network.to(device)
-        return None
+        if self.rung == ON_DEVICE:
+            network.to(device)
+            return None
+        from sdcli.engine.runtime.offloading import ResidentNetwork
+
+        return ResidentNetwork(network, device)
 
     def _add(
         self, network: Any, placed: Callable[[Any, torch.device], offloading.Offloaded | None]
@@ -189,7 +198,7 @@ class Placement:
                 self._placed[id(network)] = network, placed(network, self.device)
             except BaseException:
                 # The memory may have run out when part of it was on the device.
-                network.to(offloading.HOST)
+                network.to(_MAIN_MEMORY)
                 raise
         return self._placed[id(network)][1]
 
@@ -221,7 +230,7 @@ class Placement:
         self._placed.clear()
         for network in networks:
             if network is not self._networks.vae:
-                network.to(offloading.HOST)
+                network.to(_MAIN_MEMORY)
 
     @contextmanager
     def changing(self, job: Job) -> Iterator[None]:

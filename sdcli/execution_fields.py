@@ -1,4 +1,4 @@
-"""Describe where the models of a run are kept: on the GPU, or in main memory until they run."""
+"""Describe how a run is computed: where its models are kept, and whether they are compiled."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RUNGS: Final = (ON_DEVICE, "model", "group", "sequential")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OffloadFields:
-    """The memory of the GPU that a request may use, and how."""
+class ExecutionFields:
+    """How a request is computed. None of it changes what is drawn, up to rounding."""
 
     offload: str | None = setting(
         None,
@@ -35,17 +35,24 @@ class OffloadFields:
         minimum=1,
         maximum=10_000,
     )
+    compile: bool = setting(
+        False,
+        "--compile",
+        help="Compile the UNet with torch.compile, which takes a minute at first and makes each "
+        "step faster. Needs a C++ compiler.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class OffloadJobFields:
-    """The same of a job. They change how it is computed, but not what it draws."""
+class ExecutionJobFields:
+    """The same of a job."""
 
     offload: str = AUTO
     vram: float | None = None
+    compile: bool = False
 
 
-OFFLOAD_FIELDS: Final = frozenset(field_infos(OffloadFields))
+EXECUTION_FIELDS: Final = frozenset(field_infos(ExecutionFields))
 
 
 def allowed_rungs(offload: str) -> tuple[str, ...]:

@@ -195,6 +195,8 @@ class Job(
         }
         facts["scheduler"] = [self.scheduler.class_name, self.scheduler.config]
         facts["dtype"] = self.spec.dtype
+        if self.spec.weights_dtype:
+            facts["weights_dtype"] = self.spec.weights_dtype
         if not self.fingerprint:
             spec = self.spec
             facts["files"] = [spec.model, spec.vae, spec.variant]

@@ -46,12 +46,16 @@ class PartSize:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """The networks of a model, and the bytes of a number in most of them and in the VAE."""
+    """The networks of a model.
+
+    They compute with numbers of `number_bytes`, but for the VAE; the UNets may store smaller ones.
+    """
 
     text_encoders: Sequence[PartSize]
     unets: Sequence[PartSize]
     vae: PartSize
     number_bytes: int = 2
+    unet_number_bytes: int = 2
     vae_number_bytes: int = 2
 
 
@@ -80,7 +84,7 @@ def needed_bytes(model: ModelSize, image: ImageSize, rung: str) -> int:
     size = model.number_bytes
     drawing = drawing_bytes(model, image)
     encoders = [part.numbers * size for part in model.text_encoders]
-    unets = [part.numbers * size for part in model.unets]
+    unets = [part.numbers * model.unet_number_bytes for part in model.unets]
     layers = [part.largest * size for part in model.unets]
     match rung:
         case "none":

@@ -177,6 +177,15 @@ def test_a_refiner_draws_the_same(
         assert np.array_equal(drawn.pixels, result.pixels)
 
 
+@pytest.mark.parametrize("rung", LOWER)
+def test_weights_of_8_bits_are_moved_as_they_are(rung: str) -> None:
+    spec = replace(CPU, weights_dtype="fp8")
+    [result] = engine.generate_batch(engine.load(spec), [replace(JOB, spec=spec)])
+    spec = replace(SPEC, weights_dtype="fp8")
+    drawn = Gpu(spec).draw(replace(JOB, spec=spec, offload=rung))
+    assert np.array_equal(drawn.pixels, result.pixels)
+
+
 def test_layers_that_a_feature_cache_skips_are_not_missed(gpu: Gpu, loaded: Any) -> None:
     job = replace(JOB, num_inference_steps=5, feature_cache=2)
     [result] = engine.generate_batch(loaded, [replace(job, spec=CPU)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sdcli.checkpoints.safetensors_header import TensorInfo
@@ -98,11 +100,18 @@ def test_a_part_is_counted_from_the_shapes_in_its_header() -> None:
 def test_float32_needs_twice_the_memory() -> None:
     double = ModelSize(
         text_encoders=SD_15.text_encoders, unets=SD_15.unets, vae=SD_15.vae,
-        number_bytes=4, vae_number_bytes=4,
+        number_bytes=4, unet_number_bytes=4, vae_number_bytes=4,
     )  # fmt: skip
     image = SIZES["sd15"]
     assert choose_rung(double, image, int(3.5 * GIBIBYTE), RUNGS) == "group"
     assert choose_rung(double, image, int(6.5 * GIBIBYTE), RUNGS) == "none"
+
+
+def test_a_unet_of_8_bits_stays_on_smaller_gpus() -> None:
+    budget = int(5.3 * GIBIBYTE)
+    assert choose_rung(SDXL, SIZES["sdxl"], budget, RUNGS) == "group"
+    stored = replace(SDXL, unet_number_bytes=1)
+    assert choose_rung(stored, SIZES["sdxl"], budget, RUNGS) == "model"
 
 
 def test_an_option_names_the_first_rung() -> None:

@@ -33,10 +33,10 @@ def find_networks(pipeline: Any, refiner: Any | None) -> Networks:
     )
 
 
-def model_size(files: Mapping[str, WeightFiles], number_bytes: int, vae_bytes: int) -> ModelSize:
+def model_size(files: Mapping[str, WeightFiles], **number_bytes: int) -> ModelSize:
     """Count the weights in files, by the names of their components.
 
-    The networks compute with numbers of so many bytes, and the VAE with others.
+    `number_bytes` are those of the numbers in a ModelSize.
     """
     sizes = {
         name: part_size(weights.check_weights(name, found).tensors) for name, found in files.items()
@@ -45,6 +45,5 @@ def model_size(files: Mapping[str, WeightFiles], number_bytes: int, vae_bytes: i
         text_encoders=[size for name, size in sizes.items() if "text_encoder" in name],
         unets=[size for name, size in sizes.items() if name.endswith("unet")],
         vae=sizes["vae"],
-        number_bytes=number_bytes,
-        vae_number_bytes=vae_bytes,
+        **number_bytes,
     )

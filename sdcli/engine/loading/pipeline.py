@@ -31,6 +31,7 @@ from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.engine.loading.ip_adapter import LoadedIpAdapters
+from sdcli.engine.loading.layerwise_casting import STORAGE
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
 from sdcli.engine.loading.networks import find_networks, model_size
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
@@ -99,7 +100,13 @@ class LoadedPipeline:
     def _size(self) -> ModelSize:
         files = {**self.files, **(self.refiner.files if self.refiner else {})}
         vae = torch.float32 if must_upcast(self.pipeline) else self.dtype
-        return model_size(files, self.dtype.itemsize, vae.itemsize)
+        stored = STORAGE.get(self.spec.weights_dtype or "", self.dtype)
+        return model_size(
+            files,
+            number_bytes=self.dtype.itemsize,
+            unet_number_bytes=stored.itemsize,
+            vae_number_bytes=vae.itemsize,
+        )
 
     def defective_weights_error(self) -> CorruptError | None:
         """Return the error of weights that are not numbers, None if all are."""
@@ -159,7 +166,7 @@ def load(
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     with memory.out_of_memory_as_device_error(spec.model):
-        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, dtype, like)
+        pipeline, file_notes = _build_pipeline(spec, chosen, folder, vae, files, dtype, like)
     refiner = _load_refiner(spec, pipeline, dtype, device, like)
     single_file = open_single_file(spec)
     return LoadedPipeline(
@@ -242,6 +249,7 @@ def _find_weight_files(
 
 
 def _build_pipeline(
+    spec: PipelineSpec,
     chosen: ChosenTextEncoder | None,
     folder: Path,
     vae: VaeInfo,
@@ -254,7 +262,7 @@ def _build_pipeline(
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        parts, notes = load_parts(folder, files, chosen, dtype)
+        parts, notes = load_parts(folder, files, chosen, dtype, spec.weights_dtype)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
     own_vae = build_vae(vae, folder, dtype)
     with loading_errors_as_corrupt_errors("model", folder):

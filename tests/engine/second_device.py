@@ -17,7 +17,6 @@ from unittest.mock import patch
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 GPU: Final = torch.device("cuda:0")
 HOST: Final = torch.device("cpu")
@@ -85,8 +84,9 @@ class SecondDevice(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name == "__get__" and func.__self__ is torch.Tensor.device:
-            return GPU if self.holds(args[0]) else HOST
+        if name == "__get__":
+            value = func(*args)
+            return GPU if isinstance(value, torch.device) and self.holds(args[0]) else value
         if name == "_parse_to" or func is torch.device:
             return func(*args, **kwargs)
         if name == "pin_memory":
@@ -95,12 +95,12 @@ class SecondDevice(TorchFunctionMode):
             return True
         if name in _MOVES and args and isinstance(args[0], torch.Tensor):
             return self._move(args[0], name, args[1:], kwargs)
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
         if kwargs.get("device") is None:
-            is_on_gpu = self._common_device(name, tensors)
+            is_on_gpu = self._common_device(name, list(_tensors((*args, *kwargs.values()))))
+            result = func(*args, **kwargs)
         else:
             is_on_gpu = torch.device(kwargs["device"]).type == "cuda"
-        result = func(*_on_cpu(args), **_on_cpu(kwargs))
+            result = func(*args, **_on_cpu(kwargs))
         if is_on_gpu and name not in _MIXED:
             self._mark(result)
         return result
@@ -126,7 +126,9 @@ class SecondDevice(TorchFunctionMode):
             if likes
             else before
         )
-        result = tensor.to(*_on_cpu(args), **_on_cpu(kwargs)) if name == "to" else tensor
+        result = tensor
+        if name == "to":
+            result = tensor.to(*_on_cpu(dict(enumerate(args))).values(), **_on_cpu(kwargs))
         if before != after and result.data_ptr() == tensor.data_ptr():
             result = result.clone()
         if after:
@@ -134,8 +136,8 @@ class SecondDevice(TorchFunctionMode):
         return result
 
     def _mark(self, result: Any) -> None:
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor) and not self.holds(tensor):
+        for tensor in _tensors([result]):
+            if not self.holds(tensor):
                 storage = tensor.untyped_storage()
                 size = storage.nbytes()
                 if self.used + size > self.limit:
@@ -167,8 +169,16 @@ def _is_device(value: Any) -> bool:
     return False
 
 
-def _on_cpu(values: Any) -> Any:
+def _on_cpu(values: dict[Any, Any]) -> dict[Any, Any]:
     def change(value: Any) -> Any:
         return HOST if _is_device(value) and torch.device(value).type == "cuda" else value
 
-    return tree_map(change, values)
+    return {key: change(value) for key, value in values.items()}
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)

@@ -6,6 +6,7 @@ Diffusers moves layers while others run (`apply_group_offloading`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 import torch
@@ -56,9 +57,10 @@ class OffloadedGroups:
         self._network = network
         network.to(HOST)
         try:
-            apply_group_offloading(
-                network, device, HOST, offload_type="leaf_level", use_stream=streams
-            )
+            for part in _called_parts(network):
+                apply_group_offloading(
+                    part, device, HOST, offload_type="leaf_level", use_stream=streams
+                )
         except BaseException:
             self.end()
             raise
@@ -70,6 +72,16 @@ class OffloadedGroups:
         """Stop moving the layers."""
         remove_group_offloading(self._network)
         self._network.to(HOST)
+
+
+def _called_parts(network: Any) -> Iterator[Any]:
+    """Yield the modules that the network itself calls.
+
+    With streams, Diffusers replaces the `forward` of what it is given once more after its first
+    call. That of a UNet may be patched by then, and the patch would be lost.
+    """
+    for child in network.children():
+        yield from child if isinstance(child, torch.nn.ModuleList) else [child]
 
 
 class OffloadedLayers:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
@@ -115,7 +115,11 @@ class SecondDevice(TorchFunctionMode):
 
     def _move(self, tensor: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         before = self.holds(tensor)
-        named = [torch.device(value) for value in (*args, *kwargs.values()) if _is_device(value)]
+        named = [
+            torch.device(value)
+            for value in (*args, *kwargs.values())
+            if not isinstance(value, torch.Tensor) and _is_device(value)
+        ]
         likes = [self.holds(other) for other in args if isinstance(other, torch.Tensor)]
         after = (
             name == "cuda"
@@ -162,16 +166,14 @@ def _at_once(stream: Any) -> Iterator[None]:
 
 
 def _is_device(value: Any) -> bool:
-    if isinstance(value, torch.device):
-        return True
-    with suppress(RuntimeError):
-        return isinstance(value, str) and bool(torch.device(value))
-    return False
+    return isinstance(value, torch.device) or value in ("cpu", "cuda", "cuda:0", "meta")
 
 
 def _on_cpu(values: dict[Any, Any]) -> dict[Any, Any]:
     def change(value: Any) -> Any:
-        return HOST if _is_device(value) and torch.device(value).type == "cuda" else value
+        if isinstance(value, torch.Tensor) or not _is_device(value):
+            return value
+        return HOST if torch.device(value).type == "cuda" else value
 
     return {key: change(value) for key, value in values.items()}
 

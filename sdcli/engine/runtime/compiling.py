@@ -23,7 +23,7 @@ _KEPT: Final = "sdcli_compiled_call"
 
 
 @contextmanager
-def compiled(unets: Sequence[Any]) -> Iterator[None]:
+def compiled(unets: Sequence[Any], backend: str = "inductor") -> Iterator[None]:
     """Let the UNets run compiled in the `with` block.
 
     Their repeated blocks are compiled, as `compile_repeated_blocks` of Diffusers does, or all of a
@@ -32,7 +32,7 @@ def compiled(unets: Sequence[Any]) -> Iterator[None]:
     if not has_compiler():
         raise _compiler_error("no C++ compiler was found, which torch.compile needs")
     for unet in unets:
-        _turn_on(unet)
+        _turn_on(unet, backend)
     try:
         with warnings.catch_warnings():
             # The compiler warns of what it does itself.
@@ -54,16 +54,16 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ([named] if named else _COMPILERS))
 
 
-def _turn_on(unet: Any) -> None:
+def _turn_on(unet: Any, backend: str) -> None:
     kept = [module for module in unet.modules() if _KEPT in vars(module)]
     for module in kept:
         set_compiled_call(module, vars(module)[_KEPT])
     if kept:
         return
     try:
-        unet.compile_repeated_blocks()
+        unet.compile_repeated_blocks(backend=backend)
     except ValueError:
-        unet.compile()
+        unet.compile(backend=backend)
     for module in unet.modules():
         # Compiling takes up to a minute, so that it is kept for the next run.
         if call := compiled_call(module):

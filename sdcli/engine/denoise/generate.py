@@ -157,11 +157,11 @@ def _generate(
     scheduler = _set_scheduler(loaded, jobs)
     start, on_step = options.start, options.on_step
     hires = HiresPass.plan(loaded, jobs)
-    notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
+    compiling = choose_compiling(loaded, jobs[0], records=bool(options.recorders))
+    own = start.notes if start else _start_warnings(loaded, jobs, scheduler)
+    notes = (*loaded.placement.notes, *compiling.notes, *own)
     _tell(notes, options.warn)
     timer = PhaseTimer()
-    compiling = choose_compiling(loaded, jobs[0], records=bool(options.recorders))
-    placed = (*loaded.placement.notes, *compiling.notes)
     controls = load_controls(loaded, jobs[0], options.controls.first)
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
@@ -199,7 +199,7 @@ def _generate(
             weights=loaded.hashes.result(),
             seconds={**loaded.placement.add_to(loaded.seconds), **timer.seconds},
             latents=_collect_latents(recorders, image),
-            events=(*loaded.notes, *placed, *notes, *parts[0].conditioning.events[image], *events),
+            events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *events),
         )
         for image, run in enumerate(runs)
     ]

@@ -158,9 +158,7 @@ def _generate(
     start, on_step = options.start, options.on_step
     hires = HiresPass.plan(loaded, jobs)
     compiling = choose_compiling(loaded, jobs[0], records=bool(options.recorders))
-    own = start.notes if start else _start_warnings(loaded, jobs, scheduler)
-    notes = (*loaded.placement.notes, *compiling.notes, *own)
-    _tell(notes, options.warn)
+    notes = _tell_notes(loaded, jobs, scheduler, options, compiling.notes)
     timer = PhaseTimer()
     controls = load_controls(loaded, jobs[0], options.controls.first)
     parts = plan_parts(loaded, jobs, scheduler)
@@ -212,10 +210,21 @@ def _open_recorders(observed: ObservedRun, options: _RunOptions) -> list[Recorde
     return [*recorders, *(make_recorder(observed) for make_recorder in options.recorders)]
 
 
-def _tell(notes: Sequence[str], warn: Callable[[str], None] | None) -> None:
-    if warn:
+def _tell_notes(
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    scheduler: Any,
+    options: _RunOptions,
+    more: Sequence[str],
+) -> tuple[str, ...]:
+    """Tell what is to be said before the first step, and return it."""
+    start = options.start
+    own = start.notes if start else _start_warnings(loaded, jobs, scheduler)
+    notes = (*loaded.placement.notes, *more, *own)
+    if options.warn:
         for note in notes:
-            warn(note)
+            options.warn(note)
+    return notes
 
 
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:

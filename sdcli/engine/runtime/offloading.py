@@ -36,18 +36,18 @@ class OffloadedNetwork:
         self, network: Any, device: torch.device, before: OffloadedNetwork | None = None
     ) -> None:
         """Begin with the network in main memory. When it runs, the one `before` it leaves."""
-        previous = before._hook if before else None
-        self._hook: Any
-        _, self._hook = cpu_offload_with_hook(network, device, previous)
+        previous = before.hook if before else None
+        self.hook: Any
+        _, self.hook = cpu_offload_with_hook(network, device, previous)
 
     def rest(self) -> None:
         """Move the network to main memory."""
-        self._hook.offload()
+        self.hook.offload()
 
     def end(self) -> None:
         """Stop moving the network."""
-        self._hook.remove()
-        self._hook.model.to(HOST)
+        self.hook.remove()
+        self.hook.model.to(HOST)
 
 
 class OffloadedGroups:
@@ -91,7 +91,7 @@ class OffloadedLayers:
         self._network = network
         network.to(HOST)
         # As in Diffusers: the buffers of a network with tensors of its own are moved, too.
-        own = len(network._parameters) > 0
+        own = any(True for _ in network.parameters(recurse=False))
         try:
             cpu_offload(network, device, offload_buffers=own)
         except BaseException:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from sdcli.addon_fields import ADD_ON_OF, AddonJobFields
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.execution_fields import EXECUTION_FIELDS, ExecutionJobFields
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
@@ -31,6 +32,7 @@ class Job(
     HiresJobFields,
     ImageJobFields,
     AddonJobFields,
+    ExecutionJobFields,
 ):
     """One image to be made, with every choice already taken. `index` counts from 0 over the run.
 
@@ -89,6 +91,8 @@ class Job(
 
     def has_effect(self, name: str) -> bool:
         """Whether a field of an input image, an add-on or a second pass has an effect."""
+        if name in EXECUTION_FIELDS:
+            return False
         if name in HIRES_FIELDS:
             return self.hires is not None
         if name in ADD_ON_OF:
@@ -193,6 +197,8 @@ class Job(
         facts["dtype"] = self.spec.dtype
         if self.spec.backend != TORCH:
             facts["backend"] = self.spec.backend
+        if self.spec.weights_dtype:
+            facts["weights_dtype"] = self.spec.weights_dtype
         if not self.fingerprint:
             spec = self.spec
             facts["files"] = [spec.model, spec.vae, spec.variant]
@@ -252,6 +258,7 @@ _NOT_IN_ID: Final = frozenset(
         "ip_encoder",
         "prompt_syntax",  # reads_syntax tells whether it matters
         *INPUT_FIELDS,
+        *EXECUTION_FIELDS,
     }
 )
 """Fields that do not decide the pixels, or (the spec, paths) not as they are written."""

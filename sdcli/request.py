@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sdcli.addon_fields import AddonRequestFields
 from sdcli.errors import UsageError, did_you_mean
+from sdcli.execution_fields import ExecutionFields, check_device
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import (
     check_choice,
@@ -39,6 +40,7 @@ class GenerationRequest(
     ImageRequestFields,
     AddonRequestFields,
     PromptSettings,
+    ExecutionFields,
 ):
     """One prompt and the settings of its images. None leaves a setting to the model.
 
@@ -219,6 +221,7 @@ class GenerationRequest(
         self.check_image_fields()
         self.check_addon_fields()
         self.check_hires_fields()
+        check_device(self.offload, self.vram, self.spec.device)
         self.check_own_values()
 
     def check_own_values(self) -> None:

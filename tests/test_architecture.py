@@ -41,6 +41,7 @@ LAYERS = (
         "control_fields",
         "ip_adapter_fields",
         "hires_fields",
+        "execution_fields",
         "xl_settings",
         "prompt_settings",
     },

@@ -12,7 +12,9 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.commands.inspect import defaults_document
 from sdcli.commands.options import flags
 from sdcli.errors import SdcliError
+from sdcli.execution_fields import RUNGS
 from sdcli.inputs.paths import hub_cache
+from sdcli.planning.offload import GIBIBYTE, SD_15, SDXL, ImageSize, choose_rung
 from sdcli.terminal.printing import print_document
 
 
@@ -47,6 +49,7 @@ def _diagnose() -> dict[str, Any]:
             "device": chosen.name,
             "device_why": "the fastest device that accelerate finds",
             **_chosen_dtype(chosen.name),
+            **_chosen_offload(chosen.free_bytes),
             **_thread_waiting(engine.thread_waiting_reason),
         },
     }
@@ -92,6 +95,17 @@ def _chosen_dtype(device: str) -> dict[str, str]:
     return {"dtype": "float32", "dtype_why": f"exact; {large}"}
 
 
+def _chosen_offload(free: int | None) -> dict[str, object]:
+    """The rungs that models of the two usual sizes get on a GPU, nothing without one."""
+    if free is None:
+        return {}
+    rungs = {
+        f"{name}, {side}x{side}": choose_rung(size, ImageSize(width=side, height=side), free, RUNGS)
+        for name, size, side in (("SD 1.5", SD_15, 512), ("SDXL", SDXL, 1024))
+    }
+    return {"vram_free": free, "offload": rungs}
+
+
 def _thread_waiting(reason: str | None) -> dict[str, str]:
     if reason:
         return {"thread_waiting": "passive", "thread_waiting_why": reason}
@@ -125,6 +139,13 @@ def _setting_facts(settings: list[dict[str, object]]) -> dict[str, object]:
     }
 
 
+def _offload_facts(chosen: dict[str, Any]) -> dict[str, object]:
+    if "offload" not in chosen:
+        return {}
+    rungs = "; ".join(f"{rung} for {model}" for model, rung in chosen["offload"].items())
+    return {"offload": f"{rungs} (of {chosen['vram_free'] / GIBIBYTE:.1f} GiB that are free)"}
+
+
 def _facts(document: dict[str, Any]) -> dict[str, object]:
     embedded, chosen, cache = document["embedded"], document["chosen"], document["cache"]
     state = "complete" if embedded["present"] else "missing"
@@ -143,5 +164,6 @@ def _facts(document: dict[str, Any]) -> dict[str, object]:
         **_setting_facts(document["settings"]),
         "device": f"{chosen['device']}: {chosen['device_why']}",
         "dtype": f"{chosen['dtype']}: {chosen['dtype_why']}",
+        **_offload_facts(chosen),
         "thread waiting": f"{chosen['thread_waiting']}: {chosen['thread_waiting_why']}",
     }

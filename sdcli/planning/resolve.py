@@ -27,6 +27,7 @@ from sdcli.planning.request_files import job_fields, read_files
 from sdcli.planning.request_images import image_faults
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_scheduler import find_scheduler
+from sdcli.planning.weights_dtype_check import weights_dtype_faults
 from sdcli.planning.xl_settings_check import resolve_xl_settings, xl_faults
 from sdcli.prompts.lora_tags import drop_open_tags
 from sdcli.request import REQUEST_FIELDS, GenerationRequest, describe_field
@@ -173,6 +174,7 @@ def _find_faults(
     yield from hires_faults(job, defaults)
     yield from feature_cache_faults(job, scheduler, defaults)
     yield from backend_faults(job)
+    yield from weights_dtype_faults(job)
     second = job.second_pass()
     # Without steps of its own, the second pass has those of the first.
     if second and job.hires_steps is not None:

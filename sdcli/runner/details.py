@@ -36,8 +36,10 @@ class RunDetails:
 def _describe_setup(result: GenerationResult) -> str:
     run, job = result.run, result.job
     vae = f", VAE {job.spec.vae}" if job.spec.vae else ""
+    offload = f" (offload {run.offload})" if run.offload else ""
+    compiled = ", compiled" if run.compiled else ""
     return (
-        f"model {job.spec.model}{vae}, device {run.device}, dtype {run.dtype}, "
+        f"model {job.spec.model}{vae}, device {run.device}{offload}, dtype {run.dtype}{compiled}, "
         f"scheduler {job.scheduler_label} ({run.scheduler_class}), "
         f"{job.num_inference_steps} steps, guidance {job.guidance_text}, "
         f"{job.width}x{job.height}{_describe_second_pass(job)}"

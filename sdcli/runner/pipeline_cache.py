@@ -50,6 +50,7 @@ class PipelineCache:
         forget_import_seconds()
         for pipeline in self._pipelines.values():
             pipeline.memory.forget()
+            pipeline.placement.forget()
             pipeline.seconds.update(dict.fromkeys(pipeline.seconds, 0.0))
 
     @property

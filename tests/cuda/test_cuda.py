@@ -20,6 +20,7 @@ from sdcli import engine
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError
+from sdcli.execution_fields import RUNGS
 from sdcli.numerics.metrics import psnr
 from tests.engine.input_jobs import by_hand
 from tests.jobs import CPU, make_job
@@ -44,7 +45,10 @@ def pipelines() -> Iterator[dict[str, Any]]:
 
 
 def load(dtype: str) -> Any:
-    return engine.load(replace(CPU, device=DEVICE, dtype=dtype))
+    loaded = engine.load(replace(CPU, device=DEVICE, dtype=dtype))
+    # The other networks follow when they run.
+    loaded.pipeline.vae.to(DEVICE)
+    return loaded
 
 
 def plain_pipeline(dtype: str) -> Any:
@@ -190,3 +194,69 @@ def test_a_vae_that_overflows_in_float16_is_run_in_float32(pipelines: dict[str, 
     assert events == ["VAE: not finite in float16, decoded in float32"]
     assert pixels.std() > 0
     assert pipeline.vae.dtype == torch.float16
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_a_model_in_main_memory_draws_the_same(pipelines: dict[str, Any], rung: str) -> None:
+    loaded = load("float16")
+    job = job_on("float16", offload=rung)
+    [expected] = draw(pipelines["float16"], job_on("float16"))
+    for _ in range(2):
+        [result] = engine.generate_batch(loaded, [job])
+        assert psnr(result.pixels, expected) > 50
+        assert result.run.offload == (None if rung == "none" else rung)
+    on_gpu = {p.device.type for p in loaded.pipeline.unet.parameters()} == {DEVICE}
+    assert on_gpu == (rung == "none")
+
+
+def test_each_rung_uses_less_memory() -> None:
+    loaded, peaks = load("float32"), []
+    for rung in RUNGS:
+        job = job_on("float32", offload=rung, num_inference_steps=2)
+        engine.generate_batch(loaded, [job])
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        engine.generate_batch(loaded, [job])
+        peaks.append(torch.cuda.max_memory_allocated())
+    assert peaks[0] > peaks[1] > peaks[2] >= peaks[3]
+
+
+def test_a_full_gpu_takes_a_lower_rung_and_draws_the_same() -> None:
+    loaded, job = load("float32"), job_on("float32", num_inference_steps=2)
+    of_one, [alone] = peak_of(loaded, [job])
+    loaded.placement.forget()
+    with gpu_memory(of_one - 2**22):
+        [result] = engine.generate_batch(loaded, [job])
+    assert result.run.offload in RUNGS[1:]
+    assert "out of memory on cuda" in result.events[0]
+    assert psnr(result.pixels, alone) > 50
+
+
+def test_vram_is_a_limit() -> None:
+    loaded, job = load("float16"), job_on("float16", num_inference_steps=2, vram=2.0)
+    engine.generate_batch(loaded, [job])
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(3 * 2**30, dtype=torch.uint8, device=DEVICE)
+    engine.generate_batch(loaded, [replace(job, vram=None)])
+    torch.empty(3 * 2**30, dtype=torch.uint8, device=DEVICE)
+
+
+def test_a_compiled_unet_draws_the_same_and_again_uncompiled(pipelines: dict[str, Any]) -> None:
+    pytest.importorskip("triton")
+    job = job_on("float16")
+    [expected] = draw(pipelines["float16"], job)
+    [result] = engine.generate_batch(pipelines["float16"], [replace(job, compile=True)])
+    assert result.run.compiled
+    assert psnr(result.pixels, expected) > 35
+    [again] = draw(pipelines["float16"], job)
+    assert psnr(again, expected) > 50
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_weights_of_8_bits_are_moved_and_converted(rung: str) -> None:
+    spec = replace(CPU, device=DEVICE, dtype="float16", weights_dtype="fp8")
+    loaded = engine.load(spec)
+    [drawn] = draw(loaded, job_on("float16", spec=spec, offload=rung))
+    by_cpu = replace(CPU, weights_dtype="fp8")
+    [expected] = draw(engine.load(by_cpu), make_job(spec=by_cpu, num_inference_steps=8))
+    assert psnr(drawn, expected) > 25

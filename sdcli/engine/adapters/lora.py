@@ -68,7 +68,7 @@ class _WeightChanger:
 
     def __init__(self, loaded: LoadedPipeline) -> None:
         self._loaded = loaded
-        self._originals: dict[nn.Parameter, Tensor] = {}
+        self._originals: dict[tuple[nn.Module, str], Tensor] = {}
         self._changes_text = False
 
     @torch.no_grad()
@@ -107,15 +107,16 @@ class _WeightChanger:
                     total = weight * change if total is None else total + weight * change
             if total is not None:
                 # Subtracting the change again would leave rounding errors.
-                self._originals[parameter] = parameter.data
+                self._originals[module, leaf] = parameter.data
                 parameter.data = (original + total).to(parameter.dtype)
                 if not torch.isfinite(parameter).all() and torch.isfinite(original).all():
                     raise _overflow_error(changes, parameter.dtype)
 
     def restore(self) -> None:
         """Give every parameter the very tensor that it had."""
-        for parameter, original in self._originals.items():
-            parameter.data = original
+        for (module, leaf), original in self._originals.items():
+            # Not the parameter of before: one that was offloaded layer by layer is another now.
+            getattr(module, leaf).data = original
         self._originals.clear()
         if self._changes_text:
             self._loaded.prompt_encoder.forget()

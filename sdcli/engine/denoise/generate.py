@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from sdcli.engine.adapters.freeu import applied_freeu
 from sdcli.engine.adapters.ip_adapter import applied_ip_adapters
 from sdcli.engine.adapters.lora import applied_loras
+from sdcli.engine.denoise.compiled_run import choose_compiling, compiled_run
 from sdcli.engine.denoise.control import load_controls
 from sdcli.engine.denoise.decode_images import decode_images
+from sdcli.engine.denoise.grouping import group_by_shape, out_of_memory_error
 from sdcli.engine.denoise.hires import HiresPass, seeded_generators
 from sdcli.engine.denoise.loop import OnStep, denoise
 from sdcli.engine.denoise.pipeline_arguments import BatchInputs
@@ -32,8 +34,7 @@ from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.runtime.profiling import PhaseTimer
 from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.start_check import describe_late_start
-from sdcli.engine.text.conditioning import shape_of
-from sdcli.errors import DeviceError, NumericsError, UsageError
+from sdcli.errors import NumericsError, UsageError
 from sdcli.input_images import ControlPixels, InputPixels
 from sdcli.job import Job
 from sdcli.latents import LatentsSelection, LatentsSink, ResumePoint
@@ -59,18 +60,18 @@ def generate_batch(
     The jobs may differ only in their prompts and seeds; those whose prompts differ in the number of
     chunks, or of parts that AND combines, are denoised apart. Latents are written to each of
     `sinks` as they are computed, and with `save_latents` also returned. With `start`, the only job
-    resumes there. `inputs` are the image and mask of jobs that have them, and `controls` the images
-    for their ControlNets; the results are what the pipeline draws, before it is put back into the
-    image. `image_prompts` are those for their IP-Adapters, (height, width, 3) of any size. `warn`
-    gets reasons to expect a poor image, which are events of the results, too. `recorders` make
-    further observers. Of two passes, latents and recorders are those of the first.
+    resumes there. `inputs` are the image and mask of jobs that have them, `controls` the images for
+    their ControlNets, and `image_prompts` those for their IP-Adapters, (height, width, 3) of any
+    size; the results are what the pipeline draws, before it is put back into the image. `warn` gets
+    reasons to expect a poor image, also events of the results. `recorders` make further observers.
+    Of two passes, latents and recorders are those of the first.
 
     A batch of one equals the call of the Diffusers pipeline bit for bit. In a larger batch each
     image starts from the same noise as alone, and is identical up to floating-point rounding. A
-    batch that does not fit into memory is split in half.
+    batch that does not fit into memory is split in half, and then more of the model kept off a GPU.
 
-    Raises UsageError for options that the scheduler or the model does not support, DeviceError if
-    not even one image fits into memory, CorruptError if a component of the model cannot run, and
+    Raises UsageError for options that the scheduler or the model does not support, DeviceError for
+    an image that does not fit into memory, CorruptError if a component of the model cannot run, and
     NumericsError, which names the component, if the result is not finite.
     """
     if len({job.batch_key for job in jobs}) != 1:
@@ -86,7 +87,7 @@ def generate_batch(
         warn=warn,
         recorders=recorders,
     )
-    groups = _group_by_shape(loaded, jobs)
+    groups = group_by_shape(loaded, jobs)
     results = [r for group in groups for r in _generate_or_halve(loaded, group, options)]
     positions = [jobs.index(job) for group in groups for job in group]
     return [result for _, result in sorted(zip(positions, results, strict=True), key=itemgetter(0))]
@@ -107,34 +108,24 @@ class _RunOptions:
     recorders: Sequence[RecorderFactory]
 
 
-def _group_by_shape(loaded: LoadedPipeline, jobs: Sequence[Job]) -> list[Sequence[Job]]:
-    """Return the groups of jobs whose embeddings have one shape.
-
-    A shorter prompt could only be filled up with empty chunks, which would change its image.
-    """
-    if len(jobs) == 1 or not any(job.reads_syntax for job in jobs):
-        return [jobs]
-    groups: dict[tuple[int, int], list[Job]] = {}
-    with model_errors_as_corrupt_errors(loaded.folder):
-        for job in jobs:
-            groups.setdefault(shape_of(loaded.prompt_encoder, job), []).append(job)
-    return list(groups.values())
-
-
 def _generate_or_halve(
     loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> list[GenerationResult]:
-    """Generate a batch; one that does not fit into memory is divided."""
+    """Generate a batch; one that does not fit into memory is divided, or goes down a rung."""
     try:
-        with _ready_to_run(loaded, jobs, options.image_prompts):
+        with _ready_to_run(loaded, jobs, options):
             return _generate(loaded, jobs, options)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
-        if len(jobs) == 1:
-            raise _out_of_memory_error(loaded, jobs[0]) from error
+        if len(jobs) == 1 and not loaded.placement.can_go_down:
+            raise out_of_memory_error(loaded, jobs[0]) from error
     # Outside of `except`: there, the traceback would keep the tensors of the failed batch alive.
     memory.empty_cache()
+    if len(jobs) == 1:
+        loaded.placement.go_down()
+        loaded.memory.forget()
+        return _generate_or_halve(loaded, jobs, options)
     loaded.memory.record_out_of_memory(memory_kind(jobs[0]), len(jobs))
     half = len(jobs) // 2
     event = f"out of memory with a batch of {len(jobs)}, halved"
@@ -144,15 +135,18 @@ def _generate_or_halve(
 
 @contextmanager
 def _ready_to_run(
-    loaded: LoadedPipeline, jobs: Sequence[Job], images: Sequence[NDArray[np.uint8]]
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
 ) -> Iterator[None]:
     with (
         _ignore_library_warnings(),
+        loaded.placement.changing(jobs[0]),
         loaded.memory.recording(memory_kind(jobs[0]), len(jobs)),
         model_errors_as_corrupt_errors(loaded.folder),
         applied_loras(loaded, jobs[0]),
         applied_freeu(loaded, jobs[0]),
-        applied_ip_adapters(loaded, jobs, images),
+        applied_ip_adapters(loaded, jobs, options.image_prompts),
+        loaded.placement.running(jobs[0]),
+        compiled_run(loaded, jobs[0], records=bool(options.recorders)),
     ):
         yield
 
@@ -163,13 +157,14 @@ def _generate(
     scheduler = _set_scheduler(loaded, jobs)
     start, on_step = options.start, options.on_step
     hires = HiresPass.plan(loaded, jobs)
-    notes = start.notes if start else _start_warnings(loaded, jobs, scheduler)
-    _tell(notes, options.warn)
+    compiling = choose_compiling(loaded, jobs[0], records=bool(options.recorders))
+    notes = _tell_notes(loaded, jobs, scheduler, options, compiling.notes)
     timer = PhaseTimer()
     controls = load_controls(loaded, jobs[0], options.controls.first)
     parts = plan_parts(loaded, jobs, scheduler)
     timer.finish("encode")
-    runs = describe_runs(loaded, jobs, scheduler, parts, hires.description if hires else None)
+    second = hires.description if hires else None
+    runs = describe_runs(loaded, jobs, scheduler, parts, second, compiled=compiling.is_on)
     observed = ObservedRun(loaded=loaded, runs=runs, parts=parts, scheduler=scheduler)
     recorders = _open_recorders(observed, options)
     generators = seeded_generators(jobs)
@@ -200,7 +195,7 @@ def _generate(
             run=run,
             pixels=pixels[image],
             weights=loaded.hashes.result(),
-            seconds={**loaded.seconds, **timer.seconds},
+            seconds={**loaded.placement.add_to(loaded.seconds), **timer.seconds},
             latents=_collect_latents(recorders, image),
             events=(*loaded.notes, *notes, *parts[0].conditioning.events[image], *events),
         )
@@ -215,10 +210,21 @@ def _open_recorders(observed: ObservedRun, options: _RunOptions) -> list[Recorde
     return [*recorders, *(make_recorder(observed) for make_recorder in options.recorders)]
 
 
-def _tell(notes: Sequence[str], warn: Callable[[str], None] | None) -> None:
-    if warn:
+def _tell_notes(
+    loaded: LoadedPipeline,
+    jobs: Sequence[Job],
+    scheduler: Any,
+    options: _RunOptions,
+    more: Sequence[str],
+) -> tuple[str, ...]:
+    """Tell what is to be said before the first step, and return it."""
+    start = options.start
+    own = start.notes if start else _start_warnings(loaded, jobs, scheduler)
+    notes = (*loaded.placement.notes, *more, *own)
+    if options.warn:
         for note in notes:
-            warn(note)
+            options.warn(note)
+    return notes
 
 
 def _set_scheduler(loaded: LoadedPipeline, jobs: Sequence[Job]) -> Any:
@@ -265,16 +271,6 @@ def _check_finite(latents: torch.Tensor, loaded: LoadedPipeline) -> None:
         "UNet: the latents are not finite",
         code="numerics.unet",
         hint="try " + ("--dtype float32" if overflows else "another --scheduler or more --steps"),
-    )
-
-
-def _out_of_memory_error(loaded: LoadedPipeline, job: Job) -> DeviceError:
-    width, height = job.final_size
-    smaller = "--hires or --size" if job.hires else "--size"
-    return DeviceError(
-        f"out of memory on {loaded.device} for one image of {width}x{height}",
-        code="device.memory",
-        hint=f"use a smaller {smaller}, --dtype float16, or --device cpu",
     )
 
 

@@ -11,6 +11,7 @@ from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.schedulers.describe import public_config, run_sigmas, timesteps
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.vae.upcast import must_upcast
+from sdcli.execution_fields import ON_DEVICE
 from sdcli.job import Job
 from sdcli.result import RunInfo, SecondPass
 
@@ -21,6 +22,8 @@ def describe_runs(
     scheduler: Any,
     parts: Sequence[RunPart],
     second_pass: SecondPass | None = None,
+    *,
+    compiled: bool = False,
 ) -> list[RunInfo]:
     """Return one RunInfo per job. The scheduler must have its timesteps set.
 
@@ -39,6 +42,8 @@ def describe_runs(
         dtype=str(loaded.dtype).removeprefix("torch."),
         device=str(loaded.device),
         refiner_call=refined[0].first_call + 1 if refined else None,
+        compiled=compiled,
+        offload=None if loaded.placement.rung == ON_DEVICE else loaded.placement.rung,
         vae_dtype="float32" if must_upcast(loaded.pipeline) else None,
         second_pass=second_pass,
     )

@@ -52,7 +52,7 @@ def plan_parts(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> l
     """
     job, refiner = jobs[0], loaded.refiner
     pipeline = loaded.pipeline_for(mode_of(job))
-    whole = _part(pipeline, loaded.prompt_encoder, jobs)
+    whole = _part(loaded, pipeline, loaded.prompt_encoder, jobs)
     if whole.conditioning.pooled_prompt_embeds is None:
         return [whole]
     sizes = SizeConditioning.of(job)
@@ -69,7 +69,7 @@ def plan_parts(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> l
             arguments={**sizes.arguments(), "denoising_end": job.refiner_at},
         ),
         replace(
-            _part(refiner.pipeline, refiner.prompt_encoder, jobs),
+            _part(loaded, refiner.pipeline, refiner.prompt_encoder, jobs),
             first_call=first,
             all_calls=first + second,
             sizes=refined,
@@ -78,9 +78,13 @@ def plan_parts(loaded: LoadedPipeline, jobs: Sequence[Job], scheduler: Any) -> l
     ]
 
 
-def _part(pipeline: Any, encoder: JobEncoder, jobs: Sequence[Job]) -> RunPart:
+def _part(
+    loaded: LoadedPipeline, pipeline: Any, encoder: JobEncoder, jobs: Sequence[Job]
+) -> RunPart:
     """Return all of a run, with its prompts encoded."""
     later = encode_prompts(encoder, jobs, embeds_guidance=embeds_guidance(pipeline))
+    # The text encoders make room for the UNet.
+    loaded.placement.rest()
     return RunPart(
         pipeline=pipeline,
         conditioning=later.pop(1),

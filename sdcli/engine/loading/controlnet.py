@@ -16,6 +16,7 @@ from sdcli.checkpoints.adapters.controlnet_file import (
 )
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.placement import Placement
 from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.runtime import memory
 from sdcli.job import Job
@@ -28,7 +29,7 @@ class LoadedControlnets:
     """The ControlNets of the last job that had any, by the hashes of their weights."""
 
     spec: PipelineSpec
-    device: torch.device
+    placement: Placement
     dtype: torch.dtype
     _models: dict[str, Any] = field(default_factory=dict)
     _files: dict[str, WeightFiles] = field(default_factory=dict)
@@ -44,19 +45,22 @@ class LoadedControlnets:
         planned = job.controlnet_sha256.split(SEPARATOR)
         used = {digest for digest, want in zip(planned, wanted, strict=True) if want}
         for digest in self._models.keys() - used:
-            del self._models[digest], self._files[digest], self._configs[digest]
+            self.placement.drop(self._models.pop(digest))
+            del self._files[digest], self._configs[digest]
         for name, digest in zip(names, planned, strict=True):
             if digest not in used:
                 continue
             file = _open(name, digest, self.spec)
             # With another configuration, the same weights make another network.
             if digest not in self._models or self._configs[digest] != file.config:
+                self.placement.drop(self._models.get(digest))
                 self._models[digest] = self._load(file)
                 self._files[digest], self._configs[digest] = file.files, file.config
+            self.placement.place(self._models[digest], runs_often=True)
         return [self._models.get(digest) for digest in planned]
 
     def _load(self, file: ControlnetFile) -> Any:
-        with memory.out_of_memory_as_device_error(f"controlnet: {file.path}", self.device):
+        with memory.out_of_memory_as_device_error(f"controlnet: {file.path}"):
             return load_component(
                 COMPONENT,
                 ControlNetModel,
@@ -64,7 +68,7 @@ class LoadedControlnets:
                 file.config,
                 file.files,
                 self.dtype,
-            ).to(self.device)
+            )
 
     @property
     def models(self) -> dict[str, Any]:

@@ -34,8 +34,10 @@ def defective_weights_error(
 
 def _is_finite(tensor: torch.Tensor) -> bool:
     # Unlike isfinite(), it needs no memory; a NaN anywhere makes both of its results NaN.
+    # Eight bits have a NaN, but no operation to find it.
+    numbers = tensor.detach().float() if tensor.itemsize == 1 else tensor.detach()
     return not tensor.numel() or all(
-        math.isfinite(value.item()) for value in torch.aminmax(tensor.detach())
+        math.isfinite(value.item()) for value in torch.aminmax(numbers)
     )
 
 
@@ -58,5 +60,4 @@ def _overflows(path: Path, name: str, dtype: torch.dtype) -> bool:
         if name not in file.keys():  # noqa: SIM118
             return False
         tensor: torch.Tensor = file.get_tensor(name)
-    # Eight bits have a NaN, but no operation to find it.
-    return tensor.dtype.itemsize > 1 and _is_finite(tensor) and not _is_finite(tensor.to(dtype))
+    return _is_finite(tensor) and not _is_finite(tensor.to(dtype))

@@ -20,6 +20,7 @@ from sdcli.checkpoints.adapters.image_encoder import COMPONENT, read_image_encod
 from sdcli.checkpoints.adapters.ip_adapter_file import IpAdapterFile, read_ip_adapter
 from sdcli.checkpoints.weight_source import SourceTensor
 from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.placement import Placement
 from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.loading.source_tensors import to_torch
 from sdcli.engine.runtime import memory
@@ -46,7 +47,7 @@ class LoadedIpAdapters:
     """The IP-Adapters and the image encoder of the last job that had any."""
 
     spec: PipelineSpec
-    device: torch.device
+    placement: Placement
     dtype: torch.dtype
     _built: dict[tuple[str, ...], BuiltIpAdapters] = field(default_factory=dict)
     _encoders: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class LoadedIpAdapters:
             self._built.clear()
             states = {digest: self._read(name, digest) for name, digest in dict.fromkeys(uses)}
             with (
-                memory.out_of_memory_as_device_error("ip_adapter", self.device),
+                memory.out_of_memory_as_device_error("ip_adapter"),
                 _misfits_as_corrupt_errors([state.path for state in states.values()]),
             ):
                 built = build_ip_adapters(unet, [states[digest].tensors for digest in key])
@@ -84,7 +85,9 @@ class LoadedIpAdapters:
                 # A batch of thousands of images would keep thousands of embeddings.
                 if len(self._embeds) >= _MOST_EMBEDS:
                     self._embeds.clear()
-                self._embeds[key] = _encode(encoder, pixels, is_hidden=is_hidden)
+                self._embeds[key] = _encode(
+                    encoder, pixels, self.placement.device, is_hidden=is_hidden
+                )
             found.append(self._embeds[key])
         return found
 
@@ -113,8 +116,10 @@ class LoadedIpAdapters:
         # With another configuration, the same weights make other embeddings.
         key = json.dumps([found.sha256, found.config], sort_keys=True)
         if key not in self._encoders:
+            for encoder in self._encoders.values():
+                self.placement.drop(encoder)
             self._encoders.clear()
-            with memory.out_of_memory_as_device_error(f"ip_encoder: {found.path}", self.device):
+            with memory.out_of_memory_as_device_error(f"ip_encoder: {found.path}"):
                 self._encoders[key] = load_component(
                     COMPONENT,
                     CLIPVisionModelWithProjection,
@@ -122,7 +127,8 @@ class LoadedIpAdapters:
                     found.config,
                     found.files,
                     self.dtype,
-                ).to(self.device)
+                )
+        self.placement.place(self._encoders[key])
         return self._encoders[key], key
 
 
@@ -176,11 +182,13 @@ def _misfits_as_corrupt_errors(paths: Sequence[Path]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _encode(encoder: Any, pixels: NDArray[np.uint8], *, is_hidden: bool) -> Embeds:
+def _encode(
+    encoder: Any, pixels: NDArray[np.uint8], device: torch.device, *, is_hidden: bool
+) -> Embeds:
     """Return what Diffusers' `encode_image` makes of an image, and of no image."""
     side = encoder.config.image_size
     values = CLIPImageProcessorPil(size=side, crop_size=side)(pixels, return_tensors="pt")
-    image = values.pixel_values.to(encoder.device, encoder.dtype)
+    image = values.pixel_values.to(device, encoder.dtype)
     if is_hidden:
         shown, empty = (_hidden_states(encoder, one) for one in (image, torch.zeros_like(image)))
     else:

@@ -21,6 +21,7 @@ from sdcli.checkpoints.text_encoder import (
 )
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.engine.loading.components import load_component
+from sdcli.engine.loading.layerwise_casting import store_weights
 from sdcli.engine.loading.tokenizer import load_tokenizer
 from sdcli.pipeline_spec import PipelineSpec
 
@@ -61,14 +62,15 @@ def load_parts(
     files: Mapping[str, WeightFiles],
     chosen: ChosenTextEncoder | None,
     dtype: torch.dtype,
-    device: torch.device,
+    weights_dtype: str | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Load the components of `part_names`, and return sentences about them for the user."""
+    """Load the components of `part_names`, and return sentences about them for the user.
+
+    The weights of the UNet are stored in the named type.
+    """
     encoders = find_text_encoders(folder)
-    parts = {
-        name: _load(name, folder, chosen, files[name], dtype).to(device)
-        for name in ("unet", *encoders)
-    }
+    parts = {name: _load(name, folder, chosen, files[name], dtype) for name in ("unet", *encoders)}
+    store_weights(parts["unet"], weights_dtype, dtype)
     notes: tuple[str, ...] = ()
     for encoder, name in zip(encoders, find_tokenizers(folder), strict=True):
         positions = parts[encoder].config.max_position_embeddings

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.engine.loading.ip_adapter import LoadedIpAdapters
+from sdcli.engine.loading.layerwise_casting import STORAGE
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
+from sdcli.engine.loading.networks import find_networks, model_size
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
+from sdcli.engine.loading.placement import Placement
 from sdcli.engine.loading.refiner import LoadedRefiner, load_refiner
 from sdcli.engine.loading.vae import build_vae
 from sdcli.engine.loading.xl_pipeline import build_xl_pipeline, xl_prompt_encoder
@@ -40,16 +44,18 @@ from sdcli.engine.runtime import devices, memory
 from sdcli.engine.runtime.lazy_import import import_seconds
 from sdcli.engine.schedulers.build import load_scheduler
 from sdcli.engine.text.encoder import JobEncoder, PromptEncoder
+from sdcli.engine.vae.upcast import must_upcast
 from sdcli.errors import CorruptError, ModelError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
+from sdcli.planning.offload import ModelSize
 
 _ModelsAndFiles = list[tuple[Mapping[str, Any], Mapping[str, WeightFiles]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedPipeline:
-    """A pipeline on its device.
+    """A pipeline whose networks `placement` brings to its device.
 
     It computes in `dtype`, which with another backend than torch is not that of its weights.
     `base_scheduler` is the model's own scheduler, which is never run. `refiner` draws the last part
@@ -66,6 +72,7 @@ class LoadedPipeline:
     files: Mapping[str, WeightFiles]
     hashes: weights.WeightHashes
     memory: memory.MemoryModel
+    placement: Placement
     controlnets: LoadedControlnets
     ip_adapters: LoadedIpAdapters
     seconds: dict[str, float]
@@ -81,8 +88,33 @@ class LoadedPipeline:
             self._relatives[mode] = build_relative(self.pipeline, mode)
         return self._relatives[mode]
 
+    @property
+    def unets(self) -> list[Any]:
+        """Return the UNets of the model and of its refiner."""
+        refiner = [self.refiner.pipeline.unet] if self.refiner else []
+        return [self.pipeline.unet, *refiner]
+
+    def choose_placement(self, job: Job) -> None:
+        """Choose where the networks are for a job. Raises UsageError."""
+        refiner = self.refiner.pipeline if self.refiner else None
+        networks = find_networks(self.pipeline, refiner)
+        self.placement.plan(job, networks, lambda: self._size)
+
+    @cached_property
+    def _size(self) -> ModelSize:
+        files = {**self.files, **(self.refiner.files if self.refiner else {})}
+        vae = torch.float32 if must_upcast(self.pipeline) else self.dtype
+        stored = STORAGE.get(self.spec.weights_dtype or "", self.dtype)
+        return model_size(
+            files,
+            number_bytes=self.dtype.itemsize,
+            unet_number_bytes=stored.itemsize,
+            vae_number_bytes=vae.itemsize,
+        )
+
     def defective_weights_error(self) -> CorruptError | None:
         """Return the error of weights that are not numbers, None if all are."""
+        self.placement.reset()
         pairs = _models_and_files(self.pipeline, self.files, self.refiner)
         pairs.insert(1, (self.controlnets.models, self.controlnets.files))
         errors = (defective_weights_error(models, files) for models, files in pairs)
@@ -131,8 +163,8 @@ def load(
     if spec.refiner:
         fetch_defaults(spec)  # raises ModelError for models that cannot share a run
     stored = loading_dtype(spec, dtype)
-    with memory.out_of_memory_as_device_error(spec.model, device):
-        pipeline, file_notes = _build_pipeline(chosen, folder, vae, files, stored, device, like)
+    with memory.out_of_memory_as_device_error(spec.model):
+        pipeline, file_notes = _build_pipeline(spec, chosen, folder, vae, files, stored, like)
     refiner = _load_refiner(spec, pipeline, stored, device, like)
     _use_backend(spec, _models_and_files(pipeline, files, refiner), dtype)
     return LoadedPipeline(
@@ -147,7 +179,7 @@ def load(
         files=files,
         hashes=weights.WeightHashes({**files, **(refiner.files if refiner else {})}),
         memory=memory.MemoryModel(device),
-        **_networks(like, spec=spec, device=device, dtype=dtype),
+        **_shared(like, spec, device, dtype),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
         notes=(
             *_single_file_notes(spec),
@@ -186,11 +218,17 @@ def _size(files: WeightFiles) -> int:
     return sum(path.stat().st_size for path in files.files)
 
 
-def _networks(like: LoadedPipeline | None, **target: Any) -> dict[str, Any]:
-    """Return what loads the networks of jobs, with those that are loaded already."""
+def _shared(
+    like: LoadedPipeline | None, spec: PipelineSpec, device: torch.device, dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return what places networks and loads those of jobs, with those that are loaded already."""
     if like:
-        return {"controlnets": like.controlnets, "ip_adapters": like.ip_adapters}
+        names = "placement", "controlnets", "ip_adapters"
+        return {name: getattr(like, name) for name in names}
+    placement = Placement.on(device)
+    target: dict[str, Any] = {"spec": spec, "placement": placement, "dtype": dtype}
     return {
+        "placement": placement,
         "controlnets": LoadedControlnets(**target),
         "ip_adapters": LoadedIpAdapters(**target),
     }
@@ -211,7 +249,7 @@ def _load_refiner(
     refiner = refiner_spec(spec)
     if refiner is None:
         return None
-    with memory.out_of_memory_as_device_error(f"refiner: {spec.refiner}", device):
+    with memory.out_of_memory_as_device_error(f"refiner: {spec.refiner}"):
         known = like.refiner if like else None
         return load_refiner(refiner, base, dtype, device, known)
 
@@ -233,12 +271,12 @@ def _find_weight_files(
 
 
 def _build_pipeline(
+    spec: PipelineSpec,
     chosen: ChosenTextEncoder | None,
     folder: Path,
     vae: VaeInfo,
     files: Mapping[str, WeightFiles],
     dtype: torch.dtype,
-    device: torch.device,
     like: LoadedPipeline | None,
 ) -> tuple[Any, tuple[str, ...]]:
     """Build the pipeline, and return sentences about its files for the user."""
@@ -246,9 +284,9 @@ def _build_pipeline(
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
         notes: tuple[str, ...] = ()
     else:
-        parts, notes = load_parts(folder, files, chosen, dtype, device)
+        parts, notes = load_parts(folder, files, chosen, dtype, spec.weights_dtype)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
-    own_vae = build_vae(vae, folder, dtype).to(device)
+    own_vae = build_vae(vae, folder, dtype)
     with loading_errors_as_corrupt_errors("model", folder):
         build = build_xl_pipeline if is_xl(folder) else _build_sd_pipeline
         pipeline = build(folder, parts, own_vae, scheduler)

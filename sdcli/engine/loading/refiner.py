@@ -58,7 +58,7 @@ def load_refiner(
     if like:
         parts = {name: getattr(like.pipeline, name) for name in part_names(folder)}
     else:
-        parts, notes = load_parts(folder, files, chosen, dtype, device)
+        parts, notes = load_parts(folder, files, chosen, dtype, spec.weights_dtype)
     with loading_errors_as_corrupt_errors("refiner", folder):
         pipeline = build_refiner_pipeline(folder, parts, base.vae, base.scheduler)
     own_notes = (*(single_file.load_notes if single_file else ()), *find_notes(folder), *notes)

@@ -21,25 +21,38 @@ LARGE_UNET_BYTES = 500_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One device: its name for `--device`, a description, and whether `auto` selects it."""
+    """One device: its name for `--device`, a description, and whether `auto` selects it.
+
+    `free_bytes` is what is free of a GPU's own memory, None if it has none.
+    """
 
     name: str
     description: str
     is_default: bool
+    free_bytes: int | None = None
 
 
 def list_devices() -> list[Device]:
     """Return all devices of this machine, with the default one marked."""
     default = _default_device()
     descriptions = {"cpu": f"{torch.get_num_threads()} threads"}
+    free = {}
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         gibibytes = properties.total_memory / 2**30
-        descriptions[f"cuda:{index}"] = f"{properties.name}, {gibibytes:.1f} GiB"
+        name = f"cuda:{index}"
+        free[name] = torch.cuda.mem_get_info(index)[0]
+        left = f"{free[name] / 2**30:.1f} free"
+        descriptions[name] = f"{properties.name}, {gibibytes:.1f} GiB, {left}"
     if torch.backends.mps.is_available():
         descriptions["mps"] = "Apple GPU"
     return [
-        Device(name=name, description=text, is_default=name in (default, f"{default}:0"))
+        Device(
+            name=name,
+            description=text,
+            is_default=name in (default, f"{default}:0"),
+            free_bytes=free.get(name),
+        )
         for name, text in descriptions.items()
     ]
 

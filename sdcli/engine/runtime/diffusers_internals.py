@@ -214,3 +214,36 @@ def takes_hidden_states(projection: Any) -> list[bool]:
     The others take its image embeddings: the rule of the pipelines' `encode_image`.
     """
     return [not isinstance(one, ImageProjection) for one in projection.image_projection_layers]
+
+
+def remove_group_offloading(network: Any) -> None:
+    """Undo `apply_group_offloading`, also in the middle of a call. The layers stay where they are.
+
+    Diffusers has no public function for it.
+    """
+    from diffusers.hooks import HookRegistry, group_offloading
+
+    registry = HookRegistry.check_if_exists_or_initialize(network)
+    for name in (
+        group_offloading._LAZY_PREFETCH_GROUP_OFFLOADING,
+        group_offloading._LAYER_EXECUTION_TRACKER,
+        group_offloading._GROUP_OFFLOADING,
+    ):
+        registry.remove_hook(name, recurse=True)
+
+
+def compiled_call(module: torch.nn.Module) -> Any:
+    """Return what a module was compiled to by its method `compile`, None if it was not."""
+    return module._compiled_call_impl
+
+
+def set_compiled_call(module: torch.nn.Module, call: Any) -> None:
+    """Make a module run what it was compiled to, or None to make it run as it is."""
+    module._compiled_call_impl = call
+
+
+def is_compiler_error(error: BaseException) -> bool:
+    """Return whether an error is that of torch.compile, not of what it compiled."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    return isinstance(error, TorchDynamoException)

@@ -10,6 +10,8 @@ import torch
 
 from sdcli.errors import DeviceError
 
+_MAIN_MEMORY: Final = torch.device("cpu")
+
 CPU_BATCH_PIXELS: Final = 8 * 128 * 128
 """Pixels per batch that keep a CPU busy. Larger batches use more memory and are no faster."""
 
@@ -42,7 +44,7 @@ class MemoryModel:
         if self._device.type != "cuda":
             limit = self._limits.get(kind, LARGEST_BATCH)
             return max(1, min(limit, CPU_BATCH_PIXELS // pixels))
-        return self.max_images(kind, _free_bytes(self._device))
+        return self.max_images(kind, free_bytes(self._device))
 
     def max_images(self, kind: Hashable, free: int) -> int:
         """Return how many images of `kind` fit in `free` bytes, from what was measured (≥ 1)."""
@@ -74,11 +76,24 @@ class MemoryModel:
         self.record_peak(kind, images, torch.cuda.max_memory_allocated(self._device) - before)
 
 
-def _free_bytes(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
+    """Return the memory of a GPU that this process can still fill."""
     free, _total = torch.cuda.mem_get_info(device)
     # To the driver, blocks that torch caches for reuse are in use.
     cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(free + cached)
+
+
+_limited: Final[set[torch.device]] = set()
+
+
+def limit_bytes(device: torch.device, limit: int | None) -> None:
+    """Let this process use so many bytes of a GPU, None for all of them."""
+    if device.type != "cuda" or (limit is None and device not in _limited):
+        return
+    _free, total = torch.cuda.mem_get_info(device)
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (limit or total) / total), device)
+    _limited.add(device)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -89,7 +104,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def out_of_memory_as_device_error(name: str, device: torch.device) -> Iterator[None]:
+def out_of_memory_as_device_error(name: str, device: torch.device = _MAIN_MEMORY) -> Iterator[None]:
     """Translate running out of memory in the `with` block: `name` does not fit on the device.
 
     Raises DeviceError.
@@ -102,7 +117,7 @@ def out_of_memory_as_device_error(name: str, device: torch.device) -> Iterator[N
         raise DeviceError(
             f"{name} does not fit into the memory of {device}",
             code="device.memory",
-            hint="try --dtype float16 or --device cpu",
+            hint="try --dtype float16" + (" or --device cpu" if device.type != "cpu" else ""),
         ) from error
 
 

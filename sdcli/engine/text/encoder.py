@@ -108,6 +108,7 @@ class PromptEncoder:
         with vectors.replacing_rows(encoder) as place:
 
             def run(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, None]:
+                ids, mask = ids.to(self._device), mask.to(self._device)
                 return self._run(place(ids), mask, clip_skip), None
 
             if reads_syntax:

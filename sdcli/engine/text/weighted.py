@@ -67,7 +67,7 @@ def encode_weighted(
     for index, chunk in enumerate(read_chunks(tokenizer, prompt, words)):
         ids, mask = pad_ids(tokenizer, [token.id for token in chunk])
         check_ids(ids, text_encoder)
-        encoded, pooled_states = run(ids.to(text_encoder.device), mask.to(text_encoder.device))
+        encoded, pooled_states = run(ids, mask)
         weighted, is_restored = _weigh(encoded, [token.weight for token in chunk])
         states.append(weighted)
         notes += [] if is_restored else [UNRESTORED]

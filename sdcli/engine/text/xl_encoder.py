@@ -110,7 +110,7 @@ class XlPromptEncoder:
 
             def run(ids: torch.Tensor, mask: torch.Tensor) -> _States:
                 # The mask is not used, as in Diffusers.
-                return self._run(index, clip_skip, place(ids))
+                return self._run(index, clip_skip, place(ids.to(self._device)))
 
             if reads_syntax:
                 weighted = encode_weighted(tokenizer, encoder, text, run, vectors.words)

@@ -9,7 +9,7 @@ import torch
 from diffusers import ConsistencyDecoderVAE
 from numpy.typing import NDArray
 
-from sdcli.engine.vae.memory_fallback import Generators, run_with_memory_fallback
+from sdcli.engine.vae.memory_fallback import Generators, MakeRoom, run_with_memory_fallback
 from sdcli.engine.vae.precision_fallback import run_with_float32_fallback
 from sdcli.engine.vae.scaling import unscale_latents
 from sdcli.engine.vae.upcast import upcast_if_asked
@@ -24,13 +24,15 @@ def decode_latents(
     *,
     tiling: str = "auto",
     generators: Generators = None,
+    make_room: MakeRoom | None = None,
 ) -> tuple[NDArray[np.uint8], list[str]]:
     """Decode latents (batch, 4, height/8, width/8) to pixels (batch, height, width, 3).
 
     `pipeline` is any object with a `vae` and an `image_processor`. If memory runs out, images are
-    decoded one at a time, then in tiles (`tiling` is `auto`, `on` or `off`), then on the CPU; if
-    the result is not finite or black, in float32. The second value returned describes the
-    fallbacks. `generators`, one per image, are for a VAE that draws noise.
+    decoded one at a time, then with the room that `make_room` makes, in tiles (`tiling` is `auto`,
+    `on` or `off`), and on the CPU; if the result is not finite or black, in float32. The second
+    value returned describes the fallbacks. `generators`, one per image, are for a VAE that draws
+    noise.
 
     Raises DeviceError or NumericsError if the last fallback fails.
     """
@@ -45,6 +47,7 @@ def decode_latents(
             events,
             tiling=tiling,
             generators=generators if isinstance(vae, ConsistencyDecoderVAE) else None,
+            make_room=make_room,
         )
 
     with upcast_if_asked(pipeline, latents) as decodable:

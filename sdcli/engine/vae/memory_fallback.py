@@ -1,4 +1,4 @@
-"""Run a VAE that is short of memory: one image at a time, then in tiles, then on the CPU."""
+"""Run a VAE that is short of memory: one image at a time, alone, in tiles, then on the CPU."""
 
 from __future__ import annotations
 
@@ -28,11 +28,19 @@ Work = Callable[[torch.Tensor, Generators], torch.Tensor]
 """A function of a batch and its generators, which runs the VAE."""
 
 
+MakeRoom = Callable[[], str | None]
+"""Moves other networks off the device; returns a sentence, or None if there is nothing to move."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Fallback:
-    """A way to run the VAE. `event` describes it, and is empty for the first attempt."""
+    """A way to run the VAE. `event` describes it, and is empty for the first attempt.
+
+    One that is `alone` needs other networks to leave the device first.
+    """
 
     event: str = ""
+    alone: bool = False
     sliced: bool = False
     tiled: bool = False
     on_cpu: bool = False
@@ -46,17 +54,22 @@ def run_with_memory_fallback(
     *,
     tiling: str = "auto",
     generators: Generators = None,
+    make_room: MakeRoom | None = None,
 ) -> torch.Tensor:
     """Run `work` on the batch, in the first way that fits into memory.
 
-    `tiling` is `auto`, `on` (start in tiles) or `off` (never use tiles). A sentence for each
-    fallback is appended to `events`. Raises DeviceError if none of them fits, ModelError for
-    `tiling="on"` with a VAE that has no tiling.
+    `tiling` is `auto`, `on` (start in tiles) or `off` (never use tiles). `make_room`
+    is called when a single image does not fit. A sentence for each fallback is appended to
+    `events`. Raises DeviceError if none of them fits, ModelError for `tiling="on"` with a VAE that
+    has no tiling.
     """
     states = [generator.get_state() for generator in generators or ()]
     for fallback in _fallbacks(vae, len(batch), tiling):
-        if fallback.event:
-            events.append(f"VAE: out of memory, {fallback.event}")
+        event = fallback.event
+        if fallback.alone and not (event := (make_room and make_room()) or ""):
+            continue
+        if event:
+            events.append(f"VAE: out of memory, {event}")
             memory.empty_cache()
         # A failed attempt has drawn from the generators.
         for generator, state in zip(generators or (), states, strict=True):
@@ -77,8 +90,7 @@ def run_with_memory_fallback(
 
 
 def _fallbacks(vae: Any, images: int, tiling: str) -> Iterator[_Fallback]:
-    can_tile = not isinstance(vae, ConsistencyDecoderVAE)
-    if tiling == "on" and not can_tile:
+    if tiling == "on" and not can_tile(vae):
         raise ModelError(
             f"VAE: {type(vae).__name__} does not support tiling",
             code="model.vae",
@@ -88,11 +100,17 @@ def _fallbacks(vae: Any, images: int, tiling: str) -> Iterator[_Fallback]:
     yield _Fallback(tiled=always)
     if images > 1:
         yield _Fallback(event="one image at a time", sliced=True, tiled=always)
-    tiled = can_tile and tiling != "off"
+    yield _Fallback(alone=True, sliced=True, tiled=always)
+    tiled = can_tile(vae) and tiling != "off"
     if tiled and not always:
         yield _Fallback(event="in tiles (seams may differ)", sliced=True, tiled=True)
     if can_move_to_cpu(vae):
         yield _Fallback(event="on the CPU, in float32", sliced=True, tiled=tiled, on_cpu=True)
+
+
+def can_tile(vae: Any) -> bool:
+    """Return whether the VAE supports tiling."""
+    return not isinstance(vae, ConsistencyDecoderVAE)
 
 
 def can_move_to_cpu(vae: Any) -> bool:

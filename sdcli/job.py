@@ -14,7 +14,7 @@ from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
 from sdcli.pipeline_spec import PipelineSpec, model_name
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import A1111, COMPEL, PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
 from sdcli.settings_key import SettingsKey
@@ -173,8 +173,15 @@ class Job(
             self.negative_prompt,
             self.prompt,
             self.seed,
-            reads_syntax=self.reads_syntax,
+            read_as=self.read_as,
         )
+
+    @property
+    def read_as(self) -> str:
+        """The syntax in which the prompts are encoded: plain if reading makes no difference."""
+        if not self.reads_syntax:
+            return PLAIN
+        return COMPEL if self.prompt_syntax == COMPEL else A1111
 
     @cached_property
     def _id_parts(self) -> IdParts:

@@ -38,6 +38,7 @@ def tokens(
       sdcli tokens "a [cat:dog:0.5]" --steps 20
       sdcli tokens "a cat" -n "a dog" --json
       sdcli tokens "a (cat)" --prompt-syntax plain
+      sdcli tokens "a (cat)1.3 and a dog++" --prompt-syntax compel
       sdcli tokens "a toy" --embedding toy.safetensors
     """
     request = GenerationRequest(

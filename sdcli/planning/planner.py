@@ -21,8 +21,9 @@ from sdcli.planning.request_embeddings import (
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.lora_tags import drop_open_tags
+from sdcli.prompts.syntax.compel import compel_words
 from sdcli.prompts.syntax.presence import has_syntax
 from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.request import GenerationRequest
@@ -174,6 +175,8 @@ class Planner:
 
 
 def _words_of(request: GenerationRequest) -> str:
+    if request.prompt_syntax == COMPEL:
+        return compel_words(request.prompt)
     is_plain = request.prompt_syntax == PLAIN or not has_syntax(request.prompt)
     return request.prompt if is_plain else remove_syntax(request.prompt)
 

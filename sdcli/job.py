@@ -173,7 +173,7 @@ class Job(
             self.negative_prompt,
             self.prompt,
             self.seed,
-            read_as=self.read_as,
+            reads_syntax=COMPEL if self.read_as == COMPEL else self.reads_syntax,
         )
 
     @property

@@ -8,17 +8,9 @@ from collections.abc import Mapping
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
-from sdcli.prompt_settings import A1111, COMPEL, PLAIN
-
 _LENGTH: Final = 32
 _OWN: Final = ("negative_prompt", "prompt", "reads_syntax", "seed")
 """The facts that differ most from job to job, in the order of the text."""
-
-_READS_SYNTAX: Final = {
-    PLAIN: "",  # left out, as every field that version 0.1.0 did not have
-    A1111: ', "reads_syntax": true',
-    COMPEL: ', "reads_syntax": "compel"',
-}
 
 IdParts = tuple[str, str, str, str, str]
 """The text around the OWN facts."""
@@ -40,12 +32,18 @@ def split_text(facts: Mapping[str, Any]) -> IdParts:
     return ("{" + first[2:], rest[0], rest[1], rest[2], rest[3] + "}")
 
 
-def hash_text(parts: IdParts, negative_prompt: str, prompt: str, seed: int, *, read_as: str) -> str:
-    """Return the id of a job with these facts: the text is that of `json.dumps`."""
+def hash_text(
+    parts: IdParts, negative_prompt: str, prompt: str, seed: int, *, reads_syntax: bool | str
+) -> str:
+    """Return the id of a job with these facts: the text is that of `json.dumps`.
+
+    `reads_syntax` is the name of any syntax but A1111's, which is True.
+    """
+    # Left out at its default, as every field that version 0.1.0 did not have.
+    syntax = f', "reads_syntax": {json.dumps(reads_syntax)}' if reads_syntax else ""
     text = (
         f'{parts[0]}, "negative_prompt": {encode_basestring_ascii(negative_prompt)}{parts[1]}'
-        f', "prompt": {encode_basestring_ascii(prompt)}{parts[2]}'
-        f"{_READS_SYNTAX[read_as]}{parts[3]}"
+        f', "prompt": {encode_basestring_ascii(prompt)}{parts[2]}{syntax}{parts[3]}'
         f', "seed": {seed}{parts[4]}'
     )
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]

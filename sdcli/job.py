@@ -221,7 +221,8 @@ class Job(
             self.denoising_steps,
             self.guidance_scale > 1,
         )
-        more = self.controlnet_sha256, self.ip_adapter_sha256, self.feature_cache - 1
+        added = self.controlnet_sha256, self.ip_adapter_sha256
+        more = *added, self.feature_cache - 1, self.pag_scale and "pag"
         key = (*key, *filter(None, more))
         second = self.second_pass()
         if second is None:

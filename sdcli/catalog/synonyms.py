@@ -119,6 +119,7 @@ _OPTIONS: Final = (
     _Row("--embeddings --textual-inversion --textual-inversion-embeddings --ti",
          f"{_KOHYA}, {_DIFFUSERS}", "--embedding", "FILE:WORD gives the word for prompts"),
     _Row("--embeddings-dir --embd-dir", f"{_A1111}, {_SDCPP}", "--embedding-dir"),
+    _Row("--pag-scale --pag-scales", _DIFFUSERS, "--pag"),
     _Row("--init-image --init-img --image-path -I --i",
          f"{_INVOKEAI}, {_SDCPP}, {_MFLUX}", "--image"),
     _Row("--denoising-strength --denoise --image-strength", f"{_A1111}, {_COMFYUI}, {_MFLUX}",

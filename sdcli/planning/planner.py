@@ -12,6 +12,7 @@ from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.feature_cache_check import check_features_are_computed
+from sdcli.planning.guidance_check import check_attention_is_whole
 from sdcli.planning.prompt_syntax import WordPlaces, check_word_places
 from sdcli.planning.request_embeddings import (
     NO_EMBEDDINGS,
@@ -99,6 +100,7 @@ class Planner:
         if self._word_places:
             check_word_places(request, defaults, self._word_places, embeddings)
             check_features_are_computed(request, self._word_places.option)
+            check_attention_is_whole(request, self._word_places.option)
         jobs = resolve_jobs(
             request,
             defaults,

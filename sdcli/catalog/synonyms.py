@@ -131,6 +131,8 @@ _OPTIONS: Final = (
     _Row("--inpaint-full-res", _A1111, "--inpaint-area", "--inpaint-area mask"),
     _Row("--inpaint-full-res-padding", _A1111, "--inpaint-padding"),
     _Row("--resize-mode", _A1111, "--resize"),
+    _Row("--t2i-adapter --t2i-adapters", _DIFFUSERS, "--controlnet",
+         "it takes T2I-Adapters, too: add --control-image FILE"),
     _Row("--control-net --controlnet-model --control-net-models --cn",
          f"{_DIFFUSERS}, {_SDCPP}, {_KOHYA}", "--controlnet", "add --control-image FILE"),
     _Row("--control-net-image --controlnet-image --controlnet-image-path --guide-image-path",

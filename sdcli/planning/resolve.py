@@ -21,6 +21,7 @@ from sdcli.planning.guidance_check import guidance_faults
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
 from sdcli.planning.prompt_syntax import check_compel, reads_syntax, syntax_faults
+from sdcli.planning.request_controls import control_size_faults
 from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
 from sdcli.planning.request_files import job_fields, read_files
 from sdcli.planning.request_images import image_faults
@@ -158,6 +159,7 @@ def _find_faults(
 ) -> Iterator[UsageError]:
     yield from image_faults(request, job, defaults)
     yield from _size_faults(job, defaults)
+    yield from control_size_faults(job)
     yield from _step_faults(job, scheduler, "num_inference_steps")
     yield from _schedule_faults(job, scheduler)
     yield from _zero_snr_faults(job, scheduler)

@@ -57,6 +57,7 @@ def _replaced_faults(request: GenerationRequest, job: Job) -> Iterator[UsageErro
 def _pag_faults(
     request: GenerationRequest, job: Job, defaults: ModelDefaults
 ) -> Iterator[UsageError]:
+    # Diffusers has no pipeline for any of them.
     reasons = (
         (not defaults.has_middle_attention, "this model, whose middle block has no attention"),
         (defaults.embeds_guidance, "this model, whose guidance is an input of the UNet"),

@@ -105,6 +105,7 @@ def check_word_places(
                 hint="leave the embedding out, or use it in the negative prompt",
             )
     if request.prompt_syntax == COMPEL:
+        # Blended texts share their places, and none of them has its own.
         _check_compel_places(texts, needed)
     if not request.reads_a1111:
         return

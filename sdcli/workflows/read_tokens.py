@@ -63,6 +63,7 @@ class TokenReader:
     def _compel_texts(self, prompt: str) -> Iterator[tuple[float, FittedText]]:
         """Yield the texts of compel's language, each with the weights of its part and its blend."""
         for part in read_compel(prompt):
+            # The shares that count, not those that were written.
             total = sum(part.shares) if part.is_normalized else 1.0
             for section, share in zip(part.texts, part.shares, strict=True):
                 text = fit_text(section, self._tokenize, self.tokenizer.limit)

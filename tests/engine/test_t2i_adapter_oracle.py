@@ -201,3 +201,34 @@ def test_outputs_of_published_sizes_are_what_their_unets_take(
     assert list(_outputs(config)) in (taken, [*taken, middle])
     others = [_inputs(one)[0] for one in (SD1, SDXL) if one is not unet]
     assert list(_outputs(config))[: len(others[0])] not in others
+
+
+def test_stable_diffusion_xl_equals_diffusers(tmp_path: Path) -> None:
+    from tests.engine.xl.conftest import load
+    from tests.engine.xl.hand_calls import xl_job
+    from tests.xl_models import write_xl_model
+
+    folder = write_xl_model(tmp_path / "xl")
+    path = write_adapter(tmp_path / "adapter", channels=[16, 32])
+    loaded = load(folder)
+    job = controlled(xl_job(**STEPS), loaded.spec, [path], ["a.png:0.8"])
+    plain = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
+    pipeline = diffusers.StableDiffusionXLAdapterPipeline(
+        **plain.components,
+        adapter=diffusers.T2IAdapter.from_pretrained(path, dtype=torch.float32),
+        force_zeros_for_empty_prompt=plain.config.force_zeros_for_empty_prompt,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    set_scheduler(pipeline, folder, job)
+    expected = pipeline(
+        job.prompt,
+        image=Image.fromarray(pixels_for(job).first[0]),
+        adapter_conditioning_scale=0.8,
+        height=64,
+        width=64,
+        num_inference_steps=2,
+        guidance_scale=job.guidance_scale,
+        generator=torch.Generator("cpu").manual_seed(job.seed),
+        output_type="latent",
+    ).images[0]
+    assert np.array_equal(drawn(loaded, job), expected.numpy())

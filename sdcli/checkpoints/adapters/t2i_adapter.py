@@ -58,6 +58,7 @@ def check_adapter(
 
     `config` is that of the adapter, `unet` that of the model's UNet.
     """
+    # Built from its configuration first, a network of other sizes would fill the memory.
     expected = dict(_layout(config))
     found = {name: tensor.shape for name, tensor in header.tensors.items()}
     if wrong := sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n)):
@@ -124,6 +125,7 @@ def _misfits(config: Mapping[str, Any], unet: Mapping[str, Any]) -> Iterator[str
     if config["in_channels"] not in (1, 3):
         yield f"it takes images of {config['in_channels']} channels, not 3 or 1"
     outputs, (taken, middle) = list(_outputs(config)), _inputs(unet)
+    # Diffusers adds what it can, and drops an output of another size without a word.
     if outputs not in (taken, [*taken, middle]):
         yield f"its outputs are {_list(outputs)}, and the UNet takes {_list(taken)}"
 

@@ -38,6 +38,7 @@ def perturbed_attention(
     perturbation = _Perturbation(unet, scale, images, rescale)
     with ExitStack() as stack:
         for attention in middle_self_attention(unet):
+            # Each its own: an IP-Adapter or a recorder may have changed some.
             stack.callback(attention.set_processor, attention.processor)
         stack.enter_context(patch_method(unet, "forward", perturbation.forward))
         stack.enter_context(patch_method(scheduler, "step", perturbation.step))
@@ -66,6 +67,7 @@ class _Perturbation:
     def forward(self, original: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Return the rows that the pipeline asked for, and keep the perturbed ones."""
         images, batch = self._images, len(sample)
+        # Guidance may begin and end within the run, and each kind of batch has its processor.
         is_guided = batch == 2 * images
         for attention in middle_self_attention(self._unet):
             attention.set_processor(self._guided if is_guided else self._unguided)

@@ -66,6 +66,7 @@ class _TextEncoder:
         self.truncated += [text.rest for text in texts if text.rest]
         states = [self._encode_text(text) for text in texts]
         blended = _blend(states, part.shares, is_normalized=part.is_normalized)
+        # Arithmetic with 1 would still round.
         if part.weight == 1:
             return blended
         empty = self._states(())
@@ -76,6 +77,7 @@ class _TextEncoder:
         shares = [1.0]
         for (start, end), weight in text.below_one:
             visible = torch.ones(1, self._tokenizer.model_max_length, dtype=torch.long)
+            # The start token comes first.
             visible[0, start + 1 : end + 1] = 0
             states.append(self._weighted(text.tokens, visible))
             shares.append(math.tan((1 - max(weight, _LEAST_WEIGHT)) * math.pi / 2))

@@ -49,6 +49,7 @@ def read_compel(prompt: str) -> tuple[Part, ...]:
 
 def has_compel_syntax(prompt: str) -> bool:
     """Return whether reading the syntax of a prompt makes a difference. Raises UsageError."""
+    # Most prompts have none of these, and a file may have a million of them.
     if not _SYNTAX.search(prompt):
         return False
     parts = read_compel(prompt)

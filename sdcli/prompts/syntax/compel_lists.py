@@ -76,6 +76,7 @@ def _check(item: SourceText, operator: str, place: int) -> SourceText:
     """Return an item, which has to be one word, or all of it in brackets or quotes."""
     text = item.text.strip()
     is_enclosed = text[:1] in ('"', "(") and _encloses(text)
+    # Compel draws a list with any other text as words, commas and weights included.
     if not (is_enclosed or _WORD.fullmatch(text)) or _ends_weighted(text):
         shown = text or "nothing"
         raise syntax_error(
@@ -107,6 +108,7 @@ def _encloses(text: str) -> bool:
 def read_arguments(found: TextList) -> Arguments:
     """Return the weights of a list, each 1 if it has none. Raises UsageError."""
     words = [word.strip() for word in found.arguments.split(",")] if found.arguments.strip() else []
+    # Compel knows the word at the end only.
     is_normalized = not (found.operator == "blend" and words[-1:] == [_NO_NORMALIZE])
     words = words if is_normalized else words[:-1]
     weights = tuple(_weights(words, found)) if words else (1.0,) * len(found.items)

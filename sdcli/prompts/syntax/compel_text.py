@@ -103,6 +103,7 @@ class _Reader:
         return True
 
     def _read_bracket(self, char: str, start: int) -> None:
+        # A quote within brackets within quotes can only end the outer ones.
         quoted = any(opening.char == '"' for opening in self._open)
         if char == "(" and self._read_call_of_word(start):
             return
@@ -119,6 +120,7 @@ class _Reader:
 
     def _close(self, opening: _Opening, end: int) -> None:
         text = join(self._plain).text
+        # Compel would draw the number, which nobody wants in an image.
         if opening.char == "(" and (match := _A1111_WEIGHT.search(text)):
             raise self._error(
                 f"{match[0]}) is how A1111 writes a weight",
@@ -135,6 +137,7 @@ class _Reader:
         text, start = self._source.text, self._at
         if match := _SIGNS.match(text, start):
             self._at = match.end()
+            # (a)-1.3 looks like a negative weight, but is 0.9 and a number to compel.
             if _NUMBER.match(text, self._at):
                 raise self._error(
                     f"a number after {match[0]} is no weight", start, "e.g. (words)1.3"
@@ -185,9 +188,11 @@ class _Reader:
         plain = join(self._plain)
         word = _LAST_WORD.search(plain.text)
         is_inside = len(signs) == 1 and _SIGN_IN_WORD.match(self._source.text, start)
+        # A dash between spaces, or in blue-eyed, is what people mean by it.
         if word is None or is_inside:
             self._plain.append(self._source.slice(start, self._at))
             return
+        # Compel draws such a word with its signs.
         if re.search(r"[.=]", word[0]):
             raise self._error(
                 f"{signs} follows a word with a point or =",

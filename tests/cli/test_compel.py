@@ -77,6 +77,15 @@ def test_tokens_shows_weights_texts_and_what_is_cut_off(run_cli: RunCli) -> None
     assert (cut["text"].split(), cut["tokens"]) == (["cat", "star"], 2)
 
 
+def test_a_fault_is_told_with_the_name_of_its_prompt(run_cli: RunCli) -> None:
+    for argv, text in (
+        (("a (cat",), "prompt: ( is never closed (character 3)"),
+        (("a cat", "-n", "a dog)"), "negative_prompt (--negative): ) closes nothing"),
+    ):
+        ran = run_cli("tokens", *argv, *COMPEL)
+        assert (ran.code, text in ran.stderr) == (2, True), ran.stderr
+
+
 def test_words_of_a_blend_have_no_places(run_cli: RunCli) -> None:
     blend = '("a cat", "a dog").blend(1, 1)'
     ran = run_cli("attention", blend, *QUICK, *COMPEL, "-o", "a.png")

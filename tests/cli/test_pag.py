@@ -39,14 +39,6 @@ def test_it_is_recorded_replayed_swept_and_set_by_rows(run_cli: RunCli) -> None:
     assert pixels("r.png") == guided
 
 
-def test_a_lora_changes_an_image_with_it(run_cli: RunCli) -> None:
-    lora = ("--lora", "embedded:flag")
-    for options, name in ((("--pag", "3"), "a.png"), (("--pag", "3", *lora), "b.png"),
-                          (lora, "c.png")):  # fmt: skip
-        assert run_cli("generate", "a flag", *QUICK, *options, "-o", name).code == 0
-    assert len({pixels(name) for name in ("a.png", "b.png", "c.png")}) == 3
-
-
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

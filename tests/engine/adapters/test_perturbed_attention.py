@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from PIL import Image
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
+from sdcli.engine.adapters.lora import applied_loras
 from sdcli.input_images import ControlPixels
 from sdcli.job import Job
 from tests.controlnets import make_controlnet
+from tests.engine.adapters.test_lora import job_of
 from tests.engine.input_jobs import image_job, inputs_of, left_half, mask_job, picture
 from tests.engine.recorded_latents import latents_of, record
 from tests.engine.test_control_oracle import controlled
@@ -24,6 +27,7 @@ from tests.engine.test_ip_adapter_oracle import pictures, prompted, write_all
 from tests.engine.xl.hand_calls import set_scheduler, xl_job
 from tests.inpainting_model import make_inpainting_model
 from tests.jobs import CPU, make_job
+from tests.loras import write_kohya
 
 STEPS = 2
 PAG = {"pag_scale": 2.5, "num_inference_steps": STEPS}
@@ -118,6 +122,18 @@ def test_it_leaves_nothing_behind(loaded: Any) -> None:
     assert np.array_equal(latents_of(loaded, job), before)
 
 
+def test_a_lora_and_it_equal_diffusers_with_the_changed_weights(
+    loaded: Any, plain: Any, tmp_path: Path
+) -> None:
+    lora = job_of((write_kohya(loaded.pipeline).save(tmp_path / "a.safetensors"), "0.8"))
+    job = replace(lora, **PAG)
+    found = latents_of(loaded, job)
+    with applied_loras(loaded, lora):
+        expected = by_hand(loaded.pipeline, job, plain.config._name_or_path)
+    assert np.array_equal(found, expected)
+    assert not np.array_equal(found, latents_of(loaded, make_job(**PAG)))
+
+
 def test_images_of_a_batch_equal_those_alone(loaded: Any) -> None:
     jobs = [make_job(**PAG, seed=seed, index=seed, prompt=p) for seed, p in enumerate(("a", "b"))]
     together = engine.generate_batch(loaded, jobs, save_latents="final")
@@ -195,13 +211,12 @@ def test_image_prompts_are_repeated_as_in_diffusers(
     assert np.array_equal(found, expected.numpy())
 
 
-@pytest.mark.parametrize("changes", [{}, {"guidance_scale": 1.0}, {"guidance_rescale": 0.5}])
-def test_stable_diffusion_xl_equals_diffusers(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_stable_diffusion_xl_equals_diffusers(tmp_path: Path) -> None:
     from tests.engine.xl.conftest import load
     from tests.xl_models import write_xl_model
 
     folder = write_xl_model(tmp_path / "xl")
-    job = xl_job(**{**PAG, **changes})
+    job = xl_job(**PAG, guidance_rescale=0.5)
     plain = diffusers.StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
     found = latents_of(load(folder), job)
     assert np.array_equal(found, by_hand(plain, job, folder, name="StableDiffusionXLPAG"))

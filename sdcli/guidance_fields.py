@@ -1,4 +1,4 @@
-"""Describe the guidance schedule of requests and jobs, and how it is written."""
+"""Describe the guidance schedule and PAG of requests and jobs, and how they are written."""
 
 from __future__ import annotations
 
@@ -79,7 +79,11 @@ def schedule_error(text: str, reason: str) -> UsageError:
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceRequestField:
-    """The guidance scale of each part of the run as text: "0:7.5,0.4:4,0.8:1"."""
+    """Guidance beyond one scale.
+
+    `guidance_schedule` is the scale of each part of the run as text: "0:7.5,0.4:4,0.8:1".
+    `pag_scale` is that of perturbed-attention guidance (PAG).
+    """
 
     guidance_schedule: str | None = setting(
         None,
@@ -92,6 +96,18 @@ class GuidanceRequestField:
         a1111="Guidance schedule",
         needs_guidance=True,
     )
+    pag_scale: float | None = setting(
+        None,
+        "--pag",
+        metavar="N",
+        help="Perturbed-attention guidance: how far to go away from an image with less structure, "
+        "also without --guidance; 3 is usual. 0 turns it off. An image takes half as long again.",
+        minimum=0,
+        maximum=100,
+        sweep=115,
+        a1111="PAG Scale",
+        resolved=0.0,
+    )
 
     def check_guidance_schedule(self) -> None:
         """Raise UsageError for text that is no schedule."""
@@ -101,9 +117,10 @@ class GuidanceRequestField:
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceJobField:
-    """The guidance schedule of a job, None for the same scale throughout."""
+    """The guidance schedule of a job, None for the same scale throughout, and the scale of PAG."""
 
     guidance_schedule: str | None = None
+    pag_scale: float = 0.0
 
 
 def scale_at(schedule: Schedule, scale: float, call: int, calls: int) -> float:

@@ -15,7 +15,7 @@ from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
 from sdcli.job_id import IdParts, hash_text, split_text
 from sdcli.pipeline_spec import TORCH, PipelineSpec, model_name
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import A1111, COMPEL, PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
 from sdcli.settings_key import SettingsKey
@@ -177,8 +177,15 @@ class Job(
             self.negative_prompt,
             self.prompt,
             self.seed,
-            reads_syntax=self.reads_syntax,
+            reads_syntax=COMPEL if self.read_as == COMPEL else self.reads_syntax,
         )
+
+    @property
+    def read_as(self) -> str:
+        """The syntax in which the prompts are encoded: plain if reading makes no difference."""
+        if not self.reads_syntax:
+            return PLAIN
+        return COMPEL if self.prompt_syntax == COMPEL else A1111
 
     @cached_property
     def _id_parts(self) -> IdParts:
@@ -223,7 +230,8 @@ class Job(
             self.guidance_scale > 1,
         )
         backend = "" if self.spec.backend == TORCH else self.spec.backend
-        more = self.controlnet_sha256, self.ip_adapter_sha256, self.feature_cache - 1, backend
+        added = self.controlnet_sha256, self.ip_adapter_sha256
+        more = *added, self.feature_cache - 1, self.pag_scale and "pag", backend
         key = (*key, *filter(None, more))
         second = self.second_pass()
         if second is None:

@@ -12,8 +12,6 @@ _LENGTH: Final = 32
 _OWN: Final = ("negative_prompt", "prompt", "reads_syntax", "seed")
 """The facts that differ most from job to job, in the order of the text."""
 
-_READS_SYNTAX: Final = ', "reads_syntax": true'
-
 IdParts = tuple[str, str, str, str, str]
 """The text around the OWN facts."""
 
@@ -35,14 +33,17 @@ def split_text(facts: Mapping[str, Any]) -> IdParts:
 
 
 def hash_text(
-    parts: IdParts, negative_prompt: str, prompt: str, seed: int, *, reads_syntax: bool
+    parts: IdParts, negative_prompt: str, prompt: str, seed: int, *, reads_syntax: bool | str
 ) -> str:
-    """Return the id of a job with these facts: the text is that of `json.dumps`."""
+    """Return the id of a job with these facts: the text is that of `json.dumps`.
+
+    `reads_syntax` is the name of any syntax but A1111's, which is True.
+    """
+    # Left out at its default, as every field that version 0.1.0 did not have.
+    syntax = f', "reads_syntax": {json.dumps(reads_syntax)}' if reads_syntax else ""
     text = (
         f'{parts[0]}, "negative_prompt": {encode_basestring_ascii(negative_prompt)}{parts[1]}'
-        f', "prompt": {encode_basestring_ascii(prompt)}{parts[2]}'
-        # Left out at its default, as every field that version 0.1.0 did not have.
-        f"{_READS_SYNTAX if reads_syntax else ''}{parts[3]}"
+        f', "prompt": {encode_basestring_ascii(prompt)}{parts[2]}{syntax}{parts[3]}'
         f', "seed": {seed}{parts[4]}'
     )
     return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]

@@ -87,7 +87,7 @@ def test_fields_may_be_left_out():
         ("inpaint_area", "half"),
         ("resize", ["crop"]),
         ("hires_upscaler", "esrgan"),
-        ("prompt_syntax", "compel"),
+        ("prompt_syntax", "invokeai"),
     ],
 )
 def test_the_gate_refuses(field, value):

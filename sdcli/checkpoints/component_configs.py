@@ -147,6 +147,13 @@ _CONTROLNET: Final = {
     "controlnet_conditioning_channel_order": _TEXT,
     "global_pool_conditions": _FLAG,
 }
+_T2I_ADAPTER: Final = {
+    "adapter_type": _word("full_adapter", "full_adapter_xl", "light_adapter"),
+    "in_channels": _CHANNELS,
+    "channels": _WIDTHS,
+    "num_res_blocks": _LAYERS,
+    "downscale_factor": _whole(1, 64),
+}
 _TEXT_ENCODER: Final = {
     "hidden_size": _WIDTH,
     "intermediate_size": _WIDTH,
@@ -198,6 +205,7 @@ _RULES: Final[Mapping[str, Mapping[str, _Rule]]] = {
     DEFAULTS_FILE: _DEFAULTS,
     "unet": _UNET,
     "controlnet": _CONTROLNET,
+    "t2i_adapter": _T2I_ADAPTER,
     "vae": _VAE,
     "text_encoder": _TEXT_ENCODER,
     "text_encoder_2": _TEXT_ENCODER,

@@ -53,6 +53,7 @@ _CONDITIONS: Final[Mapping[str, tuple[object, ...]]] = {
 
 _DOWN_BLOCKS: Final = ("CrossAttnDownBlock2D", "DownBlock2D")
 _UP_BLOCKS: Final = ("UpBlock2D", "CrossAttnUpBlock2D")
+_MIDDLE_BLOCK: Final = "UNetMidBlock2DCrossAttn"
 """The blocks of Stable Diffusion's UNets, which are those of a file that names none."""
 
 _SAMPLE_SIZE: Final = 64
@@ -72,6 +73,7 @@ class ModelDefaults:
             never computes an unconditional half (distilled models, `time_cond_proj_dim`).
         keeps_features: whether the first and the last block of the UNet can be run alone, with what
             lies between them left out (`--feature-cache`).
+        has_middle_attention: whether the middle block of the UNet has attention (`--pag`).
         is_inpainting: whether the UNet also takes a mask and the masked image (9 channels).
         vae_scale_factor: pixels of the image for each latent, in each direction.
         text_encoder_layers: number of layers of the text encoder, None if unknown.
@@ -96,6 +98,7 @@ class ModelDefaults:
     scheduler_config: Mapping[str, object] = field(default_factory=dict, hash=False)
     embeds_guidance: bool = False
     keeps_features: bool = True
+    has_middle_attention: bool = True
     is_inpainting: bool = False
     other_encoder: OtherEncoder | None = None
     xl: XlTraits | None = None
@@ -156,6 +159,7 @@ def describe_model(folder: Path) -> ModelDefaults:
         scheduler_config=visible_config(scheduler) if takes_sizes else correct_config(scheduler),
         embeds_guidance=unet.get("time_cond_proj_dim") is not None,
         keeps_features=_has_plain_outer_blocks(unet),
+        has_middle_attention=unet.get("mid_block_type", _MIDDLE_BLOCK) == _MIDDLE_BLOCK,
         is_inpainting=unet.get("in_channels", 4) == _INPAINTING_CHANNELS,
         xl=xl,
         folder=folder,

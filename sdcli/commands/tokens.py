@@ -38,6 +38,7 @@ def tokens(
       sdcli tokens "a [cat:dog:0.5]" --steps 20
       sdcli tokens "a cat" -n "a dog" --json
       sdcli tokens "a (cat)" --prompt-syntax plain
+      sdcli tokens "a (cat)1.3 and a dog++" --prompt-syntax compel
       sdcli tokens "a toy" --embedding toy.safetensors
     """
     request = GenerationRequest(
@@ -67,12 +68,14 @@ def _describe(written: GenerationRequest) -> dict[str, Any]:
     from sdcli.checkpoints.clip_tokenizer import load_clip_tokenizer, tokenizer_names
     from sdcli.checkpoints.hub import fetch_model
     from sdcli.checkpoints.model_defaults import describe_model
+    from sdcli.planning.prompt_syntax import check_compel
     from sdcli.planning.request_embeddings import find_embeddings
     from sdcli.prompts.lora_tags import take_lora_tags
     from sdcli.terminal.console import Console
     from sdcli.workflows.read_tokens import TokenReader
 
     request = take_lora_tags(written)
+    check_compel(request)
     folder = fetch_model(request.spec)
     defaults = describe_model(folder)
     embeddings = find_embeddings(request, defaults)

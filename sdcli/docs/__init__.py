@@ -45,9 +45,10 @@ OTHER_NAMES: Final = {
         " license vaes cache download safetensors pickle ckpt text-encoder turbo lightning weights",
         "image-to-image": "image img2img inpaint inpainting outpaint outpainting mask hires upscale"
         " hires-fix strength",
-        "prompts": "prompt weighting attention-syntax break and tokens-limit a1111-syntax",
+        "prompts": "prompt weighting attention-syntax break and tokens-limit a1111-syntax compel"
+        " pag",
         "add-ons": "addon add-on lora locon lycoris embedding textual-inversion ti freeu lcm-lora",
-        "controlnet": "control canny depth pose openpose scribble",
+        "controlnet": "control canny depth pose openpose scribble t2i-adapter",
         "prompt-files": "csv tsv yaml toml txt excel spreadsheet wildcard sweep columns products",
         "options": "option flags settings config sdcli.toml toml-settings profile steps"
         " guidance cfg",

@@ -6,7 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sdcli.errors import UsageError
 from sdcli.interop.foreign_record import ForeignRecord, json_object, shorten
+from sdcli.prompt_settings import COMPEL
+from sdcli.prompts.syntax.compel import has_compel_syntax
 
 _SD_PARSERS: Final = {
     "steps": "num_inference_steps",
@@ -51,6 +54,7 @@ def _from_sd_parsers(info: Any) -> ForeignRecord:
     if generator == "InvokeAI":
         # InvokeAI counts skipped layers as Diffusers does; Fooocus does not.
         fields["clip_skip"] = facts.pop("clip_skip", None) or None
+        fields["prompt_syntax"] = _invokeai_syntax(fields)
     if size := re.fullmatch(r"\((\d+), *(\d+)\)", shorten(facts.get("resolution", ""))):
         fields |= {"width": size[1], "height": size[2]}
         del facts["resolution"]
@@ -65,6 +69,17 @@ def _prompts(info: Any, sampler: Any) -> dict[str, str]:
     is_known = sampler.prompts or record.get("positive_prompt") == ""
     prompts = {"prompt": prompt} if is_known else {}
     return prompts | {"negative_prompt": _join_prompts(sampler.negative_prompts)}
+
+
+def _invokeai_syntax(fields: Mapping[str, Any]) -> str | None:
+    """Return compel for prompts that have its syntax, which InvokeAI reads; None for others."""
+    texts = [fields.get(name) or "" for name in ("prompt", "negative_prompt")]
+    try:
+        has_syntax = any(map(has_compel_syntax, texts))
+    except UsageError:
+        # InvokeAI draws as words what it cannot read.
+        return None
+    return COMPEL if has_syntax else None
 
 
 def _join_prompts(prompts: Any) -> str:

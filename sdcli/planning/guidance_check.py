@@ -9,6 +9,7 @@ from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
 from sdcli.guidance_fields import parse_schedule, scale_at
 from sdcli.job import JOB_SETTINGS, Job
+from sdcli.planning.prompt_syntax import combines_prompts
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 
 
@@ -18,6 +19,8 @@ def guidance_faults(
     """All errors of guidance settings that the run would not use."""
     yield from _unused_faults(job, defaults)
     yield from _replaced_faults(request, job)
+    if job.pag_scale:
+        yield from _pag_faults(request, job, defaults)
     runs = (job, second) if (second := job.second_pass()) else (job,)
     if not all(_has_guided_step(run, scheduler) for run in runs):
         yield _no_step_error(job)
@@ -48,6 +51,36 @@ def _replaced_faults(request: GenerationRequest, job: Job) -> Iterator[UsageErro
             f"{job.guidance_schedule}",
             code="usage.guidance_scale",
             hint="leave one of the two out; --guidance-schedule none turns a schedule off",
+        )
+
+
+def _pag_faults(
+    request: GenerationRequest, job: Job, defaults: ModelDefaults
+) -> Iterator[UsageError]:
+    # Diffusers has no pipeline for any of them.
+    reasons = (
+        (not defaults.has_middle_attention, "this model, whose middle block has no attention"),
+        (defaults.embeds_guidance, "this model, whose guidance is an input of the UNet"),
+        (job.refiner_at is not None, "a refiner"),
+        (job.feature_cache != 1, "--feature-cache: it needs the middle block at every step"),
+        (combines_prompts(request), "AND in the prompt"),
+    )
+    for applies, reason in reasons:
+        if applies:
+            yield UsageError(
+                f"pag_scale (--pag): not supported with {reason}",
+                code="usage.pag_scale",
+                hint="leave one of them out" if "this model" not in reason else "leave it out",
+            )
+
+
+def check_attention_is_whole(request: GenerationRequest, option: str) -> None:
+    """Raise UsageError for PAG, with which `option` would see perturbed attention."""
+    if request.pag_scale:
+        raise UsageError(
+            f"{option}: with --pag, a part of the attention is perturbed",
+            code="usage.pag_scale",
+            hint="leave --pag out",
         )
 
 

@@ -13,6 +13,7 @@ from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.backend_check import check_layers_are_visible
 from sdcli.planning.feature_cache_check import check_features_are_computed
+from sdcli.planning.guidance_check import check_attention_is_whole
 from sdcli.planning.prompt_syntax import WordPlaces, check_word_places
 from sdcli.planning.request_embeddings import (
     NO_EMBEDDINGS,
@@ -22,8 +23,9 @@ from sdcli.planning.request_embeddings import (
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.lora_tags import drop_open_tags
+from sdcli.prompts.syntax.compel import compel_words
 from sdcli.prompts.syntax.presence import has_syntax
 from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.request import GenerationRequest
@@ -100,6 +102,7 @@ class Planner:
             check_word_places(request, defaults, self._word_places, embeddings)
             check_features_are_computed(request, self._word_places.option)
             check_layers_are_visible(request, self._word_places.option)
+            check_attention_is_whole(request, self._word_places.option)
         jobs = resolve_jobs(
             request,
             defaults,
@@ -176,6 +179,8 @@ class Planner:
 
 
 def _words_of(request: GenerationRequest) -> str:
+    if request.prompt_syntax == COMPEL:
+        return compel_words(request.prompt)
     is_plain = request.prompt_syntax == PLAIN or not has_syntax(request.prompt)
     return request.prompt if is_plain else remove_syntax(request.prompt)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
@@ -10,11 +10,12 @@ from sdcli.errors import UsageError
 from sdcli.guidance_fields import parse_schedule
 from sdcli.job import Job
 from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import COMPEL, PLAIN
+from sdcli.prompts.syntax.compel import has_compel_syntax, read_compel
 from sdcli.prompts.syntax.embedding_words import has_word, tokenize_words
 from sdcli.prompts.syntax.presence import has_and, has_syntax
 from sdcli.prompts.syntax.schedule import changes_words
-from sdcli.request import PROMPT_FIELDS, GenerationRequest
+from sdcli.request import PROMPT_FIELDS, GenerationRequest, describe_field
 
 _HINT = "use --prompt-syntax plain to draw AND as a word"
 
@@ -31,6 +32,8 @@ def reads_syntax(
     if request.prompt_syntax == PLAIN:
         return False
     texts = (getattr(request, name) for name in PROMPT_FIELDS)
+    if request.prompt_syntax == COMPEL:
+        return any(text and has_compel_syntax(text) for text in texts)
     return any(
         text and (has_syntax(text) or not _fits(text, defaults, embeddings)) for text in texts
     )
@@ -53,7 +56,19 @@ def _fits(
 
 def combines_prompts(request: GenerationRequest) -> bool:
     """Return whether the prompt combines several with AND."""
-    return request.prompt_syntax != PLAIN and has_and(request.prompt)
+    return request.reads_a1111 and has_and(request.prompt)
+
+
+def check_compel(request: GenerationRequest) -> None:
+    """Raise UsageError for a prompt that compel's language does not have."""
+    if request.prompt_syntax != COMPEL:
+        return
+    for name in PROMPT_FIELDS:
+        try:
+            read_compel(getattr(request, name) or "")
+        except UsageError as error:
+            message = f"{describe_field(name)}: {error.message}"
+            raise UsageError(message, code=error.code, hint=error.hint) from error
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,10 @@ def check_word_places(
                 code="attention.prompt",
                 hint="leave the embedding out, or use it in the negative prompt",
             )
-    if request.prompt_syntax == PLAIN:
+    if request.prompt_syntax == COMPEL:
+        # Blended texts share their places, and none of them has its own.
+        _check_compel_places(texts, needed)
+    if not request.reads_a1111:
         return
     if any(changes_words(text) for text in texts):
         raise _no_places_error(option, "schedules or AND")
@@ -103,6 +121,13 @@ def check_word_places(
             code="attention.prompt",
             hint="shorten the prompt, or cut it off with --prompt-syntax plain",
         )
+
+
+def _check_compel_places(texts: Sequence[str], needed: WordPlaces) -> None:
+    if any(len(part.texts) > 1 for text in texts for part in read_compel(text)):
+        raise _no_places_error(needed.option, ".blend()")
+    if needed.in_one_chunk and any(has_compel_syntax(text) for text in texts):
+        raise _no_places_error(needed.option, "weights or .and()")
 
 
 def _no_places_error(option: str, syntax: str) -> UsageError:

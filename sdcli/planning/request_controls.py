@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,12 +13,15 @@ from sdcli.errors import ModelError, UsageError
 from sdcli.field_validation import refuse_separator
 from sdcli.input_images import InputReader
 from sdcli.inputs.paths import lasting_name
+from sdcli.job import Job
 from sdcli.listed_files import NONE, SEPARATOR, join_files, split_files
 from sdcli.planning.field_errors import naming
 from sdcli.planning.request_images import read_as
 from sdcli.request import GenerationRequest
 
 _CELL: Final = 8
+_LARGEST_CELL: Final = 64
+"""No side that is a multiple of it is wrong for the usual T2I-Adapters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,26 @@ def take_controls(
         ),
         control_preprocess=_join_words(words),
     )
+
+
+def control_size_faults(job: Job) -> Iterator[UsageError]:
+    """Yield the errors of sizes that a T2I-Adapter cannot divide into its cells."""
+    sides = {job.width, job.height, *job.final_size}
+    if not job.controlnet_sha256 or all(side % _LARGEST_CELL == 0 for side in sides):
+        return
+    for name in split_files(job.controlnet):
+        cell = read_controlnet(name, job.spec).cell
+        if any(side % cell for side in sides):
+            yield UsageError(
+                f"controlnet: {name} needs sides that are multiples of {cell}, not "
+                f"{', '.join(str(side) for side in sorted(sides) if side % cell)}",
+                code="usage.size",
+                hint=f"e.g. --size {_rounded(job.width, cell)}x{_rounded(job.height, cell)}",
+            )
+
+
+def _rounded(side: int, cell: int) -> int:
+    return max(cell, round(side / cell) * cell)
 
 
 def _check_counts(request: GenerationRequest, networks: int, images: int) -> None:

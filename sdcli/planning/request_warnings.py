@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Final
 
 from sdcli.errors import quoted
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.syntax.presence import has_and
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 
 _NETWORK = re.compile(r"<(hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
 _ANY_NETWORK = re.compile(r"<(lora|lyco|hypernet|embedding)\s*:[^<>]*>", re.IGNORECASE)
 _FOREIGN_WEIGHT = re.compile(r"(?<!\\)\([^()]+\)(?:[+-]+(?![\w+-])|\d*\.\d+)|[^\W\d_]+\+\+(?!\w)")
+_A1111 = re.compile(r"\[[^\[\]]*[:|][^\[\]]*\]|\b(?:BREAK|AND)\b")
 _WILDCARD = re.compile(r"\{[^{}]*\|[^{}]*\}|__[\w/*-]+?__")
 _OPTION = re.compile(r"(?:^|(?<=\s))--[A-Za-z][\w-]*")
 _COMMENT = re.compile(r"\s*(//|;)")
@@ -67,9 +68,15 @@ class RequestWarnings:
             networks = _NETWORK if reads_loras else _ANY_NETWORK
             if "<" in text and (match := networks.search(text)):
                 yield "network", f"{_excerpt(match[0])} loads nothing {_WHERE[reads_loras]}"
-            if request.prompt_syntax != PLAIN:
+            if request.reads_a1111:
                 yield from _find_foreign_weights(text)
-        if request.prompt_syntax != PLAIN and request.prompt.isupper() and has_and(request.prompt):
+            elif request.prompt_syntax == COMPEL and (match := _A1111.search(text)):
+                yield (
+                    "a1111",
+                    f"{_excerpt(match[0])} is A1111's syntax, and drawn as words with "
+                    "--prompt-syntax compel",
+                )
+        if request.reads_a1111 and request.prompt.isupper() and has_and(request.prompt):
             yield (
                 "and",
                 "AND combines two prompts, in one of capital letters too; --prompt-syntax plain "
@@ -110,7 +117,8 @@ def _find_foreign_weights(prompt: str) -> Iterator[tuple[str, str]]:
     if ("(" in prompt or "++" in prompt) and (match := _FOREIGN_WEIGHT.search(prompt)):
         yield (
             "weight",
-            f"{_excerpt(match[0])} is InvokeAI's way to write a weight; here it is (word:1.3)",
+            f"{_excerpt(match[0])} is InvokeAI's way to write a weight; write (word:1.3), or add "
+            "--prompt-syntax compel",
         )
 
 

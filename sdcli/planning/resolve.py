@@ -21,7 +21,8 @@ from sdcli.planning.feature_cache_check import feature_cache_faults
 from sdcli.planning.guidance_check import guidance_faults
 from sdcli.planning.hires_check import hires_faults
 from sdcli.planning.job_templates import JobTemplates
-from sdcli.planning.prompt_syntax import reads_syntax, syntax_faults
+from sdcli.planning.prompt_syntax import check_compel, reads_syntax, syntax_faults
+from sdcli.planning.request_controls import control_size_faults
 from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
 from sdcli.planning.request_files import job_fields, read_files
 from sdcli.planning.request_images import image_faults
@@ -65,6 +66,7 @@ def resolve_jobs(
     """
     if loras is None:
         request, loras = take_loras(request)
+    check_compel(request)
     defaults = loras.change(defaults)
     key = read_files(request, defaults, read_image, loras, embeddings, is_local=is_local)
     template = _TEMPLATES.find(request, defaults, key)
@@ -96,6 +98,7 @@ def find_faults(
     """All errors of the request, of which `resolve_jobs` would raise the first."""
     try:
         request, loras = take_loras(drop_open_tags(request))
+        check_compel(request)
         defaults = loras.change(defaults)
         key = read_files(request, defaults, read_image, loras, None, is_local=True)
     except SdcliError as error:
@@ -158,6 +161,7 @@ def _find_faults(
 ) -> Iterator[UsageError]:
     yield from image_faults(request, job, defaults)
     yield from _size_faults(job, defaults)
+    yield from control_size_faults(job)
     yield from _step_faults(job, scheduler, "num_inference_steps")
     yield from _schedule_faults(job, scheduler)
     yield from _zero_snr_faults(job, scheduler)

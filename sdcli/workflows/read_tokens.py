@@ -8,9 +8,11 @@ from typing import Any
 
 from sdcli.checkpoints.clip_tokenizer import ClipTokenizer
 from sdcli.embedding_fields import EmbeddingWord
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import A1111, COMPEL, PLAIN
 from sdcli.prompts.syntax.chunks import Chunk, WeightedToken, split_chunks
 from sdcli.prompts.syntax.combination import read_components
+from sdcli.prompts.syntax.compel import read_compel
+from sdcli.prompts.syntax.compel_tokens import FittedText, fit_text
 from sdcli.prompts.syntax.embedding_words import is_vector, tokenize_words
 from sdcli.prompts.syntax.schedule import read_phases
 from sdcli.prompts.syntax.source import SourceText
@@ -35,7 +37,7 @@ class TokenReader:
         and for each of their texts over the steps.
         """
         parts = [self._describe(*part) for part in self._parts(prompt, combines)]
-        cut = self._find_cut(prompt) if self.syntax == PLAIN else None
+        cut = None if self.syntax == A1111 else self._find_cut(prompt)
         return {"text": prompt, "parts": parts, "cut": cut}
 
     def _parts(
@@ -47,12 +49,25 @@ class TokenReader:
             kept = self._tokens(source)[: self.tokenizer.limit]
             yield 1.0, 1, self.steps, [tuple(kept)]
             return
+        if self.syntax == COMPEL:
+            for weight, fitted in self._compel_texts(prompt):
+                yield weight, 1, self.steps, [fitted.tokens]
+            return
         several = read_components(prompt) if combines else ()
         for text, weight in [(c.text, c.weight) for c in several] or [(source, 1.0)]:
             for phase in read_phases(text, self.steps):
                 sections = read_weights(phase.text)
                 chunks = split_chunks(sections, self._tokenize, self.tokenizer.limit)
                 yield weight, phase.first_step, phase.last_step, chunks
+
+    def _compel_texts(self, prompt: str) -> Iterator[tuple[float, FittedText]]:
+        """Yield the texts of compel's language, each with the weights of its part and its blend."""
+        for part in read_compel(prompt):
+            # The shares that count, not those that were written.
+            total = sum(part.shares) if part.is_normalized else 1.0
+            for section, share in zip(part.texts, part.shares, strict=True):
+                text = fit_text(section, self._tokenize, self.tokenizer.limit)
+                yield part.weight * share / total, text
 
     def _tokens(self, source: SourceText) -> list[WeightedToken]:
         return [WeightedToken(token, 1.0, *span) for token, *span in self._tokenize(source.text)]
@@ -61,12 +76,15 @@ class TokenReader:
         return tokenize_words(self.tokenizer, self.embeddings)(text)
 
     def _find_cut(self, prompt: str) -> dict[str, Any] | None:
-        """Return the end of a prompt that does not fit, None if all of it does."""
+        """Return the end of a prompt that does not fit, None if all of it does.
+
+        Of several texts, it is the end of the first that does not fit.
+        """
+        if self.syntax == COMPEL:
+            texts = [text for _, text in self._compel_texts(prompt) if text.cut]
+            return _describe_cut(texts[0].rest, texts[0].cut) if texts else None
         cut = self._tokens(SourceText.of(prompt))[self.tokenizer.limit :]
-        if not cut:
-            return None
-        start = cut[0].start
-        return {"text": prompt[start:], "start": start, "tokens": len(cut)}
+        return _describe_cut(prompt[cut[0].start :], cut) if cut else None
 
     def _describe(
         self, weight: float, first: int, last: int, chunks: Sequence[Chunk]
@@ -113,3 +131,7 @@ class TokenReader:
 
     def _is_special(self, token: int) -> bool:
         return token in (self.tokenizer.bos, self.tokenizer.eos)
+
+
+def _describe_cut(text: str, cut: Sequence[WeightedToken]) -> dict[str, Any]:
+    return {"text": text, "start": cut[0].start, "tokens": len(cut)}

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sdcli.errors import CorruptError, UsageError
 from sdcli.numerics.image_quality import saturation, sharpness
 from sdcli.numerics.metrics import psnr, ssim
-from sdcli.prompt_settings import A1111, PLAIN
+from sdcli.prompt_settings import A1111, COMPEL, PLAIN
 from sdcli.prompts.scene import PromptScene
+from sdcli.prompts.syntax.compel import compel_words
 from sdcli.prompts.syntax.removal import remove_syntax
 from sdcli.storage.images import perceptual_hash
 from sdcli.storage.images.codec import read_image_info
@@ -193,8 +194,11 @@ def _recorded_words(path: Path, info: Mapping[str, Any]) -> str:
     prompt = str(settings.get("prompt") or "")
     # A record without a syntax had none to choose.
     default = PLAIN if info["record"] else A1111
-    is_plain = settings.get("prompt_syntax", default) == PLAIN
-    return prompt if is_plain else " ".join(remove_syntax(prompt).split())
+    syntax = settings.get("prompt_syntax", default)
+    if syntax == PLAIN:
+        return prompt
+    words = compel_words(prompt) if syntax == COMPEL else remove_syntax(prompt)
+    return " ".join(words.split())
 
 
 def _recorded_scene(record: Any, pixels: NDArray[np.uint8]) -> PromptScene | None:

@@ -102,9 +102,6 @@ def test_the_syntax_is_a_field_and_a_sweep(run_cli: RunCli) -> None:
     Path("sweep.jsonl").write_text('{"prompt": "(cat)", "prompt_syntax": ["a1111", "plain"]}\n')
     plan = json.loads(run_cli("batch", "sweep.jsonl", "--dry-run", "--json").stdout)
     assert [job["prompt_syntax"] for job in plan["jobs"]] == ["a1111", "plain"]
-    Path("compel.jsonl").write_text('{"prompt": "cat++", "prompt_syntax": "compel"}\n')
-    ran = run_cli("batch", "compel.jsonl", "--dry-run")
-    assert (ran.code, "compel's syntax is not supported" in ran.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +109,8 @@ def test_the_syntax_is_a_field_and_a_sweep(run_cli: RunCli) -> None:
     [
         (("a AND b", "--guidance", "1"), "AND needs guidance"),
         (("a AND b", "--guidance-from", "0.5"), "--guidance-from"),
-        (("a", "--prompt-syntax", "compel"), "is not one of a1111, plain"),
-        (("a", "--prompt-syntax", "a1"), "is not one of a1111, plain"),
+        (("a", "--prompt-syntax", "invokeai"), "is not one of a1111, compel, plain"),
+        (("a", "--prompt-syntax", "a1"), "is not one of a1111, compel, plain"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(

@@ -135,7 +135,7 @@ def test_special_tokens_are_flagged(run_cli: RunCli) -> None:
     ("argv", "code", "text"),
     [
         (("a", "--steps", "0"), 2, "num_inference_steps"),
-        (("a", "--prompt-syntax", "compel"), 2, "compel"),
+        (("a", "--prompt-syntax", "invokeai"), 2, "compel"),
         (("a", "-m", "./no-such-folder"), 3, "no-such-folder"),
         ((), 2, "PROMPT"),
     ],

@@ -116,6 +116,18 @@ def test_the_prompt_of_fooocus_and_resolution_are_read(tmp_path: Path) -> None:
     assert (left["model"], left["clip_skip"], left["loras"]) == ("sd", "2", '[["x", 0.1]]')
 
 
+@pytest.mark.parametrize(
+    ("prompt", "syntax"),
+    [("a (cat)1.3, red++", "compel"), ("a cat, blue-eyed", None), ("a (cat", None)],
+)
+def test_prompts_of_invokeai_are_read_in_its_syntax(
+    tmp_path: Path, prompt: str, syntax: str | None
+) -> None:
+    record = {**INVOKE, "positive_prompt": prompt}
+    taken, _ = read_fields(png(tmp_path / "x.png", {"invokeai_metadata": json.dumps(record)}))
+    assert (taken["prompt"], taken.get("prompt_syntax")) == (prompt, syntax)
+
+
 def test_the_rescale_of_invokeai_and_clip_skip_are_read(tmp_path: Path) -> None:
     taken, left = read_fields(png(tmp_path / "x.png", {"invokeai_metadata": json.dumps(INVOKE)}))
     assert (taken["guidance_rescale"], taken["clip_skip"]) == (0.7, 1)

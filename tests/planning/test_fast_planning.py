@@ -91,7 +91,7 @@ REQUEST = st.builds(
     scheduler=st.sampled_from([None, "Euler", "no such"]),
     width=st.sampled_from([None, 64, 63]),
     count=st.sampled_from([1, 3]),
-    prompt_syntax=st.sampled_from([None, "plain"]),
+    prompt_syntax=st.sampled_from([None, "compel", "plain"]),
 )
 
 
@@ -127,6 +127,8 @@ def id_of(job: Job) -> str:
         if f.name not in _NOT_IN_ID
         and ((value := getattr(job, f.name)) != f.default or f.name in _FIRST_DEFAULTS)
     }
+    if job.reads_syntax and job.prompt_syntax == "compel":
+        facts["reads_syntax"] = "compel"
     facts["scheduler"] = [job.scheduler.class_name, job.scheduler.config]
     facts["dtype"] = job.spec.dtype
     if not job.fingerprint:

@@ -12,6 +12,12 @@ from typing import Any, Final
 from sdcli.checkpoints.adapters.controlnet_fit import check_fit, check_shapes
 from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
 from sdcli.checkpoints.adapters.lora_names import fetch_hub_file, hub_file
+from sdcli.checkpoints.adapters.t2i_adapter import (
+    CLASS,
+    check_adapter,
+    is_t2i_adapter,
+    read_adapter_config,
+)
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.config_sizes import check_sizes
 from sdcli.checkpoints.file_hashes import verified_sha256
@@ -33,6 +39,7 @@ from sdcli.pipeline_spec import PipelineSpec
 COMPONENT: Final = "controlnet"
 
 _CLASS: Final = "ControlNetModel"
+_CELL: Final = 8
 _WORDS: Final = {
     "model": "a whole model", "vae": "a VAE", "text_encoder": "a text encoder",
 }  # fmt: skip
@@ -47,15 +54,22 @@ _VARIANTS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ControlnetFile:
-    """A ControlNet that fits a model. `path` is its folder, or its file.
+    """A ControlNet or T2I-Adapter that fits a model. `path` is its folder, or its file.
 
     `config` is checked; that of a file follows from the model and from the shapes of its tensors.
+    The sides of images must be multiples of `cell` pixels.
     """
 
     path: Path
     files: WeightFiles
     config_file: Path
     config: Mapping[str, Any]
+    is_t2i_adapter: bool = False
+
+    @property
+    def cell(self) -> int:
+        """The pixels of the control image for each cell of what is made of it."""
+        return int(self.config["downscale_factor"]) if self.is_t2i_adapter else _CELL
 
     @property
     def sha256(self) -> str:
@@ -93,7 +107,7 @@ def is_controlnet(path: Path) -> bool:
             other = detect(read_header(path)).other
             return other is not None and other.id == COMPONENT
         config = read_config(own_folder(path) / "config.json", COMPONENT)
-        return bool(config.get("_class_name", _CLASS) == _CLASS)
+        return config.get("_class_name", _CLASS) in (_CLASS, CLASS)
     return False
 
 
@@ -112,6 +126,8 @@ def _read(path: Path, state: FilesState, spec: PipelineSpec, states: object) -> 
     folder = fetch_model(spec)
     own_file = folder / "unet" / "config.json"
     own = read_config(own_file, "unet")
+    if is_t2i_adapter(path):
+        return _read_adapter(path, spec, own)
     is_folder = path.is_dir()
     files = _folder_weights(path, spec) if is_folder else WeightFiles(path=path, files=(path,))
     header = check_weights(COMPONENT, files)
@@ -127,6 +143,15 @@ def _read(path: Path, state: FilesState, spec: PipelineSpec, states: object) -> 
         files = _map_file(files, found, config)
     check_shapes(path, spec.model, check_weights(COMPONENT, files), unet)
     return ControlnetFile(path=path, files=files, config_file=config_file, config=config)
+
+
+def _read_adapter(path: Path, spec: PipelineSpec, own: Mapping[str, Any]) -> ControlnetFile:
+    config_file, files = path / "config.json", find_weights(path, COMPONENT, spec.variant)
+    config = read_adapter_config(config_file)
+    check_adapter(path, spec.model, config, check_weights(COMPONENT, files), own)
+    return ControlnetFile(
+        path=path, files=files, config_file=config_file, config=config, is_t2i_adapter=True
+    )
 
 
 def _folder_weights(path: Path, spec: PipelineSpec) -> WeightFiles:
@@ -147,6 +172,9 @@ def _check_kind(path: Path, header: SafetensorsHeader, found: ControlnetShapes) 
     detection = detect(header, path)
     if detection.other is None or detection.other.id != COMPONENT:
         kind = detection.other.id if detection.other else detection.kind
+        if kind == "t2i-adapter":
+            hint = "use its folder of Diffusers, which has a config.json"
+            raise _wrong_kind_error(path, "a T2I-Adapter in one file", hint)
         raise _wrong_kind_error(path, _kind_words(detection), option_hint(kind))
 
 

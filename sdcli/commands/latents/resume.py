@@ -40,6 +40,7 @@ class Changes:
     guidance_schedule: flags.GuidanceSchedule = None
     guidance_from: flags.GuidanceFrom = None
     guidance_to: flags.GuidanceTo = None
+    pag: flags.Pag = None
     feature_cache: flags.FeatureCache = None
     vae: flags.Vae = None
     force_vae: flags.ForceVae = False
@@ -59,6 +60,7 @@ class Changes:
             "guidance_schedule": self.guidance_schedule,
             "guidance_from": self.guidance_from,
             "guidance_to": self.guidance_to,
+            "pag_scale": self.pag,
             "feature_cache": self.feature_cache,
             "vae_tiling": self.vae_tiling,
         }

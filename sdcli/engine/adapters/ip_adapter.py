@@ -41,22 +41,24 @@ def applied_ip_adapters(
     scales = [use.scale for use in uses if use.scale]
     with (
         with_ip_adapters(unet, built.processors, built.projection, scales),
-        patch_method(unet, "forward", _forward_with(embeds, len(jobs))),
+        patch_method(unet, "forward", _forward_with(embeds, len(jobs), 2 if job.pag_scale else 1)),
     ):
         yield
 
 
-def _forward_with(embeds: Sequence[Embeds], images: int) -> Callable[..., Any]:
+def _forward_with(embeds: Sequence[Embeds], images: int, prompted: int) -> Callable[..., Any]:
     """Return a wrapper of the UNet's call that adds the embeddings, as the pipelines do.
+
+    `prompted` is the number of rows with the prompt for each image: PAG has a second one.
 
     The pipelines repeat them once, before their loop: with guidance that begins or ends within the
     run, those of half of the calls would be too many or too few.
     """
 
     def forward(original: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        is_guided = len(sample) == 2 * images
+        is_guided = len(sample) == (prompted + 1) * images
         rows = [
-            torch.cat([empty[None]] * images * is_guided + [shown[None]] * images)
+            torch.cat([empty[None]] * images * is_guided + [shown[None]] * images * prompted)
             for shown, empty in embeds
         ]
         added = {**(kwargs.pop("added_cond_kwargs", None) or {}), "image_embeds": rows}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.adapters.feature_cache import cached_features
+from sdcli.engine.adapters.perturbed_attention import perturbed_attention
 from sdcli.engine.denoise.combination import combined_prompts
 from sdcli.engine.denoise.control import Control, controlled
 from sdcli.engine.denoise.guidance_interval import GuidanceInterval
@@ -59,7 +60,7 @@ def denoise(
         guidances = [GuidanceInterval(jobs[0], part) for part in parts]
         stack.enter_context(controlled(pipelines[0].unet, controls, guidances[0].position))
         for guidance, part in zip(guidances, parts, strict=True):
-            _change_unet(stack, part, guidance, jobs[0].feature_cache)
+            _change_unet(stack, part, guidance, jobs)
         if not inputs:
             observe(latents)
         if start:
@@ -78,10 +79,16 @@ def denoise(
     return latents
 
 
-def _change_unet(stack: ExitStack, part: RunPart, guidance: GuidanceInterval, every: int) -> None:
-    """Make the UNet of a part keep its deep features, and combine prompts, until the stack ends."""
-    unet = part.pipeline.unet
-    stack.enter_context(cached_features(unet, every, guidance.position))
+def _change_unet(
+    stack: ExitStack, part: RunPart, guidance: GuidanceInterval, jobs: Sequence[Job]
+) -> None:
+    """Make the UNet of a part do what its jobs need beyond Diffusers, until the stack ends."""
+    unet, job = part.pipeline.unet, jobs[0]
+    stack.enter_context(cached_features(unet, job.feature_cache, guidance.position))
+    # The pipelines of Stable Diffusion have no rescale from an image, those of XL have.
+    rescale = job.guidance_rescale if job.image is None or part.sizes else 0.0
+    scheduler = part.pipeline.scheduler
+    stack.enter_context(perturbed_attention(unet, scheduler, job.pag_scale, len(jobs), rescale))
     if part.conditioning.components:
         stack.enter_context(combined_prompts(unet, guidance.get_conditioning))
 

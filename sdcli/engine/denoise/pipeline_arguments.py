@@ -44,15 +44,17 @@ def call_arguments(
     or those that a refiner continues with.
     """
     job = jobs[0]
+    # PAG comes before rescaling, which it then does itself.
+    rescale = 0.0 if job.pag_scale else job.guidance_rescale
     shared = {"num_inference_steps": job.num_inference_steps, "eta": job.eta, **part.arguments}
     if part.first_call:
-        return {**shared, "guidance_rescale": job.guidance_rescale, "image": latents}
+        return {**shared, "guidance_rescale": rescale, "image": latents}
     size = {"height": job.height, "width": job.width}
     if inputs is None:
-        return {**shared, **size, "guidance_rescale": job.guidance_rescale, "latents": latents}
+        return {**shared, **size, "guidance_rescale": rescale, "latents": latents}
     from_image = {**shared, "strength": job.strength, "image": inputs.images}
     if part.sizes is not None:  # of Stable Diffusion XL: the other pipelines do not have it
-        from_image["guidance_rescale"] = job.guidance_rescale
+        from_image["guidance_rescale"] = rescale
     if mode_of(job) == "image":
         return from_image
     assert inputs.mask is not None

@@ -1,4 +1,4 @@
-"""Load the ControlNets of jobs, and keep those of the last one."""
+"""Load the ControlNets and T2I-Adapters of jobs, and keep those of the last one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, T2IAdapter
 
 from sdcli.checkpoints.adapters.controlnet_file import (
     COMPONENT,
@@ -63,7 +63,7 @@ class LoadedControlnets:
         with memory.out_of_memory_as_device_error(f"controlnet: {file.path}"):
             return load_component(
                 COMPONENT,
-                ControlNetModel,
+                T2IAdapter if file.is_t2i_adapter else ControlNetModel,
                 file.config_file,
                 file.config,
                 file.files,

@@ -134,8 +134,9 @@ def auto_batch_size(loaded: LoadedPipeline, job: Job) -> int:
 
 def memory_kind(job: Job) -> Hashable:
     """Return a key that is equal for images which need the same memory."""
-    # With guidance the UNet computes every image twice, in one batch.
-    return (*job.final_size, job.guidance_scale > 1, job.controlnet_sha256, job.ip_adapter_sha256)
+    # With guidance the UNet computes every image twice, in one batch, and with PAG once more.
+    rows = (job.guidance_scale > 1) + (job.pag_scale > 0)
+    return (*job.final_size, rows, job.controlnet_sha256, job.ip_adapter_sha256)
 
 
 def load(

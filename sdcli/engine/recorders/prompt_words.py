@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sdcli.attention import PromptLayout, PromptWord
 from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.recorders.observed_run import ObservedRun
+from sdcli.engine.text.tokens import find_tokens
 from sdcli.engine.text.weighted import read_chunks
 from sdcli.engine.text.words import find_weighted_words, find_words
 from sdcli.errors import UsageError
 from sdcli.job import Job
+from sdcli.prompt_settings import COMPEL
 from sdcli.prompts.syntax.chunks import Chunk
+from sdcli.prompts.syntax.compel_tokens import compel_chunks
 
 
 def find_prompt_words(run: ObservedRun, image: int) -> tuple[PromptWord, ...]:
@@ -41,6 +45,9 @@ def find_layout(run: ObservedRun, image: int) -> PromptLayout:
 
 def find_chunks(tokenizer: Any, job: Job) -> tuple[Chunk, ...]:
     """Return the tokens of a prompt whose syntax is read, without empty chunks at its end."""
+    if job.read_as == COMPEL:
+        limit = tokenizer.model_max_length - 2
+        return compel_chunks(job.prompt, partial(find_tokens, tokenizer), limit)
     chunks = read_chunks(tokenizer, job.prompt)
     last = max((number for number, chunk in enumerate(chunks) if chunk), default=0)
     return chunks[: last + 1]

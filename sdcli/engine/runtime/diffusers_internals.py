@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import ImageProjection
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 from diffusers.utils.torch_utils import randn_tensor
 
 
@@ -123,6 +125,20 @@ def set_guidance_scale(pipeline: Any, scale: float) -> None:
     Diffusers' guide to pipeline callbacks does it in this way: there is no public name.
     """
     pipeline._guidance_scale = scale
+
+
+def rescale_guidance(
+    guided: torch.Tensor, conditional: torch.Tensor, rescale: float
+) -> torch.Tensor:
+    """Return a guided prediction as the pipelines' `guidance_rescale` makes it."""
+    rescaled: torch.Tensor = rescale_noise_cfg(guided, conditional, guidance_rescale=rescale)
+    return rescaled
+
+
+def middle_self_attention(unet: Any) -> list[Any]:
+    """Return the self-attention layers of the middle block, to which PAG applies by default."""
+    modules = [] if unet.mid_block is None else unet.mid_block.modules()
+    return [one for one in modules if isinstance(one, Attention) and not one.is_cross_attention]
 
 
 def embeds_guidance(pipeline: Any) -> bool:

@@ -12,6 +12,8 @@ from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
 from sdcli.engine.text.job_phases import JobPhase, phase_at, read_job
 from sdcli.engine.text.weighted import read_chunks
 from sdcli.job import Job
+from sdcli.prompt_settings import COMPEL
+from sdcli.prompts.syntax.compel import read_compel
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,8 @@ def _count_chunks(encoder: JobEncoder, job: Job) -> int:
     if job.guidance_scale > 1:
         texts.append((job.negative_prompt, job.negative_prompt_2 or job.negative_prompt))
     # The only text encoder of a model reads the first text.
+    if job.read_as == COMPEL:
+        return max(len(read_compel(text)) for both in texts for text in both)
     pairs = [pair for both in texts for pair in zip(encoder.tokenizers, both, strict=False)]
     words = embedding_words(job.embedding_facts)
     return max(len(read_chunks(tokenizer, text, words)) for tokenizer, text in pairs)

@@ -12,10 +12,11 @@ import torch
 from sdcli.checkpoints.adapters.embedding_file import ONLY
 from sdcli.engine.runtime.diffusers_internals import final_layer_norm, uses_attention_mask
 from sdcli.engine.text.embeddings import NO_VECTORS, JobVectors, read_vectors
+from sdcli.engine.text.syntaxes import ENCODERS
 from sdcli.engine.text.tokens import tokenize
-from sdcli.engine.text.weighted import encode_weighted
 from sdcli.errors import UsageError
 from sdcli.job import Job
+from sdcli.prompt_settings import A1111, PLAIN
 
 _KEYS = (ONLY,)
 
@@ -70,13 +71,13 @@ class PromptEncoder:
     def encode_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's prompt. Raises UsageError."""
         vectors = read_vectors(job, _KEYS)
-        return self._checked(job.prompt, job.clip_skip, job.reads_syntax, vectors)
+        return self._checked(job.prompt, job.clip_skip, job.read_as, vectors)
 
     def encode_negative_prompt(self, job: Job) -> PromptEmbedding:
         """Encode the job's negative prompt."""
         # Without clip_skip: Diffusers doesn't apply it to the negative prompt.
         vectors = read_vectors(job, _KEYS)
-        return self._checked(job.negative_prompt, None, job.reads_syntax, vectors)
+        return self._checked(job.negative_prompt, None, job.read_as, vectors)
 
     def forget(self) -> None:
         """Forget all embeddings, because the text encoder changes."""
@@ -90,30 +91,33 @@ class PromptEncoder:
         `clip_skip` is the number of last layers of the text encoder to leave out. Raises UsageError
         if it doesn't have that many.
         """
-        return self._checked(prompt, clip_skip, reads_syntax, NO_VECTORS)
+        return self._checked(prompt, clip_skip, A1111 if reads_syntax else PLAIN, NO_VECTORS)
 
     def _checked(
-        self, prompt: str, clip_skip: int | None, reads_syntax: bool, vectors: JobVectors
+        self, prompt: str, clip_skip: int | None, syntax: str, vectors: JobVectors
     ) -> PromptEmbedding:
         layers = self._text_encoder.config.num_hidden_layers
         if clip_skip is not None and clip_skip > layers:
             raise clip_skip_error(clip_skip, layers)
-        return self._encode_cached(prompt, clip_skip, reads_syntax, vectors)
+        return self._encode_cached(prompt, clip_skip, syntax, vectors)
 
     @torch.no_grad()
     def _encode(
-        self, prompt: str, clip_skip: int | None, reads_syntax: bool, vectors: JobVectors
+        self, prompt: str, clip_skip: int | None, syntax: str, vectors: JobVectors
     ) -> PromptEmbedding:
         [tokenizer], encoder = self.tokenizers, self._text_encoder
         with vectors.replacing_rows(encoder) as place:
 
-            def run(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, None]:
+            def run(
+                ids: torch.Tensor, mask: torch.Tensor, visible: torch.Tensor | None = None
+            ) -> tuple[torch.Tensor, None]:
                 ids, mask = ids.to(self._device), mask.to(self._device)
-                return self._run(place(ids), mask, clip_skip), None
+                return self._run(place(ids), mask, visible, clip_skip), None
 
-            if reads_syntax:
-                weighted = encode_weighted(tokenizer, encoder, prompt, run, vectors.words)
-                embeds, rest, notes = weighted.embeds, "", weighted.notes
+            if syntax != PLAIN:
+                weighted = ENCODERS[syntax](tokenizer, encoder, prompt, run, vectors.words)
+                embeds, rest = weighted.embeds, weighted.truncated_text
+                notes = weighted.notes
             else:
                 tokens = tokenize(tokenizer, encoder, prompt, self._device, vectors.words)
                 embeds, _ = run(tokens.ids, tokens.mask)
@@ -121,11 +125,18 @@ class PromptEncoder:
         return PromptEmbedding(embeds=embeds, truncated_text=rest, notes=notes)
 
     def _run(
-        self, ids: torch.Tensor, attention_mask: torch.Tensor, clip_skip: int | None
+        self,
+        ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        visible: torch.Tensor | None,
+        clip_skip: int | None,
     ) -> torch.Tensor:
         """Return the states (1, 77, width) of ids (1, 77)."""
         text_encoder = self._text_encoder
         mask = attention_mask if uses_attention_mask(text_encoder) else None
+        if visible is not None:
+            visible = visible.to(self._device)
+            mask = visible if mask is None else mask * visible
         if clip_skip is None:
             embeds = text_encoder(ids, attention_mask=mask)[0]
         else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sdcli.job import Job
+from sdcli.prompt_settings import A1111
 from sdcli.prompts.syntax.combination import read_components
 from sdcli.prompts.syntax.schedule import Phase, read_phases
 
@@ -17,7 +18,7 @@ class JobPhase:
     """The prompts of a job from a step on, counted from 1.
 
     Each job of `components` has one of the prompts that AND combines, usually the only one, without
-    any syntax but weights and BREAK. `weights` are those of their guidance.
+    any of A1111's syntax but weights and BREAK. `weights` are those of their guidance.
     """
 
     first_step: int
@@ -27,7 +28,8 @@ class JobPhase:
 
 def read_job(job: Job) -> tuple[JobPhase, ...]:
     """Return the phases of a job in their order; only one if its prompts don't change."""
-    if not job.reads_syntax:
+    # Nothing in compel's language changes during a run, or is combined by guidance.
+    if job.read_as != A1111:
         return (JobPhase(1, (job,), (1.0,)),)
     steps = max(1, job.denoising_steps)
     components = read_components(job.prompt)

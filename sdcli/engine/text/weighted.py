@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -25,17 +25,30 @@ UNRESTORED: Final = (
 )
 """The event of a chunk whose mean was left as the weights made it."""
 
-RunEncoder = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
-"""Encodes ids and their attention mask, each (1, 77), to states (1, 77, width) and pooled ones."""
+
+class RunEncoder(Protocol):
+    """Encodes ids and their attention mask, each (1, 77), to states (1, 77, width) and pooled ones.
+
+    `visible` is 0 for tokens that no other one attends to, with any text encoder.
+    """
+
+    def __call__(
+        self, ids: torch.Tensor, mask: torch.Tensor, visible: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the states, and the pooled ones of a text encoder that has them."""
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedEmbedding:
-    """States (1, 77 for each chunk, width), and the pooled embedding of the first chunk."""
+    """States (1, 77 for each chunk, width), and the pooled embedding of the first chunk.
+
+    `truncated_text` is the end of the text that was cut off.
+    """
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None
     notes: tuple[str, ...]
+    truncated_text: str = ""
 
 
 def read_chunks(

@@ -11,9 +11,10 @@ import torch
 from sdcli.checkpoints.adapters.embedding_file import XL_KEYS
 from sdcli.engine.text.embeddings import NO_VECTORS, JobVectors, read_vectors
 from sdcli.engine.text.encoder import PromptEmbedding, clip_skip_error
+from sdcli.engine.text.syntaxes import ENCODERS
 from sdcli.engine.text.tokens import tokenize
-from sdcli.engine.text.weighted import encode_weighted
 from sdcli.job import Job
+from sdcli.prompt_settings import A1111, PLAIN
 
 _States = tuple[torch.Tensor, torch.Tensor | None]
 
@@ -68,7 +69,7 @@ class XlPromptEncoder:
         count = len(self._text_encoders)
         vectors = read_vectors(job, XL_KEYS[-count:])
         parts = [
-            self._encode_cached(i, text, clip_skip, job.reads_syntax, vectors)
+            self._encode_cached(i, text, clip_skip, job.read_as, vectors)
             for i, text in enumerate(texts[:count])
         ]
         embeds = torch.cat(self._in_equal_chunks(parts, clip_skip), dim=-1)
@@ -89,7 +90,7 @@ class XlPromptEncoder:
         for i, part in enumerate(parts):
             missing = longest - part.embeds.shape[1]
             if missing:
-                empty = self._encode_cached(i, "", clip_skip, True, NO_VECTORS).embeds
+                empty = self._encode_cached(i, "", clip_skip, A1111, NO_VECTORS).embeds
                 states[i] = torch.cat([part.embeds, *[empty] * (missing // empty.shape[1])], dim=1)
         return states
 
@@ -99,7 +100,7 @@ class XlPromptEncoder:
         index: int,
         text: str,
         clip_skip: int | None,
-        reads_syntax: bool,
+        syntax: str,
         vectors: JobVectors,
     ) -> PromptEmbedding:
         tokenizer, encoder = self.tokenizers[index], self._text_encoders[index]
@@ -108,23 +109,27 @@ class XlPromptEncoder:
             raise clip_skip_error(clip_skip, layers)
         with vectors.replacing_rows(encoder, index) as place:
 
-            def run(ids: torch.Tensor, mask: torch.Tensor) -> _States:
+            def run(
+                ids: torch.Tensor, mask: torch.Tensor, visible: torch.Tensor | None = None
+            ) -> _States:
                 # The mask is not used, as in Diffusers.
-                return self._run(index, clip_skip, place(ids.to(self._device)))
+                return self._run(index, clip_skip, place(ids.to(self._device)), visible)
 
-            if reads_syntax:
-                weighted = encode_weighted(tokenizer, encoder, text, run, vectors.words)
+            if syntax != PLAIN:
+                weighted = ENCODERS[syntax](tokenizer, encoder, text, run, vectors.words)
                 embeds, pooled, notes = weighted.embeds, weighted.pooled, weighted.notes
-                rest = ""
+                rest = weighted.truncated_text
             else:
                 tokens = tokenize(tokenizer, encoder, text, self._device, vectors.words)
                 (embeds, pooled), notes = run(tokens.ids, tokens.mask), ()
                 rest = tokens.truncated_text
         return PromptEmbedding(embeds=embeds, pooled=pooled, truncated_text=rest, notes=notes)
 
-    def _run(self, index: int, clip_skip: int | None, ids: torch.Tensor) -> _States:
+    def _run(
+        self, index: int, clip_skip: int | None, ids: torch.Tensor, visible: torch.Tensor | None
+    ) -> _States:
         """Return the states (1, 77, width) of ids (1, 77), and the pooled embedding (1, width)."""
-        output = self._text_encoders[index](ids, output_hidden_states=True)
+        output = self._text_encoders[index](ids, attention_mask=visible, output_hidden_states=True)
         # The UNet was trained on the states before the last layer, not normalized.
         skipped = 2 + (clip_skip or 0)
         # The first text encoder has no projection: its first output is not pooled.

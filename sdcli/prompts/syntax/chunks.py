@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.prompts.syntax.embedding_words import join_vectors
-from sdcli.prompts.syntax.weights import Section
+from sdcli.prompts.syntax.weights import Section, WeightedText
 
 CHUNK_LENGTH: Final = 75
 """Tokens of a chunk, without those that mark its start and its end."""
@@ -48,11 +48,22 @@ def split_chunks(
             builder.close()
         for part in section:
             for tokens in join_vectors(tokenize(part.text)):
-                _, first, end = tokens[0]
-                # Syntax may follow the last character, and is no part of the token.
-                start, last = part.source.position(first), part.source.position(end - 1)
-                builder.add([WeightedToken(t, part.weight, start, last + 1) for t, *_ in tokens])
+                builder.add(_weigh(part, tokens))
     return builder.finish()
+
+
+def weigh_tokens(part: WeightedText, tokenize: Tokenize) -> Chunk:
+    """Return the tokens of a text, however many."""
+    groups = join_vectors(tokenize(part.text))
+    return tuple(token for tokens in groups for token in _weigh(part, tokens))
+
+
+def _weigh(part: WeightedText, tokens: Sequence[tuple[int, int, int]]) -> list[WeightedToken]:
+    """Return a token, or the vectors of an embedding, with their weight."""
+    _, first, end = tokens[0]
+    # Syntax may follow the last character, and is no part of the token.
+    start, last = part.source.position(first), part.source.position(end - 1)
+    return [WeightedToken(token, part.weight, start, last + 1) for token, *_ in tokens]
 
 
 class _Builder:

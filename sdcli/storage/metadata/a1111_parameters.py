@@ -14,9 +14,10 @@ from sdcli.checkpoints.adapters.recorded_embeddings import a1111_embeddings
 from sdcli.checkpoints.adapters.recorded_loras import a1111_loras
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import EMBEDDED
-from sdcli.prompt_settings import PLAIN
+from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.lora_tags import format_tag
-from sdcli.prompts.syntax.weights import escape
+from sdcli.prompts.syntax.compel import read_compel
+from sdcli.prompts.syntax.weights import escape, write_weights
 from sdcli.request import REQUEST_FIELDS
 from sdcli.storage.metadata.a1111_hires import hires_texts
 
@@ -120,10 +121,9 @@ def format_parameters(record: Mapping[str, Any]) -> str:
     Raises KeyError, TypeError, ValueError or AttributeError for an incomplete record.
     """
     request = record["request"]
-    # A1111 would read brackets that were drawn as words as weights.
-    is_plain = request.get("prompt_syntax", PLAIN) == PLAIN
+    syntax = request.get("prompt_syntax", PLAIN)
     prompt, negative = (
-        escape(text) if is_plain and text else text
+        _in_a1111_syntax(text, syntax) if text else text
         for text in (request["prompt"], request["negative_prompt"])
     )
     tags = [format_tag(use, name) for use, name in a1111_loras(record)[0]]
@@ -133,6 +133,19 @@ def format_parameters(record: Mapping[str, Any]) -> str:
     fields = ((name, value) for name, value in _a1111_fields(record) if value not in (None, ""))
     lines.append(", ".join(f"{name}: {_quote(value)}" for name, value in fields))
     return "\n".join(lines)
+
+
+def _in_a1111_syntax(prompt: str, syntax: str) -> str:
+    # A1111 would read brackets that were drawn as words as weights.
+    if syntax == PLAIN:
+        return escape(prompt)
+    if syntax != COMPEL:
+        return prompt
+    # The weights and the words; A1111 has no blends, and encodes weights in another way.
+    return " BREAK ".join(
+        ", ".join(write_weights((t.text, t.weight) for t in text).strip() for text in part.texts)
+        for part in read_compel(prompt)
+    )
 
 
 def _a1111_fields(record: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -58,3 +58,20 @@ def test_a_negative_prompt_that_was_left_out_has_no_notes_of_the_prompt(xl: Any)
     job = xl_job(prompt="(a cat:-400)", reads_syntax=True)
     assert xl.prompt_encoder.encode_prompt(job).notes
     assert xl.prompt_encoder.encode_negative_prompt(job).notes == ()
+
+
+def test_both_text_encoders_of_xl_read_compel(xl: Any) -> None:
+    encoder = xl.prompt_encoder
+    plain = encoder.encode_prompt(xl_job(prompt="a cat"))
+    empty = encoder.encode_prompt(xl_job(prompt=" ")).embeds
+    compel = {"prompt_syntax": "compel", "reads_syntax": True}
+    weighted = encoder.encode_prompt(xl_job(prompt="a (cat)1.5", **compel))
+    assert torch.equal(plain.pooled, weighted.pooled)
+    expected = plain.embeds.clone()
+    expected[:, 2] = empty[:, 2] + (expected[:, 2] - empty[:, 2]) * 1.5
+    assert torch.equal(weighted.embeds, expected)
+    less = encoder.encode_prompt(xl_job(prompt="a (cat)0.5", **compel)).embeds
+    assert torch.isfinite(less).all()
+    # Causal attention: what comes before the hidden word has the same state with and without it.
+    assert torch.allclose(less[:, :2], plain.embeds[:, :2], atol=1e-5)
+    assert not torch.allclose(less[:, 3:], plain.embeds[:, 3:], atol=1e-3)

@@ -59,6 +59,7 @@ _OPTIONAL = (
     ("av", "MP4 of latents animate"),
     ("ray", "batch --ray"),
     ("opencv-python-headless", "--control-preprocess canny"),
+    ("peft", "train-lora"),
     ("ImageHash", "images that look alike, in score and pick"),
 )
 

@@ -91,10 +91,8 @@ def train_lora(
     \b
     Examples:
       sdcli train-lora photos -o toy.safetensors --trigger "mytoy"
-      sdcli train-lora photos -o toy.safetensors --caption "a photo of mytoy" \\
-        --sample-prompt "mytoy on the beach" --save-every 50
-      sdcli train-lora photos -o toy.safetensors -m stabilityai/stable-diffusion-xl-base-1.0 \\
-        --batch-size 1 --steps 1500
+      sdcli train-lora photos -o toy.safetensors --caption "a photo of mytoy" --save-every 50
+      sdcli train-lora photos -o toy.safetensors -m sdxl.safetensors --batch-size 1
     """
     from sdcli.inputs.paths import expand_user
     from sdcli.terminal.console import Console
@@ -147,6 +145,7 @@ def _report(
     from sdcli.workflows.train_lora.loss import ends
 
     first, last, count = ends(trained.losses)
+    # stdout has one path, so that it can be given to another command.
     if json:
         print_document(_document(trained, images, folder), json=True)
     else:

@@ -34,6 +34,7 @@ def add_lora(unet: Any, settings: LoraSettings) -> Mapping[str, nn.Parameter]:
         init_lora_weights="gaussian",
         target_modules=TARGETS,
     )
+    # The seed of the whole process is not ours to set.
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         unet.add_adapter(config)
@@ -42,6 +43,7 @@ def add_lora(unet: Any, settings: LoraSettings) -> Mapping[str, nn.Parameter]:
         for name, layer in _layers(unet)
         for part, factor in _factors(layer).items()
     }
+    # In half precision, small updates would be rounded away.
     for parameter in parameters.values():
         parameter.data = parameter.data.float()
     return parameters

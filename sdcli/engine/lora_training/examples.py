@@ -49,6 +49,7 @@ def encode_examples(
     are the means of the VAE's distribution.
     """
     latents, prompts = [], []
+    # One at a time: a batch would round otherwise, and need more memory.
     with model_errors_as_corrupt_errors(loaded.folder):
         for image, job in zip(images, jobs, strict=True):
             encoded, events = encode_image(loaded.pipeline, image.pixels)

@@ -18,6 +18,7 @@ from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.lora_training.adapter import add_lora, with_alphas
 from sdcli.engine.lora_training.examples import Examples
 from sdcli.engine.runtime import memory
+from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.errors import DeviceError, UsageError
 from sdcli.lora_training import LoraSettings
 
@@ -34,7 +35,7 @@ class LoraTrainer:
 
     def __init__(self, loaded: LoadedPipeline, examples: Examples, settings: LoraSettings) -> None:
         """Add the LoRA. Raises UsageError for a dtype that the device cannot train in."""
-        self._device, self._dtype = loaded.device, loaded.dtype
+        self._device, self._dtype, self._model = loaded.device, loaded.dtype, loaded.folder
         if self._dtype == torch.float16 and self._device.type == "cpu":
             raise UsageError(
                 "--dtype float16: a CPU cannot train in it",
@@ -48,6 +49,7 @@ class LoraTrainer:
             self._parameters.values(), lr=settings.learning_rate, weight_decay=0.01
         )
         self._noise_scheduler = DDPMScheduler.from_config(loaded.base_scheduler.config)
+        # Without a factor, gradients in float16 would underflow.
         is_half = self._dtype == torch.float16
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=is_half)
         self._order = lru_cache(maxsize=2)(self._shuffle)
@@ -85,7 +87,8 @@ class LoraTrainer:
         timesteps = torch.randint(0, times, (len(clean),), generator=random)
         noisy = self._noise_scheduler.add_noise(clean, noise, timesteps)
         target = self._target(clean, noise, timesteps).to(self._device)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        # Autocast keeps the LoRA in float32, and computes in the dtype of the UNet.
+        with self._running():
             predicted = self._unet(
                 self._on_device(noisy),
                 timesteps.to(self._device),
@@ -93,6 +96,16 @@ class LoraTrainer:
                 added_cond_kwargs=self._conditions(chosen),
             ).sample
         return torch.nn.functional.mse_loss(predicted.float(), target)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Run the UNet in its dtype; the LoRA, which is float32, is converted for each product."""
+        is_mixed = self._dtype != torch.float32
+        with (
+            model_errors_as_corrupt_errors(self._model),
+            torch.autocast(self._device.type, self._dtype, enabled=is_mixed),
+        ):
+            yield
 
     def _random(self) -> torch.Generator:
         """Return the generator of this step: the noise is drawn on the CPU for every device."""
@@ -103,6 +116,7 @@ class LoraTrainer:
 
     def _index(self, place: int) -> int:
         """Return the image at a place of the batch: each comes once before any comes again."""
+        # Computed from the step, not kept: a resumed training needs no state of a generator.
         epoch, position = divmod(self.step * self._settings.batch_size + place, len(self._examples))
         return self._order(epoch)[position]
 
@@ -166,6 +180,7 @@ class LoraTrainer:
                 key: torch.from_numpy(state[f"{key}:{name}"].copy()).to(self._device)
                 for key in ("exp_avg", "exp_avg_sq")
             }
+            # Not self.step: with float16, steps whose gradients overflow are left out.
             count = torch.from_numpy(state[f"step:{name}"].copy())
             self._optimizer.state[parameter] = {"step": count, **moments}
         if self._scaler.is_enabled() and len(state["scaler"]) == 2:

@@ -54,6 +54,7 @@ def list_names(names: Sequence[str]) -> str:
 
 def find_lone_captions(folder: Path, images: Sequence[Path]) -> list[str]:
     """Return the names of text files of the folder that no image belongs to."""
+    # Often an image of a format that is not read, such as .heic.
     used = {path.with_suffix(".txt") for path in images}
     return sorted(path.name for path in folder.glob("*.txt") if path not in used)
 
@@ -119,6 +120,7 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    # A caption may have line ends, if it is in quotes.
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         for row in reader:

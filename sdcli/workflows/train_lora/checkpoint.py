@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _STATE: Final = "state.safetensors"
 _STEP: Final = "step-"
+_SUFFIX: Final = ".training"
 _KEY: Final = "sdcli_training"
 _DTYPES: Final = {"float32": "F32", "float64": "F64"}
 _OPTIONS: Final = {"learning_rate": "--lr"}
@@ -34,6 +35,11 @@ class TrainingFolder:
 
     path: Path
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def next_to(cls, out: Path) -> TrainingFolder:
+        """Return the folder for a LoRA, without the identity of a training."""
+        return cls(path=out.with_suffix(_SUFFIX))
 
     def of_training(self, identity: Mapping[str, Any]) -> TrainingFolder:
         """Return the folder with the identity of its training."""

@@ -72,7 +72,9 @@ def read_dataset(
     return Dataset(images=tuple(images), sha256=_digest(images))
 
 
-def _to_example(name: str, caption: str, pixels: NDArray[np.uint8], resolution: int) -> TrainingImage:
+def _to_example(
+    name: str, caption: str, pixels: NDArray[np.uint8], resolution: int
+) -> TrainingImage:
     height, width = pixels.shape[:2]
     square = fit(pixels, resolution, resolution, "crop", SIZE_STEP)
     return TrainingImage(
@@ -118,6 +120,7 @@ def _warn_about(
 
 def _digest(images: Sequence[TrainingImage]) -> str:
     digest = hashlib.sha256()
+    # Not the names: renamed images are the same training.
     for image in images:
         digest.update(f"{image.caption}\n{image.original_size}\n".encode())
         digest.update(image.pixels.tobytes())

@@ -12,6 +12,11 @@ _SIZE: Final = (960, 540)
 _FONT_SIZE: Final = 20
 
 
+def plot_path(out: Path) -> Path:
+    """Return the file of the plot beside a LoRA."""
+    return out.with_suffix(".loss.png")
+
+
 def ends(losses: Sequence[float]) -> tuple[float, float, int]:
     """Return the mean loss of the first and of the last tenth of the steps, and their number.
 

@@ -25,6 +25,7 @@ from sdcli.storage import files
 from sdcli.storage.weights_file import check_target
 from sdcli.workflows.train_lora.checkpoint import TrainingFolder
 from sdcli.workflows.train_lora.dataset import Dataset, find_captioned, read_dataset
+from sdcli.workflows.train_lora.loss import plot_path
 from sdcli.workflows.train_lora.metadata import describe_lora
 
 _SUFFIX: Final = ".safetensors"
@@ -92,8 +93,9 @@ def plan_training(request: TrainingRequest, warn: Callable[[str], None]) -> Trai
     captioned = find_captioned(request.folder, request.flags.caption)
     defaults = fetch_defaults(request.spec)
     _check_model(defaults, request.spec)
+    # Only the embedded model lists its words.
     is_small = defaults.words is not None
-    folder = TrainingFolder(path=request.out.with_suffix(".training"))
+    folder = TrainingFolder.next_to(request.out)
     settings = choose_settings(
         request.flags,
         width=defaults.width,
@@ -148,8 +150,9 @@ def _check_out(request: TrainingRequest) -> None:
         raise UsageError(
             f"--out {out}: a LoRA is a {_SUFFIX} file",
             code="usage.out",
-            hint=f"e.g. --out {out.with_suffix(_SUFFIX)}",
+            hint="e.g. --out my.safetensors",
         )
+    # A resumed training would take the samples for images to learn.
     if out.absolute().parent.resolve().is_relative_to(request.folder.resolve()):
         raise UsageError(
             f"--out {out}: it is in the folder of the images, and so would be the pictures that "
@@ -158,6 +161,9 @@ def _check_out(request: TrainingRequest) -> None:
             hint="choose another folder for it",
         )
     check_target(out, 0, force=request.force)
+    has_checkpoint = TrainingFolder.next_to(out).state_file.exists()
+    # The plot of the training that is continued is replaced; any other is somebody's.
+    check_target(plot_path(out), 0, force=request.force or request.restart or has_checkpoint)
 
 
 def _check_model(defaults: ModelDefaults, spec: PipelineSpec) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sdcli.errors import Interrupted, NumericsError, SdcliError
 from sdcli.lora_fields import LoraUse, format_loras
@@ -21,8 +21,6 @@ from sdcli.workflows.train_lora.plan import TrainingPlan
 
 if TYPE_CHECKING:
     from sdcli.engine.lora_training.trainer import LoraTrainer
-
-PLOT_SUFFIX: Final = ".loss.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +57,7 @@ def train_lora(plan: TrainingPlan, callbacks: TrainingCallbacks) -> TrainedLora:
         try:
             return run.finish()
         except KeyboardInterrupt:
+            # Without a trainer, nothing was trained that could be lost.
             if run.trainer is None:
                 raise
             raise run.stop() from None
@@ -96,8 +95,10 @@ class _Run:
             images = plan.dataset.images
             examples = encode_examples(loaded, images, plan.jobs, self.callbacks.warn)
             trainer = LoraTrainer(loaded, examples, plan.settings)
-        if not plan.first_step:
+        if plan.request.restart:
+            # Not before: until here the new training could still fail.
             folder.clear()
+        if not plan.first_step:
             return trainer
         try:
             trainer.restore(folder.load())
@@ -107,6 +108,7 @@ class _Run:
         return trainer
 
     def _advance(self, trainer: LoraTrainer) -> None:
+        # Half of a step would leave some of the weights behind the others.
         with engine_lock(), self.interrupts.deferred():
             loss = trainer.advance()
         if not math.isfinite(loss):
@@ -125,17 +127,18 @@ class _Run:
 
     def _save(self, trainer: LoraTrainer) -> None:
         step = trainer.step
+        # The state first: on a full disk it is worth more than the LoRA.
         self.plan.folder.save(step, trainer.state())
         self._saved_step = step
         self.plan.folder.save_lora(step, trainer.lora(), self.plan.metadata(step))
-        loss_plots.plot_losses(self.plan.request.out.with_suffix(PLOT_SUFFIX), trainer.losses)
+        loss_plots.plot_losses(loss_plots.plot_path(self.plan.request.out), trainer.losses)
 
     def _write(self, trainer: LoraTrainer, started: float) -> TrainedLora:
         plan, out = self.plan, self.plan.request.out
         plan.folder.save(trainer.step, trainer.state())
         self._saved_step = trainer.step
         write_arrays(out, trainer.lora(), plan.metadata(trainer.step), force=plan.request.force)
-        plot = out.with_suffix(PLOT_SUFFIX)
+        plot = loss_plots.plot_path(out)
         loss_plots.plot_losses(plot, trainer.losses)
         self._draw(trainer, out)
         return TrainedLora(

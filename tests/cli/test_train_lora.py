@@ -369,6 +369,22 @@ def test_what_it_needs_is_said(
     assert message in train(run_cli, photos, code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (("train-lora", "photos", "--network-dim", "8"), "train-lora calls it --rank"),
+        (("train-lora", "--train-data-dir", "photos"), "train-lora calls it FOLDER"),
+        (("finetune", "photos"), "sdcli calls it train-lora"),
+    ],
+)
+def test_the_words_of_other_trainers_are_answered(
+    run_cli: RunCli, argv: tuple[str, ...], hint: str
+) -> None:
+    ran = run_cli(*argv)
+    assert ran.code == 2
+    assert hint in ran.stderr
+
+
 def test_a_bad_image_is_found_without_torch(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos")
     (photos / "b.png").write_bytes(b"no image")

@@ -82,7 +82,7 @@ def train_lora(
     json: flags.Json = False,
     messages: MessageFlags,
 ) -> None:
-    """Train a LoRA on a folder of images, and print its path.
+    """Train a LoRA on a folder of images with captions.
 
     The caption of cat.png is in cat.txt, or in the folder's metadata.jsonl or captions.csv. Images
     are scaled and cropped to squares. Checkpoints and samples are in a folder next to the LoRA;
@@ -151,9 +151,14 @@ def _report(
     else:
         print_path(str(trained.path), json=False)
     steps = len(trained.losses)
+    parts = (
+        f"first {count} steps and {last:.4f} in the last {count}"
+        if count > 1
+        else (f"first step and {last:.4f} in the last")
+    )
     console.summary(
-        f"{steps} steps on {images} images in {format_duration(trained.seconds)}; mean loss of the "
-        f"first {count} steps {first:.4f}, of the last {count} {last:.4f} ({trained.plot})"
+        f"{steps} steps on {images} images in {format_duration(trained.seconds)}; mean loss "
+        f"{first:.4f} in the {parts} ({trained.plot})"
     )
 
 

@@ -75,7 +75,7 @@ def train(run_cli: RunCli, photos: Path, *more: str, code: int = 0) -> Any:
 
 
 def state_of(out: Path) -> bytes:
-    return (out.with_suffix(".training") / "state.safetensors").read_bytes()
+    return (out.with_suffix(".training") / "training.state").read_bytes()
 
 
 def step_random(step: int) -> torch.Generator:
@@ -314,8 +314,8 @@ REFUSED: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     "no model": (lambda f: None, ("-m", "none/such", "--offline"), 3, "none/such"),
     "prompt": (lambda f: None, ("--sample-prompt", "a", "--size", "3"), 2, "--size"),
     "broken state": (
-        lambda f: _write(f.parent / "my.training" / "state.safetensors", b"no"), (), 7,
-        "state.safetensors",
+        lambda f: _write(f.parent / "my.training" / "training.state", b"no"), (), 7,
+        "training.state",
     ),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from sdcli.storage.weights_file import NewTensor, write_weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STATE: Final = "state.safetensors"
+_STATE: Final = "training.state"
 _STEP: Final = "step-"
 _SUFFIX: Final = ".training"
 _KEY: Final = "sdcli_training"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import UsageError
 from sdcli.field_metadata import setting
@@ -14,7 +13,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SIZE_STEP = 8
+# Beyond, torch's optimizer raises errors of its own.
+_LARGEST: Final = 1e6
+
+SIZE_STEP: Final = 8
 """Pixels that the side of a training image is a multiple of."""
 
 
@@ -103,8 +105,10 @@ def choose_settings(
     """Fill in what the options leave open. Raises UsageError for numbers that cannot be meant."""
     for name in ("alpha", "lr"):
         value = getattr(flags, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError(f"--{name}: {value:g} is not above 0", code=f"usage.{name}")
+        if value is not None and not 0 < value <= _LARGEST:
+            raise UsageError(
+                f"--{name}: {value:g} is not above 0, up to a million", code=f"usage.{name}"
+            )
     resolution = width if flags.resolution is None else flags.resolution
     if resolution % SIZE_STEP:
         near = max(64, resolution // SIZE_STEP * SIZE_STEP)

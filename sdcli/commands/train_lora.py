@@ -150,15 +150,10 @@ def _report(
         print_document(_document(trained, images, folder), json=True)
     else:
         print_path(str(trained.path), json=False)
-    steps = len(trained.losses)
-    parts = (
-        f"first {count} steps and {last:.4f} in the last {count}"
-        if count > 1
-        else (f"first step and {last:.4f} in the last")
-    )
+    tenth = f"{count} steps" if count > 1 else "step"
     console.summary(
-        f"{steps} steps on {images} images in {format_duration(trained.seconds)}; mean loss "
-        f"{first:.4f} in the {parts} ({trained.plot})"
+        f"{len(trained.losses)} steps on {images} images in {format_duration(trained.seconds)}; "
+        f"mean loss {first:.4f} in the first {tenth}, {last:.4f} in the last ({trained.plot})"
     )
 
 

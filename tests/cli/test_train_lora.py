@@ -18,7 +18,7 @@ from diffusers import DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLP
 from peft import LoraConfig
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sdcli.checkpoints.adapters.lora_file import match_lora
 from sdcli.checkpoints.adapters.model_layers import read_layers
@@ -225,12 +225,26 @@ def test_a_full_disk_keeps_the_last_checkpoint(
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(run_cli: RunCli, photos: Path) -> None:
-    argv = ("--resolution", "64", "--rank", "2", "--seed", "1", "--lr", "1e30")
+    argv = ("--resolution", "64", "--rank", "2", "--seed", "1", "--lr", "1e6", "--alpha", "1e6")
     ran = train(run_cli, photos, *argv, "--save-every", "1", code=8)
     assert "the loss is not a number in step" in ran.stderr
     assert "the checkpoint of step 1 is kept" in ran.stderr
-    assert "lower --lr than 1e+30" in ran.stderr
+    assert "lower --lr than 1e+06" in ran.stderr
     assert not Path("my.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_written(run_cli: RunCli, photos: Path) -> None:
+    train(run_cli, photos, *SEEDED, "--steps", "1")
+    state = Path("my.training/training.state")
+    with safe_open(state, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(state)
+    name = next(name for name in tensors if name.startswith("factor:"))
+    save_file({**tensors, name: tensors[name] * float("inf")}, state, metadata)
+    before = Path("my.safetensors").read_bytes()
+    ran = train(run_cli, photos, *SEEDED, "--steps", "1", "--force", code=8)
+    assert "the LoRA is not finite after step 1" in ran.stderr
+    assert Path("my.safetensors").read_bytes() == before
 
 
 def test_the_samples_are_what_the_option_lora_draws(
@@ -310,6 +324,7 @@ REFUSED: dict[str, tuple[Prepare, tuple[str, ...], int, str]] = {
     ),
     "resolution": (lambda f: None, ("--resolution", "100"), 2, "100 is not a multiple of 8"),
     "rate": (lambda f: None, ("--lr", "0"), 2, "--lr: 0 is not above 0"),
+    "large rate": (lambda f: None, ("--lr", "1e39"), 2, "--lr: 1e+39 is not above 0"),
     "alpha": (lambda f: None, ("--alpha", "-1"), 2, "--alpha: -1 is not above 0"),
     "no model": (lambda f: None, ("-m", "none/such", "--offline"), 3, "none/such"),
     "prompt": (lambda f: None, ("--sample-prompt", "a", "--size", "3"), 2, "--size"),

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sdcli.errors import Interrupted, NumericsError, SdcliError
 from sdcli.lora_fields import LoraUse, format_loras
 from sdcli.prompts.sources import IterableSource
@@ -71,6 +74,7 @@ class _Run:
     trainer: LoraTrainer | None = None
     samples: list[Path] = field(default_factory=list)
     _saved_step: int = 0
+    _is_written: bool = False
     # The UNet that it holds is a changed one, so no other run may use it.
     _cache: PipelineCache = field(default_factory=PipelineCache)
 
@@ -112,32 +116,41 @@ class _Run:
         with engine_lock(), self.interrupts.deferred():
             loss = trainer.advance()
         if not math.isfinite(loss):
-            raise self._loss_error(trainer.step + 1)
+            raise self._numerics_error(f"the loss is not a number in step {trainer.step + 1}")
         self.callbacks.on_step(loss)
         self.interrupts.raise_if_interrupted()
 
-    def _loss_error(self, step: int) -> NumericsError:
+    def _numerics_error(self, problem: str) -> NumericsError:
         kept = f"the checkpoint of step {self._saved_step} is kept; " if self._saved_step else ""
         return NumericsError(
-            f"the loss is not a number in step {step}",
+            problem,
             code="numerics.loss",
             hint=f"{kept}try --restart with a lower --lr than "
             f"{self.plan.settings.learning_rate:g}, or --dtype float32",
         )
 
     def _save(self, trainer: LoraTrainer) -> None:
-        step = trainer.step
+        step, lora = trainer.step, self._finite_lora(trainer)
         # The state first: on a full disk it is worth more than the LoRA.
         self.plan.folder.save(step, trainer.state())
         self._saved_step = step
-        self.plan.folder.save_lora(step, trainer.lora(), self.plan.metadata(step))
+        self.plan.folder.save_lora(step, lora, self.plan.metadata(step))
         loss_plots.plot_losses(loss_plots.plot_path(self.plan.request.out), trainer.losses)
 
+    def _finite_lora(self, trainer: LoraTrainer) -> dict[str, NDArray[Any]]:
+        """Return the tensors of the LoRA. Raises NumericsError if they are not numbers."""
+        lora = trainer.lora()
+        # A finite loss can have gradients that are not.
+        if not all(np.isfinite(array).all() for array in lora.values()):
+            raise self._numerics_error(f"the LoRA is not finite after step {trainer.step}")
+        return lora
+
     def _write(self, trainer: LoraTrainer, started: float) -> TrainedLora:
-        plan, out = self.plan, self.plan.request.out
+        plan, out, lora = self.plan, self.plan.request.out, self._finite_lora(trainer)
         plan.folder.save(trainer.step, trainer.state())
         self._saved_step = trainer.step
-        write_arrays(out, trainer.lora(), plan.metadata(trainer.step), force=plan.request.force)
+        write_arrays(out, lora, plan.metadata(trainer.step), force=plan.request.force)
+        self._is_written = True
         plot = loss_plots.plot_path(out)
         loss_plots.plot_losses(plot, trainer.losses)
         self._draw(trainer, out)
@@ -154,6 +167,9 @@ class _Run:
         """Save a checkpoint, unless a step was broken off, and return the error that says so."""
         trainer, steps = self.trainer, self.plan.request.flags.steps
         assert trainer is not None
+        if self._is_written:
+            text = f"interrupted: {self.plan.request.out} is complete, but not all of its samples"
+            return Interrupted(text, code="interrupted")
         if not trainer.is_advancing and trainer.step > self._saved_step:
             self.plan.folder.save(trainer.step, trainer.state())
             self._saved_step = trainer.step

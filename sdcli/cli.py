@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "attention": "Show which word of a prompt made which part of the image.",
     "explain": "Explain how an image is made from noise, with numbers measured in its own run.",
     "latents": "Inspect, compare and resume from saved latents.",
+    "train-lora": "Train a LoRA on a folder of images with captions.",
     "gallery": "Show a folder of images as one HTML page, to filter, compare and rate them.",
     "score": "Measure images: sharpness, duplicates, and whether they show what the prompt says.",
     "pick": "Print, copy or link the best images of a folder.",

@@ -27,6 +27,10 @@ WORKER_IDLE: Final = "worker_idle"
 _NOT_OPTIONS: Final = (PROFILE, MAX_PIXELS, WORKER_IDLE)
 """Names of variables that have no option: they are read where they apply."""
 
+# The steps of an image are not those of a training.
+_OF_TABLE_ONLY: Final = {"train-lora": frozenset({"steps", "batch_size", "seed", "out"})}
+"""Options that only the table of their command sets: at the top they are about images."""
+
 Commands = Mapping[str, frozenset[str]]
 """The options of each command, by their parameter names: `batch_size`."""
 
@@ -124,10 +128,12 @@ def for_command(
     settings: list[Setting], command: str, options: frozenset[str]
 ) -> dict[str, Setting]:
     """Return the settings of one command by option, those that come last winning."""
+    own = _OF_TABLE_ONLY.get(command, frozenset())
     return {
         setting.option: setting
         for setting in settings
-        if setting.option in options and setting.command in (None, command)
+        if setting.option in options
+        and (setting.command == command or (setting.command is None and setting.option not in own))
     }
 
 

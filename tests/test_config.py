@@ -31,6 +31,21 @@ def folder_file(tmp_path):
     return tmp_path / "work" / "sdcli.toml"
 
 
+def test_settings_of_images_are_not_those_of_a_training(folder_file, monkeypatch):
+    monkeypatch.setenv("SDCLI_SEED", "4")
+    folder_file.write_text(
+        'steps = 20\nbatch_size = "auto"\nmodel = "a"\n[train-lora]\nsteps = 900\n'
+    )
+    options = frozenset({"steps", "batch_size", "seed", "model"})
+    settings = load_settings({"train-lora": options, "generate": options})
+    training = for_command(settings, "train-lora", options)
+    assert {name: s.value for name, s in training.items()} == {"steps": 900, "model": "a"}
+    images = for_command(settings, "generate", options)
+    assert {name: s.value for name, s in images.items()} == {
+        "steps": 20, "batch_size": "auto", "model": "a", "seed": "4"
+    }  # fmt: skip
+
+
 def test_without_files_and_variables_there_are_no_settings(monkeypatch, user_file):
     assert config_files() == load_settings(COMMANDS) == []
     assert not has_settings(None)

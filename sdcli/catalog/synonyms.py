@@ -170,6 +170,22 @@ _OPTIONS: Final = (
     _Row("--api --listen --port --server", f"{_A1111}, {_COMFYUI}", None, _NO_SERVER),
 )  # fmt: skip
 
+_TRAINING: Final = tuple(
+    _Row(words, tools, None, f"sdcli train-lora calls it {ours}")
+    for words, tools, ours in (
+        ("--network-dim", _KOHYA, "--rank"),
+        ("--network-alpha --lora-alpha", f"{_KOHYA}, {_DIFFUSERS}", "--alpha"),
+        ("--learning-rate --unet-lr", f"{_KOHYA}, {_DIFFUSERS}", "--lr"),
+        ("--max-train-steps", f"{_KOHYA}, {_DIFFUSERS}", "--steps"),
+        ("--train-batch-size", f"{_KOHYA}, {_DIFFUSERS}", "--batch-size"),
+        ("--save-every-n-steps --checkpointing-steps", f"{_KOHYA}, {_DIFFUSERS}", "--save-every"),
+        ("--instance-prompt", _DIFFUSERS, "--caption"),
+        ("--validation-prompt", _DIFFUSERS, "--sample-prompt"),
+        ("--train-data-dir --instance-data-dir", f"{_KOHYA}, {_DIFFUSERS}", "FOLDER"),
+    )
+)
+"""Options of a command that is not about images: the others are those of requests."""
+
 _COMMANDS: Final = (
     _Row("txt2img text2img t2i text-to-image imagine create draw gen image dream run",
          f"{_A1111}, {_INVOKEAI}, {_DIFFUSERS}", "generate"),
@@ -190,13 +206,13 @@ _COMMANDS: Final = (
     _Row("env system-info check version", _DIFFUSERS, "doctor"),
     _Row("serve server api webui gui", f"{_A1111}, {_COMFYUI}", None, _NO_SERVER),
     _Row("lora loras", f"{_SDCPP}, {_MFLUX}", "generate", "add --lora FILE"),
-    _Row("train finetune", _KOHYA, None, "sdcli does not train models"),
+    _Row("train finetune train-network dreambooth", f"{_KOHYA}, {_DIFFUSERS}", "train-lora"),
     _Row("config settings", _INVOKEAI, "doctor", "option defaults are read from ./sdcli.toml"),
     _Row("xyz grid plot", _A1111, "generate --grid", "e.g. --steps 5,10 -s ddim,euler --grid "
          "steps,scheduler"),
 )  # fmt: skip
 
-SYNONYMS: Final = tuple(s for row in (*_OPTIONS, *_COMMANDS) for s in row.synonyms())
+SYNONYMS: Final = tuple(s for row in (*_OPTIONS, *_TRAINING, *_COMMANDS) for s in row.synonyms())
 """Every word of the table, the options first."""
 
 

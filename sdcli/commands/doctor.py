@@ -63,6 +63,7 @@ _OPTIONAL = (
     ("ray", "batch --ray"),
     ("opencv-python-headless", "--control-preprocess canny"),
     ("openvino", "--backend openvino"),
+    ("peft", "train-lora"),
     ("ImageHash", "images that look alike, in score and pick"),
 )
 

@@ -17,6 +17,7 @@ TOPICS: Final = (
     "image-to-image",
     "prompts",
     "add-ons",
+    "train-lora",
     "controlnet",
     "ip-adapter",
     "prompt-files",
@@ -48,6 +49,7 @@ OTHER_NAMES: Final = {
         "prompts": "prompt weighting attention-syntax break and tokens-limit a1111-syntax compel"
         " pag",
         "add-ons": "addon add-on lora locon lycoris embedding textual-inversion ti freeu lcm-lora",
+        "train-lora": "training-lora fine-tune finetune finetuning dreambooth captions peft",
         "controlnet": "control canny depth pose openpose scribble t2i-adapter",
         "prompt-files": "csv tsv yaml toml txt excel spreadsheet wildcard sweep columns products",
         "options": "option flags settings config sdcli.toml toml-settings profile steps"

@@ -26,7 +26,8 @@ _FEWEST_FOR_TENTHS: Final = 10
 class RunProgress:
     """The counts of a run, which never decrease, and the time left.
 
-    `jobs` is None while their number is unknown. `clock` returns seconds.
+    `jobs` is None while their number is unknown. `clock` returns seconds. `detail` is added to the
+    words.
     """
 
     def __init__(self, jobs: int | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,6 +35,7 @@ class RunProgress:
         self.done = 0
         self._clock = clock
         self.skipped = 0
+        self.detail = ""
         self._completed = 0.0
         self._begun: float | None = None
 
@@ -47,11 +49,15 @@ class RunProgress:
         """The whole percent of the images that are finished; 0 if their number is unknown."""
         return 100 * self.done // self.jobs if self.jobs else 0
 
-    def on_step(self, event: StepEvent) -> None:
-        """Count a step of the current batch."""
+    def begin(self) -> None:
+        """Start the clock, unless it runs already."""
         # The time to load the model and to encode the prompts says nothing about later images.
         if self._begun is None:
             self._begun = self._clock()
+
+    def on_step(self, event: StepEvent) -> None:
+        """Count a step of the current batch."""
+        self.begin()
         self._raise_to(self.done + len(event.job_indices) * event.step / event.steps)
 
     def advance(self, jobs: int) -> None:
@@ -70,7 +76,8 @@ class RunProgress:
             return f"{self.done} image{'' if self.done == 1 else 's'}"
         left = self._seconds_left()
         time_left = [] if left is None else [f"{format_duration(left)} left"]
-        return " · ".join([f"{self.done}/{self.jobs}", f"{self.percent} %", *time_left])
+        detail = [self.detail] if self.detail else []
+        return " · ".join([f"{self.done}/{self.jobs}", f"{self.percent} %", *time_left, *detail])
 
     def _raise_to(self, completed: float) -> None:
         # Steps of the next batch come before the last image of this one is saved.
@@ -94,7 +101,7 @@ class ProgressBar:
     """A bar of finished images, including the steps of the current batch.
 
     It appears after a second, and never without a `stream`. Without one, `note` gets a line every
-    minute, or when a tenth of the images is done.
+    minute, or when a tenth of the images is done. `unit` names what is counted.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class ProgressBar:
         note: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.unit = "images"
         self._state = RunProgress(jobs, clock)
         self._stream = stream
         self._note = note
@@ -115,6 +123,16 @@ class ProgressBar:
         self._task: Any = None
         # Images are reported by the thread that saves them.
         self._lock = RLock()
+
+    def begin(self) -> None:
+        """Start the clock for the time left: what comes before is no part of the work."""
+        with self._lock:
+            self._state.begin()
+
+    def tell(self, detail: str) -> None:
+        """Set what is shown behind the numbers from now on."""
+        with self._lock:
+            self._state.detail = detail
 
     def on_step(self, event: StepEvent) -> None:
         """Move the bar to a step of the current batch."""
@@ -160,7 +178,7 @@ class ProgressBar:
             return
         if self._progress is None:
             self._progress = _rich_progress(self._stream)
-            self._task = self._progress.add_task("images", total=self._state.jobs, text="")
+            self._task = self._progress.add_task(self.unit, total=self._state.jobs, text="")
             self._progress.start()
         text = self._state.describe()
         self._progress.update(self._task, completed=self._state.completed, text=text)

@@ -36,6 +36,16 @@ def test_higher_values_are_higher_and_later_ones_farther_right() -> None:
     assert left[0] > right[0] + 100
 
 
+@pytest.mark.parametrize(("linear", "share"), [(True, 0.5), (False, 0.85)])
+def test_the_x_axis_is_logarithmic_or_linear(linear: bool, share: float) -> None:
+    peak = [ChartPoint(x=x, y=y) for x, y in ((1, 10), (50, 40), (99, 10))]
+    chart = Chart(title="title", x_label="step", lines={"loss": peak}, linear=linear)
+    line = places(draw_chart(chart, (720, 300), 14))
+    place = line[line[:, 0].argmin()][1]
+    left, right = line[:, 1].min(), line[:, 1].max()
+    assert (place - left) / (right - left) == pytest.approx(share, abs=0.1)
+
+
 def test_each_line_has_its_own_colour() -> None:
     chart = draw(low=points(10, 10), high=points(40, 40))
     assert places(chart)[:, 0].mean() > places(chart, orange=True)[:, 0].mean() + 100

@@ -107,6 +107,19 @@ def test_without_a_terminal_there_is_a_line_every_minute_or_tenth() -> None:
     assert notes(None, 61.0, 2) == ["1 image", "2 images"]
 
 
+def test_steps_are_counted_with_their_loss_and_the_time_left() -> None:
+    clock, notes = Clock(), []
+    bar = ProgressBar(100, None, notes.append, clock)
+    bar.skip(40)
+    clock.now += 500  # loading
+    bar.begin()
+    for _ in range(20):
+        clock.now += 2
+        bar.tell("loss 0.25")
+        bar.advance(1)
+    assert notes[-1] == "60/100 · 60 % · 1:20 left · loss 0.25"
+
+
 def test_the_time_before_the_first_step_counts_for_nothing() -> None:
     clock, lines = Clock(), []
     bar = ProgressBar(2, None, lines.append, clock)

@@ -113,7 +113,8 @@ class XlPromptEncoder:
                 ids: torch.Tensor, mask: torch.Tensor, visible: torch.Tensor | None = None
             ) -> _States:
                 # The mask is not used, as in Diffusers.
-                return self._run(index, clip_skip, place(ids.to(self._device)), visible)
+                seen = None if visible is None else visible.to(self._device)
+                return self._run(index, clip_skip, place(ids.to(self._device)), seen)
 
             if syntax != PLAIN:
                 weighted = ENCODERS[syntax](tokenizer, encoder, text, run, vectors.words)

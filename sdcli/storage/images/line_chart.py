@@ -42,7 +42,7 @@ class ChartPoint:
 class Chart:
     """Lines by their names, over a logarithmic x axis. `level` is a value of y to mark and name.
 
-    At least one line has a point, and x is above zero.
+    At least one line has a point, and x is above zero. With `linear`, the x axis is.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Chart:
     lines: Mapping[str, Sequence[ChartPoint]]
     level: float | None = None
     level_label: str = ""
+    linear: bool = False
 
 
 def draw_chart(chart: Chart, size: tuple[int, int], font_size: int) -> NDArray[np.uint8]:
@@ -83,6 +84,7 @@ class _Plane:
     xs: tuple[float, ...]
     levels: tuple[float, ...]
     size: int
+    linear: bool
 
     @classmethod
     def fit(cls, chart: Chart, image: tuple[int, int], size: int) -> _Plane:
@@ -99,6 +101,7 @@ class _Plane:
             xs=tuple(sorted({point.x for point in points})),
             levels=nice_levels(min(values), max(values)),
             size=size,
+            linear=chart.linear,
         )
 
     @property
@@ -108,8 +111,9 @@ class _Plane:
 
     def x(self, value: float) -> float:
         """The column of a value of x."""
-        low, high = math.log(self.xs[0]), math.log(self.xs[-1])
-        share = (math.log(value) - low) / (high - low) if high > low else 0.5
+        scale = float if self.linear else math.log
+        low, high = scale(self.xs[0]), scale(self.xs[-1])
+        share = (scale(value) - low) / (high - low) if high > low else 0.5
         # Space before the first and behind the last point, also for what is drawn beside them.
         return self.left + self.size + share * (self.right - self.left - 2 * self.size)
 

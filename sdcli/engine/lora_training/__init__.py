@@ -1,0 +1,1 @@
+"""Train a LoRA with PEFT and the training objective of Diffusers."""

@@ -1,0 +1,1 @@
+"""Train a LoRA on a folder of images with captions."""

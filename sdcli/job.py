@@ -285,24 +285,10 @@ JOB_SETTINGS: Final = tuple(
 """The fields that a job takes over from its request."""
 
 
-_OWN_FIELDS: Final = frozenset(
-    {
-        "index",
-        "prompt",
-        "negative_prompt",
-        "prompt_2",
-        "negative_prompt_2",
-        "empty_negative",
-        "seed",
-        "occurrence",
-        "name",
-        "row",
-        "prompt_syntax",
-        "reads_syntax",
-        "embedding",
-        "embedding_facts",
-    }
-)
+_OWN_FIELDS: Final = (
+    "index", "prompt", "negative_prompt", "prompt_2", "negative_prompt_2", "empty_negative", "seed",
+    "occurrence", "name", "row", "prompt_syntax", "reads_syntax", "embedding", "embedding_facts",
+)  # fmt: skip
 """Fields that may differ within a batch."""
 
 _BATCH_VALUES: Final = attrgetter(*(f.name for f in fields(Job) if f.name not in _OWN_FIELDS))

@@ -20,7 +20,6 @@ from sdcli.checkpoints.config_sizes import check_text_width
 from sdcli.checkpoints.hub import fetch_model, refiner_spec
 from sdcli.checkpoints.model_defaults import read_defaults
 from sdcli.checkpoints.model_index import find_notes, is_xl
-from sdcli.checkpoints.recorded import REFINER_PREFIX
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.checkpoints.single_file.model import open_single_file
 from sdcli.checkpoints.text_encoder import ChosenTextEncoder, select_text_encoder
@@ -33,6 +32,7 @@ from sdcli.engine.loading.controlnet import LoadedControlnets
 from sdcli.engine.loading.defective_weights import defective_weights_error
 from sdcli.engine.loading.ip_adapter import LoadedIpAdapters
 from sdcli.engine.loading.layerwise_casting import STORAGE
+from sdcli.engine.loading.model_files import models_and_files
 from sdcli.engine.loading.model_parts import find_part_files, load_parts, part_names
 from sdcli.engine.loading.networks import find_networks, model_size
 from sdcli.engine.loading.pipeline_classes import Mode, build_relative
@@ -49,8 +49,6 @@ from sdcli.errors import CorruptError, ModelError
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.offload import ModelSize
-
-_ModelsAndFiles = list[tuple[Mapping[str, Any], Mapping[str, WeightFiles]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,7 +113,7 @@ class LoadedPipeline:
     def defective_weights_error(self) -> CorruptError | None:
         """Return the error of weights that are not numbers, None if all are."""
         self.placement.reset()
-        pairs = _models_and_files(self.pipeline, self.files, self.refiner)
+        pairs = models_and_files(self.pipeline, self.files, self.refiner)
         pairs.insert(1, (self.controlnets.models, self.controlnets.files))
         errors = (defective_weights_error(models, files) for models, files in pairs)
         return next((error for error in errors if error), None)
@@ -167,7 +165,8 @@ def load(
     with memory.out_of_memory_as_device_error(spec.model):
         pipeline, file_notes = _build_pipeline(spec, chosen, folder, vae, files, stored, like)
     refiner = _load_refiner(spec, pipeline, stored, device, like)
-    _use_backend(spec, _models_and_files(pipeline, files, refiner), dtype)
+    for models, own_files in models_and_files(pipeline, files, refiner):
+        use_backend(spec, models, own_files, dtype)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -189,25 +188,6 @@ def load(
             *(refiner.notes if refiner else ()),
         ),
     )
-
-
-def _models_and_files(
-    pipeline: Any, files: Mapping[str, WeightFiles], refiner: LoadedRefiner | None
-) -> _ModelsAndFiles:
-    """Return the models of a pipeline by name with their files, then those of its refiner."""
-    found: _ModelsAndFiles = [({name: getattr(pipeline, name) for name in files}, files)]
-    if refiner:
-        own = {
-            name: getattr(refiner.pipeline, name.removeprefix(REFINER_PREFIX))
-            for name in refiner.files
-        }
-        found.append((own, refiner.files))
-    return found
-
-
-def _use_backend(spec: PipelineSpec, groups: _ModelsAndFiles, dtype: torch.dtype) -> None:
-    for models, files in groups:
-        use_backend(spec, models, files, dtype)
 
 
 def _single_file_notes(spec: PipelineSpec) -> tuple[str, ...]:

@@ -181,12 +181,7 @@ def load(
         memory=memory.MemoryModel(device),
         **_shared(like, spec, device, dtype),
         seconds={"import": import_seconds(), "load": time.perf_counter() - started},
-        notes=(
-            *_single_file_notes(spec),
-            *notes,
-            *file_notes,
-            *(refiner.notes if refiner else ()),
-        ),
+        notes=(*_single_file_notes(spec), *notes, *file_notes, *(refiner.notes if refiner else ())),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Final
 
 from sdcli.errors import UsageError
@@ -17,10 +18,14 @@ _UNSUPPORTED: Final = {
     "lora": "it changes weights, and those of OpenVINO were converted before",
     "controlnet": "it adds to the layers of the UNet, which OpenVINO runs as a whole",
     "ip_adapter": "it adds to the layers of the UNet, which OpenVINO runs as a whole",
+    "pag_scale": "it changes the attention of the UNet, which OpenVINO runs as a whole",
+    "compile": "OpenVINO compiles the UNet itself",
     "freeu": "it changes layers of the UNet, which OpenVINO runs as a whole",
     "feature_cache": "it leaves out layers of the UNet, which OpenVINO runs as a whole",
 }
 """Fields of a job that OpenVINO cannot have set, and why."""
+
+_DEFAULTS: Final = {field.name: field.default for field in fields(Job)}
 
 
 def check_backend(spec: PipelineSpec) -> None:
@@ -57,10 +62,11 @@ def backend_faults(job: Job) -> Iterator[UsageError]:
         check_backend(job.spec)
     except UsageError as error:
         yield error
+    if job.spec.weights_dtype:
+        yield _unsupported_error("--weights-dtype", "OpenVINO has weights of its own")
     for name, reason in _UNSUPPORTED.items():
-        info = REQUEST_FIELDS[name]
-        if getattr(job, name) != info.resolved:
-            yield _unsupported_error(info.flag, reason)
+        if getattr(job, name) != _DEFAULTS[name]:
+            yield _unsupported_error(REQUEST_FIELDS[name].flag, reason)
 
 
 def check_layers_are_visible(request: GenerationRequest, option: str) -> None:

@@ -33,6 +33,8 @@ JOBS = [
     ({"controlnet": "canny"}, "does not support --controlnet: it adds to the layers"),
     ({"ip_adapter": "plus"}, "does not support --ip-adapter: it adds to the layers"),
     ({"freeu": "1.1,1.2,0.9,0.2"}, "does not support --freeu: it changes layers"),
+    ({"pag_scale": 3.0}, "does not support --pag: it changes the attention"),
+    ({"compile": True}, "does not support --compile: OpenVINO compiles"),
     ({"feature_cache": 2}, "does not support --feature-cache: it leaves out layers"),
 ]
 SPECS = [
@@ -103,3 +105,9 @@ def test_a_job_counts_the_backend_only_if_it_is_not_torch():
 def test_other_names_are_refused(backend):
     with pytest.raises(UsageError, match=r"^backend: "):
         PipelineSpec(backend=backend)
+
+
+@pytest.mark.usefixtures("_installed")
+def test_weights_of_8_bits_are_those_of_torch():
+    [fault] = backend_faults(make_job(spec=replace(OPENVINO, weights_dtype="fp8")))
+    assert "does not support --weights-dtype" in fault.message

@@ -23,6 +23,14 @@ def test_without_variables_a_process_works_alone() -> None:
     assert Shard().is_whole_run
 
 
+def test_one_of_several_processes_needs_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert Shard.from_environment() == Shard()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="RANK=, WORLD_SIZE=2 and LOCAL_RANK= do not"):
+        Shard.from_environment()
+
+
 def test_torchrun_sets_the_shard(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
@@ -114,7 +122,7 @@ def test_spellings_of_a_share(
         ("auto", {}, "finds neither"),
         ("auto/3", {}, "finds neither"),
         ("auto/3", ranks(0, 4), "has 4 shares"),
-        ("auto/8", slurm(3, 3, 3, 1, 1), "has 1 shares"),
+        ("auto/8", slurm(3, 3, 3, 1, 1), "has 1 share"),
         ("auto", slurm(7, 1, 9, 1, 3), "can't number the tasks"),
         ("auto", slurm(3, 1, 7, 4, 2), "can't number the tasks"),
         ("auto", slurm(1, "x", 7, 1, 7), "needs SLURM_ARRAY_TASK_ID"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,3 +161,22 @@ def test_the_tasks_of_any_array_have_one_share_each(first: int, step: int, count
             shards.append(Shard.parse("auto"))
     assert [shard.rank for shard in shards] == list(range(count))
     assert {shard.world_size for shard in shards} == {count}
+
+
+def test_the_scripts_of_the_manual_have_as_many_tasks_as_shares() -> None:
+    """They are not run by the tests, but a shell and a YAML parser read them."""
+    page = Path("sdcli/docs/clusters.md").read_text()
+    job, script = (re.search(rf"```{name}\n(.+?)```", page, re.S) for name in ("yaml", "bash"))
+    assert job
+    assert script
+    spec = yaml.safe_load(job[1])["spec"]
+    pod = spec["template"]["spec"]
+    [container] = pod["containers"]
+    assert f"auto/{spec['completions']}" in container["args"]
+    assert all(isinstance(word, str) for word in container["args"])
+    [mount], [volume] = container["volumeMounts"], pod["volumes"]
+    assert mount["name"] == volume["name"]
+    array = re.search(r"--array=1-(\d+)", script[1])
+    assert array
+    assert f"--shard auto/{array[1]} " in script[1]
+    subprocess.run(["bash", "-n"], input=script[1], text=True, check=True)

@@ -219,7 +219,8 @@ def _connected(address: str) -> Iterator[Any]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Its errors are raised, too, and it logs the stack of each.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         yield ray
     finally:
@@ -231,12 +232,9 @@ def _connected(address: str) -> Iterator[Any]:
 def set_environment(address: str) -> None:
     """Set what Ray reads when it is imported, and the user has not set."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address != LOCAL:
-        # Its core warns once a second while the connection is refused.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
-        if _TOKENS & os.environ.keys():
-            # Without the mode, Ray ignores the token.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if address != LOCAL and _TOKENS & os.environ.keys():
+        # Without the mode, Ray ignores the token. With it, it joins no cluster without tokens.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _check_reachable(address: str) -> None:
@@ -273,8 +271,8 @@ def _connection_error(address: str, error: Exception) -> DeviceError:
         # What follows is about the options of Ray's own programs.
         f"--ray {address}: {_first_line(error).partition('. ')[0]}",
         code="ray.unreachable",
-        hint="is the address right, and RAY_AUTH_TOKEN that of the cluster? ray status tells; "
-        "--ray local starts a cluster on this machine",
+        hint="is the address right? A cluster with token authentication needs RAY_AUTH_TOKEN, or "
+        "RAY_AUTH_MODE=token for the token in ~/.ray; --ray local starts a cluster on this machine",
     )
 
 

@@ -46,15 +46,15 @@ class Shard(NamedTuple):
 
         Raises UsageError when RANK, WORLD_SIZE and LOCAL_RANK do not describe one.
         """
-        rank, world_size, local_rank = (
-            os.environ.get(name, default)
-            for name, default in zip(_RANK_VARIABLES, "010", strict=True)
-        )
+        world_size = os.environ.get("WORLD_SIZE", "1")
+        # Only the one process of a run can be meant without a rank.
+        rank = os.environ.get("RANK", "0" if world_size == "1" else "")
+        local_rank = os.environ.get("LOCAL_RANK", "0")
         numbers = (rank, world_size, local_rank)
         if not (all(map(_is_number, numbers)) and int(rank) < int(world_size)):
+            values = [f"{name}={os.environ.get(name, '')}" for name in _RANK_VARIABLES]
             raise UsageError(
-                f"RANK={rank}, WORLD_SIZE={world_size} and LOCAL_RANK={local_rank} do not describe "
-                "a shard of a run",
+                f"{', '.join(values[:2])} and {values[2]} do not describe a shard of a run",
                 code="usage.rank",
                 hint="torchrun sets all three; otherwise unset them",
             )
@@ -115,10 +115,14 @@ def _find_shard(text: str, count: int | None) -> Shard:
         # Some tasks of an array that are started again would take other shares.
         raise _shard_error(
             text,
-            f"differs from the environment, which has {found.world_size} shares",
+            f"differs from the environment, which has {_count_shares(found)}",
             "give the share by number, e.g. --shard 2/8",
         )
     return found
+
+
+def _count_shares(shard: Shard) -> str:
+    return "1 share" if shard.is_whole_run else f"{shard.world_size} shares"
 
 
 def _slurm_shard(text: str) -> Shard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,18 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints, and no byte more.
+
+    Its stream would keep the lines that come with it, and `communicate` would not have them.
+    """
+    assert process.stdout
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(process.stdout.fileno(), 1)):
+        line += byte
+    return line.decode()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 240) -> Any:

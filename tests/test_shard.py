@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +26,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_variables_a_process_works_alone() -> None:
     assert Shard.from_environment() == Shard()
     assert Shard().is_whole_run
+
+
+def test_one_of_several_processes_needs_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert Shard.from_environment() == Shard()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="RANK=, WORLD_SIZE=2 and LOCAL_RANK= do not"):
+        Shard.from_environment()
 
 
 def test_torchrun_sets_the_shard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +127,7 @@ def test_spellings_of_a_share(
         ("auto", {}, "finds neither"),
         ("auto/3", {}, "finds neither"),
         ("auto/3", ranks(0, 4), "has 4 shares"),
-        ("auto/8", slurm(3, 3, 3, 1, 1), "has 1 shares"),
+        ("auto/8", slurm(3, 3, 3, 1, 1), "has 1 share"),
         ("auto", slurm(7, 1, 9, 1, 3), "can't number the tasks"),
         ("auto", slurm(3, 1, 7, 4, 2), "can't number the tasks"),
         ("auto", slurm(1, "x", 7, 1, 7), "needs SLURM_ARRAY_TASK_ID"),
@@ -148,3 +161,22 @@ def test_the_tasks_of_any_array_have_one_share_each(first: int, step: int, count
             shards.append(Shard.parse("auto"))
     assert [shard.rank for shard in shards] == list(range(count))
     assert {shard.world_size for shard in shards} == {count}
+
+
+def test_the_scripts_of_the_manual_have_as_many_tasks_as_shares() -> None:
+    """They are not run by the tests, but a shell and a YAML parser read them."""
+    page = Path("sdcli/docs/clusters.md").read_text()
+    job, script = (re.search(rf"```{name}\n(.+?)```", page, re.S) for name in ("yaml", "bash"))
+    assert job
+    assert script
+    spec = yaml.safe_load(job[1])["spec"]
+    pod = spec["template"]["spec"]
+    [container] = pod["containers"]
+    assert f"auto/{spec['completions']}" in container["args"]
+    assert all(isinstance(word, str) for word in container["args"])
+    [mount], [volume] = container["volumeMounts"], pod["volumes"]
+    assert mount["name"] == volume["name"]
+    array = re.search(r"--array=1-(\d+)", script[1])
+    assert array
+    assert f"--shard auto/{array[1]} " in script[1]
+    subprocess.run(["bash", "-n"], input=script[1], text=True, check=True)

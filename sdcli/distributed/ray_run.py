@@ -31,6 +31,7 @@ from sdcli.versions import __version__
 
 LOCAL, AUTO = "local", "auto"
 _ADDRESS: Final = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
+_LAST_PORT: Final = 65_535
 _CONNECT_SECONDS: Final = 10.0
 
 _MOST_JOBS: Final = 10_000
@@ -42,12 +43,14 @@ _LIKELY_ACTORS: Final = 8
 _BUSY_SECONDS: Final = 0.5
 _PLANNING_SECONDS: Final = 0.05
 _WATCH_SECONDS: Final = 0.2
+_TOKENS: Final = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
 _THREADS: Final = "OMP_NUM_THREADS"
 
 
 def check_ray(address: str) -> None:
     """Raise UsageError for what is no address, and without the package."""
-    if address not in (LOCAL, AUTO) and not _ADDRESS.fullmatch(address):
+    match = _ADDRESS.fullmatch(address)
+    if address not in (LOCAL, AUTO) and not (match and int(match["port"]) <= _LAST_PORT):
         raise UsageError(
             f"--ray: {quoted(address)} is not local, auto or HOST:PORT",
             code="usage.ray",
@@ -203,8 +206,7 @@ def _default_workers(ray: Any) -> int:
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
     """Join a cluster, or start one, which ends with the block. Raises DeviceError."""
-    # Read when Ray is imported.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    set_environment(address)
     import ray
     import ray.data
 
@@ -217,13 +219,22 @@ def _connected(address: str) -> Iterator[Any]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # Its errors are raised, too, and it logs the stack of each.
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
         yield ray
     finally:
         # It prints what its threads have collected, in this one.
         with redirect_stdout(sys.stderr):
             ray.shutdown()
+
+
+def set_environment(address: str) -> None:
+    """Set what Ray reads when it is imported, and the user has not set."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address != LOCAL and _TOKENS & os.environ.keys():
+        # Without the mode, Ray ignores the token. With it, it joins no cluster without tokens.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _check_reachable(address: str) -> None:
@@ -257,10 +268,11 @@ def _stopping(run: DistributedRun, coordinator: Any) -> Iterator[None]:
 
 def _connection_error(address: str, error: Exception) -> DeviceError:
     return DeviceError(
-        f"--ray {address}: {_first_line(error)}",
+        # What follows is about the options of Ray's own programs.
+        f"--ray {address}: {_first_line(error).partition('. ')[0]}",
         code="ray.unreachable",
-        hint="is the address right, and RAY_AUTH_TOKEN that of the cluster? ray status tells; "
-        "--ray local starts a cluster on this machine",
+        hint="is the address right? A cluster with token authentication needs RAY_AUTH_TOKEN, or "
+        "RAY_AUTH_MODE=token for the token in ~/.ray; --ray local starts a cluster on this machine",
     )
 
 

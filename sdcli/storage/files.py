@@ -33,6 +33,7 @@ _CODES: Final = {
     errno.EPERM: "output.unwritable",
     errno.EROFS: "output.unwritable",
 }
+_OTHER_PLACE: Final = "choose another --out"
 _HINTS: Final = {
     errno.ENOSPC: "free some space, or choose an --out on another disk",
     errno.EDQUOT: "free some of your quota, or choose an --out on another disk",
@@ -52,7 +53,7 @@ def prepare_folder(folder: Path) -> None:
             raise OutputError(
                 f"{folder} is a file, but a folder is needed",
                 code="output.not_a_folder",
-                hint="choose another --out",
+                hint=_OTHER_PLACE,
             ) from error
         # Permissions alone don't tell: the disk may be full or read-only.
         with _temporary(folder, b""):
@@ -170,12 +171,27 @@ def os_errors_as_output_errors(path: Path | str) -> Iterator[None]:
         raise OutputError(
             f"{path} exists", code="output.exists", hint="choose another name, or add --force"
         ) from error
+    except FileNotFoundError as error:
+        raise _missing_error(path, error) from error
     except OSError as error:
         raise OutputError(
             f"{path}: {error.strerror or error}",
             code=_CODES.get(error.errno or 0, "output.failed"),
-            hint=_HINTS.get(error.errno or 0, "choose another --out"),
+            hint=_HINTS.get(error.errno or 0, _OTHER_PLACE),
         ) from error
+
+
+def _missing_error(path: Path | str, error: FileNotFoundError) -> OutputError:
+    # Not for URLs and "stdout", which are text.
+    parents = path.parents if isinstance(path, Path) else ()
+    missing = [folder for folder in parents if not folder.exists()]
+    if not missing:
+        return OutputError(f"{path}: {error.strerror}", code="output.failed", hint=_OTHER_PLACE)
+    return OutputError(
+        f"the folder {missing[-1]} is not there",
+        code="output.failed",
+        hint="was it moved or removed while sdcli was running?",
+    )
 
 
 def fsync(file: IO[bytes]) -> None:

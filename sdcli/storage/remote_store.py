@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from sdcli.errors import OutputError, UsageError
+from sdcli.errors import OutputError, SdcliError, UsageError
 from sdcli.storage import files
+
+_UNABLE: Final = (NotImplementedError, TypeError, AttributeError)
+"""What classes of fsspec raise that can't write, or need more than a URL."""
 
 _HINT: Final = "sdcli help clusters tells which stores can be written to"
 
@@ -111,7 +114,10 @@ def _errors_as_output_errors(url: str, *, missing: bool = False) -> Iterator[Non
         raise _output_error(url, error) from error
 
 
-def _output_error(url: str, error: Exception) -> OutputError:
+def _output_error(url: str, error: Exception) -> SdcliError:
+    if isinstance(error, _UNABLE):
+        reason = f"fsspec can't write to {url.partition('://')[0]}:// by the URL alone"
+        return UsageError(f"--out {url}: {reason}", code="usage.out", hint=_HINT)
     # Each store has exceptions of its own.
     first = next(iter(str(error).splitlines()), "") or type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:

@@ -16,7 +16,7 @@ import fsspec
 import pytest
 
 from sdcli.storage.images.codec import read_image_info
-from tests.processes import children, is_gone, wait_until
+from tests.processes import children, is_gone, read_line, wait_until
 
 WORDS = ("a cat", "a dog", "a fish", "a star")
 QUICK = ("--device", "cpu", "--size", "64x64", "--batch-size", "1", "--seed", "1")
@@ -101,6 +101,9 @@ REFUSED = [
     ("batch prompts.txt -o s3://b/x", "s3:// needs the package s3fs"),
     ("batch prompts.txt -o gs://b/x --dry-run", "gs:// needs the package gcsfs"),
     ("batch prompts.txt -o what://b/x", "no store is known by what://"),
+    ("batch prompts.txt -o reference://b/x", "can't write to reference:// by the URL alone"),
+    ("batch prompts.txt -o data://b/x", "can't write to data:// by the URL alone"),
+    ("batch prompts.txt -o dir://b/x --dry-run", "can't write to dir:// by the URL alone"),
     ("batch prompts.txt -o file://host/x", "not a path of this machine"),
     ("batch prompts.txt --preview-out s3://b/x.png -o out", "a URL can't be used here"),
     ("merge memory://b/x -o all", "a URL can't be used here"),
@@ -123,11 +126,8 @@ def test_commands_that_can_not_use_a_url_say_why(run_cli, command, message):
 @pytest.mark.parametrize("more", [("--workers", "1"), ("--archive", "tar", "--shards-of", "9")])
 def test_a_folder_that_vanishes_ends_the_run_in_one_line(run_cli, more):
     argv = [*SDCLI, "--steps", "12", "-o", "out", "--jsonl", *more]
-    process = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
-    )
-    assert process.stdout
-    while '"event": "image"' not in process.stdout.readline():
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while '"event": "image"' not in read_line(process):
         assert process.poll() is None
     Path("out").rename("elsewhere")
     out, errors = process.communicate(timeout=240)

@@ -19,6 +19,7 @@ from sdcli.distributed.messages import WorkerSettings
 from sdcli.runner.options import RunOptions
 from sdcli.storage.images.codec import read_image_info
 from sdcli.versions import __version__
+from tests.processes import read_line
 
 pytestmark = [
     pytest.mark.ray,
@@ -56,8 +57,7 @@ def start(*argv: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command(*argv), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert process.stdout
-    assert process.stdout.readline()
+    assert read_line(process)
     return process
 
 

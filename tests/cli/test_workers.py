@@ -18,7 +18,7 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.distributed.worker_pool import WorkerPool, worker_environments
 from sdcli.storage.images.codec import read_image_info
-from tests.processes import children, is_gone, wait_until
+from tests.processes import children, is_gone, read_line, wait_until
 
 WORDS = ("a cat", "a dog", "a fish", "a star", "a pizza", "a whale", "a house", "grapes")
 QUICK = ("--device", "cpu", "--seed", "1", "--size", "64x64", "--batch-size", "1", "-o", "out")
@@ -93,9 +93,9 @@ def test_a_closed_pipe_ends_the_run_quietly(run_cli):
     del run_cli
     write_prompts(*WORDS)
     with started("--steps", "20", "--workers", "2", "-v") as process:
-        assert process.stdout
-        assert process.stdout.readline()
+        assert read_line(process)
         workers = children(process.pid)
+        assert process.stdout
         process.stdout.close()
         assert process.wait(SECONDS) == 141
         assert process.stderr
@@ -133,8 +133,7 @@ def test_the_jobs_of_a_dead_worker_go_on(run_cli):
     del run_cli  # for its folder
     write_prompts(*WORDS)
     with started("--steps", "30", "--workers", "2") as process:
-        assert process.stdout
-        assert process.stdout.readline()
+        assert read_line(process)
         first, second = children(process.pid)
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: len(children(process.pid)) == 2 and first not in children(process.pid))
@@ -192,8 +191,7 @@ def test_an_image_that_kills_its_workers_fails_alone(run_cli, monkeypatch, tmp_p
 def test_a_run_that_is_ended_goes_on_in_the_next(run_cli, signals, code):
     write_prompts(*WORDS)
     with started("--steps", "20", "--workers", "2") as process:
-        assert process.stdout
-        assert process.stdout.readline()
+        assert read_line(process)
         workers = children(process.pid)
         for number in signals:
             process.send_signal(number)
@@ -220,13 +218,13 @@ def test_a_vanished_output_ends_the_run(run_cli):
     del run_cli
     write_prompts(*WORDS)
     with started("--steps", "20", "--workers", "2") as process:
-        assert process.stdout
-        assert process.stdout.readline()
+        assert read_line(process)
         Path("out").rename("gone")
         _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode in (5, 9), errors
     assert "Traceback" not in errors
     assert errors.count("sdcli: error:") == 1
+    assert ".sdcli" not in errors
 
 
 @pytest.mark.parametrize(
@@ -246,6 +244,7 @@ def test_a_vanished_output_ends_the_run(run_cli):
         (("--ray", "local", "--gpus", "0"), "--ray can't be used with --gpus"),
         (("--ray", "nowhere"), "--ray: 'nowhere' is not local, auto or HOST:PORT"),
         (("--ray", "ray://127.0.0.1:10001"), "is not local, auto or HOST:PORT"),
+        (("--ray", "127.0.0.1:65536"), "is not local, auto or HOST:PORT"),
         (("--ray", ""), "--ray: '' is not local, auto or HOST:PORT"),
     ],
 )

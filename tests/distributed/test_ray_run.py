@@ -8,7 +8,7 @@ from threading import Event, Timer
 
 import pytest
 
-from sdcli.distributed.ray_run import gpu_share, take_blocks
+from sdcli.distributed.ray_run import gpu_share, set_environment, take_blocks
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from tests.distributed.runs import opened_run
@@ -33,6 +33,25 @@ def test_all_actors_find_room_on_the_gpus(gpus: int, actors: int, share: float |
     assert gpu_share(gpus, actors) == share
     if share:
         assert gpus * (10_000 // round(share * 10_000)) >= actors
+
+
+@pytest.mark.parametrize(
+    ("address", "before", "mode"),
+    [
+        ("10.0.0.1:6379", {"RAY_AUTH_TOKEN": "secret"}, "token"),
+        ("auto", {"RAY_AUTH_TOKEN_PATH": "token.txt"}, "token"),
+        ("auto", {"RAY_AUTH_TOKEN": "secret", "RAY_AUTH_MODE": "disabled"}, "disabled"),
+        ("auto", {}, None),
+        ("local", {"RAY_AUTH_TOKEN": "secret"}, None),
+    ],
+)
+def test_a_token_is_used_unless_ray_is_told_otherwise(
+    address: str, before: dict[str, str], mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", environment := dict(before))
+    set_environment(address)
+    assert environment.get("RAY_AUTH_MODE") == mode
+    assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
 class SilentSource:

@@ -289,7 +289,8 @@ def test_typographic_quotes_are_replaced_in_the_hint(run_cli, words):
 
 def test_typographic_quotes_within_a_prompt_are_drawn(run_cli):
     prompt = "a sign that says “cat”"
-    assert run_cli("generate", prompt, "--steps", "1", "--size", "64x64").stderr == ""
+    ran = run_cli("generate", prompt, "--steps", "1", "--size", "64x64")
+    assert "typographic" not in ran.stderr
 
 
 def test_the_name_of_a_file_as_a_prompt_is_drawn_with_a_warning(run_cli, tmp_path):

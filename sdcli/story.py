@@ -87,6 +87,11 @@ class Chapter:
     plots: Sequence[Plot] = ()
 
     @property
+    def curves(self) -> list[Plot]:
+        """The plots with a line to draw: a run of one step has only points."""
+        return [p for p in self.plots if any(len(line) > 1 for line in p.lines.values())]
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The facts of all sentences by their names."""
         sentences = [sentence for paragraph in self.paragraphs for sentence in paragraph]

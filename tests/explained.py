@@ -163,7 +163,7 @@ def expected_first_look(run: TracedRun) -> dict[str, Any]:
     facts["unworded_similarity"] = similarity(unworded, run.end)
     facts["unworded_contrast"] = within[0] / within[1]
     ratio = far(x0, 0) / far(run.end, 0)
-    return {**facts, **({"first_length": ratio} if ratio > 1 else {})}
+    return {**facts, **({"first_length": ratio} if ratio >= 1.05 else {})}
 
 
 def expected_attention(run: TracedRun) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_verbosity
 from sdcli.errors import OutputError, UsageError
+
+PAGE_SUFFIXES: Final = (".html", ".htm")
 
 Folder = Annotated[
     Path,
@@ -141,6 +143,12 @@ def _check_page(page: Path, *, to_stdout: bool, force: bool, json: bool) -> None
             f"--out {page}: a folder; the page is a file",
             code="usage.out",
             hint=f"as in --out {page / 'gallery.html'}",
+        )
+    if page.suffix.lower() not in PAGE_SUFFIXES:
+        raise UsageError(
+            f"--out {page}: not an .html file",
+            code="usage.out",
+            hint=f"as in --out {page.with_suffix('.html')}",
         )
     files.prepare_folder(page.parent)
     if page.exists() and not force:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from sdcli.commands.options.run_options import RunFlags
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, UsageError
 from sdcli.inputs.text_decoding import LINE, NUL
+from sdcli.inputs.typed_quotes import has_typographic_quotes, quote_words
 from sdcli.planning.resolve import random_seed
 from sdcli.prompts.entry_expander import EntryExpander
 from sdcli.prompts.expansion import RequestTemplate
@@ -129,10 +129,16 @@ def _warn_about_arguments(prompts: list[str], template: RequestTemplate, verbosi
             console.summary("reading prompts from the terminal, one per line; end with Ctrl-D")
         return
     is_word = [bool(prompt) and not any(map(str.isspace, prompt)) for prompt in prompts]
-    if any(first and second for first, second in pairwise(is_word)):
+    quoted_command = f"sdcli generate {quote_words(prompts)}"
+    if has_typographic_quotes([p for p, single in zip(prompts, is_word, strict=True) if single]):
+        console.warn(
+            "typographic quotes are drawn as letters; a shell needs straight ones: "
+            f"{quoted_command}"
+        )
+    elif any(first and second for first, second in pairwise(is_word)):
         console.warn(
             f"these are {len(prompts)} prompts, some of one word; did you forget quotes? "
-            f"sdcli generate {shlex.quote(' '.join(prompts))}"
+            f"{quoted_command}"
         )
     for prompt in prompts:
         # Unlike Path.is_file, this raises nothing for text that cannot be a path.

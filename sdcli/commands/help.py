@@ -145,7 +145,9 @@ def _unknown_topic_error(context: typer.Context, words: list[str]) -> UsageError
 
 
 def _print_matches(search: str, words: list[str], json: bool) -> None:
-    topics = tuple(_topic_name(word) for word in words) or docs.TOPICS
+    # The page about the word itself is first.
+    by_name = sorted(docs.TOPICS, key=lambda topic: search.strip().lower() not in topic)
+    topics = tuple(_topic_name(word) for word in words) or tuple(by_name)
     for topic in topics:
         if topic not in docs.TOPICS:
             raise UsageError(

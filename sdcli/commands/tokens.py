@@ -56,10 +56,12 @@ def tokens(
 
         print_json_line(document)
         return
+    from sdcli.terminal.output import print_lines
     from sdcli.terminal.token_report import print_tokens
 
     print_tokens("prompt", document["prompt"], document["limit"])
     if document["negative_prompt"]:
+        print_lines([""])
         print_tokens("negative prompt", document["negative_prompt"], document["limit"])
 
 

@@ -49,10 +49,8 @@ def print_chapter(chapter: Chapter) -> None:
     if chapter.table:
         print_lines([""])
         _print_table(chapter.table)
-    for each in chapter.plots:
-        # A run without finite noise levels has a plot without points.
-        if any(each.lines.values()):
-            print_lines(["", *_draw(each)])
+    for each in chapter.curves:
+        print_lines(["", *_draw(each)])
 
 
 def _wrap(text: str) -> list[str]:

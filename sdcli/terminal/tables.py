@@ -82,12 +82,16 @@ def _stack_rows(titles: Sequence[str], cells: Sequence[Sequence[str]], width: in
     for first, *others in cells:
         lines.append(first)
         below: list[str] = []
+        wrapped = False
         for title, cell in zip(titles[1:], others, strict=True):
             fact = f"{title}: {cell}"
-            if below and len(below[-1]) + len(fact) + 2 <= width:
+            if below and not wrapped and len(below[-1]) + len(fact) + 2 <= width:
                 below[-1] += f"  {fact}"
-            else:
-                below += _wrap_fact(title, cell, width)
+                continue
+            added = _wrap_fact(title, cell, width)
+            # Behind the last line of a wrapped value, the next title would look like a part of it.
+            wrapped = len(added) > 1
+            below += added
         lines += below
     return lines
 

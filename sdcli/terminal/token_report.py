@@ -18,6 +18,8 @@ def print_tokens(name: str, prompt: Mapping[str, Any], limit: int) -> None:
     """Print one description that `TokenReader.read` returned. `limit` is that of a chunk."""
     text = str(prompt["text"])
     for number, part in enumerate(prompt["parts"], 1):
+        if number > 1:
+            print_lines([""])
         print_lines(wrap_text(_title(name, prompt["parts"], number, limit), hanging=2))
         words = [word for chunk in part["chunks"] for word in chunk["words"]]
         if has_styles(sys.stdout):
@@ -26,10 +28,10 @@ def print_tokens(name: str, prompt: Mapping[str, Any], limit: int) -> None:
         rows = list(_rows(text, part["chunks"], several=several))
         if rows:
             print_columns(("chunk", *_HEADER) if several else _HEADER, rows)
-        print_lines([""])
     if cut := prompt["cut"]:
         excerpt = one_line(str(cut["text"]))
-        print_lines(wrap_text(f"{name}: {cut['tokens']} tokens are cut off: {excerpt}", hanging=2))
+        line = f"{name}: {cut['tokens']} tokens are cut off: {excerpt}"
+        print_lines(["", *wrap_text(line, hanging=2)])
 
 
 def _title(name: str, parts: Sequence[Mapping[str, Any]], number: int, limit: int) -> str:

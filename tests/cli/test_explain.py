@@ -319,3 +319,14 @@ class TestTraining:
             assert run_cli("explain", *options, "-o", name).stdout == f"{name}\n"
         assert Path("pair.html").read_text("utf-8").count("<figure>") == 11
         assert run_cli("explain", "a dog", *options, "--json").document["prompt"] == "a dog"
+
+
+def test_one_word_and_one_step_are_compared_with_nothing(run_cli):
+    """The first prediction is the image, and the word is the only one."""
+    ran = run_cli("explain", "cat", *QUICK, "--steps", "1")
+    text = " ".join(ran.stdout.split())
+    assert "“cat” gets" in text
+    for part in ("None of them", "gets most", "prediction most", "matters most", "exaggerates"):
+        assert part not in text, part
+    for plot in ("logarithmic", "before each step", "Guidance at each step"):
+        assert plot not in text, plot

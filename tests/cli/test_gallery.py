@@ -96,6 +96,8 @@ def test_images_without_records_are_shown_by_name(run_cli: RunCli, folder: Path)
         (["nowhere"], ExitCode.USAGE, "nowhere: not a folder"),
         (["empty"], ExitCode.USAGE, "empty: no images"),
         (["run", "-o", "empty"], ExitCode.USAGE, "--out empty: a folder"),
+        (["run", "-o", "page.txt"], ExitCode.USAGE, "as in --out page.html"),
+        (["run", "-o", "page"], ExitCode.USAGE, "as in --out page.html"),
         (["run", "--thumbnail", "4"], ExitCode.USAGE, "32 or more"),
         (["run", "-o", "run/9.png/x.html"], ExitCode.OUTPUT, "run/9.png"),
     ],

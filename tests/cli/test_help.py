@@ -112,6 +112,7 @@ def test_search_prints_the_lines_with_their_topics(run_cli: RunCli) -> None:
     assert {line.split(":")[0] for line in lines} >= {"seeds", "prompt-files", "options"}
     assert all("seed" in line.lower() for line in lines)
     assert "\x1b" not in ran.stdout
+    assert ran.stdout.startswith("seeds: "), "the page about seeds is first"
     within = run_cli("help", "seeds", "--search", "seed").stdout.splitlines()
     assert within == [line for line in lines if line.startswith("seeds:")]
 

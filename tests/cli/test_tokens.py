@@ -166,3 +166,12 @@ def test_no_heavy_library_is_imported() -> None:
         "sys.exit(bool({'torch', 'transformers', 'diffusers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_empty_lines_only_separate(run_cli: RunCli) -> None:
+    ran = run_cli("tokens", "a [cat:dog:0.5]", "-n", "a fish", "--steps", "4")
+    blocks = ran.stdout.split("\n\n")
+    assert [block.split(":")[0] for block in blocks] == ["prompt", "prompt", "negative prompt"]
+    assert not ran.stdout.endswith("\n\n")
+    cut = run_cli("tokens", "cat " * 80, "--prompt-syntax", "plain").stdout
+    assert cut.split("\n\n")[-1].startswith("prompt: 5 tokens are cut off")

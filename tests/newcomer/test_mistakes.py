@@ -82,6 +82,11 @@ COMMAND_LINES = [
     (["serve"], "there is no server"),
     (["pnginfo", "a.png"], "sdcli calls it inspect"),
     (["generat", "a cat"], "did you mean sdcli generate?"),
+    (["version"], "hint: sdcli --version prints the version"),
+    (["trace", "a cat"], "--trace is an option of sdcli generate; see sdcli generate --help"),
+    (["preview"], "--preview is an option of sdcli generate and sdcli batch; see"),
+    (["tokens", "a cat", "--clip-skip", "1"], "sdcli tokens does not have it; see sdcli tokens"),
+    (["“a", "cat”"], "sdcli generate 'a cat'"),
     (["a cat"], "sdcli generate 'a cat'"),
     (["a", "cat"], "sdcli generate 'a cat'"),
     (["prompts.txt"], "sdcli batch prompts.txt"),
@@ -271,6 +276,21 @@ def test_words_without_quotes_are_drawn_with_one_warning(run_cli):
     assert len(ran.paths) == 2
     assert "did you forget quotes? sdcli generate 'a cat'" in ran.stderr
     assert run_cli("generate", "a cat", "fish", "--steps", "1").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words", [["“a", "red", "cat”"], ["“a", "red cat”"], ["«a", "red", "cat»"]]
+)
+def test_typographic_quotes_are_replaced_in_the_hint(run_cli, words):
+    ran = run_cli("generate", *words, "--steps", "1", "--size", "64x64")
+    assert "a shell needs straight ones: sdcli generate 'a red cat'\n" in ran.stderr
+    assert "forget quotes" not in ran.stderr
+
+
+def test_typographic_quotes_within_a_prompt_are_drawn(run_cli):
+    prompt = "a sign that says “cat”"
+    ran = run_cli("generate", prompt, "--steps", "1", "--size", "64x64")
+    assert "typographic" not in ran.stderr
 
 
 def test_the_name_of_a_file_as_a_prompt_is_drawn_with_a_warning(run_cli, tmp_path):

@@ -120,3 +120,20 @@ def test_facts_wider_than_the_terminal_are_whole(
     print_facts({"sha256": "0123456789abcdef" * 4})
     # The terminal itself breaks the long word: it can be copied whole.
     assert capsys.readouterr().out.split() == ["sha256", "0123456789abcdef" * 4]
+
+
+def test_the_title_after_a_wrapped_value_begins_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("NO_COLOR", "1")
+    ids = "101 102 103 104 105 106 107 108 109"
+    print_columns(("word", "weight", "ids", "characters"), [("owl", "1.1", ids, "2-5")], stream)
+    assert stream.getvalue().splitlines() == [
+        "owl",
+        "  weight: 1.1",
+        "  ids:",
+        "    101 102 103 104 105 106",
+        "    107 108 109",
+        "  characters: 2-5",
+    ]

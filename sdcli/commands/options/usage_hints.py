@@ -16,6 +16,7 @@ from sdcli.commands.options.config_defaults import setting_source
 from sdcli.errors import UsageError, closest, quoted
 from sdcli.field_metadata import field_infos
 from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
+from sdcli.inputs.typed_quotes import quote_words
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.prompts.formats import EXTENSIONS
 from sdcli.request import SIZE_INFO, GenerationRequest
@@ -68,7 +69,7 @@ def unknown_command_error(word: str, context: Any, arguments: Sequence[str]) -> 
     if not hint and (near := closest(word, context.command.commands)):
         hint = f"did you mean {path} {near}?"
     if not hint and path == "sdcli":
-        hint = _quoting_hint(word, arguments)
+        hint = _quoting_hint(word, arguments) or _option_as_command_hint(word, context)
     return UsageError(
         f"no such command {quoted(word)}", code="usage.argument", hint=hint or f"{path} --help"
     )
@@ -142,6 +143,8 @@ def _synonym_hint(
     if ours not in own and f"{ours}s" in own:
         return f"sdcli calls it {ours}s"
     answer = f"sdcli calls it {ours}"
+    if ours not in own and ours in arguments and path != "sdcli":
+        return f"{path} does not have it; see {path} --help"
     if path == "sdcli":
         return f'{answer}; options follow the command: sdcli generate "a cat" {ours}'
     if ours not in own:
@@ -181,6 +184,13 @@ def _foreign_command_hint(word: str) -> str | None:
     return answer
 
 
+def _option_as_command_hint(word: str, context: Any) -> str | None:
+    """Return the hint for an option in the place of a command, such as trace or preview."""
+    if not (owners := _owners(f"--{word}", context)):
+        return None
+    return f"--{word} is an option of {_join(owners)}; see {owners[0]} --help"
+
+
 def _quoting_hint(word: str, arguments: Sequence[str]) -> str | None:
     """Return the hint for a file or a prompt in the place of a command."""
     suffix = PurePath(word).suffix.lower()
@@ -189,10 +199,10 @@ def _quoting_hint(word: str, arguments: Sequence[str]) -> str | None:
     if suffix in IMAGE_SUFFIXES:
         return f"sdcli inspect {shlex.quote(word)}"
     if " " in word.strip():
-        return f"sdcli generate {shlex.quote(word)}"
+        return f"sdcli generate {quote_words([word])}"
     rest = [argument for argument in arguments if not argument.startswith("-")]
     if len(rest) > 1 and " " not in "".join(rest):
-        return f"to draw these words, quote them: sdcli generate {shlex.quote(' '.join(rest))}"
+        return f"to draw these words, quote them: sdcli generate {quote_words(rest)}"
     return None
 
 

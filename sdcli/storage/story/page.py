@@ -41,7 +41,7 @@ def _describe(chapter: Chapter) -> dict[str, Any]:
         "texts": [one_line(text) for text in chapter.texts],
         "pictures": [_describe_picture(picture) for picture in chapter.pictures],
         "table": chapter.table and _describe_table(chapter.table),
-        "plots": [describe_plot(plot) for plot in chapter.plots if any(plot.lines.values())],
+        "plots": [describe_plot(plot) for plot in chapter.curves],
     }
 
 

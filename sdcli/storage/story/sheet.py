@@ -86,7 +86,7 @@ def _draw_chapter(number: int, chapter: Chapter, *, numbered: bool) -> Iterator[
         yield _draw_pictures(chapter.pictures)
     if chapter.table:
         yield _draw_table(chapter.table)
-    for plot in chapter.plots:
+    for plot in chapter.curves:
         if any(plot.lines.values()):
             yield _draw_plot(plot)
 

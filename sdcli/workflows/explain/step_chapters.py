@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _RIGHT_ANGLE = 0.2
 # Less of the finished image's contrast than this looks like fog.
 _PALE = 0.5
+# Less than this would be written as 1.0 times as long.
+_LONGER = 1.05
 
 
 def tell_noise(run: ExplainedRun) -> Chapter:
@@ -132,7 +134,7 @@ def _without_words_sentences(
         )
     # Of similar directions, only the longer one is exaggerated.
     ratio = length(x0) / length(end)
-    if ratio > 1:
+    if ratio >= _LONGER:
         sentences.append(
             say(
                 "Guidance exaggerates: the first prediction is {first_length:.1f} times as long "

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sdcli.story import Story, say
 from sdcli.workflows.explain import (
+    chance_chapter,
     guidance_chapters,
     step_chapters,
     walk_chapters,
@@ -26,7 +27,7 @@ CHAPTERS: Final = (
     walk_chapters.tell_arrival,
     guidance_chapters.tell_guidance,
     step_chapters.tell_decoding,
-    word_chapters.tell_chance,
+    chance_chapter.tell_chance,
 )
 
 

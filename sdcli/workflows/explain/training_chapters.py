@@ -135,8 +135,8 @@ def _opposite(pair: TrainingPair) -> list[Sentence]:
     if first.noise > last.noise and first.image < last.image:
         return [
             say(
-                "One curve alone misleads. Noise is easy to predict where there is hardly anything "
-                "else, and that is where the image is hardest to guess."
+                "One curve alone misleads: where there is hardly anything but noise, the noise is "
+                "easy to predict, and the image is hard to guess."
             )
         ]
     return []

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sdcli.workflows.explain.runs import ExplainedRun
 
 _END_OF_WORD = "</w>"
-_SIMILAR_EFFECT = 0.1
 # Batches of other texts round otherwise.
 _UNMOVED = 1e-3
 
@@ -34,7 +33,7 @@ def tell_pieces(run: ExplainedRun) -> Chapter:
     sentences = [
         say("The text encoder reads pieces of words, called tokens."),
         _count_sentence(words, pieces),
-        _split_sentence(split, trace),
+        *_split_sentences(split, trace),
         _padding_sentence(chunks, len(tokens) - pieces - 2 * chunks, len(tokens)),
     ]
     rows = [[word.text, " ".join(_pieces(word, trace))] for word in words]
@@ -57,16 +56,18 @@ def _count_sentence(words: Sequence[PromptWord], pieces: int) -> Sentence:
     )
 
 
-def _split_sentence(split: Sequence[PromptWord], trace: Trace) -> Sentence:
+def _split_sentences(split: Sequence[PromptWord], trace: Trace) -> list[Sentence]:
     if not split:
-        return say("None of them is split.")
+        return [say("None of them is split.")] if len(trace.words) > 1 else []
     longest = max(split, key=lambda word: len(word.tokens))
-    return say(
-        "A word that the tokenizer does not know whole is split: “{split_word}” becomes "
-        "{split_pieces} tokens.",
-        split_word=longest.text,
-        split_pieces=len(longest.tokens),
-    )
+    return [
+        say(
+            "A word that the tokenizer does not know whole is split: “{split_word}” becomes "
+            "{split_pieces} tokens.",
+            split_word=longest.text,
+            split_pieces=len(longest.tokens),
+        )
+    ]
 
 
 def _padding_sentence(chunks: int, padding: int, positions: int) -> Sentence:
@@ -156,8 +157,12 @@ def tell_attention(run: ExplainedRun) -> Chapter:
     first = [
         say(
             "At every step, each patch of the image asks all tokens what it should become. On "
-            "average the words of the prompt get {words_share:percent} of this attention; of the "
-            "things that you named, “{strongest}” gets most, {strongest_share:percent}.",
+            "average the words of the prompt get {words_share:percent} of this attention; "
+            + (
+                "of the things that you named, “{strongest}” gets most, {strongest_share:percent}."
+                if len(words) > 1
+                else "“{strongest}” gets {strongest_share:percent}."
+            ),
             words_share=shares["words"],
             strongest=strongest.word.text,
             strongest_share=strongest.share,
@@ -196,8 +201,13 @@ def tell_influence(run: ExplainedRun) -> Chapter:
     first = [
         say(
             "To measure what a word does, replace it, and predict again from the same latents. "
-            "Replacing “{most}” changes the prediction most, by {most_share:percent} of its "
-            "length.",
+            + (
+                "Replacing “{most}” changes the prediction most, by {most_share:percent} of its "
+                "length."
+                if len(words) > 1
+                else "Replacing “{most}” changes the prediction by {most_share:percent} of its "
+                "length."
+            ),
             most=strongest.word.text,
             most_share=strongest.share,
         )
@@ -234,59 +244,10 @@ def _attention_of_most(run: ExplainedRun) -> list[Sentence]:
     [attention] = maps_of(run.trace, [strongest.word])
     return [
         say(
-            "The word that matters most, “{most}”, gets {most_attention:percent} of the attention.",
+            "The word that matters most, “{most}”, gets {most_attention:percent} of the attention."
+            if len(run.replaced) > 1
+            else "“{most}” gets {most_attention:percent} of the attention.",
             most=strongest.word.text,
             most_attention=attention.share,
         )
     ]
-
-
-def tell_chance(run: ExplainedRun) -> Chapter:
-    """What other noise does, and what other words do."""
-    end = run.trace.final
-    by_noise = distance(end, run.other_noise.final)
-    by_words = distance(end, run.other_words.final)
-    title = "Same words, other noise; same noise, other words"
-    first = [
-        say(
-            "The same prompt with seed {other_seed} ends at a distance of {noise_distance:.1f} "
-            "from this image. The same noise with “{swapped}” replaced by “{replacement}” ends at "
-            "a distance of {words_distance:.1f}.",
-            other_seed=run.other_noise.result.job.seed,
-            noise_distance=by_noise,
-            swapped=run.swapped.text,
-            replacement=run.replacement,
-            words_distance=by_words,
-        ),
-        _larger_effect(by_noise, by_words),
-    ]
-    return Chapter(
-        title=title,
-        paragraphs=[first],
-        pictures=[
-            Picture("this run", run.result.pixels),
-            Picture(f"seed {run.other_noise.result.job.seed}", run.other_noise.result.pixels),
-            Picture(
-                f"“{run.swapped.text}” replaced by “{run.replacement}”",
-                run.other_words.result.pixels,
-            ),
-        ],
-    )
-
-
-def _larger_effect(by_noise: float, by_words: float) -> Sentence:
-    # With other seeds, differences of this size come out the other way.
-    if abs(by_noise - by_words) < _SIMILAR_EFFECT * max(by_noise, by_words):
-        return say(
-            "So here the noise and this one word matter about equally: the prompt says what may "
-            "appear, and chance picks one of the images that fit."
-        )
-    if by_noise > by_words:
-        return say(
-            "So here the noise decides more than this one word: the prompt says what may appear, "
-            "and chance picks one of the many images that fit."
-        )
-    return say(
-        "So here this one word decides more than the noise: chance only picks among the images "
-        "that fit the prompt."
-    )

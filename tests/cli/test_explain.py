@@ -326,7 +326,13 @@ def test_one_word_and_one_step_are_compared_with_nothing(run_cli):
     ran = run_cli("explain", "cat", *QUICK, "--steps", "1")
     text = " ".join(ran.stdout.split())
     assert "“cat” gets" in text
-    for part in ("None of them", "gets most", "prediction most", "matters most", "exaggerates"):
+    for part in (
+        "None of them",
+        "gets most",
+        "changes the prediction most",
+        "matters most",
+        "exaggerates",
+    ):
         assert part not in text, part
     for plot in ("logarithmic", "before each step", "Guidance at each step"):
         assert plot not in text, plot

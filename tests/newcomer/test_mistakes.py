@@ -49,7 +49,7 @@ OPTIONS = [
     ("--fp16", "--dtype float16"),
     ("--no-half", "--dtype float32"),
     ("--no-half-vae", "decoded again in float32"),
-    ("--medvram", "memory is managed automatically"),
+    ("--medvram", "sdcli calls it --offload"),
     ("--clip_skip 2", "A1111's Clip skip 2 is --clip-skip 1"),
     ("--lora-scales 0.5", "--lora style.safetensors:0.8"),
     ("--init-image x.png", "sdcli calls it --image"),

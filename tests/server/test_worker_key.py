@@ -51,7 +51,7 @@ def test_variables_that_go_with_a_call_do_not(name: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30)),
         lambda: os.nice(1),
         lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
     ],

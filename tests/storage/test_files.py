@@ -92,11 +92,15 @@ def test_several_processes_never_take_one_number_twice(tmp_path: Path) -> None:
 def almost_full_disk(limit: int = 1000) -> Iterator[None]:
     """A file size limit stands in for the disk: the write fails half-way, as on a full one."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    writes_bytecode = not sys.dont_write_bytecode
+    # Python itself leaves half a .pyc file where a write is cut short.
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        sys.dont_write_bytecode = not writes_bytecode
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {

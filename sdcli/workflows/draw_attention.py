@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 
 def word_label(shown: WordMap) -> str:
-    """Name a word with its share, and with what it was replaced by."""
+    """Name a word with its share of the whole run, and with what it was replaced by."""
+    return f"{_word_name(shown)} · {percent(shown.share)}"
+
+
+def _word_name(shown: WordMap) -> str:
     others = f" -> {', '.join(shown.replacements)}" if shown.replacements else ""
-    return f"{shown.word.text}{others} · {percent(shown.share)}"
+    return f"{shown.word.text}{others}"
 
 
 def title(measured: MeasuredImage) -> str:
@@ -129,7 +133,7 @@ def draw_frames(
         labels = SheetLabels(
             rows=[""],
             # Padded, so that every frame has the same size.
-            columns=[f"step {call:0{len(str(last))}d} of {last}", *map(word_label, measured.words)],
+            columns=[f"step {call:0{len(str(last))}d} of {last}", *map(_word_name, measured.words)],
             title=title(measured),
         )
         frames.append(labelled_grid([[picture, *tiles]], labels, SheetFlags(columns=columns)))

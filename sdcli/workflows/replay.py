@@ -151,12 +151,13 @@ def _no_record_error(path: Path, parameters: str | None) -> UsageError:
     from sdcli.interop.readers import read_foreign
 
     foreign = read_foreign(path, parameters)
-    return UsageError(
-        f"{path}: {f'{foreign.generator} made it' if foreign else 'it has no record'}, "
-        "and replay reads the records of sdcli",
-        code="replay.no_record",
-        hint=f"sdcli inspect {shlex.quote(str(path))} --as-command" if foreign else None,
-    )
+    if foreign is None:
+        message = "it has no record of how it was made"
+        hint = "give an image that sdcli made, without --no-metadata"
+    else:
+        message = f"{foreign.generator} made it, and this needs a record of sdcli"
+        hint = f"sdcli inspect {shlex.quote(str(path))} --as-command"
+    return UsageError(f"{path}: {message}", code="replay.no_record", hint=hint)
 
 
 def request_source(images: Sequence[RecordedImage]) -> IterableSource:

@@ -78,7 +78,7 @@ def _tell_prediction(pair: TrainingPair) -> Chapter:
         say(
             "The UNet gets the noisy image, the timestep and the caption. This one predicts "
             "{predicts}. Image and noise both follow from that, because their sum is known. "
-            "The pictures show the image that each prediction amounts to.",
+            "So each prediction amounts to an image, too.",
             predicts=_PREDICTED.get(pair.prediction_type, pair.prediction_type),
         ),
         say(

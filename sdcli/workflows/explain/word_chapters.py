@@ -167,7 +167,7 @@ def tell_attention(run: ExplainedRun) -> Chapter:
             strongest=strongest.word.text,
             strongest_share=strongest.share,
         ),
-        say("The maps show which patches read which word more than the others do."),
+        say("The map of a word shows which patches read it more than the others do."),
     ]
     second = [
         say(

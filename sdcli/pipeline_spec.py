@@ -102,7 +102,7 @@ class PipelineSpec:
         metavar="NAME",
         help="Library that computes the networks: torch, or openvino, which is faster on many "
         "CPUs.",
-        sweep=45,
+        sweep=42,
     )
     model_config: str | None = setting(
         None,

@@ -172,7 +172,7 @@ def test_an_image_that_kills_its_workers_fails_alone(run_cli, monkeypatch, tmp_p
     assert "'poison': 2 worker processes ended while they made this image" in ran.stderr
     assert len(pixels()) == 3
     monkeypatch.undo()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     assert run_cli(*argv, "--retry-failed").code == 0
     assert len(pixels()) == 4
 

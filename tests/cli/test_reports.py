@@ -81,6 +81,8 @@ def test_doctor(run_cli):
         "av",
         "ImageHash",
         "opencv-python-headless",
+        "openvino",
+        "peft",
         "ray",
     }
     assert "cpu" in {device["name"] for device in document["devices"]}

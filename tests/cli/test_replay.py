@@ -103,7 +103,7 @@ def test_an_image_that_replay_cannot_read_is_told_what_can(run_cli):
     Image.new("RGB", (8, 8)).save("plain.png")
     ran = run_cli("replay", "plain.png")
     assert "plain.png: it has no record" in ran.stderr
-    assert "hint" not in ran.stderr
+    assert "hint: give an image that sdcli made" in ran.stderr
     info = PngInfo()
     info.add_text("parameters", "a cat\nSteps: 3, Seed: 5, Size: 64x64")
     Image.new("RGB", (8, 8)).save("a cat.png", pnginfo=info)

@@ -51,7 +51,6 @@ def close(value: Any, expected: Any) -> bool:
     return bool(value == pytest.approx(expected, rel=2e-4, abs=2e-5))
 
 
-@pytest.mark.sample(4)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("prompt", RUNS)
 def test_every_number_is_that_of_the_run(run_cli, prompt):

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from sdcli.engine.denoise.resume import find_resume_point
     from sdcli.engine.loading.pipeline import LoadedPipeline, auto_batch_size, load
     from sdcli.engine.loading.vae import LoadedVae, load_vae
-    from sdcli.engine.runtime.devices import Device, has_fast_bfloat16, list_devices
+    from sdcli.engine.runtime.devices import (
+        Device,
+        check_execution,
+        has_fast_bfloat16,
+        list_devices,
+    )
 
 __all__ = [
     "Device",
     "LoadedPipeline",
     "LoadedVae",
     "auto_batch_size",
+    "check_execution",
     "find_resume_point",
     "forget_import_seconds",
     "generate_batch",
@@ -39,6 +45,7 @@ _HOMES = {
     "LoadedPipeline": "loading.pipeline",
     "LoadedVae": "loading.vae",
     "auto_batch_size": "loading.pipeline",
+    "check_execution": "runtime.devices",
     "generate_batch": "denoise.generate",
     "has_fast_bfloat16": "runtime.devices",
     "list_devices": "runtime.devices",

@@ -61,7 +61,7 @@ class BatchGenerator:
 
     def max_images(self, job: Job) -> int:
         """How many jobs like this one to generate together, after loading its pipeline."""
-        with self._load(job.spec) as pipeline:
+        with self._load(job) as pipeline:
             from sdcli import engine
 
             if pipeline is None:
@@ -75,7 +75,7 @@ class BatchGenerator:
         that does not load unless that may be skipped.
         """
         spec = batch[0].spec
-        with self._load(spec) as pipeline:
+        with self._load(batch[0]) as pipeline:
             if pipeline is None:
                 return [JobFailure(jobs=tuple(batch), error=self._load_errors[spec])]
             try:
@@ -114,8 +114,13 @@ class BatchGenerator:
         return [replace(result, events=(*notes, *result.events)) for result in results]
 
     @contextmanager
-    def _load(self, spec: PipelineSpec) -> Iterator[LoadedPipeline | None]:
+    def _load(self, job: Job) -> Iterator[LoadedPipeline | None]:
         """Lend the pipeline; None for one that does not load and may be skipped."""
+        from sdcli import engine
+
+        # Only torch knows the device, but the model need not be loaded for that.
+        engine.check_execution(job)
+        spec = job.spec
         with ExitStack() as stack:
             pipeline = None
             if spec not in self._load_errors:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
@@ -293,3 +294,14 @@ def test_a_model_without_a_tokenizer_is_incomplete(run_cli, broken, lacks):
         for path in (broken / "tokenizer").glob(pattern):
             path.unlink()
     assert_refused(run_cli("generate", "a cat", "-m", str(broken)), ExitCode.MODEL, "tokenizer")
+
+
+@pytest.mark.parametrize("option", [("--offload", "model"), ("--vram", "6")])
+def test_options_of_a_gpu_are_refused_before_a_model_is_read(run_cli, broken, option):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    weights = broken / UNET
+    weights.write_bytes(weights.read_bytes()[:200_000])
+    argv = ("generate", "a cat", "-m", str(broken))
+    assert run_cli(*argv).code == ExitCode.CORRUPT
+    assert_refused(run_cli(*argv, *option), ExitCode.USAGE, "has no effect: on the CPU")

@@ -8,6 +8,8 @@ import torch
 from accelerate import PartialState
 
 from sdcli.errors import DeviceError
+from sdcli.execution_fields import check_device
+from sdcli.job import Job
 from sdcli.pipeline_spec import TORCH, PipelineSpec
 from sdcli.planning.backend_check import check_backend
 from sdcli.shard import Shard
@@ -65,6 +67,11 @@ def device_of(spec: PipelineSpec) -> torch.device:
     """
     check_backend(spec)
     return resolve(spec.device) if spec.backend == TORCH else torch.device("cpu")
+
+
+def check_execution(job: Job) -> None:
+    """Raise UsageError for options of a job that have no effect on its device."""
+    check_device(job.offload, job.vram, device_of(job.spec).type)
 
 
 def resolve(name: str) -> torch.device:

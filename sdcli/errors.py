@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_MAX_NAMED: Final = 3
 
 
 class ExitCode(IntEnum):
@@ -144,6 +146,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint naming the closest known name, or None when none is close."""
     near = closest(name, known)
     return f"did you mean {near}?" if near else None
+
+
+def name_some(names: Collection[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
+    first = list(names)[:_MAX_NAMED]
+    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+    return ", ".join(first) + more
 
 
 def quoted(value: object) -> str:

@@ -35,6 +35,12 @@ TABLES = {
 }
 
 
+def test_a_spreadsheet_may_separate_by_semicolons(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    (tmp_path / "captions.csv").write_text("file;text\na.png;one, two\n")
+    assert [caption for _, caption in find_captioned(tmp_path, None)] == ["one, two"]
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_has_the_captions_of_images(tmp_path: Path, name: str) -> None:
     for image in ("a.png", "sub/b.png", "c.png"):

@@ -29,10 +29,9 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from sdcli.checkpoints.single_file.detection import Detection, detect
 from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.other_kinds import option_hint
-from sdcli.checkpoints.single_file.tensor_map import name_some
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import check_weights, find_weights, hash_weights
-from sdcli.errors import CorruptError, ModelError, SdcliError
+from sdcli.errors import CorruptError, ModelError, SdcliError, name_some
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import PipelineSpec
 

@@ -17,7 +17,6 @@ from sdcli.checkpoints.safetensors_header import SafetensorsHeader
 from sdcli.checkpoints.single_file.families import TEXT_WIDTHS
 from sdcli.checkpoints.single_file.model import find_model_weights
 from sdcli.checkpoints.single_file.other_kinds import find_other_kind, option_hint
-from sdcli.checkpoints.single_file.tensor_map import name_some
 from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.checkpoints.weight_source import (
     SourceTensor,
@@ -26,7 +25,7 @@ from sdcli.checkpoints.weight_source import (
     read_weights,
 )
 from sdcli.checkpoints.weights import check_weights
-from sdcli.errors import CorruptError, ModelError, quoted
+from sdcli.errors import CorruptError, ModelError, name_some, quoted
 from sdcli.inputs.natural_order import natural_key
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import special_kind

@@ -10,8 +10,7 @@ from typing import Any, Final
 from sdcli.checkpoints.component_configs import read_config
 from sdcli.checkpoints.json_files import read_json
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader
-from sdcli.checkpoints.single_file.tensor_map import name_some
-from sdcli.errors import CorruptError, ModelError, SdcliError
+from sdcli.errors import CorruptError, ModelError, SdcliError, name_some
 
 CLASS: Final = "T2IAdapter"
 COMPONENT: Final = "t2i_adapter"

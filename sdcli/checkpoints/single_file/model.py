@@ -17,14 +17,13 @@ from sdcli.checkpoints.single_file.published import identify
 from sdcli.checkpoints.single_file.tensor_map import (
     Sources,
     map_component,
-    name_some,
     unused_names,
 )
 from sdcli.checkpoints.single_file.training import Prediction
 from sdcli.checkpoints.weight_dtypes import check_dtypes
 from sdcli.checkpoints.weight_files import WeightFiles
 from sdcli.checkpoints.weights import find_weights
-from sdcli.errors import ModelError, SdcliError, UsageError
+from sdcli.errors import ModelError, SdcliError, UsageError, name_some
 from sdcli.inputs.paths import expand_user
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from sdcli.checkpoints.single_file.text_names import PREFIX, text_names
 from sdcli.checkpoints.single_file.unet_names import unet_names
 from sdcli.checkpoints.single_file.vae_names import ATTENTION, OLD_ATTENTION, vae_names
 from sdcli.checkpoints.weight_files import TensorSource
-from sdcli.errors import CorruptError
+from sdcli.errors import CorruptError, name_some
 
 Sources = dict[str, TensorSource]
 
@@ -22,7 +22,6 @@ _UNUSED: Final = (
 
 _UNUSED_BEGINNINGS: Final = ("loss.", "model_ema.", "vision_model.", "transformer.resblocks.",
                              "text_model.encoder.layers.", "visual")  # fmt: skip
-_MAX_NAMED: Final = 3
 
 
 def map_component(component: str, config: Mapping[str, Any], part: Part, path: Path) -> Sources:
@@ -58,13 +57,6 @@ def unused_names(part: Part, sources: Mapping[str, TensorSource]) -> list[str]:
         and not name.endswith(_UNUSED)
         and not name.removeprefix(part.prefix).startswith(_UNUSED_BEGINNINGS)
     ]
-
-
-def name_some(names: Collection[str]) -> str:
-    """Return the first names of a list, and the number of the others."""
-    first = list(names)[:_MAX_NAMED]
-    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
-    return ", ".join(first) + more
 
 
 def _unet_sources(config: Mapping[str, Any], part: Part) -> Sources:

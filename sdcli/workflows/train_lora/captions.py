@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.errors import UsageError, did_you_mean, quoted
+from sdcli.errors import UsageError, did_you_mean, name_some, quoted
 from sdcli.inputs.regular_file import read_regular
 from sdcli.inputs.text_decoding import decode_text
 
@@ -18,7 +18,6 @@ TABLES: Final = ("metadata.jsonl", "metadata.csv", "captions.csv")
 
 _IMAGE_KEYS: Final = ("file_name", "file", "image")
 _CAPTION_KEYS: Final = ("text", "caption", "prompt")
-_MOST_NAMES: Final = 5
 _CODE: Final = "usage.captions"
 
 
@@ -34,7 +33,7 @@ def read_captions(folder: Path, images: Sequence[Path], default: str | None) -> 
     if missing:
         raise UsageError(
             f"{folder}: {len(missing)} of {len(images)} images have no caption: "
-            f"{list_names([path.name for path in missing])}",
+            f"{name_some([path.name for path in missing])}",
             code=_CODE,
             hint=f'write it to {missing[0].with_suffix(".txt").name}, or add --caption "TEXT"',
         )
@@ -44,12 +43,6 @@ def read_captions(folder: Path, images: Sequence[Path], default: str | None) -> 
 def add_trigger(caption: str, trigger: str | None) -> str:
     """Return the caption with the trigger word, in front unless it is in it."""
     return caption if not trigger or trigger in caption else f"{trigger}, {caption}"
-
-
-def list_names(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def find_lone_captions(folder: Path, images: Sequence[Path]) -> list[str]:
@@ -120,8 +113,10 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    # Spreadsheets write semicolons where the comma is that of decimals.
+    delimiter = max(",;", key=text.partition("\n")[0].count)
     # A caption may have line ends, if it is in quotes.
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for row in reader:
             yield reader.line_num, row

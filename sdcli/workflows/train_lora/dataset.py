@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdcli.errors import UsageError
+from sdcli.errors import UsageError, name_some
 from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.lora_training import SIZE_STEP, TrainingImage
 from sdcli.storage.images.fitting import fit, is_cut
@@ -17,7 +17,6 @@ from sdcli.storage.images.pixels import read_pixels
 from sdcli.workflows.train_lora.captions import (
     add_trigger,
     find_lone_captions,
-    list_names,
     read_captions,
 )
 
@@ -106,16 +105,16 @@ def _warn_about(
     if small:
         warn(
             f"{len(small)} of {len(images)} images are smaller than {resolution}x{resolution} and "
-            f"are enlarged: {list_names(small)}"
+            f"are enlarged: {name_some(small)}"
         )
     cut = [i.name for i in images if i.original_size[0] != i.original_size[1]]
     if cut:
         warn(
             f"{len(cut)} of {len(images)} images are not square; only the middle is used: "
-            f"{list_names(cut)}"
+            f"{name_some(cut)}"
         )
     if lone := find_lone_captions(folder, paths):
-        warn(f"{len(lone)} captions have no image: {list_names(lone)}")
+        warn(f"{len(lone)} captions have no image: {name_some(lone)}")
 
 
 def _digest(images: Sequence[TrainingImage]) -> str:

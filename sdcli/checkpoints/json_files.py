@@ -28,7 +28,12 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises ModelError if the file is missing, and CorruptError if it is not a JSON object, nests too
     deeply or has numbers that no setting can have.
     """
-    data = _parse(path, read_bytes(path))
+    return parse_json(path, read_bytes(path))
+
+
+def parse_json(path: Path, raw: bytes) -> dict[str, Any]:
+    """Parse the contents of the file `path`, as `read_json` does. Raises CorruptError."""
+    data = _parse(path, raw)
     if not isinstance(data, dict):
         raise CorruptError(f"{path}: not a JSON object", code="model.corrupt")
     _check_values(path, data)

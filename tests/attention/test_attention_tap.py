@@ -165,6 +165,7 @@ def check(pipeline: Any, images: int, arguments: dict[str, Any]) -> list[Attenti
     return calls
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("name", setups())
 def test_capturing_changes_no_bit_and_sees_every_call(name: str) -> None:
     check(*setups()[name]())

@@ -43,6 +43,7 @@ ONE_PATH = [
 ]
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path[:12])
 @pytest.mark.parametrize("command", ONE_PATH)
 def test_a_path_that_cannot_be_used_is_an_error(run_cli, command, path):
@@ -127,6 +128,7 @@ def test_a_file_name_need_not_be_text(run_cli):
     assert run_cli("vae", "encode", name).code == 0
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("home", [None, "/proc/nothing", "/dev/null", "/" + LONG, ""])
 @pytest.mark.parametrize("command", ["--help", "generate --help", "schedulers list", "vae list"])
 def test_no_home_folder_is_needed(tmp_path, home, command):
@@ -164,6 +166,7 @@ def test_a_disk_that_fails_to_find_a_file_is_an_error(run_cli, monkeypatch, comm
     assert "sdcli: error: " in ran.stderr
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("kind", ["a loop", "through a file", "a folder without permission"])
 @pytest.mark.parametrize("command", ONE_PATH[::6])
 def test_a_path_that_leads_nowhere_is_an_error_for_any_user(tmp_path, command, kind):

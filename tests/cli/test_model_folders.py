@@ -29,6 +29,7 @@ def model(tmp_path: Path) -> Path:
 
 
 # The rest runs with the fuzz.
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("case", PICKED[::8], ids=lambda case: case.name)
 def test_a_hostile_folder_ends_in_one_line(case: Case) -> None:
     assert run(case) == []

@@ -108,6 +108,7 @@ def draw_by_hand(made: Made, *, masked: bool) -> np.ndarray:
     return np.asarray(image)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("family", ["sdxl", "sd1-inpaint", "sd2-inpaint", "sdxl-inpaint"])
 def test_a_file_draws_what_its_folder_and_diffusers_draw(
     run_cli: Any, make: Any, family: str

@@ -21,6 +21,7 @@ def planned(run_cli, *argv, stdin=""):
     return [job["prompt"] for job in ran.document["jobs"]]
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("end", ENDS)

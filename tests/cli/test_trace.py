@@ -236,6 +236,7 @@ def test_a_weight_of_1_changes_no_map(run_cli):
     assert plain == weighted
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("negative", "chunks"),
     [("a (dog:1.2)", 1), ("[red|blue] dog", 1), ("dog " * 80, 2), ("red BREAK blue", 2)],

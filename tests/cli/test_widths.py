@@ -86,6 +86,7 @@ def too_wide(text: str, columns: int) -> list[str]:
     return [line for line in text.splitlines() if len(line) > columns and " " in line.strip()]
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("columns", [60, 80, 200])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_line_is_wider_than_the_terminal(

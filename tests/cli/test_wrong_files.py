@@ -97,6 +97,7 @@ NO_WEIGHTS: dict[str, tuple[bytes, str, str]] = {
 }
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("case", NO_WEIGHTS.values(), ids=list(NO_WEIGHTS))
 def test_what_is_no_file_of_weights_is_named(run_cli: RunCli, case: Any, role: str) -> None:

@@ -43,6 +43,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("make", [image_job, mask_job], ids=["image", "mask"])
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: str(changes)[:60])
 def test_a_run_from_an_image_equals_diffusers(

@@ -131,6 +131,7 @@ MAKERS = [make_job, image_job, mask_job]
 KINDS = ["text", "image", "mask"]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("make", MAKERS, ids=KINDS)
 @pytest.mark.parametrize("name", ["plain.safetensors", "plus.safetensors", "full.safetensors"])
 def test_a_run_with_an_image_prompt_equals_diffusers(
@@ -145,6 +146,7 @@ def test_a_run_with_an_image_prompt_equals_diffusers(
     assert np.abs(free.pixels.astype(int) - pixels).max() > 5
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("names", "images", "changes"),
     [
@@ -171,6 +173,7 @@ def xl_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any, 
     return folder, load(folder), plain, write_all(plain.unet, folder.parent)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", ["plain.safetensors", "plus.safetensors"])
 @pytest.mark.parametrize(
     "fields",

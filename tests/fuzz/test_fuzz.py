@@ -8,7 +8,7 @@ from tests.fuzz.__main__ import fuzz
 from tests.fuzz.running import cases_of, modules, run_cases, short_name
 
 SEED = 11
-CASES = {short_name(module): list(cases_of(module, SEED, 40)) for module in modules()}
+CASES = {short_name(module): list(cases_of(module, SEED, 20)) for module in modules()}
 
 
 def test_there_are_modules() -> None:

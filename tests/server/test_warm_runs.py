@@ -70,6 +70,7 @@ def without_seconds(text: str | bytes) -> str:
     return re.sub(r"\b\d+(\.\d+)? ?(s|ms|min)\b", "0 s", text)
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize(
     ("argv", "stdin", "code"),
     [
@@ -177,6 +178,7 @@ def test_files_have_the_modes_of_the_client(warm: Warm, tmp_path: Path, umask: i
     assert (tmp_path / "warm" / "cat.png").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("redirected", [">&-", "2>&-", "<&-", "> /dev/full"])
 def test_closed_and_full_streams(runtime: Path, tmp_path: Path, redirected: str) -> None:
     seen = []

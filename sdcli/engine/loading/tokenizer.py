@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final
 from transformers import CLIPTokenizer
 
 from sdcli.checkpoints.component_configs import read_config
-from sdcli.checkpoints.json_files import read_bytes, read_json, shorten
+from sdcli.checkpoints.json_files import parse_json, read_bytes, shorten
 from sdcli.engine.loading.components import loading_errors_as_corrupt_errors
 from sdcli.engine.loading.staging import staged_files
 from sdcli.errors import CorruptError, ModelError
@@ -81,14 +82,21 @@ def _read_files(path: Path) -> dict[str, bytes]:
             code="model.incomplete",
             hint="download the model again",
         )
-    contents: dict[str, Any] = {n: read_json(path / n) for n in _JSON_FILES if n in names}
+    files: dict[str, bytes] = {
+        name: read_bytes(path / name) for name in (*_JSON_FILES, *_TEXT_FILES) if name in names
+    }
+    contents: dict[str, Any] = {
+        name: parse_json(path / name, files[name]) for name in _JSON_FILES if name in files
+    }
     _check_vocabulary(path, contents)
     _check_special_tokens(path / _SPECIAL_TOKENS, contents.get(_SPECIAL_TOKENS, {}))
+    # The libraries take no byte order mark. Writing the vocabulary anew would take 0.1 s.
+    files |= {name: files[name].removeprefix(codecs.BOM_UTF8) for name in contents}
     if _CONFIG in names:
         config = read_config(path / _CONFIG, "tokenizer")
-        contents[_CONFIG] = {key: config[key] for key in config if key in _CONFIG_KEYS}
-    files = {name: json.dumps(content).encode() for name, content in contents.items()}
-    return files | {name: read_bytes(path / name) for name in _TEXT_FILES if name in names}
+        settings = {key: config[key] for key in config if key in _CONFIG_KEYS}
+        files[_CONFIG] = json.dumps(settings).encode()
+    return files
 
 
 def _check_vocabulary(path: Path, contents: Mapping[str, Any]) -> None:

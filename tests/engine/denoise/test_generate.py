@@ -54,6 +54,7 @@ def test_an_image_of_a_batch_equals_the_image_alone(
         assert (batched.run.batch_size, alone.run.batch_size) == (3, 1)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     "row", [row for row in SAMPLERS if row.stochastic or row.takes_eta], ids=lambda row: row.name
 )

@@ -31,6 +31,7 @@ def record(loaded: Any, job: Job, without: tuple[str, ...] = ()) -> tuple[Any, M
     return result, MemorySource(arrays, len(result.run.timesteps))
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("kind", JOBS)
 @pytest.mark.parametrize("name", NAMES)
 def test_recording_changes_nothing_and_resuming_continues_bit_for_bit(

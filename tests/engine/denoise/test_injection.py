@@ -39,7 +39,7 @@ def counting_calls(unet: Any) -> Iterator[list[int]]:
         hook.remove()
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @by_row
 def test_replaying_outputs_resumes_from_every_step_bit_for_bit(loaded: Any, row: Sampler) -> None:
     job = make_sampler_job(row)
@@ -100,6 +100,7 @@ def halfway(loaded: Any) -> tuple[ResumePoint, np.ndarray]:
     return ResumePoint(latents=xt, direction=direction, sigma=sigma), whole.latents["final"]
 
 
+@pytest.mark.sample(9)
 @by_row
 def test_any_scheduler_resumes_from_the_latents_of_another(
     loaded: Any, row: Sampler, halfway: tuple[ResumePoint, np.ndarray]

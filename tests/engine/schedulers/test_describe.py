@@ -35,6 +35,7 @@ def build(row: Any, **options: Any) -> Any:
     return scheduler_class(row.class_name).from_config(config)
 
 
+@pytest.mark.sample(12)
 @by_row
 def test_a_table_has_one_row_per_unet_call_and_its_noise_decreases(row: Any) -> None:
     rows, last = timestep_table(resolve_scheduler(row.name).choice, 5)

@@ -76,7 +76,7 @@ def named(pipeline: Any, class_name: str | None) -> Any:
     return scheduler
 
 
-@pytest.mark.sample(60)
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("file", OUTDATED)
 @pytest.mark.parametrize("class_name", CONSTRUCTORS)
 def test_the_scheduler_and_its_configuration_are_those_of_diffusers(

@@ -53,7 +53,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_every_sampler_runs_with_few_and_many_steps(draw: Any, row: Any) -> None:
     for steps in STEPS:
@@ -68,7 +68,7 @@ def test_every_sampler_runs_with_few_and_many_steps(draw: Any, row: Any) -> None
 DETERMINISTIC = [row for row in SAMPLERS if not row.stochastic]
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("row", DETERMINISTIC, ids=lambda row: row.name)
 def test_deterministic_samplers_converge_to_one_image(draw: Any, row: Any) -> None:
     reference, _ = draw("DPM++ 2M", MANY)

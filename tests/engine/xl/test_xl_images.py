@@ -63,6 +63,7 @@ def from_image_by_hand(plain: Any, folder: Path, job: Job, image: Any = None) ->
     return np.asarray(result.images[0])
 
 
+@pytest.mark.sample(9)
 @pytest.mark.parametrize("inputs", [IMAGE, MASK], ids=["image", "mask"])
 @pytest.mark.parametrize(
     "changes",

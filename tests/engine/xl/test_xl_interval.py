@@ -74,6 +74,7 @@ def loop_by_hand(
     return (pixels * 255).round().astype(np.uint8)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("interval", [(0.0, 0.5), (0.4, 1.0), (0.25, 0.7), (0.0, 1.0), (0.8, 1.0)])
 @pytest.mark.parametrize("with_refiner", [False, True])
 def test_an_interval_equals_a_loop_written_out(

@@ -157,7 +157,8 @@ _OPTIONS: Final = (
     _Row("--upscale --upscaler", f"{_A1111}, {_INVOKEAI}, {_SDCPP}", None, _NO_UPSCALE),
     _Row("--tiling --seamless", f"{_A1111}, {_INVOKEAI}", None,
          "seamless tiling is not supported: leave it out"),
-    _Row("--restore-faces", _A1111, None, _LEAVE_OUT),
+    _Row("--restore-faces --face-restore --face-restoration --codeformer --gfpgan", _A1111, None,
+         "sdcli does not restore faces: leave it out"),
     _Row("--styles --style", _A1111, None, "write the style's words into the prompt"),
     _Row("--subseed --subseed-strength --seed-resize-from-h --seed-resize-from-w "
          "--variation-amount", f"{_A1111}, {_INVOKEAI}", None, _NO_VARIATION),
@@ -200,6 +201,7 @@ _COMMANDS: Final = (
     _Row("rm prune", "hf, ollamadiffuser", "models rm"),
     _Row("pnginfo png-info info metadata show", f"{_A1111}, {_SDCPP}, {_MFLUX}", "inspect"),
     _Row("reproduce redo fetch", _INVOKEAI, "replay"),
+    _Row("attn daam heatmap attention-map attention-maps", "daam", "attention"),
     _Row("latent", _COMFYUI, "latents"),
     _Row("encode decode", _DIFFUSERS, "vae encode and vae decode"),
     _Row("benchmark", _DIFFUSERS, "bench"),

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_PREFIX
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import SdcliError
 from sdcli.latents import RESUMED_PREFIX

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_LORAS
 from sdcli.workflows import replay
 from tests.conftest import RunCli
 from tests.image_files import pixels_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_embedded_lora
+from sdcli.checkpoints.adapters.embedded_addons import embedded_weights, is_embedded_addon
 from sdcli.checkpoints.components import Component, read_components
 from sdcli.checkpoints.model_defaults import ModelDefaults, describe_model
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES
@@ -75,8 +75,7 @@ def inspect(
       sdcli inspect ./my-model
       sdcli inspect ./v1-5-pruned-emaonly.ckpt
     """
-    is_embedded_lora = target.startswith(EMBEDDED_PREFIX)
-    path = find_embedded_lora(target) if is_embedded_lora else expand_user(target)
+    path = embedded_weights(target) if is_embedded_addon(target) else expand_user(target)
     is_weights = path.suffix.lower() in _WEIGHT_SUFFIXES
     if with_hash and (as_prompt_line or as_command or not is_weights):
         raise _no_hash_error()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sdcli.checkpoints.adapters.controlnet_file import ControlnetFile, read_controlnet
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.control_fields import ControlJobFields, parse_control_images, parse_preprocessors
 from sdcli.errors import ModelError, UsageError
@@ -71,7 +72,7 @@ def take_controls(
             raise
         return RequestControls(controlnet=request.controlnet, control_image=request.control_image)
     return RequestControls(
-        controlnet=join_files(map(lasting_name, names)),
+        controlnet=join_files(map(_lasting, names)),
         controlnet_sha256=SEPARATOR.join(network.sha256 for network in networks),
         control_image=join_files(images),
         control_image_sha256=SEPARATOR.join(
@@ -139,8 +140,12 @@ def _check_preprocessors(words: Sequence[str]) -> None:
 def _read_network(name: str, request: GenerationRequest, *, is_local: bool) -> ControlnetFile:
     spec = replace(request.spec, offline=request.spec.offline or is_local)
     with naming("controlnet"):
-        refuse_separator("controlnet", lasting_name(name))
+        refuse_separator("controlnet", _lasting(name))
         return read_controlnet(name, spec)
+
+
+def _lasting(name: str) -> str:
+    return name if is_embedded_addon(name) else lasting_name(name)
 
 
 def _join_words(words: Sequence[str]) -> str | None:

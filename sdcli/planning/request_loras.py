@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.adapters.few_steps import FewSteps, find_few_steps
 from sdcli.checkpoints.adapters.lora_file import MatchedLora, match_to_model
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
+from sdcli.checkpoints.adapters.lora_names import find_lora
 from sdcli.checkpoints.file_hashes import verified_sha256
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError
@@ -121,7 +122,7 @@ def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
 
 def _lasting_name(name: str, path: Path) -> str:
     """The name that finds the file without --lora-dir: its path, or the id of another place."""
-    is_id = name.startswith(EMBEDDED_PREFIX) or "snapshots" in path.parts
+    is_id = is_embedded_addon(name) or "snapshots" in path.parts
     return name if is_id else str(path)
 
 

@@ -16,6 +16,8 @@ STAGES = (
     "judge",
     "export",
     "flag_lora",
+    "controlnet_layout",
+    "controlnet_edges",
 )
 SECONDS = {
     "vae": 900.0,
@@ -24,8 +26,10 @@ SECONDS = {
     "vae_decoder": 420.0,
     "vae_tiny": 240.0,
     "judge": 480.0,
+    "controlnet_layout": 1800.0,
+    "controlnet_edges": 1200.0,
 }
-"""Budget of each stage on two cores. A complete training takes 2 h 25 min."""
+"""Budget of each stage on two cores. A complete training takes 3 h 20 min."""
 
 
 # Each stage imports torch and Diffusers by itself, so that --help does not wait for them.
@@ -98,6 +102,18 @@ def _train_flag_lora(folder: Path, seconds: float) -> None:
     train_flag_lora(folder, folder / "model")
 
 
+def _train_controlnet_layout(folder: Path, seconds: float) -> None:
+    from sdcli.training.controlnet import ControlStage, train_controlnet
+
+    train_controlnet(ControlStage, folder, seconds)
+
+
+def _train_controlnet_edges(folder: Path, seconds: float) -> None:
+    from sdcli.training.controlnet import EdgesStage, train_controlnet
+
+    train_controlnet(EdgesStage, folder, seconds)
+
+
 _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "tokenizer": _train_tokenizer,
     "vae": _train_vae,
@@ -109,6 +125,8 @@ _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "judge": _train_judge,
     "export": _export_model,
     "flag_lora": _train_flag_lora,
+    "controlnet_layout": _train_controlnet_layout,
+    "controlnet_edges": _train_controlnet_edges,
 }
 
 

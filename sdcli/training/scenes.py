@@ -171,13 +171,19 @@ def sample_held_out(rng: Generator, *, layout: str) -> Scene:
     return scene
 
 
+def corner(box: Placement, sprite: NDArray[np.float32]) -> tuple[int, int]:
+    """Return the top and the left edge of a sprite in the middle of its box, in pixels."""
+    height, width = sprite.shape[:2]
+    return box.top + (box.size - height) // 2, box.left + (box.size - width) // 2
+
+
 def render(scene: Scene, sprites: Sprites) -> NDArray[np.uint8]:
     """Render the scene as uint8 levels, (128, 128, 3)."""
     pixels = paint_background(scene.background, flipped=scene.flipped, shade=scene.shade)
     for box in scene.placements:
         sprite = sprites(box.concept, box.size - MARGIN)
         height, width = sprite.shape[:2]
-        top, left = box.top + (box.size - height) // 2, box.left + (box.size - width) // 2
+        top, left = corner(box, sprite)
         region = pixels[top : top + height, left : left + width]
         region *= 1 - sprite[..., 3:]
         region += sprite[..., :3]

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.checkpoints import file_hashes, hub_cache, single_files
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_embedded_lora
+from sdcli.checkpoints.adapters.embedded_addons import (
+    embedded_weights,
+    find_embedded,
+    is_embedded_addon,
+)
 from sdcli.checkpoints.file_start import FileStart, read_start
 from sdcli.checkpoints.hub_cache import CachedModel
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
@@ -44,8 +48,8 @@ def locate(name: str, folders: Sequence[str]) -> tuple[str, Path]:
     path = expand_user(name)
     if name == EMBEDDED:
         return name, EMBEDDED_FOLDER
-    if name.startswith(EMBEDDED_PREFIX):
-        return name, find_embedded_lora(name)
+    if is_embedded_addon(name):
+        return name, find_embedded(name)
     if path.exists():
         return path.name, path
     found = find_model(name, folders)
@@ -88,8 +92,7 @@ def _all(folders: Sequence[str]) -> list[CachedModel | SingleFile]:
 
 
 def _target(name: str, folders: Sequence[str]) -> CachedModel | SingleFile:
-    is_embedded_lora = name.startswith(EMBEDDED_PREFIX)
-    path = find_embedded_lora(name) if is_embedded_lora else expand_user(name)
+    path = embedded_weights(name) if is_embedded_addon(name) else expand_user(name)
     if path.is_file():
         return SingleFile(name=path.name, path=path, bytes=path.stat().st_size)
     if path.is_dir():

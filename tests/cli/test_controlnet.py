@@ -25,7 +25,7 @@ from diffusers import (
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.conftest import RunCli
 from tests.controlnets import make_controlnet, write_controlnet

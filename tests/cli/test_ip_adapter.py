@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.conftest import RunCli
 from tests.engine.input_jobs import picture

@@ -16,7 +16,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLP
 from PIL import Image
 from safetensors.torch import load_file
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.conftest import RunCli
 from tests.image_files import pixels_of, record_of

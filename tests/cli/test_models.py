@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from sdcli.checkpoints import hash_cache
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from tests.checkpoints.hub_server import COMMIT, REPO, etag, read_files
 from tests.conftest import RunCli

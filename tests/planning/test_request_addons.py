@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_LORAS
 from sdcli.checkpoints.adapters.embedding_file import embeddings_in
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_LORAS
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.errors import UsageError
 from sdcli.input_images import InputImage

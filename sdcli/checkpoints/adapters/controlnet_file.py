@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sdcli.checkpoints.adapters.controlnet_fit import check_fit, check_shapes
 from sdcli.checkpoints.adapters.controlnet_names import ControlnetShapes
+from sdcli.checkpoints.adapters.embedded_addons import find_embedded, is_embedded_addon
 from sdcli.checkpoints.adapters.lora_names import fetch_hub_file, hub_file
 from sdcli.checkpoints.adapters.t2i_adapter import (
     CLASS,
@@ -81,6 +82,8 @@ def find_controlnet(name: str, spec: PipelineSpec) -> Path:
 
     Raises UnsafeError for a pickle, and ModelError for a name that is not found.
     """
+    if is_embedded_addon(name):
+        return find_embedded(name, "ControlNet")
     if expand_user(name).exists():
         return own_folder(fetch_controlnet(name, spec))
     if (repo := hub_file(name)) and repo[1]:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from sdcli.checkpoints.adapters.embedded_addons import find_embedded, is_embedded_addon
 from sdcli.checkpoints.file_state import fetch_once
 from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
 from sdcli.checkpoints.locate import Kind
@@ -17,9 +18,6 @@ from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.inputs.regular_file import special_kind
 from sdcli.inputs.similar_paths import similar_path_hint
 from sdcli.lora_fields import lora_stem
-
-EMBEDDED_PREFIX: Final = "embedded:"
-EMBEDDED_LORAS: Final = Path(__file__).parents[2] / "models" / "tiny-emoji-128-loras"
 
 _SUFFIX: Final = ".safetensors"
 _USUAL_NAME: Final = "pytorch_lora_weights.safetensors"
@@ -31,8 +29,8 @@ def find_lora(name: str, folder: str | None, *, offline: bool) -> Path:
 
     Raises UnsafeError for a pickle, and ModelError for a name that is not found.
     """
-    if name.startswith(EMBEDDED_PREFIX):
-        return find_embedded_lora(name)
+    if is_embedded_addon(name):
+        return find_embedded(name, "LoRA")
     candidates = [expand_user(name)]
     if folder is not None:
         candidates.append(expand_user(folder) / name)
@@ -60,19 +58,6 @@ def _usable(path: Path) -> Path | None:
     if special := special_kind(path):
         raise ModelError(f"{path} is {special}, not a LoRA", code="model.not_a_file")
     return path if path.is_file() else None
-
-
-def find_embedded_lora(name: str) -> Path:
-    """Return the file of a LoRA of the embedded model, such as embedded:flag. Raises ModelError."""
-    wanted = name.removeprefix(EMBEDDED_PREFIX)
-    known = {path.stem: path for path in sorted(EMBEDDED_LORAS.glob(f"*{_SUFFIX}"))}
-    if wanted in known:
-        return known[wanted]
-    raise ModelError(
-        f"no LoRA {quoted(name)}",
-        code="model.not_found",
-        hint=f"the embedded model has {', '.join(EMBEDDED_PREFIX + stem for stem in known)}",
-    )
 
 
 def _find_by_stem(name: str, folder: Path) -> Path | None:

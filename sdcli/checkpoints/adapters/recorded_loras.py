@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.checkpoints.adapters.lora_names import EMBEDDED_PREFIX, find_lora
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_PREFIX, is_embedded_addon
+from sdcli.checkpoints.adapters.lora_names import find_lora
 from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_hash
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.errors import ModelError, SdcliError
@@ -89,7 +90,7 @@ def _locate(use: LoraUse, entry: object, folders: Sequence[Path]) -> LoraUse:
 
 
 def _named(name: str, folders: Sequence[Path]) -> Iterator[Path]:
-    if name.startswith(EMBEDDED_PREFIX):
+    if is_embedded_addon(name):
         with suppress(SdcliError):
             yield find_lora(name, None, offline=True)
         return
@@ -98,7 +99,7 @@ def _named(name: str, folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _is_id(name: str) -> bool:
-    return name.startswith(EMBEDDED_PREFIX) or ("/" in name and not expand_user(name).exists())
+    return is_embedded_addon(name) or ("/" in name and not expand_user(name).exists())
 
 
 def _short(name: str) -> str:

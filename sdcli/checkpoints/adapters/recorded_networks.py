@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.adapters.lora_names import hub_file
 from sdcli.checkpoints.adapters.recorded_files import recorded_hash
 from sdcli.errors import ModelError, SdcliError
@@ -43,7 +44,7 @@ class NetworkKind:
             return str(named[0])
         if found := next((path for path in named if self._hash(path) == sha256), None):
             return str(found)
-        if hub_file(name) and not expand_user(name).exists():
+        if is_embedded_addon(name) or (hub_file(name) and not expand_user(name).exists()):
             return name
         for path in self._neighbours(folders) if sha256 else ():
             if self._hash(path) == sha256:

@@ -111,8 +111,8 @@ class ControlRequestFields:
         None,
         "--controlnet",
         metavar="MODEL",
-        help="Let a ControlNet guide the image by a --control-image: a hub id, a folder or a "
-        ".safetensors file. Also the folder or hub id of a T2I-Adapter. May be repeated, each with "
+        help="Let a ControlNet guide the image by a --control-image: a hub id, a folder, a "
+        ".safetensors file, embedded:layout or embedded:edges. Also the folder or hub id of a T2I-Adapter. May be repeated, each with "
         "a --control-image of its own; none for none.",
         sweep=47,
         repeatable=True,

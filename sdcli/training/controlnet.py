@@ -90,11 +90,10 @@ def _make_examples(folder: Path) -> dict[str, Tensor]:
 
 
 class ControlStage:
-    """Train one ControlNet."""
+    """Train the ControlNet of maps."""
 
     name = "controlnet_layout"
     control = "layout"
-    start: str | None = None
     seed = 11
     muon_lr, adamw_lr, weight_decay, ema_decay = 2e-3, 1e-3, 0.01, 0.998
     batch = 16
@@ -102,13 +101,11 @@ class ControlStage:
     timestep_power = 0.7
 
     def __init__(self, folder: Path) -> None:
-        """Load the model and the scenes. The network starts from that of ``start``, if any."""
+        """Load the model and the scenes."""
         self.examples = prepare_examples(folder)
         unet = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet", dtype=torch.float32)
         self.unet = unet.requires_grad_(False).to(memory_format=torch.channels_last)
         self.net = build_controlnet(unet).to(memory_format=torch.channels_last)
-        if self.start:
-            self.net.load_state_dict(load_weights(folder, self.start))
         # The backward pass of the fused processor is slow in bfloat16.
         self.unet.set_attn_processor(AttnProcessor())
         self.net.set_attn_processor(AttnProcessor())
@@ -146,11 +143,10 @@ class ControlStage:
 
 
 class EdgesStage(ControlStage):
-    """Train the ControlNet of edges, from that of the map: it knows how to move objects."""
+    """Train the ControlNet of edges."""
 
     name = "controlnet_edges"
     control = "edges"
-    start = "controlnet_layout"
     seed = 12
     timestep_power = 0.85
 

@@ -25,22 +25,26 @@ class _Kind:
     pattern: str
 
     @property
-    def found(self) -> dict[str, Path]:
+    def paths(self) -> dict[str, Path]:
         """The path of each by its name."""
-        return {path.stem: path for path in sorted(self.folder.glob(self.pattern))}
+        files = sorted(self.folder.glob(self.pattern))
+        # What has a configuration is the folder of it.
+        paths = [path if path.parent == self.folder else path.parent for path in files]
+        return {path.stem: path for path in paths}
 
 
 EMBEDDED_LORAS: Final = _MODELS / "tiny-emoji-128-loras"
 EMBEDDED_CONTROLNETS: Final = _MODELS / "tiny-emoji-128-controlnets"
 
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "LoRA": _Kind(
-        words="a LoRA", option="--lora", folder=EMBEDDED_LORAS, pattern="*.safetensors"
-    ),
+    "LoRA": _Kind(words="a LoRA", option="--lora", folder=EMBEDDED_LORAS, pattern="*.safetensors"),
     "ControlNet": _Kind(
-        words="a ControlNet", option="--controlnet", folder=EMBEDDED_CONTROLNETS, pattern="*/"
+        words="a ControlNet",
+        option="--controlnet",
+        folder=EMBEDDED_CONTROLNETS,
+        pattern="*/config.json",
     ),
-}  # fmt: skip
+}
 
 
 def is_embedded_addon(name: str) -> bool:
@@ -54,12 +58,12 @@ def find_embedded(name: str, kind: str | None = None) -> Path:
     Raises ModelError for a name that none has.
     """
     wanted = name.removeprefix(EMBEDDED_PREFIX)
-    known = {key: row.found for key, row in _KINDS.items() if kind in (None, key)}
+    known = {key: row.paths for key, row in _KINDS.items() if kind in (None, key)}
     for found in known.values():
         if wanted in found:
             return found[wanted]
     names = [EMBEDDED_PREFIX + stem for found in known.values() for stem in found]
-    others = (row for row in _KINDS.values() if wanted in row.found)
+    others = (row for row in _KINDS.values() if wanted in row.paths)
     if other := next(others, None):
         hint = f"it is {other.words}: {other.option} {name}"
     else:

@@ -112,8 +112,8 @@ class ControlRequestFields:
         "--controlnet",
         metavar="MODEL",
         help="Let a ControlNet guide the image by a --control-image: a hub id, a folder, a "
-        ".safetensors file, embedded:layout or embedded:edges. Also the folder or hub id of a T2I-Adapter. May be repeated, each with "
-        "a --control-image of its own; none for none.",
+        ".safetensors file, embedded:layout or embedded:edges. Also the folder or hub id of a "
+        "T2I-Adapter. May be repeated, each with a --control-image of its own; none for none.",
         sweep=47,
         repeatable=True,
     )

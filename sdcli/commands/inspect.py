@@ -39,8 +39,8 @@ Target = Annotated[
     str,
     typer.Argument(
         metavar="IMAGE|LATENTS|MODEL",
-        help="An image, latents, a file of weights, a model folder, 'embedded', or an add-on such as "
-        "'embedded:flag'.",
+        help="An image, latents, a file of weights, a model folder, 'embedded', or an add-on such "
+        "as 'embedded:flag'.",
     ),
 ]
 WithHash = Annotated[

@@ -129,24 +129,35 @@ def main() -> None:
     """Parse the command line, measure and print the figures."""
     args = _build_parser().parse_args()
     sprites = load_sprites(args.folder)
-    tasks: dict[str, tuple[str, list[ControlCase], Measure]] = {
-        "layout": ("layout", layout_cases(sprites, args.images), map_agreement),
-        "layout, ellipses": (
-            "layout", layout_cases(sprites, args.images, by_hand=True), map_agreement,
-        ),
-        "edges": ("edges", edge_cases(sprites, args.images), edge_agreement),
-    }  # fmt: skip
-    for label, (name, cases, measure) in tasks.items():
-        if not (args.networks / name).exists():
+    plain = ControlledModel(None, args.steps, args.guidance)
+    for name in ("layout", "edges"):
+        network = args.networks / name
+        if not network.exists():
             continue
-        print(f"{label}, true drawing:", describe(cases, [c.drawing for c in cases], measure))
-        for network in (None, args.networks / name):
-            model = ControlledModel(network, args.steps, args.guidance, args.scale)
+        kinds = _kinds(name, sprites, args.images)
+        # All kinds have the same prompts.
+        without = plain.draw(next(iter(kinds.values()))[0], SEED)
+        model = ControlledModel(network, args.steps, args.guidance, args.scale)
+        for label, (cases, measure) in kinds.items():
             images = model.draw(cases, SEED)
-            word = "with" if network else "without"
-            print(f"{label}, {word} ControlNet:", describe(cases, images, measure), flush=True)
-            if args.sheets and network:
-                _write_sheet(cases, images, args.sheets / f"{label}.png".replace(", ", "-"))
+            drawings = [case.drawing for case in cases]
+            for word, shown in (
+                ("true drawing", drawings), ("without ControlNet", without),
+                ("with ControlNet", images),
+            ):  # fmt: skip
+                print(f"{label}, {word}: {describe(cases, shown, measure)}", flush=True)
+            if args.sheets:
+                _write_sheet(cases, images, args.sheets / f"{label.replace(' ', '-')}.png")
+
+
+def _kinds(name: str, sprites: Sprites, count: int) -> dict[str, tuple[list[ControlCase], Measure]]:
+    """Return the cases of a ControlNet by what its control images are, with their measure."""
+    if name == "edges":
+        return {"edges": (edge_cases(sprites, count), edge_agreement)}
+    return {
+        "silhouettes": (layout_cases(sprites, count), map_agreement),
+        "ellipses": (layout_cases(sprites, count, by_hand=True), map_agreement),
+    }
 
 
 def _write_sheet(cases: list[ControlCase], images: list[Levels], target: Path) -> None:

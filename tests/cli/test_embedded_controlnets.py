@@ -35,9 +35,10 @@ def test_an_object_is_drawn_where_the_map_is_white(run_cli: RunCli, tmp_path: Pa
     drawn = write_disk(tmp_path / "map.png")
     argv = ("generate", "an orange circle on a blue background", *FULL, "-o", "a.png", "--force")
     free = run_cli(*argv)
+    assert map_agreement(pixels_of(free.paths[0]), drawn) < 0.5
     guided = run_cli(*argv, "--controlnet", "embedded:layout", "--control-image", "map.png")
-    assert (free.code, guided.code) == (0, 0), guided.stderr
-    assert map_agreement(pixels_of(guided.paths[0]), drawn) > 0.7
+    assert guided.code == 0, guided.stderr
+    assert map_agreement(pixels_of(guided.paths[0]), drawn) > 0.75
 
 
 def test_edges_are_followed(run_cli: RunCli, tmp_path: Path) -> None:

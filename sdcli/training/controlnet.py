@@ -5,15 +5,18 @@ transformer, because at 4x4 cells it adds little and would be a fifth of the fil
 as it is. Pairs that are held out from the training of the UNet are held out here too.
 """
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sdcli.storage.images.edges import find_edges
@@ -61,7 +64,9 @@ def prepare_examples(folder: Path) -> dict[str, Tensor]:
     """Return latents, embeddings of captions, and both kinds of control images of all scenes."""
     target = folder / "controls.pt"
     if not target.exists():
-        torch.save(_make_examples(folder), target)
+        temporary = target.with_suffix(".part")
+        torch.save(_make_examples(folder), temporary)
+        os.replace(temporary, target)
     examples: dict[str, Tensor] = torch.load(target, weights_only=True)
     return examples
 
@@ -94,6 +99,11 @@ class ControlStage:
 
     name = "controlnet_layout"
     control = "layout"
+    metadata: ClassVar = {
+        "modelspec.title": "Layout for the embedded model",
+        "modelspec.description": "Control image: objects in white on black.",
+        "modelspec.architecture": "tiny-emoji-128/controlnet",
+    }
     seed = 11
     muon_lr, adamw_lr, weight_decay, ema_decay = 2e-3, 1e-3, 0.01, 0.998
     batch = 16
@@ -147,6 +157,11 @@ class EdgesStage(ControlStage):
 
     name = "controlnet_edges"
     control = "edges"
+    metadata: ClassVar = {
+        "modelspec.title": "Edges for the embedded model",
+        "modelspec.description": "Control image: edges as Canny's method finds them.",
+        "modelspec.architecture": "tiny-emoji-128/controlnet",
+    }
     seed = 12
     timestep_power = 0.85
 
@@ -172,3 +187,5 @@ def export_controlnet(folder: Path, stage: type[ControlStage], target: Path) -> 
     net.load_state_dict(load_weights(folder, stage.name))
     shutil.rmtree(target, ignore_errors=True)
     net.half().save_pretrained(target)
+    weights = target / SAFETENSORS_WEIGHTS_NAME
+    save_file(load_file(weights), weights, {"format": "pt", **stage.metadata})

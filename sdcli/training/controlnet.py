@@ -105,6 +105,8 @@ class ControlStage:
         "modelspec.architecture": "tiny-emoji-128/controlnet",
     }
     seed = 11
+    # The outputs are larger by this factor in the exported network, chosen on other scenes.
+    scale = 1.0
     muon_lr, adamw_lr, weight_decay, ema_decay = 2e-3, 1e-3, 0.01, 0.998
     batch = 16
     # Below 1, more timesteps have a high noise level, at which the layout is decided.
@@ -185,6 +187,10 @@ def export_controlnet(folder: Path, stage: type[ControlStage], target: Path) -> 
     unet = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet", dtype=torch.float32)
     net = build_controlnet(unet)
     net.load_state_dict(load_weights(folder, stage.name))
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.startswith(("controlnet_down_blocks", "controlnet_mid_block")):
+                parameter.mul_(stage.scale)
     shutil.rmtree(target, ignore_errors=True)
     net.half().save_pretrained(target)
     weights = target / SAFETENSORS_WEIGHTS_NAME

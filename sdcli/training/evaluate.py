@@ -142,7 +142,7 @@ def validate_judge(report: Report, judge: Judge, model: EvaluatedModel, sprites:
     rng = np.random.default_rng(65_000)
     scenes = [sample(rng) for _ in range(500)]
     rendered = [render(scene, sprites) for scene in scenes]
-    reconstructed = _reconstruct(model, rendered)
+    reconstructed = reconstruct(model, rendered)
     for label, images in (("judge_clean", rendered), ("judge_through_vae", reconstructed)):
         report.figures[label] = _object_accuracy(judge, scenes, images)
     is_right = [
@@ -152,7 +152,7 @@ def validate_judge(report: Report, judge: Judge, model: EvaluatedModel, sprites:
     report.figures["judge_background"] = float(np.mean(is_right))
 
 
-def _reconstruct(model: EvaluatedModel, images: list[Levels]) -> list[Levels]:
+def reconstruct(model: EvaluatedModel, images: list[Levels]) -> list[Levels]:
     """Encode and decode images with the VAE."""
     vae = model.pipeline.vae
     with torch.no_grad():

@@ -21,7 +21,7 @@ from sdcli.training.concepts import COLORS, CONCEPTS
 from sdcli.training.contact_sheet import contact_sheet
 from sdcli.training.control_agreement import edge_agreement, map_agreement
 from sdcli.training.control_scenes import arrange_freely, draw_map, draw_shapes_for
-from sdcli.training.evaluate import BATCH, MODEL, EvaluatedModel
+from sdcli.training.evaluate import BATCH, MODEL, EvaluatedModel, reconstruct
 from sdcli.training.export import DEFAULTS
 from sdcli.training.heldout import background_phrase, noun_phrase
 from sdcli.training.scenes import Scene, render, sample_held_out
@@ -140,9 +140,9 @@ def main() -> None:
         model = ControlledModel(network, args.steps, args.guidance, args.scale)
         for label, (cases, measure) in kinds.items():
             images = model.draw(cases, SEED)
-            drawings = [case.drawing for case in cases]
+            drawings = reconstruct(plain, [case.drawing for case in cases])
             for word, shown in (
-                ("true drawing", drawings), ("without ControlNet", without),
+                ("true drawing through the VAE", drawings), ("without ControlNet", without),
                 ("with ControlNet", images),
             ):  # fmt: skip
                 print(f"{label}, {word}: {describe(cases, shown, measure)}", flush=True)

@@ -27,9 +27,9 @@ SECONDS = {
     "vae_tiny": 240.0,
     "judge": 480.0,
     "controlnet_layout": 1800.0,
-    "controlnet_edges": 1800.0,
+    "controlnet_edges": 2600.0,
 }
-"""Budget of each stage on two cores. A complete training takes 3 h 30 min."""
+"""Budget of each stage on two cores. A complete training takes 3 h 45 min."""
 
 
 # Each stage imports torch and Diffusers by itself, so that --help does not wait for them.

@@ -165,6 +165,7 @@ class EdgesStage(ControlStage):
         "modelspec.architecture": "tiny-emoji-128/controlnet",
     }
     seed = 12
+    scale = 1.4
     timestep_power = 0.85
 
 

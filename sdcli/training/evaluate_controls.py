@@ -83,7 +83,7 @@ def _prompt(scene: Scene) -> str:
 class ControlledModel(EvaluatedModel):
     """The model with a ControlNet, or without one for a comparison."""
 
-    def __init__(self, network: Path | None, steps: int, guidance: float, scale: float = 1) -> None:
+    def __init__(self, network: Path | None, steps: int, guidance: float, scale: float = 1.0) -> None:
         """Load the model and the ControlNet in the folder ``network``."""
         super().__init__(MODEL, steps, guidance)
         self.controlled, self.scale = None, scale

@@ -18,6 +18,7 @@ STAGES = (
     "flag_lora",
     "controlnet_layout",
     "controlnet_edges",
+    "fast_lora",
 )
 SECONDS = {
     "vae": 900.0,
@@ -114,6 +115,12 @@ def _train_controlnet_edges(folder: Path, seconds: float) -> None:
     train_controlnet(EdgesStage, folder, seconds)
 
 
+def _train_fast_lora(folder: Path, seconds: float) -> None:
+    from sdcli.training.fast_lora import train_fast_lora
+
+    train_fast_lora(folder, folder / "model")
+
+
 _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "tokenizer": _train_tokenizer,
     "vae": _train_vae,
@@ -127,6 +134,7 @@ _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "flag_lora": _train_flag_lora,
     "controlnet_layout": _train_controlnet_layout,
     "controlnet_edges": _train_controlnet_edges,
+    "fast_lora": _train_fast_lora,
 }
 
 

@@ -4,7 +4,6 @@ Two thirds of every batch are scenes with a flag. On the other third, scenes of 
 empty captions, the target is what the model predicts without the LoRA, so that it forgets nothing.
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sdcli.training.captions import make_caption
 from sdcli.training.concepts import FLAG
 from sdcli.training.diffusion import build_scheduler
 from sdcli.training.loop import StepRandom, half_precision
-from sdcli.training.low_rank import LowRankChanges
+from sdcli.training.low_rank import LowRankChanges, LowRankRun
 from sdcli.training.scenes import Scene, arrange, render, sample, sample_for_training
 from sdcli.training.sprites import Sprites, draw_flag, load_sprites
 
@@ -112,34 +111,11 @@ class FlagTraining:
         self.unet = pipeline.unet
         self.unet.set_attn_processor(AttnProcessor())
         self.changes = LowRankChanges(self.unet, RANK)
-        self.optimizer = torch.optim.AdamW(
-            list(self.changes.parameters()), LEARNING_RATE, weight_decay=0.01
+        self.run = LowRankRun(
+            self.changes, folder / "flag_lora.checkpoint.pt", LEARNING_RATE, STEPS
         )
         alphas = build_scheduler().alphas_cumprod
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
-        self.file, self.step = folder / "flag_lora.checkpoint.pt", 0
-        if self.file.exists():
-            self._resume(torch.load(self.file, weights_only=True))
-
-    def _resume(self, saved: dict[str, Any]) -> None:
-        self.step = saved["step"]
-        self.optimizer.load_state_dict(saved["optimizer"])
-        with torch.no_grad():
-            for parameter, value in zip(
-                self.changes.parameters(), saved["parameters"], strict=True
-            ):
-                parameter.copy_(value)
-
-    def save(self) -> None:
-        """Replace the checkpoint atomically."""
-        state = {
-            "step": self.step,
-            "optimizer": self.optimizer.state_dict(),
-            "parameters": [parameter.detach() for parameter in self.changes.parameters()],
-        }
-        temporary = self.file.with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, self.file)
 
     def _choose(self, rng: Generator) -> tuple[Tensor, Tensor]:
         """Return the latents and embeddings of a batch, the flags first."""
@@ -149,7 +125,7 @@ class FlagTraining:
 
     def advance(self) -> tuple[float, float]:
         """Do one step, and return the loss on flags and on what must not change."""
-        random = StepRandom(SEED, 0, self.step)
+        random = StepRandom(SEED, 0, self.run.step)
         clean, words = self._choose(random.numpy)
         noise = random.normal(*clean.shape)
         timesteps = torch.from_numpy(_spread_timesteps(random.numpy))
@@ -164,13 +140,9 @@ class FlagTraining:
         with half_precision():
             predicted = self.unet(noisy, timesteps, words).sample.float()
         errors = (predicted - torch.cat([target[:FLAGS], original])).square().mean((1, 2, 3))
-        for group in self.optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (self.step + 1) / 20) * (1 - self.step / STEPS)
-        self.optimizer.zero_grad()
         # The distance from the model's own predictions is small, so it counts more.
-        (errors[:FLAGS].sum() + 4 * errors[FLAGS:].sum()).div(FLAGS + KNOWN).backward()
-        self.optimizer.step()
-        self.step += 1
+        loss = (errors[:FLAGS].sum() + 4 * errors[FLAGS:].sum()).div(FLAGS + KNOWN)
+        self.run.minimize(loss)
         return errors[:FLAGS].mean().item(), errors[FLAGS:].mean().item()
 
 
@@ -186,12 +158,13 @@ def _spread_timesteps(rng: Generator) -> np.ndarray[Any, np.dtype[np.int64]]:
 def train_flag_lora(folder: Path, model: Path = MODEL) -> Path:
     """Train or resume, write the LoRA to ``folder`` and return its file."""
     training, target = FlagTraining(model, folder), folder / "flag.safetensors"
-    while training.step < STEPS:
+    run = training.run
+    while run.step < STEPS:
         flags, known = training.advance()
-        if training.step % CHECKPOINT_STEPS == 0:
-            training.save()
+        if run.step % CHECKPOINT_STEPS == 0:
+            run.save()
             print(
-                f"flag_lora  step {training.step}/{STEPS}  flags {flags:.4f}  kept {known:.5f}",
+                f"flag_lora  step {run.step}/{STEPS}  flags {flags:.4f}  kept {known:.5f}",
                 flush=True,
             )
     save_file(training.changes.state_dict(), target, METADATA)

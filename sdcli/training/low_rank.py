@@ -1,7 +1,10 @@
 """Train a LoRA: low-rank changes of a network's weights (Hu et al., 2021)."""
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,3 +67,47 @@ class LowRankChanges:
             state[f"{key}.lora_up.weight"] = up.view(*up.shape, *ones)
             state[f"{key}.alpha"] = torch.tensor(float(self.rank)).half()
         return state
+
+
+class LowRankRun:
+    """A training of low-rank changes in a fixed number of steps, with a checkpoint in a file."""
+
+    def __init__(self, changes: LowRankChanges, file: Path, learning_rate: float, steps: int):
+        """Prepare the optimizer, and resume from the checkpoint if there is one."""
+        self.changes, self.file, self.step = changes, file, 0
+        self._learning_rate, self._steps = learning_rate, steps
+        self._optimizer = torch.optim.AdamW(
+            list(changes.parameters()), learning_rate, weight_decay=0.01
+        )
+        if file.exists():
+            self._resume(torch.load(file, weights_only=True))
+
+    def _resume(self, saved: dict[str, Any]) -> None:
+        self.step = saved["step"]
+        self._optimizer.load_state_dict(saved["optimizer"])
+        with torch.no_grad():
+            for parameter, value in zip(
+                self.changes.parameters(), saved["parameters"], strict=True
+            ):
+                parameter.copy_(value)
+
+    def save(self) -> None:
+        """Replace the checkpoint atomically."""
+        state = {
+            "step": self.step,
+            "optimizer": self._optimizer.state_dict(),
+            "parameters": [parameter.detach() for parameter in self.changes.parameters()],
+        }
+        temporary = self.file.with_suffix(".part")
+        torch.save(state, temporary)
+        os.replace(temporary, self.file)
+
+    def minimize(self, loss: Tensor) -> None:
+        """Do one step; the learning rate rises for 20 steps, and falls to zero at the last."""
+        rate = self._learning_rate * min(1, (self.step + 1) / 20) * (1 - self.step / self._steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self.step += 1

@@ -18,7 +18,8 @@ SEPARATOR: Final = ";"
 """Between the embeddings of one image."""
 
 SUFFIXES: Final = (".safetensors", ".pt", ".bin")
-_WRITTEN: Final = re.compile(r"([^:].*?)(?::([^:/]*))?")
+_EMBEDDED: Final = "embedded:"
+_WRITTEN: Final = re.compile(rf"((?:{_EMBEDDED})?[^:].*?)(?::([^:/]*))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def short_embeddings(text: str | None) -> str:
 
 def embedding_stem(path: str) -> str:
     """The name of a file without its folder and suffix, which is its word in prompts."""
-    name = PurePath(path)
+    name = PurePath(path.removeprefix(_EMBEDDED))
     return name.stem if name.suffix.lower() in SUFFIXES else name.name
 
 
@@ -106,7 +107,7 @@ class EmbeddingRequestFields:
         "--embedding",
         metavar="FILE[:WORD]",
         help="Let a word in the prompts stand for a textual inversion embedding: a .safetensors, "
-        ".pt or .bin file, or a name in --embedding-dir. The word is the file's name unless given. "
+        ".pt or .bin file, a name in --embedding-dir, or embedded:holiday. The word is the file's name unless given. "
         "May be repeated; none for none.",
         aliases=("embeddings", "textual_inversion"),
         sweep=46,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.adapters.embedding_file import (
     EmbeddingFile,
     embeddings_in,
@@ -139,7 +140,8 @@ def _find(use: EmbeddingUse, request: GenerationRequest, defaults: ModelDefaults
                 hint="use an embedding of fewer vectors",
             )
     # The name that finds the file without --embedding-dir.
-    lasting = replace(use, path=refuse_separator(EMBEDDING, str(path)))
+    name = use.path if is_embedded_addon(use.path) else str(path)
+    lasting = replace(use, path=refuse_separator(EMBEDDING, name))
     return _Found(use=lasting, sha256=verified_sha256(EMBEDDING, path), file=file)
 
 

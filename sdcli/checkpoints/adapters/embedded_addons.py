@@ -35,6 +35,7 @@ class _Kind:
 
 EMBEDDED_LORAS: Final = _MODELS / "tiny-emoji-128-loras"
 EMBEDDED_CONTROLNETS: Final = _MODELS / "tiny-emoji-128-controlnets"
+EMBEDDED_EMBEDDINGS: Final = _MODELS / "tiny-emoji-128-embeddings"
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     "LoRA": _Kind(words="a LoRA", option="--lora", folder=EMBEDDED_LORAS, pattern="*.safetensors"),
@@ -43,6 +44,12 @@ _KINDS: Final[Mapping[str, _Kind]] = {
         option="--controlnet",
         folder=EMBEDDED_CONTROLNETS,
         pattern="*/config.json",
+    ),
+    "embedding": _Kind(
+        words="an embedding",
+        option="--embedding",
+        folder=EMBEDDED_EMBEDDINGS,
+        pattern="*.safetensors",
     ),
 }
 

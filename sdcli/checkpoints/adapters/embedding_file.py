@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
+from sdcli.checkpoints.adapters.embedded_addons import find_embedded, is_embedded_addon
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.single_file.other_kinds import find_other_kind
 from sdcli.checkpoints.weight_source import (
@@ -120,7 +121,12 @@ def _embedding_error(path: Path, reason: str) -> ModelError:
 
 
 def find_embedding(name: str, folder: str | None) -> Path:
-    """Return the file at a path, or of a name in `folder`. Raises ModelError."""
+    """Return the file at a path, of a name in `folder` or that comes with the embedded model.
+
+    Raises ModelError.
+    """
+    if is_embedded_addon(name):
+        return find_embedded(name, "embedding")
     candidates = [expand_user(name), *([expand_user(folder) / name] if folder else [])]
     for path in candidates:
         for suffix in ("", *SUFFIXES) if path.name else ():
@@ -136,7 +142,7 @@ def find_embedding(name: str, folder: str | None) -> Path:
         code="model.not_found",
         hint=did_you_mean(embedding_stem(name), [path.stem for path in files.values()])
         or similar_path_hint(expand_user(name))
-        or ("use a .safetensors, .pt or .bin file"
+        or ("use a .safetensors, .pt or .bin file or embedded:holiday"
             + ("" if folder else "; --embedding-dir DIR looks names up in a folder")),
     )  # fmt: skip
 

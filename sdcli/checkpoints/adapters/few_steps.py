@@ -33,6 +33,8 @@ _KINDS: Final = (
     (r"lcm", LCM),
     (r"tcd", FewSteps(name="TCD", scheduler="TCD", num_inference_steps=4)),
     (r"turbo", TURBO),
+    (r"trajectory distillation",
+     FewSteps(name="trajectory distillation", scheduler=f"DDIM;{_TRAILING}", num_inference_steps=4)),
 )  # fmt: skip
 """Words in names -> settings. The first that fits counts: some names have several."""
 

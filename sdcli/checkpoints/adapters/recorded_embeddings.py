@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
+from sdcli.checkpoints.adapters.embedding_file import find_embedding
 from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_hash
 from sdcli.embedding_fields import (
     EMBEDDING,
@@ -71,6 +74,8 @@ def locate_embeddings(
 
 def _locate(use: EmbeddingUse, entry: object, folders: Sequence[Path]) -> EmbeddingUse:
     wanted = recorded_hash(entry.get("sha256")) if isinstance(entry, Mapping) else None
+    if is_embedded_addon(use.path):
+        return _locate_embedded(use, wanted, folders)
     named = [expand_user(use.path), *(folder / Path(use.path).name for folder in folders)]
     if path := find_recorded(wanted, named, folders, SUFFIXES):
         return replace(use, path=refuse_separator(EMBEDDING, str(path)))
@@ -83,8 +88,19 @@ def _locate(use: EmbeddingUse, entry: object, folders: Sequence[Path]) -> Embedd
     )
 
 
+def _locate_embedded(
+    use: EmbeddingUse, wanted: str | None, folders: Sequence[Path]
+) -> EmbeddingUse:
+    """The name of one that comes with sdcli, unless only another file has the recorded hash."""
+    with suppress(ModelError):
+        if find_recorded(wanted, [find_embedding(use.path, None)], (), SUFFIXES):
+            return use
+    found = find_recorded(wanted, (), folders, SUFFIXES)
+    return replace(use, path=refuse_separator(EMBEDDING, str(found))) if found else use
+
+
 def _full(path: str) -> str:
-    return str(expand_user(path).absolute())
+    return path if is_embedded_addon(path) else str(expand_user(path).absolute())
 
 
 def a1111_embeddings(record: Mapping[str, Any]) -> str | None:

@@ -19,6 +19,7 @@ STAGES = (
     "controlnet_layout",
     "controlnet_edges",
     "fast_lora",
+    "holiday_embedding",
 )
 SECONDS = {
     "vae": 900.0,
@@ -121,6 +122,12 @@ def _train_fast_lora(folder: Path, seconds: float) -> None:
     train_fast_lora(folder, folder / "model")
 
 
+def _train_holiday_embedding(folder: Path, seconds: float) -> None:
+    from sdcli.training.holiday_embedding import train_holiday_embedding
+
+    train_holiday_embedding(folder, folder / "model")
+
+
 _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "tokenizer": _train_tokenizer,
     "vae": _train_vae,
@@ -135,6 +142,7 @@ _RUNNERS: dict[str, Callable[[Path, float], None]] = {
     "controlnet_layout": _train_controlnet_layout,
     "controlnet_edges": _train_controlnet_edges,
     "fast_lora": _train_fast_lora,
+    "holiday_embedding": _train_holiday_embedding,
 }
 
 

@@ -80,7 +80,9 @@ class HolidayTraining:
         clean = self._clean[torch.from_numpy(random.numpy.integers(SCENES, size=BATCH))]
         timesteps = torch.from_numpy(random.numpy.integers(1000, size=BATCH))
         contexts = [_CONTEXTS[i] for i in random.numpy.integers(len(_CONTEXTS), size=BATCH)]
-        signal, sigma = (table[timesteps][:, None, None, None] for table in (self._signal, self._noise))
+        signal, sigma = (
+            table[timesteps][:, None, None, None] for table in (self._signal, self._noise)
+        )
         noisy = signal * clean + sigma * random.normal(*clean.shape)
         phrases, nouns = ([text.format(x) for text in contexts] for x in (PHRASE, BEGINNING))
         with half_precision(), torch.no_grad():

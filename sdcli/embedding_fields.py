@@ -107,8 +107,8 @@ class EmbeddingRequestFields:
         "--embedding",
         metavar="FILE[:WORD]",
         help="Let a word in the prompts stand for a textual inversion embedding: a .safetensors, "
-        ".pt or .bin file, a name in --embedding-dir, or embedded:holiday. The word is the file's name unless given. "
-        "May be repeated; none for none.",
+        ".pt or .bin file, a name in --embedding-dir, or embedded:holiday. The word is the file's "
+        "name unless given. May be repeated; none for none.",
         aliases=("embeddings", "textual_inversion"),
         sweep=46,
         repeatable=True,

@@ -95,7 +95,7 @@ class FastTraining:
             student = self.student.path(noise, self.paths.words[chosen])
         distances = [_distance(a, b) for a, b in zip(student, teacher, strict=True)]
         self.run.minimize(torch.stack(distances) @ torch.tensor(_WEIGHTS))
-        return (student[-1] - teacher[-1]).detach().square().mean().item()
+        return float((student[-1] - teacher[-1]).detach().square().mean())
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class HolidayTraining:
         loss.backward()
         self._optimizer.step()
         self.step += 1
-        return loss.item()
+        return float(loss)
 
 
 def train_holiday_embedding(folder: Path, model: Path) -> Path:

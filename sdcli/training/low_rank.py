@@ -72,7 +72,9 @@ class LowRankChanges:
 class LowRankRun:
     """A training of low-rank changes in a fixed number of steps, with a checkpoint in a file."""
 
-    def __init__(self, changes: LowRankChanges, file: Path, learning_rate: float, steps: int):
+    def __init__(
+        self, changes: LowRankChanges, file: Path, learning_rate: float, steps: int
+    ) -> None:
         """Prepare the optimizer, and resume from the checkpoint if there is one."""
         self.changes, self.file, self.step = changes, file, 0
         self._learning_rate, self._steps = learning_rate, steps

@@ -23,6 +23,9 @@ class FewSteps:
 _TRAILING: Final = "timestep_spacing=trailing"
 TURBO: Final = FewSteps(name="Turbo", scheduler=f"Euler a;{_TRAILING}", num_inference_steps=4)
 LIGHTNING: Final = FewSteps(name="Lightning", scheduler=f"Euler;{_TRAILING}", num_inference_steps=8)
+TRAJECTORY: Final = FewSteps(
+    name="trajectory distillation", scheduler=f"DDIM;{_TRAILING}", num_inference_steps=4
+)
 LCM: Final = FewSteps(name="LCM", scheduler="LCM", num_inference_steps=6)
 
 _KINDS: Final = (
@@ -33,8 +36,7 @@ _KINDS: Final = (
     (r"lcm", LCM),
     (r"tcd", FewSteps(name="TCD", scheduler="TCD", num_inference_steps=4)),
     (r"turbo", TURBO),
-    (r"trajectory distillation",
-     FewSteps(name="trajectory distillation", scheduler=f"DDIM;{_TRAILING}", num_inference_steps=4)),
+    (r"trajectory distillation", TRAJECTORY),
 )  # fmt: skip
 """Words in names -> settings. The first that fits counts: some names have several."""
 

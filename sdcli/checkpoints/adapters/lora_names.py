@@ -157,6 +157,6 @@ def _not_found_error(name: str, folder: str | None) -> ModelError:
         code="model.not_found",
         hint=did_you_mean(lora_stem(name), names)
         or similar_path_hint(expand_user(name))
-        or ("use a .safetensors file, a Hugging Face id or embedded:flag"
+        or ("use a .safetensors file, a Hugging Face id, embedded:flag or embedded:fast"
             + ("" if folder else "; --lora-dir DIR looks names up in a folder")),
     )  # fmt: skip

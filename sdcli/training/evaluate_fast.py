@@ -121,7 +121,7 @@ def main() -> None:
     if args.sheet:
         shown = range(0, len(cases), max(1, len(cases) // SHEET_CASES))
         tiles = [(cases[i].prompt, images[i]) for i in shown for images in columns]
-        contact_sheet(tiles, args.sheet)
+        contact_sheet(tiles, args.sheet, len(columns))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main() -> None:
             print(f"{text}: {share_right(images):.0%} right{near}", flush=True)
             tiles.append((text, images[0]))
     if args.sheet:
-        contact_sheet(tiles, args.sheet)
+        contact_sheet(tiles, args.sheet, 3)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ PLAIN_WAYS = tuple(
     Way(scheduler=scheduler, steps=4, guidance=guidance)
     for scheduler, guidance in (
         ("DPM++ 2M", 3.0),
+        ("DPM++ 2M;timestep_spacing=trailing", 3.0),
         ("UniPC", 3.0),
         ("DDIM;timestep_spacing=trailing", 3.0),
         ("DDIM;timestep_spacing=trailing", 1.0),

@@ -95,8 +95,8 @@ class LoraRequestFields:
         "--lora",
         metavar="LORA[:WEIGHT]",
         help="Change the model by a LoRA: a .safetensors file, a hub id, a name in --lora-dir, "
-        "embedded:flag, or embedded:fast for 4 steps. May be repeated; none for none. UNET:TEXT are "
-        "two weights. Weights can be swept: style.safetensors:0..1:0.25.",
+        "embedded:flag, or embedded:fast for 4 steps. May be repeated; none for none. UNET:TEXT "
+        "are two weights. Weights can be swept: style.safetensors:0..1:0.25.",
         aliases=("loras",),
         sweep=45,
         repeatable=True,

@@ -68,11 +68,14 @@ def _told(record: Any, real: str) -> tuple[str, str] | None:
 def sources_of(record: Mapping[str, Any]) -> dict[str, str]:
     """The hashes of the files that a run read besides its models, and what each file is."""
     images = {sha256: field for field, sha256 in record.get("inputs", {}).items()}
-    loras = [use for use in record.get("loras", ()) if not use["name"].startswith(EMBEDDED_PREFIX)]
-    named = {use["sha256"]: f"LoRA {use['name']}" for use in loras}
-    named |= {use["sha256"]: f"embedding {use['name']}" for use in record.get("embeddings", ())}
+    kinds = (("loras", "LoRA"), ("embeddings", "embedding"), ("controlnets", "ControlNet"))
+    named = {
+        use["sha256"]: f"{what} {use['name']}"
+        for key, what in kinds
+        for use in record.get(key, ())
+        if not use["name"].startswith(EMBEDDED_PREFIX)
+    }
     for use in record.get("controlnets", ()):
-        named |= {use["sha256"]: f"ControlNet {use['name']}"}
         named |= {use["image_sha256"]: f"control image {use['image']}"}
     for use in record.get("ip_adapters", ()):
         named |= {use["sha256"]: f"IP-Adapter {use['name']}"}

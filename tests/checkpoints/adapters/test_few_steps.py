@@ -21,6 +21,7 @@ from sdcli.checkpoints.adapters.few_steps import find_few_steps
         ("SDXL-Lightning", "Lightning", 8, 1.0),
         ("sd_xl_turbo_lora_v1", "Turbo", 4, 1.0),
         ("dmd2_sdxl_4step_lora_fp16", "DMD2", 4, 1.0),
+        ("Trajectory distillation of a model, 3 steps", "trajectory distillation", 3, 1.0),
     ],
 )
 def test_names(name: str, kind: str, steps: int, guidance: float | None) -> None:

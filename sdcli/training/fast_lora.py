@@ -24,7 +24,6 @@ MODEL = Path(__file__).parents[1] / "models" / "tiny-emoji-128"
 STEPS, BATCH, RANK, LEARNING_RATE, SEED = 800, 8, 16, 1.5e-3, 13
 PATHS = 1024
 CHECKPOINT_STEPS = 50
-LAYERS = r"attentions\.\d+\.(proj_in|proj_out|.*(to_[qkv]|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))$"
 _WEIGHTS = (0.1, 0.1, 0.2, 1.0)
 """Of the distance from the teacher after each step."""
 
@@ -79,7 +78,7 @@ class FastTraining:
         self.paths = load_paths(pipeline, folder / "teacher_paths", PATHS)
         torch.manual_seed(SEED)
         pipeline.unet.set_attn_processor(AttnProcessor())
-        self.changes = LowRankChanges(pipeline.unet, RANK, LAYERS)
+        self.changes = LowRankChanges(pipeline.unet, RANK)
         self.student = Student(pipeline.unet)
         self.run = LowRankRun(
             self.changes, folder / "fast_lora.checkpoint.pt", LEARNING_RATE, STEPS

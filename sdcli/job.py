@@ -231,7 +231,8 @@ class Job(
         )
         backend = "" if self.spec.backend == TORCH else self.spec.backend
         added = self.controlnet_sha256, self.ip_adapter_sha256
-        more = *added, self.feature_cache - 1, self.pag_scale and "pag", backend
+        every = self.guidance_every > 1 and f"guidance every {self.guidance_every}"
+        more = *added, self.feature_cache - 1, self.pag_scale and "pag", every, backend
         key = (*key, *filter(None, more))
         second = self.second_pass()
         if second is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.feature_cache_fields import FULL_AT_END, FULL_AT_START, is_full_call
+from sdcli.full_calls import FULL_AT_END, FULL_AT_START, is_full_call
 from sdcli.job import Job
 from sdcli.request import GenerationRequest
 

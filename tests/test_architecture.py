@@ -36,6 +36,7 @@ LAYERS = (
         "lora_fields",
         "freeu_fields",
         "feature_cache_fields",
+        "draft_field",
         "guidance_fields",
         "embedding_fields",
         "control_fields",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
@@ -16,7 +16,7 @@ from sdcli.planning.guidance_check import guidance_faults
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 
 # Equal numbers: the steps that compute guidance are those that compute deep features for it.
-_BARGAIN: Final[Mapping[str, int]] = {"feature_cache": 3, "guidance_every": 3}
+_BARGAIN: Final[Mapping[str, Any]] = {"feature_cache": 3, "guidance_every": 3}
 """The options of a draft, each left out where it cannot be used or saves nothing."""
 
 

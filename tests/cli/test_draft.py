@@ -14,6 +14,8 @@ from tests.image_files import pixels_of, record_of
 
 QUICK = ("--device", "cpu", "--size", "64x64", "--steps", "8", "--seed", "7")
 
+SECOND_PASS = ("--hires", "2x", "--hires-strength", "1", "--hires-steps", "9")
+
 
 def plan(run_cli: RunCli, file: str, *options: str) -> tuple[list[dict[str, Any]], str]:
     planned = run_cli("batch", file, *QUICK, *options, "--dry-run", "--jsonl", "-o", "out")
@@ -55,7 +57,7 @@ def test_rows_and_settings_ask_for_it(run_cli: RunCli) -> None:
         (("--guidance", "1"), (3, 1), "--draft: --feature-cache 3"),
         (("--pag", "3"), (1, 3), "--draft: --guidance-every 3"),
         (("--steps", "5"), (1, 1), "leave nothing out in 5 steps"),
-        (("--steps", "5", "--hires", "2x", "--hires-strength", "1", "--hires-steps", "9"), (3, 3), "--draft: --feature"),
+        (("--steps", "5", *SECOND_PASS), (3, 3), "--draft: --feature-cache 3 --guidance"),
     ],
 )
 def test_it_chooses_what_saves_something_and_can_be_used(

@@ -266,7 +266,7 @@ def _build_pipeline(
     else:
         parts, notes = load_parts(folder, files, chosen, dtype, spec.weights_dtype)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
-    own_vae = build_vae(vae, folder, dtype)
+    own_vae = build_vae(vae, folder, dtype, devices.device_of(spec))
     with loading_errors_as_corrupt_errors("model", folder):
         build = build_xl_pipeline if is_xl(folder) else _build_sd_pipeline
         pipeline = build(folder, parts, own_vae, scheduler)

@@ -72,7 +72,11 @@ def test_a_goal_is_told_in_words_and_as_a_table() -> None:
         "0.25 × (at most 0.1): does not hold",
         "4.00 × (at least 2): holds",
     ]
-    assert said[6] == "not measured (at least 2.1)"
+    assert said[6] == "- (at least 2.1): not measured"
+    same = document_of("full")
+    same["contestants"][1]["lowest_psnr"] = None
+    [likeness] = [goal for goal in check_goals({"full": same}) if goal["unit"] == "dB"]
+    assert describe_goal(likeness) == "the same image (at least 40): holds"
     machine = describe_machine()
     assert machine["cores"] > 0
     table = markdown_table(goals, machine)

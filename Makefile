@@ -67,8 +67,8 @@ docs: setup ## run the README's tour, and update its images and the generated pa
 	rm -rf build/tour && $(BIN)/python -m tests.tour build/tour
 	$(BIN)/python -m tests.manual
 
-bench: $(VENV)/run.stamp ## time sdcli against plain Diffusers scripts (ten minutes, on an idle machine)
-	$(BIN)/sdcli bench
+bench: setup ## time sdcli against plain Diffusers scripts, and compare with the goals (20 minutes, on an idle machine)
+	$(BIN)/sdcli bench all --rounds 1 --count 40 --out build/bench
 
 train: setup ## retrain the embedded model in .training (over two hours on two cores)
 	$(BIN)/python -m sdcli.training --folder .training

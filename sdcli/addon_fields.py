@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sdcli.control_fields import CONTROL_FIELDS, ControlJobFields, ControlRequestFields
+from sdcli.draft_field import DraftRequestField
 from sdcli.embedding_fields import EmbeddingJobFields, EmbeddingRequestFields
 from sdcli.feature_cache_fields import FeatureCacheJobField, FeatureCacheRequestField
 from sdcli.freeu_fields import FreeuJobField, FreeuRequestField
@@ -32,6 +33,7 @@ class AddonRequestFields(
     LoraRequestFields,
     EmbeddingRequestFields,
     FreeuRequestField,
+    DraftRequestField,
     FeatureCacheRequestField,
     GuidanceRequestField,
 ):

@@ -1,17 +1,11 @@
-"""Describe the field that keeps deep features of the UNet, and which calls compute them."""
+"""Describe the field that keeps deep features of the UNet."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from sdcli.field_metadata import setting
-
-FULL_AT_START: Final = 3
-"""UNet calls at the start of a run that compute everything: there, the features change most."""
-
-FULL_AT_END: Final = 2
-"""UNet calls at its end that do: they draw the details."""
+from sdcli.full_calls import FULL_AT_END, FULL_AT_START
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +32,3 @@ class FeatureCacheJobField:
     """At which steps deep features are computed: every Nth, so that 1 is all of them."""
 
     feature_cache: int = 1
-
-
-def is_full_call(call: int, calls: int, every: int) -> bool:
-    """Whether a UNet call, of so many, computes its deep features; it counts from 0."""
-    since_start = call - (FULL_AT_START - 1)
-    return since_start <= 0 or call >= calls - FULL_AT_END or since_start % every == 0

@@ -1,4 +1,4 @@
-"""Describe the guidance schedule and PAG of requests and jobs, and how they are written."""
+"""Describe the guidance of requests and jobs beyond one scale, and how it is written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from sdcli.errors import UsageError, quoted
 from sdcli.field_metadata import setting
 from sdcli.field_validation import check_text
+from sdcli.full_calls import FULL_AT_END, FULL_AT_START
 from sdcli.listed_files import NONE
 
 Schedule = tuple[tuple[float, float], ...]
@@ -82,7 +83,8 @@ class GuidanceRequestField:
     """Guidance beyond one scale.
 
     `guidance_schedule` is the scale of each part of the run as text: "0:7.5,0.4:4,0.8:1".
-    `pag_scale` is that of perturbed-attention guidance (PAG).
+    `guidance_every` tells how often guidance is computed. `pag_scale` is the scale of
+    perturbed-attention guidance (PAG).
     """
 
     guidance_schedule: str | None = setting(
@@ -94,6 +96,21 @@ class GuidanceRequestField:
         "none for none.",
         sweep=111,
         a1111="Guidance schedule",
+        needs_guidance=True,
+    )
+    guidance_every: int | None = setting(
+        None,
+        "--guidance-every",
+        metavar="N",
+        help="Compute the unconditional prediction at every Nth step only, and keep the last "
+        "difference in between, which is faster and changes the image a little. The first "
+        f"{FULL_AT_START} and the last {FULL_AT_END} steps compute it in any case. "
+        "1 turns it off.",
+        minimum=1,
+        maximum=100,
+        sweep=145,
+        a1111="Guidance every",
+        resolved=1,
         needs_guidance=True,
     )
     pag_scale: float | None = setting(
@@ -117,9 +134,13 @@ class GuidanceRequestField:
 
 @dataclass(frozen=True, kw_only=True)
 class GuidanceJobField:
-    """The guidance schedule of a job, None for the same scale throughout, and the scale of PAG."""
+    """The guidance schedule of a job, None for the same scale throughout, and the scale of PAG.
+
+    The unconditional prediction is computed at every Nth step, of which `guidance_every` is the N.
+    """
 
     guidance_schedule: str | None = None
+    guidance_every: int = 1
     pag_scale: float = 0.0
 
 

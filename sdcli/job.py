@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from sdcli.addon_fields import ADD_ON_OF, AddonJobFields
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
+from sdcli.draft_field import DRAFT
 from sdcli.execution_fields import EXECUTION_FIELDS, ExecutionJobFields
 from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
 from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
@@ -91,7 +92,8 @@ class Job(
 
     def has_effect(self, name: str) -> bool:
         """Whether a field of an input image, an add-on or a second pass has an effect."""
-        if name in EXECUTION_FIELDS:
+        # A job has the options that a draft chose.
+        if name in EXECUTION_FIELDS or name == DRAFT:
             return False
         if name in HIRES_FIELDS:
             return self.hires is not None
@@ -231,7 +233,8 @@ class Job(
         )
         backend = "" if self.spec.backend == TORCH else self.spec.backend
         added = self.controlnet_sha256, self.ip_adapter_sha256
-        more = *added, self.feature_cache - 1, self.pag_scale and "pag", backend
+        every = self.guidance_every > 1 and f"guidance every {self.guidance_every}"
+        more = *added, self.feature_cache - 1, self.pag_scale and "pag", every, backend
         key = (*key, *filter(None, more))
         second = self.second_pass()
         if second is None:

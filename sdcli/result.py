@@ -45,8 +45,9 @@ class RunInfo:
     the model's file, changed by the scheduler's name and options. `init_noise_sigma` is the factor
     that scales the initial noise. `batch_size` counts the images denoised together. The refiner, if
     there is one, makes the UNet calls from `refiner_call`, counted from 1. `vae_dtype` is None if
-    the VAE runs in `dtype`, and `offload` if all networks stay on the device. `compiled` tells that
-    the UNet ran compiled. With a `second_pass`, all this is about the first one.
+    the VAE runs in `dtype`, `vae_order` if its decoder is in the usual memory order, and `offload`
+    if all networks stay on the device. `compiled` tells that the UNet ran compiled. With a
+    `second_pass`, all this is about the first one.
     """
 
     job: Job
@@ -60,6 +61,7 @@ class RunInfo:
     device: str
     refiner_call: int | None = None
     vae_dtype: str | None = None
+    vae_order: str | None = None
     offload: str | None = None
     compiled: bool = False
     second_pass: SecondPass | None = None

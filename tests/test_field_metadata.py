@@ -80,5 +80,7 @@ def test_a_job_takes_over_every_setting_of_an_image() -> None:
         - {"prompt", "spec", "scheduler", "count"}
         # Where a request came from, and where its LoRAs and embeddings are looked up.
         - {"row", "lora_dir", "embedding_dir"}
+        # Other options, which a job has, are chosen for it.
+        - {"draft"}
     )
     assert set(JOB_SETTINGS) == own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,16 +11,17 @@ from dataclasses import replace
 from statistics import median
 from typing import Any, Final
 
-from sdcli.bench.baselines import SAVE_FULL_SIZE_MODEL
-from sdcli.bench.measure import BenchCommand, Timing, measure, python_command, sdcli_command
+from sdcli.bench.measure import BenchCommand, Timing, measure, sdcli_command
+from sdcli.bench.random_model import full_size_model
 from sdcli.bench.savers import add_distances
 from sdcli.bench.scenarios import PROMPT, SEED, Document, to_document
-from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.pipeline_spec import BACKENDS, PipelineSpec
 from sdcli.planning.backend_check import check_backend
 
 PHASES: Final = ("load", "encode", "denoise", "decode")
-_DRAWING: Final = PHASES[1:]
+DRAWING: Final = PHASES[1:]
+"""The phases of an image that is drawn by a loaded model."""
+
 _FEW_STEPS: Final = ("--steps", "4", "--size", "512x512")
 _VARIABLE: Final = "XDG_CACHE_HOME"
 
@@ -43,17 +43,14 @@ def time_full_size_backends(rounds: int) -> Document:
     Its converted networks are deleted with it.
     """
     check_backend(PipelineSpec(backend="openvino"))
-    with tempfile.TemporaryDirectory() as folder, _own_cache(folder):
-        model = f"{folder}/model"
-        args = {"out": model, "tokenizer": str(EMBEDDED_FOLDER / "tokenizer")}
-        script = python_command("-c", SAVE_FULL_SIZE_MODEL, json.dumps(args))
-        subprocess.run(script, capture_output=True, check=True)
+    with full_size_model() as (folder, model), own_cache(folder):
         commands = backend_commands(model, _FEW_STEPS, folder)
         return describe_backends(measure(commands, rounds=rounds))
 
 
 @contextmanager
-def _own_cache(folder: str) -> Iterator[None]:
+def own_cache(folder: str) -> Iterator[None]:
+    """Keep converted networks in a folder in the `with` block."""
     before = os.environ.get(_VARIABLE)
     os.environ[_VARIABLE] = f"{folder}/cache"
     try:
@@ -106,7 +103,7 @@ def _images(stdout: str) -> list[Mapping[str, Any]]:
 def _seconds(stdout: str) -> float:
     """Return the seconds of one image, of many the median: the first one includes preparations."""
     return median(
-        sum(float(image["seconds"][phase]) for phase in _DRAWING) for image in _images(stdout)
+        sum(float(image["seconds"][phase]) for phase in DRAWING) for image in _images(stdout)
     )
 
 

@@ -1,7 +1,8 @@
 """Define the plain Diffusers scripts that sdcli is compared with, as their users write them.
 
 Each script takes one JSON argument. SINGLE_IMAGE and BATCH print one JSON line with the seconds of
-each phase and, for every image, the digest of its pixels as in `storage.metadata.record`.
+each phase, the peak memory and, for every image, the digest of its pixels as in
+`storage.metadata.record`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 
 # Importing torch and Diffusers takes seconds that a user waits for, so it is part of the timing.
 _LOAD: Final = """
-import hashlib, json, sys, time
+import hashlib, json, resource, sys, time
 args = json.loads(sys.argv[1])
 started = time.perf_counter()
 import torch
@@ -26,7 +27,9 @@ loaded = time.perf_counter()
 def report(images, **seconds):
     headers = [b"RGB %d %d\\n" % image.size for image in images]
     digests = [hashlib.sha256(h + i.tobytes()).hexdigest() for h, i in zip(headers, images)]
-    print(json.dumps({"seconds": seconds, "pixels_sha256": digests}))
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    print(json.dumps({"seconds": seconds, "pixels_sha256": digests, "peak_gb": peak}))
 
 """
 

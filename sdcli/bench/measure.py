@@ -67,17 +67,17 @@ def installed_script(name: str) -> str | None:
     return str(path) if path.exists() else None
 
 
-def measure(commands: Sequence[BenchCommand], *, rounds: int) -> list[Timing]:
-    """Run each command once in every round and return their timings.
+def measure(commands: Sequence[BenchCommand], *, rounds: int, uncounted: int = 1) -> list[Timing]:
+    """Run each command once in every round and return their timings, after uncounted rounds.
 
     Raises SdcliError for a command with an unexpected exit code.
     """
     timings = [Timing(name=command.name) for command in commands]
-    for number in range(rounds + 1):
+    # Rounds that are not counted read libraries and weights into the disk cache.
+    for number in range(rounds + uncounted):
         for command, timing in zip(commands, timings, strict=True):
             seconds, stdout = _run(command)
-            # Round 0 is not counted: it reads libraries and weights into the disk cache.
-            if number:
+            if number >= uncounted:
                 timing.seconds.append(seconds)
                 timing.stdout.append(stdout)
     return timings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -13,6 +14,7 @@ from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
 from sdcli.bench.scenarios import Document, to_document
 
 LINES: Final = 10_000
+MILLION: Final = 1_000_000
 
 _PLAN: Final = """
 import contextlib, io, json, resource, sys
@@ -36,6 +38,15 @@ def time_planning(rounds: int, lines: int = LINES) -> Document:
         return describe_planning(measure(commands, rounds=rounds), lines)
 
 
+def time_million() -> Document:
+    """Time a dry run of a million lines, once: it takes a minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Without the files of the other formats.
+        commands = list(islice(planning_commands(Path(folder), MILLION), 2))
+        timings = measure(commands, rounds=1, uncounted=0)
+        return describe_planning(timings, MILLION, scenario="million")
+
+
 def planning_commands(folder: Path, lines: int) -> Iterator[BenchCommand]:
     """Yield the commands to time, after writing their files into a folder."""
     rows = [(f"a cat {number}", number, 10 + number % 3) for number in range(lines)]
@@ -51,7 +62,9 @@ def planning_commands(folder: Path, lines: int) -> Iterator[BenchCommand]:
     yield _dry_run(f"{lines} seeds", one, "--seed", f"1..{lines}")
 
 
-def describe_planning(timings: Sequence[Timing], lines: int) -> Document:
+def describe_planning(
+    timings: Sequence[Timing], lines: int, scenario: str = "planning"
+) -> Document:
     """Return the document of timings: the first command is what planning nothing takes."""
     runs = [[json.loads(text) for text in timing.stdout] for timing in timings]
     phases = {
@@ -60,7 +73,7 @@ def describe_planning(timings: Sequence[Timing], lines: int) -> Document:
     }
     start, *others = phases.values()
     microseconds = [round((own["cpu"] - start["cpu"]) / lines * 1e6, 1) for own in others]
-    return to_document("planning", timings, phases) | {"microseconds_per_image": microseconds}
+    return to_document(scenario, timings, phases) | {"microseconds_per_image": microseconds}
 
 
 def _write(path: Path, lines: Iterable[str]) -> str:

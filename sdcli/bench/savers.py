@@ -20,6 +20,9 @@ FULL: Final = ("--steps", "20")
 SAVERS: Final = (
     (*FULL, "--feature-cache", "2"),
     (*FULL, "--feature-cache", "3"),
+    (*FULL, "--guidance-every", "2"),
+    (*FULL, "--guidance-every", "3"),
+    (*FULL, "--draft"),
     ("--steps", "16"),
     ("--steps", "12"),
     ("--steps", "10"),
@@ -64,12 +67,21 @@ def describe_savers(timings: Sequence[Timing]) -> Document:
 
 def add_distances(document: Document, timings: Sequence[Timing]) -> Document:
     """Add to each contestant the decibels from its last images to those of the first one."""
-    full = _paths(timings[0])
-    for row, timing in zip(document["contestants"], timings, strict=True):
+    return add_file_distances(document, [_paths(timing) for timing in timings])
+
+
+def add_file_distances(document: Document, files: Sequence[Sequence[Path]]) -> Document:
+    """Add to each contestant the decibels from its images, which `files` has, to the first one's.
+
+    The seconds that it saves are added as well.
+    """
+    full, seconds = files[0], document["contestants"][0]["median_seconds"]
+    for row, paths in zip(document["contestants"], files, strict=True):
         distances = [
             psnr(read_pixels(one)[0], read_pixels(other)[0])
-            for one, other in zip(full, _paths(timing), strict=True)
+            for one, other in zip(full, paths, strict=True)
         ]
+        row["seconds_saved"] = round(seconds - row["median_seconds"], 3)
         row["median_psnr"] = _finite(median_low(distances))
         row["lowest_psnr"] = _finite(min(distances))
     return document

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from sdcli.bench.baselines import BATCH, SAVE_FULL_SIZE_MODEL, SINGLE_IMAGE
+from sdcli.bench.baselines import BATCH, SINGLE_IMAGE
 from sdcli.bench.measure import (
     BenchCommand,
     Timing,
@@ -19,9 +19,10 @@ from sdcli.bench.measure import (
     python_command,
     sdcli_command,
 )
+from sdcli.bench.random_model import full_size_model
 from sdcli.bench.single_file import LOAD_WITH_DIFFUSERS, LOAD_WITH_SDCLI, SAVE_SINGLE_FILE
 from sdcli.catalog.schedulers.resolve import model_scheduler, resolve_scheduler
-from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, ModelDefaults, read_defaults
+from sdcli.checkpoints.model_defaults import ModelDefaults, read_defaults
 
 PROMPT: Final = "a cat and a guitar on a blue background"
 SEED: Final = 7
@@ -83,9 +84,12 @@ def time_single_image(folder: Path, model: str, rounds: int) -> Document:
     }
 
 
-def plain_script(folder: Path, out: str) -> BenchCommand:
-    """Return the command that draws one image of the model in `folder` without sdcli."""
-    args = _script_arguments(folder, read_defaults(folder))
+def plain_script(folder: Path, out: str, **changes: object) -> BenchCommand:
+    """Return the command that draws one image of the model in `folder` without sdcli.
+
+    `changes` are those of the arguments of the script.
+    """
+    args = _script_arguments(folder, read_defaults(folder)) | changes
     args |= {"prompt": PROMPT, "out": f"{out}/plain.png"}
     return BenchCommand(name="plain Diffusers script", argv=_script_command(SINGLE_IMAGE, args))
 
@@ -141,10 +145,7 @@ def _sdcli_batches(model: str, prompts: Sequence[str], out: str) -> list[BenchCo
 
 def time_saving_latents(rounds: int) -> Document:
     """Time saving the latents of every step, with a model of the size of Stable Diffusion 1.5."""
-    with tempfile.TemporaryDirectory() as folder:
-        model = f"{folder}/model"
-        args = {"out": model, "tokenizer": str(EMBEDDED_FOLDER / "tokenizer")}
-        subprocess.run(_script_command(SAVE_FULL_SIZE_MODEL, args), capture_output=True, check=True)
+    with full_size_model() as (folder, model):
         argv = ["--model", model, "--steps", "4", "--out", f"{folder}/out"]
         return _compare_options("dump", argv, ["--save-latents", "all"], rounds)
 

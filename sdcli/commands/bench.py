@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.text_decoding import decode_text
-from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
+from sdcli.pipeline_spec import EMBEDDED
 from sdcli.prompts.files import open_file
 from sdcli.terminal.console import Console
 from sdcli.terminal.output import print_lines
@@ -34,17 +35,21 @@ class Scenario(StrEnum):
     SAVERS = "savers"
     OPENVINO = "openvino"
     OPENVINO_FULL = "openvino-full"
+    MILLION = "million"
+    FULL = "full"
+    ALL = "all"
 
 
 _SCENARIOS = (
     "start: commands without a model; one: one image; batch: a hundred images. Default: these "
-    "three. warm: one image with --warm; preview: live previews; trace: a traced run; dump: the "
-    "latents of every step, with a random model of the size of Stable Diffusion 1.5 (4 GB of "
-    "disk); load: loading such a model from a file (2 GB of disk); workers: a hundred images in "
-    "two processes; planning: dry runs of long files; savers: fewer computations, and the "
-    "quality lost; openvino: --backend openvino beside torch, in each precision "
-    "of this CPU; openvino-full: the same with a random model of the size of Stable Diffusion 1.5 "
-    "(12 GB of disk)."
+    "three. warm: one image with --warm; preview: live previews; trace: a traced run, and one "
+    "with attention recorded; dump: the latents of every step, with a random model of the size of "
+    "Stable Diffusion 1.5 (4 GB of disk); full: an image of such a model (12 GB of disk); load: "
+    "loading such a model from a file (2 GB of disk); workers: a hundred images in two processes; "
+    "planning: dry runs of long files; million: a dry run of a million lines; savers: fewer "
+    "computations, and the quality lost; openvino: --backend openvino beside torch, in each "
+    "precision of this CPU; openvino-full: the same with the model of full (12 GB of disk). all: "
+    "the scenarios that have a goal, and whether it holds (20 minutes with --rounds 1)."
 )
 
 
@@ -66,6 +71,15 @@ def bench(
     count: Annotated[
         int, typer.Option("--count", min=1, help="Number of prompts (batch, workers, savers).")
     ] = 100,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the result of each scenario, written as it ends, and for the goals.",
+            metavar="DIR",
+        ),
+    ] = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
@@ -80,70 +94,56 @@ def bench(
       sdcli bench one --rounds 5 --json
       sdcli bench batch --prompts prompts/demo.txt
       sdcli bench workers --prompts prompts/demo.txt
-      sdcli bench openvino-full --rounds 1
+      sdcli bench all --rounds 1 --count 40 --out figures
     """
+    from sdcli.bench.run_scenario import BenchOptions
+
     texts = _read_prompts(prompts)[:count] if prompts else None
-    documents = []
-    for scenario in scenarios or (Scenario.START, Scenario.ONE, Scenario.BATCH):
-        if not quiet:
-            Console().summary(f"{scenario}: {rounds + 1} rounds …")
-        document = _run_scenario(scenario, model, texts, count, rounds)
-        documents.append(document)
-        if not json:
-            _print_scenario(scenario, document)
-    if json:
-        print_document({"schema": "sdcli/bench/1", "races": documents}, json=True)
+    options = BenchOptions(model=model, rounds=rounds, count=count, given_prompts=texts)
+    asked = scenarios or [Scenario.START, Scenario.ONE, Scenario.BATCH]
+    _run(asked, options, out, is_json=json, is_quiet=quiet)
 
 
-def _run_scenario(
-    scenario: Scenario, model: str, prompts: list[str] | None, count: int, rounds: int
-) -> dict[str, Any]:
-    from sdcli.bench.scenarios import (
-        shape_prompts,
-        time_batch,
-        time_loading,
-        time_preview,
-        time_saving_latents,
-        time_single_image,
-        time_startup,
-    )
-    from sdcli.bench.trace import time_trace
-    from sdcli.bench.warm import time_warm_run
-    from sdcli.checkpoints.hub import fetch_model
+def _run(
+    asked: Sequence[Scenario], options: Any, out: Path | None, *, is_json: bool, is_quiet: bool
+) -> None:
+    """Run the scenarios, and print and write the result of each as it ends."""
+    from sdcli.bench.goals import SCENARIOS, check_goals
+    from sdcli.bench.machine import describe_machine
+    from sdcli.bench.results_folder import write_document, write_goals
+    from sdcli.bench.run_scenario import run_scenario
 
-    if scenario is Scenario.START:
-        return time_startup(rounds)
-    if scenario is Scenario.DUMP:
-        return time_saving_latents(rounds)
-    if scenario is Scenario.LOAD:
-        return time_loading(rounds)
-    if scenario is Scenario.PREVIEW:
-        return time_preview(rounds)
-    if scenario is Scenario.TRACE:
-        return time_trace(rounds)
-    if scenario is Scenario.WORKERS:
-        from sdcli.bench.workers import time_workers
+    machine = describe_machine()
+    documents: dict[str, dict[str, Any]] = {}
+    for scenario in _names(asked, SCENARIOS):
+        if not is_quiet:
+            Console().summary(f"{scenario}: {options.rounds + 1} rounds …")
+        documents[scenario] = run_scenario(scenario, options)
+        if out:
+            write_document(out, scenario, documents[scenario])
+        if not is_json:
+            _print_scenario(scenario, documents[scenario])
+    goals = check_goals(documents) if Scenario.ALL in asked else []
+    if goals and out:
+        write_goals(out, goals, machine)
+    if is_json:
+        results = {"schema": "sdcli/bench/1", "machine": machine, "goals": goals}
+        print_document({**results, "races": list(documents.values())}, json=True)
+    elif goals:
+        _print_goals(goals, machine)
 
-        return time_workers(model, prompts or shape_prompts(count), rounds)
-    if scenario is Scenario.SAVERS:
-        from sdcli.bench.savers import time_savers
 
-        return time_savers(model, prompts or shape_prompts(count), rounds)
-    if scenario in (Scenario.OPENVINO, Scenario.OPENVINO_FULL):
-        from sdcli.bench.backends import time_backends, time_full_size_backends
+def _names(scenarios: Sequence[Scenario], with_goals: Sequence[str]) -> list[str]:
+    """Return the names of scenarios, each once, with those that `all` stands for."""
+    found = (with_goals if one is Scenario.ALL else (str(one),) for one in scenarios)
+    return list(dict.fromkeys(name for names in found for name in names))
 
-        is_full = scenario is Scenario.OPENVINO_FULL
-        return time_full_size_backends(rounds) if is_full else time_backends(model, rounds)
-    if scenario is Scenario.PLANNING:
-        from sdcli.bench.planning import time_planning
 
-        return time_planning(rounds)
-    folder = fetch_model(PipelineSpec(model=model))
-    if scenario is Scenario.ONE:
-        return time_single_image(folder, model, rounds)
-    if scenario is Scenario.WARM:
-        return time_warm_run(folder, model, rounds)
-    return time_batch(folder, model, prompts or shape_prompts(count), rounds)
+def _print_goals(goals: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> None:
+    from sdcli.bench.goals import describe_goal
+
+    print_lines([f"goals, on {machine['cpu']}, {machine['cores']} cores"])
+    print_document({goal["name"]: describe_goal(goal) for goal in goals}, json=False)
 
 
 def _read_prompts(path: Path) -> list[str]:
@@ -155,11 +155,12 @@ def _read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
+def _print_scenario(scenario: str, document: dict[str, Any]) -> None:
     facts: dict[str, Any] = {}
     for row in document["contestants"]:
         facts[row["name"]] = f"{row['median_seconds']:.2f} s, × {row['ratio']:.2f}"
         if "median_psnr" in row:
+            facts[row["name"]] += f", {row['seconds_saved']:.2f} s saved"
             facts[row["name"]] += f", {_decibels(row['median_psnr'])}"
             facts[row["name"]] += f" (lowest {_decibels(row['lowest_psnr'])})"
         for phase, seconds in (row["split"] or {}).items():
@@ -168,8 +169,12 @@ def _print_scenario(scenario: Scenario, document: dict[str, Any]) -> None:
     for name, key in (("seconds of loading", "load_ratio"), ("peak memory", "peak_gb_ratio")):
         if key in document:
             facts[name] = ", ".join(f"× {ratio:.2f}" for ratio in document[key])
-    if "cpu_ratio" in document:
-        facts["CPU seconds with it"] = f"× {document['cpu_ratio']:.2f}"
+    for name, key in (
+        ("CPU seconds with a trace", "cpu_ratio"),
+        ("CPU seconds with attention", "attention_ratio"),
+    ):
+        if key in document:
+            facts[name] = f"× {document[key]:.2f}"
     if "denoise_ratio" in document:
         facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:

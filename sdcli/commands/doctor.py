@@ -90,7 +90,10 @@ def _chosen_dtype(device: str) -> dict[str, str]:
 
     if device != "cpu":
         return {"dtype": "float16", "dtype_why": "half the memory and faster on this device"}
-    large = "and bfloat16 for large models, as this CPU has instructions for it"
+    large = (
+        "and bfloat16 for large models, as this CPU has instructions for it, with the decoder of "
+        "the VAE in channels-last order, which is faster"
+    )
     if not has_fast_bfloat16():
         large = "also for large models, as this CPU has no instructions for bfloat16"
     return {"dtype": "float32", "dtype_why": f"exact; {large}"}

@@ -114,5 +114,11 @@ def _print_check(check: Mapping[str, Any]) -> None:
     if check["altered"]:
         lines.append("  the file was changed after it was made")
     for name, (then, now) in check["differences"].items():
-        lines.append(f"  {name}: {then} when recorded, {now} now")
+        lines.append(f"  {name}: {_word(then)} when recorded, {_word(now)} now")
+        if name == "compiled":
+            lines.append(f"  add --set compile={'yes' if then else 'no'} to repeat that")
     print_lines(lines)
+
+
+def _word(value: Any) -> Any:
+    return ("no", "yes")[value] if isinstance(value, bool) else value

@@ -33,6 +33,7 @@ TOPICS: Final = (
     "scripting",
     "clusters",
     "python",
+    "performance",
     "faq",
     "glossary",
 )
@@ -66,7 +67,8 @@ OTHER_NAMES: Final = {
         "clusters": "cluster ray slurm kubernetes k8s shard worker-processes workers multi-gpu"
         " torchrun",
         "python": "notebook jupyter api library colab",
-        "faq": "oom memory out-of-memory black offline troubleshooting problem speed slow fast",
+        "performance": "speed slow fast benchmark draft bfloat16 channels-last goals",
+        "faq": "oom memory out-of-memory black offline troubleshooting problem",
         "glossary": "term definition psnr sigma timestep unet ssim",
     }.items()
     for name in names.split()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.feature_cache_fields import FULL_AT_END, FULL_AT_START, is_full_call
+from sdcli.full_calls import FULL_AT_END, FULL_AT_START, is_full_call
 from sdcli.job import Job
 from sdcli.request import GenerationRequest
 
@@ -48,11 +48,12 @@ def feature_cache_faults(
 
 def check_features_are_computed(request: GenerationRequest, option: str) -> None:
     """Raise UsageError for a feature cache, without which `option` cannot see all layers."""
-    if request.feature_cache not in (None, 1):
+    if request.draft or request.feature_cache not in (None, 1):
+        saver = "--draft" if request.draft else "--feature-cache"
         raise UsageError(
-            f"{option}: with --feature-cache, most layers of the UNet do not run at every step",
+            f"{option}: with {saver}, most layers of the UNet do not run at every step",
             code=_CODE,
-            hint="leave --feature-cache out",
+            hint=f"leave {saver} out",
         )
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
+from sdcli.full_calls import FULL_AT_END, FULL_AT_START
 from sdcli.guidance_fields import parse_schedule, scale_at
+from sdcli.guided_calls import keeps_difference
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.prompt_syntax import combines_prompts
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
@@ -24,6 +26,8 @@ def guidance_faults(
     runs = (job, second) if (second := job.second_pass()) else (job,)
     if not all(_has_guided_step(run, scheduler) for run in runs):
         yield _no_step_error(job)
+    elif job.guidance_scale > 1 and all(_keeps_no_difference(run, scheduler) for run in runs):
+        yield _no_difference_error(job)
 
 
 def _unused_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
@@ -85,15 +89,24 @@ def check_attention_is_whole(request: GenerationRequest, option: str) -> None:
 
 
 def _has_guided_step(job: Job, scheduler: ResolvedScheduler) -> bool:
-    steps = job.denoising_steps
-    calls = scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
+    calls = _count_calls(job, scheduler)
     first, end = job.guidance_from * calls, job.guidance_to * calls
     schedule = parse_schedule(job.guidance_schedule) if job.guidance_scale > 1 else ()
     # Without a step at all, the strength of the input image is at fault.
-    return not steps or any(
+    return not calls or any(
         first <= call < end and (not schedule or scale_at(schedule, 0, call, calls) > 1)
         for call in range(calls)
     )
+
+
+def _keeps_no_difference(job: Job, scheduler: ResolvedScheduler) -> bool:
+    calls = _count_calls(job, scheduler) if job.guidance_every > 1 else 0
+    return bool(calls) and not any(keeps_difference(job, call, calls) for call in range(calls))
+
+
+def _count_calls(job: Job, scheduler: ResolvedScheduler) -> int:
+    steps = job.denoising_steps
+    return scheduler.sampler.unet_calls(steps) if scheduler.sampler else steps
 
 
 def _no_step_error(job: Job) -> UsageError:
@@ -108,4 +121,13 @@ def _no_step_error(job: Job) -> UsageError:
         "of the run",
         code="usage.guidance_from",
         hint="use a wider interval, or --guidance 1 for no guidance",
+    )
+
+
+def _no_difference_error(job: Job) -> UsageError:
+    return UsageError(
+        f"guidance_every: no effect with {job.denoising_steps} steps: the first {FULL_AT_START} "
+        f"and the last {FULL_AT_END} that are guided compute everything",
+        code="usage.guidance_every",
+        hint=f"use more than {FULL_AT_START + FULL_AT_END} steps, or leave it out",
     )

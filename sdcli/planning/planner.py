@@ -12,6 +12,7 @@ from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.backend_check import check_layers_are_visible
+from sdcli.planning.draft import describe_draft
 from sdcli.planning.feature_cache_check import check_features_are_computed
 from sdcli.planning.guidance_check import check_attention_is_whole
 from sdcli.planning.prompt_syntax import WordPlaces, check_word_places
@@ -116,6 +117,8 @@ class Planner:
         )
         first = next(jobs)
         self._report(request, defaults, loras, embeddings)
+        if request.draft:
+            self._report_notes({(note := describe_draft(request, first)): note})
         for job in chain((first,), jobs):
             self._planned += 1
             yield job

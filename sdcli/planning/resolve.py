@@ -17,6 +17,7 @@ from sdcli.guidance_fields import largest_scale, name_schedule
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.backend_check import backend_faults
+from sdcli.planning.draft import with_draft
 from sdcli.planning.feature_cache_check import feature_cache_faults
 from sdcli.planning.guidance_check import guidance_faults
 from sdcli.planning.hires_check import hires_faults
@@ -74,6 +75,7 @@ def resolve_jobs(
         scheduler = find_scheduler(request, defaults)
         files = job_fields(request, defaults, key)
         template = _first_job(request, scheduler, defaults, files, fingerprint)
+        template = with_draft(request, template, scheduler, defaults)
         for error in _find_faults(request, template, scheduler, defaults):
             raise error
         _TEMPLATES.add(request, defaults, key, template)
@@ -117,6 +119,7 @@ def find_faults(
         request = replace(request, scheduler=None, eta=None, num_inference_steps=None)
         scheduler = find_scheduler(request, defaults)
     job = _first_job(request, scheduler, defaults, job_fields(request, defaults, key), "")
+    job = with_draft(request, job, scheduler, defaults)
     faults += _find_faults(request, job, scheduler, defaults)
     if not faults:
         _TEMPLATES.add(whole, defaults, key, job)

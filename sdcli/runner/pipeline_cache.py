@@ -91,7 +91,7 @@ class PipelineCache:
             relative = self._find_same_base_model(key)
             # Before the load: two models may not fit into memory together.
             self._evict(self._max_pipelines - 1, incoming_bytes=self._known_bytes.get(key, 0))
-            pipeline = engine.load(spec, like=relative)
+            pipeline = engine.load(spec, like=relative, tell=warn)
             self._pipelines[key] = pipeline
             self._known_bytes[key] = sum(_tensor_bytes(pipeline).values())
             is_new = True

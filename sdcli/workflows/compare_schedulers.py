@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 REFERENCE_SCHEDULER: Final = "DPM++ 2M"
 
+_IN_FULL: Final[Mapping[str, Any]] = {"feature_cache": None, "guidance_every": None, "draft": False}
+"""The fields of a request that would leave something out, as the reference has them."""
+
 Outcome = GenerationResult | JobFailure
 
 
@@ -103,7 +106,8 @@ class _Measurer:
         self._config = config
         self._callbacks = callbacks
         self._references: list[GenerationResult] = []
-        for outcome in self._generate(REFERENCE_SCHEDULER, steps):
+        whole = [replace(image, **_IN_FULL) for image in images]
+        for outcome in self._generate(whole, REFERENCE_SCHEDULER, steps):
             if isinstance(outcome, JobFailure):
                 raise outcome.error
             self._references.append(outcome)
@@ -111,7 +115,7 @@ class _Measurer:
 
     def measure(self, label: str, steps: int) -> SchedulerRun:
         """Generate all images with a scheduler and a number of steps."""
-        return self._to_run(label, steps, list(self._generate(label, steps)))
+        return self._to_run(label, steps, list(self._generate(self._images, label, steps)))
 
     def find_fewest(self, runs: Sequence[SchedulerRun], target: float) -> SchedulerRun | None:
         """Return the run of the fewest steps that reaches a target, None if none of `runs` does.
@@ -132,10 +136,12 @@ class _Measurer:
                 too_few = run.steps
         return best
 
-    def _generate(self, label: str, steps: int) -> Iterator[Outcome]:
+    def _generate(
+        self, images: Sequence[GenerationRequest], label: str, steps: int
+    ) -> Iterator[Outcome]:
         from sdcli.runner.loop import iter_results
 
-        source = IterableSource(_requests(self._images, label, steps))
+        source = IterableSource(_requests(images, label, steps))
         callbacks = self._callbacks
         for outcome in iter_results(
             source, save_latents="final", on_step=callbacks.on_step, warn=callbacks.warn

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sdcli.bench.backends import backend_commands, describe_backends
+from sdcli.bench.full_size import describe_full_size, full_size_commands
 from sdcli.bench.measure import Timing, measure
 from sdcli.bench.planning import describe_planning, planning_commands
 from sdcli.bench.savers import describe_savers, saver_commands
@@ -124,6 +125,7 @@ def test_savers_are_compared_with_the_full_run(tmp_path):
     commands = saver_commands("embedded", ["a cat", "a dog"], str(tmp_path))
     assert [command.name for command in commands] == [
         "--steps 20", "--steps 20 --feature-cache 2", "--steps 20 --feature-cache 3",
+        "--steps 20 --guidance-every 2", "--steps 20 --guidance-every 3", "--steps 20 --draft",
         "--steps 16", "--steps 12", "--steps 10",
     ]  # fmt: skip
     assert len({command.argv[-1] for command in commands}) == len(commands)
@@ -144,7 +146,7 @@ def test_savers_are_compared_with_the_full_run(tmp_path):
     full, saver = describe_savers(timings)["contestants"]
     assert (full["ratio"], full["median_seconds"], full["lowest_psnr"]) == (1.0, 0.5, None)
     # 255 / 10 in decibels.
-    assert (saver["ratio"], saver["lowest_psnr"]) == (0.5, 28.1)
+    assert (saver["ratio"], saver["seconds_saved"], saver["lowest_psnr"]) == (0.5, 0.25, 28.1)
 
 
 def image_document(path: Path, level: int, draws: Sequence[float]) -> str:
@@ -182,3 +184,25 @@ def test_backends_are_compared_in_each_precision(tmp_path):
     assert (openvino["ratio"], openvino["lowest_psnr"], torch["lowest_psnr"]) == (0.5, 28.1, None)
     phases = {"load": 1.0, "encode": 0.5, "denoise": 0.75, "decode": 0.25}
     assert openvino["split"] == phases
+
+
+def test_a_full_size_image_is_compared_with_the_script(tmp_path):
+    commands = list(full_size_commands(str(tmp_path), str(EMBEDDED_FOLDER)))
+    assert commands[0].name == "plain Diffusers script"
+    args = json.loads(commands[0].argv[-1])
+    assert (args["steps"], args["width"], args["height"]) == (4, 512, 512)
+    assert commands[1].name == "sdcli generate"
+    assert "--dtype" not in commands[1].argv
+    seconds = {"import": 3.0, "load": 1.0, "draw": 8.0, "save": 0.1}
+    plain = json.dumps({"seconds": seconds, "pixels_sha256": ["a"], "peak_gb": 5.0})
+    image_document(tmp_path / "plain.png", 100, ())
+    ours = image_document(tmp_path / "torch.png", 110, (3.25,)) + '\n{"peak_gb": 5.2}\n'
+    timings = [
+        Timing(name=name, seconds=[20.0], stdout=[text])
+        for name, text in (("plain Diffusers script", plain), ("sdcli generate", ours))
+    ]
+    document = describe_full_size(timings, str(tmp_path))
+    script, row = document["contestants"]
+    assert (row["ratio"], row["seconds_saved"], row["lowest_psnr"]) == (0.5, 4.0, 28.1)
+    assert (script["split"]["draw"], row["split"]) == (8.0, {"load": 1.0, "draw": 4.0,
+                                                             "peak_gb": 5.2})  # fmt: skip

@@ -16,13 +16,13 @@ def with_steps(command: BenchCommand, steps: int) -> BenchCommand:
 
 
 def test_a_traced_run_is_the_same_run(tmp_path: Path) -> None:
-    plain, traced, longer = trace_commands(str(tmp_path))
+    plain, traced, longer, attention = trace_commands(str(tmp_path))
     assert json.loads(longer.argv[-1])["steps"] == STEPS[1]
     runs = [
         json.loads(measure([with_steps(command, 1)], rounds=1)[0].stdout[0])
-        for command in (plain, traced)
+        for command in (plain, traced, attention)
     ]
-    assert runs[0]["pixels_sha256"] == runs[1]["pixels_sha256"]
+    assert len({run["pixels_sha256"] for run in runs}) == 1
     assert all(run["cpu"] > 0 and run["peak_gb"] > 0 for run in runs)
     assert [path.name for path in tmp_path.iterdir()] == ["few"]
     assert (tmp_path / "few" / "trace.json").is_file()
@@ -37,8 +37,9 @@ def test_the_document_compares_cpu_seconds() -> None:
                 json.dumps({"cpu": x * cpu, "peak_gb": 0.5, "pixels_sha256": "a"}) for x in (1, 2)
             ],
         )
-        for name, cpu in (("plain", 2.0), ("traced", 2.5), ("longer", 9.0))
+        for name, cpu in (("plain", 2.0), ("traced", 2.5), ("longer", 9.0), ("attention", 2.2))
     ]
     document = describe_trace(timings)
-    assert (document["cpu_ratio"], document["same_pixels"]) == (1.25, True)
+    assert (document["cpu_ratio"], document["attention_ratio"]) == (1.25, 1.1)
+    assert document["same_pixels"]
     assert document["contestants"][2]["split"] == {"cpu": 13.5, "peak_gb": 0.5}

@@ -152,6 +152,16 @@ def test_a_checked_picture_can_be_kept(run_cli):
     )
 
 
+def test_a_compiled_picture_is_told_and_how_to_compile_again(run_cli):
+    run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
+    _with_record("cat.png", {**read_image_info("cat.png")["record"], "compiled": True})
+    told = run_cli("replay", "cat.png", "--check").stdout.splitlines()
+    assert told[1:] == [
+        "  compiled: yes when recorded, no now",
+        "  add --set compile=yes to repeat that",
+    ]
+
+
 def test_one_altered_pixel_is_a_difference(run_cli):
     run_cli("generate", "a cat", *QUICK, "-o", "cat.png")
     record = read_image_info("cat.png")["record"]

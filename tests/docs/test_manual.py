@@ -130,6 +130,8 @@ def test_every_key_of_a_record_is_explained() -> None:
     run = make_run(
         refiner_call=3,
         vae_dtype="float32",
+        vae_order="channels_last",
+        compiled=True,
         second_pass=SecondPass(width=96, height=96, timesteps=(1.0,), sigmas=None),
         image="in.png",
         image_sha256="ab" * 32,

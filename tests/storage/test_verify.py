@@ -60,8 +60,9 @@ def test_an_edited_file_is_not_close_however_small_the_edit(tmp_path: Path) -> N
 def test_changes_of_the_environment_are_listed() -> None:
     result = make_result()
     record = make_record(result, {"sdcli": "0", "diffusers": "3"})
-    record |= {"device": "cuda", "weights": {"unet": "0"}}
+    record |= {"device": "cuda", "weights": {"unet": "0"}, "compiled": True}
     assert environment_changes(record, result, VERSIONS) == {
+        "compiled": [True, False],
         "device": ["cuda", "cpu"],
         "version of diffusers": ["3", None],
         "version of sdcli": ["0", "1"],

@@ -112,6 +112,15 @@ def test_several_prompts_and_seeds_are_measured_like_each_alone() -> None:
     assert np.array_equal(several.pixels, drawn.pixels)
 
 
+def test_the_reference_computes_every_step_in_full() -> None:
+    whole, draft = (
+        compare_schedulers([template], ["DDIM"], [6], reference_steps=6)
+        for template in (TEMPLATE, replace(TEMPLATE, draft=True))
+    )
+    assert np.array_equal(whole.reference.pixels, draft.reference.pixels)
+    assert whole.runs[0].psnr != draft.runs[0].psnr
+
+
 def test_templates_without_a_seed_share_one() -> None:
     templates = [replace(TEMPLATE, seed=None), replace(TEMPLATE, seed=None, prompt="a dog")]
     comparison = compare_schedulers(templates, ["DDIM"], [1], reference_steps=2)

@@ -40,6 +40,7 @@ class Changes:
     guidance_schedule: flags.GuidanceSchedule = None
     guidance_from: flags.GuidanceFrom = None
     guidance_to: flags.GuidanceTo = None
+    guidance_every: flags.GuidanceEvery = None
     pag: flags.Pag = None
     feature_cache: flags.FeatureCache = None
     vae: flags.Vae = None
@@ -60,6 +61,7 @@ class Changes:
             "guidance_schedule": self.guidance_schedule,
             "guidance_from": self.guidance_from,
             "guidance_to": self.guidance_to,
+            "guidance_every": self.guidance_every,
             "pag_scale": self.pag,
             "feature_cache": self.feature_cache,
             "vae_tiling": self.vae_tiling,

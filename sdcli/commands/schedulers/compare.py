@@ -94,6 +94,9 @@ class ImageSettings:
     seed: flags.Seed = None
     count: flags.Count = 1
     vae_tiling: flags.VaeTiling = None
+    guidance_every: flags.GuidanceEvery = None
+    feature_cache: flags.FeatureCache = None
+    draft: flags.Draft = False
 
     def template(self, spec: PipelineSpec) -> RequestTemplate:
         """The settings as those of each prompt. Raises UsageError."""
@@ -104,6 +107,9 @@ class ImageSettings:
             spec=spec,
             vae_tiling=self.vae_tiling,
             guidance_scale=self.guidance,
+            guidance_every=self.guidance_every,
+            feature_cache=self.feature_cache,
+            draft=self.draft,
             width=width,
             height=height,
             seed=self.seed,
@@ -133,7 +139,8 @@ def compare(
     """Compare schedulers on the same prompts and the same noise.
 
     Prints a table, a plot and the options to use, and writes a labelled sheet. Distances are to
-    a run of many steps from the same noise: of several images, means and deviations (±).
+    a run of many steps from the same noise: of several images, means and deviations (±). That
+    run computes every step in full, also with --draft and its like.
 
     \b
     Examples:

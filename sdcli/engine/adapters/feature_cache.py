@@ -12,23 +12,28 @@ from typing import Any
 import torch
 
 from sdcli.engine.recorders.patching import patch_method
-from sdcli.feature_cache_fields import is_full_call
+from sdcli.full_calls import is_full_call
 
 Position = Callable[[], tuple[int, int]]
 """Returns the number of the current UNet call, from 0, and that of all calls of the run."""
 
+Rows = Callable[[int], int]
+"""Returns how many rows of a UNet call are computed, which are the last ones."""
+
 
 @contextmanager
-def cached_features(unet: Any, every: int, position: Position) -> Iterator[None]:
+def cached_features(
+    unet: Any, every: int, position: Position, computed_rows: Rows = int
+) -> Iterator[None]:
     """Make the UNet compute its deep features only in some calls: `is_full_call` has the rule.
 
-    They are computed anew where the prompt or the number of rows changes, too. The others run the
+    They are computed anew where the prompt changes or rows are added, too. The others run the
     first block and the last one, into which go the features of the last full call.
     """
     if every == 1:
         yield
         return
-    cache = _FeatureCache(unet, every, position)
+    cache = _FeatureCache(unet, every, position, computed_rows)
     hook = unet.up_blocks[-1].register_forward_pre_hook(cache.before_last_block, with_kwargs=True)
     try:
         with patch_method(unet, "forward", cache.forward):
@@ -40,10 +45,11 @@ def cached_features(unet: Any, every: int, position: Position) -> Iterator[None]
 class _FeatureCache:
     """The features that entered the last block of a UNet, and the prompts that they are for."""
 
-    def __init__(self, unet: Any, every: int, position: Position) -> None:
+    def __init__(self, unet: Any, every: int, position: Position, computed_rows: Rows) -> None:
         self._unet = unet
         self._every = every
         self._position = position
+        self._computed_rows = computed_rows
         self._kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._call = self._part = -1
         self._replacement: torch.Tensor | None = None
@@ -61,7 +67,7 @@ class _FeatureCache:
             kept is None
             or is_full_call(call, calls, self._every)
             or kept[1] is not prompt
-            or len(kept[0]) != len(sample)
+            or len(kept[0]) < self._computed_rows(len(sample))
         ):
             output = original(sample, *args, **kwargs)
             assert self._entered is not None
@@ -81,7 +87,9 @@ class _FeatureCache:
         if self._replacement is None:
             self._entered = kwargs["hidden_states"].clone()
             return None
-        return args, {**kwargs, "hidden_states": self._replacement.clone()}
+        # Where guidance keeps its difference, the conditional half is computed alone.
+        rows = len(kwargs["hidden_states"])
+        return args, {**kwargs, "hidden_states": self._replacement[-rows:].clone()}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ arithmetic, in its order, is that of Diffusers' PAG pipelines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,18 +24,23 @@ from sdcli.engine.runtime.unet_call import last_rows, sample_of
 
 @contextmanager
 def perturbed_attention(
-    unet: Any, scheduler: Any, scale: float, images: int, rescale: float
+    unet: Any,
+    scheduler: Any,
+    scale: float,
+    images: int,
+    rescale: float,
+    is_guided: Callable[[], bool],
 ) -> Iterator[None]:
     """Make every UNet call compute one more row for each image, and the step add its guidance.
 
     In those rows, each patch in the middle block attends to itself only. The guidance is `scale`
     times the way from them to the conditional prediction. `rescale` is the guidance rescale, which
-    comes after it; the pipeline must not apply its own.
+    comes after it in steps that are guided; the pipeline must not apply its own.
     """
     if not scale:
         yield
         return
-    perturbation = _Perturbation(unet, scale, images, rescale)
+    perturbation = _Perturbation(unet, scale, images, rescale, is_guided)
     with ExitStack() as stack:
         for attention in middle_self_attention(unet):
             # Each its own: an IP-Adapter or a recorder may have changed some.
@@ -47,19 +52,21 @@ def perturbed_attention(
 
 @dataclass(frozen=True, eq=False)
 class _Prediction:
-    """The conditional and the perturbed output of a UNet call, and whether guidance was on."""
+    """The conditional and the perturbed output of a UNet call."""
 
     conditional: torch.Tensor
     perturbed: torch.Tensor
-    is_guided: bool
 
 
 class _Perturbation:
-    def __init__(self, unet: Any, scale: float, images: int, rescale: float) -> None:
+    def __init__(
+        self, unet: Any, scale: float, images: int, rescale: float, is_guided: Callable[[], bool]
+    ) -> None:
         self._unet = unet
         self._scale = scale
         self._images = images
         self._rescale = rescale
+        self._is_guided = is_guided
         self._guided = PAGCFGIdentitySelfAttnProcessor2_0()
         self._unguided = PAGIdentitySelfAttnProcessor2_0()
         self._prediction: _Prediction | None = None
@@ -68,15 +75,15 @@ class _Perturbation:
         """Return the rows that the pipeline asked for, and keep the perturbed ones."""
         images, batch = self._images, len(sample)
         # Guidance may begin and end within the run, and each kind of batch has its processor.
-        is_guided = batch == 2 * images
+        has_both = batch == 2 * images
         for attention in middle_self_attention(self._unet):
-            attention.set_processor(self._guided if is_guided else self._unguided)
+            attention.set_processor(self._guided if has_both else self._unguided)
         rows, named = (_repeat_last(value, images, batch) for value in ((sample, *args), kwargs))
         output = sample_of(original(*rows, **named))
         asked, perturbed = output[:batch], output[batch:]
         # Recorders may call the UNet again before the step.
         if self._prediction is None:
-            self._prediction = _Prediction(asked[-images:], perturbed, is_guided)
+            self._prediction = _Prediction(asked[-images:], perturbed)
         return (asked,)
 
     def step(self, original: Any, model_output: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -86,7 +93,7 @@ class _Perturbation:
         if prediction is not None:
             conditional, perturbed = prediction.conditional, prediction.perturbed
             model_output = model_output + self._scale * (conditional - perturbed)
-            if self._rescale and prediction.is_guided:
+            if self._rescale and self._is_guided():
                 model_output = rescale_guidance(model_output, conditional, self._rescale)
         return original(model_output, *args, **kwargs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,13 +25,15 @@ def use_backend(
     models: Mapping[str, Any],
     files: Mapping[str, WeightFiles],
     dtype: torch.dtype,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Make models compute in `dtype` with the spec's backend; `files` are those of their weights.
 
-    Those that do already stay as they are. Raises DeviceError, ModelError and OutputError.
+    Those that do already stay as they are. `tell` gets a sentence before a long wait. Raises
+    DeviceError, ModelError and OutputError.
     """
     if spec.backend != TORCH:
         # Here, as it is not installed everywhere.
         from sdcli.engine.backends.openvino_pipeline import run_on_openvino
 
-        run_on_openvino(models, files, dtype)
+        run_on_openvino(models, files, dtype, tell)

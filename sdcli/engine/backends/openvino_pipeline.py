@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -29,23 +29,34 @@ _CONVERTERS: Final = ("openvino", "torch", "diffusers", "transformers")
 """The libraries that decide what a network is converted to."""
 
 
+_CONVERTING: Final = (
+    "converting the networks for OpenVINO, once for each model and precision; it may take a minute"
+)
+
+
 def run_on_openvino(
-    components: Mapping[str, Any], files: Mapping[str, WeightFiles], dtype: torch.dtype
+    components: Mapping[str, Any],
+    files: Mapping[str, WeightFiles],
+    dtype: torch.dtype,
+    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Make these components of a pipeline, on the CPU in float32, compute with OpenVINO in `dtype`.
 
     `files` are the weights that they were loaded from. The schedulers, the pipeline, and the
-    encoder of the VAE stay on torch. Raises DeviceError for a dtype that the CPU does not have, and
-    OutputError if a converted network cannot be kept.
+    encoder of the VAE stay on torch. `tell` is called before a network is converted, which takes
+    long. Raises DeviceError for a dtype that the CPU does not have, and OutputError if a converted
+    network cannot be kept.
     """
     check_precision(dtype)
     for name, component in components.items():
         network = find_network(name, component)
         if network and not is_converted(network.module):
-            _convert(network, files[name], dtype)
+            _convert(network, files[name], dtype, tell)
 
 
-def _convert(network: Network, files: WeightFiles, dtype: torch.dtype) -> None:
+def _convert(
+    network: Network, files: WeightFiles, dtype: torch.dtype, tell: Callable[[str], None] | None
+) -> None:
     versions = {**library_versions(), **backend_versions(OPENVINO)}
     facts = {
         **network.facts,
@@ -55,6 +66,12 @@ def _convert(network: Network, files: WeightFiles, dtype: torch.dtype) -> None:
         "dtype": str(dtype).removeprefix("torch."),
         "versions": {name: versions[name] for name in _CONVERTERS},
     }
-    path = find_or_convert(facts, partial(write_model, network, dtype))
+
+    def convert(path: Path) -> None:
+        if tell:
+            tell(_CONVERTING)
+        write_model(network, dtype, path)
+
+    path = find_or_convert(facts, convert)
     infer = compile_model(path, dtype)
     network.module.forward = ConvertedForward(network.module, network.read, infer, network.write)

@@ -40,13 +40,14 @@ def choose_compiling(loaded: LoadedPipeline, job: Job, *, records: bool) -> Comp
 
 
 @contextmanager
-def compiled_run(loaded: LoadedPipeline, job: Job, *, records: bool) -> Iterator[None]:
+def compiled_run(loaded: LoadedPipeline, job: Job, *, records: bool) -> Iterator[Compiling]:
     """Run the UNets of a job compiled in the `with` block, if it asks for it and they can."""
-    if not choose_compiling(loaded, job, records=records).is_on:
-        yield
+    compiling = choose_compiling(loaded, job, records=records)
+    if not compiling.is_on:
+        yield compiling
         return
     # The compiler takes a second to import, which other runs need not wait for.
     from sdcli.engine.runtime.compiling import compiled
 
     with compiled(loaded.unets):
-        yield
+        yield compiling

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sdcli.engine.adapters.freeu import applied_freeu
 from sdcli.engine.adapters.ip_adapter import applied_ip_adapters
 from sdcli.engine.adapters.lora import applied_loras
-from sdcli.engine.denoise.compiled_run import choose_compiling, compiled_run
+from sdcli.engine.denoise.compiled_run import Compiling, compiled_run
 from sdcli.engine.denoise.control import load_controls
 from sdcli.engine.denoise.decode_images import decode_images
 from sdcli.engine.denoise.grouping import group_by_shape, out_of_memory_error
@@ -113,8 +113,8 @@ def _generate_or_halve(
 ) -> list[GenerationResult]:
     """Generate a batch; one that does not fit into memory is divided, or goes down a rung."""
     try:
-        with _ready_to_run(loaded, jobs, options):
-            return _generate(loaded, jobs, options)
+        with _ready_to_run(loaded, jobs, options) as compiling:
+            return _generate(loaded, jobs, options, compiling)
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
@@ -136,7 +136,7 @@ def _generate_or_halve(
 @contextmanager
 def _ready_to_run(
     loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
-) -> Iterator[None]:
+) -> Iterator[Compiling]:
     with (
         _ignore_library_warnings(),
         loaded.placement.changing(jobs[0]),
@@ -146,18 +146,17 @@ def _ready_to_run(
         applied_freeu(loaded, jobs[0]),
         applied_ip_adapters(loaded, jobs, options.image_prompts),
         loaded.placement.running(jobs[0]),
-        compiled_run(loaded, jobs[0], records=bool(options.recorders)),
+        compiled_run(loaded, jobs[0], records=bool(options.recorders)) as compiling,
     ):
-        yield
+        yield compiling
 
 
 def _generate(
-    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions
+    loaded: LoadedPipeline, jobs: Sequence[Job], options: _RunOptions, compiling: Compiling
 ) -> list[GenerationResult]:
     scheduler = _set_scheduler(loaded, jobs)
     start, on_step = options.start, options.on_step
     hires = HiresPass.plan(loaded, jobs)
-    compiling = choose_compiling(loaded, jobs[0], records=bool(options.recorders))
     notes = _tell_notes(loaded, jobs, scheduler, options, compiling.notes)
     timer = PhaseTimer()
     controls = load_controls(loaded, jobs[0], options.controls.first)

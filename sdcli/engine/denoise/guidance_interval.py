@@ -13,6 +13,7 @@ from sdcli.engine.denoise.size_conditioning import to_tensor
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance, set_guidance_scale
 from sdcli.engine.text.conditioning import Conditioning
 from sdcli.guidance_fields import parse_schedule, scale_at
+from sdcli.guided_calls import is_guided_call, keeps_difference
 from sdcli.job import Job
 
 
@@ -39,6 +40,23 @@ class GuidanceInterval:
     def position(self) -> tuple[int, int]:
         """Return the number of the current UNet call, from 0, and that of all calls."""
         return self._call, self._part.all_calls or self._part.pipeline.num_timesteps
+
+    def is_guided(self) -> bool:
+        """Return whether the current UNet call is guided."""
+        return self._is_guided(*self.position())
+
+    def keeps_difference(self) -> bool:
+        """Return whether it is guided by the difference of an earlier call."""
+        call, calls = self.position()
+        if call == self._part.first_call or not keeps_difference(self._job, call, calls):
+            return False
+        # The difference of another prompt is not that of this one.
+        return self._part.conditioning_at(call - 1, calls) is self._conditioning
+
+    def computed_rows(self, rows: int) -> int:
+        """Return how many of the rows of a UNet call are computed: all, or the conditional half."""
+        images = len(self._part.conditioning.prompt_embeds)
+        return images if rows == 2 * images and self.keeps_difference() else rows
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the pipeline that make its first UNet call guided, or not."""
@@ -102,10 +120,9 @@ class GuidanceInterval:
             yield "add_time_ids", to_tensor(rows, embeds)
 
     def _is_guided(self, call: int, calls: int) -> bool:
-        first, end = self._job.guidance_from * calls, self._job.guidance_to * calls
-        if self._part.conditioning.negative_prompt_embeds is None or not first <= call < end:
+        if self._part.conditioning.negative_prompt_embeds is None:
             return False
-        return self._scale(call, calls) > 1
+        return is_guided_call(self._job, call, calls)
 
     def _scale(self, call: int, calls: int) -> float:
         return scale_at(self._schedule, self._job.guidance_scale, call, calls)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sdcli.engine.adapters.feature_cache import cached_features
+from sdcli.engine.adapters.kept_guidance import kept_guidance
 from sdcli.engine.adapters.perturbed_attention import perturbed_attention
 from sdcli.engine.denoise.combination import combined_prompts
 from sdcli.engine.denoise.control import Control, controlled
@@ -84,11 +85,17 @@ def _change_unet(
 ) -> None:
     """Make the UNet of a part do what its jobs need beyond Diffusers, until the stack ends."""
     unet, job = part.pipeline.unet, jobs[0]
-    stack.enter_context(cached_features(unet, job.feature_cache, guidance.position))
     # The pipelines of Stable Diffusion have no rescale from an image, those of XL have.
     rescale = job.guidance_rescale if job.image is None or part.sizes else 0.0
-    scheduler = part.pipeline.scheduler
-    stack.enter_context(perturbed_attention(unet, scheduler, job.pag_scale, len(jobs), rescale))
+    scheduler, images = part.pipeline.scheduler, len(jobs)
+    perturbed = perturbed_attention(
+        unet, scheduler, job.pag_scale, images, rescale, guidance.is_guided
+    )
+    stack.enter_context(perturbed)
+    if job.guidance_every > 1:
+        stack.enter_context(kept_guidance(unet, images, guidance.keeps_difference))
+    every, rows = job.feature_cache, guidance.computed_rows
+    stack.enter_context(cached_features(unet, every, guidance.position, rows))
     if part.conditioning.components:
         stack.enter_context(combined_prompts(unet, guidance.get_conditioning))
 

@@ -17,7 +17,8 @@ from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
-from sdcli.feature_cache_fields import is_full_call
+from sdcli.full_calls import is_full_call
+from sdcli.guided_calls import keeps_difference
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import INPUT_FIELDS, ImageJobFields
 from sdcli.job import JOB_SETTINGS, Job
@@ -102,17 +103,30 @@ def _trajectory_key(job: Job) -> tuple[object, ...]:
 
 
 def _check_features(job: Job, earlier_job: Job, source: LatentsSource, step: int) -> None:
-    """Raise UsageError if the next step of the run used deep features that were not saved."""
-    every, calls = job.feature_cache, source.num_steps
-    if every != earlier_job.feature_cache or is_full_call(step, calls, every):
+    """Raise UsageError if the next step used what an earlier one computed and nobody saved."""
+    calls, options = source.num_steps, _reused_at(job, earlier_job, source.num_steps, step)
+    if not options:
         return
-    earlier = next(n for n in range(step, -1, -1) if is_full_call(n, calls, every))
+    earlier = next(n for n in range(step, -1, -1) if not _reused_at(job, earlier_job, calls, n))
+    [option, reused], *_ = options.items()
+    hint = " ".join(f"{name.split()[0]} 1" for name in options)
     raise UsageError(
-        f"--from-step: step {step + 1} used deep features of an earlier one (--feature-cache "
-        f"{every}), which are not among the latents",
+        f"--from-step: step {step + 1} used {reused} of an earlier one ({option}), which are not "
+        "among the latents",
         code="usage.from_step",
-        hint=f"use --from-step {earlier}, or --feature-cache 1 for another image",
+        hint=f"use --from-step {earlier}, or {hint} for another image",
     )
+
+
+def _reused_at(job: Job, earlier_job: Job, calls: int, call: int) -> dict[str, str]:
+    """Return the options by which a UNet call used results of an earlier one, and the results."""
+    reused = {}
+    cache, every = job.feature_cache, job.guidance_every
+    if cache == earlier_job.feature_cache and not is_full_call(call, calls, cache):
+        reused[f"--feature-cache {cache}"] = "deep features"
+    if every == earlier_job.guidance_every and keeps_difference(job, call, calls):
+        reused[f"--guidance-every {every}"] = "differences"
+    return reused
 
 
 def _has_outputs(source: LatentsSource, step: int) -> bool:

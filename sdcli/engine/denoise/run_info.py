@@ -10,6 +10,7 @@ from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.schedulers.describe import public_config, run_sigmas, timesteps
 from sdcli.engine.schedulers.late_start import skipped_calls
+from sdcli.engine.vae.memory_order import memory_order
 from sdcli.engine.vae.upcast import must_upcast
 from sdcli.execution_fields import ON_DEVICE
 from sdcli.job import Job
@@ -45,6 +46,7 @@ def describe_runs(
         compiled=compiled,
         offload=None if loaded.placement.rung == ON_DEVICE else loaded.placement.rung,
         vae_dtype="float32" if must_upcast(loaded.pipeline) else None,
+        vae_order=memory_order(loaded.pipeline.vae),
         second_pass=second_pass,
     )
     return [replace(run, job=job) for job in jobs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -138,12 +138,17 @@ def memory_kind(job: Job) -> Hashable:
 
 
 def load(
-    spec: PipelineSpec, folder: Path | None = None, *, like: LoadedPipeline | None = None
+    spec: PipelineSpec,
+    folder: Path | None = None,
+    *,
+    like: LoadedPipeline | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> LoadedPipeline:
     """Load the pipeline that the spec names.
 
     `folder` is the model's, by default the one that `fetch_model` finds. `like` is a pipeline of
-    the same model that is no longer used: everything but the VAE is taken from it.
+    the same model that is no longer used: all but the VAE is taken from it. `tell` is called before
+    a long wait.
 
     Not thread-safe: loading two components at the same time leaves tensors on the meta device.
     Raises ModelError, UnsafeError or CorruptError, which name the component, or DeviceError.
@@ -152,8 +157,7 @@ def load(
     device = devices.device_of(spec)
     folder = folder or fetch_model(spec)
     started = time.perf_counter()
-    # Raises ModelError for a folder without a supported model, before anything large is read.
-    read_defaults(folder)
+    read_defaults(folder)  # raises ModelError before anything large is read
     check_text_width(folder)
     vae, notes = select_vae(spec, folder)
     chosen = select_text_encoder(spec, folder)
@@ -165,8 +169,8 @@ def load(
     with memory.out_of_memory_as_device_error(spec.model):
         pipeline, file_notes = _build_pipeline(spec, chosen, folder, vae, files, stored, like)
     refiner = _load_refiner(spec, pipeline, stored, device, like)
-    for models, own_files in models_and_files(pipeline, files, refiner):
-        use_backend(spec, models, own_files, dtype)
+    for pair in models_and_files(pipeline, files, refiner):
+        use_backend(spec, *pair, dtype, tell)
     return LoadedPipeline(
         spec=spec,
         folder=folder,
@@ -262,7 +266,7 @@ def _build_pipeline(
     else:
         parts, notes = load_parts(folder, files, chosen, dtype, spec.weights_dtype)
     scheduler = like.base_scheduler if like else load_scheduler(folder)
-    own_vae = build_vae(vae, folder, dtype)
+    own_vae = build_vae(vae, folder, dtype, devices.device_of(spec))
     with loading_errors_as_corrupt_errors("model", folder):
         build = build_xl_pipeline if is_xl(folder) else _build_sd_pipeline
         pipeline = build(folder, parts, own_vae, scheduler)

@@ -20,6 +20,7 @@ from sdcli.checkpoints.vae_selection import select_vae
 from sdcli.engine.backends.chosen_backend import loading_dtype, use_backend
 from sdcli.engine.loading.components import load_component
 from sdcli.engine.runtime import devices, memory
+from sdcli.engine.vae.memory_order import use_fast_order
 from sdcli.pipeline_spec import PipelineSpec
 
 _CLASSES: Mapping[str, Any] = {
@@ -60,7 +61,7 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
     defaults = read_defaults(folder)  # raises ModelError without a supported model
     info, notes = select_vae(spec, folder)
     with memory.out_of_memory_as_device_error(f"VAE: {info.path}", device):
-        vae = build_vae(info, folder, loading_dtype(spec, dtype)).to(device)
+        vae = build_vae(info, folder, loading_dtype(spec, dtype), device).to(device)
     use_backend(spec, {"vae": vae}, {"vae": info.weights}, dtype)
     return LoadedVae(
         spec=spec,
@@ -75,12 +76,17 @@ def load_vae(spec: PipelineSpec) -> LoadedVae:
     )
 
 
-def build_vae(info: VaeInfo, model_folder: Path, dtype: torch.dtype) -> Any:
-    """Build the Diffusers VAE of the described files on the CPU. Raises CorruptError."""
+def build_vae(info: VaeInfo, model_folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    """Build the Diffusers VAE of the described files on the CPU, for use on the device.
+
+    Raises CorruptError.
+    """
     cls = _CLASSES[info.class_name]
     config_file, config = info.path / "config.json", info.config
     if info.is_single_file:
         # The model's own serves as the base of everything that the file's tensors do not show.
         config_file = model_folder / "vae" / "config.json"
         config = {**read_config(config_file, "vae"), **info.config}
-    return load_component("vae", cls, config_file, config, info.weights, dtype)
+    vae = load_component("vae", cls, config_file, config, info.weights, dtype)
+    use_fast_order(vae, device)
+    return vae

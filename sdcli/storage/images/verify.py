@@ -63,6 +63,7 @@ def environment_changes(
         "device": result.run.device,
         "dtype": result.run.dtype,
         "batch_size": result.run.batch_size,
+        "compiled": result.run.compiled,
         **{f"version of {name}": value for name, value in versions.items()},
         **{f"weights of {name}": value for name, value in result.weights.items()},
         **{f"input {name}": value for name, value in inputs_of(result.job).items()},
@@ -70,6 +71,7 @@ def environment_changes(
     recorded: dict[str, Any] = {
         name: record.get(name) for name in ("device", "dtype", "batch_size")
     }
+    recorded["compiled"] = bool(record.get("compiled"))
     for prefix, key in (("version of", "versions"), ("weights of", "weights"), ("input", "inputs")):
         values = record.get(key)
         entries = values.items() if isinstance(values, Mapping) else ()

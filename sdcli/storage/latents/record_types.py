@@ -53,7 +53,7 @@ _CHECKS: Final[Mapping[str, Mapping[str, Check]]] = {
         "decoded": _is_object,
         **dict.fromkeys(("schema", "job", "dtype", "device"), _TEXT),
         **dict.fromkeys(("batch_size", "refiner_call"), _optional(is_number)),
-        "vae_dtype": _TEXT,
+        **dict.fromkeys(("vae_dtype", "vae_order"), _TEXT),
     },
     "encoded": {
         "versions": _texts_by_name,

@@ -75,6 +75,7 @@ def partial_record(
     optional = {
         "refiner_call": run.refiner_call,
         "vae_dtype": run.vae_dtype,
+        "vae_order": run.vae_order,
         "offload": run.offload,
         "compiled": run.compiled or None,
         "second_pass": _second_pass(run),

@@ -16,7 +16,7 @@ from diffusers import StableDiffusionXLPipeline
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.engine.adapters.feature_cache import cached_features
-from sdcli.feature_cache_fields import is_full_call
+from sdcli.full_calls import is_full_call
 from tests.engine.input_jobs import by_hand, image_job, inputs_of
 from tests.jobs import CPU, make_job
 from tests.xl_models import write_refiner, write_xl_model

@@ -49,8 +49,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Any:
     files = {name: find_weights(folder / name, name, None) for name in CLASSES}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-        run_on_openvino(vars(converted), files, torch.float32)
-    return SimpleNamespace(plain=plain, converted=converted, files=files, root=root)
+        told: list[str] = []
+        run_on_openvino(vars(converted), files, torch.float32, told.append)
+    return SimpleNamespace(plain=plain, converted=converted, files=files, root=root, told=told)
 
 
 def near(left: torch.Tensor, right: torch.Tensor) -> bool:
@@ -161,7 +162,10 @@ def test_a_second_process_would_find_the_files(models, monkeypatch):
     files = sorted((models.root / "cache").rglob("model.*"))
     before = [(path, path.stat().st_mtime_ns) for path in files]
     assert len(files) == 2 * len(CLASSES)
-    run_on_openvino(again, models.files, torch.float32)
+    told: list[str] = []
+    run_on_openvino(again, models.files, torch.float32, told.append)
+    # Converting takes long, and is told: once for each network, of which the console prints one.
+    assert (told, len(models.told), len(set(models.told))) == ([], len(CLASSES), 1)
     assert [(path, path.stat().st_mtime_ns) for path in files] == before
     latents = noise(1, 4, 8, 8)
     with torch.no_grad():

@@ -83,7 +83,9 @@ def _prompt(scene: Scene) -> str:
 class ControlledModel(EvaluatedModel):
     """The model with a ControlNet, or without one for a comparison."""
 
-    def __init__(self, network: Path | None, steps: int, guidance: float, scale: float = 1.0) -> None:
+    def __init__(
+        self, network: Path | None, steps: int, guidance: float, scale: float = 1.0
+    ) -> None:
         """Load the model and the ControlNet in the folder ``network``."""
         super().__init__(MODEL, steps, guidance)
         self.controlled, self.scale = None, scale
@@ -173,7 +175,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sdcli.training.evaluate_controls")
     parser.add_argument("--folder", type=Path, default=Path(".training"))
     parser.add_argument("--networks", type=Path, default=Path(f"{MODEL}-controlnets"))
-    parser.add_argument("--images", type=int, default=64, help="images of each kind")
+    parser.add_argument("--images", type=int, default=48, help="images of each kind")
     parser.add_argument("--steps", type=int, default=DEFAULTS["num_inference_steps"])
     parser.add_argument("--guidance", type=float, default=DEFAULTS["guidance_scale"])
     parser.add_argument("--scale", type=float, default=1.0, help="of the ControlNets")

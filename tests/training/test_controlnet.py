@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from sdcli.storage.images.edges import find_edges
 from sdcli.training import controlnet
@@ -69,7 +70,7 @@ def _moved(scene: Scene, pixels: int) -> Scene:
 
 
 def test_agreement_falls_with_the_distance(shapes: Sprites) -> None:
-    scene = red_circle()
+    scene = replace(red_circle(), background="white")
     image, drawn = render(scene, shapes), draw_map(scene, shapes)
     moved = [render(_moved(scene, pixels), shapes) for pixels in (0, 2, 8, 16)]
     overlaps = [map_agreement(other, drawn) for other in moved]
@@ -99,7 +100,10 @@ def test_scenes_that_are_measured_were_not_learned(monkeypatch, shapes: Sprites)
     cases = layout_cases(shapes, 6)
     assert cases[0].prompt == layout_cases(shapes, 6, by_hand=True)[0].prompt
     assert all(map_agreement(case.drawing, case.control) >= 0.93 for case in cases)
-    assert all(edge_agreement(case.drawing, case.control) == 1 for case in edge_cases(shapes, 6))
+    # Canny sees no edges between colors of equal brightness.
+    visible = [case for case in edge_cases(shapes, 6) if case.control.any()]
+    assert len(visible) > 3
+    assert all(edge_agreement(case.drawing, case.control) == 1 for case in visible)
 
 
 def _random_shape(rng: np.random.Generator) -> str:
@@ -145,7 +149,7 @@ def test_a_new_controlnet_changes_nothing_and_can_learn(stage: ControlStage) -> 
 def test_the_weights_are_those_of_the_unet(stage: ControlStage) -> None:
     own = UNet2DConditionModel.from_pretrained(MODEL, subfolder="unet", dtype=torch.float32)
     shared = set(own.state_dict()) & set(build_controlnet(own).state_dict())
-    assert len(shared) > 80
+    assert len(shared) == 80
     state = stage.net.state_dict()
     assert all(torch.equal(own.state_dict()[name], state[name]) for name in shared)
 
@@ -154,7 +158,7 @@ def test_the_result_is_written_in_half_precision(stage: ControlStage, tmp_path: 
     state = {"controlnet": stage.net.state_dict()}
     torch.save(state, tmp_path / "controlnet_layout.pt")
     controlnet.export_controlnet(tmp_path, ControlStage, tmp_path / "layout")
-    written = controlnet.ControlNetModel.from_pretrained(tmp_path / "layout")
-    assert written.dtype == torch.half
     weights = tmp_path / "layout" / "diffusion_pytorch_model.safetensors"
     assert weights.stat().st_size < 3.3e6
+    assert {tensor.dtype for tensor in load_file(weights).values()} == {torch.half}
+    assert controlnet.ControlNetModel.from_pretrained(weights.parent).config.in_channels == 4

@@ -301,7 +301,7 @@ def test_another_vae_loads_without_the_rest(run_cli, tmp_path, monkeypatch):
     )
     loads, load = [], engine.load
     monkeypatch.setattr(
-        engine, "load", lambda spec, like=None: loads.append(like) or load(spec, like=like)
+        engine, "load", lambda spec, like=None, **_: loads.append(like) or load(spec, like=like)
     )
     argv = ("batch", "a.txt", "--seed", "7", "--batch-size", "1", *QUICK)
     assert run_cli(*argv, "--dry-run", "--json").document["model_loads"] == 1

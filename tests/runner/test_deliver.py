@@ -216,7 +216,7 @@ def test_pipelines_load_once_and_images_are_reported_in_order(
 
     load, loads = engine.load, []
     monkeypatch.setattr(
-        engine, "load", lambda spec, like=None: (loads.append(spec), load(spec, like=like))[1]
+        engine, "load", lambda spec, like=None, **_: (loads.append(spec), load(spec, like=like))[1]
     )
     tiny = replace(CPU, vae="tiny")
     mixed = [make_request(f"a cat {i}", spec=(CPU, tiny)[i % 2]) for i in range(6)]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -43,10 +44,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[PipelineSpec]]:
     complete: list[PipelineSpec] = []
     load = engine.load
 
-    def record(spec: PipelineSpec, like: engine.LoadedPipeline | None = None) -> object:
+    def record(
+        spec: PipelineSpec, like: engine.LoadedPipeline | None = None, **more: Any
+    ) -> object:
         if like is None:
             complete.append(spec)
-        return load(spec, like=like)
+        return load(spec, like=like, **more)
 
     monkeypatch.setattr(engine, "load", record)
     return complete

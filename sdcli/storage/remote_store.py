@@ -29,6 +29,11 @@ _READ_ONLY: Final = frozenset(
 )
 """What fsspec can only read from."""
 
+_OBJECT_STORES: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oci", "ocilake", "oss", "tos", "tosfs"}
+)
+"""Stores that have buckets, but no folders within."""
+
 _PACKAGES: Final = {
     **dict.fromkeys(("sftp", "ssh"), "paramiko"),
     **dict.fromkeys(("hdfs", "arrow_hdfs"), "pyarrow"),
@@ -52,6 +57,7 @@ class RemoteStore:
         protocol, separator, path = url.partition("://")
         self.url = f"{protocol}{separator}{path.rstrip('/')}"
         self._files, self._root = _open(self.url)
+        self._has_folders = _chain(self.url)[-1] not in _OBJECT_STORES
 
     def url_of(self, name: str) -> str:
         """The URL of an object."""
@@ -60,9 +66,10 @@ class RemoteStore:
     def put(self, name: str, data: bytes) -> None:
         """Write an object."""
         with _errors_as_output_errors(self.url_of(name)):
-            # Stores of objects have no folders; others need them.
-            with suppress(NotImplementedError):
-                self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+            # In a store of objects, this would create the bucket that a mistyped URL names.
+            if self._has_folders:
+                with suppress(NotImplementedError):
+                    self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._path(name), data)
 
     def get(self, name: str) -> bytes:
@@ -99,8 +106,7 @@ def _name(entry: dict[str, Any]) -> str:
 def _open(url: str) -> tuple[Any, str]:
     import fsspec
 
-    # In a chain such as simplecache::s3, the last one is the store.
-    *_, protocol = chain = url.partition("://")[0].lower().split("::")
+    *_, protocol = chain = _chain(url)
     for name in _READ_ONLY.intersection(chain):
         raise _usage_error(url, f"{name}:// can be read, but not written to")
     try:
@@ -116,6 +122,11 @@ def _open(url: str) -> tuple[Any, str]:
     if not root.strip("/"):
         raise _usage_error(url, "no folder is named", f"e.g. {protocol}://NAME/run")
     return system, root.rstrip("/")
+
+
+def _chain(url: str) -> list[str]:
+    """The protocols of a URL: the last one is the store, as in simplecache::s3."""
+    return url.partition("://")[0].lower().split("::")
 
 
 def _missing_package_error(url: str, protocol: str) -> UsageError:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import known_implementations
+from fsspec.registry import _registry, known_implementations
 
 from sdcli.errors import OutputError, SdcliError, UsageError
 from sdcli.job import Job
@@ -243,6 +243,21 @@ def test_each_store_that_fsspec_knows_has_a_plain_sentence():
             rf"|--out {protocol}://host/run: fsspec can't write to {protocol}:// by the URL alone",
             caught.value.message,
         )
+
+
+class Buckets(MemoryFileSystem):
+    """A store whose folders are buckets."""
+
+    protocol = "tos"
+
+    def makedirs(self, path, exist_ok=False):
+        raise AssertionError(f"{path} was created")
+
+
+def test_no_bucket_is_created(monkeypatch):
+    monkeypatch.setitem(_registry, "tos", Buckets)
+    RemoteStore("tos://bucket/run").put("a/b", b"c")
+    assert RemoteStore("tos://bucket/run").get("a/b") == b"c"
 
 
 def test_a_series_has_the_format_of_its_name():

@@ -143,6 +143,7 @@ WRITERS = (
     "attention a -o {}.png",
     "models convert a.ckpt {}.safetensors",
     "demo-files {}",
+    "bench start -o {}",
 )
 
 

@@ -46,8 +46,8 @@ test-all: setup ## run the tests, with every member of their tables
 test-ray: setup ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
 	@test -e .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
 	@$(BIN)/python -c "$(LINK)" > $$(.venv-ray/bin/python -c "$(SITE)")/venv.pth
-	@.venv-ray/bin/python -m pip install --quiet --constraint constraints.txt 'ray[data]'
-	OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q -m ray tests/cli/test_ray.py
+	@.venv-ray/bin/python -m pip install --quiet --no-compile --constraint constraints.txt 'ray[data]'
+	TEST_REPLAYS=4 OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q -m ray tests/cli/test_ray.py
 
 gpu: setup ## run the tests that need a GPU, and print which one it is
 	@$(BIN)/python -c "$(CARD)"

@@ -11,6 +11,7 @@ import typer
 
 from sdcli.commands.options import flags
 from sdcli.errors import UsageError
+from sdcli.inputs.paths import output_path
 from sdcli.inputs.text_decoding import decode_text
 from sdcli.pipeline_spec import EMBEDDED
 from sdcli.prompts.files import open_file
@@ -72,7 +73,7 @@ def bench(
         int, typer.Option("--count", min=1, help="Number of prompts (batch, workers, savers).")
     ] = 100,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             "-o",
@@ -101,7 +102,8 @@ def bench(
     texts = _read_prompts(prompts)[:count] if prompts else None
     options = BenchOptions(model=model, rounds=rounds, count=count, given_prompts=texts)
     asked = scenarios or [Scenario.START, Scenario.ONE, Scenario.BATCH]
-    _run(asked, options, out, is_json=json, is_quiet=quiet)
+    folder = None if out is None else output_path(out)
+    _run(asked, options, folder, is_json=json, is_quiet=quiet)
 
 
 def _run(

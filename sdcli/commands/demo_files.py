@@ -10,18 +10,19 @@ import typer
 from sdcli import docs
 from sdcli.commands.options import flags
 from sdcli.errors import OutputError
+from sdcli.inputs.paths import output_path
 from sdcli.storage import files
 from sdcli.terminal.printing import print_document, print_path
 
 SCHEMA = "sdcli/demo-files/1"
 
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Folder to write to; it is created if necessary.")
+    str, typer.Argument(metavar="DIR", help="Folder to write to; it is created if necessary.")
 ]
 
 
 def demo_files(
-    folder: Folder = Path("prompts"),
+    out: Folder = "prompts",
     force: flags.Force = False,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -35,6 +36,7 @@ def demo_files(
       sdcli demo-files
       sdcli demo-files examples --force
     """
+    folder = output_path(out)
     missing = _missing_files(folder, force)
     if missing:
         files.prepare_folder(folder)

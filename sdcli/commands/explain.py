@@ -15,7 +15,7 @@ from sdcli.commands.options.request_flags import RequestFlags
 from sdcli.commands.options.target import read_prompt, read_target
 from sdcli.commands.options.typer_options import expand_groups
 from sdcli.errors import ExitCode, OutputError, UsageError
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import expand_user, output_path
 from sdcli.run_flags import MessageFlags, TraceFlags
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _check_out(out: str | None, *, force: bool) -> Path | None:
         return None
     from sdcli.storage import files
 
-    path = expand_user(out)
+    path = output_path(out)
     if path.suffix.lower() not in _SUFFIXES or path.is_dir():
         raise UsageError(
             f"--out {out}: not an {' or '.join(_SUFFIXES)} file",

@@ -82,7 +82,7 @@ def gallery(
       sdcli gallery photos --links
       sdcli generate "a cat" --trace run && sdcli gallery run
     """
-    from sdcli.inputs.paths import expand_user
+    from sdcli.inputs.paths import expand_user, output_path
     from sdcli.storage.images.destination import Destination
     from sdcli.storage.images.writer import write_bytes
     from sdcli.storage.trace_reader import is_trace
@@ -93,7 +93,7 @@ def gallery(
     source = expand_user(folder)
     _check_folder(source)
     to_stdout = out == "-"
-    page = Path() / "-" if to_stdout else expand_user(out or source / "gallery.html")
+    page = Path() / "-" if to_stdout else output_path(out or source / "gallery.html")
     _check_page(page, to_stdout=to_stdout, force=force, json=json)
     traced = is_trace(source)
     _check_options(traced=traced, links=links, vae=vae)

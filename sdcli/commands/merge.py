@@ -41,14 +41,14 @@ def merge(
       sdcli merge part-1 part-2 -o all
       sdcli merge part-* -o all --json
     """
-    from sdcli.inputs.paths import expand_user
+    from sdcli.inputs.paths import expand_user, output_path
     from sdcli.terminal.console import Console
     from sdcli.terminal.output import print_lines
     from sdcli.terminal.printing import print_document
     from sdcli.workflows.merge_folders import merge_folders
 
     console = Console(verbosity=parse_verbosity(quiet, 0))
-    merged = merge_folders([*map(expand_user, folders)], expand_user(out), console.warn)
+    merged = merge_folders([*map(expand_user, folders)], output_path(out), console.warn)
     if json:
         print_document(merged.to_dict(), json=True)
     else:

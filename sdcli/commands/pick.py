@@ -105,7 +105,7 @@ def pick(
       sdcli pick outputs --by prompt_match --per prompt --top 1 -o best
       sdcli pick outputs --by rating --ratings ratings.json -o best --link
     """
-    from sdcli.inputs.paths import expand_user
+    from sdcli.inputs.paths import expand_user, output_path
     from sdcli.storage.images.folder_images import find_images
     from sdcli.terminal.console import Console
     from sdcli.workflows.pick_images import PickOptions, collect_images, pick_images
@@ -129,7 +129,7 @@ def pick(
     picked = pick_images(find_images(images), options, console.warn)
     paths = [image.path for image in picked]
     if out is not None:
-        paths = collect_images(picked, expand_user(out), link=link, force=force)
+        paths = collect_images(picked, output_path(out), link=link, force=force)
     _print_picked(picked, paths, by=options.key, json=json)
 
 

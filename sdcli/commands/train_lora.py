@@ -94,7 +94,7 @@ def train_lora(
       sdcli train-lora photos -o toy.safetensors --caption "a photo of mytoy" --save-every 50
       sdcli train-lora photos -o toy.safetensors -m sdxl.safetensors --batch-size 1
     """
-    from sdcli.inputs.paths import expand_user
+    from sdcli.inputs.paths import expand_user, output_path
     from sdcli.terminal.console import Console
     from sdcli.workflows.train_lora.plan import TrainingRequest, plan_training
     from sdcli.workflows.train_lora.run import train_lora as train
@@ -102,7 +102,7 @@ def train_lora(
     console = Console(verbosity=parse_verbosity(messages.quiet, messages.verbose))
     request = TrainingRequest(
         folder=expand_user(folder),
-        out=expand_user(out),
+        out=output_path(out),
         spec=base.spec(),
         flags=training,
         save_every=save_every,

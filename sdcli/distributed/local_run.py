@@ -102,8 +102,7 @@ class LocalRun:
         if self._run.outcomes.busy and time.monotonic() >= self._next_try:
             self._next_try = time.monotonic() + _BUSY_SECONDS
             if not self._run.outcomes.jobs and self._run.queue.is_empty:
-                self._run.queue.put_back(self._run.outcomes.busy)
-                self._run.outcomes.busy = []
+                self._run.queue.put_back(self._run.outcomes.take_free())
 
     def _receive(self) -> None:
         for worker, message in self._pool.receive(_POLL_SECONDS):

@@ -90,6 +90,12 @@ class Outcomes:
             self._give_up(job, reason)
         return [job for job in begun if job not in fatal]
 
+    def take_free(self) -> list[Job]:
+        """Remove and return the busy jobs that no other run is making any longer."""
+        free = [job for job in self.busy if self._store.is_free(job)]
+        self.busy = [job for job in self.busy if job not in free]
+        return free
+
     def _take(self, indices: Sequence[int]) -> list[Job]:
         return [job for index in indices if (job := self.jobs.pop(index, None))]
 

@@ -137,9 +137,9 @@ def take_blocks(run: DistributedRun, actors: int) -> list[bytes]:
             planned += len(jobs)
             blocks.append(pickle.dumps(jobs))
         elif run.queue.is_empty and not blocks and run.outcomes.busy:
+            # New actors start for them, which takes longer than a look at the leases.
             time.sleep(_BUSY_SECONDS)
-            run.queue.put_back(run.outcomes.busy)
-            run.outcomes.busy = []
+            run.queue.put_back(run.outcomes.take_free())
         elif run.queue.is_empty or (blocks and is_stream):
             break
         else:

@@ -13,7 +13,16 @@ from sdcli.errors import UsageError
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+(?:::[A-Za-z0-9+.-]+)*)://")
 _ONE_SLASH: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:)/")
 _LOCAL: Final = ("file", "local")
+_STORES: Final = (
+    *("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "tos", "memory", "hf"),
+    *("hdfs", "webhdfs", "dbfs", "lakefs", "ftp", "sftp", "ssh", "smb", "webdav", "http", "https"),
+)
+_MISTYPED: Final = re.compile(
+    rf"((?:[a-z0-9]+::)*(?:{'|'.join((*_STORES, *_LOCAL))})):(?!//)(.*)", re.IGNORECASE | re.DOTALL
+)
+_WEB: Final = re.compile(r"(https?):/+", re.IGNORECASE)
 _FILE: Final = "write file:// and the whole path: file:///home/me/run"
+_NO_URL: Final = "URLs are for --out of sdcli batch; copy other files with the store's own program"
 
 
 def is_url(text: str | Path) -> bool:
@@ -27,8 +36,8 @@ def expand_user(path: str | Path) -> Path:
 
     Raises UsageError for an unknown home folder, and for URLs of stores.
     """
-    # A Path has only one of the slashes left.
-    text = path if isinstance(path, str) else _ONE_SLASH.sub(r"\1///", str(path))
+    text = path if isinstance(path, str) else _with_slashes(path)
+    _check_scheme(text)
     if match := _SCHEME.match(text):
         path = _path_of_url(text, match[1].lower())
     try:
@@ -40,6 +49,18 @@ def expand_user(path: str | Path) -> Path:
             code="usage.path",
             hint=f"give the whole path, or ./{user} for a folder of that name",
         ) from error
+
+
+def output_path(path: str | Path) -> Path:
+    """Return the path of a file or folder to write, as `expand_user` does.
+
+    Raises UsageError for addresses of the web, too.
+    """
+    text = str(path)
+    if _WEB.match(text) and not _is_present(text):
+        url = _WEB.sub(r"\1://", text)
+        raise UsageError(f"{url}: can't write to the web", code="usage.url", hint=_NO_URL)
+    return expand_user(path)
 
 
 def lasting_name(name: str) -> str:
@@ -59,9 +80,38 @@ def _path_of_url(url: str, scheme: str) -> str:
         raise UsageError(
             f"{url.replace(':///', '://')}: a URL can't be used here, only files of this machine",
             code="usage.url",
-            hint="URLs are for --out of sdcli batch; copy other files with the store's own program",
+            hint=_NO_URL,
         )
     return url
+
+
+def _check_scheme(text: str) -> None:
+    """Raise UsageError for a URL without its slashes, which would name a file of this machine."""
+    match = _MISTYPED.match(text)
+    if not match or _is_present(text):
+        return
+    scheme, rest = match[1], match[2]
+    url = f"write {scheme}://{rest.lstrip('/')}"
+    if scheme.lower() in _LOCAL:
+        url = f"write {scheme}://{rest}" if rest.startswith("/") else _FILE
+    raise UsageError(
+        f"{text}: a URL has :// after {scheme}",
+        code="usage.url",
+        hint=f"{url}; a file or folder of this name is ./{text}",
+    )
+
+
+def _with_slashes(path: Path) -> str:
+    """The text of a path, which has only one slash left if it was made of a URL."""
+    text = str(path)
+    if not _ONE_SLASH.match(text) or _is_present(text):
+        return text
+    return _ONE_SLASH.sub(r"\1///", text)
+
+
+def _is_present(path: str) -> bool:
+    """Whether the first folder of a path is there, although it may look like a URL."""
+    return os.path.lexists(path.partition("/")[0])
 
 
 def home_folder() -> Path | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import UsageError
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.latents import LatentsSelection
 from sdcli.runner.options import RunOptions
 
@@ -117,7 +117,7 @@ def out_path(out: str | os.PathLike[str]) -> str:
             code="usage.out",
             hint="e.g. out='cat.png', or out='outputs' for a folder",
         )
-    return str(expand_user(path)) if "://" in path else path
+    return str(output_path(path)) if ":" in path else path
 
 
 def png_bytes(result: GenerationResult) -> bytes:

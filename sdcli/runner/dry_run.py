@@ -16,7 +16,7 @@ from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import OutputError
 from sdcli.hires_fields import HIRES_FIELDS
 from sdcli.image_fields import ImageJobFields
-from sdcli.inputs.paths import expand_user, is_url
+from sdcli.inputs.paths import is_url, output_path
 from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS
 from sdcli.job import Job, Rerun, TimingKey
 from sdcli.latents import LatentsSelection
@@ -141,7 +141,7 @@ def open_folder_state(out: str, rerun: Rerun | None) -> Iterator[FolderState]:
         with _open_remote_state(out, rerun) as state:
             yield state
         return
-    path = expand_user(out)
+    path = output_path(out)
     kind: Literal["folder", "numbered"] = "folder" if path.is_dir() else "numbered"
     folder = path if kind == "folder" else path.parent
     timings = known_timings(folder)
@@ -172,7 +172,7 @@ def has_journal(out: str) -> bool:
 
     if is_url(out):
         return False
-    path = expand_user(out)
+    path = output_path(out)
     return ((path if path.is_dir() else path.parent) / NAME).is_file()
 
 

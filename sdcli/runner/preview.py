@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdcli.errors import UsageError
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.runner.options import PreviewOptions, RunOptions
 
@@ -55,7 +55,7 @@ def _open_preview_file(out: str, options: RunOptions) -> PreviewFile:
     from sdcli.storage.images.destination import parse_destination
     from sdcli.terminal.preview import PreviewFile
 
-    path = expand_user(out)
+    path = output_path(out)
     if path.suffix.lower() not in FORMATS or path == Path(options.out):
         raise UsageError(
             f"--preview-out: {out} is not a supported image file, or is the file of --out",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.planning.prompt_syntax import WordPlaces
 from sdcli.result import GenerationResult, SavedImage
 from sdcli.runner.options import RunOptions
@@ -56,7 +56,7 @@ def opened_trace(options: RunOptions) -> Iterator[RunTrace]:
     from sdcli.versions import library_versions
 
     writer = TraceWriter(
-        expand_user(options.trace),
+        output_path(options.trace),
         library_versions(),
         force=options.force,
         full_paths=options.record_paths,

@@ -12,6 +12,37 @@ from sdcli.storage import files
 _UNABLE: Final = (NotImplementedError, TypeError, AttributeError)
 """What classes of fsspec raise that can't write, or need more than a URL."""
 
+_READ_ONLY: Final = frozenset(
+    {
+        "http",
+        "https",
+        "git",
+        "github",
+        "gist",
+        "data",
+        "reference",
+        "tar",
+        "zip",
+        "libarchive",
+        "dvc",
+    }
+)
+"""What fsspec can only read from."""
+
+_OBJECT_STORES: Final = frozenset(
+    {"s3", "s3a", "gs", "gcs", "az", "abfs", "adl", "oci", "ocilake", "oss", "tos", "tosfs"}
+)
+"""Stores that have buckets, but no folders within."""
+
+_PACKAGES: Final = {
+    **dict.fromkeys(("sftp", "ssh"), "paramiko"),
+    **dict.fromkeys(("hdfs", "arrow_hdfs"), "pyarrow"),
+    **dict.fromkeys(("webhdfs", "dbfs", "jupyter", "jlab"), "requests"),
+    "smb": "smbprotocol",
+    "dask": "distributed",
+}
+"""Packages that fsspec's own stores need. Other stores are in the package that fsspec names."""
+
 _HINT: Final = "sdcli help clusters tells which stores can be written to"
 
 
@@ -26,6 +57,7 @@ class RemoteStore:
         protocol, separator, path = url.partition("://")
         self.url = f"{protocol}{separator}{path.rstrip('/')}"
         self._files, self._root = _open(self.url)
+        self._has_folders = _chain(self.url)[-1] not in _OBJECT_STORES
 
     def url_of(self, name: str) -> str:
         """The URL of an object."""
@@ -34,9 +66,10 @@ class RemoteStore:
     def put(self, name: str, data: bytes) -> None:
         """Write an object."""
         with _errors_as_output_errors(self.url_of(name)):
-            # Stores of objects have no folders; others need them.
-            with suppress(NotImplementedError):
-                self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+            # In a store of objects, this would create the bucket that a mistyped URL names.
+            if self._has_folders:
+                with suppress(NotImplementedError):
+                    self._files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
             self._files.pipe_file(self._path(name), data)
 
     def get(self, name: str) -> bytes:
@@ -73,34 +106,44 @@ def _name(entry: dict[str, Any]) -> str:
 def _open(url: str) -> tuple[Any, str]:
     import fsspec
 
-    protocol = url.partition("://")[0]
+    *_, protocol = chain = _chain(url)
+    for name in _READ_ONLY.intersection(chain):
+        raise _usage_error(url, f"{name}:// can be read, but not written to")
     try:
         system, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise _missing_package_error(url, protocol, error) from error
+        raise _missing_package_error(url, protocol) from error
     except ValueError as error:
-        reason = f"no store is known by {protocol}://"
-        raise UsageError(f"--out {url}: {reason}", code="usage.out", hint=_HINT) from error
+        if protocol in fsspec.available_protocols():
+            raise _unable_error(url) from error
+        raise _usage_error(url, f"no store is known by {protocol}://") from error
     except Exception as error:
         raise _output_error(url, error) from error
     if not root.strip("/"):
-        raise UsageError(
-            f"--out {url}: no folder is named", code="usage.out", hint=f"e.g. {protocol}://NAME/run"
-        )
+        raise _usage_error(url, "no folder is named", f"e.g. {protocol}://NAME/run")
     return system, root.rstrip("/")
 
 
-def _missing_package_error(url: str, protocol: str, error: ImportError) -> UsageError:
+def _chain(url: str) -> list[str]:
+    """The protocols of a URL: the last one is the store, as in simplecache::s3."""
+    return url.partition("://")[0].lower().split("::")
+
+
+def _missing_package_error(url: str, protocol: str) -> UsageError:
     from fsspec.registry import known_implementations
 
-    package = known_implementations.get(protocol, {}).get("class", "fsspec").partition(".")[0]
-    if package == "fsspec":
-        return UsageError(f"--out {url}: {error}", code="usage.out", hint=_HINT)
-    return UsageError(
-        f"--out {url}: {protocol}:// needs the package {package}",
-        code="usage.out",
-        hint=f"pip install {package}",
-    )
+    found = known_implementations.get(protocol, {}).get("class", "").partition(".")[0]
+    package = _PACKAGES.get(protocol) or found.replace("_", "-")
+    return _usage_error(url, f"{protocol}:// needs the package {package}", f"pip install {package}")
+
+
+def _unable_error(url: str) -> UsageError:
+    protocol = url.partition("://")[0]
+    return _usage_error(url, f"fsspec can't write to {protocol}:// by the URL alone")
+
+
+def _usage_error(url: str, reason: str, hint: str = _HINT) -> UsageError:
+    return UsageError(f"--out {url}: {reason}", code="usage.out", hint=hint)
 
 
 @contextmanager
@@ -116,8 +159,7 @@ def _errors_as_output_errors(url: str, *, missing: bool = False) -> Iterator[Non
 
 def _output_error(url: str, error: Exception) -> SdcliError:
     if isinstance(error, _UNABLE):
-        reason = f"fsspec can't write to {url.partition('://')[0]}:// by the URL alone"
-        return UsageError(f"--out {url}: {reason}", code="usage.out", hint=_HINT)
+        return _unable_error(url)
     # Each store has exceptions of its own.
     first = next(iter(str(error).splitlines()), "") or type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:

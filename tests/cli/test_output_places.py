@@ -6,6 +6,7 @@ Whatever happens is told in one line, with the code of an output error, and the 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -93,6 +94,8 @@ def test_a_killed_run_of_workers_goes_on_in_a_store(run_cli):
     assert run_cli(*argv[3:]).stderr == "sdcli: 0 images made, 4 done before\n"
 
 
+WEB = ("http", "https", "git", "github", "data", "reference")
+
 REFUSED = [
     ("generate a -o memory://b/x.png", "only sdcli batch writes to URLs"),
     ("batch prompts.txt -o memory://b/x --archive tar --shards-of 2", "--archive packs files"),
@@ -101,8 +104,6 @@ REFUSED = [
     ("batch prompts.txt -o s3://b/x", "s3:// needs the package s3fs"),
     ("batch prompts.txt -o gs://b/x --dry-run", "gs:// needs the package gcsfs"),
     ("batch prompts.txt -o what://b/x", "no store is known by what://"),
-    ("batch prompts.txt -o reference://b/x", "can't write to reference:// by the URL alone"),
-    ("batch prompts.txt -o data://b/x", "can't write to data:// by the URL alone"),
     ("batch prompts.txt -o dir://b/x --dry-run", "can't write to dir:// by the URL alone"),
     ("batch prompts.txt -o file://host/x", "not a path of this machine"),
     ("batch prompts.txt --preview-out s3://b/x.png -o out", "a URL can't be used here"),
@@ -111,7 +112,60 @@ REFUSED = [
     ("gallery memory://b/x", "a URL can't be used here"),
     ("score memory://b/x", "a URL can't be used here"),
     ("batch s3://b/prompts.txt", "a URL can't be used here"),
+    *((f"batch prompts.txt -o {scheme}://h/x", f"{scheme}:// can be read, but") for scheme in WEB),
+    ("batch prompts.txt -o tar::s3://h/x", "tar:// can be read, but not written to"),
+    ("batch prompts.txt -o sftp://h/x", "sftp:// needs the package paramiko"),
+    ("batch prompts.txt -o ssh://h/x --dry-run", "ssh:// needs the package paramiko"),
+    ("batch prompts.txt -o smb://h/x", "smb:// needs the package smbprotocol"),
+    ("batch prompts.txt -o simplecache::az://h/x", "az:// needs the package adlfs"),
 ]
+
+IMAGES = Path(__file__).parents[1] / "compat" / "v0_1_0" / "images"
+
+# Each writes to a file or a folder, of which {} is the name.
+WRITERS = (
+    "batch prompts.txt -o {}",
+    "batch prompts.txt -o {} --dry-run",
+    "batch prompts.txt -o {} --workers 2",
+    "batch prompts.txt -o {} --shard 1/2 --seed 1",
+    "generate a -o {}",
+    "generate a -o {}.png",
+    "generate a -o out --trace {}",
+    "generate a -o out --preview-out {}.png",
+    "replay a.png -o {}",
+    "merge a -o {}",
+    "pick a --by sharpness -o {}",
+    "gallery a -o {}.html",
+    "explain a.png -o {}.html",
+    "train-lora a -o {}.safetensors",
+    "vae encode a.png -o {}",
+    "vae decode a.latents.safetensors -o {}",
+    "attention a -o {}.png",
+    "models convert a.ckpt {}.safetensors",
+    "demo-files {}",
+    "bench start -o {}",
+)
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_url_never_becomes_a_folder(run_cli, command):
+    Path("a").mkdir()
+    [image, *_] = sorted(IMAGES.glob("*.png"))
+    shutil.copy(image, "a.png")
+    shutil.copy(image, "a")
+    there = {path.name for path in Path.cwd().rglob("*")}
+    for out in ("s3:/bucket", "memory:run", "https://host/run"):
+        ran = run_cli(*command.format(out).split())
+        assert (ran.code, ran.stdout) == (2, "")
+        assert ran.stderr.startswith("sdcli: error: ")
+        assert re.search("a URL has ://|write to the web|writes to URLs|can be read", ran.stderr)
+        assert {path.name for path in Path.cwd().rglob("*")} - there <= {"out", "cache"}
+
+
+def test_a_name_with_a_colon_is_a_folder_if_it_says_so(run_cli):
+    for out in ("./memory:run", "a:b", "memory:run"):
+        assert batch(run_cli, "-o", out, "--limit", "1").code == 0
+    assert [*pixels("memory:run")] == [*pixels("a:b")] == ["0001-a-cat-1.png"]
 
 
 @pytest.mark.parametrize(("command", "message"), REFUSED)

@@ -8,9 +8,11 @@ from threading import Event, Timer
 
 import pytest
 
+from sdcli.distributed.messages import Busy
 from sdcli.distributed.ray_run import gpu_share, set_environment, take_blocks
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
+from sdcli.storage.jobs.leases import JobLeases
 from tests.distributed.runs import opened_run
 from tests.jobs import CPU
 
@@ -81,6 +83,22 @@ def test_ctrl_c_ends_the_wait_for_a_stream(tmp_path: Path) -> None:
         assert run.is_ending
         timer.join()
         source.is_over.set()
+
+
+def test_no_actor_starts_for_an_image_that_another_run_is_making(tmp_path: Path) -> None:
+    requests = [GenerationRequest(prompt="a cat", seed=1, spec=CPU)]
+    with opened_run(tmp_path, IterableSource(requests)) as run:
+        [block] = take_blocks(run, 1)
+        [job] = pickle.loads(block)
+        other = JobLeases(tmp_path)
+        other.acquire((job.id, job.occurrence))
+        run.outcomes.handle(Busy((0,), ("another process",)))
+        ended: list[bool] = []
+        timer = Timer(0.7, lambda: (ended.append(True), other.close()))
+        timer.start()
+        assert take_blocks(run, 1) == [block]
+        assert ended
+        timer.join()
 
 
 def test_all_jobs_of_files_are_taken(tmp_path: Path) -> None:

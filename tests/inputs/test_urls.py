@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.errors import UsageError
-from sdcli.inputs.paths import expand_user, is_url
+from sdcli.inputs.paths import expand_user, is_url, output_path
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,50 @@ def test_a_path_made_of_a_url_is_known_as_one():
 def test_what_is_no_path(text):
     with pytest.raises(UsageError):
         expand_user(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "s3:/bucket/run",
+            "write s3://bucket/run; a file or folder of this name is ./s3:/bucket/run",
+        ),
+        ("memory:run", "write memory://run; "),
+        ("gs:/x", "write gs://x; "),
+        ("S3:x", "write S3://x; "),
+        ("az:", "write az://; "),
+        ("simplecache::s3:/b/run", "write simplecache::s3://b/run; "),
+        ("https:/example.org/a", "write https://example.org/a; "),
+        ("file:/home/me/run", "write file:///home/me/run; "),
+        ("file:run", "write file:// and the whole path: file:///home/me/run; "),
+    ],
+)
+def test_a_url_without_its_slashes_is_no_file(text, hint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=":// after") as caught:
+        expand_user(text)
+    assert str(caught.value.hint).startswith(hint)
+    # Plainly a file of this machine, by its name or because it is there.
+    assert expand_user(f"./{text}") == Path(text)
+    assert expand_user(f"{tmp_path}/{text}") == tmp_path / text
+    Path(text.partition("/")[0]).mkdir()
+    assert expand_user(text) == Path(text)
+    assert expand_user(Path(text)) == Path(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a:b", "c:/x", "run:1/a", "12:30", "images3:x", "memory", "x/s3:/b"]
+)
+def test_other_names_with_a_colon_are_files(text):
+    assert output_path(text) == Path(text)
+
+
+@pytest.mark.parametrize("text", ["https://x/y", "HTTP://x", Path("https://x/y")])
+def test_nothing_is_written_to_the_web(text):
+    with pytest.raises(UsageError, match=r"(?i)https?://x.*: can't write to the web"):
+        output_path(text)
+    assert output_path("./https://x") == Path("./https://x")
 
 
 def test_urls_of_stores():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdcli.commands.attention.options import DrawFlags
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.run_flags import OutputFlags
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class SheetWriter:
 
         self._draw = draw
         self._force = output.force
-        self._raw = None if draw.raw is None else expand_user(draw.raw)
+        self._raw = None if draw.raw is None else output_path(draw.raw)
         if self._raw:
             files.prepare_folder(self._raw.parent)
             check_target(self._raw, 0, force=output.force)

@@ -8,7 +8,7 @@ import typer
 
 from sdcli.commands.options import flags
 from sdcli.commands.options.parsing import parse_dtype
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import expand_user, output_path
 from sdcli.terminal.printing import print_path
 from sdcli.terminal.tables import shorten_list
 
@@ -51,7 +51,7 @@ def convert(
     from sdcli.workflows.convert_weights import convert_weights
 
     done = convert_weights(
-        expand_user(source), expand_user(target), dtype=parse_dtype(dtype), force=force
+        expand_user(source), output_path(target), dtype=parse_dtype(dtype), force=force
     )
     if not json and not quiet:
         _warn(done)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.storage import files
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def prepare_animation(out: str, *, force: bool) -> Path:
     Raises UsageError for an unsupported format, OutputError when the file exists (without `force`)
     or cannot be written.
     """
-    path = expand_user(out)
+    path = output_path(out)
     _check_format(out, path)
     if path.suffix and not path.is_dir():
         files.prepare_folder(path.parent)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.name_template import NameTemplate
 from sdcli.storage import files
 from sdcli.storage.images.codec import FORMATS
@@ -67,7 +67,7 @@ def parse_destination(
     an unsupported format or use of stdout, OutputError when the file exists (without `force`) or
     the folder cannot be created or written to.
     """
-    path = expand_user(out)
+    path = output_path(out)
     if out == files.STDOUT:
         _check_stdout(several and not archive, json)
         return Destination(kind="stdout", path=path, archive=TarStream() if archive else None)

@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -92,33 +92,18 @@ class JournalIndex:
                 "SELECT name FROM entries WHERE job = ? AND occurrence = ?",
                 key,
             )
-        self._insert("REPLACE", key, entry)
+            self._database.execute(f"REPLACE INTO entries {_VALUES}", _row(key, entry))
 
-    def add(self, key: Key, entry: JournalEntry) -> bool:
-        """Put the entry of a job that has none; returns False, and changes nothing, for another."""
-        return self._insert("INSERT OR IGNORE", key, entry)
-
-    def _insert(self, verb: str, key: Key, entry: JournalEntry) -> bool:
-        name = os.fsencode(entry.name)
-        row = (
-            *key,
-            name,
-            _to_bytes(entry.sha256),
-            _to_bytes(entry.pixels_sha256),
-            json.dumps(entry.companions) if entry.companions else "",
-            json.dumps(sorted(entry.former)) if entry.former else "",
-            None if entry.error is None else _to_bytes(entry.error),
-            entry.serial,
-            json.dumps(asdict(entry.packed)) if entry.packed else None,
-            entry.size,
-            entry.modified,
-            None if entry.error else "archived" if entry.packed else "loose",
-        )
+    def add(self, entries: Mapping[Key, JournalEntry]) -> list[Key]:
+        """Put the entries of jobs that have none; returns the keys of the others, unchanged."""
         with _sqlite_errors_as_output_errors():
-            marks = ", ".join("?" * len(row))
-            return bool(
-                self._database.execute(f"{verb} INTO entries VALUES ({marks})", row).rowcount
-            )
+            # In their order, neighbours are on the same page.
+            rows = sorted(_row(key, entry) for key, entry in entries.items())
+            added = self._database.executemany(f"INSERT OR IGNORE INTO entries {_VALUES}", rows)
+        if added.rowcount == len(entries):
+            return []
+        there = self.get_many([*entries])
+        return [key for key, entry in entries.items() if there[key].serial != entry.serial]
 
     def get(self, key: Key) -> JournalEntry | None:
         """The entry of a job."""
@@ -194,6 +179,23 @@ def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     return (items[start : start + _ITEMS_AT_ONCE] for start in range(0, len(items), _ITEMS_AT_ONCE))
 
 
+def _row(key: Key, entry: JournalEntry) -> tuple[Any, ...]:
+    return (
+        *key,
+        os.fsencode(entry.name),
+        _to_bytes(entry.sha256),
+        _to_bytes(entry.pixels_sha256),
+        json.dumps(entry.companions) if entry.companions else "",
+        json.dumps(sorted(entry.former)) if entry.former else "",
+        None if entry.error is None else _to_bytes(entry.error),
+        entry.serial,
+        json.dumps(asdict(entry.packed)) if entry.packed else None,
+        entry.size,
+        entry.modified,
+        None if entry.error else "archived" if entry.packed else "loose",
+    )
+
+
 def _parse(values: Sequence[Any]) -> JournalEntry:
     name, sha256, pixels_sha256, companions, former, error, serial, packed, size, modified = values
     return JournalEntry(
@@ -223,6 +225,8 @@ CREATE TABLE former_names (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE occurrences (job TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
 
+
+_VALUES = f"VALUES ({', '.join('?' * 13)})"
 
 _NAMES = (
     "SELECT 1 FROM entries WHERE name = :name "

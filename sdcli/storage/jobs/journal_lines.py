@@ -9,10 +9,22 @@ from typing import Any, Final
 from sdcli.storage.jobs.journal_index import JournalEntry, Key, PackedImage
 
 _MAX_NAME_BYTES: Final = 255
+_INTEGERS: Final = range(-(2**63), 2**63)
+"""The integers that SQLite takes."""
 
 
 class BadNameError(Exception):
     """A name in the journal that is no file name of the folder."""
+
+
+def parse_key(event: Mapping[str, Any]) -> Key:
+    """The job of a line. Raises ValueError for one that no run can have."""
+    job, occurrence = str(event["job"]), int(event["occurrence"])
+    # SQLite takes neither half of a surrogate pair nor large integers.
+    job.encode()
+    if occurrence not in _INTEGERS:
+        raise ValueError(occurrence)
+    return job, occurrence
 
 
 def parse_entry(
@@ -39,7 +51,7 @@ def parse_entry(
 
 
 def _integer(value: object) -> int | None:
-    return value if isinstance(value, int) else None
+    return value if isinstance(value, int) and value in _INTEGERS else None
 
 
 def parse_archive(event: Mapping[str, Any]) -> Iterator[tuple[Key, PackedImage]]:

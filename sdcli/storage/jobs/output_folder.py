@@ -29,6 +29,8 @@ class OutputFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Pathlib takes longer to join two names than to look at the file.
+        self._before_name = str(path / "_")[:-1]
         self._archives = ArchiveReader(path)
 
     def open_journal(self) -> Journal:
@@ -55,7 +57,7 @@ class OutputFolder:
         if entry.packed and self.is_packed(entry):
             suffix = Path(entry.name).suffix
             return str(self.path / entry.packed.archive / f"{entry.packed.key}{suffix}")
-        return str(self.path / entry.name)
+        return f"{self._before_name}{entry.name}"
 
     def location_of(self, path: str) -> str:
         """The path of a file that was saved."""

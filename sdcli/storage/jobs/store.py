@@ -40,10 +40,9 @@ class JobStore:
     """The jobs of one folder of images.
 
     `rerun` makes failed jobs, or all, a second time; `shard` is this process's share of the jobs.
-    Entries up to `opening_serial` are from earlier runs, by default all that there are. `counts`
-    counts jobs by their state when they were taken: new, done, failed, again or lost, and those
-    made by another process since as "elsewhere". Raises OutputError, and UsageError for a rerun of
-    archived images.
+    Entries up to `opening_serial` are from earlier runs, by default all. `counts` counts jobs by
+    their state when they were taken: new, done, failed, again or lost, and those made by others
+    since as "elsewhere". Raises OutputError, and UsageError for a rerun of archived images.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class JobStore:
         return [j if j.occurrence == n else replace(j, occurrence=n) for j, n in pairs]
 
     def take_pending(self, jobs: Sequence[Job]) -> list[Job]:
-        """Number the jobs, and return those of this shard that are left to do."""
+        """Number the jobs; returns those of this shard that are left to do."""
         return self.sort_jobs(jobs).pending
 
     def sort_jobs(self, jobs: Sequence[Job]) -> SortedJobs:
@@ -122,9 +121,7 @@ class JobStore:
         found = list(zip(share, entries, states, strict=True))
         return SortedJobs(
             pending=[job for job, _, state in found if state not in _SETTLED],
-            done=[
-                done_image(self.place, job, entry) for job, entry, state in found if state == "done"
-            ],
+            done=[done_image(self.place, job, e) for job, e, state in found if state == "done"],
             others=len(jobs) - sum(state != "failed" for state in states),
         )
 
@@ -162,6 +159,12 @@ class JobStore:
     def owners(self, jobs: Sequence[Job]) -> set[str]:
         """The processes that make these jobs, in words."""
         return {self._leases.describe_owner(_key(job)) for job in jobs} - {""}
+
+    def is_free(self, job: Job) -> bool:
+        """Whether no living process has leased the job."""
+        if is_free := self._leases.acquire(_key(job)):
+            self.release([job])
+        return is_free
 
     def find_outcome(self, job: Job) -> DoneImage | str | None:
         """The image that is complete by now, the message of a failure, or None."""
@@ -210,8 +213,7 @@ class JobStore:
         `companions` are the names of a sidecar and latents, which must be complete already. Raises
         OutputError.
         """
-        job = result.job
-        key = _key(job)
+        job, key = result.job, _key(result.job)
         entry = JournalEntry(
             name=taken.path.name,
             sha256=hashlib.sha256(data).hexdigest(),
@@ -219,14 +221,14 @@ class JobStore:
             companions=tuple(companions),
         )
         facts = {"index": job.index, "seed": job.seed, "kind": job.timing_key}
-        seconds = seconds_per_image(result)
+        facts["seconds"] = seconds_per_image(result)
         self.place.save(
             taken.path,
             data,
             companions,
             force=taken.path in taken.replaceable,
             done=lambda size, modified: self._journal.done(
-                key, replace(entry, size=size, modified=modified), **facts, seconds=seconds
+                key, replace(entry, size=size, modified=modified), **facts
             ),
         )
         self._leases.release([key, self._names.pop(key)])
@@ -289,8 +291,7 @@ class JobStore:
         return frozenset(present)
 
     def _candidate_names(self, job: Job) -> Iterator[str]:
-        entry = self._journal.get(_key(job))
-        if entry and entry.name:
+        if (entry := self._journal.get(_key(job))) and entry.name:
             yield entry.name
         yield from new_names(job, self._destination)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import OutputError, UsageError
-from sdcli.inputs.paths import expand_user
+from sdcli.inputs.paths import output_path
 from sdcli.latents import FINAL
 from sdcli.storage import files
 from sdcli.storage.latents.writer import SCHEMA, SUFFIX
@@ -27,7 +27,7 @@ def prepare_latents_output(out: str, *, several: bool, force: bool) -> Path:
     With `several`, the file name is the pattern of a numbered series. Raises UsageError or
     OutputError before any work is done.
     """
-    path = expand_user(out)
+    path = output_path(out)
     if out == files.STDOUT:
         raise UsageError(
             "--out -: latents can't be written to stdout", code="usage.out", hint="give a folder"

@@ -135,6 +135,7 @@ HOSTILE_LINES = [
     {"event": "opened", "entropy": {}},
     {"event": "image", "job": "\ud800", "occurrence": 0, "name": "a.png"},
     {"event": "image", "job": "ab", "occurrence": 2**80, "name": "a.png"},
+    {"event": "image", "job": "ab", "occurrence": 0, "name": "a.png", "size": 2**80},
     {"event": "image", "job": "ab", "occurrence": [], "name": "a.png"},
     {"event": "image", "job": "ab", "occurrence": 0, "name": "a.png", "beside": 5},
     {"event": "failed", "job": "ab", "occurrence": 0, "error": {"a": 1}},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -48,13 +49,15 @@ def test_the_index_behaves_like_a_dictionary(
     index.close()
 
 
-@given(st.lists(st.tuples(keys, entries)))
-def test_a_job_is_added_once(pairs: list[tuple[Key, JournalEntry]]) -> None:
-    index = JournalIndex()
-    for key, entry in pairs:
-        before = index.get(key)
-        assert index.add(key, entry) is (before is None)
-        assert index.get(key) == (before or entry)
+@given(st.lists(st.dictionaries(keys, entries)))
+def test_a_job_is_added_once(parts: list[dict[Key, JournalEntry]]) -> None:
+    index, known = JournalIndex(), dict[Key, JournalEntry]()
+    for serial, part in enumerate(parts):
+        # Each line of a journal has a serial of its own.
+        new = {key: replace(entry, serial=serial) for key, entry in part.items()}
+        assert index.add(new) == [key for key in new if key in known]
+        known = new | known
+        assert index.get_many([*known]) == known
     index.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import ClassVar
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry, known_implementations
 
 from sdcli.errors import OutputError, SdcliError, UsageError
 from sdcli.job import Job
@@ -224,6 +226,38 @@ def test_places_that_can_not_be_written_to(url, error, message):
     assert isinstance(caught.value, error)
     assert message in caught.value.message
     assert "\n" not in caught.value.message
+
+
+# They look for their server, or warn.
+LEFT_OUT = {"ftp", "hf", "webhdfs", "dbfs", "arrow_hdfs"}
+LOCAL = {"file", "local", "memory"}
+
+
+def test_each_store_that_fsspec_knows_has_a_plain_sentence():
+    for protocol in {*known_implementations} - LEFT_OUT - LOCAL:
+        with pytest.raises(UsageError) as caught:
+            RemoteStore(f"{protocol}://host/run").put("a", b"")
+        assert re.fullmatch(
+            rf"--out {protocol}://host/run: {protocol}:// (can be read, but not written to|"
+            rf"needs the package [a-z0-9-]+)"
+            rf"|--out {protocol}://host/run: fsspec can't write to {protocol}:// by the URL alone",
+            caught.value.message,
+        )
+
+
+class Buckets(MemoryFileSystem):
+    """A store whose folders are buckets."""
+
+    protocol = "tos"
+
+    def makedirs(self, path, exist_ok=False):
+        raise AssertionError(f"{path} was created")
+
+
+def test_no_bucket_is_created(monkeypatch):
+    monkeypatch.setitem(_registry, "tos", Buckets)
+    RemoteStore("tos://bucket/run").put("a/b", b"c")
+    assert RemoteStore("tos://bucket/run").get("a/b") == b"c"
 
 
 def test_a_series_has_the_format_of_its_name():

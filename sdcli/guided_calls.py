@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sdcli.fields.guidance import parse_schedule, scale_at
 from sdcli.full_calls import is_full_call
-from sdcli.guidance_fields import parse_schedule, scale_at
 from sdcli.job import Job
 
 

@@ -8,15 +8,15 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final, Literal
 
-from sdcli.addon_fields import ADD_ON_OF, AddonJobFields
 from sdcli.catalog.schedulers.resolve import SchedulerConfig as SchedulerConfig
-from sdcli.draft_field import DRAFT
-from sdcli.execution_fields import EXECUTION_FIELDS, ExecutionJobFields
-from sdcli.hires_fields import HIRES_FIELDS, HiresJobFields, hires_size
-from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
+from sdcli.fields.addons import ADD_ON_OF, AddonJobFields
+from sdcli.fields.draft import DRAFT
+from sdcli.fields.execution import EXECUTION_FIELDS, ExecutionJobFields
+from sdcli.fields.hires import HIRES_FIELDS, HiresJobFields, hires_size
+from sdcli.fields.image import IMAGE_FIELDS, INPUT_FIELDS, ImageJobFields, steps_run
+from sdcli.fields.prompt import A1111, COMPEL, PLAIN
 from sdcli.job_id import IdParts, hash_text, split_text
 from sdcli.pipeline_spec import TORCH, PipelineSpec, model_name
-from sdcli.prompt_settings import A1111, COMPEL, PLAIN
 from sdcli.request import REQUEST_FIELDS, GenerationRequest
 from sdcli.row import NO_ROW, Row
 from sdcli.settings_key import SettingsKey

@@ -8,9 +8,7 @@ from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, Final
 
-from sdcli.addon_fields import AddonRequestFields
 from sdcli.errors import UsageError, did_you_mean
-from sdcli.execution_fields import ExecutionFields, check_device
 from sdcli.field_metadata import FieldInfo, field_infos, field_types, own_first, setting
 from sdcli.field_validation import (
     check_choice,
@@ -20,13 +18,15 @@ from sdcli.field_validation import (
     label_of,
     value_error,
 )
-from sdcli.hires_fields import HiresRequestFields
-from sdcli.image_fields import ImageRequestFields
+from sdcli.fields.addons import AddonRequestFields
+from sdcli.fields.execution import ExecutionFields, check_device
+from sdcli.fields.hires import HiresRequestFields
+from sdcli.fields.image import ImageRequestFields
+from sdcli.fields.prompt import PromptSettings
+from sdcli.fields.xl import XlSettings
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.prompt_settings import PromptSettings
 from sdcli.row import NO_ROW, Row
 from sdcli.settings_key import SettingsKey
-from sdcli.xl_settings import XlSettings
 
 VAE_TILINGS: Final = ("auto", "on", "off")
 PROMPT_FIELDS: Final = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")

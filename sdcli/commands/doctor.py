@@ -12,7 +12,7 @@ from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, read_defaults
 from sdcli.commands.inspect import defaults_document
 from sdcli.commands.options import flags
 from sdcli.errors import SdcliError
-from sdcli.execution_fields import RUNGS
+from sdcli.fields.execution import RUNGS
 from sdcli.inputs.paths import hub_cache
 from sdcli.planning.offload import GIBIBYTE, SD_15, SDXL, ImageSize, choose_rung
 from sdcli.terminal.printing import print_document

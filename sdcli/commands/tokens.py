@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from sdcli.commands.options import flags
-from sdcli.embedding_fields import SEPARATOR
+from sdcli.fields.embedding import SEPARATOR
+from sdcli.fields.prompt import A1111
 from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
-from sdcli.prompt_settings import A1111
 from sdcli.request import GenerationRequest
 
 SCHEMA: Final = "sdcli/tokens/1"

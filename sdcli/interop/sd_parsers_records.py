@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sdcli.errors import UsageError
+from sdcli.fields.prompt import COMPEL
 from sdcli.interop.foreign_record import ForeignRecord, json_object, shorten
-from sdcli.prompt_settings import COMPEL
 from sdcli.prompts.syntax.compel import has_compel_syntax
 
 _SD_PARSERS: Final = {

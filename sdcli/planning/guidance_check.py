@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
+from sdcli.fields.guidance import parse_schedule, scale_at
 from sdcli.full_calls import FULL_AT_END, FULL_AT_START
-from sdcli.guidance_fields import parse_schedule, scale_at
 from sdcli.guided_calls import keeps_difference
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.prompt_syntax import combines_prompts

@@ -13,7 +13,7 @@ from math import prod
 from typing import Final
 
 from sdcli.checkpoints.safetensors_header import TensorInfo
-from sdcli.execution_fields import ON_DEVICE
+from sdcli.fields.execution import ON_DEVICE
 
 GIBIBYTE: Final = 2**30
 

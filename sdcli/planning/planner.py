@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from sdcli.checkpoints.model_defaults import ModelDefaults, unknown_words
+from sdcli.fields.prompt import COMPEL, PLAIN
 from sdcli.input_images import InputReader
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
@@ -24,7 +25,6 @@ from sdcli.planning.request_embeddings import (
 from sdcli.planning.request_loras import RequestLoras, take_loras
 from sdcli.planning.request_warnings import RequestWarnings
 from sdcli.planning.resolve import SeedDrawer, resolve_jobs
-from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.lora_tags import drop_open_tags
 from sdcli.prompts.syntax.compel import compel_words
 from sdcli.prompts.syntax.presence import has_syntax

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
-from sdcli.guidance_fields import parse_schedule
+from sdcli.fields.guidance import parse_schedule
+from sdcli.fields.prompt import COMPEL, PLAIN
 from sdcli.job import Job
 from sdcli.planning.request_embeddings import NO_EMBEDDINGS, RequestEmbeddings
-from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.syntax.compel import has_compel_syntax, read_compel
 from sdcli.prompts.syntax.embedding_words import has_word, tokenize_words
 from sdcli.prompts.syntax.presence import has_and, has_syntax

@@ -9,9 +9,9 @@ from typing import Any, Final
 from sdcli.checkpoints.adapters.controlnet_file import ControlnetFile, read_controlnet
 from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.control_fields import ControlJobFields, parse_control_images, parse_preprocessors
 from sdcli.errors import ModelError, UsageError
 from sdcli.field_validation import refuse_separator
+from sdcli.fields.control import ControlJobFields, parse_control_images, parse_preprocessors
 from sdcli.input_images import InputReader
 from sdcli.inputs.paths import lasting_name
 from sdcli.job import Job

@@ -18,7 +18,9 @@ from sdcli.checkpoints.adapters.embedding_file import (
 from sdcli.checkpoints.adapters.embedding_fit import check_fit
 from sdcli.checkpoints.file_hashes import verified_sha256
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.embedding_fields import (
+from sdcli.errors import ModelError, SdcliError, quoted
+from sdcli.field_validation import refuse_separator
+from sdcli.fields.embedding import (
     EMBEDDING,
     SEPARATOR,
     EmbeddingUse,
@@ -27,8 +29,6 @@ from sdcli.embedding_fields import (
     format_embeddings,
     parse_embeddings,
 )
-from sdcli.errors import ModelError, SdcliError, quoted
-from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts.syntax.embedding_words import has_word
 from sdcli.request import PROMPT_FIELDS, GenerationRequest

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import CorruptError, UsageError
-from sdcli.hires_fields import HIRES_FIELDS
-from sdcli.image_fields import IMAGE_FIELDS, INPUT_FIELDS, MOST_PIXELS, Margins, steps_run
+from sdcli.fields.control import CONTROL_FIELDS
+from sdcli.fields.hires import HIRES_FIELDS
+from sdcli.fields.image import IMAGE_FIELDS, INPUT_FIELDS, MOST_PIXELS, Margins, steps_run
 from sdcli.input_images import InputImage, InputReader
 from sdcli.job import Job
 from sdcli.request import GenerationRequest, describe_field

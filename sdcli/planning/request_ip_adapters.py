@@ -15,9 +15,9 @@ from sdcli.checkpoints.adapters.image_encoder import (
 from sdcli.checkpoints.adapters.ip_adapter_file import IpAdapterFile, read_ip_adapter
 from sdcli.errors import ModelError, UsageError
 from sdcli.field_validation import refuse_separator
+from sdcli.fields.ip_adapter import IpAdapterJobFields, parse_ip_images
 from sdcli.input_images import InputImage, InputReader
 from sdcli.inputs.paths import lasting_name
-from sdcli.ip_adapter_fields import IpAdapterJobFields, parse_ip_images
 from sdcli.listed_files import NONE, SEPARATOR, join_files, split_files
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.field_errors import naming

@@ -17,7 +17,7 @@ from sdcli.checkpoints.file_hashes import verified_sha256
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError
 from sdcli.field_validation import refuse_separator
-from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, parse_loras
+from sdcli.fields.lora import SEPARATOR, LoraUse, format_loras, parse_loras
 from sdcli.prompts.lora_tags import tagged_loras, take_lora_tags
 from sdcli.request import GenerationRequest
 

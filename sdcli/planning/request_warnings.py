@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from sdcli.errors import quoted
-from sdcli.prompt_settings import COMPEL, PLAIN
+from sdcli.fields.prompt import COMPEL, PLAIN
 from sdcli.prompts.syntax.presence import has_and
 from sdcli.request import PROMPT_FIELDS, GenerationRequest
 

@@ -12,8 +12,8 @@ from sdcli.catalog.schedulers.first_step import SCHEDULE_HINT, repeated_first_ti
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import SdcliError, UsageError
-from sdcli.freeu_fields import name_freeu
-from sdcli.guidance_fields import largest_scale, name_schedule
+from sdcli.fields.freeu import name_freeu
+from sdcli.fields.guidance import largest_scale, name_schedule
 from sdcli.input_images import InputReader
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.planning.backend_check import backend_faults

@@ -8,9 +8,9 @@ from typing import Any, Final
 from sdcli.catalog.schedulers.resolve import ResolvedScheduler
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.errors import UsageError
+from sdcli.fields.xl import AESTHETIC_SCORE, REFINER_AT, SIZE_FIELDS
 from sdcli.job import Job
 from sdcli.request import GenerationRequest, describe_field
-from sdcli.xl_settings import AESTHETIC_SCORE, REFINER_AT, SIZE_FIELDS
 
 _PROMPTS: Final = ("prompt_2", "negative_prompt_2")
 _NEEDS_HISTORY: Final = "LMSDiscreteScheduler"

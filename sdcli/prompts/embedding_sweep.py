@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sdcli.embedding_fields import EMBEDDING, format_embeddings, parse_embeddings
+from sdcli.fields.embedding import EMBEDDING, format_embeddings, parse_embeddings
 from sdcli.prompts.fields import field_error
 from sdcli.prompts.ranges import check_length
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import SdcliError, UsageError
 from sdcli.field_validation import refuse_separator
+from sdcli.fields.embedding import EMBEDDING
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts import embedding_sweep, lora_sweep, relative_paths, sweep
 from sdcli.prompts.columns import column_field

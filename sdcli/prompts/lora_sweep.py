@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
+from sdcli.fields.lora import SEPARATOR, LoraUse, parse_loras
 from sdcli.inputs.natural_order import natural_key
 from sdcli.inputs.paths import expand_user
-from sdcli.lora_fields import SEPARATOR, LoraUse, parse_loras
 from sdcli.prompts.fields import field_error
 from sdcli.prompts.ranges import RANGE, check_length, fractions_in
 

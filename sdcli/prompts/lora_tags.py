@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final
 
 from sdcli.errors import UsageError, quoted
-from sdcli.lora_fields import LoraUse, format_loras, parse_loras
-from sdcli.prompt_settings import PLAIN
+from sdcli.fields.lora import LoraUse, format_loras, parse_loras
+from sdcli.fields.prompt import PLAIN
 from sdcli.prompts.wildcard_syntax import has_wildcards
 from sdcli.request import GenerationRequest
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from sdcli.control_fields import short_control_images, short_controlnets
-from sdcli.embedding_fields import EMBEDDING, short_embeddings
 from sdcli.errors import UsageError, did_you_mean
 from sdcli.field_metadata import spelling_key
-from sdcli.image_fields import INPUT_FIELDS
-from sdcli.ip_adapter_fields import short_ip_adapters, short_ip_images
+from sdcli.fields.control import short_control_images, short_controlnets
+from sdcli.fields.embedding import EMBEDDING, short_embeddings
+from sdcli.fields.image import INPUT_FIELDS
+from sdcli.fields.ip_adapter import short_ip_adapters, short_ip_images
+from sdcli.fields.lora import short_loras
 from sdcli.job import Job
-from sdcli.lora_fields import short_loras
 from sdcli.name_template import CODE, NameTemplate
 from sdcli.prompts.fields import NAMES, SIZE, canonical_field, field_type
 from sdcli.request import REQUEST_FIELDS

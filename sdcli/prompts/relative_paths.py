@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from sdcli.control_fields import parse_control_images
-from sdcli.ip_adapter_fields import parse_ip_images
+from sdcli.fields.control import parse_control_images
+from sdcli.fields.ip_adapter import parse_ip_images
 from sdcli.listed_files import join_files, split_files
 
 

@@ -8,9 +8,9 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from sdcli.embedding_fields import EMBEDDING
 from sdcli.errors import UsageError, quoted
-from sdcli.guidance_fields import split_schedules
+from sdcli.fields.embedding import EMBEDDING
+from sdcli.fields.guidance import split_schedules
 from sdcli.listed_files import SEPARATOR
 from sdcli.prompts.embedding_sweep import embedding_values
 from sdcli.prompts.fields import (

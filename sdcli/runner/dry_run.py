@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdcli.checkpoints.model_defaults import ModelDefaults
-from sdcli.control_fields import CONTROL_FIELDS
 from sdcli.errors import OutputError
-from sdcli.hires_fields import HIRES_FIELDS
-from sdcli.image_fields import ImageJobFields
+from sdcli.fields.control import CONTROL_FIELDS
+from sdcli.fields.hires import HIRES_FIELDS
+from sdcli.fields.image import ImageJobFields
+from sdcli.fields.ip_adapter import IP_ADAPTER_FIELDS
 from sdcli.inputs.paths import is_url, output_path
-from sdcli.ip_adapter_fields import IP_ADAPTER_FIELDS
 from sdcli.job import Job, Rerun, TimingKey
 from sdcli.latents import LatentsSelection
 from sdcli.pipeline_spec import PipelineSpec

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from sdcli.errors import SdcliError, UsageError, UsageErrors
-from sdcli.hires_fields import HIRES_FIELDS
-from sdcli.image_fields import IMAGE_FIELDS
+from sdcli.fields.hires import HIRES_FIELDS
+from sdcli.fields.image import IMAGE_FIELDS
 from sdcli.inputs.image_suffixes import IMAGE_SUFFIXES
 from sdcli.inputs.paths import expand_user
 from sdcli.prompts.entry_expander import Validator

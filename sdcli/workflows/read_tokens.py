@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdcli.checkpoints.clip_tokenizer import ClipTokenizer
-from sdcli.embedding_fields import EmbeddingWord
-from sdcli.prompt_settings import A1111, COMPEL, PLAIN
+from sdcli.fields.embedding import EmbeddingWord
+from sdcli.fields.prompt import A1111, COMPEL, PLAIN
 from sdcli.prompts.syntax.chunks import Chunk, WeightedToken, split_chunks
 from sdcli.prompts.syntax.combination import read_components
 from sdcli.prompts.syntax.compel import read_compel

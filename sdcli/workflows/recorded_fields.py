@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sdcli.errors import UsageError
-from sdcli.image_fields import IMAGE_FIELDS
+from sdcli.fields.image import IMAGE_FIELDS
 from sdcli.request import GenerationRequest
 from sdcli.workflows.replay import read_image
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import CorruptError, UsageError
+from sdcli.fields.prompt import A1111, COMPEL, PLAIN
 from sdcli.numerics.image_quality import saturation, sharpness
 from sdcli.numerics.metrics import psnr, ssim
-from sdcli.prompt_settings import A1111, COMPEL, PLAIN
 from sdcli.prompts.scene import PromptScene
 from sdcli.prompts.syntax.compel import compel_words
 from sdcli.prompts.syntax.removal import remove_syntax

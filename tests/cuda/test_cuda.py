@@ -20,7 +20,7 @@ from sdcli import engine
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.engine.vae.decode import decode_latents
 from sdcli.errors import DeviceError
-from sdcli.execution_fields import RUNGS
+from sdcli.fields.execution import RUNGS
 from sdcli.numerics.metrics import psnr
 from tests.engine.input_jobs import by_hand
 from tests.jobs import CPU, make_job

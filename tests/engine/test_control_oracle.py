@@ -16,7 +16,7 @@ from PIL import Image
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.adapters.controlnet_file import read_controlnet
-from sdcli.control_fields import parse_control_images
+from sdcli.fields.control import parse_control_images
 from sdcli.input_images import ControlPixels
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec

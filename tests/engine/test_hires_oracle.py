@@ -12,7 +12,7 @@ from PIL import Image
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
-from sdcli.hires_fields import LATENT
+from sdcli.fields.hires import LATENT
 from sdcli.job import Job
 from sdcli.result import StepEvent
 from tests.engine.input_jobs import SIDE, by_hand, image_job, inputs_of

@@ -17,7 +17,7 @@ from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from sdcli import engine
-from sdcli.ip_adapter_fields import parse_ip_images
+from sdcli.fields.ip_adapter import parse_ip_images
 from sdcli.job import Job
 from tests.controlnets import make_controlnet
 from tests.engine.denoise.test_prompt_syntax import encode, syntax_job

@@ -21,7 +21,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.adapters.image_encoder import read_image_encoder
 from sdcli.checkpoints.adapters.ip_adapter_file import read_ip_adapter
 from sdcli.engine.recorders.attention import AttentionRecorder
-from sdcli.ip_adapter_fields import parse_ip_images
+from sdcli.fields.ip_adapter import parse_ip_images
 from sdcli.job import Job
 from sdcli.pipeline_spec import PipelineSpec
 from tests.engine.input_jobs import image_job, inputs_of, left_half, mask_job, picture

@@ -16,7 +16,7 @@ from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.file_hashes import sha256
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import DeviceError, UsageError
-from sdcli.execution_fields import RUNGS
+from sdcli.fields.execution import RUNGS
 from sdcli.job import Job
 from sdcli.planning.offload import GIBIBYTE
 from tests.controlnets import make_controlnet

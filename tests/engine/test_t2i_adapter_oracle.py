@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdcli.catalog.schedulers.resolve import SchedulerConfig
 from sdcli.checkpoints.adapters.t2i_adapter import _inputs, _layout, _outputs
-from sdcli.control_fields import parse_control_images
+from sdcli.fields.control import parse_control_images
 from sdcli.job import Job
 from tests.controlnets import make_controlnet
 from tests.engine.recorded_latents import latents_of

@@ -8,7 +8,7 @@ import pytest
 
 from sdcli.checkpoints.safetensors_header import TensorInfo
 from sdcli.errors import UsageError
-from sdcli.execution_fields import RUNGS, allowed_rungs, check_device
+from sdcli.fields.execution import RUNGS, allowed_rungs, check_device
 from sdcli.planning.offload import (
     GIBIBYTE,
     SD_15,

@@ -10,7 +10,7 @@ import pytest
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER, ModelDefaults, read_defaults
 from sdcli.checkpoints.xl_traits import XlTraits
 from sdcli.errors import CorruptError, SdcliError, UsageError
-from sdcli.image_fields import IMAGE_FIELDS, Margins
+from sdcli.fields.image import IMAGE_FIELDS, Margins
 from sdcli.input_images import InputImage
 from sdcli.job import Job
 from sdcli.planning.resolve import find_faults, resolve_jobs

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from sdcli.embedding_fields import EmbeddingWord, format_embeddings, parse_embeddings
 from sdcli.errors import UsageError
+from sdcli.fields.embedding import EmbeddingWord, format_embeddings, parse_embeddings
 from sdcli.prompts.embedding_sweep import embedding_values
 from sdcli.prompts.sweep import combine_repeated
 from sdcli.prompts.syntax.chunks import split_chunks

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError
-from sdcli.lora_fields import LoraUse, parse_loras
+from sdcli.fields.lora import LoraUse, parse_loras
 from sdcli.prompts.lora_tags import drop_open_tags, format_tag, tagged_loras, take_lora_tags
 from sdcli.request import GenerationRequest
 

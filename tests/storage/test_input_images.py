@@ -14,7 +14,7 @@ from PIL import Image
 
 from sdcli.checkpoints.file_hashes import sha256
 from sdcli.errors import CorruptError, UsageError
-from sdcli.image_fields import Margins
+from sdcli.fields.image import Margins
 from sdcli.job import Job
 from sdcli.storage.images.fitting import extend, extend_mask, fit, scale
 from sdcli.storage.images.input_files import describe_input

@@ -20,8 +20,8 @@ from sdcli.checkpoints.weight_source import (
     dangerous_names_error,
     read_weights,
 )
-from sdcli.embedding_fields import SUFFIXES, embedding_stem
 from sdcli.errors import ModelError, did_you_mean, quoted
+from sdcli.fields.embedding import SUFFIXES, embedding_stem
 from sdcli.inputs.paths import expand_user
 from sdcli.inputs.regular_file import special_kind
 from sdcli.inputs.similar_paths import similar_path_hint

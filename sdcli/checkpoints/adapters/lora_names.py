@@ -14,10 +14,10 @@ from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, convert_hint
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
+from sdcli.fields.lora import lora_stem
 from sdcli.inputs.paths import expand_user, hub_cache
 from sdcli.inputs.regular_file import special_kind
 from sdcli.inputs.similar_paths import similar_path_hint
-from sdcli.lora_fields import lora_stem
 
 _SUFFIX: Final = ".safetensors"
 _USUAL_NAME: Final = "pytorch_lora_weights.safetensors"

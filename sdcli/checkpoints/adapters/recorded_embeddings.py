@@ -11,7 +11,9 @@ from typing import Any, Final
 from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.adapters.embedding_file import find_embedding
 from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_hash
-from sdcli.embedding_fields import (
+from sdcli.errors import ModelError
+from sdcli.field_validation import refuse_separator
+from sdcli.fields.embedding import (
     EMBEDDING,
     SEPARATOR,
     SUFFIXES,
@@ -19,8 +21,6 @@ from sdcli.embedding_fields import (
     format_embeddings,
     parse_embeddings,
 )
-from sdcli.errors import ModelError
-from sdcli.field_validation import refuse_separator
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.request import GenerationRequest

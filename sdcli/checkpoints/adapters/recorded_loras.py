@@ -15,9 +15,9 @@ from sdcli.checkpoints.adapters.recorded_files import find_recorded, recorded_ha
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.errors import ModelError, SdcliError
 from sdcli.field_validation import refuse_separator
+from sdcli.fields.lora import SEPARATOR, LoraUse, format_loras, lora_stem, parse_loras
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
-from sdcli.lora_fields import SEPARATOR, LoraUse, format_loras, lora_stem, parse_loras
 from sdcli.request import GenerationRequest
 
 _LENGTH_BYTES: Final = 8

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdcli.engine.loading.pipeline import LoadedPipeline
-from sdcli.freeu_fields import parse_freeu
+from sdcli.fields.freeu import parse_freeu
 from sdcli.job import Job
 
 

@@ -14,7 +14,7 @@ from sdcli.engine.loading.ip_adapter import Embeds
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.patching import patch_method
 from sdcli.engine.runtime.diffusers_internals import with_ip_adapters
-from sdcli.ip_adapter_fields import parse_ip_images
+from sdcli.fields.ip_adapter import parse_ip_images
 from sdcli.job import Job
 
 

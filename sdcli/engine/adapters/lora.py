@@ -20,8 +20,8 @@ from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.loading.planned_files import check_unchanged
 from sdcli.engine.runtime import memory
 from sdcli.errors import CorruptError, NumericsError
+from sdcli.fields.lora import SEPARATOR, LoraUse, parse_loras
 from sdcli.job import Job
-from sdcli.lora_fields import SEPARATOR, LoraUse, parse_loras
 
 
 @contextmanager

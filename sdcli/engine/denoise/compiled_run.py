@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sdcli.engine.loading.pipeline import LoadedPipeline
-from sdcli.execution_fields import ON_DEVICE
+from sdcli.fields.execution import ON_DEVICE
 from sdcli.job import Job
 
 _WHOLE = (ON_DEVICE, "model")

@@ -13,9 +13,9 @@ import torch
 from diffusers import T2IAdapter
 from numpy.typing import NDArray
 
-from sdcli.control_fields import ControlImage, parse_control_images
 from sdcli.engine.loading.pipeline import LoadedPipeline
 from sdcli.engine.recorders.patching import patch_method
+from sdcli.fields.control import ControlImage, parse_control_images
 from sdcli.job import Job
 
 Position = Callable[[], tuple[int, int]]

@@ -9,7 +9,7 @@ from sdcli.engine.runtime import memory
 from sdcli.engine.runtime.model_errors import model_errors_as_corrupt_errors
 from sdcli.engine.text.conditioning import shape_of
 from sdcli.errors import DeviceError
-from sdcli.execution_fields import ON_DEVICE
+from sdcli.fields.execution import ON_DEVICE
 from sdcli.job import Job
 
 

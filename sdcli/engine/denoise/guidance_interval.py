@@ -12,7 +12,7 @@ from sdcli.engine.denoise.run_part import RunPart
 from sdcli.engine.denoise.size_conditioning import to_tensor
 from sdcli.engine.runtime.diffusers_internals import embeds_guidance, set_guidance_scale
 from sdcli.engine.text.conditioning import Conditioning
-from sdcli.guidance_fields import parse_schedule, scale_at
+from sdcli.fields.guidance import parse_schedule, scale_at
 from sdcli.guided_calls import is_guided_call, keeps_difference
 from sdcli.job import Job
 

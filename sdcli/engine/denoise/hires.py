@@ -20,7 +20,7 @@ from sdcli.engine.loading.pipeline_classes import mode_of
 from sdcli.engine.schedulers.describe import run_sigmas, timesteps
 from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.late_start import skipped_calls
-from sdcli.hires_fields import LATENT
+from sdcli.fields.hires import LATENT
 from sdcli.job import Job
 from sdcli.result import SecondPass
 

@@ -17,10 +17,10 @@ from sdcli.engine.schedulers.job_scheduler import build_for_jobs
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.errors import CorruptError, UsageError
+from sdcli.fields.hires import HIRES_FIELDS
+from sdcli.fields.image import INPUT_FIELDS, ImageJobFields
 from sdcli.full_calls import is_full_call
 from sdcli.guided_calls import keeps_difference
-from sdcli.hires_fields import HIRES_FIELDS
-from sdcli.image_fields import INPUT_FIELDS, ImageJobFields
 from sdcli.job import JOB_SETTINGS, Job
 from sdcli.latents import MODEL_OUTPUT, NOISE, RESUMED_PREFIX, X0, XT, LatentsSource, ResumePoint
 from sdcli.prompts.placeholders import job_value

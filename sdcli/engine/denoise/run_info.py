@@ -12,7 +12,7 @@ from sdcli.engine.schedulers.describe import public_config, run_sigmas, timestep
 from sdcli.engine.schedulers.late_start import skipped_calls
 from sdcli.engine.vae.memory_order import memory_order
 from sdcli.engine.vae.upcast import must_upcast
-from sdcli.execution_fields import ON_DEVICE
+from sdcli.fields.execution import ON_DEVICE
 from sdcli.job import Job
 from sdcli.result import RunInfo, SecondPass
 

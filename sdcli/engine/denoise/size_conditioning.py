@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import torch
 
+from sdcli.fields.xl import parse_pair
 from sdcli.job import Job
-from sdcli.xl_settings import parse_pair
 
 NEGATIVE_AESTHETIC_SCORE: Final = 2.5
 """Score that guidance leads away from: the default of Diffusers."""

@@ -12,7 +12,7 @@ import torch
 
 from sdcli.engine.loading.networks import Networks
 from sdcli.engine.runtime import memory
-from sdcli.execution_fields import ON_DEVICE, RUNGS, allowed_rungs, check_device
+from sdcli.fields.execution import ON_DEVICE, RUNGS, allowed_rungs, check_device
 from sdcli.job import Job
 from sdcli.planning import offload as estimate
 from sdcli.planning.offload import GIBIBYTE, ImageSize, ModelSize

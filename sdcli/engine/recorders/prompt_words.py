@@ -13,8 +13,8 @@ from sdcli.engine.text.tokens import find_tokens
 from sdcli.engine.text.weighted import read_chunks
 from sdcli.engine.text.words import find_weighted_words, find_words
 from sdcli.errors import UsageError
+from sdcli.fields.prompt import COMPEL
 from sdcli.job import Job
-from sdcli.prompt_settings import COMPEL
 from sdcli.prompts.syntax.chunks import Chunk
 from sdcli.prompts.syntax.compel_tokens import compel_chunks
 

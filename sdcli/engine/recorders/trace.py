@@ -24,7 +24,7 @@ from sdcli.engine.recorders.prompt_words import (
 from sdcli.engine.runtime.unet_call import sample_of
 from sdcli.engine.schedulers.noise_levels import timestep_sigmas
 from sdcli.engine.text.tokens import pad_ids
-from sdcli.guidance_fields import parse_schedule, scale_at
+from sdcli.fields.guidance import parse_schedule, scale_at
 from sdcli.job import Job
 from sdcli.latents import tensor_name
 from sdcli.trace import (

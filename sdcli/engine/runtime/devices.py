@@ -8,7 +8,7 @@ import torch
 from accelerate import PartialState
 
 from sdcli.errors import DeviceError
-from sdcli.execution_fields import check_device
+from sdcli.fields.execution import check_device
 from sdcli.job import Job
 from sdcli.pipeline_spec import TORCH, PipelineSpec
 from sdcli.planning.backend_check import check_backend

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 import torch
 
-from sdcli.embedding_fields import EmbeddingWord
 from sdcli.engine.text.tokens import check_ids, find_tokens, pad_ids
 from sdcli.engine.text.weighted import RunEncoder, WeightedEmbedding
+from sdcli.fields.embedding import EmbeddingWord
 from sdcli.prompts.syntax.chunks import Chunk, Tokenize
 from sdcli.prompts.syntax.compel import Part, read_compel
 from sdcli.prompts.syntax.compel_tokens import FittedText, fit_text

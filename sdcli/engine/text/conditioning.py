@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sdcli.embedding_fields import embedding_words
 from sdcli.engine.text.encoder import JobEncoder, PromptEmbedding
 from sdcli.engine.text.job_phases import JobPhase, phase_at, read_job
 from sdcli.engine.text.weighted import read_chunks
+from sdcli.fields.embedding import embedding_words
+from sdcli.fields.prompt import COMPEL
 from sdcli.job import Job
-from sdcli.prompt_settings import COMPEL
 from sdcli.prompts.syntax.compel import read_compel
 
 

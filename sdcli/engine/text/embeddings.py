@@ -19,7 +19,11 @@ from sdcli.checkpoints.adapters.embedding_file import (
     rows_of,
 )
 from sdcli.checkpoints.file_hashes import sha256
-from sdcli.embedding_fields import (
+from sdcli.engine.backends.converted_forward import on_torch
+from sdcli.engine.loading.planned_files import check_unchanged
+from sdcli.engine.loading.source_tensors import to_torch
+from sdcli.errors import CorruptError
+from sdcli.fields.embedding import (
     EMBEDDING,
     SEPARATOR,
     EmbeddingUse,
@@ -27,10 +31,6 @@ from sdcli.embedding_fields import (
     embedding_words,
     parse_embeddings,
 )
-from sdcli.engine.backends.converted_forward import on_torch
-from sdcli.engine.loading.planned_files import check_unchanged
-from sdcli.engine.loading.source_tensors import to_torch
-from sdcli.errors import CorruptError
 from sdcli.job import Job
 from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR
 

@@ -15,8 +15,8 @@ from sdcli.engine.text.embeddings import NO_VECTORS, JobVectors, read_vectors
 from sdcli.engine.text.syntaxes import ENCODERS
 from sdcli.engine.text.tokens import tokenize
 from sdcli.errors import UsageError
+from sdcli.fields.prompt import A1111, PLAIN
 from sdcli.job import Job
-from sdcli.prompt_settings import A1111, PLAIN
 
 _KEYS = (ONLY,)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sdcli.fields.prompt import A1111
 from sdcli.job import Job
-from sdcli.prompt_settings import A1111
 from sdcli.prompts.syntax.combination import read_components
 from sdcli.prompts.syntax.schedule import Phase, read_phases
 

@@ -6,6 +6,6 @@ from typing import Final
 
 from sdcli.engine.text.compel import encode_compel
 from sdcli.engine.text.weighted import encode_weighted
-from sdcli.prompt_settings import A1111, COMPEL
+from sdcli.fields.prompt import A1111, COMPEL
 
 ENCODERS: Final = {A1111: encode_weighted, COMPEL: encode_compel}

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from sdcli.embedding_fields import EmbeddingWord
 from sdcli.errors import CorruptError
+from sdcli.fields.embedding import EmbeddingWord
 from sdcli.prompts.syntax.embedding_words import FIRST_VECTOR, Token, has_word, tokenize_words
 
 

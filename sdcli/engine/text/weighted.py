@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from sdcli.embedding_fields import EmbeddingWord
 from sdcli.engine.text.tokens import check_ids, find_tokens, pad_ids
+from sdcli.fields.embedding import EmbeddingWord
 from sdcli.prompts.syntax.chunks import Chunk, split_chunks
 from sdcli.prompts.syntax.embedding_words import tokenize_words
 from sdcli.prompts.syntax.weights import read_weights

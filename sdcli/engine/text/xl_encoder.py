@@ -13,8 +13,8 @@ from sdcli.engine.text.embeddings import NO_VECTORS, JobVectors, read_vectors
 from sdcli.engine.text.encoder import PromptEmbedding, clip_skip_error
 from sdcli.engine.text.syntaxes import ENCODERS
 from sdcli.engine.text.tokens import tokenize
+from sdcli.fields.prompt import A1111, PLAIN
 from sdcli.job import Job
-from sdcli.prompt_settings import A1111, PLAIN
 
 _States = tuple[torch.Tensor, torch.Tensor | None]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
-from sdcli.embedding_fields import EmbeddingWord
+from sdcli.fields.embedding import EmbeddingWord
 
 FIRST_VECTOR: Final = 1 << 24
 """The first id that is no token of a vocabulary: that of the first vector of a job's embeddings."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from sdcli.control_fields import parse_control_images, parse_preprocessors
 from sdcli.errors import UsageError
+from sdcli.fields.control import parse_control_images, parse_preprocessors
 from sdcli.input_images import ControlPixels
 from sdcli.job import Job
 from sdcli.listed_files import NONE, SEPARATOR

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sdcli.image_fields import Margins
+from sdcli.fields.image import Margins
 
 if TYPE_CHECKING:
     import numpy as np

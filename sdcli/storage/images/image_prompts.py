@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdcli.errors import UsageError
-from sdcli.ip_adapter_fields import parse_ip_images
+from sdcli.fields.ip_adapter import parse_ip_images
 from sdcli.job import Job
 from sdcli.storage.images.input_files import read_input
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sdcli.errors import UsageError
-from sdcli.image_fields import Margins
+from sdcli.fields.image import Margins
 from sdcli.input_images import InputPixels
 from sdcli.job import Job
 from sdcli.storage.images.fitting import extend, extend_mask, fit, is_cut, scale

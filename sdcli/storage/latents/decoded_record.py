@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sdcli.errors import SdcliError
-from sdcli.hires_fields import HIRES_FIELDS
+from sdcli.fields.hires import HIRES_FIELDS
 from sdcli.latents import FINAL
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.request import GenerationRequest

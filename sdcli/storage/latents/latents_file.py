@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sdcli.catalog.schedulers.class_options import VARIANCE_EXPLODING
 from sdcli.checkpoints.safetensors_header import SafetensorsHeader, TensorInfo, read_header
 from sdcli.errors import CorruptError, UsageError, did_you_mean, quoted
+from sdcli.fields.prompt import with_recorded_syntax
 from sdcli.latents import FINAL, NOISE, XT, parse_tensor_name, tensor_name
 from sdcli.numerics.float_names import FLOATS
-from sdcli.prompt_settings import with_recorded_syntax
 from sdcli.request import GenerationRequest
 from sdcli.storage.latents.record_types import wrong_key
 from sdcli.storage.latents.writer import SUFFIX

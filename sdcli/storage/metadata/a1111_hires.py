@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sdcli.hires_fields import LANCZOS, LATENT
+from sdcli.fields.hires import LANCZOS, LATENT
 from sdcli.inputs.sizes import parse_size
 
 STRENGTH_KEY: Final = "Denoising strength"

@@ -13,8 +13,8 @@ from sdcli.catalog.schedulers.resolve import a1111_names
 from sdcli.checkpoints.adapters.recorded_embeddings import a1111_embeddings
 from sdcli.checkpoints.adapters.recorded_loras import a1111_loras
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
+from sdcli.fields.prompt import COMPEL, PLAIN
 from sdcli.pipeline_spec import EMBEDDED
-from sdcli.prompt_settings import COMPEL, PLAIN
 from sdcli.prompts.lora_tags import format_tag
 from sdcli.prompts.syntax.compel import read_compel
 from sdcli.prompts.syntax.weights import escape, write_weights

@@ -15,8 +15,8 @@ from sdcli.checkpoints.adapters.recorded_loras import lora_names, loras_of
 from sdcli.checkpoints.locate import Kind
 from sdcli.checkpoints.recorded import MODEL_KINDS, full_path, recorded_name
 from sdcli.errors import UsageError
+from sdcli.fields.prompt import with_recorded_syntax
 from sdcli.pipeline_spec import PipelineSpec
-from sdcli.prompt_settings import with_recorded_syntax
 from sdcli.request import GenerationRequest
 from sdcli.result import GenerationResult, RunInfo, SavedImage
 from sdcli.storage import companions, files

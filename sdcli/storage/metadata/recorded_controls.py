@@ -12,8 +12,8 @@ from sdcli.checkpoints.adapters.controlnet_file import COMPONENT, is_controlnet,
 from sdcli.checkpoints.adapters.recorded_networks import NetworkKind, recorded_hashes
 from sdcli.checkpoints.recorded import full_path, recorded_name
 from sdcli.checkpoints.weights import find_weights, hash_weights
-from sdcli.control_fields import parse_control_images, parse_preprocessors
 from sdcli.field_validation import refuse_separator
+from sdcli.fields.control import parse_control_images, parse_preprocessors
 from sdcli.job import Job
 from sdcli.listed_files import SEPARATOR, join_files, split_files
 from sdcli.request import GenerationRequest

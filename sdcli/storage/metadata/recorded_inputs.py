@@ -13,7 +13,7 @@ from typing import Any, Final
 from sdcli.checkpoints import file_hashes
 from sdcli.errors import UsageError
 from sdcli.field_validation import refuse_separator
-from sdcli.image_fields import INPUT_FIELDS
+from sdcli.fields.image import INPUT_FIELDS
 from sdcli.inputs.paths import expand_user
 from sdcli.job import Job
 from sdcli.listed_files import join_files

@@ -17,8 +17,8 @@ from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.checkpoints.weights import find_weights, hash_weights
 from sdcli.errors import SdcliError
 from sdcli.field_validation import refuse_separator
+from sdcli.fields.ip_adapter import parse_ip_images
 from sdcli.inputs.paths import expand_user
-from sdcli.ip_adapter_fields import parse_ip_images
 from sdcli.job import Job
 from sdcli.listed_files import SEPARATOR, join_files, split_files
 from sdcli.request import GenerationRequest

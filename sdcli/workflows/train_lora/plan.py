@@ -12,13 +12,13 @@ from sdcli.checkpoints.fingerprint import fingerprint
 from sdcli.checkpoints.model_defaults import ModelDefaults
 from sdcli.checkpoints.refiner import fetch_defaults
 from sdcli.errors import ModelError, UsageError
+from sdcli.fields.lora import LoraUse, format_loras
+from sdcli.fields.prompt import PLAIN
 from sdcli.job import Job
-from sdcli.lora_fields import LoraUse, format_loras
 from sdcli.lora_training import LoraSettings, LoraTrainingFlags, choose_settings
 from sdcli.pipeline_spec import PipelineSpec
 from sdcli.planning.planner import Planner
 from sdcli.planning.resolve import random_seed
-from sdcli.prompt_settings import PLAIN
 from sdcli.request import GenerationRequest
 from sdcli.shard import is_launched
 from sdcli.storage import files

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcli.errors import Interrupted, NumericsError, SdcliError
-from sdcli.lora_fields import LoraUse, format_loras
+from sdcli.fields.lora import LoraUse, format_loras
 from sdcli.prompts.sources import IterableSource
 from sdcli.result import JobFailure
 from sdcli.runner.interrupts import InterruptHandler

@@ -13,7 +13,7 @@ from diffusers import StableDiffusionXLPipeline
 
 from sdcli import engine
 from sdcli.errors import UsageError
-from sdcli.freeu_fields import name_freeu, parse_freeu
+from sdcli.fields.freeu import name_freeu, parse_freeu
 from tests.conftest import RunCli
 from tests.engine.input_jobs import by_hand
 from tests.image_files import pixels_of, record_of

@@ -19,7 +19,7 @@ from diffusers.models.attention_processor import (
 
 from sdcli import engine
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
-from sdcli.guidance_fields import parse_schedule
+from sdcli.fields.guidance import parse_schedule
 from sdcli.job import Job
 from tests.engine.input_jobs import by_hand, image_job, inputs_of, mask_job
 from tests.engine.test_control_oracle import controlled, networks, pixels_for

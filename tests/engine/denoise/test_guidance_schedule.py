@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdcli import engine
 from sdcli.errors import UsageError
-from sdcli.guidance_fields import (
+from sdcli.fields.guidance import (
     largest_scale,
     name_schedule,
     parse_schedule,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
+from sdcli.fields.xl import parse_pair
 from sdcli.job import Job
-from sdcli.xl_settings import parse_pair
 from tests.jobs import make_job
 
 

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sdcli.control_fields import CONTROL_FIELDS, ControlJobFields, ControlRequestFields
-from sdcli.draft_field import DraftRequestField
-from sdcli.embedding_fields import EmbeddingJobFields, EmbeddingRequestFields
-from sdcli.feature_cache_fields import FeatureCacheJobField, FeatureCacheRequestField
-from sdcli.freeu_fields import FreeuJobField, FreeuRequestField
-from sdcli.guidance_fields import GuidanceJobField, GuidanceRequestField
-from sdcli.ip_adapter_fields import (
+from sdcli.fields.control import CONTROL_FIELDS, ControlJobFields, ControlRequestFields
+from sdcli.fields.draft import DraftRequestField
+from sdcli.fields.embedding import EmbeddingJobFields, EmbeddingRequestFields
+from sdcli.fields.feature_cache import FeatureCacheJobField, FeatureCacheRequestField
+from sdcli.fields.freeu import FreeuJobField, FreeuRequestField
+from sdcli.fields.guidance import GuidanceJobField, GuidanceRequestField
+from sdcli.fields.ip_adapter import (
     IP_ADAPTER_FIELDS,
     IpAdapterJobFields,
     IpAdapterRequestFields,
 )
-from sdcli.lora_fields import LoraJobFields, LoraRequestFields
+from sdcli.fields.lora import LoraJobFields, LoraRequestFields
 
 ADD_ON_OF: Final[Mapping[str, str]] = {
     **dict.fromkeys(CONTROL_FIELDS, "controlnet"),

@@ -1,0 +1,1 @@
+"""Describe the fields of requests and jobs, a module for each feature."""

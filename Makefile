@@ -43,10 +43,13 @@ test: setup ## run the tests; of the longest tables, a sample
 test-all: setup ## run the tests, with every member of their tables
 	TEST_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
-test-ray: setup ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
+.venv-ray/ray.stamp: $(VENV)/dev.stamp
 	@test -e .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
 	@$(BIN)/python -c "$(LINK)" > $$(.venv-ray/bin/python -c "$(SITE)")/venv.pth
 	@.venv-ray/bin/python -m pip install --quiet --no-compile --constraint constraints.txt 'ray[data]'
+	@touch $@
+
+test-ray: setup .venv-ray/ray.stamp ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
 	TEST_REPLAYS=4 OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q -m ray tests/cli/test_ray.py
 
 gpu: setup ## run the tests that need a GPU, and print which one it is

@@ -94,13 +94,16 @@ def _swept_fields(template: RequestTemplate, prompts: int) -> set[str]:
 class XYGrids:
     """Collect images into grids. Images that differ in more than the axes go to another grid.
 
-    Pixels are loaded when a grid is drawn: the images of a batch stay on disk until then.
+    Settings that follow from a value of an axis, such as the steps of a LoRA for few steps, are no
+    such difference. Pixels are loaded when a grid is drawn: the images of a batch stay on disk
+    until then.
     """
 
     axes: Sequence[str]
     sheet: SheetFlags = field(default_factory=SheetFlags)
     _cells: dict[Hashable, Cells] = field(default_factory=dict)
     _first: dict[Hashable, Job] = field(default_factory=dict)
+    _keys: dict[Hashable, Hashable] = field(default_factory=dict)
 
     def add(self, result: GenerationResult) -> None:
         """Add an image that is in memory."""
@@ -109,10 +112,19 @@ class XYGrids:
 
     def add_lazy(self, job: Job, load_pixels: PixelLoader) -> None:
         """Add the image of a job, to be loaded when its grid is drawn."""
-        key = _remaining_fields(job, self.axes)
+        key = self._find_key(job)
         column, row, *_ = (*(field_value(job, name) for name in self.axes), _NO_ROW)
         self._cells.setdefault(key, {})[column, row] = load_pixels
         self._first.setdefault(key, job)
+
+    def _find_key(self, job: Job) -> Hashable:
+        """The key of the grid of a job: of the same sweep, or with the same other settings."""
+        rest, sweep = _remaining_fields(job, self.axes), _swept_values(job, self.axes)
+        key = self._keys.get(sweep, self._keys.get(rest, rest))
+        self._keys[rest] = key
+        if sweep is not None:
+            self._keys[sweep] = key
+        return key
 
     def write(self, options: RunOptions) -> Iterator[str]:
         """Write the grids next to the images, and yield their paths. Raises OutputError.
@@ -197,6 +209,18 @@ def _format_axis_value(value: object) -> str:
     if value is None:
         return "of the model"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _swept_values(job: Job, axes: Sequence[str]) -> Hashable:
+    """What identifies a grid within a sweep; None if the job is of no sweep.
+
+    All other settings of a sweep are equal, or follow from the values of the axes.
+    """
+    row = job.row
+    if not row.varied:
+        return None
+    names = sorted({PROMPT, "seed", "lora", *row.varied} - set(axes))
+    return (row.file, row.line, *((name, repr(field_value(job, name))) for name in names))
 
 
 def _remaining_fields(job: Job, axes: Sequence[str]) -> Hashable:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sdcli.errors import UsageError
 from sdcli.prompts.expansion import RequestTemplate
+from sdcli.row import Row
 from sdcli.run_flags import ExpansionFlags, SheetFlags
 from sdcli.runner.options import RunOptions
 from sdcli.workflows.xy_grid import XYGrids, parse_grid_axes
@@ -67,6 +68,26 @@ def test_other_settings_are_other_grids(tmp_path: Path) -> None:
     for seed in (1, 2):
         for steps in (10, 20):
             grids.add(make_result(seed=seed, num_inference_steps=steps))
+    assert len(write(grids, tmp_path)) == 2
+
+
+def test_settings_that_follow_from_the_axis_are_no_other_grid(tmp_path: Path) -> None:
+    grids = XYGrids(axes=("lora",))
+    for line in (1, 2):
+        for seed in (1, 2):
+            row = Row(file="rows.csv", line=line, varied=("lora", "seed"))
+            shared = {"prompt": f"line {line}", "seed": seed, "row": row}
+            grids.add(make_result(lora=None, num_inference_steps=20, **shared))
+            grids.add(make_result(lora="fast", num_inference_steps=4, **shared))
+    assert len(write(grids, tmp_path)) == 4
+
+
+def test_rows_with_other_settings_are_other_grids(tmp_path: Path) -> None:
+    grids = XYGrids(axes=("lora",))
+    for line, steps in ((1, 8), (2, 20)):
+        for lora in (None, "style"):
+            row = Row(file="rows.csv", line=line, varied=("lora",))
+            grids.add(make_result(lora=lora, num_inference_steps=steps, row=row))
     assert len(write(grids, tmp_path)) == 2
 
 

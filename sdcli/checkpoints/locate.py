@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from sdcli.catalog.hub_names import model_name_hint
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, VAES
+from sdcli.checkpoints.adapters.embedded_addons import embedded_hint
 from sdcli.checkpoints.weight_files import PICKLE_SUFFIXES, WEIGHT_SUFFIXES, convert_hint
 from sdcli.errors import ModelError, UnsafeError, did_you_mean, quoted
 from sdcli.inputs.paths import expand_user
@@ -70,6 +71,7 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         f"no {kind} at {quoted(name)}",
         code="model.not_found",
         hint=(model_name_hint(name) if kind == "model" else None)
+        or embedded_hint(name, kind)
         or did_you_mean(name, aliases.get(kind, []))
         or similar_path_hint(name)
         or "use a folder, a .safetensors file, a Hugging Face id (owner/name), or omit the option",

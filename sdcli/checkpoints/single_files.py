@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sdcli.checkpoints.adapters.embedded_addons import embedded_hint
 from sdcli.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sdcli.errors import ModelError, UsageError, did_you_mean
 from sdcli.inputs.paths import expand_user
@@ -68,7 +69,9 @@ def unknown_name_error(name: str, known: Iterable[str]) -> ModelError:
         hint=(
             "the built-in model is part of sdcli; sdcli doctor shows whether it is complete"
             if name == EMBEDDED
-            else did_you_mean(name, [*known, EMBEDDED]) or "sdcli models list"
+            else embedded_hint(name)
+            or did_you_mean(name, [*known, EMBEDDED])
+            or "sdcli models list"
         ),
     )
 

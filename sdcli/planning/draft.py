@@ -45,10 +45,12 @@ def describe_draft(request: GenerationRequest, job: Job) -> str:
         if getattr(request, name) is None and getattr(job, name) != 1
     ]
     if chosen:
-        return f"--draft: {' '.join(chosen)}"
-    named = any(getattr(request, name) is not None for name in _BARGAIN)
-    reason = "beyond the options that are given" if named else f"in {job.denoising_steps} steps"
-    return f"--draft changes nothing: this model and these options leave nothing out {reason}"
+        return f"--draft uses {' '.join(chosen)}"
+    if any(getattr(request, name) is not None for name in _BARGAIN):
+        return "--draft changes nothing beyond the options that are given"
+    flags = " nor ".join(str(REQUEST_FIELDS[name].flag) for name in _BARGAIN)
+    steps = f"{job.denoising_steps} steps"
+    return f"--draft changes nothing: neither {flags} saves time with {steps} and these options"
 
 
 def _faults(

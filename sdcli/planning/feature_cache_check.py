@@ -53,7 +53,7 @@ def check_features_are_computed(request: GenerationRequest, option: str) -> None
         raise UsageError(
             f"{option}: with {saver}, most layers of the UNet do not run at every step",
             code=_CODE,
-            hint=f"leave {saver} out",
+            hint=f"leave {saver} out{', or use --guidance-every 3' if request.draft else ''}",
         )
 
 

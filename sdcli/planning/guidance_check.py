@@ -19,7 +19,7 @@ def guidance_faults(
     request: GenerationRequest, job: Job, scheduler: ResolvedScheduler, defaults: ModelDefaults
 ) -> Iterator[UsageError]:
     """All errors of guidance settings that the run would not use."""
-    yield from _unused_faults(job, defaults)
+    yield from _unused_faults(request, job, defaults)
     yield from _replaced_faults(request, job)
     if job.pag_scale:
         yield from _pag_faults(request, job, defaults)
@@ -30,10 +30,14 @@ def guidance_faults(
         yield _no_difference_error(job)
 
 
-def _unused_faults(job: Job, defaults: ModelDefaults) -> Iterator[UsageError]:
+def _unused_faults(
+    request: GenerationRequest, job: Job, defaults: ModelDefaults
+) -> Iterator[UsageError]:
     if job.guidance_scale > 1 and not defaults.embeds_guidance:
         return
     reason = f"at guidance {job.guidance_scale:g}"
+    if request.guidance_scale is None and request.guidance_schedule is None:
+        reason += f", the default {'with this LoRA' if job.lora else 'of this model'}"
     hint = "use a --guidance above 1, or leave it out"
     if defaults.embeds_guidance:
         reason = "on this model: its UNet takes the guidance as an input (time_cond_proj_dim)"

@@ -137,7 +137,7 @@ def _notes(lora: _FoundLora, request: GenerationRequest) -> list[str]:
         left_out = {name for name in settings if getattr(request, name) is None}
         chosen = [text for name, text in settings.items() if text and name in left_out]
         if chosen:
-            name = lora.match.path.name
+            name = lora.use.name if is_embedded_addon(lora.use.name) else lora.match.path.name
             notes.append(f"{name} is for few steps ({few.name}), so it uses {', '.join(chosen)}")
     return [note for note in notes if note]
 

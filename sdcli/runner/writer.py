@@ -163,13 +163,14 @@ def open_destination(options: RunOptions) -> Destination:
 
 
 def _check_url(options: RunOptions) -> None:
-    reason = None
+    reason = hint = None
     if not options.journal:
-        reason = "only sdcli batch writes to URLs, whose journal tells what is complete"
+        reason = "only sdcli batch writes to URLs: its journal records which images are complete"
+        hint = f"sdcli batch PROMPTS.txt --out {options.out}"
     elif options.archive_size:
         reason = "--archive packs files of this machine; write to a folder, and copy the archives"
     if reason:
-        raise UsageError(f"--out {options.out}: {reason}", code="usage.out")
+        raise UsageError(f"--out {options.out}: {reason}", code="usage.out", hint=hint)
 
 
 def check_companions(destination: Destination, options: RunOptions) -> None:

@@ -27,7 +27,7 @@ def plan(run_cli: RunCli, file: str, *options: str) -> tuple[list[dict[str, Any]
 def test_it_is_recorded_as_the_options_that_it_chose(run_cli: RunCli) -> None:
     drawn = run_cli("generate", "a cat", *QUICK, "--draft", "-o", "draft.png")
     assert drawn.code == 0
-    assert "--draft: --feature-cache 3 --guidance-every 3" in drawn.stderr
+    assert "--draft uses --feature-cache 3 --guidance-every 3" in drawn.stderr
     request = record_of("draft.png")["request"]
     assert (request["feature_cache"], request["guidance_every"]) == (3, 3)
     assert "draft" not in request
@@ -50,14 +50,14 @@ def test_rows_and_settings_ask_for_it(run_cli: RunCli) -> None:
 @pytest.mark.parametrize(
     ("options", "expected", "said"),
     [
-        ((), (3, 3), "--draft: --feature-cache 3 --guidance-every 3"),
-        (("--feature-cache", "1"), (1, 3), "--draft: --guidance-every 3"),
-        (("--guidance-every", "2"), (3, 2), "--draft: --feature-cache 3"),
+        ((), (3, 3), "--draft uses --feature-cache 3 --guidance-every 3"),
+        (("--feature-cache", "1"), (1, 3), "--draft uses --guidance-every 3"),
+        (("--guidance-every", "2"), (3, 2), "--draft uses --feature-cache 3"),
         (("--feature-cache", "2", "--guidance-every", "1"), (2, 1), "beyond the options that are"),
-        (("--guidance", "1"), (3, 1), "--draft: --feature-cache 3"),
-        (("--pag", "3"), (1, 3), "--draft: --guidance-every 3"),
-        (("--steps", "5"), (1, 1), "leave nothing out in 5 steps"),
-        (("--steps", "5", *SECOND_PASS), (3, 3), "--draft: --feature-cache 3 --guidance"),
+        (("--guidance", "1"), (3, 1), "--draft uses --feature-cache 3"),
+        (("--pag", "3"), (1, 3), "--draft uses --guidance-every 3"),
+        (("--steps", "5"), (1, 1), "saves time with 5 steps"),
+        (("--steps", "5", *SECOND_PASS), (3, 3), "--draft uses --feature-cache 3 --guidance"),
     ],
 )
 def test_it_chooses_what_saves_something_and_can_be_used(
@@ -75,6 +75,7 @@ def test_errors_of_other_options_are_still_told(run_cli: RunCli) -> None:
     assert (ran.code, "no step lies between 0.9 and 0.9" in ran.stderr) == (2, True)
     ran = run_cli("generate", "a cat", *QUICK, "--draft", "--trace", "t")
     assert (ran.code, "with --draft, most layers" in ran.stderr) == (2, True)
+    assert "leave --draft out, or use --guidance-every 3" in ran.stderr
 
 
 def test_a_record_can_be_drawn_again_as_a_draft(run_cli: RunCli) -> None:

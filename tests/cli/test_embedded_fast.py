@@ -30,7 +30,7 @@ def settings_of(path: Path) -> tuple[Any, ...]:
 
 def test_it_brings_its_settings_and_draws_what_diffusers_draws(run_cli: RunCli) -> None:
     ran = run_cli("generate", "a red star", *FAST, "-o", "a.png")
-    said = "is for few steps (trajectory distillation), so it uses"
+    said = "embedded:fast is for few steps (trajectory distillation), so it uses"
     assert (ran.code, said in ran.stderr) == (0, True), ran.stderr
     assert f"{TRAILING}, 4 steps, guidance 1" in ran.stderr
     assert settings_of(Path("a.png")) == (TRAILING, 4, 1.0)

@@ -62,7 +62,8 @@ def test_it_is_resumed_where_guidance_is_computed(run_cli: RunCli) -> None:
     ("argv", "message"),
     [
         (("--steps", "5"), "no effect with 5 steps: the first 3 and the last 2"),
-        (("--guidance", "1"), "guidance_every has no effect at guidance 1"),
+        (("--guidance", "1"), "guidance_every has no effect at guidance 1\n"),
+        (("--lora", "embedded:fast", "--steps", "9"), "at guidance 1, the default with this LoRA"),
         (("--guidance-every", "0"), "0 is not between 1 and 100"),
         (("--guidance-to", "0.3"), "guidance_every: no effect with 8 steps"),
     ],

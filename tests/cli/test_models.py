@@ -269,6 +269,7 @@ def test_names_that_the_hub_cannot_have(name: str, run_cli: RunCli) -> None:
         (("rm", "embedded", "--yes"), 3, "part of sdcli and is never in the cache"),
         (("verify", "embedded"), 3, "sdcli doctor shows whether it is complete"),
         (("path", "embeded"), 3, "did you mean embedded?"),
+        (("path", "Flag"), 3, "did you mean embedded:flag?"),
         (("path", "embedded:flg"), 3, "did you mean embedded:flag?"),
     ],
 )

@@ -80,6 +80,18 @@ def find_embedded(name: str, kind: str | None = None) -> Path:
     raise ModelError(f"no {kind or 'add-on'} {quoted(name)}", code="model.not_found", hint=hint)
 
 
+def embedded_hint(name: str, kind: str | None = None) -> str | None:
+    """Return a hint for a name without its prefix, in capitals or of another kind, if it is one."""
+    wanted = name.lower().removeprefix(EMBEDDED_PREFIX)
+    full = EMBEDDED_PREFIX + wanted
+    for key, row in _KINDS.items():
+        if wanted in row.paths and kind in (None, key):
+            return f"did you mean {full}?"
+        if wanted in row.paths and wanted != name.lower():
+            return f"{full} is {row.words}: {row.option} {full}"
+    return None
+
+
 def embedded_weights(name: str) -> Path:
     """Return the file of weights of an add-on of any kind. Raises ModelError."""
     path = find_embedded(name)

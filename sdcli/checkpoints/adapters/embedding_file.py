@@ -11,7 +11,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Final
 
-from sdcli.checkpoints.adapters.embedded_addons import find_embedded, is_embedded_addon
+from sdcli.checkpoints.adapters.embedded_addons import (
+    embedded_hint,
+    find_embedded,
+    is_embedded_addon,
+)
 from sdcli.checkpoints.file_state import cache_by_files
 from sdcli.checkpoints.single_file.other_kinds import find_other_kind
 from sdcli.checkpoints.weight_source import (
@@ -141,6 +145,7 @@ def find_embedding(name: str, folder: str | None) -> Path:
         f"no embedding at {quoted(name)}{where}",
         code="model.not_found",
         hint=did_you_mean(embedding_stem(name), [path.stem for path in files.values()])
+        or embedded_hint(name, "embedding")
         or similar_path_hint(expand_user(name))
         or ("use a .safetensors, .pt or .bin file or embedded:holiday"
             + ("" if folder else "; --embedding-dir DIR looks names up in a folder")),

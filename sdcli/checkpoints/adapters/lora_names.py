@@ -8,7 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sdcli.checkpoints.adapters.embedded_addons import find_embedded, is_embedded_addon
+from sdcli.checkpoints.adapters.embedded_addons import (
+    embedded_hint,
+    find_embedded,
+    is_embedded_addon,
+)
 from sdcli.checkpoints.file_state import fetch_once
 from sdcli.checkpoints.hub import fetch_files, is_hub_id, list_files
 from sdcli.checkpoints.locate import Kind
@@ -156,6 +160,7 @@ def _not_found_error(name: str, folder: str | None) -> ModelError:
         f"no LoRA at {quoted(name)}{where}",
         code="model.not_found",
         hint=did_you_mean(lora_stem(name), names)
+        or embedded_hint(name, "LoRA")
         or similar_path_hint(expand_user(name))
         or ("use a .safetensors file, a Hugging Face id, embedded:flag or embedded:fast"
             + ("" if folder else "; --lora-dir DIR looks names up in a folder")),

@@ -17,7 +17,7 @@ class DraftRequestField:
     draft: bool = setting(
         False,
         "--draft",
-        help="Choose options that save about half the time and change the image least: "
-        "--feature-cache and --guidance-every, as far as the model has a use for them. What is "
-        "chosen is said, and in the record.",
+        help="Choose options that save about half the time and change the image little: "
+        "--feature-cache and --guidance-every, as far as the model has a use for them. sdcli "
+        "prints what it chooses, and the record has it.",
     )

@@ -43,7 +43,7 @@ _PACKAGES: Final = {
 }
 """Packages that fsspec's own stores need. Other stores are in the package that fsspec names."""
 
-_HINT: Final = "sdcli help clusters tells which stores can be written to"
+_HINT: Final = "sdcli help clusters lists the stores that can be written to"
 
 
 class RemoteStore:
@@ -116,7 +116,7 @@ def _open(url: str) -> tuple[Any, str]:
     except ValueError as error:
         if protocol in fsspec.available_protocols():
             raise _unable_error(url) from error
-        raise _usage_error(url, f"no store is known by {protocol}://") from error
+        raise _usage_error(url, f"{protocol}:// is not a known kind of store") from error
     except Exception as error:
         raise _output_error(url, error) from error
     if not root.strip("/"):

@@ -103,7 +103,7 @@ REFUSED = [
     ("batch prompts.txt -o memory://b/x --workers 2", "--workers can't write to memory://"),
     ("batch prompts.txt -o s3://b/x", "s3:// needs the package s3fs"),
     ("batch prompts.txt -o gs://b/x --dry-run", "gs:// needs the package gcsfs"),
-    ("batch prompts.txt -o what://b/x", "no store is known by what://"),
+    ("batch prompts.txt -o what://b/x", "what:// is not a known kind of store"),
     ("batch prompts.txt -o dir://b/x --dry-run", "can't write to dir:// by the URL alone"),
     ("batch prompts.txt -o file://host/x", "not a path of this machine"),
     ("batch prompts.txt --preview-out s3://b/x.png -o out", "a URL can't be used here"),

@@ -17,6 +17,8 @@ ModelsDir = Annotated[
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="A hub id in the cache, or a file of --models-dir by its name."
+        metavar="NAME",
+        help="A hub id in the cache, a file of --models-dir by its name, or an add-on such as "
+        "embedded:flag.",
     ),
 ]

@@ -8,11 +8,12 @@ from sdcli.terminal.printing import print_path
 
 
 def path(name: Name, models_dir: ModelsDir = None, json: flags.Json = False) -> None:
-    """Print the path of a downloaded model, or of a file in your own folders.
+    """Print the path of a downloaded model, of a file in your own folders, or of an add-on.
 
     \b
     Examples:
       sdcli models path madebyollin/taesd
+      sdcli models path embedded:layout
       sdcli generate "a castle" -m "$(sdcli models path my-model)"
     """
     from sdcli.workflows.models import locate

@@ -213,7 +213,7 @@ def test_hostile_lines_of_a_journal_are_no_harm():
     [
         ("s3://bucket/run", UsageError, "s3:// needs the package s3fs"),
         ("gs://bucket/run", UsageError, "gs:// needs the package gcsfs"),
-        ("nothing://x/y", UsageError, "no store is known by nothing://"),
+        ("nothing://x/y", UsageError, "nothing:// is not a known kind of store"),
         ("memory://", UsageError, "no folder is named"),
         ("memory://x/cat.gif", UsageError, "unsupported output format .gif"),
         ("dir::file:///dev/null/run", OutputError, "Not a directory"),

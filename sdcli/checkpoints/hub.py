@@ -12,6 +12,7 @@ from typing import Final
 
 from sdcli.catalog.hub_names import hub_id
 from sdcli.catalog.known_vaes import OWN_VAE, TINY_VAE, find_known_vae
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.download_selection import refuse_pickles, select_files
 from sdcli.checkpoints.hub_cache import cached_blobs, discard_damaged
 from sdcli.checkpoints.hub_errors import broken_download_error, refusal_error, unreachable_reason
@@ -159,8 +160,8 @@ def _check_hub_id(repo: str) -> None:
             f"{quoted(repo)} is not a Hugging Face id",
             code="usage.model",
             hint=(
-                "the built-in model is part of sdcli; there is nothing to download"
-                if repo == EMBEDDED
+                "the built-in model and its add-ons are part of sdcli; there is nothing to download"
+                if repo == EMBEDDED or is_embedded_addon(repo)
                 else "use owner/name"
             ),
         )

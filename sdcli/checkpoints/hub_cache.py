@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sdcli.checkpoints.adapters.embedded_addons import is_embedded_addon
 from sdcli.checkpoints.file_hashes import hash_again
 from sdcli.errors import CorruptError, ModelError, OutputError, did_you_mean
 from sdcli.inputs.paths import hub_cache
@@ -80,8 +81,8 @@ def find_cached(name: str) -> CachedModel:
             f"{name} is not in the cache {hub_cache()}",
             code="model.not_cached",
             hint=(
-                "the built-in model is part of sdcli and is never in the cache"
-                if name == EMBEDDED
+                "the built-in model and its add-ons are part of sdcli and never in the cache"
+                if name == EMBEDDED or is_embedded_addon(name)
                 else did_you_mean(name, models) or "sdcli models list"
             ),
         )

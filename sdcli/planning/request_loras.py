@@ -111,7 +111,7 @@ def _find(use: LoraUse, request: GenerationRequest) -> _FoundLora:
     path = find_lora(use.name, request.lora_dir, offline=spec.offline)
     digest = verified_sha256("lora", path)
     match = match_to_model(path, digest, spec)
-    few = find_few_steps((use.name, path.stem), match.metadata) if use.unet else None
+    few = find_few_steps((use.name, path.stem), match.metadata) if use.unet > 0 else None
     return _FoundLora(
         use=replace(use, name=refuse_separator("lora", _lasting_name(use.name, path))),
         sha256=digest,

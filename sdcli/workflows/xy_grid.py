@@ -167,7 +167,7 @@ class XYGrids:
         name = self.axes[axis]
         if name in _UNLABELLED:
             return str(value)
-        return f"{_SHORT_NAMES.get(name, name)} {_format_axis_value(value)}"
+        return f"{_SHORT_NAMES.get(name, name.replace('_', ' '))} {_format_axis_value(value)}"
 
 
 def write_batch_grids(

@@ -70,6 +70,13 @@ def test_what_the_user_sets_counts(run_cli: RunCli) -> None:
     assert settings_of(Path("b.png")) == (TRAILING, 2, 1.0)
 
 
+def test_only_a_positive_weight_chooses_settings(run_cli: RunCli) -> None:
+    Path("a.txt").write_text("a cat\n")
+    lora = ("--lora", "embedded:fast:-1,embedded:fast:0,embedded:fast:0.5")
+    planned = run_cli("batch", "a.txt", *lora, "--dry-run", "--json").document
+    assert [job["num_inference_steps"] for job in planned["jobs"]] == [20, 20, 4]
+
+
 def test_with_the_flag_it_draws_a_flag(run_cli: RunCli) -> None:
     both = ("--lora", "embedded:fast", "--lora", "embedded:flag", "--seed", "3")
     assert run_cli("generate", "a flag on a blue background", *both, "-o", "a.png").code == 0

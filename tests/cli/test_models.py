@@ -266,7 +266,9 @@ def test_names_that_the_hub_cannot_have(name: str, run_cli: RunCli) -> None:
     ("argv", "code", "hint"),
     [
         (("pull", "embedded"), 2, "there is nothing to download"),
-        (("rm", "embedded", "--yes"), 3, "part of sdcli and is never in the cache"),
+        (("rm", "embedded", "--yes"), 3, "part of sdcli and never in the cache"),
+        (("rm", "embedded:fast", "--yes"), 3, "part of sdcli and never in the cache"),
+        (("pull", "embedded:layout"), 2, "there is nothing to download"),
         (("verify", "embedded"), 3, "sdcli doctor shows whether it is complete"),
         (("path", "embeded"), 3, "did you mean embedded?"),
         (("path", "Flag"), 3, "did you mean embedded:flag?"),

@@ -98,6 +98,12 @@ def test_the_place_in_the_run_is_no_setting(tmp_path: Path) -> None:
     assert len(write(grids, tmp_path)) == 1
 
 
+def test_labels_are_words(tmp_path: Path) -> None:
+    grids = XYGrids(axes=("guidance_every", "num_inference_steps"))
+    assert grids._label(0, 2) == "guidance every 2"
+    assert grids._label(1, 8) == "steps 8"
+
+
 def test_a_grid_of_a_batch_replaces_its_earlier_version(tmp_path: Path) -> None:
     names = []
     for seeds in ((1,), (1, 2)):

@@ -67,6 +67,7 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         "model": [EMBEDDED],
         "VAE": [OWN_VAE, TINY_VAE, *(row.name for row in VAES)],
     }
+    own = "embedded:layout, embedded:edges, " if kind == "ControlNet" else ""
     return ModelError(
         f"no {kind} at {quoted(name)}",
         code="model.not_found",
@@ -74,7 +75,8 @@ def not_found_error(name: str, kind: Kind) -> ModelError:
         or embedded_hint(name, kind)
         or did_you_mean(name, aliases.get(kind, []))
         or similar_path_hint(name)
-        or "use a folder, a .safetensors file, a Hugging Face id (owner/name), or omit the option",
+        or f"use {own}a folder, a .safetensors file, a Hugging Face id (owner/name), or omit the "
+        "option",
     )
 
 

@@ -108,6 +108,7 @@ def test_another_model_is_refused_with_the_reason(run_cli: RunCli, tmp_path: Pat
         (("--controlnet", "embedded:pose"), ["the embedded model has embedded:edges, embedded:la"]),
         (("--controlnet", "embedded:flag"), ["it is a LoRA: --lora embedded:flag"]),
         (("--controlnet", "embedded:../layout"), ["no ControlNet 'embedded:../layout'"]),
+        (("--controlnet", "pose"), ["use embedded:layout, embedded:edges, a folder"]),
         (("--controlnet", "Layout"), ["did you mean embedded:layout?"]),
         (("--lora", "FAST"), ["did you mean embedded:fast?"]),
         (("--embedding", "holiday"), ["did you mean embedded:holiday?"]),

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from sdcli.bench.peak_memory import PEAK_GB
+
 # Importing torch and Diffusers takes seconds that a user waits for, so it is part of the timing.
-_LOAD: Final = """
-import hashlib, json, resource, sys, time
+_LOAD: Final = (
+    PEAK_GB
+    + """
+import hashlib, json, sys, time
 args = json.loads(sys.argv[1])
 started = time.perf_counter()
 import torch
@@ -27,11 +31,10 @@ loaded = time.perf_counter()
 def report(images, **seconds):
     headers = [b"RGB %d %d\\n" % image.size for image in images]
     digests = [hashlib.sha256(h + i.tobytes()).hexdigest() for h, i in zip(headers, images)]
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-    print(json.dumps({"seconds": seconds, "pixels_sha256": digests, "peak_gb": peak}))
+    print(json.dumps({"seconds": seconds, "pixels_sha256": digests, "peak_gb": peak_gb()}))
 
 """
+)
 
 SINGLE_IMAGE: Final = (
     _LOAD

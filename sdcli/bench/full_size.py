@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sdcli.bench.backends import DRAWING, own_cache
 from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
+from sdcli.bench.peak_memory import PEAK_GB
 from sdcli.bench.random_model import full_size_model
 from sdcli.bench.savers import add_file_distances
 from sdcli.bench.scenarios import PROMPT, SEED, Document, plain_script, to_document
@@ -19,14 +20,16 @@ from sdcli.bench.scenarios import PROMPT, SEED, Document, plain_script, to_docum
 STEPS: Final = 4
 SIDE: Final = 512
 
-_DRAW: Final = """
-import json, resource, sys
+_DRAW: Final = (
+    PEAK_GB
+    + """
+import json, sys
 from sdcli.cli import main
 code = main(sys.argv[1:])
-unit = 1 if sys.platform == "darwin" else 1024
-print(json.dumps({"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}))
+print(json.dumps({"peak_gb": peak_gb()}))
 sys.exit(code)
 """
+)
 """Run sdcli in this process, and print the peak memory in a line after its document."""
 
 

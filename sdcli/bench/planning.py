@@ -11,23 +11,23 @@ from statistics import median
 from typing import Final
 
 from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
+from sdcli.bench.peak_memory import PEAK_GB
 from sdcli.bench.scenarios import Document, to_document
 
 LINES: Final = 10_000
 MILLION: Final = 1_000_000
 
-_PLAN: Final = """
-import contextlib, io, json, resource, sys
+_PLAN: Final = (
+    PEAK_GB
+    + """
+import contextlib, io, json, sys, time
 from sdcli.cli import main
 with contextlib.redirect_stdout(io.StringIO()):
     code = main(sys.argv[1:])
-usage = resource.getrusage(resource.RUSAGE_SELF)
-unit = 1 if sys.platform == "darwin" else 1024
-print(json.dumps({
-    "cpu": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss * unit / 1e6
-}))
+print(json.dumps({"cpu": time.process_time(), "peak_gb": peak_gb()}))
 sys.exit(code)
 """
+)
 """Plan in this process, and print the seconds of CPU time and the peak memory."""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from sdcli.bench.peak_memory import PEAK_GB
+
 SAVE_SINGLE_FILE: Final = """
 import json, sys
 import numpy as np
@@ -52,12 +54,13 @@ It prints the folder with the configuration that Diffusers needs.
 _REPORT: Final = """
 print(json.dumps({
     "load": time.perf_counter() - started,
-    "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9,
+    "peak_gb": peak_gb(),
 }))
 """
-_START: Final = """
-import json, resource, sys, time
-unit = 1 if sys.platform == "darwin" else 1024
+_START: Final = (
+    PEAK_GB
+    + """
+import json, sys, time
 args = json.loads(sys.argv[1])
 import torch
 import sdcli.engine
@@ -66,6 +69,7 @@ from diffusers import StableDiffusionPipeline
 from sdcli.pipeline_spec import PipelineSpec
 started = time.perf_counter()
 """
+)
 
 LOAD_WITH_DIFFUSERS: Final = (
     _START

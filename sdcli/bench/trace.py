@@ -9,13 +9,16 @@ from statistics import median
 from typing import Any, Final
 
 from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
+from sdcli.bench.peak_memory import PEAK_GB
 from sdcli.bench.scenarios import PROMPT, SEED, Document, to_document
 
 STEPS: Final = (20, 100)
 """Steps of the runs that are compared, and of a longer one, whose memory should be the same."""
 
-RUN: Final = """
-import json, resource, sys, time
+RUN: Final = (
+    PEAK_GB
+    + """
+import json, sys, time
 
 from sdcli.attention import AttentionSelection
 from sdcli.pipeline_spec import PipelineSpec
@@ -53,13 +56,13 @@ def run(steps):
 run(2)  # loads the model
 started = time.process_time()
 digest = run(args["steps"])
-unit = 1 if sys.platform == "darwin" else 1024
 print(json.dumps({
     "cpu": time.process_time() - started,
-    "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9,
+    "peak_gb": peak_gb(),
     "pixels_sha256": digest,
 }))
 """
+)
 """Generate an image, with a trace or without, and print the CPU seconds after loading."""
 
 

@@ -92,8 +92,9 @@ class Outcomes:
 
     def take_free(self) -> list[Job]:
         """Remove and return the busy jobs that no other run is making any longer."""
-        free = [job for job in self.busy if self._store.is_free(job)]
-        self.busy = [job for job in self.busy if job not in free]
+        busy, self.busy, free = self.busy, [], list[Job]()
+        for job in busy:
+            (free if self._store.is_free(job) else self.busy).append(job)
         return free
 
     def _take(self, indices: Sequence[int]) -> list[Job]:

@@ -5,6 +5,7 @@ transformer, because at 4x4 cells it adds little and would be a fifth of the fil
 as it is. Pairs that are held out from the training of the UNet are held out here too.
 """
 
+import inspect
 import os
 import shutil
 from collections.abc import Mapping
@@ -55,8 +56,6 @@ def build_controlnet(unet: UNet2DConditionModel) -> ControlNetModel:
 
 def _taken_options() -> set[str]:
     """Return the options of a UNet that a ControlNet has too."""
-    import inspect
-
     return set(inspect.signature(ControlNetModel.__init__).parameters) - {"self"}
 
 

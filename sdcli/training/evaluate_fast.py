@@ -14,6 +14,7 @@ import numpy as np
 
 from sdcli.catalog.schedulers.resolve import resolve_scheduler
 from sdcli.engine.judge import Judge, load_judge
+from sdcli.numerics.metrics import psnr
 from sdcli.training.contact_sheet import contact_sheet
 from sdcli.training.evaluate import MODEL, EvaluatedModel, Levels, select_cases
 from sdcli.training.evaluate_flag import add_lora
@@ -79,12 +80,6 @@ def _is_right(judge: Judge, case: Case, image: Levels) -> bool:
     expected = [placement.concept for placement in case.scene.placements]
     objects = judge.classify_objects(image, case.scene.layout, len(expected))
     return objects == expected and judge.classify_background(image) == case.scene.background
-
-
-def psnr(image: Levels, other: Levels) -> float:
-    """Return the PSNR in dB of two images."""
-    error = np.square((image.astype(np.float64) - other) / 255).mean()
-    return float(-10 * np.log10(max(error, 1e-10)))
 
 
 def mean_psnr(images: list[Levels], others: list[Levels]) -> float:

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sdcli.training.diffusion import SCHEDULER
+from sdcli.training.flag_lora import MODEL
 from sdcli.training.loop import StepRandom, half_precision
 from sdcli.training.low_rank import LowRankChanges, LowRankRun
 from sdcli.training.teacher_paths import POINTS, load_paths
 
-MODEL = Path(__file__).parents[1] / "models" / "tiny-emoji-128"
 STEPS, BATCH, RANK, LEARNING_RATE, SEED = 800, 8, 16, 1.5e-3, 13
 PATHS = 1024
 CHECKPOINT_STEPS = 50

@@ -106,19 +106,19 @@ def test_planning_is_timed_for_each_format_and_for_seeds(tmp_path):
         suffix_is_listed = file.suffix == ".csv"
         expected = 1 if "one" in file.name else 3 + suffix_is_listed
         assert len(file.read_text().splitlines()) == expected
-    usage = ['{"cpu": 1.0, "peak_mb": 30}'], ['{"cpu": 1.5, "peak_mb": 31}']
+    usage = ['{"cpu": 1.0, "peak_gb": 0.03}'], ['{"cpu": 1.5, "peak_gb": 0.031}']
     names = ("one line", "3 lines of csv")
     timings = [Timing(name=n, seconds=[1.0], stdout=u) for n, u in zip(names, usage, strict=True)]
     document = describe_planning(timings, 5000)
     assert document["microseconds_per_image"] == [100.0]
-    assert document["contestants"][1]["split"] == {"cpu": 1.5, "peak_mb": 31}
+    assert document["contestants"][1]["split"] == {"cpu": 1.5, "peak_gb": 0.031}
 
 
 def test_the_script_that_plans_reports_its_own_use(tmp_path):
     [timing] = measure([list(planning_commands(tmp_path, 2))[1]], rounds=1)
     usage = json.loads(timing.stdout[0])
     assert usage["cpu"] > 0
-    assert usage["peak_mb"] > 5
+    assert usage["peak_gb"] > 0.005
 
 
 def test_savers_are_compared_with_the_full_run(tmp_path):

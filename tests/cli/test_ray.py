@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -228,6 +229,58 @@ def test_ctrl_c_finishes_the_images_in_progress(run_cli, monkeypatch):
     assert len(out.splitlines()) + 1 == len(done)
     plan = run_cli("batch", "prompts.txt", *QUICK, *many, "-o", "out", "--dry-run")
     assert plan.stdout.startswith(f"images: 200, {len(done)} done\n")
+
+
+@contextmanager
+def small_disk(folder: str, size: str) -> Iterator[Path]:
+    """A disk of its own in a folder, which the cluster sees too."""
+    disk = Path(folder)
+    disk.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder]
+    if subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield disk
+    finally:
+        # Idle actors may still have files of it open.
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_ends_the_run_in_one_line_and_the_next_goes_on(on_cluster):
+    with small_disk("disk", "24k") as disk:
+        code, errors = run(*on_cluster, "-o", "disk/out")
+        assert code in (5, 9), errors
+        assert only_error(errors).endswith("No space left on device")
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        code, errors = run(*on_cluster, "-o", "disk/out")
+        assert code == 0, errors
+        assert len(pixels("disk/out")) == len(WORDS)
+        assert journaled("disk/out") == sorted(pixels("disk/out"))
+
+
+def test_a_vanished_output_ends_the_run_in_one_line_and_the_next_goes_on(on_cluster):
+    process = start(*on_cluster, "-o", "out", "--steps", "40")
+    assert read_line(process)
+    Path("out").rename("elsewhere")
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode in (5, 9), errors
+    assert "out" in only_error(errors)
+    shutil.rmtree("out", ignore_errors=True)
+    Path("elsewhere").rename("out")
+    before = pixels("out")
+    assert before
+    code, errors = run(*on_cluster, "-o", "out", "--steps", "40")
+    assert code == 0, errors
+    assert before.items() <= pixels("out").items()
+    assert len(pixels("out")) == len(WORDS)
+
+
+def only_error(errors: str) -> str:
+    """The one error of a run, which is no bug."""
+    assert "Traceback" not in errors
+    [error] = [line for line in errors.splitlines() if line.startswith("sdcli: error:")]
+    return error
 
 
 @pytest.mark.parametrize(

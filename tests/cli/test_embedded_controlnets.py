@@ -52,6 +52,15 @@ def test_edges_are_followed(run_cli: RunCli, tmp_path: Path) -> None:
     edges = np.zeros((128, 128), np.uint8)
     edges[[42, 102], 18:78] = edges[42:102, [18, 78]] = 255
     assert edge_agreement(pixels_of(ran.paths[0]), edges) > 0.65
+    assert "white edges on black" not in ran.stderr
+
+
+def test_a_picture_instead_of_edges_is_warned_of(run_cli: RunCli, tmp_path: Path) -> None:
+    Image.new("RGB", (128, 128), (60, 110, 220)).save(tmp_path / "photo.png")
+    control = ("--controlnet", "embedded:edges", "--control-image", "photo.png")
+    ran = run_cli("generate", "a cat", *QUICK, *control, "-o", "a.png")
+    assert ran.code == 0
+    assert "control image photo.png is not white edges on black" in ran.messages
 
 
 @pytest.mark.parametrize("name", NAMES)

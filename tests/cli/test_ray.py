@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.distributed.messages import WorkerSettings
 from sdcli.runner.options import RunOptions
 from sdcli.storage.images.codec import read_image_info
@@ -62,6 +63,8 @@ if "default_worker" in " ".join(sys.orig_argv):
         for job in batch:
             if job.prompt == "poison":
                 os.kill(os.getpid(), 9)
+            if job.prompt == "elsewhere" and not Path("kept").exists():
+                Path("copy").rename("kept")
             if job.prompt in {WAITS}:
                 wait(Path(__file__).with_name(job.prompt))
         return generate(self, batch)
@@ -229,6 +232,19 @@ def test_ctrl_c_finishes_the_images_in_progress(run_cli, monkeypatch):
     assert len(out.splitlines()) + 1 == len(done)
     plan = run_cli("batch", "prompts.txt", *QUICK, *many, "-o", "out", "--dry-run")
     assert plan.stdout.startswith(f"images: 200, {len(done)} done\n")
+
+
+def test_an_actor_without_the_model_fails_its_images_alone(on_cluster):
+    shutil.copytree(EMBEDDED_FOLDER, "copy")
+    write_prompts("a cat", "elsewhere --model copy", "a dog")
+    code, errors = run(*on_cluster, "-o", "out")
+    assert code == 9, errors
+    assert "copy" in only_error(errors)
+    assert len(pixels("out")) == 2
+    shutil.copytree("kept", "copy")
+    code, errors = run(*on_cluster, "-o", "out", "--retry-failed")
+    assert code == 0, errors
+    assert len(pixels("out")) == 3
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
+from sdcli.checkpoints.adapters.embedded_addons import EMBEDDED_PREFIX
 from sdcli.errors import UsageError
 from sdcli.fields.control import parse_control_images, parse_preprocessors
 from sdcli.input_images import ControlPixels
 from sdcli.job import Job
-from sdcli.listed_files import NONE, SEPARATOR
+from sdcli.listed_files import NONE, SEPARATOR, split_files
 from sdcli.storage.images.edges import find_edges
 from sdcli.storage.images.fitting import fit, scale
 from sdcli.storage.images.input_files import read_input
@@ -25,6 +26,9 @@ _PREPROCESSORS: Final[Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.uint
     NONE: lambda pixels: pixels,
     "canny": find_edges,
 }
+
+_READS_EDGES: Final = f"{EMBEDDED_PREFIX}edges"
+_DARK: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,18 +49,31 @@ def prepare_controls(job: Job, cell: int, prepared: PreparedInput | None) -> Pre
     hashes = [part.partition(":")[0] for part in job.control_image_sha256.split(SEPARATOR)]
     words = parse_preprocessors(job.control_preprocess, len(uses))
     second = job.second_pass()
+    names = split_files(job.controlnet)
     first_pixels, second_pixels, notes = [], [], []
-    for use, digest, word in zip(uses, hashes, words, strict=True):
+    for name, use, digest, word in zip(names, uses, hashes, words, strict=True):
         image, read_notes = _read(use.path, digest)
         process = _PREPROCESSORS[word]
         notes += read_notes
         if prepared is None or job.inpaint_area == "whole":
             notes += fit_notes(f"control image {PurePath(use.path).name}", image, job, cell)
         first_pixels.append(process(_fit(image, job, cell, prepared)))
+        if (name, word) == (_READS_EDGES, NONE):
+            notes += _edge_notes(PurePath(use.path).name, first_pixels[-1])
         if second:
             second_pixels.append(process(_fit(image, second, cell, None)))
     pixels = ControlPixels(first=first_pixels, second=second_pixels)
     return PreparedControls(pixels=pixels, notes=tuple(notes))
+
+
+def _edge_notes(name: str, pixels: NDArray[np.uint8]) -> list[str]:
+    """What is wrong with an image that should show white edges on black."""
+    if (pixels.max(axis=2) < _DARK).mean() >= 0.5:
+        return []
+    return [
+        f"control image {name} is not white edges on black, which {_READS_EDGES} reads: "
+        "--control-preprocess canny finds the edges of a picture"
+    ]
 
 
 def _read(path: str, digest: str) -> tuple[NDArray[np.uint8], list[str]]:

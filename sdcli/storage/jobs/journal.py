@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final, Protocol
@@ -190,7 +189,7 @@ class Journal:
                 self._add_new()
                 for key, packed in parse_archive(event):
                     if found := self._index.get(key):
-                        self._index.put(key, replace(found, packed=packed))
+                        self._index.put(key, found._replace(packed=packed))
         except BadNameError as error:
             self._ignored += 1
             self._first_ignored = self._first_ignored or str(error)

@@ -207,7 +207,7 @@ def _copy_image(
         files.write_atomic(target / copy, _read(source, entry, companion), force=force)
         companions.append(copy)
     facts = {fact: event[fact] for fact in _FACTS if fact in event}
-    new = replace(entry, name=name, companions=tuple(companions), packed=None)
+    new = entry._replace(name=name, companions=tuple(companions), packed=None)
     files.write_atomic(
         target / name,
         _read(source, entry, entry.name),

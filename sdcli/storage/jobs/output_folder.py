@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sdcli.job import Job
@@ -109,7 +108,7 @@ class OutputFolder:
         """Remove the files of an image that is in an archive; what others wrote stays."""
         path = self.path / entry.name
         with files.os_errors_as_output_errors(path):
-            if was_written_for(path, replace(entry, packed=None)):
+            if was_written_for(path, entry._replace(packed=None)):
                 path.unlink(missing_ok=True)
             for companion in (self.path / name for name in entry.companions):
                 if belongs_to_job(companion, job_id):

@@ -9,7 +9,6 @@ import atexit
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,7 +70,7 @@ class RemoteFolder:
             return None
         with self._downloaded(name) as path:
             entry = entry_from_image(path, job)
-            return replace(entry, size=path.stat().st_size) if entry else None
+            return entry._replace(size=path.stat().st_size) if entry else None
 
     def in_the_way(self, name: str) -> list[Path]:
         """The names that are taken, of an image and its companions."""

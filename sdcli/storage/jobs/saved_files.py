@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -51,7 +50,7 @@ def modification(status: os.stat_result) -> tuple[int, int]:
 def at_file(entry: JournalEntry, path: Path) -> JournalEntry:
     """The entry with the size and the time of the file at a path."""
     size, modified = modification(path.stat())
-    return replace(entry, size=size, modified=modified)
+    return entry._replace(size=size, modified=modified)
 
 
 def _file_status(path: str) -> os.stat_result | None:

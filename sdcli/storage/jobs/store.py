@@ -228,7 +228,7 @@ class JobStore:
             companions,
             force=taken.path in taken.replaceable,
             done=lambda size, modified: self._journal.done(
-                key, replace(entry, size=size, modified=modified), **facts
+                key, entry._replace(size=size, modified=modified), **facts
             ),
         )
         self._leases.release([key, self._names.pop(key)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -54,7 +53,7 @@ def test_a_job_is_added_once(parts: list[dict[Key, JournalEntry]]) -> None:
     index, known = JournalIndex(), dict[Key, JournalEntry]()
     for serial, part in enumerate(parts):
         # Each line of a journal has a serial of its own.
-        new = {key: replace(entry, serial=serial) for key, entry in part.items()}
+        new = {key: entry._replace(serial=serial) for key, entry in part.items()}
         assert index.add(new) == [key for key in new if key in known]
         known = new | known
         assert index.get_many([*known]) == known

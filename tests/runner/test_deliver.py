@@ -9,7 +9,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -238,16 +238,23 @@ def test_the_record_names_the_job(run_batch: RunBatch, folder: Path) -> None:
 def test_ctrl_c_finishes_the_images_in_progress_and_a_second_one_stops(
     run_batch: RunBatch, folder: Path, times: int
 ) -> None:
+    ended = Event()
+
     def interrupt() -> None:
         while not list(folder.glob("*.png")):
             time.sleep(0.01)
         for _ in range(times):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.05)
+            # A signal after the run would end pytest.
+            if not ended.is_set():
+                os.kill(os.getpid(), signal.SIGINT)
+                ended.wait(0.05)
 
     many = [make_request(f"a cat {i}", num_inference_steps=30) for i in range(4)]
-    Thread(target=interrupt, daemon=True).start()
+    thread = Thread(target=interrupt, daemon=True)
+    thread.start()
     ran = run_batch(many)
+    ended.set()
+    thread.join()
     assert ran.code == ran.done["exit_code"] == ExitCode.INTERRUPTED
     assert "press Ctrl-C again to stop immediately" in ran.stderr
     [failed] = [event for event in ran.events if event["event"] == "failed"]

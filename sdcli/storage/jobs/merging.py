@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -119,7 +119,7 @@ def read_journal(folder: Path) -> Iterator[dict[str, Any]]:
         for about, event in _parse_lines(file):
             if isinstance(event, PackedImage):
                 if known := last.get(about):
-                    known["entry"] = replace(known["entry"], packed=event)
+                    known["entry"] = known["entry"]._replace(packed=event)
             else:
                 last[about] = event
     yield from last.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -121,7 +122,15 @@ def _open(url: str) -> tuple[Any, str]:
         raise _output_error(url, error) from error
     if not root.strip("/"):
         raise _usage_error(url, "no folder is named", f"e.g. {protocol}://NAME/run")
+    _quiet(system)
     return system, root.rstrip("/")
+
+
+def _quiet(system: Any) -> None:
+    """Keep what the package of a store logs, tracebacks too, from stderr; errors are raised."""
+    logger = logging.getLogger(type(system).__module__.partition(".")[0])
+    if not logger.hasHandlers():
+        logger.addHandler(logging.NullHandler())
 
 
 def _chain(url: str) -> list[str]:

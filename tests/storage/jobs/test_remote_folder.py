@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -264,3 +266,27 @@ def test_a_series_has_the_format_of_its_name():
     made = make(f"{URL}/cat.jpg")
     assert made[0] == f"{URL}/cat-0001.jpg"
     assert objects()["cat-0001.jpg"].startswith(b"\xff\xd8")
+
+
+LOUD = """
+import logging
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
+from sdcli.storage.remote_store import RemoteStore
+
+class LoudStore(MemoryFileSystem):
+    protocol = "loud"
+    __module__ = "loud.core"
+    def pipe_file(self, *args, **options):
+        logging.getLogger("loud.core").warning("a token is missing")
+        super().pipe_file(*args, **options)
+
+fsspec.register_implementation("loud", LoudStore)
+RemoteStore("loud://tests/run").put("x", b"x")
+logging.getLogger("another").warning("shown")
+"""
+
+
+def test_what_the_package_of_a_store_logs_is_not_printed() -> None:
+    ran = subprocess.run([sys.executable, "-c", LOUD], capture_output=True, text=True, check=True)
+    assert ran.stderr == "shown\n"

@@ -19,7 +19,7 @@ def test_a_traced_run_is_the_same_run(tmp_path: Path) -> None:
     plain, traced, longer, attention = trace_commands(str(tmp_path))
     assert json.loads(longer.argv[-1])["steps"] == STEPS[1]
     runs = [
-        json.loads(measure([with_steps(command, 1)], rounds=1)[0].stdout[0])
+        json.loads(measure([with_steps(command, 1)], rounds=1, uncounted=0)[0].stdout[0])
         for command in (plain, traced, attention)
     ]
     assert len({run["pixels_sha256"] for run in runs}) == 1

@@ -51,6 +51,7 @@ def close(value: Any, expected: Any) -> bool:
     return bool(value == pytest.approx(expected, rel=2e-4, abs=2e-5))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("prompt", RUNS)
 def test_every_number_is_that_of_the_run(run_cli, prompt):
@@ -314,8 +315,7 @@ class TestTraining:
         text = run_cli("explain", *options).stdout
         assert "1. Noise is added to an image" in text
         assert "A error of the noise   B error of the image" in text
-        for name in ("pair.png", "pair.html"):
-            assert run_cli("explain", *options, "-o", name).stdout == f"{name}\n"
+        assert run_cli("explain", *options, "-o", "pair.html").stdout == "pair.html\n"
         assert Path("pair.html").read_text("utf-8").count("<figure>") == 11
         assert run_cli("explain", "a dog", *options, "--json").document["prompt"] == "a dog"
 

@@ -331,6 +331,7 @@ def test_a_killed_worker_is_replaced(warm: Warm, runtime: Path) -> None:
     assert (status(runtime) or {})["pid"] != pid
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("change", [{"OMP_NUM_THREADS": "2"}, {"HF_HUB_OFFLINE": "1"}])
 def test_another_environment_has_another_worker(
     warm: Warm, runtime: Path, change: dict[str, str]

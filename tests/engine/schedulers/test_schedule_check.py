@@ -68,7 +68,7 @@ def build(file: dict[str, Any], name: str, steps: int) -> Any:
     return build_scheduler(SimpleNamespace(config=file), choice, steps=steps, seeds=[0])
 
 
-@pytest.mark.sample(30)
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_every_schedule_is_finite_or_refused(row: Any, file: str) -> None:

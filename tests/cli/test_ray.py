@@ -276,7 +276,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_next_goes_on(on_cluster):
 
 
 def test_a_vanished_output_ends_the_run_in_one_line_and_the_next_goes_on(on_cluster):
-    process = start(*on_cluster, "-o", "out", "--steps", "40")
+    process = start(*on_cluster, "-o", "out", "--steps", "20")
     assert read_line(process)
     Path("out").rename("elsewhere")
     _, errors = process.communicate(timeout=SECONDS)
@@ -286,7 +286,7 @@ def test_a_vanished_output_ends_the_run_in_one_line_and_the_next_goes_on(on_clus
     Path("elsewhere").rename("out")
     before = pixels("out")
     assert before
-    code, errors = run(*on_cluster, "-o", "out", "--steps", "40")
+    code, errors = run(*on_cluster, "-o", "out", "--steps", "20")
     assert code == 0, errors
     assert before.items() <= pixels("out").items()
     assert len(pixels("out")) == len(WORDS)
@@ -321,6 +321,7 @@ def test_a_cluster_that_is_not_there(run_cli, address):
     refused(ran.code, ran.stderr, address)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("token", ["fedcba9876543210" * 4, None])
 def test_a_cluster_that_wants_another_token(cluster, monkeypatch, token):
     if token:

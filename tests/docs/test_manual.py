@@ -194,7 +194,7 @@ def run_block(block: str, folder: Path) -> int:
     return 0
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(6)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("topic", RUNNABLE)
 def test_the_commands_of_a_page_run(

@@ -75,6 +75,21 @@ _Device = Annotated[
         metavar="DEVICE",
     ),
 ]
+_Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for the result of each scenario, written as it ends, and for the goals.",
+        metavar="DIR",
+    ),
+]
+_Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", help="File of prompts, one a line: batch, workers, savers.", metavar="FILE"
+    ),
+]
 
 
 def bench(
@@ -87,24 +102,11 @@ def bench(
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, help="Rounds, after one that is not counted.")
     ] = 3,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts", help="File of prompts, one a line: batch, workers, savers.", metavar="FILE"
-        ),
-    ] = None,
+    prompts: _Prompts = None,
     count: Annotated[
         int, typer.Option("--count", min=1, help="Number of prompts (batch, workers, savers).")
     ] = 100,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the result of each scenario, written as it ends, and for the goals.",
-            metavar="DIR",
-        ),
-    ] = None,
+    out: _Out = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:

@@ -77,6 +77,7 @@ sys.exit(code)
 
 def time_speed(model: str, device: str, rounds: int) -> Document:
     """Time images of a model on a device, and those of both random models in place of EMBEDDED."""
+    # The embedded model is too small to tell anything about a GPU.
     names = list(RANDOM_MODELS) if model == EMBEDDED else [model]
     documents = [_time_model(name, device, rounds) for name in names]
     rows = [row for document in documents for row in document["contestants"]]
@@ -93,6 +94,7 @@ def speed_commands(
     name: str, model: str, device: str, out: str, side: int, steps: Sequence[int] = STEPS
 ) -> list[BenchCommand]:
     """The commands to time: a plain script, sdcli, and on a GPU sdcli with --compile."""
+    # Published figures of GPUs are those of float16.
     dtype = "float32" if device == "cpu" else "float16"
     args = {"model": model, "device": device, "dtype": dtype, "steps": list(steps), "side": side}
     args |= {"prompt": PROMPT, "seed": SEED, "guidance": GUIDANCE}

@@ -52,9 +52,10 @@ test-all: setup ## run the tests, with every member of their tables
 test-ray: setup .venv-ray/ray.stamp ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)
 	TEST_REPLAYS=4 OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest -q -m ray tests/cli/test_ray.py
 
-gpu: setup ## run the tests that need a GPU, and print which one it is
+gpu: setup ## run the tests that need a GPU, print which one it is, and time it
 	@$(BIN)/python -c "$(CARD)"
 	$(BIN)/python -m pytest -q -rs -m cuda tests/cuda
+	$(BIN)/sdcli bench --device cuda --out build/gpu
 
 fuzz: setup ## try damaged files and settings for MINUTES (5), from SEED (1)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --seed $(SEED) --minutes $(MINUTES)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdcli.bench.goals import markdown_table
 from sdcli.bench.scenarios import Document
+from sdcli.bench.speed import speed_table
 from sdcli.storage.files import prepare_folder, write_atomic
 
 
@@ -23,6 +24,11 @@ def write_goals(
     """Write the goals as JSON, and as a table in Markdown for the manual. Raises OutputError."""
     write_document(folder, "goals", {"machine": machine, "goals": goals})
     _write(folder / "goals.md", markdown_table(goals, machine))
+
+
+def write_speed(folder: Path, document: Document, machine: Mapping[str, Any]) -> None:
+    """Write the speeds as a table in Markdown for the manual. Raises OutputError."""
+    _write(folder / "speed.md", speed_table(document, machine))
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from typing import Final
 from sdcli.bench.backends import time_backends, time_full_size_backends
 from sdcli.bench.full_size import time_full_size
 from sdcli.bench.planning import time_million, time_planning
+from sdcli.bench.random_model import model_or_random
 from sdcli.bench.savers import time_savers
 from sdcli.bench.scenarios import (
     Document,
@@ -22,6 +23,7 @@ from sdcli.bench.scenarios import (
     time_single_image,
     time_startup,
 )
+from sdcli.bench.speed import time_speed
 from sdcli.bench.trace import time_trace
 from sdcli.bench.warm import time_warm_run
 from sdcli.bench.workers import time_workers
@@ -36,6 +38,7 @@ class BenchOptions:
     model: str
     rounds: int
     count: int
+    device: str = "cpu"
     given_prompts: Sequence[str] | None = None
 
     @cached_property
@@ -64,10 +67,18 @@ _SCENARIOS: Final[Mapping[str, Callable[[BenchOptions], Document]]] = {
     "savers": lambda o: time_savers(o.model, o.prompts, o.rounds),
     "full": lambda o: time_full_size(o.rounds),
     "openvino": lambda o: time_backends(o.model, o.rounds),
+    "speed": lambda o: time_speed(o.model, o.device, o.rounds),
     "openvino-full": lambda o: time_full_size_backends(o.rounds),
 }
 
 
+_OF_A_MODEL: Final = frozenset({"one", "batch", "warm", "workers", "savers", "openvino"})
+"""The scenarios that can run with a random model, which is made for them."""
+
+
 def run_scenario(name: str, options: BenchOptions) -> Document:
     """Time the commands of a scenario, and return its document."""
-    return _SCENARIOS[name](options)
+    if name not in _OF_A_MODEL:
+        return _SCENARIOS[name](options)
+    with model_or_random(options.model) as model:
+        return _SCENARIOS[name](replace(options, model=model))

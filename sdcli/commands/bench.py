@@ -13,7 +13,7 @@ from sdcli.commands.options import flags
 from sdcli.errors import UsageError
 from sdcli.inputs.paths import output_path
 from sdcli.inputs.text_decoding import decode_text
-from sdcli.pipeline_spec import EMBEDDED
+from sdcli.pipeline_spec import EMBEDDED, PipelineSpec
 from sdcli.prompts.files import open_file
 from sdcli.terminal.console import Console
 from sdcli.terminal.output import print_lines
@@ -34,6 +34,7 @@ class Scenario(StrEnum):
     WORKERS = "workers"
     PLANNING = "planning"
     SAVERS = "savers"
+    SPEED = "speed"
     OPENVINO = "openvino"
     OPENVINO_FULL = "openvino-full"
     MILLION = "million"
@@ -49,9 +50,46 @@ _SCENARIOS = (
     "loading such a model from a file (2 GB of disk); workers: a hundred images in two processes; "
     "planning: dry runs of long files; million: a dry run of a million lines; savers: fewer "
     "computations, and the quality lost; openvino: --backend openvino beside torch, in each "
-    "precision of this CPU; openvino-full: the same with the model of full (12 GB of disk). all: "
+    "precision of this CPU; openvino-full: the same with the model of full (12 GB of disk); speed: "
+    "steps per second of random models of the size of Stable Diffusion 1.5 and XL, for a GPU "
+    "(11 GB of disk); the default with --device. all: "
     "the scenarios that have a goal, and whether it holds (20 minutes with --rounds 1)."
 )
+
+
+_Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Hub id, folder or .safetensors file of a Stable Diffusion model, or sd15 or sdxl "
+        "for a random one of that size, made for the benchmark.",
+        metavar="MODEL",
+    ),
+]
+_Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device of speed, such as cuda. The other scenarios run on the CPU.",
+        metavar="DEVICE",
+    ),
+]
+_Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Folder for the result of each scenario, written as it ends, and for the goals.",
+        metavar="DIR",
+    ),
+]
+_Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", help="File of prompts, one a line: batch, workers, savers.", metavar="FILE"
+    ),
+]
 
 
 def bench(
@@ -59,35 +97,23 @@ def bench(
         list[Scenario] | None,
         typer.Argument(help=_SCENARIOS),
     ] = None,
-    model: flags.Model = EMBEDDED,
+    model: _Model = EMBEDDED,
+    device: _Device = None,
     rounds: Annotated[
         int, typer.Option("--rounds", min=1, help="Rounds, after one that is not counted.")
     ] = 3,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts", help="File of prompts, one a line: batch, workers, savers.", metavar="FILE"
-        ),
-    ] = None,
+    prompts: _Prompts = None,
     count: Annotated[
         int, typer.Option("--count", min=1, help="Number of prompts (batch, workers, savers).")
     ] = 100,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the result of each scenario, written as it ends, and for the goals.",
-            metavar="DIR",
-        ),
-    ] = None,
+    out: _Out = None,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
     """Time sdcli against plain Diffusers scripts and diffusers-cli.
 
-    All run on the CPU, in float32 unless another precision is named, in turns, each run in a
-    new process. Times are only meaningful on an idle machine.
+    All but speed run on the CPU, in float32 unless another precision is named, in turns, each
+    run in a new process. Times are only meaningful on an idle machine.
 
     \b
     Examples:
@@ -96,14 +122,48 @@ def bench(
       sdcli bench batch --prompts prompts/demo.txt
       sdcli bench workers --prompts prompts/demo.txt
       sdcli bench all --rounds 1 --count 40 --out figures
+      sdcli bench --device cuda --out figures
     """
     from sdcli.bench.run_scenario import BenchOptions
 
     texts = _read_prompts(prompts)[:count] if prompts else None
-    options = BenchOptions(model=model, rounds=rounds, count=count, given_prompts=texts)
-    asked = scenarios or [Scenario.START, Scenario.ONE, Scenario.BATCH]
+    asked = scenarios or _default_scenarios(device)
+    options = BenchOptions(
+        model=model,
+        rounds=rounds,
+        count=count,
+        given_prompts=texts,
+        device=_check_device(asked, model, device),
+    )
     folder = None if out is None else output_path(out)
     _run(asked, options, folder, is_json=json, is_quiet=quiet)
+
+
+def _default_scenarios(device: str | None) -> list[Scenario]:
+    return [Scenario.SPEED] if device else [Scenario.START, Scenario.ONE, Scenario.BATCH]
+
+
+def _check_device(asked: Sequence[Scenario], model: str, device: str | None) -> str:
+    """Return the device of speed. Raises UsageError for one that a scenario cannot use."""
+    others = [str(one) for one in asked if one is not Scenario.SPEED]
+    # Their plain scripts load the pipeline of Stable Diffusion 1.
+    if model == "sdxl" and others:
+        raise UsageError(
+            f"--model: {others[0]} cannot be run with sdxl",
+            code="usage.model",
+            hint="use sdxl with the scenario speed",
+        )
+    if device in (None, "cpu"):
+        return "cpu"
+    if others:
+        raise UsageError(
+            f"--device: {device} has no effect on {others[0]}, which runs on the CPU",
+            code="usage.device",
+            hint="use --device with the scenario speed",
+        )
+    from sdcli.engine import device_of
+
+    return str(device_of(PipelineSpec(device=device)))
 
 
 def _run(
@@ -112,7 +172,7 @@ def _run(
     """Run the scenarios, and print and write the result of each as it ends."""
     from sdcli.bench.goals import SCENARIOS, check_goals
     from sdcli.bench.machine import describe_machine
-    from sdcli.bench.results_folder import write_document, write_goals
+    from sdcli.bench.results_folder import write_document, write_goals, write_speed
     from sdcli.bench.run_scenario import run_scenario
 
     machine = describe_machine()
@@ -123,6 +183,8 @@ def _run(
         documents[scenario] = run_scenario(scenario, options)
         if out:
             write_document(out, scenario, documents[scenario])
+            if scenario == Scenario.SPEED:
+                write_speed(out, documents[scenario], machine)
         if not is_json:
             _print_scenario(scenario, documents[scenario])
     goals = check_goals(documents) if Scenario.ALL in asked else []
@@ -165,6 +227,8 @@ def _print_scenario(scenario: str, document: dict[str, Any]) -> None:
             facts[row["name"]] += f", {row['seconds_saved']:.2f} s saved"
             facts[row["name"]] += f", {_decibels(row['median_psnr'])}"
             facts[row["name"]] += f" (lowest {_decibels(row['lowest_psnr'])})"
+        if rate := row.get("iterations_per_second"):
+            facts[row["name"]] += f", {rate:.2f} it/s"
         for phase, seconds in (row["split"] or {}).items():
             unit = "GB" if phase == "peak_gb" else "s"
             facts[f"  {row['name']}: {phase.removesuffix('_gb')}"] = f"{seconds:.3f} {unit}"
@@ -181,6 +245,10 @@ def _print_scenario(scenario: str, document: dict[str, Any]) -> None:
         facts["denoising with it"] = f"× {document['denoise_ratio']:.3f}"
     if "same_pixels" in document:
         facts["same pixels"] = "yes" if document["same_pixels"] else "NO"
+    for name, rate in document.get("published", {}).items():
+        facts[f"published for SD 1.5 on an A100: {name}"] = f"{rate} it/s"
+    if "device_name" in document:
+        facts["device"] = document["device_name"]
     print_lines([f"{scenario}, median of {document['rounds']}, × relative to the first line"])
     print_document(facts, json=False)
 

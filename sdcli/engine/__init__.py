@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sdcli.engine.runtime.devices import (
         Device,
         check_execution,
+        device_of,
         has_fast_bfloat16,
         list_devices,
     )
@@ -30,6 +31,7 @@ __all__ = [
     "LoadedVae",
     "auto_batch_size",
     "check_execution",
+    "device_of",
     "find_resume_point",
     "forget_import_seconds",
     "generate_batch",
@@ -47,6 +49,7 @@ _HOMES = {
     "auto_batch_size": "loading.pipeline",
     "check_execution": "runtime.devices",
     "generate_batch": "denoise.generate",
+    "device_of": "runtime.devices",
     "has_fast_bfloat16": "runtime.devices",
     "list_devices": "runtime.devices",
     "load": "loading.pipeline",

@@ -274,6 +274,16 @@ def _typed_command(arguments: Sequence[str]) -> str:
     return " ".join(words)
 
 
+def _print_document(error: SdcliError) -> bool:
+    """Print an error as JSON; returns whether stdout took it, whose fault may be the error."""
+    from sdcli.terminal.json_output import error_document, print_json_line
+
+    with suppress(OutputError, BrokenPipeError):
+        print_json_line(error_document(error))
+        return True
+    return False
+
+
 def report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
     if signals.was_interrupted() and not isinstance(error, Interrupted):
         # A library has turned the interrupt into an error of its own.
@@ -281,13 +291,9 @@ def report_error(error: SdcliError, arguments: Sequence[str]) -> ExitCode:
     if type(error) is UsageError and error.code.startswith("usage.") and not error.hint:
         hint = f"{_typed_command(arguments)} --help"
         error = UsageError(error.message, code=error.code, hint=hint)
-    if "--json" in arguments or "--jsonl" in arguments:
-        from sdcli.terminal.json_output import error_document, print_json_line
-
-        with suppress(OutputError):  # when that is the error
-            print_json_line(error_document(error))
-    else:
+    if not ({"--json", "--jsonl"}.intersection(arguments) and _print_document(error)):
         from sdcli.terminal.console import Console
 
-        Console().error(error)
+        with suppress(BrokenPipeError):
+            Console().error(error)
     return error.exit_code

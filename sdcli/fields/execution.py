@@ -31,7 +31,7 @@ class ExecutionFields:
         None,
         "--vram",
         metavar="GB",
-        help="Memory of the GPU that may be used, in GiB. Default: what is free.",
+        help="Memory of the GPU that may be used, in GiB. auto, the default, is what is free.",
         minimum=1,
         maximum=10_000,
     )

@@ -57,6 +57,10 @@ def field_type(name: str) -> str:
     return FIELD_TYPES.get(name, "str")
 
 
+_DEFAULT_WORDS: Final = {"dtype": "auto", "vram": "auto"}
+"""Words that ask for what a field has without a value, against one in the settings."""
+
+
 def parse_text(name: str, text: str) -> object:
     """Parse text to a value of the field. Raises UsageError."""
     word = text.strip()
@@ -64,7 +68,7 @@ def parse_text(name: str, text: str) -> object:
         case "int":
             return _or_random(name, parse_whole_number(name, word))
         case "float":
-            return parse_number(name, word)
+            return None if word == _DEFAULT_WORDS.get(name) else parse_number(name, word)
         case "bool":
             if word.lower() not in _TRUTHS:
                 raise field_error(name, text, "is not true or false")
@@ -95,10 +99,10 @@ def parse_data(name: str, value: object) -> object:
     """Check a value from JSON, YAML or TOML, and normalize its spelling. Raises UsageError."""
     if name == SIZE:
         return _size(value)
-    if name == "dtype" and isinstance(value, str):
-        return None if value == "auto" else SHORT_DTYPES.get(value, value)
-    if value is None or isinstance(value, str):
-        return value
+    if value is None or value == _DEFAULT_WORDS.get(name):
+        return None
+    if isinstance(value, str):
+        return SHORT_DTYPES.get(value, value) if name == "dtype" else value
     if not isinstance(value, bool | int | float):
         hint = "put it in quotes" if field_type(name) == "str" else None
         raise field_error(name, value, "is not a single value", hint=hint)

@@ -280,12 +280,33 @@ def test_streams_that_are_closed_or_full_stop_no_drawing(tmp_path, redirected):
     assert (tmp_path / "a.png").is_file()
 
 
-def test_an_error_that_has_no_room_on_stdout_keeps_its_code(tmp_path):
-    command = f"{sys.executable} -m sdcli generate 'a cat' --steps x --json > /dev/full"
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [("generate 'a cat' --steps x", 2, "'x'"), ("schedulers list", 5, "No space left on device")],
+)
+def test_an_error_that_has_no_room_on_stdout_is_on_stderr(tmp_path, words, code, message):
+    command = f"{sys.executable} -m sdcli {words} --json > /dev/full"
     ran = subprocess.run(
-        ["bash", "-c", command], cwd=tmp_path, env=ENV, check=False, capture_output=True
+        ["bash", "-c", command], cwd=tmp_path, env=ENV, check=False, capture_output=True, text=True
     )
-    assert (ran.returncode, b"Traceback" in ran.stderr) == (2, False)
+    assert (ran.returncode, ran.stderr.startswith("sdcli: error: ")) == (code, True)
+    assert message in ran.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_an_error_that_nobody_reads_keeps_its_code(tmp_path, options):
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "sdcli", "inspect", "nowhere.png", *options]
+    try:
+        for stderr in (writer, subprocess.PIPE):
+            ran = subprocess.run(
+                argv, cwd=tmp_path, env=ENV, check=False, stdout=writer, stderr=stderr
+            )
+            assert ran.returncode == 2
+            assert b"Traceback" not in (ran.stderr or b"")
+    finally:
+        os.close(writer)
 
 
 @pytest.mark.parametrize("lacks", [["tokenizer.json", "vocab.json"], ["*"]])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdcli.errors import UsageError
-from sdcli.prompts.fields import NAMES, canonical_field
+from sdcli.prompts.fields import NAMES, canonical_field, parse_data, parse_text
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,13 @@ def test_names_that_no_row_can_set_have_hints(name, hint):
 def test_case_dashes_and_spaces_in_names_do_not_matter(name, separator, upper):
     written = name.replace("_", separator)
     assert canonical_field(written.upper() if upper else written) == name
+
+
+@pytest.mark.parametrize("name", ["dtype", "vram"])
+def test_auto_is_the_default_where_it_is_a_word_for_it(name: str) -> None:
+    assert parse_text(name, "auto") is parse_data(name, "auto") is None
+
+
+def test_auto_is_no_number_elsewhere() -> None:
+    with pytest.raises(UsageError, match="'auto' is not a number"):
+        parse_text("guidance_scale", "auto")

@@ -37,7 +37,8 @@ class Device:
 def list_devices() -> list[Device]:
     """Return all devices of this machine, with the default one marked."""
     default = _default_device()
-    descriptions = {"cpu": f"{torch.get_num_threads()} threads"}
+    threads = torch.get_num_threads()
+    descriptions = {"cpu": f"{threads} thread{'s' if threads > 1 else ''}"}
     free = {}
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -12,25 +12,13 @@ from typing import Any, Final
 
 from sdcli.bench.backends import DRAWING, own_cache
 from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
-from sdcli.bench.peak_memory import PEAK_GB
+from sdcli.bench.peak_memory import RUN_SDCLI
 from sdcli.bench.random_model import full_size_model
 from sdcli.bench.savers import add_file_distances
 from sdcli.bench.scenarios import PROMPT, SEED, Document, plain_script, to_document
 
 STEPS: Final = 4
 SIDE: Final = 512
-
-_DRAW: Final = (
-    PEAK_GB
-    + """
-import json, sys
-from sdcli.cli import main
-code = main(sys.argv[1:])
-print(json.dumps({"peak_gb": peak_gb()}))
-sys.exit(code)
-"""
-)
-"""Run sdcli in this process, and print the peak memory in a line after its document."""
 
 
 def time_full_size(rounds: int) -> Document:
@@ -53,7 +41,7 @@ def full_size_commands(folder: str, model: str) -> Iterator[BenchCommand]:
     for backend in backends:
         named = ["--backend", backend, "--out", _image(folder, backend)]
         name = "sdcli generate" + ("" if backend == "torch" else f" --backend {backend}")
-        yield BenchCommand(name=name, argv=python_command("-c", _DRAW, *shared, *named))
+        yield BenchCommand(name=name, argv=python_command("-c", RUN_SDCLI, "cpu", *shared, *named))
 
 
 def describe_full_size(timings: Sequence[Timing], folder: str) -> Document:

@@ -72,13 +72,13 @@ _SCENARIOS: Final[Mapping[str, Callable[[BenchOptions], Document]]] = {
 }
 
 
-_OF_A_MODEL: Final = frozenset({"one", "batch", "warm", "workers", "savers", "openvino"})
-"""The scenarios that can run with a random model, which is made for them."""
+OF_A_MODEL: Final = frozenset({"one", "batch", "warm", "workers", "savers", "openvino"})
+"""The scenarios that run with the model that is asked for, which may be made for them."""
 
 
 def run_scenario(name: str, options: BenchOptions) -> Document:
     """Time the commands of a scenario, and return its document."""
-    if name not in _OF_A_MODEL:
+    if name not in OF_A_MODEL:
         return _SCENARIOS[name](options)
     with model_or_random(options.model) as model:
         return _SCENARIOS[name](replace(options, model=model))

@@ -10,8 +10,9 @@ from importlib.util import find_spec
 from statistics import median
 from typing import Any, Final
 
+from sdcli.bench.backends import DRAWING
 from sdcli.bench.measure import BenchCommand, Timing, measure, python_command
-from sdcli.bench.peak_memory import PEAK_GB
+from sdcli.bench.peak_memory import RUN_SDCLI, USAGE
 from sdcli.bench.random_model import RANDOM_MODELS, model_or_random
 from sdcli.bench.scenarios import PROMPT, SEED, Document, to_document
 from sdcli.pipeline_spec import EMBEDDED
@@ -22,23 +23,8 @@ SIDES: Final = {"sd15": 512, "sdxl": 1024}
 PUBLISHED: Final = {"Diffusers": 31, "Diffusers, compiled": 47, "stable-fast": 55, "TensorRT": 61}
 """Published iterations per second of Stable Diffusion 1.5 at 512x512 on an A100."""
 
-_USAGE: Final = (
-    PEAK_GB
-    + """
-import json, sys, time
-
-def usage(device):
-    import torch
-    if not device.startswith("cuda"):
-        return {"peak_gb": peak_gb(), "device_name": device}
-    reserved = torch.cuda.max_memory_reserved(device) / 1e9
-    return {"peak_gb": reserved, "device_name": torch.cuda.get_device_name(device)}
-
-"""
-)
-
 _PLAIN: Final = (
-    _USAGE
+    USAGE
     + """
 args = json.loads(sys.argv[1])
 import torch
@@ -61,18 +47,6 @@ for steps in args["steps"]:
 print(json.dumps({"draw": draw, **usage(args["device"])}))
 """
 )
-
-_SDCLI: Final = (
-    _USAGE
-    + """
-from sdcli.cli import main
-code = main(sys.argv[2:])
-if code == 0:
-    print(json.dumps(usage(sys.argv[1])))
-sys.exit(code)
-"""
-)
-"""Run sdcli in this process, and print the peak memory in a line after its document."""
 
 
 def time_speed(model: str, device: str, rounds: int) -> Document:
@@ -111,7 +85,7 @@ def speed_commands(
     return [
         BenchCommand(name=f"{name}, plain Diffusers script", argv=plain),
         *(
-            BenchCommand(name=f"{name}, {text}", argv=python_command("-c", _SDCLI, device, *own))
+            BenchCommand(name=f"{name}, {text}", argv=python_command("-c", RUN_SDCLI, device, *own))
             for text, own in ours.items()
         ),
     ]
@@ -150,7 +124,7 @@ def _read(stdout: str) -> Mapping[str, Any]:
         return usage
     # The second image of each number of steps.
     images = json.loads(text)["images"][1::2]
-    draw = [sum(i["seconds"][phase] for phase in ("encode", "denoise", "decode")) for i in images]
+    draw = [sum(i["seconds"][phase] for phase in DRAWING) for i in images]
     return {"draw": draw, **usage}
 
 

@@ -128,6 +128,7 @@ def bench(
 
     texts = _read_prompts(prompts)[:count] if prompts else None
     asked = scenarios or _default_scenarios(device)
+    folder = None if out is None else output_path(out)
     options = BenchOptions(
         model=model,
         rounds=rounds,
@@ -135,7 +136,6 @@ def bench(
         given_prompts=texts,
         device=_check_device(asked, model, device),
     )
-    folder = None if out is None else output_path(out)
     _run(asked, options, folder, is_json=json, is_quiet=quiet)
 
 
@@ -144,8 +144,16 @@ def _default_scenarios(device: str | None) -> list[Scenario]:
 
 
 def _check_device(asked: Sequence[Scenario], model: str, device: str | None) -> str:
-    """Return the device of speed. Raises UsageError for one that a scenario cannot use."""
+    """Return the device of speed. Raises UsageError for one, or a model, that has no effect."""
+    from sdcli.bench.run_scenario import OF_A_MODEL
+
     others = [str(one) for one in asked if one is not Scenario.SPEED]
+    if model != EMBEDDED and not {*OF_A_MODEL, Scenario.SPEED, Scenario.ALL}.intersection(asked):
+        raise UsageError(
+            f"--model: {model} has no effect on {', '.join(others)}",
+            code="usage.model",
+            hint=f"leave it out, or name one of {', '.join(sorted(OF_A_MODEL))}, speed",
+        )
     # Their plain scripts load the pipeline of Stable Diffusion 1.
     if model == "sdxl" and others:
         raise UsageError(

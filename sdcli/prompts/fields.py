@@ -23,7 +23,6 @@ _BY_SPELLING: Final = {
     for spelling in (info.option_name, *info.aliases)
 } | {name: name for name in NAMES}
 OPTIONS_HINT: Final = "fields have the names of options: sdcli batch -h"
-_RANDOM_SEED: Final = -1
 """A seed of A1111 and kohya that means a random one."""
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
@@ -57,8 +56,8 @@ def field_type(name: str) -> str:
     return FIELD_TYPES.get(name, "str")
 
 
-_DEFAULT_WORDS: Final = {"dtype": "auto", "vram": "auto"}
-"""Words that ask for what a field has without a value, against one in the settings."""
+_DEFAULTS: Final = {"seed": -1, "dtype": "auto", "vram": "auto"}
+"""Values that ask for what a field has without any, against one in the settings."""
 
 
 def parse_text(name: str, text: str) -> object:
@@ -66,9 +65,9 @@ def parse_text(name: str, text: str) -> object:
     word = text.strip()
     match field_type(name):
         case "int":
-            return _or_random(name, parse_whole_number(name, word))
+            return _or_default(name, parse_whole_number(name, word))
         case "float":
-            return None if word == _DEFAULT_WORDS.get(name) else parse_number(name, word)
+            return parse_number(name, word) if _or_default(name, word) else None
         case "bool":
             if word.lower() not in _TRUTHS:
                 raise field_error(name, text, "is not true or false")
@@ -99,7 +98,7 @@ def parse_data(name: str, value: object) -> object:
     """Check a value from JSON, YAML or TOML, and normalize its spelling. Raises UsageError."""
     if name == SIZE:
         return _size(value)
-    if value is None or value == _DEFAULT_WORDS.get(name):
+    if _or_default(name, value) is None:
         return None
     if isinstance(value, str):
         return SHORT_DTYPES.get(value, value) if name == "dtype" else value
@@ -112,11 +111,11 @@ def parse_data(name: str, value: object) -> object:
         value = int(value)
     if isinstance(value, int) and abs(value) > MAX_SEED:
         raise field_error(name, value, "is too large")
-    return _or_random(name, value)
+    return value
 
 
-def _or_random(name: str, value: object) -> object:
-    return None if name == "seed" and value == _RANDOM_SEED else value
+def _or_default(name: str, value: object) -> object:
+    return None if value == _DEFAULTS.get(name) else value
 
 
 def field_error(name: str, value: object, why: str, *, hint: str | None = None) -> UsageError:

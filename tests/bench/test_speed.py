@@ -72,6 +72,7 @@ def test_a_step_is_timed_without_encoding_and_decoding() -> None:
         (("--device", "cuda:99"), 4, "no device 'cuda:99'"),
         (("one", "--device", "cuda"), 2, "cuda has no effect on one"),
         (("one", "--model", "sdxl"), 2, "one cannot be run with sdxl"),
+        (("preview", "start", "--model", "sd15"), 2, "sd15 has no effect on preview, start"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(

@@ -100,6 +100,16 @@ def count() -> None:
     _signals += 1
 
 
+def forget_handled() -> None:
+    """Forget the signals that a run of the library handled: its caller goes on.
+
+    A command forgets its own with `restore`.
+    """
+    global _signals
+    if not _previous:
+        _signals = 0
+
+
 def was_interrupted() -> bool:
     """Whether a signal was received since `install`."""
     return _signals > 0

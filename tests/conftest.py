@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ os.environ["XDG_CACHE_HOME"] = (_cache := tempfile.TemporaryDirectory(prefix="sd
 
 # It sets what Diffusers reads when it is imported, with which a test may come first.
 import sdcli.engine  # noqa: F401
+from sdcli import signals
 from sdcli.cli import main
 
 _PROGRESS = re.compile(r"sdcli: \d+/\d+ · ")
@@ -83,6 +84,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Keep what sdcli caches out of the home folder."""
     folder = tmp_path_factory.getbasetemp() / "sdcli-cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+
+
+@pytest.fixture(autouse=True)
+def _no_signal_left() -> Iterator[None]:
+    """Fail where a signal stays counted: the next error in this process would look like Ctrl-C."""
+    yield
+    assert not signals.was_interrupted()
 
 
 @pytest.fixture

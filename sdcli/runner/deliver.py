@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from sdcli import signals
 from sdcli.errors import ExitCode, SdcliError
 from sdcli.job import Job
 from sdcli.latents import LatentsSink
@@ -156,6 +157,8 @@ def _save_results(
             # Images that are done are saved, whatever ended the run.
             with interrupts.deferred():
                 writer_thread.close()
+            # A library may have turned the interrupt into an error of its own.
+            signals.raise_if_interrupted()
             raise
         else:
             writer_thread.close()

@@ -37,6 +37,7 @@ class InterruptHandler:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            signals.forget_handled()
 
     @contextmanager
     def deferred(self) -> Iterator[None]:

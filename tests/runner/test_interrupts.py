@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from threading import Thread
 
 import pytest
 
+from sdcli import signals
 from sdcli.runner.interrupts import InterruptHandler
 
 
@@ -29,6 +31,24 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_was_handled_does_not_end_what_the_caller_does_next() -> None:
+    interrupts = InterruptHandler()
+    with suppress(KeyboardInterrupt), interrupts.handling():
+        signal.raise_signal(signal.SIGINT)
+    assert not signals.was_interrupted()
+
+
+def test_the_signals_of_a_command_stay_counted_until_it_ends() -> None:
+    signals.install()
+    try:
+        signals.start()
+        with suppress(KeyboardInterrupt), InterruptHandler().handling():
+            signal.raise_signal(signal.SIGINT)
+        assert signals.was_interrupted()
+    finally:
+        signals.restore()
 
 
 def test_outside_a_block_ctrl_c_is_immediate() -> None:

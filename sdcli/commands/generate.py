@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -171,10 +172,25 @@ def _open_prompts(prompts: list[str], template: RequestTemplate, *, null: bool) 
     for replacement in template.replacements:
         if not any(replacement.old in prompt for prompt in prompts):
             raise replacement.unused_error()
+    _check_requests(prompts, template)
     return IterableSource(
         (request for prompt in prompts for request in template.expand({"prompt": (prompt,)})),
         template.wildcards,
     )
+
+
+def _check_requests(prompts: list[str], template: RequestTemplate) -> None:
+    """Raise the first error of several requests, before an image of the valid ones is made."""
+    from sdcli.planning.validation import RequestValidator
+    from sdcli.runner.input_images import read_image
+
+    sample = replace(template, sample=True)
+    requests = [r for prompt in prompts for r in sample.expand({"prompt": (prompt,)})]
+    validator = RequestValidator(read_image)
+    # A single one is planned immediately.
+    for request in requests if len(requests) > 1 else ():
+        for _, error in validator(request):
+            raise error
 
 
 def _count_images(prompts: list[str], template: RequestTemplate) -> int | None:

@@ -38,8 +38,9 @@ def feature_cache_faults(
     # Without a step at all, the strength of the input image is at fault.
     if job.denoising_steps and not any(_saves_calls(one, scheduler) for one in passes):
         full = FULL_AT_START + FULL_AT_END
+        steps = f"{job.denoising_steps} step{'' if job.denoising_steps == 1 else 's'}"
         yield UsageError(
-            f"feature_cache: no effect with {job.denoising_steps} steps: the first {FULL_AT_START} "
+            f"feature_cache: no effect with {steps}: the first {FULL_AT_START} "
             f"and the last {FULL_AT_END} compute everything",
             code=_CODE,
             hint=f"use more than {full} steps, or leave it out",

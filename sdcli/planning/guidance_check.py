@@ -129,8 +129,9 @@ def _no_step_error(job: Job) -> UsageError:
 
 
 def _no_difference_error(job: Job) -> UsageError:
+    steps = f"{job.denoising_steps} step{'' if job.denoising_steps == 1 else 's'}"
     return UsageError(
-        f"guidance_every: no effect with {job.denoising_steps} steps: the first {FULL_AT_START} "
+        f"guidance_every: no effect with {steps}: the first {FULL_AT_START} "
         f"and the last {FULL_AT_END} that are guided compute everything",
         code="usage.guidance_every",
         hint=f"use more than {FULL_AT_START + FULL_AT_END} steps, or leave it out",

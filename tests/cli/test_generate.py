@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from sdcli import GenerationRequest, generate
+from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
+from tests.conftest import RunCli
 
 QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 
@@ -141,3 +143,23 @@ def test_python_gets_results_and_no_files(run_cli, tmp_path):
     assert [result.job.prompt for result in results] == ["a cat", "a dog"]
     assert results[0].pixels.shape == (128, 128, 3)
     assert list(tmp_path.glob("*.png")) == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["a cat", "--lora", "none,embedded:fast", "--guidance-every", "2"], "default with this"),
+        (["a cat", "--steps", "20,4", "--guidance-every", "2"], "no effect with 4 steps"),
+        (["a cat", "--steps", "20,1", "--feature-cache", "2"], "no effect with 1 step:"),
+        (["a cat", "a <lora:nowhere:1> dog"], "no LoRA at 'nowhere'"),
+        (["a cat", "a (dog", "--prompt-syntax", "compel"], "never closed"),
+        (["a cat", "--strength", ".3,.6", "--image", "nowhere.png"], "no file at nowhere.png"),
+    ],
+)
+def test_a_fault_of_a_later_image_is_found_before_the_first(
+    run_cli: RunCli, argv: list[str], message: str
+) -> None:
+    ran = run_cli("generate", *argv, "--size", "64x64")
+    assert ran.code in (ExitCode.USAGE, ExitCode.MODEL)
+    assert message in ran.stderr
+    assert list(Path().iterdir()) == []

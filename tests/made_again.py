@@ -25,7 +25,7 @@ from sdcli.errors import SdcliError
 from sdcli.latents import RESUMED_PREFIX
 from sdcli.storage.images.codec import FORMATS, read_image_info
 
-REPLAYS = int(os.environ.get("TEST_REPLAYS", "32"))
+REPLAYS = int(os.environ.get("TEST_REPLAYS", "18"))
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 LARGEST_SOURCE = 1 << 30
 MOST_MOVED = 1  # levels of 255, between a picture of a batch and the same one alone

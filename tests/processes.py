@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sdcli import signals
+from sdcli.cli import main
 
 
 def children(pid: int) -> list[int]:
@@ -42,3 +49,29 @@ def wait_until(condition: Callable[[], Any], seconds: float = 240) -> Any:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
     return value
+
+
+def start_fork(*argv: str, **more: Any) -> subprocess.Popen[str]:
+    """Start sdcli in a fork of this process, which has imported torch: that takes seconds."""
+    # The fork has its streams and its folder when Popen calls this, and runs no other program.
+    be_sdcli = partial(_be_sdcli, argv)
+    return subprocess.Popen([sys.executable], text=True, preexec_fn=be_sdcli, **more)
+
+
+def _be_sdcli(argv: Sequence[str]) -> None:
+    code = 1
+    try:
+        # One of the files that are closed tells the parent that this process has begun.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+        # As in a Python that starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signals.IS_PROGRAM = True
+        signals.install()
+        code = main(argv)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)

@@ -15,6 +15,7 @@ from sdcli import docs
 from sdcli.cli import COMMANDS, app
 from tests import tour
 from tests.conftest import RunCli
+from tests.server.workers import warm_variables
 
 
 def test_the_readme_is_short_and_shows_no_machinery() -> None:
@@ -43,8 +44,10 @@ def test_the_pictures_of_the_readme_are_there_and_small() -> None:
 def toured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the whole tour was run."""
     folder = tmp_path_factory.mktemp("tour")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, warm_variables() as variables:
         patch.chdir(folder)
+        for name, value in variables.items():
+            patch.setenv(name, value)
         for line in tour.commands():
             if "parallel" in line and not shutil.which("parallel"):
                 continue

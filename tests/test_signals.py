@@ -42,7 +42,7 @@ def is_python_s_own(stderr: str, number: int, code: int) -> bool:
 DELAYS = [*(i / 40 for i in range(20)), *(0.5 + i / 4 for i in range(15))]
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("i", range(len(DELAYS)))
 def test_a_signal_at_any_moment_of_a_start_is_one_line_and_130(i: int, tmp_path: Path) -> None:
     number = (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[i % 4]

@@ -165,12 +165,13 @@ def check(pipeline: Any, images: int, arguments: dict[str, Any]) -> list[Attenti
     return calls
 
 
-@pytest.mark.sample(7)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", setups())
 def test_capturing_changes_no_bit_and_sees_every_call(name: str) -> None:
     check(*setups()[name]())
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("images", [1, 2])
 def test_sdxl_is_seen_too(dtype: torch.dtype, images: int, tmp_path: Any) -> None:

@@ -101,7 +101,7 @@ SETUPS: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", SETUPS)
 def test_recording_changes_no_bit(name: str, request: pytest.FixtureRequest) -> None:
     fields, calls = SETUPS[name]

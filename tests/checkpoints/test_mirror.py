@@ -93,6 +93,7 @@ def test_a_transfer_that_never_ends_is_an_error_and_continues_later(
     assert_complete(Path(ran.stdout.strip()))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [

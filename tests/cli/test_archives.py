@@ -6,7 +6,6 @@ import io
 import json
 import signal
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sdcli.storage.images.codec import read_image_info
+from tests.processes import start_fork
 
 WORDS = ("a cat", "a dog", "a fish")
 QUICK = ("--device", "cpu", "--size", "64x64", "--batch-size", "1", "--seed", "1")
@@ -94,9 +94,7 @@ def test_one_document_lists_the_archives_and_the_format_is_that_of_the_names(run
 
 def test_a_killed_run_goes_on(run_cli):
     argv = ("batch", "prompts.txt", *QUICK, "--steps", "20", "-o", "out", *PACKED, "--jsonl")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sdcli", *argv], stdout=subprocess.PIPE, text=True
-    )
+    process = start_fork(*argv, stdout=subprocess.PIPE)
     assert process.stdout
     while '"event": "image"' not in process.stdout.readline():
         assert process.poll() is None

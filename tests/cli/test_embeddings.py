@@ -58,7 +58,7 @@ def draw(run_cli: RunCli, prompt: str, *more: str, code: int = 0) -> list[Path]:
     return ran.paths
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", SINGLE_FORMATS)
 def test_an_image_is_that_of_diffusers_to_the_bit(
     run_cli: RunCli, tmp_path: Path, kind: str

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from sdcli.checkpoints.model_defaults import EMBEDDED_FOLDER
 from sdcli.errors import ExitCode
+from tests.processes import start_fork
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
 UNET = Path("unet") / "diffusion_pytorch_model.safetensors"
@@ -182,27 +183,21 @@ def test_a_full_disk(run_cli, tmp_path):
 
 def test_a_full_device_behind_stdout(tmp_path):
     with open("/dev/full", "wb") as full:
-        ran = subprocess.run(
-            [sys.executable, "-m", "sdcli", "generate", "a cat", "--steps", "1", "-o", "-"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENV,
-            cwd=tmp_path,
-        )
-    assert ran.returncode == ExitCode.OUTPUT
-    assert ran.stderr.startswith("sdcli: error: ")
-    assert "Traceback" not in ran.stderr
+        argv = ("generate", "a cat", "--steps", "1", "-o", "-")
+        process = start_fork(*argv, stdout=full, stderr=subprocess.PIPE, cwd=tmp_path)
+    _, errors = process.communicate()
+    assert process.returncode == ExitCode.OUTPUT
+    assert errors.startswith("sdcli: error: ")
+    assert "Traceback" not in errors
 
 
 def start(tmp_path, *argv):
-    return subprocess.Popen(
-        [sys.executable, "-m", "sdcli", "generate", *argv],
+    return start_fork(
+        "generate",
+        *argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        env=ENV,
         cwd=tmp_path,
     )
 

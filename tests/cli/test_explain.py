@@ -51,7 +51,7 @@ def close(value: Any, expected: Any) -> bool:
     return bool(value == pytest.approx(expected, rel=2e-4, abs=2e-5))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("prompt", RUNS)
 def test_every_number_is_that_of_the_run(run_cli, prompt):
@@ -147,6 +147,7 @@ def test_text_is_printed_with_tables_and_plots(run_cli):
     assert max(len(line) for line in ran.stdout.split("The command that")[0].splitlines()) <= 88
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("columns", [60, 200])
 def test_a_terminal_of_any_width_shows_pictures(run_cli, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))

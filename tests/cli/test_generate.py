@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sdcli import GenerationRequest, generate
 from sdcli.errors import ExitCode
 from sdcli.storage.images.codec import read_image_info
 from tests.conftest import RunCli
+from tests.processes import start_fork
 
 QUICK = ("--steps", "2", "--seed", "7", "--device", "cpu")
 
@@ -68,20 +70,13 @@ def test_json_is_one_document_and_names_whole_files(run_cli):
     assert read_image_info(image["path"])["pixels_sha256"] == image["pixels_sha256"]
 
 
-def test_out_dash_is_the_image_itself(run_cli, tmp_path):
-    import os
-    import subprocess
-    import sys
-
-    ran = subprocess.run(
-        [sys.executable, "-m", "sdcli", "generate", "a cat", "--steps", "1", "-o", "-"],
-        capture_output=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=True,
-    )
-    assert ran.stdout.startswith(b"\x89PNG")
-    assert ran.stderr == b""
+def test_out_dash_is_the_image_itself(run_cli):
+    del run_cli  # for its folder
+    argv = ("generate", "a cat", "--steps", "1", "-o", "-")
+    with Path("a.png").open("wb") as file:
+        process = start_fork(*argv, stdout=file, stderr=subprocess.PIPE)
+    assert process.communicate()[1] == ""
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_words_of_another_world_are_told_once(run_cli):

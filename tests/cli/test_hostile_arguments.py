@@ -128,7 +128,7 @@ def test_a_file_name_need_not_be_text(run_cli):
     assert run_cli("vae", "encode", name).code == 0
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("home", [None, "/proc/nothing", "/dev/null", "/" + LONG, ""])
 @pytest.mark.parametrize("command", ["--help", "generate --help", "schedulers list", "vae list"])
 def test_no_home_folder_is_needed(tmp_path, home, command):

@@ -27,6 +27,7 @@ from tests.test_startup import HEAVY, probe
 UNET = "model.diffusion_model."
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_true_sizes(family: str, run_cli: RunCli, tmp_path: Path) -> None:
     models = meta_models(family)

@@ -63,6 +63,7 @@ def test_any_step_of_either_kind_decodes_with_either_vae(run):
     assert (ran.code, "0, 1, 2, 3, 4" in ran.stderr) == (2, True)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("step", range(STEPS))
 @pytest.mark.parametrize("name", ["a.png", "b.png"])
 def test_resume_unchanged_is_the_image_to_the_bit(run, name, step):

@@ -241,6 +241,7 @@ def bad_files(folder: Path, pipeline: Any) -> dict[str, Path]:
     }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("problem", "code", "words"),
     [

@@ -119,6 +119,7 @@ def test_the_fast_name_of_the_tokenizer_is_accepted(model: Path) -> None:
     assert check_pipeline(model) == "StableDiffusionPipeline"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -216,6 +217,7 @@ def test_infinity_is_read_where_diffusers_writes_it(model: Path) -> None:
     assert read_defaults(model).scheduler_class == "DPMSolverMultistepScheduler"
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("name", "entry", "is_named"),
     [

@@ -170,6 +170,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["unet", "vae", "text_encoder"])
 def test_a_changed_number_ends_a_run_where_a_hash_is_known(
     run_cli: RunCli, files: Path, tmp_path: Path, name: str

@@ -177,6 +177,7 @@ def test_commands_that_can_not_use_a_url_say_why(run_cli, command, message):
     assert {path.name for path in Path.cwd().iterdir()} <= {"prompts.txt", "cache", "out"}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("more", [("--workers", "1"), ("--archive", "tar", "--shards-of", "9")])
 def test_a_folder_that_vanishes_ends_the_run_in_one_line(run_cli, more):
     argv = [*SDCLI, "--steps", "12", "-o", "out", "--jsonl", *more]

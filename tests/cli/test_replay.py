@@ -34,6 +34,7 @@ def test_changes_are_laid_over_the_record(run_cli):
     assert (request["guidance_scale"], request["scheduler"]) == (2.5, "Euler a")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
 def test_check_finds_the_same_picture_identical(run_cli, suffix):
     run_cli("generate", "a cat", *QUICK, "-o", f"cat.{suffix}")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sdcli.storage.images.codec import read_image_info
+from tests.processes import start_fork
 
 WORDS = ("a cat", "a dog", "a fish", "a star", "a pizza", "a whale", "a house")
 QUICK = ("--device", "cpu", "--steps", "1", "--size", "64x64", "--batch-size", "1")
@@ -187,12 +188,7 @@ def test_a_dry_run_and_a_grid_of_a_shard(run_cli):
 def test_a_shard_goes_on_after_each_kind_of_death(run_cli, number):
     argv = ("batch", "prompts.txt", *QUICK[:2], "--size", "64x64", "--batch-size", "1", *SEED)
     argv += ("--steps", "20", "--shard", "1/2", "-o", "part")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sdcli", *argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start_fork(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline()
     process.send_signal(number)

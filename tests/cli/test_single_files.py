@@ -47,6 +47,7 @@ def model(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(original, tmp_path))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_picture_is_that_of_from_single_file(
     run_cli: Any, state: Mapping[str, torch.Tensor], tmp_path: Path, dtype: str

@@ -337,6 +337,7 @@ def test_options_that_do_not_fit_are_refused(
     assert not Path("page.html").exists()
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(
     "damage",
     [

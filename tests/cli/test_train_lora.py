@@ -152,6 +152,7 @@ def kohya_name(name: str) -> str:
     return f"lora_unet_{layer.replace('.', '_')}.lora_{ {'A': 'down', 'B': 'up'}[part[0]] }.weight"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("family", ["embedded", "xl"])
 def test_steps_are_those_of_peft_by_hand(
     run_cli: RunCli, photos: Path, tmp_path: Path, family: str

@@ -92,7 +92,7 @@ def test_events_and_failures_are_those_of_one_process(run_cli):
 def test_a_closed_pipe_ends_the_run_quietly(run_cli):
     del run_cli
     write_prompts(*WORDS)
-    with started("--steps", "20", "--workers", "2", "-v") as process:
+    with started("--steps", "20", "--workers", "1", "-v") as process:
         assert read_line(process)
         workers = children(process.pid)
         assert process.stdout
@@ -120,7 +120,7 @@ def test_there_are_no_more_workers_than_images(run_cli, monkeypatch):
 
 
 def test_workers_make_prompts_of_a_stream(run_cli):
-    argv = ("batch", "-", *QUICK, "--steps", "1", "--json", "--workers", "2")
+    argv = ("batch", "-", *QUICK, "--steps", "1", "--json", "--workers", "1")
     ran = run_cli(*argv, stdin="a cat\na whale\n")
     assert (ran.code, [image["prompt"] for image in ran.document["images"]]) == (
         0,
@@ -173,11 +173,11 @@ def test_an_image_that_kills_its_workers_fails_alone(run_cli, monkeypatch, tmp_p
     assert len(pixels()) == 3
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    assert run_cli(*argv, "--retry-failed").code == 0
+    assert run_cli(*argv[:-2], "--retry-failed").code == 0
     assert len(pixels()) == 4
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("signals", "code"),
     [
@@ -206,7 +206,7 @@ def test_a_run_that_is_ended_goes_on_in_the_next(run_cli, signals, code):
         # Those that are stopped at once may have written an image that nobody has heard of.
         printed = len(out.splitlines()) + 1
         assert printed <= len(done) if len(signals) == 2 else printed == len(done)
-    ran = run_cli("batch", "prompts.txt", *QUICK, "--steps", "20", "--workers", "2")
+    ran = run_cli("batch", "prompts.txt", *QUICK, "--steps", "20")
     assert ran.code == 0, ran.stderr
     assert len(ran.paths) == len(WORDS) - len(done)
     assert done.items() <= pixels().items()
@@ -217,7 +217,7 @@ def test_a_run_that_is_ended_goes_on_in_the_next(run_cli, signals, code):
 def test_a_vanished_output_ends_the_run(run_cli):
     del run_cli
     write_prompts(*WORDS)
-    with started("--steps", "20", "--workers", "2") as process:
+    with started("--steps", "20", "--workers", "1") as process:
         assert read_line(process)
         Path("out").rename("gone")
         _, errors = process.communicate(timeout=SECONDS)

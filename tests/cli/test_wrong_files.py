@@ -109,6 +109,7 @@ def test_what_is_no_file_of_weights_is_named(run_cli: RunCli, case: Any, role: s
     assert hint in ran.stderr
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("role", ROLES)
 def test_truncated_files_are_corrupt(run_cli: RunCli, whole: bytes, role: str) -> None:
     header = int.from_bytes(whole[:8], "little") + 8
@@ -122,6 +123,7 @@ def test_truncated_files_are_corrupt(run_cli: RunCli, whole: bytes, role: str) -
         assert AGAIN in ran.stderr
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("role", ["model", "vae", "text encoder"])
 def test_flipped_bytes_of_the_header_are_named(run_cli: RunCli, whole: bytes, role: str) -> None:
     header = int.from_bytes(whole[:8], "little")
@@ -267,6 +269,7 @@ def test_models_that_cannot_run(run_cli: RunCli, shapes: Any, message: str, hint
         assert (ran.code, message in ran.stderr, hint in ran.stderr) == (3, True, True), ran.stderr
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -128,7 +128,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("make", MAKERS, ids=KINDS)
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: str(changes)[:60] or "plain")
 def test_a_controlled_run_equals_diffusers(
@@ -143,7 +143,7 @@ def test_a_controlled_run_equals_diffusers(
     assert np.abs(free.pixels.astype(int) - pixels).max() > 10
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("make", MAKERS, ids=KINDS)
 @pytest.mark.parametrize(
     "images",
@@ -198,7 +198,7 @@ def xl_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any, 
     return folder, load(folder), plain, _write(plain.unet, folder.parent)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "fields",
     [

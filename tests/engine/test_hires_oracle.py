@@ -37,7 +37,7 @@ def both_by_hand(plain: Any, job: Job) -> Any:
     return by_hand(plain, second, image=enlarged)
 
 
-@pytest.mark.sample(9)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("make", [make_job, image_job], ids=["text", "image"])
 @pytest.mark.parametrize(
     "changes",

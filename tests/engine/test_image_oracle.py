@@ -43,7 +43,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("make", [image_job, mask_job], ids=["image", "mask"])
 @pytest.mark.parametrize("changes", CHANGES, ids=lambda changes: str(changes)[:60])
 def test_a_run_from_an_image_equals_diffusers(
@@ -93,6 +93,7 @@ def test_the_pipelines_share_all_components_but_the_scheduler(
     assert relative.scheduler is not loaded.pipeline.scheduler
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("make", [image_job, mask_job], ids=["image", "mask"])
 @pytest.mark.parametrize("interval", [(0.0, 1.0), (0.0, 0.5), (0.5, 1.0)])
 def test_each_image_of_a_batch_has_its_own_generator(

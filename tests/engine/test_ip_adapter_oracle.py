@@ -131,7 +131,7 @@ MAKERS = [make_job, image_job, mask_job]
 KINDS = ["text", "image", "mask"]
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("make", MAKERS, ids=KINDS)
 @pytest.mark.parametrize("name", ["plain.safetensors", "plus.safetensors", "full.safetensors"])
 def test_a_run_with_an_image_prompt_equals_diffusers(
@@ -173,7 +173,7 @@ def xl_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any, 
     return folder, load(folder), plain, write_all(plain.unet, folder.parent)
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["plain.safetensors", "plus.safetensors"])
 @pytest.mark.parametrize(
     "fields",

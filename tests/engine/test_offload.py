@@ -146,6 +146,7 @@ def lora(loaded: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, An
     return job, result.pixels
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("rung", LOWER)
 def test_loras_reach_what_is_moved_and_leave_nothing_behind(
     gpu: Gpu, expected: Any, lora: tuple[Job, Any], rung: str
@@ -169,6 +170,7 @@ def guided(loaded: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, 
     return replace(job, spec=SPEC), images, result.pixels
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("rung", LOWER)
 def test_controlnets_and_ip_adapters_are_moved_too(
     gpu: Gpu, guided: tuple[Job, Any, Any], rung: str
@@ -262,6 +264,7 @@ def test_a_decoder_that_is_short_of_memory_gets_that_of_the_unet(gpu: Gpu, expec
     assert gpu.draw(JOB).run.offload == "model"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("rung", LOWER)
 def test_an_interrupted_run_leaves_a_pipeline_that_draws(
     gpu: Gpu, expected: Any, rung: str

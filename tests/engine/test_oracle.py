@@ -37,7 +37,7 @@ def choice_of(class_name: str, options: dict[str, Any]) -> SchedulerConfig:
     return SchedulerConfig(class_name=class_name, config=tuple(options.items()))
 
 
-@pytest.mark.sample(7)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("class_name", CLASSES)
 def test_every_scheduler_equals_diffusers(loaded: Any, plain: Any, class_name: str) -> None:
     options = CLASS_OPTIONS.get(class_name, {})

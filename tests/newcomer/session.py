@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pexpect
+
+from tests.server.workers import warm_variables
 
 COLUMNS = 80
 ROOT = Path(__file__).parents[2]
@@ -34,7 +37,9 @@ class Step:
 class Session:
     """A program in a terminal; `prompt` matches its prompt, with the last exit code if it has."""
 
-    def __init__(self, argv: Sequence[str], folder: Path, prompt: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], folder: Path, prompt: str, variables: Mapping[str, str]
+    ) -> None:
         self._prompt = prompt
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SDCLI_")}
         for name in ("COLUMNS", "LINES", "NO_COLOR"):
@@ -48,6 +53,7 @@ class Session:
                 "HF_HUB_CACHE": str(folder / "cache"), "HOME": str(folder), "PAGER": "cat",
                 "PATH": f"{beside}{os.pathsep}{environment['PATH']}", "PS1": "<$?> ",
                 "PYTHONPATH": str(ROOT), "PYTHON_BASIC_REPL": "1", "TERM": "xterm",
+                **variables,
             },
             encoding="utf-8",
             dimensions=(40, COLUMNS),
@@ -76,14 +82,17 @@ def clean(output: str) -> str:
     )
 
 
-def shell(folder: Path) -> Session:
-    """A shell in the folder."""
-    return Session(["bash", "--norc", "--noprofile", "--noediting"], folder, r"<(\d+)> ")
+@contextmanager
+def shell(folder: Path) -> Iterator[Session]:
+    """A shell in the folder, whose commands share a worker."""
+    with warm_variables() as variables:
+        argv = ["bash", "--norc", "--noprofile", "--noediting"]
+        yield Session(argv, folder, r"<(\d+)> ", variables)
 
 
 def python(folder: Path) -> Session:
     """Python's prompt."""
-    return Session([sys.executable, "-q"], folder, r">>> ")
+    return Session([sys.executable, "-q"], folder, r">>> ", {})
 
 
 def play(session: Session, steps: Sequence[Step]) -> None:

@@ -55,7 +55,8 @@ STEPS = [
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_class_with_a_projector(tmp_path: Path) -> None:
-    play(shell(tmp_path), STEPS)
+    with shell(tmp_path) as session:
+        play(session, STEPS)
     for name in ("steps.png", "noise.png", "two.png", "cat.gif", "compare.png"):
         with Image.open(tmp_path / name) as image:
             assert min(image.size) >= 64

@@ -122,5 +122,6 @@ STEPS = [
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_product_list(tmp_path: Path) -> None:
-    play(shell(tmp_path), STEPS)
+    with shell(tmp_path) as session:
+        play(session, STEPS)
     assert len(list((tmp_path / "shop").glob("*.png"))) == 8

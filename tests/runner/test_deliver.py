@@ -234,6 +234,7 @@ def test_the_record_names_the_job(run_batch: RunBatch, folder: Path) -> None:
     assert line["name"] == path.name
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_finishes_the_images_in_progress_and_a_second_one_stops(
     run_batch: RunBatch, folder: Path, times: int

@@ -67,6 +67,7 @@ def test_threads_generate_what_one_thread_generates(sequential: list[str]) -> No
     assert hash_in_asyncio() == sequential
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("way", ["threads", "asyncio"])
 def test_a_cold_process_can_begin_with_threads(way: str, sequential: list[str]) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}

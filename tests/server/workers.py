@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,6 +82,18 @@ def stop(runtime: Path) -> None:
                 send(connection, {"do": "stop", "now": True})
                 while connection.recv(100):
                     pass
+
+
+@contextmanager
+def warm_variables() -> Iterator[dict[str, str]]:
+    """Variables with which commands share a worker, so that not each of them imports torch."""
+    # Of a short name, because it has the name of a socket.
+    runtime = Path(tempfile.mkdtemp(prefix="warm-"))
+    try:
+        yield {"SDCLI_WARM": "1", "XDG_RUNTIME_DIR": str(runtime)}
+    finally:
+        stop(runtime)
+        shutil.rmtree(runtime, ignore_errors=True)
 
 
 def _folder(runtime: Path) -> RuntimeFolder:

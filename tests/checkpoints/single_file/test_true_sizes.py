@@ -66,6 +66,7 @@ def write_sparse(state: Mapping[str, torch.Tensor], path: Path) -> Path:
     return path
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_a_published_model_is_recognised_and_mapped(tmp_path: Path, family: str) -> None:
     models = meta_models(family)

@@ -163,6 +163,7 @@ def describe(unet: Any) -> Any:
     )
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("changes", "counts"),
     [

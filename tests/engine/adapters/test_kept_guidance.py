@@ -91,6 +91,7 @@ def loop_by_hand(pipe: Any, job: Job, full: set[int]) -> np.ndarray:
     return np.asarray(drawn)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("every", "changes"),
     [
@@ -170,6 +171,7 @@ def rows_of(unet: Any) -> Iterator[tuple[list[int], list[int]]]:
             handle.remove()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

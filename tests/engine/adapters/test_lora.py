@@ -73,7 +73,7 @@ def assert_same(made: dict[Any, torch.Tensor], expected: dict[Any, torch.Tensor]
         assert error < 5e-6, (key, float(error))
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("kind", KOHYA)
 def test_every_kind_changes_what_its_definition_says(

@@ -67,6 +67,7 @@ def noise(*shape: int) -> torch.Tensor:
 CALLS = [(1, 8, 8, 77, 6), (2, 16, 8, 77, 6), (3, 5, 7, 154, 6), (2, 9, 10, 77, 5)]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("rows", "height", "width", "tokens", "ids"), CALLS)
 @torch.no_grad()
 def test_the_unet_takes_any_number_of_rows_any_size_and_any_length(

@@ -34,6 +34,7 @@ def test_equal_seeds_give_equal_images(loaded: Any) -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("class_name", "eta"), STOCHASTIC)
 def test_an_image_of_a_batch_equals_the_image_alone(
     loaded: Any, class_name: str, eta: float
@@ -54,7 +55,7 @@ def test_an_image_of_a_batch_equals_the_image_alone(
         assert (batched.run.batch_size, alone.run.batch_size) == (3, 1)
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "row", [row for row in SAMPLERS if row.stochastic or row.takes_eta], ids=lambda row: row.name
 )

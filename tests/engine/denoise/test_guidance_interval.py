@@ -77,7 +77,7 @@ def plain_loop(plain: Any, job: Job, start: float, end: float) -> np.ndarray:
     return (pixels * 255).round().astype(np.uint8)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("interval", [(0.0, 0.5), (0.4, 1.0), (0.25, 0.75), (0.0, 1.0)])
 @pytest.mark.parametrize("scheduler", ["ddim", "euler a", "heun", "dpm++ 2m karras", "unipc"])
 def test_an_interval_equals_a_loop_written_out(

@@ -89,6 +89,7 @@ def draw(loaded: Any, job: Job) -> np.ndarray:
     return result.pixels
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("schedule", [SCHEDULE, DECREASING, "0:3"])
 @pytest.mark.parametrize("make", [make_job, image_job], ids=["text", "image"])
 def test_a_schedule_equals_a_callback_of_diffusers(
@@ -104,6 +105,7 @@ def test_inpainting_equals_a_callback_of_diffusers(loaded: Any, plain: Any) -> N
     assert np.array_equal(draw(loaded, job), by_hand(plain, plain.config._name_or_path, job))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("schedule", [SCHEDULE, DECREASING])
 def test_stable_diffusion_xl_equals_a_callback_of_diffusers(tmp_path: Path, schedule: str) -> None:
     folder = write_xl_model(tmp_path / "base")

@@ -31,7 +31,7 @@ def record(loaded: Any, job: Job, without: tuple[str, ...] = ()) -> tuple[Any, M
     return result, MemorySource(arrays, len(result.run.timesteps))
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", JOBS)
 @pytest.mark.parametrize("name", NAMES)
 def test_recording_changes_nothing_and_resuming_continues_bit_for_bit(
@@ -95,6 +95,7 @@ def test_another_image_or_strength_does_not_continue_exactly(loaded: Any, kind: 
         engine.find_resume_point(loaded, job, job, source, 2)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", JOBS)
 @pytest.mark.parametrize(("first", "end"), [(0.0, 0.5), (0.5, 1.0), (0.25, 0.75)])
 def test_guidance_can_be_on_for_a_part_of_the_run(

@@ -39,7 +39,7 @@ def counting_calls(unet: Any) -> Iterator[list[int]]:
         hook.remove()
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @by_row
 def test_replaying_outputs_resumes_from_every_step_bit_for_bit(loaded: Any, row: Sampler) -> None:
     job = make_sampler_job(row)
@@ -57,7 +57,7 @@ def test_replaying_outputs_resumes_from_every_step_bit_for_bit(loaded: Any, row:
     assert len(calls) == sum(range(1, unet_calls + 1))
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @by_row
 def test_latents_alone_are_enough_where_the_table_says_so(loaded: Any, row: Sampler) -> None:
     job = make_sampler_job(row, eta=0.0)

@@ -79,6 +79,7 @@ SCHEDULED = [
 ]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(("prompt", "negative", "changes", "prompts", "negatives"), SCHEDULED)
 def test_a_schedule_equals_embeddings_replaced_by_hand(
     loaded: Any,

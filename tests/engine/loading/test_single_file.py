@@ -89,7 +89,7 @@ def converted(state: Mapping[str, torch.Tensor], *dtypes: torch.dtype) -> State:
     return dict(state)
 
 
-@pytest.mark.sample(7)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_every_component_equals_its_source(
@@ -106,6 +106,7 @@ def test_every_component_equals_its_source(
     assert single_file.load_notes == ()
 
 
+@pytest.mark.sample(2)
 # Diffusers recognises the others by the width of their text encoder, 1024.
 @pytest.mark.parametrize("family", ["sd1", "sd1-inpaint", "sdxl", "sdxl-refiner"])
 def test_every_component_equals_that_of_from_single_file(
@@ -160,6 +161,7 @@ RENAMED: dict[str, Callable[[State], State]] = {
 }
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("change", RENAMED.values(), ids=list(RENAMED))
 def test_other_names_and_additions_change_nothing(
     tmp_path: Path, sd1: Source, change: Callable[[State], State]
@@ -268,6 +270,7 @@ def test_broken_tensors_are_named(tmp_path: Path, sd1: Source, case: Any) -> Non
     assert caught.value.hint
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 1e6])
 def test_weights_that_are_not_numbers_are_found(tmp_path: Path, sd1: Source, value: float) -> None:
     single_file = sd1.open(sd1.write(tmp_path / "a.safetensors", break_tensor(WEIGHT, fill(value))))

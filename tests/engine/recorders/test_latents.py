@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Should have ta:UserWarning")
 by_row = pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @by_row
 def test_recording_does_not_change_the_image(loaded: Any, row: Sampler) -> None:
     job = make_sampler_job(row)
@@ -32,7 +32,7 @@ def test_recording_does_not_change_the_image(loaded: Any, row: Sampler) -> None:
     assert np.array_equal(plain.pixels, recorded.pixels)
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(4)
 @by_row
 def test_the_predicted_x0_is_that_of_the_scheduler(loaded: Any, row: Sampler) -> None:
     """If its class returns one. DPM2 rounds the timestep of its midpoint, which costs < 2e-3."""

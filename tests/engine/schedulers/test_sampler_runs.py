@@ -53,7 +53,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("row", SAMPLERS, ids=lambda row: row.name)
 def test_every_sampler_runs_with_few_and_many_steps(draw: Any, row: Any) -> None:
     for steps in STEPS:

@@ -117,7 +117,7 @@ def denoised(row: Any, config: dict[str, Any], steps: int) -> Any:
     return sample
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("row", ROWS)
 def test_the_number_of_unet_calls_is_that_of_the_table_and_every_step_is_finite(row, steps):

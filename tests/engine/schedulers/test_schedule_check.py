@@ -103,7 +103,7 @@ def test_as_many_steps_as_timesteps_work_or_are_refused(row: Any, steps: int) ->
 FIRST_STEPS = ("DPM++ 2M", "DPM++ 2S", "UniPC", "DEIS", "DPM2", "DPM2 a", "Euler")
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("file", ["cosine", "trained betas"])
 @pytest.mark.parametrize("name", FIRST_STEPS)
 def test_planning_knows_which_schedules_repeat_their_first_timestep(name: str, file: str) -> None:
@@ -215,7 +215,7 @@ LATE = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(36)
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("file", ["SD", "short", "zero SNR"])
 @pytest.mark.parametrize("spacing", [None, "leading", "linspace", "trailing"])
 @pytest.mark.parametrize("name", LATE)

@@ -66,6 +66,7 @@ def embedding_model(model_copy: Callable[[], Path]) -> Path:
     return folder
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("guidance_scale", [0.5, 3.0])
 def test_guidance_as_an_input_equals_diffusers(
     embedding_model: Path, guidance_scale: float

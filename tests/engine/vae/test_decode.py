@@ -152,6 +152,7 @@ def test_a_black_image_is_decoded_again_and_then_accepted(
     assert not pixels.any()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["own", "tiny"])
 def test_tiles_look_like_the_whole_image(name: str) -> None:
     """Four times as large as the model's images, so that there are several tiles."""

@@ -28,6 +28,7 @@ def resume(loaded: Any, job: Job, earlier: Job, source: Any, step: int) -> Any:
     return result
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ["Euler", "Euler a", "DDIM", "DPM++ 2M Karras", "DPM++ 2M SDE"])
 def test_the_same_settings_continue_bit_for_bit(xl_refined: Any, name: str) -> None:
     job = refined_job(name)

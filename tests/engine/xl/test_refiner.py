@@ -48,7 +48,7 @@ def counted_calls(*modules: Any) -> Iterator[list[int]]:
             hook.remove()
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -121,7 +121,7 @@ def self_refined(base_folder: Path) -> Any:
     return load(base_folder, refiner=str(base_folder))
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.filterwarnings("ignore:.*algorithm_type:FutureWarning")
 @pytest.mark.parametrize("name", [row.name for row in SAMPLERS])
 def test_every_sampler_hands_over_well_or_is_refused(self_refined: Any, xl: Any, name: str) -> None:

@@ -63,7 +63,7 @@ def from_image_by_hand(plain: Any, folder: Path, job: Job, image: Any = None) ->
     return np.asarray(result.images[0])
 
 
-@pytest.mark.sample(9)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("inputs", [IMAGE, MASK], ids=["image", "mask"])
 @pytest.mark.parametrize(
     "changes",
@@ -90,6 +90,7 @@ def test_a_run_from_an_image_equals_diffusers(
     assert np.array_equal(result.pixels, from_image_by_hand(plain_xl, base_folder, job))
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("guidance", [5.0, 1.0])
 def test_a_unet_of_nine_channels_equals_diffusers(tmp_path: Path, guidance: float) -> None:
     folder = write_xl_model(tmp_path / "inpainting", unet={"in_channels": 9})
@@ -101,6 +102,7 @@ def test_a_unet_of_nine_channels_equals_diffusers(tmp_path: Path, guidance: floa
         list(resolve_jobs(GenerationRequest(prompt="a"), read_defaults(folder), 0))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "changes",
     [{}, {"original_size": "640x480"}, {"guidance_rescale": 0.7}],

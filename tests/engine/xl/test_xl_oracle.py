@@ -67,7 +67,7 @@ def test_the_settings_change_the_image(xl: Any) -> None:
         assert not np.array_equal(draw(xl, xl_job(**changes)), plain), changes
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", [row.name for row in SAMPLERS])
 def test_every_sampler_equals_diffusers(
     xl: Any, plain_xl: Any, base_folder: Path, name: str

@@ -76,7 +76,7 @@ class BlockWorker:
     `tell` gets the messages, also from a second thread. `is_stopping` is asked before each batch,
     and `begin` for the indices of those jobs of a batch that have ended too many workers, and of
     those that must be made one at a time, because they may have ended one. Raises OutputError when
-    the output can't be written.
+    the output can't be written, or is not the folder of the run.
     """
 
     def __init__(
@@ -86,6 +86,8 @@ class BlockWorker:
         is_stopping: Callable[[], bool] = lambda: False,
         begin: Callable[[Sequence[int]], Verdict] = lambda indices: ((), ()),
     ) -> None:
+        if settings.journal:
+            settings.journal.check()
         options = worker_options(settings.options)
         self._tell = tell
         self._is_stopping = is_stopping

@@ -10,6 +10,7 @@ from sdcli.errors import DeviceError, ExitCode, SdcliError
 from sdcli.job import Job
 from sdcli.result import StepEvent
 from sdcli.runner.options import RunOptions
+from sdcli.storage.jobs.journal_mark import JournalMark
 from sdcli.versions import __version__
 
 
@@ -18,13 +19,15 @@ class WorkerSettings:
     """The facts that a worker must know before its first job.
 
     `opening_serial` is the number of journal entries before the run. `folder` is the working
-    directory, which relative paths of the jobs begin at.
+    directory, which relative paths of the jobs begin at. `journal` is the one that the workers
+    share, if it is a file.
     """
 
     options: RunOptions
     batch_size: int | None
     opening_serial: int
     folder: str
+    journal: JournalMark | None = None
     version: str = __version__
 
 

@@ -12,6 +12,7 @@ from sdcli.distributed.job_queue import JobQueue
 from sdcli.distributed.messages import WorkerSettings
 from sdcli.distributed.outcomes import Outcomes
 from sdcli.errors import ExitCode, SdcliError
+from sdcli.inputs.paths import is_url
 from sdcli.prompts.sources import RequestSource
 from sdcli.runner.deliver import DEFERRED_MESSAGE, finish_run, open_report
 from sdcli.runner.estimate import RunEstimate
@@ -19,6 +20,7 @@ from sdcli.runner.interrupts import InterruptHandler
 from sdcli.runner.options import RunOptions
 from sdcli.runner.results import ResultHandler
 from sdcli.runner.writer import ResultWriter
+from sdcli.storage.jobs.journal_mark import JournalMark
 from sdcli.terminal.console import Console
 
 
@@ -74,6 +76,7 @@ def run_distributed(
         batch_size=batch_size,
         opening_serial=store.opening_serial,
         folder=os.getcwd(),
+        journal=None if is_url(options.out) else JournalMark.of_folder(store.folder),
     )
     # The files of images that go to an archive are not listed.
     form = None if options.archive_size and options.report == "paths" else options.report

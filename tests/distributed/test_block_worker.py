@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from sdcli.distributed.block_worker import BlockWorker
 from sdcli.distributed.coordinator import Coordinator
 from sdcli.distributed.messages import Began, Failed, Made, Message
-from sdcli.errors import ExitCode
+from sdcli.errors import ExitCode, OutputError
+from sdcli.storage.jobs.journal import Journal
+from sdcli.storage.jobs.journal_mark import JournalMark
 from tests.distributed.runs import make_settings
 from tests.jobs import CPU, make_job
 
@@ -66,3 +71,37 @@ def test_a_worker_without_the_model_fails_its_jobs_alone(tmp_path: Path) -> None
     assert (failed.indices, failed.error().exit_code) == ((0,), ExitCode.MODEL)
     assert "only-on-another-machine" in failed.error().message
     assert [message.index for message in messages if isinstance(message, Made)] == [1]
+
+
+def _leave(folder: Path) -> None:
+    """Keep the folder as it is."""
+
+
+def _move_away(folder: Path) -> None:
+    folder.rename(folder.with_name("moved"))
+
+
+def _exchange(folder: Path) -> None:
+    _move_away(folder)
+    folder.mkdir()
+    Journal(folder).close()
+
+
+@pytest.mark.parametrize(
+    ("happen", "is_refused"), [(_leave, False), (_move_away, True), (_exchange, True)]
+)
+def test_a_worker_writes_to_no_other_folder_than_that_of_the_run(
+    tmp_path: Path, happen: Callable[[Path], None], is_refused: bool
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    Journal(out).close()
+    settings = replace(make_settings(out), journal=JournalMark.of_folder(out))
+    happen(out)
+    before = sorted(tmp_path.rglob("*"))
+    if is_refused:
+        with pytest.raises(OutputError, match="is not the folder of this run"):
+            BlockWorker(settings, print)
+        assert sorted(tmp_path.rglob("*")) == before
+    else:
+        BlockWorker(settings, print).close()

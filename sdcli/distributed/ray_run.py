@@ -6,33 +6,25 @@ files come out. The actors write images and journal themselves, to a folder that
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import pickle
-import re
-import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
-from importlib.util import find_spec
 from threading import Event, Thread, current_thread, main_thread
 from typing import Any, Final, TextIO, cast
 
 from sdcli.distributed.coordinator import Coordinator
 from sdcli.distributed.messages import Message
+from sdcli.distributed.ray_connection import connected, first_line
 from sdcli.distributed.run import DistributedRun, run_distributed
-from sdcli.errors import DeviceError, ExitCode, SdcliError, UsageError, quoted
+from sdcli.errors import DeviceError, ExitCode, SdcliError
 from sdcli.prompts.sources import RequestSource
 from sdcli.runner.options import RunOptions
 from sdcli.versions import __version__
-
-LOCAL, AUTO = "local", "auto"
-_ADDRESS: Final = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>[0-9]{1,5})")
-_LAST_PORT: Final = 65_535
-_CONNECT_SECONDS: Final = 10.0
 
 _MOST_JOBS: Final = 10_000
 """Jobs of one dataset: Ray holds all of its rows, but starts new actors for the next one."""
@@ -43,23 +35,7 @@ _LIKELY_ACTORS: Final = 8
 _BUSY_SECONDS: Final = 0.5
 _PLANNING_SECONDS: Final = 0.05
 _WATCH_SECONDS: Final = 0.2
-_TOKENS: Final = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
 _THREADS: Final = "OMP_NUM_THREADS"
-
-
-def check_ray(address: str) -> None:
-    """Raise UsageError for what is no address, and without the package."""
-    match = _ADDRESS.fullmatch(address)
-    if address not in (LOCAL, AUTO) and not (match and int(match["port"]) <= _LAST_PORT):
-        raise UsageError(
-            f"--ray: {quoted(address)} is not local, auto or HOST:PORT",
-            code="usage.ray",
-            hint="ray start prints the address; its port is usually 6379",
-        )
-    if find_spec("ray") is None:
-        raise UsageError(
-            "--ray needs the package ray", code="usage.ray", hint="pip install 'ray[data]'"
-        )
 
 
 def run_on_ray(
@@ -117,7 +93,7 @@ def _make_all(address: str, workers: int | None, run: DistributedRun) -> None:
     blocks = take_blocks(run, workers or _LIKELY_ACTORS)
     if not blocks or run.is_ending:
         return
-    with _connected(address) as ray:
+    with connected(address) as ray:
         actors = workers or _default_workers(ray)
         coordinator = ray.remote(num_cpus=0)(Coordinator).remote()
         with _stopping(run, coordinator):
@@ -204,47 +180,6 @@ def _default_workers(ray: Any) -> int:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """Join a cluster, or start one, which ends with the block. Raises DeviceError."""
-    set_environment(address)
-    import ray
-    import ray.data
-
-    settings: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    try:
-        _check_reachable(address)
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **settings)
-    except Exception as error:
-        raise _connection_error(address, error) from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    # Its errors are raised, too, and it logs the stack of each.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    try:
-        yield ray
-    finally:
-        # It prints what its threads have collected, in this one.
-        with redirect_stdout(sys.stderr):
-            ray.shutdown()
-
-
-def set_environment(address: str) -> None:
-    """Set what Ray reads when it is imported, and the user has not set."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address != LOCAL and _TOKENS & os.environ.keys():
-        # Without the mode, Ray ignores the token. With it, it joins no cluster without tokens.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-
-
-def _check_reachable(address: str) -> None:
-    """Raise OSError if nothing listens at the address: Ray would try for minutes."""
-    if match := _ADDRESS.fullmatch(address):
-        host, port = match["host"].strip("[]"), int(match["port"])
-        socket.create_connection((host, port), _CONNECT_SECONDS).close()
-
-
-@contextmanager
 def _stopping(run: DistributedRun, coordinator: Any) -> Iterator[None]:
     """Within, tell the actors to stop when the run is ending."""
     is_over = Event()
@@ -266,24 +201,9 @@ def _stopping(run: DistributedRun, coordinator: Any) -> Iterator[None]:
         thread.join()
 
 
-def _connection_error(address: str, error: Exception) -> DeviceError:
-    return DeviceError(
-        # What follows is about the options of Ray's own programs.
-        f"--ray {address}: {_first_line(error).partition('. ')[0]}",
-        code="ray.unreachable",
-        hint="is the address right? A cluster with token authentication needs RAY_AUTH_TOKEN, or "
-        "RAY_AUTH_MODE=token for the token in ~/.ray; --ray local starts a cluster on this machine",
-    )
-
-
 def _cluster_error(error: Exception) -> DeviceError:
     return DeviceError(
-        f"the Ray cluster failed: {_first_line(error)}",
+        f"the Ray cluster failed: {first_line(error)}",
         code="ray.failed",
         hint="run the same command again to continue",
     )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

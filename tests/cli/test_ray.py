@@ -329,7 +329,9 @@ def test_a_cluster_that_is_not_there(run_cli, address):
 def test_a_cluster_that_wants_another_token(cluster, monkeypatch, token):
     if token:
         monkeypatch.setenv("RAY_AUTH_TOKEN", token)
-    refused(*run("--ray", cluster.address, "-o", "out"), cluster.address)
+    code, errors = run("--ray", cluster.address, "-o", "out")
+    refused(code, errors, cluster.address)
+    assert "the authentication token is missing or wrong" in errors
 
 
 def refused(code: int, errors: str, address: str) -> None:

@@ -237,6 +237,7 @@ def test_a_vanished_output_ends_the_run(run_cli):
         (("--gpus", "first"), "--gpus: 'first' is not all or a list of numbers"),
         (("--gpus", "0,"), "--gpus: '0,' is not all or a list of numbers"),
         (("--gpus", "1,0,1"), "--gpus: '1,0,1' names a GPU twice"),
+        (("--gpus", "0,00"), "--gpus: '0,00' names a GPU twice"),
         (("--gpus", ""), "--gpus: '' is not all"),
         (("--gpus", "0", "--device", "cpu"), "--gpus can't be used with --device cpu"),
         (("--gpus", "all", "--device", "cuda:1"), "--gpus can't be used with --device cuda:1"),
@@ -245,6 +246,7 @@ def test_a_vanished_output_ends_the_run(run_cli):
         (("--ray", "nowhere"), "--ray: 'nowhere' is not local, auto or HOST:PORT"),
         (("--ray", "ray://127.0.0.1:10001"), "is not local, auto or HOST:PORT"),
         (("--ray", "127.0.0.1:65536"), "is not local, auto or HOST:PORT"),
+        (("--ray", "nowhere", "--dry-run"), "--ray: 'nowhere' is not local, auto or HOST:PORT"),
         (("--ray", ""), "--ray: '' is not local, auto or HOST:PORT"),
     ],
 )

@@ -9,7 +9,8 @@ from threading import Event, Timer
 import pytest
 
 from sdcli.distributed.messages import Busy
-from sdcli.distributed.ray_run import gpu_share, set_environment, take_blocks
+from sdcli.distributed.ray_connection import connection_error, set_environment
+from sdcli.distributed.ray_run import gpu_share, take_blocks
 from sdcli.prompts.sources import IterableSource
 from sdcli.request import GenerationRequest
 from sdcli.storage.jobs.leases import JobLeases
@@ -54,6 +55,39 @@ def test_a_token_is_used_unless_ray_is_told_otherwise(
     set_environment(address)
     assert environment.get("RAY_AUTH_MODE") == mode
     assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "message"),
+    [
+        (OSError(111, "Connection refused"), None, "--ray auto: Connection refused"),
+        (
+            ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:1"),
+            RuntimeError("Failed\nRPC error: InvalidAuthToken: Authentication token is missing"),
+            "--ray auto: the authentication token is missing or wrong",
+        ),
+        (
+            ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:1"),
+            RuntimeError("Failed\nTimed out while waiting for GCS to become available."),
+            "--ray auto: no Ray cluster answers at 10.0.0.1:1",
+        ),
+        (ValueError("What. And how."), None, "--ray auto: What"),
+    ],
+)
+def test_the_reason_why_no_cluster_is_joined_is_told(
+    error: Exception, cause: Exception | None, message: str
+) -> None:
+    error.__cause__ = cause
+    assert connection_error("auto", error).message == message
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "local"])
+def test_ray_does_not_try_for_minutes(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", environment := dict[str, str]())
+    set_environment(address)
+    joins = address != "local"
+    assert environment.get("RAY_NUM_REDIS_GET_RETRIES") == ("1" if joins else None)
+    assert environment.get("RAY_py_gcs_connect_timeout_s") == ("10" if joins else None)
 
 
 class SilentSource:

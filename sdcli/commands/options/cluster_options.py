@@ -36,6 +36,10 @@ def check_cluster(cluster: ClusterFlags, options: RunOptions, device: str | None
     if not chosen:
         return
     flag = chosen[-1]
+    if cluster.ray is not None:
+        from sdcli.distributed.ray_connection import check_address
+
+        check_address(cluster.ray)
     if cluster.gpus is not None:
         _check_gpu_list(cluster.gpus)
         _check_gpu_device(device)
@@ -60,9 +64,10 @@ def find_runner(cluster: ClusterFlags) -> Callable[..., ExitCode]:
     Raises DeviceError for a GPU that is not there, and UsageError without Ray.
     """
     if cluster.ray is not None:
-        from sdcli.distributed.ray_run import check_ray, run_on_ray
+        from sdcli.distributed.ray_connection import check_package
+        from sdcli.distributed.ray_run import run_on_ray
 
-        check_ray(cluster.ray)
+        check_package()
         return partial(run_on_ray, address=cluster.ray, workers=cluster.workers)
     if cluster.workers is None and cluster.gpus is None:
         from sdcli.runner.deliver import run
@@ -80,7 +85,7 @@ def _check_gpu_list(text: str) -> None:
     numbers = text.strip().split(",")
     if text.strip() != "all" and not all(re.fullmatch(r"\s*[0-9]{1,4}\s*", n) for n in numbers):
         reason = "is not all or a list of numbers"
-    elif len({*map(str.strip, numbers)}) < len(numbers):
+    elif text.strip() != "all" and len({*map(int, numbers)}) < len(numbers):
         reason = "names a GPU twice"
     else:
         return

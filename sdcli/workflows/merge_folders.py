@@ -83,10 +83,18 @@ def merge_folders(sources: Sequence[Path], out: Path, warn: Callable[[str], None
 
 
 def _check_folders(sources: Sequence[Path], out: Path) -> None:
+    if str(out) == files.STDOUT:
+        raise UsageError(
+            "--out -: images of several folders can't be written to stdout",
+            code="usage.out",
+            hint="give --out a folder",
+        )
     for number, source in enumerate(sources):
         check_journal(source)
-        others = [*sources[:number], out]
-        if any(other.exists() and source.samefile(other) for other in others):
-            raise UsageError(
-                f"{source} is given twice", code="usage.folder", hint="merge each folder once"
-            )
+        if any(source.samefile(other) for other in sources[:number]):
+            reason, hint = "is given twice", "merge each folder once"
+        elif out.exists() and source.samefile(out):
+            reason, hint = "is --out, too", "its images are there already: leave it out of the list"
+        else:
+            continue
+        raise UsageError(f"{source} {reason}", code="usage.folder", hint=hint)

@@ -56,3 +56,14 @@ def test_images_of_several_runs_are_all_counted(tmp_path: Path) -> None:
     out = tmp_path / "all"
     merged = merge(out, a, b)
     assert merged.to_dict()["images"] == len([*out.glob("*.png")]) == 5
+
+
+def test_shards_of_runs_with_other_seeds_are_told_apart(tmp_path: Path) -> None:
+    a, b, other = (tmp_path / name for name in ("a", "b", "other"))
+    write(a, Shard(rank=0, world_size=2))
+    write(b, Shard(rank=1, world_size=2))
+    write(other, Shard(rank=0, world_size=2), first_seed=100)
+    warnings: list[str] = []
+    merged = merge_folders([a, b, other], tmp_path / "all", warnings.append)
+    assert warnings == ["the folders hold shards of different runs: what is missing is not known"]
+    assert merged.to_dict()["expected"] is None

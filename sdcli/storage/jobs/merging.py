@@ -133,7 +133,7 @@ def check_journal(folder: Path) -> None:
 
 def read_run(folder: Path) -> MergedRun:
     """Read what a folder has of the whole run: its journal, and the images that are complete."""
-    run, place = MergedRun(), OutputFolder(folder)
+    run, place, repeats = MergedRun(), OutputFolder(folder), False
     for event in read_journal(folder):
         if event["event"] == "shard":
             run.add_shard(event)
@@ -142,7 +142,10 @@ def read_run(folder: Path) -> MergedRun:
         elif place.is_complete(event["entry"]):
             run.complete += 1
             if isinstance(index := event.get("index"), int):
+                # Two jobs of one place: shards of another command, such as with another seed.
+                repeats |= index in run.done
                 run.done.add(index)
+    run.is_ambiguous |= repeats and bool(run.shards)
     return run
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -55,7 +56,10 @@ def start_fork(*argv: str, **more: Any) -> subprocess.Popen[str]:
     """Start sdcli in a fork of this process, which has imported torch: that takes seconds."""
     # The fork has its streams and its folder when Popen calls this, and runs no other program.
     be_sdcli = partial(_be_sdcli, argv)
-    return subprocess.Popen([sys.executable], text=True, preexec_fn=be_sdcli, **more)
+    with warnings.catch_warnings():
+        # Newer Pythons warn of threads, which hold nothing that the fork needs.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        return subprocess.Popen([sys.executable], text=True, preexec_fn=be_sdcli, **more)
 
 
 def _be_sdcli(argv: Sequence[str]) -> None:

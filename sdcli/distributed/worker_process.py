@@ -16,7 +16,7 @@ from threading import Lock
 from sdcli import signals
 from sdcli.distributed.block_worker import BlockWorker
 from sdcli.distributed.messages import Block, Failed, Message, Ready, WorkerSettings
-from sdcli.errors import SdcliError
+from sdcli.errors import ExitCode, SdcliError
 
 
 class Channel:
@@ -90,10 +90,13 @@ def main(descriptor: int) -> None:
     # The interpreter's last collection would walk every object of torch: 0.8 s.
     atexit.register(gc.freeze)
     signals.install()
-    signals.start()
-    os.set_inheritable(descriptor, False)
     try:
+        signals.start()
+        os.set_inheritable(descriptor, False)
         serve(Channel(Connection(descriptor)))
+    except KeyboardInterrupt:
+        # Before the run, or a second one, which does not wait until everything is saved.
+        sys.exit(ExitCode.INTERRUPTED)
     finally:
         signals.ignore()
 

@@ -130,7 +130,8 @@ def test_so_is_a_hub_that_lists_files_and_then_refuses_them(
 def test_an_earlier_download_is_used_while_the_hub_fails(hub: HubServer, tmp_path: Path) -> None:
     pull = run_process("models", "pull", REPO, cache=tmp_path, endpoint=hub.address)
     hub.statuses = {"/api": 500}
-    argv = ("generate", "a cat", "--steps", "1", "-m", REPO, "-o", "-")
+    Path(tmp_path, "prompts.txt").write_text("a cat\n")
+    argv = ("batch", str(tmp_path / "prompts.txt"), "--dry-run", "-m", REPO)
     ran = run_process(*argv, cache=tmp_path, endpoint=hub.address)
     assert ran.returncode == 0, ran.stderr
     again = run_process("models", "pull", REPO, cache=tmp_path, endpoint=hub.address)

@@ -70,7 +70,7 @@ def test_archives_have_the_images_of_a_plain_run(run_cli):
 
 
 def test_workers_report_archives_as_events(run_cli):
-    ran = batch(run_cli, "-o", "out", *PACKED, "--workers", "2", "--jsonl")
+    ran = batch(run_cli, "-o", "out", *PACKED, "--workers", "1", "--jsonl")
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     archives = [event for event in events if event["event"] == "archive"]
     assert archives == [

@@ -125,7 +125,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 def test_a_prompt_with_and_is_refused_after_one_without(run_cli: RunCli) -> None:
     """Settings without faults are remembered, but AND has its own."""
     ran = run_cli("generate", "a b", "a AND b", "--guidance", "1", *QUICK)
-    assert (ran.code, "AND needs guidance" in ran.stderr) == (9, True)
+    assert (ran.code, "AND needs guidance" in ran.stderr) == (2, True)
     plain = ("--prompt-syntax", "plain")
     assert run_cli("generate", "a AND b", "--guidance", "1", *QUICK, *plain).code == 0
 

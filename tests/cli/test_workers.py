@@ -77,7 +77,7 @@ def test_events_and_failures_are_those_of_one_process(run_cli):
     unet.write_bytes(unet.read_bytes()[:200_000])
     lines = [{"prompt": "a cat"}, {"prompt": "x", "model": "bad"}, {"prompt": "a dog"}]
     Path("prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    ran = run_cli("batch", "prompts.jsonl", *QUICK, "--steps", "1", "--jsonl", "--workers", "2")
+    ran = run_cli("batch", "prompts.jsonl", *QUICK, "--steps", "1", "--jsonl", "--workers", "1")
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     assert ran.code == 9, ran.stderr
     assert events[0] == {"schema": "sdcli/started/1", "event": "started", "images": 3}

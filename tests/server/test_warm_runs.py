@@ -294,7 +294,7 @@ def test_a_run_whose_process_is_killed_runs_again_without_worker(
     warm: Warm, runtime: Path, tmp_path: Path
 ) -> None:
     warm(*CAT, "-o", "cat.png")
-    argv = [*CAT, "--steps", "300", "--warm", "-o", "again.png"]
+    argv = [*CAT, "--steps", "300", "--size", "64x64", "--warm", "-o", "again.png"]
     process = workers.start(runtime, *argv, cwd=tmp_path)
     found = wait_until(lambda: (s := status(runtime)) and s["state"] == "busy" and s)
     # A child that ends before it has begun is replaced, and no client hears of it.

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from sdcli.runner.pipeline_cache import DEFAULT_CACHE
 from sdcli.server.call_context import client_context, ignore_signals
@@ -63,7 +63,12 @@ class Session:
     def _run_call(self, call: Call, fds: list[int], connection: socket.socket) -> int:
         code: int | None = None
         try:
-            with ClientWatch(connection), client_context(call, fds, self._effects.notice):
+            with (
+                ClientWatch(connection) as watch,
+                client_context(call, fds, self._effects.notice),
+            ):
+                # Not before: signals are ignored between the calls.
+                watch.begin()
                 # Before anything has an effect: the client must not ask for it again.
                 try_send(connection, {"event": "begun"})
                 code = _INTERNAL
@@ -104,14 +109,19 @@ class ClientWatch:
         self._is_over = False
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """Watch from now on, also for what has come already."""
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         self._is_over = True
         with suppress(OSError):  # the client may have gone already
             self._connection.shutdown(socket.SHUT_RD)
-        self._thread.join()
+        if self._thread.ident:
+            self._thread.join()
 
     def _watch(self) -> None:
         while (message := self._receive()) is not None:

@@ -185,6 +185,17 @@ def test_the_call_of_a_client_that_is_killed_ends(tmp_path: Path) -> None:
         assert run(tmp_path / "run", "exit", "0") == [BEGUN, ended(0)]
 
 
+def test_a_client_that_is_dead_before_its_call_begins_ends_it(tmp_path: Path) -> None:
+    with supervised(tmp_path / "run", words):
+        # After more dead children the worker would end.
+        for _ in range(3):
+            client = Client(tmp_path / "run")
+            client.call("sleep", "60")
+            client.connection.close()
+            # The call would be given 30 seconds to end by itself.
+            wait_until(lambda: status(tmp_path / "run")["state"] == "idle", 20)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_of_the_client_ends_its_call(tmp_path: Path, number: int) -> None:
     ready = tmp_path / "ready"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,12 @@ def test_a_signal_ends_the_wait_for_a_start(
 
 
 def _has_open(pid: int, name: str) -> bool:
-    links = [f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd")]
-    return any(os.path.exists(link) and os.readlink(link).endswith(name) for link in links)
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        # It may be closed by now.
+        with suppress(FileNotFoundError):
+            if os.readlink(f"/proc/{pid}/fd/{fd}").endswith(name):
+                return True
+    return False
 
 
 def test_a_worker_that_cannot_be_used_and_a_closed_stderr(tmp_path: Path) -> None:

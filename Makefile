@@ -15,7 +15,7 @@ CARD := import sys, torch; cuda = torch.cuda; \
 	if cuda.is_available() else sys.exit('make gpu: CUDA finds no GPU on this machine')
 
 # The command that installs packages for the Python $(1).
-INSTALL ?= $(1) -m pip install --quiet
+INSTALL_PACKAGES ?= $(1) -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-ray gpu fuzz lint types docs bench train evaluate clean
@@ -28,11 +28,11 @@ $(BIN)/python:
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing sdcli and its libraries into $(VENV) (a minute or two)"
-	@$(call INSTALL,$(BIN)/python) --constraint constraints.txt --editable .
+	@$(call INSTALL_PACKAGES,$(BIN)/python) --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	@$(call INSTALL,$(BIN)/python) --constraint constraints.txt --editable '.[dev,train]'
+	@$(call INSTALL_PACKAGES,$(BIN)/python) --constraint constraints.txt --editable '.[dev,train]'
 	@touch $@
 
 setup: $(VENV)/dev.stamp ## install everything for development into .venv
@@ -49,7 +49,7 @@ test-all: setup ## run the tests, with every member of their tables
 .venv-ray/ray.stamp: $(VENV)/dev.stamp
 	@test -e .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
 	@$(BIN)/python -c "$(LINK)" > $$(.venv-ray/bin/python -c "$(SITE)")/venv.pth
-	@$(call INSTALL,.venv-ray/bin/python) --constraint constraints.txt 'ray[data]'
+	@$(call INSTALL_PACKAGES,.venv-ray/bin/python) --constraint constraints.txt 'ray[data]'
 	@touch $@
 
 test-ray: setup .venv-ray/ray.stamp ## run the tests of --ray, in an environment of its own: .venv with Ray on top (600 MB)

@@ -40,10 +40,10 @@ setup: $(VENV)/dev.stamp ## install everything for development into .venv
 demo: $(VENV)/run.stamp ## generate a cat and a guitar, and print the path of the image
 	$(BIN)/sdcli generate "$(PROMPT)" --seed 7 --out outputs/demo.png --force
 
-test: setup ## run the tests; of the longest tables, a sample
+test: setup ## run the tests; of the longest tables and files, a part
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
-test-all: setup ## run the tests, with every member of their tables
+test-all: setup ## run the tests, all of them
 	TEST_ALL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 .venv-ray/ray.stamp: $(VENV)/dev.stamp

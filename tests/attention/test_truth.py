@@ -9,6 +9,9 @@ import pytest
 
 from tests.attention import truth
 
+# Which also puts this file among the first.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def nouns() -> list[truth.Case]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from sdcli.bench.measure import BenchCommand, Timing, measure
 from sdcli.bench.trace import STEPS, describe_trace, trace_commands
+
+# Which also puts this file among the first.
+pytestmark = pytest.mark.timeout(600)
 
 
 def with_steps(command: BenchCommand, steps: int) -> BenchCommand:

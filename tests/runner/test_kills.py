@@ -10,6 +10,9 @@ import pytest
 
 from tests.fuzz.kills import PROMPTS, KillCase, cases, check, check_folder, start
 
+# Which also puts this file among the first.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.mark.parametrize("case", list(cases(seed=11, count=2)), ids=str)
 def test_a_killed_batch_makes_every_image_once(case: KillCase) -> None:

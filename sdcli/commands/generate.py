@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -185,10 +185,11 @@ def _check_requests(prompts: list[str], template: RequestTemplate) -> None:
     from sdcli.runner.input_images import read_image
 
     sample = replace(template, sample=True)
-    requests = [r for prompt in prompts for r in sample.expand({"prompt": (prompt,)})]
+    requests = (r for prompt in prompts for r in sample.expand({"prompt": (prompt,)}))
     validator = RequestValidator(read_image)
+    first = [*islice(requests, 2)]
     # A single one is planned immediately.
-    for request in requests if len(requests) > 1 else ():
+    for request in chain(first, requests) if len(first) > 1 else ():
         for _, error in validator(request):
             raise error
 

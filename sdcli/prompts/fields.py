@@ -23,7 +23,6 @@ _BY_SPELLING: Final = {
     for spelling in (info.option_name, *info.aliases)
 } | {name: name for name in NAMES}
 OPTIONS_HINT: Final = "fields have the names of options: sdcli batch -h"
-"""A seed of A1111 and kohya that means a random one."""
 
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DIGITS: Final = len(str(MAX_SEED))
@@ -57,7 +56,10 @@ def field_type(name: str) -> str:
 
 
 _DEFAULTS: Final = {"seed": -1, "dtype": "auto", "vram": "auto"}
-"""Values that ask for what a field has without any, against one in the settings."""
+"""Values that ask for what a field has without any, against one in the settings.
+
+The seed is that of A1111 and kohya.
+"""
 
 
 def parse_text(name: str, text: str) -> object:
